@@ -1,0 +1,33 @@
+# Each target is a line or two; the work is in cargo and scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help setup wasm cli demo test lint bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## fetch what cargo does not: the wasm target, Envoy, a Python environment
+	@scripts/setup.sh
+
+wasm: setup ## build the filter: dist/sidetrack.wasm
+	@scripts/build-wasm.sh
+
+cli: ## build the command: dist/sidetrack
+	@scripts/build-cli.sh
+
+demo: wasm cli ## watch an A/B test in a real Envoy on this machine
+	dist/sidetrack demo --wasm dist/sidetrack.wasm
+
+test: wasm cli ## run all tests, those in a real Envoy included
+	cargo test --workspace --exclude sidetrack-filter
+
+lint: setup ## check the formatting and the lints
+	cargo fmt --check
+	cargo clippy --workspace --exclude sidetrack-filter --all-targets -- -D warnings
+	cargo clippy -p sidetrack-filter --target wasm32-wasip1 -- -D warnings
+
+bench: wasm ## what a request costs in a real Envoy: instructions, time, memory (needs valgrind and wrk)
+	@benches/run.sh
+
+clean: ## remove what was built; .tools stays
+	cargo clean
+	rm -rf dist

@@ -1,0 +1,118 @@
+//! What crosses the border of the VM for one request: `hostcalls MODULE NAME=FILE…` prints, for each experiment file,
+//! how often a request makes the filter call its host, how often the host enters the VM, and the memory in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sidetrack_tests::fake_host::{Module, Proxy, Vm};
+
+/// What Envoy calls for a GET with an answer of one piece, where the module exports it.
+const CALLBACKS: [&str; 7] =
+    ["context_create", "request_headers", "response_headers", "response_body", "log", "done", "delete"];
+
+/// Calls whose answer the host puts into memory that it asks the VM for: an entry more each.
+const ALLOCATING: [&str; 3] =
+    ["proxy_get_header_map_pairs", "proxy_get_header_map_value", "proxy_get_property"];
+
+/// Enough that what happens rarely shows as a fraction.
+const REQUESTS: u32 = 100;
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let module = arguments.next().context("usage: hostcalls MODULE FILE…")?;
+    let module = Module::from_file(Path::new(&module))?;
+    let exports = module.exports();
+    let exported = |name: &&str| exports.contains(&format!("proxy_on_{name}"));
+    let callbacks: Vec<&str> = CALLBACKS.into_iter().filter(exported).collect();
+    for file in arguments {
+        let calls = calls_per_request(&module, &std::fs::read(&file)?)?;
+        let of = |name: &&str| calls.get(name).copied().unwrap_or_default();
+        let allocations: f64 = ALLOCATING.iter().map(of).sum();
+        println!("{file}");
+        println!("  host calls: {:.2}", calls.values().sum::<f64>());
+        for (name, count) in &calls {
+            println!("    {count:5.2} {name}");
+        }
+        println!(
+            "  entries: {} callbacks ({}), {allocations:.2} allocations",
+            callbacks.len(),
+            callbacks.join(", ")
+        );
+    }
+    memory(&module)
+}
+
+fn calls_per_request(module: &Module, file: &[u8]) -> Result<BTreeMap<&'static str, f64>> {
+    let proxy = Proxy::new(module);
+    let vm = configured(&proxy, file)?;
+    let before = proxy.host_calls();
+    for user in 0..REQUESTS {
+        request(&vm, user)?;
+    }
+    let count = |(name, after): (&'static str, u64)| {
+        let more = u32::try_from(after - before.get(name).copied().unwrap_or_default()).unwrap_or(u32::MAX);
+        (more > 0).then(|| (name, f64::from(more) / f64::from(REQUESTS)))
+    };
+    Ok(proxy.host_calls().into_iter().filter_map(count).collect())
+}
+
+fn request(vm: &Vm, user: u32) -> Result<()> {
+    let stream = vm.stream();
+    let unit = format!("user-{user:06}");
+    let headers = [
+        (":authority", "predictor.example.com"),
+        (":path", "/v2/models/forecast/infer"),
+        (":method", "GET"),
+        ("user-agent", "bench/1"),
+        ("accept", "application/json"),
+        ("x-user-id", unit.as_str()),
+    ];
+    stream.request_headers(headers, true)?;
+    stream.set_number(&["upstream", "request_attempt_count"], 1);
+    stream.response_headers([(":status", "200")], false)?;
+    stream.response_body(b"{}", true)?;
+    stream.finish()?;
+    ensure!(stream.request_header("x-ab-variant").is_some(), "the filter did not decide");
+    Ok(())
+}
+
+/// What a thousand experiments take in the VM.
+fn memory(module: &Module) -> Result<()> {
+    const EXPERIMENTS: u32 = 1000;
+    let experiment = |number: u32| -> Value {
+        serde_json::json!({
+            "name": format!("experiment-{number}"),
+            "match": {"path": {"prefix": format!("/v2/models/forecast-{number}/")}},
+            "unit": [{"header": "x-user-id"}],
+            "baseline": "stable",
+            "variants": [{"name": "stable"}, {"name": "candidate", "weight": 30}],
+        })
+    };
+    let file = |count| {
+        let all: Vec<_> = (0..count).map(experiment).collect();
+        serde_json::json!({ "experiments": all }).to_string()
+    };
+    let load = |count| -> Result<(usize, u64)> {
+        let proxy = Proxy::new(module);
+        proxy.set_fuel_limit(u64::MAX);
+        let vm = configured(&proxy, file(count).as_bytes())?;
+        Ok((vm.memory_bytes(), proxy.fuel_used()))
+    };
+    let (few, many) = (load(1)?, load(EXPERIMENTS)?);
+    println!(
+        "memory of the VM: {} KiB with one experiment, {} KiB with {EXPERIMENTS}",
+        few.0 / 1024,
+        many.0 / 1024
+    );
+    println!("wasm instructions to load {EXPERIMENTS} experiments: {} million", many.1 / 1_000_000);
+    Ok(())
+}
+
+fn configured(proxy: &Proxy, file: &[u8]) -> Result<Vm> {
+    let vm = proxy.start_vm()?;
+    let good = vm.configure(file)?;
+    ensure!(good, "the filter refused the configuration: {}", proxy.log_text());
+    Ok(vm)
+}

@@ -1,0 +1,100 @@
+//! Bars of text: shares, and where a bucket falls.
+
+use sidetrack::plan::Experiment;
+use sidetrack::quantity::{Bucket, Ppm};
+
+use crate::out::Ink;
+use crate::words::{percent, variant};
+
+/// How many characters a whole is.
+const WIDTH: u32 = 60;
+
+/// A share as a bar: `████████`. A share that is not nothing shows.
+pub(crate) fn share(share: Ppm) -> String {
+    let cells = (u64::from(share.get()) * 40).div_ceil(u64::from(Ppm::ALL.get()));
+    "█".repeat(usize::try_from(cells).unwrap_or_default())
+}
+
+/// All buckets in a line, who holds them under these weights, where `bucket` falls, and a legend.
+pub(crate) fn ruler(experiment: &Experiment, weights: &[Ppm], bucket: Bucket, ink: Ink) -> Vec<String> {
+    let middle = |i: u32| (i * 2 + 1) * (Bucket::COUNT / WIDTH / 2);
+    // The cell with the bucket shows who has the bucket, however narrow the span is.
+    let at = |i| if i == column(bucket) { bucket.get() } else { middle(i) };
+    let cells: Vec<Cell> = (0..WIDTH).map(|i| Cell::of(experiment, weights, at(i))).collect();
+    let bar: String =
+        cells.chunk_by(|a, b| a == b).filter_map(|run| Some(run.first()?.drawn(run.len(), ink))).collect();
+    let blanks = usize::try_from(column(bucket)).unwrap_or_default();
+    let label = format!("bucket {}", crate::words::grouped(bucket.get()));
+    let pointer = if blanks > 35 {
+        format!("{}{} ▲", " ".repeat(blanks.saturating_sub(label.chars().count() + 1)), label)
+    } else {
+        format!("{}▲ {label}", " ".repeat(blanks))
+    };
+    let mut lines = vec![format!("0 {bar} 1 000 000"), format!("  {}", ink.bold(pointer))];
+    lines.push(format!("  {}", legend(experiment, weights, ink)));
+    lines
+}
+
+fn column(bucket: Bucket) -> u32 {
+    let scaled = u64::from(bucket.get()) * u64::from(WIDTH) / u64::from(Bucket::COUNT);
+    u32::try_from(scaled).unwrap_or_default().min(WIDTH - 1)
+}
+
+fn legend(experiment: &Experiment, weights: &[Ppm], ink: Ink) -> String {
+    let shares = crate::words::shares_of(experiment, weights);
+    let mut parts = Vec::new();
+    let mut reserved = false;
+    for (order, span) in experiment.layout.spans().iter().enumerate() {
+        let share = shares.get(span.variant).copied().unwrap_or_default();
+        reserved |= share < span.width;
+        let cell = Cell::Held(order).drawn(1, ink);
+        parts.push(format!("{cell} {} {}", variant(experiment, span.variant), percent(share)));
+    }
+    let rest = shares.get(experiment.baseline).copied().unwrap_or_default();
+    let baseline = variant(experiment, experiment.baseline);
+    parts.push(format!("{} {baseline} {}", Cell::Baseline.drawn(1, ink), percent(rest)));
+    if reserved {
+        parts.push(format!("{} reserve (baseline)", Cell::Reserved.drawn(1, ink)));
+    }
+    parts.join("   ")
+}
+
+/// Who a bucket belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cell {
+    /// The candidate of this place in the layout.
+    Held(usize),
+    /// The baseline, for now.
+    Reserved,
+    Baseline,
+}
+
+impl Cell {
+    fn of(experiment: &Experiment, weights: &[Ppm], at: u32) -> Self {
+        let spans = experiment.layout.spans();
+        let inside = |start: u32, width: u32| (start..start.saturating_add(width)).contains(&at);
+        let Some(order) = spans.iter().position(|span| inside(span.start, span.width.get())) else {
+            return Self::Baseline;
+        };
+        let held = spans.get(order).is_some_and(|span| {
+            let weight = weights.get(span.variant).copied().unwrap_or_default();
+            inside(span.start, weight.get())
+        });
+        if held { Self::Held(order) } else { Self::Reserved }
+    }
+
+    /// So many of these cells side by side.
+    fn drawn(self, cells: usize, ink: Ink) -> String {
+        match self {
+            Self::Held(0) => ink.mark("█".repeat(cells)).to_string(),
+            Self::Held(1) => ink.note("▓".repeat(cells)).to_string(),
+            Self::Held(order) => {
+                // The third candidate is A.
+                let letter = u32::try_from(order).ok().and_then(|order| char::from_digit(order + 8, 36));
+                letter.unwrap_or('#').to_ascii_uppercase().to_string().repeat(cells)
+            }
+            Self::Reserved => ink.dim("░".repeat(cells)).to_string(),
+            Self::Baseline => ink.dim("·".repeat(cells)).to_string(),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `sidetrack check`: everything that is wrong with a file, or what it means.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Args as Arguments;
+use serde::Serialize;
+use sidetrack::config::{Assignment, BreakerMode, Problems};
+use sidetrack::plan::{Breaker, Experiment, Plan};
+use sidetrack::quantity::{Ppm, Timestamp};
+
+use crate::bars;
+use crate::load::{File, Source, count};
+use crate::moment::Moment;
+use crate::out::Out;
+use crate::words::{conditions, percent, phase_now, shares, units, visible};
+
+/// Check an experiment file: every problem at once, or what it means
+///
+/// A problem says where it is, what was found, what is allowed, and what to do. docs/problems.md explains each code.
+#[derive(Arguments)]
+#[command(after_help = "Examples:\n  sidetrack check experiment.yaml\n  \
+    kubectl get cm ab -o jsonpath='{.data.experiment}' | sidetrack check - --json")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    file: File,
+    /// For machines: {"ok", "hash", "problems", "notices"}
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    moment: Moment,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let source = Source::read(&args.file.file)?;
+    let checked = source.parse().map(|loaded| loaded.plan);
+    if args.json {
+        out.json(&Report::of(&checked))?;
+    } else {
+        match &checked {
+            Ok(plan) => summary(plan, &source.name, args.moment.get(), out)?,
+            Err(problems) => list(problems, &source, out)?,
+        }
+    }
+    Ok(if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    hash: Option<String>,
+    problems: Vec<JsonProblem>,
+    notices: Vec<JsonNotice>,
+}
+
+#[derive(Serialize)]
+struct JsonProblem {
+    path: String,
+    code: &'static str,
+    message: String,
+    hint: String,
+}
+
+#[derive(Serialize)]
+struct JsonNotice {
+    path: String,
+    message: String,
+}
+
+impl Report {
+    fn of(checked: &Result<Plan, Problems>) -> Self {
+        let problems = checked.as_ref().err().into_iter().flat_map(|problems| &problems.0);
+        let notices = checked.as_ref().ok().into_iter().flat_map(|plan| &plan.notices);
+        Self {
+            ok: checked.is_ok(),
+            hash: checked.as_ref().ok().map(|plan| plan.hash.to_string()),
+            problems: problems
+                .map(|problem| JsonProblem {
+                    path: problem.path.clone(),
+                    code: problem.code.as_str(),
+                    message: problem.message.clone(),
+                    hint: problem.hint.clone(),
+                })
+                .collect(),
+            notices: notices
+                .map(|notice| JsonNotice { path: notice.path.clone(), message: notice.message.clone() })
+                .collect(),
+        }
+    }
+}
+
+fn list(problems: &Problems, source: &Source, out: &mut Out) -> anyhow::Result<()> {
+    let ink = out.ink();
+    for (place, problem) in source.placed(problems) {
+        let path = if problem.path.is_empty() { "the file".to_owned() } else { visible(&problem.path) };
+        let place = place.map(|place| format!("{}:{}:{}", source.name, place.line, place.column));
+        let place = place.unwrap_or_else(|| source.name.clone());
+        writeln!(out, "{} {}", ink.bad(format!("error[{}]", problem.code)), ink.bold(path))?;
+        writeln!(out, "   {} {place}", ink.mark("at"))?;
+        writeln!(out, "   {}", visible(&problem.message))?;
+        if !problem.hint.is_empty() {
+            writeln!(out, "   {} {}", ink.good("hint:"), visible(&problem.hint))?;
+        }
+        writeln!(out)?;
+    }
+    let found = count(problems.0.len(), "problem");
+    writeln!(out, "{} in {}; docs/problems.md explains each code", ink.bad(found), source.name)?;
+    Ok(())
+}
+
+fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Result<()> {
+    let ink = out.ink();
+    let experiments = count(plan.experiments.len(), "experiment");
+    writeln!(out, "{} {name} is good: {experiments}", ink.good("✓"))?;
+    for experiment in &plan.experiments {
+        let state = if experiment.enabled { "" } else { " (switched off: everyone gets the baseline)" };
+        writeln!(out, "\n{}{}", ink.bold(&experiment.name), ink.note(state))?;
+        for (label, text) in facts(experiment, now) {
+            writeln!(out, "  {} {text}", ink.dim(format!("{label:<10}")))?;
+        }
+        let width = experiment.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
+        for (index, (variant, share)) in experiment.variants.iter().zip(shares(experiment, now)).enumerate() {
+            let role = if index == experiment.baseline { "baseline" } else { "candidate" };
+            let name = format!("{:<width$}", variant.name);
+            let share_text = format!("{:>9}", percent(share));
+            let room = room(experiment, index, share);
+            let bar = ink.mark(bars::share(share));
+            writeln!(out, "  {} {name} {share_text}  {bar}{room}", ink.dim(format!("{role:<10}")))?;
+        }
+    }
+    for notice in &plan.notices {
+        let message = visible(&notice.message);
+        let path = visible(&notice.path);
+        writeln!(out, "\n{} {path} has no effect in this version yet\n      {message}", ink.note("note:"))?;
+    }
+    writeln!(out, "\nhash {}", plan.hash)?;
+    Ok(())
+}
+
+fn facts(experiment: &Experiment, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("takes", conditions(&experiment.conditions))];
+    let unit = match experiment.assignment {
+        Assignment::UserHash => {
+            let missing = experiment.missing_unit.as_str();
+            format!("{}; without one: {missing}", units(experiment))
+        }
+        Assignment::RequestRandom => "none needed: each request draws anew".to_owned(),
+    };
+    facts.push(("unit", unit));
+    facts.extend(phase_now(experiment, now).map(|phase| ("phase", phase)));
+    facts.extend(breaker(&experiment.breaker));
+    if let Some(layer) = &experiment.layer {
+        facts.push(("layer", format!("{}, slots {} to {} %", layer.name, layer.from, layer.to)));
+    }
+    if let Some(mirror) = &experiment.mirror {
+        facts.push(("mirror", format!("{} to {}", percent(mirror.percent), mirror.cluster)));
+    }
+    facts
+}
+
+fn breaker(breaker: &Breaker) -> Vec<(&'static str, String)> {
+    let opens = match breaker.mode {
+        BreakerMode::Disabled => return vec![("breaker", "disabled".to_owned())],
+        BreakerMode::DryRun => "dry run: would open",
+        BreakerMode::Enforce => "opens",
+    };
+    let slow = breaker
+        .slow
+        .map_or_else(String::new, |slow| format!(" or {} % slower than {}", slow.rate, slow.over));
+    let (window, requests) = (breaker.window, breaker.min_requests);
+    let rates = format!(
+        "{opens} above {} % errors{slow}, in {window} with {requests} requests or more",
+        breaker.error_rate
+    );
+    let row = match breaker.consecutive_errors {
+        0 => String::new(),
+        errors => format!("or at {errors} errors in a row; "),
+    };
+    vec![("breaker", rates), ("", format!("{row}stays open for {}", breaker.open_for))]
+}
+
+/// How far a candidate may grow without moving anybody else.
+fn room(experiment: &Experiment, variant: usize, share: Ppm) -> String {
+    let span = experiment.layout.spans().iter().find(|span| span.variant == variant);
+    match span {
+        Some(span) if span.width > share => format!(" room to grow to {}", percent(span.width)),
+        _ => String::new(),
+    }
+}

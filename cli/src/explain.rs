@@ -1,0 +1,182 @@
+//! `sidetrack explain`: why does this request get that variant?
+//!
+//! The request is put before the very function that decides in the proxy, with an audience that writes down each
+//! step. The first line answers; what follows shows how.
+
+mod advice;
+mod answer;
+mod carries;
+mod question;
+mod steps;
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args as Arguments;
+use serde::Serialize;
+use sidetrack::config::BreakerMode;
+use sidetrack::decide::{Decision, Gate, Outcome, Step, World, decide};
+use sidetrack::plan::{Experiment, Plan};
+use sidetrack::quantity::Timestamp;
+
+use crate::load::{File, load};
+use crate::moment::Moment;
+use crate::out::Out;
+use crate::words::{phase, variant};
+use question::{Breaker, Entropy, Header};
+
+/// Explain which variant a request gets, and why
+///
+/// Describe the request as it would reach the proxy. Everything that is left out is left out of the request: without
+/// --header it carries none. The first line of the answer is the answer; the steps behind it follow.
+#[derive(Arguments)]
+#[command(after_help = "Examples:\n  \
+    sidetrack explain experiment.yaml --path /v2/models/forecast/infer --header 'x-user-id: 4711'\n  \
+    sidetrack explain experiment.yaml --header 'x-user-id: 4711' --breaker enhanced-predictor=open")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    file: File,
+    /// The request's method [default: POST]
+    #[arg(long, value_name = "M")]
+    method: Option<String>,
+    /// The host it asks for [default: none]
+    #[arg(long, value_name = "H")]
+    host: Option<String>,
+    /// Its path, with the query [default: /]
+    #[arg(long, value_name = "P")]
+    path: Option<String>,
+    /// A header; can be given again
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = question::header)]
+    headers: Vec<Header>,
+    /// Its body, for units that stand in one
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    #[command(flatten)]
+    moment: Moment,
+    /// The random number that is drawn where one is needed: a decimal from 0 to just below 1
+    #[arg(long, value_name = "0..1", value_parser = question::entropy)]
+    random: Option<Entropy>,
+    /// A candidate's breaker: open, half-open (the first stage, 5 %), half-open:25 or closed; can be given again
+    #[arg(long = "breaker", value_name = "VARIANT=STATE", value_parser = question::breaker)]
+    breakers: Vec<Breaker>,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+/// A request, what became of it, and how.
+struct Case<'p> {
+    args: &'p Args,
+    plan: &'p Plan,
+    now: Timestamp,
+    request: question::Asked,
+    outcome: Outcome,
+    steps: Vec<Step<'p>>,
+    /// Real randomness was used, so another request may fare otherwise.
+    rolled: bool,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let plan = load(&args.file.file)?.plan;
+    question::known_breakers(&args.breakers, &plan)?;
+    let now = args.moment.get();
+    let rolled = Cell::new(false);
+    let mut steps = Vec::new();
+    let request = question::request(args, plan.settings.body_limit)?;
+    let mut world = World {
+        now,
+        entropy: || match args.random {
+            Some(entropy) => entropy.0,
+            None => {
+                rolled.set(true);
+                RandomState::new().build_hasher().finish()
+            }
+        },
+        gate: &|experiment, variant| gate(args, &plan, experiment, variant),
+    };
+    let outcome = decide(&plan, &request, &mut world, &mut steps);
+    let case = Case { args, plan: &plan, now, request, outcome, steps, rolled: rolled.get() };
+    if args.json {
+        out.json(&Json::of(&case))?;
+    } else {
+        tell(&case, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the named breaker lets through. One that does not enforce lets everything through.
+fn gate(args: &Args, plan: &Plan, experiment: usize, index: usize) -> Gate {
+    let Some(experiment) = plan.experiments.get(experiment) else { return Gate::Closed };
+    let name = variant(experiment, index);
+    let given = args.breakers.iter().rev().find(|breaker| breaker.variant == name);
+    given
+        .filter(|_| experiment.breaker.mode == BreakerMode::Enforce)
+        .map_or(Gate::Closed, |breaker| breaker.gate)
+}
+
+fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
+    let ink = out.ink();
+    writeln!(out, "{}", ink.bold(answer::sentence(case)))?;
+    for advice in advice::advice(case) {
+        writeln!(out, "{} {advice}", ink.note("hint:"))?;
+    }
+    writeln!(out)?;
+    steps::tell(case, out)?;
+    carries::tell(case, out)?;
+    if case.rolled {
+        let text = "chance was rolled just now, so another request may fare otherwise; --random fixes it";
+        writeln!(out, "\n{} {text}", ink.note("note:"))?;
+    }
+    Ok(())
+}
+
+impl<'p> Case<'p> {
+    fn experiment(&self, index: usize) -> Option<&'p Experiment> {
+        self.plan.experiments.get(index)
+    }
+
+    /// The decision and its experiment, when there is one.
+    fn decided(&self) -> Option<(&'p Experiment, Decision)> {
+        let Outcome::Decided(decision) = self.outcome else { return None };
+        Some((self.experiment(decision.experiment)?, decision))
+    }
+}
+
+/// The answer for machines: null where nothing applies.
+#[derive(Default, Serialize)]
+struct Json {
+    experiment: Option<String>,
+    assigned: Option<String>,
+    served: Option<String>,
+    reason: Option<&'static str>,
+    bucket: Option<u32>,
+    phase: Option<String>,
+    unit_source: Option<String>,
+    cluster: Option<String>,
+    mirror: Option<String>,
+}
+
+impl Json {
+    fn of(case: &Case<'_>) -> Self {
+        if let Outcome::Skipped(_) = case.outcome {
+            return Self { reason: Some("missing_unit"), ..Self::default() };
+        }
+        let Some((experiment, decision)) = case.decided() else { return Self::default() };
+        let source = decision.unit_source.and_then(|source| experiment.units.get(source));
+        let mirror = experiment.mirror.as_ref().filter(|_| decision.mirror);
+        Self {
+            experiment: Some(experiment.name.clone()),
+            assigned: Some(variant(experiment, decision.assigned).to_owned()),
+            served: Some(variant(experiment, decision.served).to_owned()),
+            reason: Some(decision.reason.as_str()),
+            bucket: decision.bucket.map(sidetrack::quantity::Bucket::get),
+            phase: decision.phase.and_then(|index| phase(experiment, index)).map(ToOwned::to_owned),
+            unit_source: source.map(ToString::to_string),
+            cluster: experiment.variants.get(decision.served).and_then(|variant| variant.cluster.clone()),
+            mirror: mirror.map(|mirror| mirror.cluster.clone()),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What to add to the command line when something was left out and that decided the matter.
+
+use sidetrack::decide::{Outcome, Step};
+use sidetrack::matching::{Header, HeaderRule, Host, Match, Text};
+use sidetrack::plan::Experiment;
+use sidetrack::unit::UnitSource;
+
+use super::Case;
+
+/// Hints, as sentences.
+pub(super) fn advice(case: &Case<'_>) -> Vec<String> {
+    let mut hints = Vec::new();
+    if case.outcome == Outcome::Unmatched {
+        for experiment in &case.plan.experiments {
+            let (missing, wrong) = flags(case, &experiment.conditions);
+            let others = if wrong.is_empty() {
+                String::new()
+            } else {
+                format!(", and change {}", wrong.join(" and "))
+            };
+            if !missing.is_empty() {
+                hints.push(format!("for {}, add {}{others}", experiment.name, missing.join(" ")));
+            }
+        }
+    }
+    let missing = case.steps.iter().any(|step| matches!(step, Step::MissingUnit(_)));
+    let experiment = match case.outcome {
+        Outcome::Unmatched => None,
+        Outcome::Skipped(index) | Outcome::NeedsBody(index) => case.experiment(index),
+        Outcome::Decided(decision) => case.experiment(decision.experiment),
+    };
+    if let Some(experiment) = experiment.filter(|_| missing) {
+        hints.extend(unit_flag(experiment).map(|flag| format!("to say who asks, add {flag}")));
+    }
+    hints
+}
+
+/// What a condition asks for and the request has not: flags that were left out, and names of those that were given
+/// with another value.
+fn flags(case: &Case<'_>, conditions: &Match) -> (Vec<String>, Vec<String>) {
+    let (mut missing, mut wrong) = (Vec::new(), Vec::new());
+    let mut need = |part: Match, name: &str, given: bool, flag: Option<String>| {
+        if part.mismatch(&case.request).is_none() {
+            return;
+        }
+        match flag.filter(|_| !given) {
+            Some(flag) => missing.push(flag),
+            None => wrong.push(name.to_owned()),
+        }
+    };
+    let path = conditions.path.as_ref().map(|rule| {
+        let (Text::Exact(path) | Text::Prefix(path)) = rule;
+        format!("--path {}", shell(path))
+    });
+    let host = conditions.hosts.first().map(|host| match host {
+        Host::Exact(name) => format!("--host {name}"),
+        Host::Below(suffix) => format!("--host any{suffix}"),
+    });
+    let method = conditions.methods.first().map(|method| format!("--method {method}"));
+    let args = case.args;
+    need(
+        Match { methods: conditions.methods.clone(), ..Match::default() },
+        "--method",
+        args.method.is_some(),
+        method,
+    );
+    need(Match { hosts: conditions.hosts.clone(), ..Match::default() }, "--host", args.host.is_some(), host);
+    need(Match { path: conditions.path.clone(), ..Match::default() }, "--path", args.path.is_some(), path);
+    for header in &conditions.headers {
+        let given = args.headers.iter().any(|other| other.name == header.name);
+        let name = format!("--header {}", header.name);
+        let part = Match { headers: vec![header.clone()], ..Match::default() };
+        need(part, &name, given, header_flag(header));
+    }
+    (missing, wrong)
+}
+
+fn header_flag(header: &Header) -> Option<String> {
+    let value = match &header.rule {
+        HeaderRule::Value(Text::Exact(text) | Text::Prefix(text)) => text.as_str(),
+        HeaderRule::Present(true) => "1",
+        HeaderRule::Present(false) => return None,
+    };
+    Some(format!("--header {}", shell(&format!("{}: {value}", header.name))))
+}
+
+fn unit_flag(experiment: &Experiment) -> Option<String> {
+    experiment.units.iter().find_map(|source| match source {
+        UnitSource::Header(name) => Some(format!("--header '{name}: 4711'")),
+        UnitSource::Cookie(name) => Some(format!("--header 'cookie: {name}=4711'")),
+        UnitSource::Query(name) => Some(format!("?{name}=4711 to --path")),
+        UnitSource::Body(_) => None,
+    })
+}
+
+/// Quoted for a shell where it needs to be.
+fn shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-~%@:+".contains(c);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

@@ -1,0 +1,126 @@
+//! The answer in one sentence.
+
+use sidetrack::decide::{Decision, Outcome, Reason, Step};
+use sidetrack::plan::Experiment;
+use sidetrack::quantity::Bucket;
+
+use super::Case;
+use crate::words::{grouped, quoted, units, variant};
+
+/// Who serves the request and why.
+pub(super) fn sentence(case: &Case<'_>) -> String {
+    match case.outcome {
+        // A body is given whole or not at all here, so nothing waits for one.
+        Outcome::Unmatched | Outcome::NeedsBody(_) => {
+            "No experiment takes this request: it goes where the route's own default sends it.".to_owned()
+        }
+        Outcome::Skipped(index) => {
+            let Some(experiment) = case.experiment(index) else { return String::new() };
+            format!(
+                "The request stays out of {}: it carries no unit ({}), and missing_unit says skip.",
+                experiment.name,
+                units(experiment)
+            )
+        }
+        Outcome::Decided(decision) => case
+            .experiment(decision.experiment)
+            .map_or_else(String::new, |experiment| decided(case, experiment, decision)),
+    }
+}
+
+fn decided(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> String {
+    let who = unit(case).map_or_else(|| "The request".to_owned(), quoted);
+    let served = variant(experiment, decision.served);
+    let assigned = variant(experiment, decision.assigned);
+    let baseline = if decision.served == experiment.baseline { "the baseline " } else { "" };
+    let gets = format!("{who} gets {baseline}{served} in {}", experiment.name);
+    let why = match decision.reason {
+        Reason::Hash | Reason::Random => drawn(case, experiment, decision),
+        Reason::Override => match case.steps.iter().rev().find_map(overridden) {
+            Some("unit") => "overrides.units lists this unit".to_owned(),
+            _ => "the override header asks for it".to_owned(),
+        },
+        Reason::Disabled => "the experiment is switched off (enabled: false)".to_owned(),
+        Reason::MissingUnit => format!("it carries no unit ({})", units(experiment)),
+        Reason::Excluded => excluded(case, experiment),
+        Reason::NotStarted => match &experiment.schedule {
+            sidetrack::rollout::Schedule::Rollout(rollout) => {
+                format!("the rollout starts only at {}", rollout.start)
+            }
+            sidetrack::rollout::Schedule::Fixed(_) => "it has not started".to_owned(),
+        },
+        Reason::BreakerOpen => match gate_stage(case) {
+            Some(stage) => format!(
+                "it belongs to {assigned}, whose breaker is half-open, and it is not among the {stage} % that try it"
+            ),
+            None => format!("it belongs to {assigned}, but the breaker of {assigned} is open"),
+        },
+        Reason::Probe => {
+            let stage = gate_stage(case).unwrap_or_default();
+            format!(
+                "it belongs to {assigned}, whose breaker is half-open, and it is among the {stage} % that try it"
+            )
+        }
+    };
+    format!("{gets}: {why}.")
+}
+
+/// The last unit that was read.
+pub(super) fn unit<'a>(case: &'a Case<'_>) -> Option<&'a [u8]> {
+    case.steps.iter().rev().find_map(|step| match step {
+        Step::Unit(_, unit) => Some(unit.as_slice()),
+        _ => None,
+    })
+}
+
+fn overridden(step: &Step<'_>) -> Option<&'static str> {
+    if let Step::Override(_, how) = step { Some(how) } else { None }
+}
+
+fn gate_stage(case: &Case<'_>) -> Option<String> {
+    case.steps.iter().rev().find_map(|step| match step {
+        Step::Gate(sidetrack::decide::Gate::HalfOpen(share), _) => Some(share.to_string()),
+        _ => None,
+    })
+}
+
+fn drawn(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> String {
+    let bucket = decision.bucket.map_or(0, Bucket::get);
+    let whose = if decision.reason == Reason::Random { "a random" } else { "its" };
+    let bucket = format!("{whose} bucket, {} of 1 000 000,", grouped(bucket));
+    let span = case.steps.iter().rev().find_map(|step| match step {
+        Step::InSpan(span, _, weight) => Some((*span, *weight)),
+        _ => None,
+    });
+    let Some((span, weight)) = span else {
+        let end =
+            experiment.layout.spans().iter().map(|span| span.start.saturating_add(span.width.get())).max();
+        return match end.and_then(|end| end.checked_sub(1)) {
+            Some(last) => format!("{bucket} lies beyond those of all candidates (0 to {})", grouped(last)),
+            None => "no candidate has a weight now".to_owned(),
+        };
+    };
+    let name = variant(experiment, span.variant);
+    let holds = crate::words::buckets(span.start, weight.get());
+    if span.variant == decision.assigned {
+        format!("{bucket} is among those of {name} ({holds}, {weight} %)")
+    } else if weight.get() == 0 {
+        format!("{bucket} is reserved for {name}, which has weight 0 now")
+    } else {
+        format!("{bucket} is reserved for {name}, which holds only {holds} now ({weight} %)")
+    }
+}
+
+fn excluded(case: &Case<'_>, experiment: &Experiment) -> String {
+    let slot = case.steps.iter().find_map(|step| match step {
+        Step::Slot(slot, false) => Some(*slot),
+        _ => None,
+    });
+    let (Some(layer), Some(slot)) = (&experiment.layer, slot) else { return "it is excluded".to_owned() };
+    let holds = crate::words::buckets(layer.from.get(), layer.to.get().saturating_sub(layer.from.get()));
+    format!(
+        "its slot in the layer {}, {} of 1 000 000, is outside the experiment's ({holds})",
+        layer.name,
+        grouped(slot.get())
+    )
+}

@@ -1,0 +1,190 @@
+//! The request that is asked about, from the command line.
+
+use anyhow::Context as _;
+use sidetrack::body::body_is_readable;
+use sidetrack::decide::Gate;
+use sidetrack::plan::Plan;
+use sidetrack::quantity::Ppm;
+use sidetrack::request::{Body, Request};
+
+use super::Args;
+use crate::words::visible;
+
+/// A header, its name in lower case.
+#[derive(Clone)]
+pub(super) struct Header {
+    pub(super) name: String,
+    pub(super) value: String,
+}
+
+/// 64 random bits that are not random.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entropy(pub(super) u64);
+
+/// What a candidate's breaker lets through.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Breaker {
+    pub(super) variant: String,
+    pub(super) gate: Gate,
+}
+
+/// Reads `name: value`.
+pub(super) fn header(text: &str) -> Result<Header, String> {
+    let (name, value) =
+        text.split_once(':').ok_or("allowed: a name, a colon and a value: 'x-user-id: 4711'")?;
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(token) {
+        return Err("the name before the colon is no header name".to_owned());
+    }
+    if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')) {
+        return Err("a header's value has no line breaks".to_owned());
+    }
+    // White space around a value is not part of it (RFC 9110, 5.5).
+    Ok(Header { name: name.to_ascii_lowercase(), value: value.trim_matches([' ', '\t']).to_owned() })
+}
+
+/// Reads a decimal r of [0, 1) and gives the smallest draw at or above it, so that the bucket is exactly
+/// floor(r × 1 000 000).
+pub(super) fn entropy(text: &str) -> Result<Entropy, String> {
+    let allowed = || "allowed: a decimal from 0 to just below 1, such as 0.25".to_owned();
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let zero = whole.bytes().all(|byte| byte == b'0') && !(whole.is_empty() && decimals.is_empty());
+    if !zero || !digits(decimals) {
+        return Err(allowed());
+    }
+    // Buckets are decided by six digits; eighteen are as many as the arithmetic below holds.
+    let kept = decimals.get(..18).unwrap_or(decimals);
+    let scale = 10u128.pow(u32::try_from(kept.len()).unwrap_or(0));
+    let number: u128 = if kept.is_empty() { 0 } else { kept.parse().map_err(|_| allowed())? };
+    u64::try_from((number << 64).div_ceil(scale)).map(Entropy).map_err(|_| allowed())
+}
+
+/// Reads `VARIANT=open`, `=half-open`, `=half-open:25` or `=closed`.
+pub(super) fn breaker(text: &str) -> Result<Breaker, String> {
+    let allowed = "allowed: a variant's name, then =open, =half-open, =half-open:25 or =closed";
+    let (variant, state) = text.split_once('=').ok_or(allowed)?;
+    let gate = match state {
+        "closed" => Gate::Closed,
+        "open" => Gate::Open,
+        "half-open" => Gate::HalfOpen(Ppm::new(50_000).unwrap_or_default()),
+        _ => {
+            let stage = state.strip_prefix("half-open:").and_then(|stage| stage.parse::<u32>().ok());
+            let share = stage.and_then(|stage| Ppm::new(stage.checked_mul(10_000)?));
+            Gate::HalfOpen(share.ok_or(allowed)?)
+        }
+    };
+    Ok(Breaker { variant: variant.to_owned(), gate })
+}
+
+/// Breakers belong to candidates that exist.
+pub(super) fn known_breakers(breakers: &[Breaker], plan: &Plan) -> anyhow::Result<()> {
+    for breaker in breakers {
+        let mut candidates = Vec::new();
+        for experiment in &plan.experiments {
+            candidates.extend(experiment.candidates().map(|index| crate::words::variant(experiment, index)));
+        }
+        anyhow::ensure!(
+            candidates.contains(&breaker.variant.as_str()),
+            "--breaker {}: no candidate has this name; candidates: {}",
+            visible(&breaker.variant),
+            candidates.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The request that is asked about.
+pub(super) struct Asked {
+    /// The headers, pseudo headers first.
+    pub(super) headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+}
+
+impl Request for Asked {
+    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers.values(name)
+    }
+
+    fn body(&self) -> Body<'_> {
+        self.body.as_deref().map_or(Body::Absent, Body::Whole)
+    }
+}
+
+/// The request, with its body where the filter would read it.
+pub(super) fn request(args: &Args, limit: u64) -> anyhow::Result<Asked> {
+    let headers = headers(args);
+    let body = match &args.body {
+        Some(path) => {
+            let name = || format!("cannot read {}", visible(&path.to_string_lossy()));
+            let body = std::fs::read(path).with_context(name)?;
+            let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+            body_is_readable(&headers, length, limit).then_some(body)
+        }
+        None => None,
+    };
+    Ok(Asked { headers, body })
+}
+
+fn headers(args: &Args) -> Vec<(String, String)> {
+    let mut request = vec![
+        (":method".to_owned(), args.method.clone().unwrap_or_else(|| "POST".to_owned())),
+        (":path".to_owned(), args.path.clone().unwrap_or_else(|| "/".to_owned())),
+    ];
+    // Envoy knows no header `host`: it becomes the authority.
+    let host = || args.headers.iter().find(|header| header.name == "host").map(|header| header.value.clone());
+    request.extend(args.host.clone().or_else(host).map(|host| (":authority".to_owned(), host)));
+    let others = args.headers.iter().filter(|header| header.name != "host");
+    request.extend(others.map(|header| (header.name.clone(), header.value.clone())));
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sidetrack::quantity::Bucket;
+
+    use super::*;
+
+    fn bucket(text: &str) -> Result<u32, String> {
+        entropy(text).map(|entropy| Bucket::from_draw(entropy.0).get())
+    }
+
+    #[test]
+    fn random_numbers_are_exact_decimals() {
+        for (text, expected) in [
+            ("0", 0),
+            ("0.", 0),
+            (".5", 500_000),
+            ("0.3", 300_000),
+            ("0.299999", 299_999),
+            ("0.2999999999999999999999999", 299_999),
+            ("0.999999999999999999999999", 999_999),
+            ("0.000001", 1),
+        ] {
+            assert_eq!(bucket(text), Ok(expected), "{text}");
+        }
+        for text in ["1", "1.0", "-0.1", "", ".", "1e-3", "0.5x", "0,5", "+0.5"] {
+            assert!(bucket(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_decimal_falls_into_its_bucket(digits in "[0-9]{1,24}") {
+            let expected: u32 = format!("{digits:0<6}")[..6].parse().unwrap();
+            prop_assert_eq!(bucket(&format!("0.{digits}")), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn breakers_have_four_states() {
+        assert_eq!(breaker("a=open").unwrap().gate, Gate::Open);
+        assert_eq!(breaker("a=half-open").unwrap().gate, Gate::HalfOpen(Ppm::new(50_000).unwrap()));
+        assert_eq!(breaker("a=half-open:100").unwrap().gate, Gate::HalfOpen(Ppm::ALL));
+        assert_eq!(breaker("a=closed").unwrap().gate, Gate::Closed);
+        for bad in ["a", "a=", "a=ajar", "a=half-open:101", "a=half-open:x"] {
+            assert!(breaker(bad).is_err(), "{bad}");
+        }
+    }
+}

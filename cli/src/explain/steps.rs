@@ -1,0 +1,226 @@
+//! The way to the answer, step by step, as the core took it.
+
+use std::io::Write;
+
+use sidetrack::config::{BreakerMode, MissingUnit};
+use sidetrack::decide::{Gate, Outcome, Step, minted_text};
+use sidetrack::matching::Mismatch;
+use sidetrack::plan::Experiment;
+use sidetrack::request::Request as _;
+use sidetrack::rollout::{InForce, Schedule};
+
+use super::Case;
+use crate::bars::ruler;
+use crate::out::{Ink, Out};
+use crate::words::{
+    buckets, conditions, grouped, header, hosts, percent, phase_now, quoted, text, units, variant,
+};
+
+/// A step's label and its lines.
+type Told = (&'static str, Vec<String>);
+
+pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
+    let ink = out.ink();
+    let mut told: Vec<Told> = Vec::new();
+    let mut current: Option<&Experiment> = None;
+    for (i, step) in case.steps.iter().enumerate() {
+        if let Step::Match(index) | Step::Mismatch(index, _) = step {
+            current = case.experiment(*index);
+        }
+        let Some(experiment) = current else { continue };
+        let bucket = case.steps.get(i.saturating_sub(1)).and_then(|before| match before {
+            Step::Drawn(bucket, _) => Some(*bucket),
+            _ => None,
+        });
+        let (label, mut lines) = one(case, experiment, step);
+        if let (Step::InSpan(..) | Step::NoSpan, Some(bucket)) = (step, bucket)
+            && let InForce::Weights(weights, _) = experiment.schedule.at(case.now)
+        {
+            lines.extend(ruler(experiment, weights, bucket, ink));
+        }
+        told.push((label, lines));
+    }
+    told.extend(breaker_not_asked(case));
+    told.extend(mirror(case));
+    for (number, (label, lines)) in told.iter().enumerate() {
+        write(number + 1, label, lines, ink, out)?;
+    }
+    Ok(())
+}
+
+fn write(number: usize, label: &str, lines: &[String], ink: Ink, out: &mut Out) -> anyhow::Result<()> {
+    for (i, line) in lines.iter().enumerate() {
+        if i == 0 {
+            writeln!(out, "{} {} {line}", ink.dim(format!("{number:>3}")), ink.mark(format!("{label:<9}")))?;
+        } else {
+            writeln!(out, "{:13} {line}", "")?;
+        }
+    }
+    Ok(())
+}
+
+fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
+    let name = &experiment.name;
+    let line = |label, text: String| (label, vec![text]);
+    match step {
+        Step::Mismatch(_, mismatch) => {
+            line("no match", format!("{name}: {}", mismatch_text(case, experiment, *mismatch)))
+        }
+        Step::Match(_) => line("match", format!("{name} takes {}", conditions(&experiment.conditions))),
+        Step::Disabled => line("disabled", "enabled: false, so everyone gets the baseline".to_owned()),
+        Step::OverrideRefused(why) => line("override", format!("asked for, and refused: {why}")),
+        Step::Override(index, how) => {
+            let how = if *how == "unit" { "overrides.units lists the unit" } else { "the header asks" };
+            line("override", format!("{how}: {}; nothing is drawn", variant(experiment, *index)))
+        }
+        Step::NoValue(source) => line("unit", format!("{}: nothing there", source_name(experiment, *source))),
+        Step::Unit(source, unit) => {
+            line("unit", format!("{}: {}", source_name(experiment, *source), quoted(unit)))
+        }
+        Step::Minted(source, identity) => line(
+            "unit",
+            format!(
+                "none of: {}; a new caller gets the {} {} to keep",
+                units(experiment),
+                source_name(experiment, *source),
+                minted_text(*identity)
+            ),
+        ),
+        Step::MissingUnit(then) => {
+            let then = match then {
+                MissingUnit::Baseline => "so it gets the baseline",
+                MissingUnit::Random => "so chance draws instead",
+                MissingUnit::Skip => "so it stays out of the experiment",
+            };
+            line(
+                "unit",
+                format!("none of: {}; missing_unit is {}, {then}", units(experiment), missing(experiment)),
+            )
+        }
+        Step::Slot(slot, inside) => {
+            let layer = experiment.layer.as_ref();
+            let (layer_name, from, to) =
+                layer.map_or(("", 0, 0), |layer| (layer.name.as_str(), layer.from.get(), layer.to.get()));
+            let holds = buckets(from, to.saturating_sub(from));
+            let verdict = if *inside { "inside" } else { "outside" };
+            let slot = grouped(slot.get());
+            line("layer", format!("{layer_name}: slot {slot} of 1 000 000; {name} has {holds}: {verdict}"))
+        }
+        Step::NotStarted => line("rollout", not_started(case, experiment)),
+        Step::Phase(_) => line("rollout", phase_now(experiment, case.now).unwrap_or_default()),
+        Step::Drawn(bucket, true) => {
+            let salt = quoted(experiment.salt.as_bytes());
+            let bucket = grouped(bucket.get());
+            line("bucket", format!("{bucket} of 1 000 000, from the hash of the salt {salt} and the unit"))
+        }
+        Step::Drawn(bucket, false) => {
+            let how = if case.rolled { "rolled just now" } else { "as --random says" };
+            line("bucket", format!("{} of 1 000 000, {how}", grouped(bucket.get())))
+        }
+        Step::InSpan(span, offset, weight) => {
+            let owner = variant(experiment, span.variant);
+            let span_buckets = buckets(span.start, span.width.get());
+            let holds = buckets(span.start, weight.get());
+            let verdict = if *offset < weight.get() {
+                format!("so it is {owner}'s")
+            } else {
+                "so it is the baseline's for now".to_owned()
+            };
+            let all = if *weight == span.width {
+                "all of it".to_owned()
+            } else {
+                format!("{holds} of it ({})", percent(*weight))
+            };
+            line("span", format!("{owner} owns {span_buckets} and holds {all}, {verdict}"))
+        }
+        Step::NoSpan => line("span", "no candidate owns this bucket, so it is the baseline's".to_owned()),
+        Step::Gate(gate, passes) => line("breaker", gate_text(*gate, *passes)),
+    }
+}
+
+fn source_name(experiment: &Experiment, source: usize) -> String {
+    experiment.units.get(source).map_or_else(String::new, ToString::to_string)
+}
+
+fn missing(experiment: &Experiment) -> &'static str {
+    experiment.missing_unit.as_str()
+}
+
+fn mismatch_text(case: &Case<'_>, experiment: &Experiment, mismatch: Mismatch<'_>) -> String {
+    let conditions = &experiment.conditions;
+    let found = |value: Option<&[u8]>| value.map_or_else(|| "none".to_owned(), quoted);
+    match mismatch {
+        Mismatch::Path => {
+            let wanted = conditions.path.as_ref().map(text).unwrap_or_default();
+            format!("the path is {}, it takes {wanted}", found(case.request.path()))
+        }
+        Mismatch::Host => {
+            format!("the host is {}, it takes {}", found(case.request.host()), hosts(&conditions.hosts))
+        }
+        Mismatch::Method => {
+            let wanted = conditions.methods.join(" or ");
+            format!("the method is {}, it takes {wanted}", found(case.request.first(":method")))
+        }
+        Mismatch::Header(name) => {
+            let rule = conditions.headers.iter().find(|header| header.name == name).map(header);
+            format!(
+                "the header {name} is {}, it takes {}",
+                found(case.request.first(name)),
+                rule.unwrap_or_default()
+            )
+        }
+    }
+}
+
+fn not_started(case: &Case<'_>, experiment: &Experiment) -> String {
+    match &experiment.schedule {
+        Schedule::Rollout(rollout) => {
+            format!("starts at {}, it is {}: until then everyone gets the baseline", rollout.start, case.now)
+        }
+        Schedule::Fixed(_) => String::new(),
+    }
+}
+
+fn gate_text(gate: Gate, passes: bool) -> String {
+    match (gate, passes) {
+        (Gate::Open, _) => "open: the candidate gets nothing, its units get the baseline".to_owned(),
+        (Gate::HalfOpen(share), true) => {
+            format!("half-open: {share} % of its units try it, this one among them")
+        }
+        (Gate::HalfOpen(share), false) => {
+            format!("half-open: {share} % of its units try it, this one is not among them")
+        }
+        (Gate::Closed, _) => "closed".to_owned(),
+    }
+}
+
+/// What stood between the candidate and its unit, when nothing did.
+fn breaker_not_asked(case: &Case<'_>) -> Option<Told> {
+    let (experiment, decision) = case.decided()?;
+    let drawn = decision.bucket.is_some() && decision.assigned != experiment.baseline;
+    if !drawn || case.steps.iter().any(|step| matches!(step, Step::Gate(..))) {
+        return None;
+    }
+    let name = variant(experiment, decision.assigned);
+    let given = case.args.breakers.iter().any(|breaker| breaker.variant == name);
+    let text = match experiment.breaker.mode {
+        BreakerMode::Enforce if given => "closed".to_owned(),
+        BreakerMode::Enforce => format!("taken as closed; --breaker {name}=open shows the other case"),
+        BreakerMode::DryRun => "dry_run: whatever its state, it changes nothing".to_owned(),
+        BreakerMode::Disabled => "disabled".to_owned(),
+    };
+    Some(("breaker", vec![text]))
+}
+
+fn mirror(case: &Case<'_>) -> Option<Told> {
+    let Outcome::Decided(_) = case.outcome else { return None };
+    let (experiment, decision) = case.decided()?;
+    let mirror = experiment.mirror.as_ref().filter(|_| decision.bucket.is_some())?;
+    let share = percent(mirror.percent);
+    let text = if decision.mirror {
+        format!("{share} of the units: copied to {}", mirror.cluster)
+    } else {
+        format!("{share} of the units: not copied")
+    };
+    Some(("mirror", vec![text]))
+}

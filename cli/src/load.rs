@@ -1,0 +1,167 @@
+//! Reads an experiment file: YAML or JSON, from a path or from stdin, into the core's tree and plan.
+//!
+//! YAML means YAML 1.2 here: `yes`, `no`, `on` and `off` are text, so are times and `010`. A repeated key
+//! reaches the core, which reports it with its path. Depth, size and aliases are limited, so that a hostile file
+//! is a problem and never a crash. Anchors and merge keys (`<<`) work.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_saphyr::options::DuplicateKeyPolicy;
+use sidetrack::config::{self, Node, Problem, Problems};
+use sidetrack::plan::Plan;
+
+use crate::fault::Fault;
+use crate::lines::{Lines, Place};
+use crate::words::visible;
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+/// A file that is good.
+pub(crate) struct Loaded {
+    /// As it was written.
+    pub(crate) node: Node,
+    /// What it means.
+    pub(crate) plan: Plan,
+}
+
+/// A file's text, and what to call it.
+pub(crate) struct Source {
+    /// The path as it was given, or `stdin`.
+    pub(crate) name: String,
+    text: Vec<u8>,
+    json: bool,
+}
+
+/// Reads and checks a file, for commands that need a good one.
+///
+/// # Errors
+///
+/// A [`Fault`] with every problem, or why the file cannot be read.
+pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
+    let source = Source::read(path)?;
+    source.parse().map_err(|problems| Fault(source.told(&problems)).into())
+}
+
+impl Source {
+    /// Reads a file; `-` is stdin.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let mut text = Vec::new();
+        let stdin = path == Path::new("-");
+        let name = if stdin { "stdin".to_owned() } else { visible(&path.to_string_lossy()) };
+        let read = if stdin {
+            std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut text)
+        } else {
+            std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text))
+        };
+        read.with_context(|| format!("cannot read {name}"))?;
+        anyhow::ensure!(
+            u64::try_from(text.len()).is_ok_and(|size| size <= LARGEST),
+            "cannot read {name}: it is larger than {} MiB, so it is no experiment file",
+            LARGEST >> 20
+        );
+        let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        Ok(Self { name, text, json })
+    }
+
+    /// Everything true of the file, or everything wrong with it.
+    pub(crate) fn parse(&self) -> Result<Loaded, Problems> {
+        let node = self.node().map_err(|error| config::syntax(&error))?;
+        config::parse(&node).map(|plan| Loaded { node, plan })
+    }
+
+    fn node(&self) -> Result<Node, String> {
+        let text = self.utf8()?;
+        // JSON is YAML on paper; in practice a JSON parser reads it better and says better what is wrong.
+        if self.json || text.trim_start().starts_with('{') {
+            match serde_json::from_str(text) {
+                Err(error) if self.json => return Err(error.to_string()),
+                Err(_) => {}
+                Ok(node) => return Ok(node),
+            }
+        }
+        serde_saphyr::from_str_with_options(text, yaml()).map_err(|error| yaml_message(&error))
+    }
+
+    fn utf8(&self) -> Result<&str, String> {
+        let text = self.text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.text);
+        std::str::from_utf8(text).map_err(|error| {
+            let before = text.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+            format!("line {line} is not UTF-8 text")
+        })
+    }
+
+    /// The problems in the order of the text, each with its place.
+    pub(crate) fn placed<'a>(&self, problems: &'a Problems) -> Vec<(Option<Place>, &'a Problem)> {
+        let lines = self.utf8().map(Lines::of).unwrap_or_default();
+        let mut placed: Vec<_> = problems.0.iter().map(|problem| (lines.place(problem), problem)).collect();
+        placed.sort_by_key(|(place, _)| *place);
+        placed
+    }
+
+    /// All problems as text for stderr.
+    fn told(&self, problems: &Problems) -> String {
+        let mut text = format!("{} has {}:", self.name, count(problems.0.len(), "problem"));
+        for (place, Problem { path, code, message, hint }) in self.placed(problems) {
+            let place = place.map(|place| place.to_string()).unwrap_or_default();
+            let path = if path.is_empty() { "the file".to_owned() } else { visible(path) };
+            let hint = if hint.is_empty() { String::new() } else { format!("\n    hint: {hint}") };
+            write!(text, "\n  {path}{place}\n    {} [{code}]{hint}", visible(message)).ok();
+        }
+        text
+    }
+}
+
+/// `1 problem`, `2 problems`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The options that make YAML mean the same as JSON.
+pub(crate) fn yaml() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: 64,
+            max_documents: 1,
+            max_nodes: 100_000,
+            max_aliases: 1_000,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        reject_unsupported_tags: true,
+        with_snippet: false,
+    }
+}
+
+/// The parser's words, put plainer where they tell of its insides.
+fn yaml_message(error: &serde_saphyr::Error) -> String {
+    let text = error.to_string();
+    for (inside, plain) in [
+        ("budget breached: Documents", "it holds more than one document"),
+        ("budget breached: Depth", "it is nested too deeply"),
+        ("recursion limit exceeded", "it is nested too deeply"),
+        ("budget breached", "it is too large for an experiment file"),
+        ("alias replay limit", "its aliases unfold to too much"),
+    ] {
+        if text.starts_with(inside) {
+            let place = error.location().map(|location| format!(" at line {}", location.line()));
+            return format!("{plain}{}", place.unwrap_or_default());
+        }
+    }
+    text.replace("rejected by the configured policy", "is not allowed")
+}
+
+/// The FILE argument that most commands take.
+#[derive(clap::Args)]
+pub(crate) struct File {
+    /// The experiment file, YAML or JSON; "-" reads stdin
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}

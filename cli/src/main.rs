@@ -1,0 +1,68 @@
+//! The `sidetrack` command: checks, explains, simulates and compares experiments with the very core that decides
+//! in the proxy.
+//!
+//! One file per subcommand. Each returns the exit code: 0 good, 1 the input has problems, 2 could not run. What a
+//! command found goes to stdout, errors go to stderr. A reader that closes the pipe early is no error.
+
+mod assign;
+mod bars;
+mod check;
+mod demo;
+mod explain;
+mod fault;
+mod lines;
+mod load;
+mod moment;
+mod out;
+mod plan;
+mod render;
+mod roster;
+mod schema;
+mod simulate;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::out::Out;
+
+/// A/B tests between model versions inside the service mesh.
+#[derive(Parser)]
+#[command(name = "sidetrack", version, after_help = EXITS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXITS: &str = "Exit codes: 0 good, 1 problems found in the input, 2 could not run.\n\
+    A FILE is an experiment file in YAML or JSON; \"-\" reads it from stdin.";
+
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Args),
+    Explain(explain::Args),
+    Assign(assign::Args),
+    Simulate(simulate::Args),
+    Plan(plan::Args),
+    Schema(schema::Args),
+    Render(render::Args),
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Out::stdout();
+    let done = match &cli.command {
+        Command::Check(args) => check::run(args, &mut out),
+        Command::Explain(args) => explain::run(args, &mut out),
+        Command::Assign(args) => assign::run(args, &mut out),
+        Command::Simulate(args) => simulate::run(args, &mut out),
+        Command::Plan(args) => plan::run(args, &mut out),
+        Command::Schema(args) => schema::run(args, &mut out),
+        Command::Render(args) => render::run(args, &mut out),
+        Command::Demo(args) => demo::run(args, &mut out),
+    };
+    let done = done.and_then(|code| out.finish().map(|()| code));
+    done.unwrap_or_else(|error| fault::report(&error))
+}

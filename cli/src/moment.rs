@@ -1,0 +1,32 @@
+//! The `--at` of commands whose answer depends on the clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use sidetrack::quantity::Timestamp;
+
+/// The moment to answer for.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Moment {
+    /// Answer for this moment, RFC 3339 [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse)]
+    at: Option<Timestamp>,
+}
+
+impl Moment {
+    /// The moment that was asked for, or now.
+    pub(crate) fn get(self) -> Timestamp {
+        self.at.unwrap_or_else(now)
+    }
+}
+
+/// Now, to the second: nobody reads more, and no phase ends in between.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since.as_secs().saturating_mul(1000))
+}
+
+fn parse(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text)
+        .ok_or_else(|| "allowed: a moment in RFC 3339, such as 2026-11-23T09:00:00Z".to_owned())
+}

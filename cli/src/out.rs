@@ -1,0 +1,103 @@
+//! Where output goes: stdout behind one buffer and one lock, coloured only on a terminal that wants colours.
+
+use std::fmt::{self, Display};
+use std::io::{self, BufWriter, StdoutLock, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+/// The command's stdout.
+pub(crate) struct Out {
+    writer: BufWriter<StdoutLock<'static>>,
+    ink: Ink,
+}
+
+impl Out {
+    /// Stdout. `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM` are respected.
+    pub(crate) fn stdout() -> Self {
+        let colours = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+        Self { writer: BufWriter::with_capacity(1 << 18, io::stdout().lock()), ink: Ink { colours } }
+    }
+
+    /// The colours of this output.
+    pub(crate) const fn ink(&self) -> Ink {
+        self.ink
+    }
+
+    /// Writes `value` as JSON for machines.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
+        serde_json::to_writer_pretty(&mut *self, value).map_err(io::Error::from)?;
+        Ok(writeln!(self)?)
+    }
+
+    /// Sends what is still buffered.
+    pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
+        Ok(self.writer.flush()?)
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Paints text, or leaves it plain.
+#[derive(Clone, Copy)]
+pub(crate) struct Ink {
+    colours: bool,
+}
+
+impl Ink {
+    /// The colours for stderr.
+    pub(crate) fn stderr() -> Self {
+        Self { colours: AutoStream::choice(&io::stderr()) != ColorChoice::Never }
+    }
+
+    pub(crate) const fn bold<T: Display>(self, text: T) -> Painted<T> {
+        self.paint(Style::new().bold(), text)
+    }
+
+    pub(crate) const fn dim<T: Display>(self, text: T) -> Painted<T> {
+        self.paint(Style::new().dimmed(), text)
+    }
+
+    pub(crate) const fn good<T: Display>(self, text: T) -> Painted<T> {
+        self.paint(AnsiColor::Green.on_default().bold(), text)
+    }
+
+    pub(crate) const fn bad<T: Display>(self, text: T) -> Painted<T> {
+        self.paint(AnsiColor::Red.on_default().bold(), text)
+    }
+
+    pub(crate) const fn note<T: Display>(self, text: T) -> Painted<T> {
+        self.paint(AnsiColor::Yellow.on_default(), text)
+    }
+
+    pub(crate) const fn mark<T: Display>(self, text: T) -> Painted<T> {
+        self.paint(AnsiColor::Cyan.on_default(), text)
+    }
+
+    const fn paint<T>(self, style: Style, text: T) -> Painted<T> {
+        Painted { style: if self.colours { style } else { Style::new() }, text }
+    }
+}
+
+/// Text in a style.
+pub(crate) struct Painted<T> {
+    style: Style,
+    text: T,
+}
+
+impl<T: Display> Display for Painted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.style)?;
+        self.text.fmt(f)?;
+        write!(f, "{:#}", self.style)
+    }
+}

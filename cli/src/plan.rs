@@ -1,0 +1,196 @@
+//! `sidetrack plan`: what a change of the file does to whom, before it is applied.
+
+mod moves;
+mod report;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args as Arguments;
+use serde::Serialize;
+use sidetrack::plan::{Experiment, Plan};
+use sidetrack::quantity::Timestamp;
+
+use crate::load::load;
+use crate::moment::Moment;
+use crate::out::Out;
+use crate::roster::{Place, Roster};
+use moves::{Move, Stay, moves};
+
+/// Compare two versions of a file: who moves where
+///
+/// Exact, by cutting the buckets where either version cuts them, not by sampling. Experiments are matched by name. A
+/// swap is a unit that moves from one candidate to another: it spoils the comparison, since nobody can tell which
+/// candidate an outcome belongs to. Breakers are live state of a proxy and have no say here.
+#[derive(Arguments)]
+#[command(
+    after_help = "Example:\n  sidetrack plan <(git show HEAD:experiment.yaml) experiment.yaml --fail-on-swap"
+)]
+pub(crate) struct Args {
+    /// The file that is in force
+    old: PathBuf,
+    /// The file that shall replace it
+    new: PathBuf,
+    #[command(flatten)]
+    moment: Moment,
+    /// Exit 1 when any unit moves between two candidates
+    #[arg(long)]
+    fail_on_swap: bool,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        args.old.as_os_str() != "-" || args.new.as_os_str() != "-",
+        "stdin can be only one of the two files"
+    );
+    let (old, new) = (load(&args.old)?.plan, load(&args.new)?.plan);
+    let report = compare(&old, &new, args.moment.get());
+    if args.json {
+        out.json(&report)?;
+    } else {
+        report::tell(&report, out)?;
+    }
+    Ok(if args.fail_on_swap && report.swap { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+#[derive(Serialize)]
+struct Report {
+    at: String,
+    /// Whether any unit moves between two candidates.
+    swap: bool,
+    experiments: Vec<Compared>,
+}
+
+#[derive(Serialize)]
+struct Compared {
+    name: String,
+    change: Change,
+    swap: bool,
+    moves: Vec<Move>,
+    stays: Vec<Stay>,
+    /// Units that an override list moves, whatever their bucket.
+    units: Vec<Listed>,
+    notes: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Change {
+    Kept,
+    Added,
+    Removed,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    unit: String,
+    from: Option<String>,
+    to: Option<String>,
+    swap: bool,
+}
+
+fn compare(old: &Plan, new: &Plan, now: Timestamp) -> Report {
+    let twin = |plan: &'_ Plan, name: &str| plan.experiments.iter().position(|other| other.name == name);
+    let mut experiments = Vec::new();
+    for experiment in &old.experiments {
+        let twin = twin(new, &experiment.name).and_then(|index| new.experiments.get(index));
+        experiments.push(compared(Some(experiment), twin, now));
+    }
+    for experiment in &new.experiments {
+        if twin(old, &experiment.name).is_none() {
+            experiments.push(compared(None, Some(experiment), now));
+        }
+    }
+    let swap = experiments.iter().any(|experiment| experiment.swap);
+    Report { at: now.to_string(), swap, experiments }
+}
+
+fn compared(old: Option<&Experiment>, new: Option<&Experiment>, now: Timestamp) -> Compared {
+    let name = old.or(new).map_or_else(String::new, |experiment| experiment.name.clone());
+    let change = match (old, new) {
+        (None, _) => Change::Added,
+        (_, None) => Change::Removed,
+        _ => Change::Kept,
+    };
+    let (moves, stays) = moves(old, new, now);
+    let (units, notes) = match (old, new) {
+        (Some(old), Some(new)) => (listed(old, new, now), notes(old, new)),
+        _ => (Vec::new(), Vec::new()),
+    };
+    let swap = moves.iter().any(|step| step.swap) || units.iter().any(|unit| unit.swap);
+    Compared { name, change, swap, moves, stays, units, notes }
+}
+
+/// Units that either version lists and that move.
+fn listed(old: &Experiment, new: &Experiment, now: Timestamp) -> Vec<Listed> {
+    let mut units: Vec<&str> =
+        old.overrides.units.iter().chain(&new.overrides.units).map(|(unit, _)| unit.as_str()).collect();
+    units.sort_unstable();
+    units.dedup();
+    let get = |experiment: &Experiment, unit: &str| match Roster::new(experiment, now).place(unit.as_bytes())
+    {
+        Place::Variant(variant, _) => {
+            let name = crate::words::variant(experiment, variant).to_owned();
+            Some((name, variant != experiment.baseline))
+        }
+        Place::Excluded => None,
+    };
+    let step = |unit: &str| {
+        let (from, to) = (get(old, unit), get(new, unit));
+        let name = |place: &Option<(String, bool)>| place.as_ref().map(|(name, _)| name.clone());
+        let candidate =
+            |place: &Option<(String, bool)>| place.as_ref().is_some_and(|(_, candidate)| *candidate);
+        let (swap, from, to) = (candidate(&from) && candidate(&to), name(&from), name(&to));
+        (from != to).then(|| Listed { unit: unit.to_owned(), from, to, swap })
+    };
+    units.into_iter().filter_map(step).collect()
+}
+
+/// Changes that the shares alone do not show.
+fn notes(old: &Experiment, new: &Experiment) -> Vec<String> {
+    let mut notes = Vec::new();
+    if old.salt != new.salt && !(moves::is_random(old) && moves::is_random(new)) {
+        notes.push(format!(
+            "the salt changes from \"{}\" to \"{}\": everyone is drawn again, so the shares are those of two \
+             independent draws",
+            crate::words::visible(&old.salt),
+            crate::words::visible(&new.salt)
+        ));
+    }
+    let layer = |experiment: &Experiment| experiment.layer.as_ref().map(|layer| layer.name.clone());
+    if let (Some(before), Some(after)) = (layer(old), layer(new))
+        && before != after
+    {
+        notes.push(format!(
+            "the layer changes from {before} to {after}: slots are drawn again, independently"
+        ));
+    }
+    if old.assignment != new.assignment {
+        let (before, after) = (old.assignment.as_str(), new.assignment.as_str());
+        notes.push(format!("the assignment changes from {before} to {after}: everyone is drawn again"));
+    } else if moves::is_random(new) {
+        notes.push(
+            "each request draws anew: nobody keeps a variant, so nobody moves; only shares change".to_owned(),
+        );
+    }
+    if old.units != new.units {
+        notes.push(
+            "the unit sources change: the moves are those of units that keep their value; who is identified by \
+             another value is drawn again"
+                .to_owned(),
+        );
+    }
+    if old.conditions != new.conditions {
+        notes.push("the conditions change: the moves are those of requests that match both".to_owned());
+    }
+    if old.enabled != new.enabled {
+        notes.push(
+            if new.enabled { "it is switched on" } else { "it is switched off: everyone gets the baseline" }
+                .to_owned(),
+        );
+    }
+    notes
+}

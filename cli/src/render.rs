@@ -1,0 +1,29 @@
+//! `render`: complete configuration for the systems around an experiment.
+
+mod envoy;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+pub(crate) use envoy::{Options, bootstrap};
+
+use crate::out::Out;
+
+/// Write the configuration of another system for an experiment file.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    target: Target,
+}
+
+#[derive(Subcommand)]
+enum Target {
+    Envoy(envoy::Args),
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    match &args.target {
+        Target::Envoy(args) => envoy::run(args, out),
+    }
+}

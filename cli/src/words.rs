@@ -1,0 +1,165 @@
+//! How experiments are put into words: the same everywhere in the command.
+
+use sidetrack::matching::{Header, HeaderRule, Host, Match, Text};
+use sidetrack::plan::Experiment;
+use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::rollout::{InForce, Rollout, Schedule};
+
+/// Text that somebody else wrote, safe for a terminal: control characters are escaped.
+pub(crate) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Bytes that a client sent, in quotes.
+pub(crate) fn quoted(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => format!("\"{}\"", visible(text)),
+        Err(_) => format!("\"{}\"", bytes.escape_ascii()),
+    }
+}
+
+/// `123 456`.
+pub(crate) fn grouped(number: impl Into<u64>) -> String {
+    let digits = number.into().to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `30 %`.
+pub(crate) fn percent(share: Ppm) -> String {
+    format!("{share} %")
+}
+
+/// The buckets of a range without its end: `0 to 299 999`, or `none`.
+pub(crate) fn buckets(start: u32, length: u32) -> String {
+    match start.saturating_add(length).checked_sub(1) {
+        Some(last) if length > 0 => format!("{} to {}", grouped(start), grouped(last)),
+        _ => "none".to_owned(),
+    }
+}
+
+/// The conditions: `POST · predictor.example.com · /v2/models/forecast… · x-tenant: acme`.
+pub(crate) fn conditions(conditions: &Match) -> String {
+    let mut parts = Vec::new();
+    if !conditions.methods.is_empty() {
+        parts.push(conditions.methods.join(" or "));
+    }
+    if !conditions.hosts.is_empty() {
+        parts.push(hosts(&conditions.hosts));
+    }
+    parts.extend(conditions.path.as_ref().map(text));
+    parts.extend(conditions.headers.iter().map(header));
+    if parts.is_empty() { "every request".to_owned() } else { parts.join(" · ") }
+}
+
+pub(crate) fn hosts(hosts: &[Host]) -> String {
+    let host = |host: &Host| match host {
+        Host::Exact(name) => name.clone(),
+        Host::Below(suffix) => format!("*{suffix}"),
+    };
+    hosts.iter().map(host).collect::<Vec<_>>().join(" or ")
+}
+
+pub(crate) fn text(text: &Text) -> String {
+    match text {
+        Text::Exact(text) => text.clone(),
+        Text::Prefix(text) => format!("{text}…"),
+    }
+}
+
+pub(crate) fn header(header: &Header) -> String {
+    match &header.rule {
+        HeaderRule::Value(value) => format!("{}: {}", header.name, text(value)),
+        HeaderRule::Present(true) => format!("{} present", header.name),
+        HeaderRule::Present(false) => format!("{} absent", header.name),
+    }
+}
+
+/// The unit sources: `header x-user-id, else cookie session_id`.
+pub(crate) fn units(experiment: &Experiment) -> String {
+    let sources: Vec<String> = experiment.units.iter().map(ToString::to_string).collect();
+    if sources.is_empty() { "none".to_owned() } else { sources.join(", else ") }
+}
+
+/// The name of a variant.
+pub(crate) fn variant(experiment: &Experiment, index: usize) -> &str {
+    experiment.variants.get(index).map_or("?", |variant| variant.name.as_str())
+}
+
+/// The name of a phase.
+pub(crate) fn phase(experiment: &Experiment, index: usize) -> Option<&str> {
+    experiment.schedule.phases().get(index).map(|phase| phase.name.as_str())
+}
+
+/// When a phase begins and, unless it is the last, when the next one does.
+pub(crate) fn phase_times(rollout: &Rollout, index: usize) -> (Timestamp, Option<Timestamp>) {
+    let length = |phase: &sidetrack::rollout::Phase| phase.length.map_or(0, |length| length.0);
+    let before: u64 = rollout.phases.iter().take(index).map(length).sum();
+    let begins = Timestamp(rollout.start.0.saturating_add(before));
+    let last = index + 1 >= rollout.phases.len();
+    let ends = rollout.phases.get(index).filter(|_| !last);
+    (begins, ends.map(|phase| Timestamp(begins.0.saturating_add(length(phase)))))
+}
+
+/// Which phase is in force: `canary, 1 of 3, until 2026-11-23T10:00:00Z`; `None` without a rollout.
+pub(crate) fn phase_now(experiment: &Experiment, now: Timestamp) -> Option<String> {
+    let Schedule::Rollout(rollout) = &experiment.schedule else { return None };
+    let InForce::Weights(_, Some(index)) = experiment.schedule.at(now) else {
+        return Some(format!("starts at {}", rollout.start));
+    };
+    let (begins, ends) = phase_times(rollout, index);
+    let ends = ends.map_or_else(|| format!("since {begins}"), |ends| format!("until {ends}"));
+    let name = phase(experiment, index).unwrap_or("?");
+    Some(format!("{name}, phase {} of {}, {ends}", index + 1, rollout.phases.len()))
+}
+
+/// The share of each variant at a moment, in the file's order. Nobody but the baseline has one while the
+/// experiment is switched off or has not started.
+pub(crate) fn shares(experiment: &Experiment, now: Timestamp) -> Vec<Ppm> {
+    let in_force = experiment.schedule.at(now);
+    let weights = match in_force {
+        InForce::Weights(weights, _) if experiment.enabled => weights,
+        _ => &[],
+    };
+    shares_of(experiment, weights)
+}
+
+/// The share of each variant under these weights.
+pub(crate) fn shares_of(experiment: &Experiment, weights: &[Ppm]) -> Vec<Ppm> {
+    let weight = |index| weights.get(index).copied().unwrap_or_default();
+    let taken: u32 = experiment.candidates().map(|index| weight(index).get()).sum();
+    let rest = Ppm::new(Ppm::ALL.get().saturating_sub(taken)).unwrap_or_default();
+    let share = |index| if index == experiment.baseline { rest } else { weight(index) };
+    (0..experiment.variants.len()).map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_in_threes() {
+        assert_eq!(
+            [0u32, 999, 1000, 123_456, 1_000_000].map(grouped),
+            ["0", "999", "1 000", "123 456", "1 000 000"]
+        );
+        assert_eq!(buckets(0, 300_000), "0 to 299 999");
+        assert_eq!(buckets(5, 0), "none");
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_steer_the_terminal() {
+        assert_eq!(visible("a\u{1b}[31mb\n"), "a\\u{1b}[31mb\\n");
+        assert_eq!(quoted(b"\xff\"x"), "\"\\xff\\\"x\"");
+    }
+}

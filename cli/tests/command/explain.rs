@@ -1,0 +1,107 @@
+//! Why a request gets what it gets.
+
+use super::*;
+
+#[test]
+fn the_first_line_answers() {
+    snapshot("explain_baseline", seen(&["explain", "simple.yaml", "--header", "x-user-id: 4712"]));
+    snapshot("explain_candidate", seen(&["explain", "simple.yaml", "--header", "x-user-id: 4711"]));
+    snapshot("explain_no_unit", seen(&["explain", "simple.yaml"]));
+}
+
+#[test]
+fn the_breaker_has_its_say() {
+    let user = "x-user-id: 4711";
+    snapshot("explain_open", seen(&["explain", "simple.yaml", "--header", user, "--breaker", "new=open"]));
+    let all = ["explain", "simple.yaml", "--header", user, "--breaker", "new=half-open:100", "--json"];
+    assert_eq!(json(&all, b"")["reason"], "probe");
+}
+
+#[test]
+fn what_was_left_out_is_named() {
+    snapshot("explain_unmatched", seen(&["explain", "full.yaml"]));
+}
+
+#[test]
+fn a_rollout_a_layer_and_a_mirror_are_explained() {
+    snapshot("explain_reserved", seen(&full(&["--header", "x-user-id: user-1"])));
+    snapshot("explain_excluded", seen(&full(&["--header", "x-user-id: user-3"])));
+    let early = [
+        "explain",
+        "full.yaml",
+        "--at",
+        "2026-11-23T08:59:59Z",
+        "--host",
+        "predictor.example.com",
+        "--path",
+        "/v2/models/forecast",
+        "--header",
+        "x-tenant: acme",
+        "--header",
+        "x-user-id: user-1",
+    ];
+    snapshot("explain_not_started", seen(&early));
+}
+
+#[test]
+fn an_override_needs_its_token() {
+    let force = ["--header", "x-ab-force: enhanced-predictor", "--header", "x-user-id: user-3", "--header"];
+    let with = |token: &'static str| json(&full(&[&force[..], &[token, "--json"]].concat()), b"");
+    assert_eq!(with("x-ab-token: test")["served"], "enhanced-predictor");
+    assert_eq!(with("x-ab-token: test")["reason"], "override");
+    assert_eq!(with("x-ab-token: wrong")["reason"], "excluded");
+    snapshot("explain_override", seen(&full(&[&force[..], &["x-ab-token: test"]].concat())));
+}
+
+#[test]
+fn json_has_the_keys_of_the_contract_in_order() {
+    let output = run(&full(&["--header", "x-user-id: user-1", "--json"]), b"");
+    snapshot("explain_json", stdout(&output));
+    snapshot("explain_json_unmatched", stdout(&run(&["explain", "full.yaml", "--json"], b"")));
+}
+
+#[test]
+fn random_is_exact() {
+    let text = std::fs::read_to_string(data().join("simple.yaml")).unwrap();
+    let text = text.replace("    baseline", "    assignment: request_random\n    baseline");
+    let at = |random| json(&["explain", "-", "--random", random, "--json"], text.as_bytes());
+    for (random, bucket, served) in
+        [("0", 0, "new"), ("0.299999", 299_999, "new"), ("0.3", 300_000, "old"), ("0.999999", 999_999, "old")]
+    {
+        let answer = at(random);
+        assert_eq!(
+            (answer["bucket"].as_u64(), answer["served"].as_str()),
+            (Some(bucket), Some(served)),
+            "{random}"
+        );
+        assert_eq!(answer["reason"], "random");
+    }
+    let rolled = run(&["explain", "-"], text.as_bytes());
+    assert!(stdout(&rolled).contains("another request may fare otherwise"), "{}", stdout(&rolled));
+    assert_eq!(code(&run(&["explain", "-", "--random", "1"], text.as_bytes())), 2);
+}
+
+#[test]
+fn skip_leaves_the_request_out() {
+    let text = std::fs::read_to_string(data().join("simple.yaml")).unwrap();
+    let text = text.replace("    baseline", "    missing_unit: skip\n    baseline");
+    let answer = json(&["explain", "-", "--json"], text.as_bytes());
+    assert_eq!((answer["experiment"].as_str(), answer["reason"].as_str()), (None, Some("missing_unit")));
+}
+
+#[test]
+fn what_cannot_be_asked_is_exit_2() {
+    for more in [
+        &["--breaker", "nobody=open"][..],
+        &["--breaker", "old=open"],
+        &["--header", "no colon"],
+        &["--at", "noon"],
+        &["--body", "missing.json"],
+    ] {
+        let arguments = [&["explain", "simple.yaml"][..], more].concat();
+        assert_eq!(code(&run(&arguments, b"")), 2, "{more:?}");
+    }
+    let problems = run(&["explain", "broken.yaml"], b"");
+    assert_eq!((code(&problems), stdout(&problems)), (1, ""));
+    assert!(stderr(&problems).contains("experiments[0].name (line 2)"), "{}", stderr(&problems));
+}

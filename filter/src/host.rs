@@ -1,0 +1,270 @@
+//! The one door to Envoy: the host calls that the filter uses, each with a `Result`.
+//!
+//! The SDK's own wrappers panic on any status they do not expect, and a panic takes the filter off a worker. These
+//! return the status instead. Values are bytes; nothing here assumes text.
+
+#![expect(
+    unsafe_code,
+    reason = "host calls are foreign functions; this file is the only one that makes them"
+)]
+
+use core::ptr::null_mut;
+
+/// A host call that did not do what was asked: the status of the proxy-wasm ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failed(pub(crate) u32);
+
+impl Failed {
+    /// Somebody else has changed the shared value in the meantime.
+    pub(crate) const CONFLICT: Self = Self(8);
+}
+
+pub(crate) type Result<T> = core::result::Result<T, Failed>;
+
+/// The header maps of a stream, by their number in the ABI.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Map {
+    Request = 0,
+    Response = 2,
+}
+
+/// The kinds of metrics, by their number in the ABI.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    Counter = 0,
+    Gauge = 1,
+}
+
+const REQUEST_BODY: u32 = 0;
+const PLUGIN_CONFIGURATION: u32 = 7;
+const OK: u32 = 0;
+
+/// The plugin configuration; empty when there is none.
+pub(crate) fn configuration() -> Result<Vec<u8>> {
+    buffer(PLUGIN_CONFIGURATION, usize::MAX)
+}
+
+/// What has arrived of the request's body, up to `most` bytes.
+pub(crate) fn request_body(most: usize) -> Result<Vec<u8>> {
+    buffer(REQUEST_BODY, most)
+}
+
+fn buffer(kind: u32, most: usize) -> Result<Vec<u8>> {
+    returned(|data, size| {
+        // SAFETY: the out pointers are valid for the call.
+        unsafe { proxy_get_buffer_bytes(kind, 0, most, data, size) }
+    })
+}
+
+/// Whether the configuration of the module's VM sets this variable.
+pub(crate) fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+/// Wall time in nanoseconds since 1970.
+pub(crate) fn now_nanoseconds() -> Result<u64> {
+    let mut time = 0;
+    // SAFETY: the out pointer is valid for the call.
+    done(unsafe { proxy_get_current_time_nanoseconds(&raw mut time) })?;
+    Ok(time)
+}
+
+/// 64 random bits.
+pub(crate) fn random() -> Result<u64> {
+    let mut bytes = [0; 8];
+    // SAFETY: the buffer is valid for its length.
+    done(unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) })?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// A whole header map, serialized as the ABI describes.
+pub(crate) fn header_map(map: Map) -> Result<Vec<u8>> {
+    // SAFETY: the out pointers are valid for the call.
+    returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
+}
+
+/// Sets a header; all its earlier values go.
+pub(crate) fn set_header(map: Map, name: &str, value: &str) -> Result<()> {
+    // SAFETY: both strings are valid for the call.
+    done(unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Adds a header beside those of its name.
+pub(crate) fn add_header(map: Map, name: &str, value: &str) -> Result<()> {
+    // SAFETY: both strings are valid for the call.
+    done(unsafe {
+        proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes all values of a header.
+pub(crate) fn remove_header(map: Map, name: &str) -> Result<()> {
+    // SAFETY: the string is valid for the call.
+    done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// Makes Envoy choose the route again. Envoy before 1.33 does not know the call and does so by itself.
+pub(crate) fn clear_route_cache() {
+    const NAME: &str = "clear_route_cache";
+    let call = returned(|data, size| {
+        // SAFETY: the name and the out pointers are valid for the call; there are no arguments.
+        unsafe { proxy_call_foreign_function(NAME.as_ptr(), NAME.len(), null_mut(), 0, data, size) }
+    });
+    drop(call);
+}
+
+/// An integer attribute of the stream; `None` when it has no value.
+pub(crate) fn integer_property(path: &Property) -> Option<i64> {
+    let value = bytes_property(path).ok()?;
+    Some(i64::from_le_bytes(value.try_into().ok()?))
+}
+
+/// The bytes of an attribute.
+pub(crate) fn bytes_property(path: &Property) -> Result<Vec<u8>> {
+    // SAFETY: the path and the out pointers are valid for the call.
+    returned(|data, size| unsafe { proxy_get_property(path.0.as_ptr(), path.0.len(), data, size) })
+}
+
+/// The path of an attribute, its parts separated by NUL.
+pub(crate) struct Property(&'static str);
+
+impl Property {
+    pub(crate) const RESPONSE_CODE: Self = Self("response\0code");
+    pub(crate) const RESPONSE_FLAGS: Self = Self("response\0flags");
+    pub(crate) const GRPC_STATUS: Self = Self("response\0grpc_status");
+    pub(crate) const ATTEMPTS: Self = Self("upstream\0request_attempt_count");
+    pub(crate) const ROUTE_NAME: Self = Self("xds\0route_name");
+    pub(crate) const PLUGIN_NAME: Self = Self("plugin_name");
+}
+
+/// Defines a metric, or finds it by its name, and returns its id in this VM.
+pub(crate) fn define_metric(kind: Kind, name: &str) -> Result<u32> {
+    let mut id = 0;
+    // SAFETY: the name and the out pointer are valid for the call.
+    done(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds to a counter.
+pub(crate) fn increment(id: u32, by: i64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { proxy_increment_metric(id, by) })
+}
+
+/// The value of a counter or a gauge, over all VMs.
+pub(crate) fn metric(id: u32) -> Result<u64> {
+    let mut value = 0;
+    // SAFETY: the out pointer is valid for the call.
+    done(unsafe { proxy_get_metric(id, &raw mut value) })?;
+    Ok(value)
+}
+
+/// Sets a gauge.
+pub(crate) fn set_gauge(id: u32, value: u64) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { proxy_record_metric(id, value) })
+}
+
+/// A value that all VMs of the proxy share, and its version; `None` when it was never set.
+pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
+    let mut version = 0;
+    let value = returned(|data, size| {
+        // SAFETY: the key and the out pointers are valid for the call.
+        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) }
+    });
+    value.ok().filter(|value| !value.is_empty()).map(|value| (value, version))
+}
+
+/// Sets a value that all VMs of the proxy share, if it still has this version; 0 sets it whatever it was.
+pub(crate) fn set_shared(key: &str, value: &[u8], version: u32) -> Result<()> {
+    // SAFETY: key and value are valid for the call.
+    done(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })
+}
+
+/// Asks for a tick every so many milliseconds; 0 stops them.
+pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
+const fn done(status: u32) -> Result<()> {
+    if status == OK { Ok(()) } else { Err(Failed(status)) }
+}
+
+/// Runs a call that returns bytes.
+fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>> {
+    let mut data: *mut u8 = null_mut();
+    let mut size = 0;
+    done(call(&raw mut data, &raw mut size))?;
+    if data.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the host took this block from the SDK's allocator export, which leaks a Vec of capacity `size`, and
+    // filled it; it is ours now.
+    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_buffer_bytes(
+        kind: u32,
+        start: usize,
+        max: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        version: u32,
+    ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn random_get(buffer: *mut u8, size: usize) -> u32;
+}

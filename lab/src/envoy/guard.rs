@@ -1,0 +1,74 @@
+//! Ends Envoy when this process dies without having done so: a SIGKILL, a crash, a closed terminal.
+//!
+//! Linux could do this in one call (`PR_SET_PDEATHSIG`), but it fires when the *thread* that started the child ends,
+//! and needs unsafe code. So a shell waits on a pipe whose other end only we hold: a line from us means "all is
+//! well", the end of the pipe means that we are gone.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+const SCRIPT: &str = r#"if read -r _; then exit 0; fi; kill -KILL "$1""#;
+
+/// A shell that kills a process after our death, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Guard {
+    shell: Child,
+    line: Option<ChildStdin>,
+}
+
+impl Guard {
+    /// Watches the process `pid`.
+    pub(super) fn watch(pid: u32) -> Result<Self> {
+        let mut shell = Command::new("sh")
+            .args(["-c", SCRIPT, "sidetrack-guard", &pid.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .context("starting the shell that guards Envoy")?;
+        let line = shell.stdin.take();
+        Ok(Self { shell, line })
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(mut line) = self.line.take() {
+            // If the shell is gone already, there is nothing to call off.
+            let _ = line.write_all(b"\n");
+        }
+        let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    fn sleeper() -> Child {
+        Command::new("sleep").arg("60").spawn().unwrap()
+    }
+
+    #[test]
+    fn the_end_of_the_pipe_kills() {
+        let mut child = sleeper();
+        let mut guard = Guard::watch(child.id()).unwrap();
+        drop(guard.line.take());
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn a_drop_spares() {
+        let mut child = sleeper();
+        drop(Guard::watch(child.id()).unwrap());
+        assert_eq!(child.try_wait().unwrap(), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,165 @@
+//! A model server that predicts nothing and fails on command.
+//!
+//! It speaks the Open Inference Protocol over HTTP/1.1 and cleartext HTTP/2, whichever the client begins with, and
+//! answers every other path too, so that any route can end here. What it does with a request can be changed while
+//! it runs, by [`ModelStub::set`] or by `POST /_stub/behaviour?status=503`; what it has seen can be asked afterwards. A
+//! stub has no script and expects nothing.
+
+mod answer;
+mod behaviour;
+mod connection;
+mod control;
+pub(crate) mod record;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Instant, SystemTime};
+
+use anyhow::{Context, Result};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
+
+pub use behaviour::Behaviour;
+use record::{Record, Seen};
+
+/// A running stub. It listens until it is dropped.
+#[derive(Debug)]
+pub struct ModelStub {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the connections of one stub have in common.
+#[derive(Debug)]
+struct Shared {
+    name: String,
+    behaviour: RwLock<Behaviour>,
+    record: Record,
+}
+
+impl Shared {
+    fn behaviour(&self) -> Behaviour {
+        *self.behaviour.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, behaviour: Behaviour) {
+        *self.behaviour.write().unwrap_or_else(PoisonError::into_inner) = behaviour;
+    }
+}
+
+impl ModelStub {
+    /// Starts a healthy stub on a free port of 127.0.0.1. Every answer carries its name in `x-model`.
+    ///
+    /// # Errors
+    /// If there is no free port.
+    pub async fn start(name: &str) -> Result<Self> {
+        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        let shared = Shared {
+            name: name.to_owned(),
+            behaviour: RwLock::new(Behaviour::Healthy),
+            record: Record::default(),
+        };
+        let stub =
+            Self { addr: listener.local_addr()?, shared: Arc::new(shared), acceptor: Mutex::new(None) };
+        stub.accept_from(listener);
+        Ok(stub)
+    }
+
+    /// The name that the stub answers with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Where the stub listens, or did before [`ModelStub::refuse`].
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What to do with requests that arrive from now on.
+    pub fn set(&self, behaviour: Behaviour) {
+        self.shared.set(behaviour);
+    }
+
+    /// Stops listening and drops all connections, as if the server had died: new ones are refused.
+    pub async fn refuse(&self) {
+        if let Some(acceptor) = self.replace_acceptor(None) {
+            acceptor.abort();
+            // The port is closed when the task is gone. That it was cancelled is what we wanted.
+            let _ = acceptor.await;
+        }
+    }
+
+    /// Listens again on the same port. Does nothing if the stub listens already.
+    ///
+    /// # Errors
+    /// If another program has taken the port meanwhile.
+    pub async fn listen(&self) -> Result<()> {
+        if self.acceptor.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.accept_from(bind(self.addr)?);
+        }
+        Ok(())
+    }
+
+    /// How many requests have arrived since the start or the last [`ModelStub::clear`].
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.shared.record.count()
+    }
+
+    /// When it answered with a 5xx status, oldest first: the first 100,000 times.
+    #[must_use]
+    pub fn failures(&self) -> Vec<Instant> {
+        self.shared.record.failures()
+    }
+
+    /// Forgets all requests and counts from 0 again.
+    pub fn clear(&self) {
+        self.shared.record.clear();
+    }
+
+    /// Whether to remember requests (the default) or only to count them.
+    pub fn record(&self, on: bool) {
+        self.shared.record.switch(on);
+    }
+
+    /// The requests, oldest first: the last 100,000 of them.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Seen> {
+        self.shared.record.requests()
+    }
+
+    /// When the last request arrived.
+    #[must_use]
+    pub fn last_arrival(&self) -> Option<(Instant, SystemTime)> {
+        self.shared.record.last_arrival()
+    }
+
+    fn accept_from(&self, listener: TcpListener) {
+        let task = tokio::spawn(connection::accept(listener, Arc::clone(&self.shared)));
+        if let Some(before) = self.replace_acceptor(Some(task)) {
+            before.abort();
+        }
+    }
+
+    fn replace_acceptor(&self, acceptor: Option<JoinHandle<()>>) -> Option<JoinHandle<()>> {
+        std::mem::replace(&mut *self.acceptor.lock().unwrap_or_else(PoisonError::into_inner), acceptor)
+    }
+}
+
+impl Drop for ModelStub {
+    fn drop(&mut self) {
+        if let Some(acceptor) = self.replace_acceptor(None) {
+            acceptor.abort();
+        }
+    }
+}
+
+fn bind(addr: SocketAddr) -> Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr).with_context(|| format!("binding {addr}"))?;
+    socket.listen(1024).with_context(|| format!("listening on {addr}"))
+}

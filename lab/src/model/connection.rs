@@ -1,0 +1,79 @@
+//! The stub's connections: accepting, serving, and cutting them.
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::Shared;
+use super::answer::{self, Body, Outcome};
+
+/// Serves all who connect. When this task ends, the port closes, and so do the connections.
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut open = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    open.spawn(serve(stream, Arc::clone(&shared)));
+                }
+                // Out of file descriptors, say: some will be free when a connection has ended.
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+            },
+            Some(_) = open.join_next() => {}
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    // An error ends the connection, which is all that a client would see of it anyway.
+    let _ = try_serve(stream, shared).await;
+}
+
+async fn try_serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    // A second handle to the socket: hyper owns the first one, and only the last one to close decides how.
+    let stream = stream.into_std()?;
+    let twin = stream.try_clone()?;
+    let cut = Arc::new(Notify::new());
+    let service = service_fn({
+        let cut = Arc::clone(&cut);
+        move |request| handle(request, Arc::clone(&shared), Arc::clone(&cut))
+    });
+    let server = auto::Builder::new(TokioExecutor::new());
+    let io = TokioIo::new(TcpStream::from_std(stream)?);
+    tokio::select! {
+        _ = server.serve_connection(io, service) => {}
+        () = cut.notified() => reset(twin)?,
+    }
+    Ok(())
+}
+
+/// Closes the socket with a RST. hyper's handle has been dropped by now, unsaid: this is the last one.
+fn reset(twin: std::net::TcpStream) -> io::Result<()> {
+    TcpStream::from_std(twin)?.set_zero_linger()
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+fn handle(request: Request<Incoming>, shared: Arc<Shared>, cut: Arc<Notify>) -> Answering {
+    Box::pin(async move {
+        match answer::answer(request, &shared).await {
+            Outcome::Response(response) => Ok(response),
+            Outcome::Reset => {
+                cut.notify_one();
+                pending().await
+            }
+        }
+    })
+}

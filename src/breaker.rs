@@ -1,0 +1,251 @@
+//! The circuit breaker of one candidate: when it loses its units to the baseline, and how it gets them back.
+//!
+//! A value, not a task: outcomes and the time go in, transitions come out. All workers of a proxy share one
+//! [`Breaker`] by writing it, as bytes, where all of them can read it; a write that lost a race is taken again on
+//! what the winner wrote. So there is one truth, a transition happens once, and it outlives any single worker.
+//!
+//! ```text
+//!          too many failures                 open_for has passed
+//!  Closed ───────────────────▶ Open(level) ─────────────────────▶ HalfOpen 5 % ─▶ 25 % ─▶ 100 %
+//!    ▲                          ▲                                   │ a stage fails          │
+//!    │                          └───────────────────────────────────┘ (twice as long)        │
+//!    └───────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Each transition begins a new epoch, and an outcome counts only in the epoch that its request was decided in: what
+//! finishes late changes nothing. There are no permits that could be lost; without outcomes a stage simply waits.
+
+mod event;
+mod local;
+mod record;
+mod rule;
+mod window;
+
+pub use event::{Event, Kind, Why};
+pub use local::{Local, Streak, Watch};
+pub use rule::Rule;
+pub use window::Counts;
+use window::Window;
+
+use crate::config::BreakerMode;
+use crate::decide::Gate;
+use crate::quantity::{Millis, Ppm, Timestamp};
+
+/// The shares of a candidate's units that try it while it recovers. Each stage's units contain the one's before.
+const STAGES: [Ppm; 3] = [Ppm::new(50_000).unwrap(), Ppm::new(250_000).unwrap(), Ppm::ALL];
+
+/// A step back of the clock up to this long is taken for two workers' readings in the wrong order.
+const READING_NOISE: Millis = Millis(1000);
+
+/// How long a candidate must stay healthy, at least, until a past trip is forgotten.
+const FORGET_AFTER: Millis = Millis(60_000);
+
+/// How one request ended, as far as the breaker is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// It failed.
+    pub failed: bool,
+    /// The response's headers took longer than allowed.
+    pub slow: bool,
+}
+
+/// Whether a candidate gets its units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// All of them, since this moment.
+    Closed(Timestamp),
+    /// None, until this moment.
+    Open(Timestamp),
+    /// A share of them: the stage's index, and what was seen in it.
+    HalfOpen(usize, Counts),
+}
+
+/// The breaker of one candidate, or, always closed, the record of a baseline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// How many transitions there were.
+    epoch: u32,
+    /// How many trips in a row, as far as they made the time longer and are not forgotten.
+    level: u8,
+    /// The latest time seen.
+    clock: Timestamp,
+    state: State,
+    window: Window,
+}
+
+impl Breaker {
+    /// A closed breaker without a history.
+    #[must_use]
+    pub const fn new(rule: &Rule, now: Timestamp) -> Self {
+        Self { epoch: 0, level: 0, clock: now, state: State::Closed(now), window: Window::new(rule.width) }
+    }
+
+    /// How many transitions there were; outcomes of another epoch do not count.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether the candidate gets its units.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// What it lets through.
+    #[must_use]
+    pub fn gate(&self, rule: &Rule) -> Gate {
+        match self.state {
+            State::Open(_) if rule.mode == BreakerMode::Enforce => Gate::Open,
+            State::HalfOpen(stage, _) if rule.mode == BreakerMode::Enforce => {
+                Gate::HalfOpen(STAGES.get(stage).copied().unwrap_or(Ppm::ALL))
+            }
+            _ => Gate::Closed,
+        }
+    }
+
+    /// The state as the metric `ab_test_breaker_state` has it: 0 closed, 1 half-open, 2 open. A dry run is closed.
+    #[must_use]
+    pub fn code(&self, rule: &Rule) -> u64 {
+        match self.gate(rule) {
+            Gate::Closed => 0,
+            Gate::HalfOpen(_) => 1,
+            Gate::Open => 2,
+        }
+    }
+
+    /// When something happens by itself; `None` when only outcomes can change anything.
+    #[must_use]
+    pub const fn wakes_at(&self) -> Option<Timestamp> {
+        if let State::Open(until) = self.state { Some(until) } else { None }
+    }
+
+    /// What the window holds at `now`.
+    #[must_use]
+    pub fn counts(&self, now: Timestamp) -> Counts {
+        self.window.total(now)
+    }
+
+    /// Takes outcomes of a baseline in, which is never judged.
+    pub fn observe(&mut self, rule: &Rule, now: Timestamp, new: Counts) {
+        let now = self.at(now, rule);
+        self.window.add(now, new);
+    }
+
+    /// Takes outcomes of this epoch in and judges. `baseline` is asked only when the candidate alone would trip;
+    /// `jitter` is any random number.
+    pub fn advance(
+        &mut self,
+        rule: &Rule,
+        now: Timestamp,
+        new: Counts,
+        baseline: impl FnOnce() -> Counts,
+        jitter: u64,
+    ) -> Option<Event> {
+        let now = self.at(now, rule);
+        match self.state {
+            State::Closed(_) => {
+                self.window.add(now, new);
+                let seen = self.window.total(now);
+                let why = rule.verdict(seen)?;
+                let baseline = rule.compare.then(baseline);
+                if baseline.is_some_and(|baseline| rule.shares(why, seen, baseline)) {
+                    return None;
+                }
+                Some(self.trip(rule, now, Why::Rate { kind: why, seen, baseline }, jitter))
+            }
+            State::Open(until) if now < until => None,
+            State::Open(_) if rule.mode == BreakerMode::Enforce => Some(self.try_stage(0)),
+            State::Open(_) => Some(self.close(rule, now)),
+            State::HalfOpen(stage, seen) => {
+                let seen = seen.plus(new);
+                if let Some(kind) = rule.stage_fails(seen) {
+                    let why = Why::Rate { kind, seen, baseline: None };
+                    return Some(self.trip(rule, now, why, jitter));
+                }
+                self.state = State::HalfOpen(stage, seen);
+                match seen.requests >= rule.min_requests {
+                    false => None,
+                    true if stage + 1 < STAGES.len() => Some(self.try_stage(stage + 1)),
+                    true => Some(self.close(rule, now)),
+                }
+            }
+        }
+    }
+
+    /// Opens at once after failures in a row, unless it is open already.
+    pub fn trip_on_streak(
+        &mut self,
+        rule: &Rule,
+        now: Timestamp,
+        failures: u32,
+        jitter: u64,
+    ) -> Option<Event> {
+        let now = self.at(now, rule);
+        match self.state {
+            State::Open(_) => None,
+            State::Closed(_) | State::HalfOpen(..) => {
+                Some(self.trip(rule, now, Why::Streak(failures), jitter))
+            }
+        }
+    }
+
+    fn trip(&mut self, rule: &Rule, now: Timestamp, why: Why, jitter: u64) -> Event {
+        self.forget(rule, now);
+        let length = rule.open_for(self.level, jitter);
+        if rule.grows(self.level) {
+            self.level = self.level.saturating_add(1);
+        }
+        self.enter(State::Open(Timestamp(now.0.saturating_add(length.0))));
+        Event::Opened { why, length, would: rule.mode == BreakerMode::DryRun }
+    }
+
+    fn try_stage(&mut self, stage: usize) -> Event {
+        self.enter(State::HalfOpen(stage, Counts::default()));
+        Event::Trying(STAGES.get(stage).copied().unwrap_or(Ppm::ALL))
+    }
+
+    fn close(&mut self, rule: &Rule, now: Timestamp) -> Event {
+        self.window = Window::new(rule.width);
+        self.enter(State::Closed(now));
+        Event::Closed
+    }
+
+    fn enter(&mut self, state: State) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.state = state;
+    }
+
+    /// One trip is forgotten for each period of health.
+    fn forget(&mut self, rule: &Rule, now: Timestamp) {
+        if let State::Closed(since) = self.state {
+            let periods = now.since(since).0 / rule.open_for.max(FORGET_AFTER).0.max(1);
+            self.level = self.level.saturating_sub(u8::try_from(periods).unwrap_or(u8::MAX));
+        }
+    }
+
+    /// The time, never before what was seen already. When the clock was set back, everything moves back with it, so
+    /// that what was to last another minute still lasts a minute.
+    fn at(&mut self, now: Timestamp, rule: &Rule) -> Timestamp {
+        let back = self.clock.since(now);
+        if back > READING_NOISE {
+            let moved = |time: Timestamp| Timestamp(time.0.saturating_sub(back.0));
+            self.state = match self.state {
+                State::Closed(since) => State::Closed(moved(since)),
+                State::Open(until) => State::Open(moved(until)),
+                half_open @ State::HalfOpen(..) => half_open,
+            };
+            self.window = Window::new(rule.width);
+            self.clock = now;
+        }
+        if self.window.width() != rule.width {
+            self.window = Window::new(rule.width);
+        }
+        self.clock = self.clock.max(now);
+        // A longer rule may have opened it.
+        if let State::Open(until) = &mut self.state {
+            *until = Timestamp(self.clock.0.saturating_add(rule.longest().0)).min(*until);
+        }
+        self.clock
+    }
+}

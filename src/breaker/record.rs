@@ -1,0 +1,83 @@
+//! The breaker as bytes, as the workers of a proxy pass it to each other.
+//!
+//! The first byte is the layout's version: a newer module that finds an older record starts afresh instead of
+//! misreading it. A record of another length, or with values that cannot be, is no record.
+
+use super::window::{Counts, Window};
+use super::{Breaker, STAGES, State};
+use crate::quantity::{Millis, Timestamp};
+
+const VERSION: u8 = 1;
+
+impl Breaker {
+    /// The record of this breaker.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let (state, time, stage, seen) = match self.state {
+            State::Closed(since) => (0, since.0, 0, Counts::default()),
+            State::Open(until) => (1, until.0, 0, Counts::default()),
+            State::HalfOpen(stage, seen) => (2, 0, u8::try_from(stage).unwrap_or(0), seen),
+        };
+        let mut out = Vec::with_capacity(256);
+        out.extend([VERSION, state, stage, self.level]);
+        out.extend(self.epoch.to_le_bytes());
+        for number in [self.clock.0, time, self.window.width().0] {
+            out.extend(number.to_le_bytes());
+        }
+        put(&mut out, seen);
+        for (number, counts) in &self.window.buckets {
+            out.extend(number.to_le_bytes());
+            put(&mut out, *counts);
+        }
+        out
+    }
+
+    /// Reads a record; `None` when it is not one of this layout.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        let [version, state, stage, level] = reader.take()?;
+        if version != VERSION {
+            return None;
+        }
+        let epoch = u32::from_le_bytes(reader.take()?);
+        let (clock, time, width) = (reader.number()?, reader.number()?, reader.number()?);
+        let seen = reader.counts()?;
+        let state = match (state, usize::from(stage)) {
+            (0, _) => State::Closed(Timestamp(time)),
+            (1, _) => State::Open(Timestamp(time)),
+            (2, stage) if stage < STAGES.len() => State::HalfOpen(stage, seen),
+            _ => return None,
+        };
+        let mut window = Window::new(Millis(width));
+        for bucket in &mut window.buckets {
+            *bucket = (reader.number()?, reader.counts()?);
+        }
+        reader.0.is_empty().then_some(Self { epoch, level, clock: Timestamp(clock), state, window })
+    }
+}
+
+fn put(out: &mut Vec<u8>, counts: Counts) {
+    for number in [counts.requests, counts.errors, counts.slow] {
+        out.extend(number.to_le_bytes());
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn counts(&mut self) -> Option<Counts> {
+        let mut next = || self.take().map(u32::from_le_bytes);
+        Some(Counts { requests: next()?, errors: next()?, slow: next()? })
+    }
+}

@@ -1,0 +1,262 @@
+//! When a candidate is bad: the arithmetic, in integers, so that every worker and every replay agrees.
+
+use super::event::Kind;
+use super::window::Counts;
+use crate::config::BreakerMode;
+use crate::plan;
+use crate::quantity::{Millis, Ppm};
+
+/// How certain the candidate must be worse than the baseline: the square of the normal quantile at 99 percent, in
+/// millionths, when its share is at least four times the baseline's, and at 99.999 percent when it is not.
+///
+/// While an outage that both share fills the window, they are compared again and again: at 99 percent alone, one such
+/// outage in ten would trip; at 99.999 percent alone, a bad candidate would stay half as long again.
+const FAR_WORSE_Z2: u64 = 5_411_894;
+const WORSE_Z2: u64 = 18_189_293;
+
+/// Up to how many failures in a row are told apart.
+const LONGEST_STREAK: u32 = 64;
+
+/// The file's breaker, compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub(super) mode: BreakerMode,
+    error_limit: Ppm,
+    slow: Option<plan::Slow>,
+    pub(super) width: Millis,
+    pub(super) min_requests: u32,
+    /// The square of the normal quantile of the confidence, in millionths.
+    z2: u64,
+    pub(super) consecutive: u32,
+    pub(super) compare: bool,
+    pub(super) open_for: Millis,
+    max_open_for: Millis,
+}
+
+impl Rule {
+    /// Compiles the file's breaker.
+    #[must_use]
+    pub fn new(breaker: &plan::Breaker) -> Self {
+        Self {
+            mode: breaker.mode,
+            error_limit: breaker.error_rate,
+            slow: breaker.slow,
+            width: Millis((breaker.window.0 / 10).max(1)),
+            min_requests: breaker.min_requests,
+            z2: squared_quantile(breaker.confidence),
+            consecutive: breaker.consecutive_errors,
+            compare: breaker.compare_to_baseline,
+            open_for: breaker.open_for,
+            max_open_for: breaker.max_open_for,
+        }
+    }
+
+    /// Whether there is anything to watch.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.mode != BreakerMode::Disabled
+    }
+
+    /// The time to the response's headers above which an answer is slow.
+    #[must_use]
+    pub fn slow_over(&self) -> Option<Millis> {
+        self.slow.map(|slow| slow.over)
+    }
+
+    /// How far back requests count.
+    #[must_use]
+    pub const fn window(&self) -> Millis {
+        Millis(self.width.0.saturating_mul(10))
+    }
+
+    /// Whether the candidate, seen alone, is bad.
+    pub(super) fn verdict(&self, seen: Counts) -> Option<Kind> {
+        if seen.requests < self.min_requests {
+            return None;
+        }
+        self.limits(seen).find_map(|(kind, count, limit)| {
+            surely_above(count, seen.requests, limit, self.z2).then_some(kind)
+        })
+    }
+
+    /// Whether a stage of the recovery has failed: already when the failures exceed what `min_requests` may have.
+    pub(super) fn stage_fails(&self, seen: Counts) -> Option<Kind> {
+        let of = seen.requests.max(self.min_requests);
+        self.limits(seen).find_map(|(kind, count, limit)| surely_above(count, of, limit, 0).then_some(kind))
+    }
+
+    /// Whether the baseline has the same fault: it has requests enough, and the candidate is not surely worse.
+    pub(super) fn shares(&self, kind: Kind, candidate: Counts, baseline: Counts) -> bool {
+        baseline.requests >= self.min_requests && !surely_worse(kind.of(candidate), kind.of(baseline))
+    }
+
+    /// Whether `streak` failures in a row are as improbable for somebody who failed `failed` times of `of` as
+    /// `consecutive` of them are at the limit.
+    pub(super) fn is_surprising(&self, streak: u32, failed: u32, of: u32) -> bool {
+        let limit = u64::from(self.error_limit.get()).max(10_000);
+        let share = u64::from(failed) * u64::from(Ppm::ALL.get()) / u64::from(of.max(1));
+        power(share.max(limit), streak) <= power(limit, self.consecutive)
+    }
+
+    /// The longest time that the breaker stays open.
+    pub(super) const fn longest(&self) -> Millis {
+        Millis(self.max_open_for.0.saturating_mul(1100) / 1000)
+    }
+
+    /// Whether it stays open longer after one more trip in a row than `level`.
+    pub(super) fn grows(&self, level: u8) -> bool {
+        self.doubled(level) < self.max_open_for
+    }
+
+    fn doubled(&self, level: u8) -> Millis {
+        Millis(self.open_for.0.saturating_mul(1u64.checked_shl(u32::from(level)).unwrap_or(u64::MAX)))
+    }
+
+    /// How long the breaker stays open after `level` trips in a row: doubled each time, within ±10 percent.
+    pub(super) fn open_for(&self, level: u8, jitter: u64) -> Millis {
+        let length = self.doubled(level).min(self.max_open_for);
+        // 900 to 1100 thousandths.
+        Millis(length.0.saturating_mul(900 + jitter % 201) / 1000)
+    }
+
+    fn limits(&self, seen: Counts) -> impl Iterator<Item = (Kind, u32, Ppm)> {
+        let errors = (Kind::Errors, seen.errors, self.error_limit);
+        let slow = self.slow.map(|slow| (Kind::Slow, seen.slow, slow.rate));
+        core::iter::once(errors).chain(slow)
+    }
+}
+
+/// Whether `count` of `of` is above `limit`, strictly, with the certainty that `z2` stands for.
+///
+/// Wilson's lower bound (E. B. Wilson, 1927) is above p₀ exactly when the score test rejects p₀:
+/// p̂ > p₀ and n (p̂ − p₀)² > z² p₀ (1 − p₀). Multiplied out, nothing is left but integers.
+fn surely_above(count: u32, of: u32, limit: Ppm, z2: u64) -> bool {
+    let whole = u128::from(Ppm::ALL.get());
+    let (count, of, limit) = (u128::from(count), u128::from(of), u128::from(limit.get()));
+    let Some(excess) = (count * whole).checked_sub(limit * of).filter(|&excess| excess > 0) else {
+        return false;
+    };
+    let Some(square) = excess.checked_mul(excess).and_then(|square| square.checked_mul(1_000_000)) else {
+        return true;
+    };
+    square > u128::from(z2) * limit * (whole - limit) * of
+}
+
+/// A share to the power of `times`, in units of 2⁻¹⁰⁴.
+fn power(share: u64, times: u32) -> u128 {
+    let multiply = |power: u128, _| power * u128::from(share) / u128::from(Ppm::ALL.get());
+    (0..times.min(LONGEST_STREAK)).fold(1 << 104, multiply)
+}
+
+/// Whether the candidate's share is surely above the baseline's: the pooled two-proportion test, one-sided, as
+/// z² = d² N / (n₁ n₂ e (N − e)) with d = e₁ n₂ − e₂ n₁.
+fn surely_worse(candidate: (u32, u32), baseline: (u32, u32)) -> bool {
+    let ((e1, n1), (e2, n2)) = (small(candidate), small(baseline));
+    let Some(d) = (e1 * n2).checked_sub(e2 * n1).filter(|&d| d > 0) else { return false };
+    let (e, n) = (e1 + e2, n1 + n2);
+    let z2 = if e1 * n2 >= 4 * e2 * n1 { FAR_WORSE_Z2 } else { WORSE_Z2 };
+    d * d * n * 1_000_000 > u128::from(z2) * n1 * n2 * e * (n - e)
+}
+
+/// Counts of a million or less in the same proportion, so that no product above overflows.
+fn small((count, of): (u32, u32)) -> (u128, u128) {
+    let divisor = u128::from(of).div_ceil(1_000_000).max(1);
+    let of = u128::from(of) / divisor;
+    ((u128::from(count) / divisor).min(of), of)
+}
+
+/// The square of the normal quantile of a one-sided confidence, in millionths; 0 up to 50 percent.
+///
+/// Computed once when a configuration is loaded, by bisection of the upper tail.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 36 million")]
+fn squared_quantile(confidence: Ppm) -> u64 {
+    let tail = 1.0 - confidence.fraction();
+    if tail >= 0.5 {
+        return 0;
+    }
+    let (mut low, mut high) = (0.0_f64, 6.0_f64);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if upper_tail(middle) > tail { low = middle } else { high = middle }
+    }
+    (low * low * 1e6).round() as u64
+}
+
+/// The normal distribution's upper tail for 0 ≤ x ≤ 6, by the series φ(x) Σ x²ᵏ⁺¹ / (2k+1)!! (G. Marsaglia,
+/// "Evaluating the Normal Distribution", 2004), whose terms are all positive; exact to 1e-15 there.
+fn upper_tail(x: f64) -> f64 {
+    let density = (-x * x / 2.0).exp() / (2.0 * core::f64::consts::PI).sqrt();
+    let terms = (1..100).scan(x, |term, k| {
+        let this = *term;
+        *term *= x * x / f64::from(2 * k + 1);
+        Some(this)
+    });
+    0.5 - density * terms.sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quantile_is_the_tables() {
+        // z(99.999 %) = 4.264891, z(99.9 %) = 3.090232, z(99 %) = 2.326348, z(95 %) = 1.644854.
+        for (confidence, z2) in [
+            (999_990, WORSE_Z2),
+            (999_000, 9_549_536),
+            (990_000, FAR_WORSE_Z2),
+            (950_000, 2_705_543),
+            (500_000, 0),
+            (0, 0),
+        ] {
+            let ours = squared_quantile(Ppm::new(confidence).unwrap());
+            assert!(ours.abs_diff(z2) <= 2, "{confidence}: {ours} is not {z2}");
+        }
+    }
+
+    #[test]
+    fn the_bare_rate_is_strictly_above_and_exact() {
+        let limit = Ppm::new(50_000).unwrap();
+        for of in 1..=2000_u32 {
+            for count in 0..=of.min(200) {
+                let by_hand = u64::from(count) * 100 > u64::from(of) * 5;
+                assert_eq!(surely_above(count, of, limit, 0), by_hand, "{count} of {of}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_gate_is_wilsons_lower_bound() {
+        let limit = Ppm::new(50_000).unwrap();
+        let z2 = squared_quantile(Ppm::new(999_000).unwrap());
+        let z = 3.090_232_306_f64;
+        for of in [20_u32, 21, 50, 100, 333, 1000] {
+            for count in 0..=of {
+                let (n, p) = (f64::from(of), f64::from(count) / f64::from(of));
+                let centre = p + z * z / (2.0 * n);
+                let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+                let bound = (centre - spread) / (1.0 + z * z / n);
+                if (bound - 0.05).abs() > 1e-6 {
+                    assert_eq!(surely_above(count, of, limit, z2), bound > 0.05, "{count} of {of}: {bound}");
+                }
+            }
+        }
+        assert!(!surely_above(2, 20, limit, z2));
+        assert!(!surely_above(65, 1000, limit, z2));
+    }
+
+    #[test]
+    fn a_fault_that_both_have_is_shared() {
+        assert!(!surely_worse((9, 100), (90, 900)));
+        assert!(surely_worse((9, 100), (9, 900)));
+        assert!(!surely_worse((100, 100), (900, 900)));
+        assert!(surely_worse((u32::MAX, u32::MAX), (0, u32::MAX)));
+    }
+
+    #[test]
+    fn no_count_overflows() {
+        assert!(surely_above(u32::MAX, u32::MAX, Ppm::new(999_999).unwrap(), 36_000_000));
+        assert!(!surely_above(0, u32::MAX, Ppm::ZERO, 0));
+        assert!(!surely_above(u32::MAX, u32::MAX, Ppm::ALL, 0));
+    }
+}

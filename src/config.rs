@@ -1,0 +1,70 @@
+//! From the text of an experiment file to a [`Plan`], or to everything that is wrong with it.
+//!
+//! Three steps: the text becomes a [`Node`] tree (JSON here, YAML in the command); the tree becomes what was
+//! written (`raw`), each value checked by itself; that becomes what is true (`check`), each value checked against
+//! the others. Every step collects problems and goes on.
+
+mod check;
+mod decode;
+mod node;
+mod problem;
+pub(crate) mod raw;
+mod value;
+
+use decode::Decode;
+pub use node::Node;
+use problem::Path;
+pub use problem::{Code, Problem, Problems};
+pub use raw::{Assignment, BreakerMode, MissingUnit};
+
+use crate::plan::Plan;
+
+/// Reads a configuration in JSON, as Envoy and Istio pass it.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn parse_json(text: &[u8]) -> Result<Plan, Problems> {
+    if text.trim_ascii().is_empty() {
+        return Err(syntax("it is empty"));
+    }
+    let node = serde_json::from_slice(text).map_err(|error| syntax(&error.to_string()))?;
+    parse(&node)
+}
+
+/// Reads a configuration from its tree.
+///
+/// # Errors
+///
+/// Everything that is wrong with it.
+pub fn parse(node: &Node) -> Result<Plan, Problems> {
+    let mut problems = Problems::default();
+    let file = raw::File::decode(node, &Path::Root, &mut problems);
+    let plan = file.map(|file| check::check(&file, node, &mut problems));
+    match plan {
+        Some(plan) if problems.0.is_empty() => Ok(plan),
+        _ => Err(problems),
+    }
+}
+
+/// The problem of a text that is no tree at all.
+#[must_use]
+pub fn syntax(error: &str) -> Problems {
+    Problems(vec![Problem {
+        path: String::new(),
+        code: Code::Syntax,
+        message: format!("cannot be read: {error}"),
+        hint: "an experiment file is YAML or JSON".to_owned(),
+    }])
+}
+
+/// The JSON Schema (2020-12) of the experiment file, for editors.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = raw::File::schema();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+        object.insert("title".to_owned(), "Sidetrack experiment file".into());
+    }
+    schema
+}

@@ -1,0 +1,426 @@
+//! The single values of the schema: each a checked type with one rule, one message and one JSON Schema.
+
+use serde_json::{Value, json};
+
+use super::decode::{Decode, wrong_type};
+use super::node::{Node, quoted};
+use super::problem::{Code, Path, Problems};
+use crate::quantity::{Millis, Ppm, Timestamp};
+
+impl Decode for bool {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Node::Bool(value) = node else {
+            let hint = match node {
+                Node::Text(text) if matches!(text.as_str(), "true" | "false") => "write it without quotes",
+                Node::Text(text) if matches!(text.as_str(), "on" | "yes") => "write true",
+                Node::Text(text) if matches!(text.as_str(), "off" | "no") => "write false",
+                _ => "",
+            };
+            wrong_type(node, at, problems, "true or false", hint);
+            return None;
+        };
+        Some(*value)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "boolean"})
+    }
+}
+
+/// Text under a rule.
+macro_rules! text {
+    ($(#[doc = $doc:literal])* $name:ident($inner:ty), $code:ident, allowed $allowed:expr, hint $hint:expr,
+     $schema:expr, $parse:expr) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub(crate) struct $name(pub(crate) $inner);
+
+        impl $name {
+            /// Reads the text; `None` when the rule does not hold.
+            pub(crate) fn parse(text: &str) -> Option<Self> {
+                let parse: fn(&str) -> Option<$inner> = $parse;
+                parse(text).map(Self)
+            }
+
+            /// Reads the text and reports when the rule does not hold.
+            pub(crate) fn read(text: &str, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+                let value = Self::parse(text);
+                if value.is_none() {
+                    let message = format!("found {}; allowed: {}", quoted(text), $allowed);
+                    problems.push(at, Code::$code, message, $hint);
+                }
+                value
+            }
+        }
+
+        impl Decode for $name {
+            fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+                let Node::Text(text) = node else {
+                    let hint = match node {
+                        Node::Bool(_) => "put it in quotes: YAML reads a bare yes, no, on or off as true or false",
+                        Node::Number(_) => "put it in quotes",
+                        _ => "",
+                    };
+                    wrong_type(node, at, problems, $allowed, hint);
+                    return None;
+                };
+                Self::read(text, at, problems)
+            }
+
+            fn schema() -> Value {
+                $schema
+            }
+        }
+    };
+}
+
+text!(
+    /// The name of an experiment, a variant, a phase or a layer.
+    Name(String), BadName, allowed "1 to 63 letters, digits, '.', '_', '-'",
+    hint "names stand in headers and metric labels, so other characters are not possible",
+    json!({"type": "string", "pattern": "^[A-Za-z0-9._-]{1,63}$"}),
+    |text| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        ((1..=63).contains(&text.len()) && text.bytes().all(good)).then(|| text.to_owned())
+    }
+);
+
+text!(
+    /// A salt: any text that is not empty and has no NUL.
+    Salt(String), OutOfRange, allowed "1 to 255 bytes without NUL", hint "",
+    json!({"type": "string", "minLength": 1, "maxLength": 255}),
+    |text| ((1..=255).contains(&text.len()) && !text.contains('\0')).then(|| text.to_owned())
+);
+
+text!(
+    /// The name of an Envoy cluster, as `enhanced-predictor` or `outbound|80|v2|models.prod.svc.cluster.local`.
+    ClusterName(String), BadName, allowed "1 to 255 visible ASCII characters without spaces",
+    hint "the name travels in a header inside the proxy",
+    json!({"type": "string", "pattern": "^[!-~]{1,255}$"}),
+    |text| ((1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())).then(|| text.to_owned())
+);
+
+text!(
+    /// A header's name, lower-cased.
+    HeaderName(String), BadHeader, allowed "an HTTP header name: letters, digits and !#$%&'*+-.^_`|~",
+    hint "pseudo headers such as :path cannot be named here",
+    json!({"type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,255}$"}),
+    |text| {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        ((1..=255).contains(&text.len()) && text.bytes().all(token)).then(|| text.to_ascii_lowercase())
+    }
+);
+
+text!(
+    /// A header's value.
+    HeaderValue(String), BadHeader,
+    allowed "a header value: no control characters, no white space at either end, at most 1024 bytes",
+    hint "line breaks and tabs cannot stand in a header",
+    json!({"type": "string", "maxLength": 1024}),
+    |text| {
+        let good = text.len() <= 1024 && text.trim() == text && !text.chars().any(char::is_control);
+        good.then(|| text.to_owned())
+    }
+);
+
+text!(
+    /// The name of a cookie or of a query parameter.
+    FieldName(String), BadName, allowed "1 to 255 characters without spaces, control characters, '=', ';', '&'",
+    hint "",
+    json!({"type": "string", "pattern": "^[^\\s=;&]{1,255}$"}),
+    |text| {
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | ';' | '&');
+        ((1..=255).contains(&text.len()) && !text.contains(bad)).then(|| text.to_owned())
+    }
+);
+
+text!(
+    /// A host name, or `*.` and a host name; lower-cased.
+    Host(String), BadHost, allowed "a host name, or \"*.\" and a host name",
+    hint "without scheme, port and path",
+    json!({"type": "string", "pattern": "^(\\*\\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$|^\\[[0-9A-Fa-f:.]+\\]$"}),
+    |text| {
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        let literal = |inner: &str| inner.parse::<core::net::Ipv6Addr>().is_ok();
+        let good = name.split('.').all(label)
+            || text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(literal);
+        (good && text.len() <= 255).then(|| text.to_ascii_lowercase())
+    }
+);
+
+text!(
+    /// A path or the beginning of one.
+    PathText(String), BadPath, allowed "a path that begins with \"/\", without \"?\", \"#\" and spaces",
+    hint "conditions compare the path without its query; a query parameter can be a unit, not a condition",
+    json!({"type": "string", "pattern": "^/[^?# ]*$"}),
+    |text| {
+        let good = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
+        good.then(|| text.to_owned())
+    }
+);
+
+text!(
+    /// An HTTP method.
+    Method(String), BadMethod, allowed "an HTTP method in capitals, such as GET or POST",
+    hint "methods are case-sensitive",
+    json!({"type": "string", "pattern": "^[A-Z][A-Z_-]*$"}),
+    |text| {
+        let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_uppercase() || matches!(b, b'-' | b'_'));
+        good.then(|| text.to_owned())
+    }
+);
+
+text!(
+    /// A JSON Pointer (RFC 6901).
+    Pointer(String), BadPath, allowed "a JSON Pointer: \"/\" before each key, as in \"/user/id\"",
+    hint "\"~\" is written \"~0\" and \"/\" inside a key \"~1\"",
+    json!({"type": "string", "pattern": "^(/([^~/]|~[01])*)+$"}),
+    |text| {
+        let escapes = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+        (text.starts_with('/') && escapes).then(|| text.to_owned())
+    }
+);
+
+text!(
+    /// A SHA-256 digest.
+    Digest([u8; 32]), BadDigest, allowed "64 hexadecimal digits",
+    hint "make it with: printf %s \"$TOKEN\" | sha256sum",
+    json!({"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}),
+    |text| {
+        let mut digest = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (i, byte) in digest.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
+        }
+        Some(digest)
+    }
+);
+
+/// A moment in RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl Decode for Time {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let allowed = "a moment in RFC 3339 from 1970 on, such as 2026-11-23T09:00:00Z";
+        let digits = match node {
+            Node::Text(text) => match Timestamp::parse(text) {
+                Some(moment) => return Some(Self(moment)),
+                None => text,
+            },
+            Node::Number(number) => number,
+            _ => {
+                wrong_type(node, at, problems, allowed, "");
+                return None;
+            }
+        };
+        let hint = match since_1970(digits) {
+            Some((unit, moment)) => {
+                format!("this looks like {unit} since 1970; that moment is written {moment}")
+            }
+            None => "write date, \"T\", time with seconds, and zone; \"Z\" is UTC".to_owned(),
+        };
+        problems.push(at, Code::BadTime, format!("found {}; allowed: {allowed}", node.describe()), hint);
+        None
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "format": "date-time"})
+    }
+}
+
+/// The moment that a bare number probably means, and in which unit: between 1973 and 2286 its digits tell.
+fn since_1970(text: &str) -> Option<(&'static str, Timestamp)> {
+    let whole = text.split('.').next().unwrap_or_default();
+    let number: u64 = whole.parse().ok()?;
+    match whole.len() {
+        9 | 10 => Some(("seconds", Timestamp(number.saturating_mul(1000)))),
+        12 | 13 => Some(("milliseconds", Timestamp(number))),
+        _ => None,
+    }
+}
+
+/// A percentage, 0 to 100 with up to four decimals, held in parts per million.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Percent(pub(crate) Ppm);
+
+impl Decode for Percent {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Node::Number(number) = node else {
+            let hint = "write a bare number: 30, not \"30\" or 30%";
+            wrong_type(node, at, problems, "a percentage from 0 to 100", hint);
+            return None;
+        };
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+        let too_precise = decimals.len() > 4;
+        let digits = decimals.get(..4).unwrap_or(decimals);
+        let ppm = format!("{whole}{digits:0<4}").parse().ok().and_then(Ppm::new);
+        match ppm {
+            Some(_) if too_precise => {
+                let message = format!("found {number}; allowed: up to four decimals");
+                problems.push(at, Code::TooPrecise, message, "one bucket of a million is 0.0001 percent");
+                None
+            }
+            Some(ppm) => Some(Self(ppm)),
+            None => {
+                let message = format!("found {number}; allowed: a percentage from 0 to 100");
+                problems.push(at, Code::OutOfRange, message, "");
+                None
+            }
+        }
+    }
+
+    fn schema() -> Value {
+        json!({"type": "number", "minimum": 0, "maximum": 100})
+    }
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count<const MIN: u32, const MAX: u32>(pub(crate) u32);
+
+impl<const MIN: u32, const MAX: u32> Decode for Count<MIN, MAX> {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let allowed = format!("a whole number from {MIN} to {MAX}");
+        let Node::Number(number) = node else {
+            wrong_type(node, at, problems, &allowed, "write a bare number");
+            return None;
+        };
+        let count = number.parse().ok().filter(|count| (MIN..=MAX).contains(count));
+        if count.is_none() {
+            problems.push(at, Code::OutOfRange, format!("found {number}; allowed: {allowed}"), "");
+        }
+        count.map(Self)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "integer", "minimum": MIN, "maximum": MAX})
+    }
+}
+
+/// A time span from `MIN` to `MAX` milliseconds, as in `200ms`, `30s`, `1h30m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span<const MIN: u64, const MAX: u64>(pub(crate) Millis);
+
+const SPAN_UNITS: [(&str, u64); 5] =
+    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let allowed = format!("a time span from {} to {}", Millis(MIN), Millis(MAX));
+        let hint = "a number with ms, s, m, h or d: 200ms, 30s, 1h30m";
+        let Node::Text(text) = node else {
+            wrong_type(node, at, problems, &allowed, hint);
+            return None;
+        };
+        let found = format!("found {}; allowed: {allowed}", quoted(text));
+        match with_units(text, &SPAN_UNITS) {
+            Some(millis) if (MIN..=MAX).contains(&millis) => return Some(Self(Millis(millis))),
+            Some(_) => problems.push(at, Code::OutOfRange, found, ""),
+            None => problems.push(at, Code::BadDuration, found, hint),
+        }
+        None
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"})
+    }
+}
+
+/// A size from 1 byte to 16 MiB: `64KiB`, `1MiB`, or a number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl Size {
+    const MAX: u64 = 16 << 20;
+}
+
+impl Decode for Size {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let size = match node {
+            Node::Number(number) => number.parse().ok(),
+            Node::Text(text) => with_units(text, &[("KiB", 1 << 10), ("MiB", 1 << 20), ("B", 1)]),
+            _ => None,
+        };
+        let size = size.filter(|size| (1..=Self::MAX).contains(size));
+        if size.is_none() {
+            let message = format!("found {}; allowed: a size from 1B to 16MiB", node.describe());
+            problems.push(at, Code::BadSize, message, "a number with B, KiB or MiB: 64KiB");
+        }
+        size.map(Self)
+    }
+
+    fn schema() -> Value {
+        json!({"type": ["string", "integer"], "pattern": "^([0-9]+(B|KiB|MiB))+$", "minimum": 1, "maximum": Self::MAX})
+    }
+}
+
+/// Adds up `1h30m`: whole numbers, each with one of the units. `None` when it cannot be read or overflows.
+fn with_units(mut text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let mut sum: Option<u64> = None;
+    while !text.is_empty() {
+        let digits = text.find(|c: char| !c.is_ascii_digit())?;
+        let (number, rest) = text.split_at(digits);
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(letters);
+        let (_, size) = units.iter().find(|(name, _)| *name == unit)?;
+        sum = Some(sum.unwrap_or(0).checked_add(number.parse::<u64>().ok()?.checked_mul(*size)?)?);
+        text = rest;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn percent(number: &str) -> Result<u32, Code> {
+        let mut problems = Problems::default();
+        match Percent::decode(&serde_json::from_str(number).unwrap(), &Path::Root, &mut problems) {
+            Some(percent) => Ok(percent.0.get()),
+            None => Err(problems.0[0].code),
+        }
+    }
+
+    #[test]
+    fn percentages_are_exact_to_four_decimals() {
+        assert_eq!(percent("30"), Ok(300_000));
+        assert_eq!(percent("30.0"), Ok(300_000));
+        assert_eq!(percent("12.3456"), Ok(123_456));
+        assert_eq!(percent("0.0001"), Ok(1));
+        assert_eq!(percent("100"), Ok(1_000_000));
+        assert_eq!(percent("0"), Ok(0));
+        assert_eq!(percent("1e1"), Ok(100_000));
+        assert_eq!(percent("12.34567"), Err(Code::TooPrecise));
+        assert_eq!(percent("100.0001"), Err(Code::OutOfRange));
+        assert_eq!(percent("-1"), Err(Code::OutOfRange));
+        assert_eq!(percent("1e300"), Err(Code::OutOfRange));
+        assert_eq!(percent("\"30\""), Err(Code::WrongType));
+    }
+
+    #[test]
+    fn spans_add_up_and_refuse_what_they_cannot_read() {
+        assert_eq!(with_units("1h30m", &SPAN_UNITS), Some(5_400_000));
+        assert_eq!(with_units("200ms", &SPAN_UNITS), Some(200));
+        for bad in
+            ["", "30", "s", "-1s", "1.5s", "1w", "30 s", "99999999999999999999s", "18446744073709551615d"]
+        {
+            assert_eq!(with_units(bad, &SPAN_UNITS), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_one_leading_star() {
+        for good in ["a", "predictor.example.com", "*.example.com", "[::1]", "10.0.0.1"] {
+            assert!(Host::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", "*", "*.", "a.*.b", "http://a", "a:80", "a/b", ".a", "a..b"] {
+            assert!(Host::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

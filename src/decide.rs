@@ -1,0 +1,185 @@
+//! The decision: which variant a request gets, and why.
+//!
+//! One function, used by the filter on live requests and by `sidetrack explain` on hypothetical ones. It reads no
+//! clock, no randomness and no state of its own, and it cannot fail: whatever a client sends, there is an answer.
+
+mod trace;
+mod trial;
+
+use core::cell::Cell;
+use core::fmt;
+
+pub use trace::{Step, Trace};
+
+use crate::draw::sha256;
+use crate::plan::{Debug, Plan};
+use crate::quantity::{Bucket, Ppm, Timestamp};
+use crate::request::Request;
+use trial::Trial;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// No experiment matched: the filter leaves no trace.
+    Unmatched,
+    /// It has no unit, and the experiment of this index leaves such requests out.
+    Skipped(usize),
+    /// The experiment of this index needs the request's body, which has not arrived: ask again when it has.
+    NeedsBody(usize),
+    /// It takes part.
+    Decided(Decision),
+}
+
+/// Who serves a request. Everything is an index, so that it can be kept until the request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The experiment's index in the plan.
+    pub experiment: usize,
+    /// The variant that was drawn or chosen.
+    pub assigned: usize,
+    /// The variant that the request gets: another one only while the breaker is open.
+    pub served: usize,
+    /// Why.
+    pub reason: Reason,
+    /// Where the draw fell; `None` when nothing was drawn.
+    pub bucket: Option<Bucket>,
+    /// The phase of the rollout.
+    pub phase: Option<usize>,
+    /// Which of the experiment's sources yielded the unit.
+    pub unit_source: Option<usize>,
+    /// The identity that was made for a caller without one, to be kept in the experiment's cookie.
+    pub minted: Option<u128>,
+    /// No source yielded a unit, though one was needed.
+    pub missing_unit: bool,
+    /// The request is copied to the experiment's mirror.
+    pub mirror: bool,
+}
+
+/// Why a request gets its variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The unit's bucket.
+    Hash,
+    /// A random bucket.
+    Random,
+    /// Somebody with the right to chose it.
+    Override,
+    /// The experiment is switched off.
+    Disabled,
+    /// Nothing identified the caller.
+    MissingUnit,
+    /// The unit is outside the experiment's slots of its layer.
+    Excluded,
+    /// The rollout begins later.
+    NotStarted,
+    /// The candidate's breaker is open.
+    BreakerOpen,
+    /// The candidate is recovering, and this unit tries it.
+    Probe,
+}
+
+impl Reason {
+    /// The word for headers and reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Random => "random",
+            Self::Override => "override",
+            Self::Disabled => "disabled",
+            Self::MissingUnit => "missing_unit",
+            Self::Excluded => "excluded",
+            Self::NotStarted => "not_started",
+            Self::BreakerOpen => "breaker_open",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a candidate's breaker lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Everything.
+    Closed,
+    /// This share of its units, always the same ones.
+    HalfOpen(Ppm),
+    /// Nothing.
+    Open,
+}
+
+/// What surrounds a decision.
+pub struct World<'a, E, G> {
+    /// The time, read once per request.
+    pub now: Timestamp,
+    /// 64 random bits; called only when the decision needs them.
+    pub entropy: E,
+    /// The breaker of a candidate, by the indices of experiment and variant.
+    pub gate: &'a G,
+}
+
+/// Decides a request.
+pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
+    plan: &'p Plan,
+    request: &impl Request,
+    world: &mut World<'_, E, G>,
+    trace: &mut impl Trace<'p>,
+) -> Outcome {
+    let listens = trace.listens();
+    let identity = Cell::new(None);
+    // The first experiment whose layer slots excluded the unit, until another one of that layer takes it.
+    let mut excluded: Option<(&str, Decision)> = None;
+    // Whoever explains wants to hear of every experiment; whoever only decides asks those that the index names.
+    let next = |from| if listens { Some(from) } else { plan.index.next(request, from) };
+    let mut from = 0;
+    while let Some(index) = next(from)
+        && let Some(experiment) = plan.experiments.get(index)
+    {
+        from = index + 1;
+        let layer = experiment.layer.as_ref().map(|layer| layer.name.as_str());
+        if excluded.is_some_and(|(name, _)| layer != Some(name)) {
+            continue;
+        }
+        if let Some(mismatch) = experiment.conditions.mismatch(request) {
+            trace.step(|| Step::Mismatch(index, mismatch));
+            continue;
+        }
+        trace.step(|| Step::Match(index));
+        let outcome = Trial { plan, experiment, index, request, identity: &identity }.decide(world, trace);
+        match (outcome, layer) {
+            (Outcome::Decided(decision), Some(name)) if decision.reason == Reason::Excluded => {
+                excluded.get_or_insert((name, decision));
+            }
+            (outcome, _) => return outcome,
+        }
+    }
+    excluded.map_or(Outcome::Unmatched, |(_, decision)| Outcome::Decided(decision))
+}
+
+/// Whether the request asks for the explanation and may have it.
+pub fn may_explain(plan: &Plan, request: &impl Request) -> bool {
+    let asked = || request.first(&plan.settings.headers.debug).is_some_and(|value| !value.is_empty());
+    match &plan.settings.debug {
+        Debug::Denied => false,
+        Debug::Allowed => asked(),
+        Debug::Token(digest) => asked() && has_token(plan, request, digest),
+    }
+}
+
+fn has_token(plan: &Plan, request: &impl Request, digest: &[u8; 32]) -> bool {
+    request.first(&plan.settings.headers.token).is_some_and(|token| {
+        // Every byte is compared, so that the time taken says nothing about the digest.
+        sha256(token).iter().zip(digest).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    })
+}
+
+/// A minted identity as the cookie carries it: 32 hexadecimal digits.
+#[must_use]
+pub fn minted_text(identity: u128) -> String {
+    format!("{identity:032x}")
+}

@@ -1,0 +1,246 @@
+//! One request in one experiment, step by step in the order that the documentation gives.
+
+use core::cell::Cell;
+use std::borrow::Cow;
+
+use super::{Decision, Gate, Outcome, Reason, Step, Trace, World, has_token, minted_text};
+use crate::config::{Assignment, MissingUnit};
+use crate::plan::{Experiment, Plan};
+use crate::quantity::{Bucket, Ppm};
+use crate::request::{Body, Request};
+use crate::rollout::InForce;
+use crate::unit::UnitSource;
+
+/// One request in one experiment.
+pub(super) struct Trial<'p, 'r, R> {
+    pub(super) plan: &'p Plan,
+    pub(super) experiment: &'p Experiment,
+    pub(super) index: usize,
+    pub(super) request: &'r R,
+    /// What was minted for this request already: experiments of one layer must agree who it is.
+    pub(super) identity: &'r Cell<Option<u128>>,
+}
+
+impl<'p, R: Request> Trial<'p, '_, R> {
+    pub(super) fn decide<E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
+        &self,
+        world: &mut World<'_, E, G>,
+        trace: &mut impl Trace<'p>,
+    ) -> Outcome {
+        let experiment = self.experiment;
+        let in_force = experiment.schedule.at(world.now);
+        let phase = if let InForce::Weights(_, phase) = in_force { phase } else { None };
+        let base = Decision {
+            experiment: self.index,
+            assigned: experiment.baseline,
+            served: experiment.baseline,
+            reason: Reason::Disabled,
+            bucket: None,
+            phase,
+            unit_source: None,
+            minted: None,
+            missing_unit: false,
+            mirror: false,
+        };
+        let guarded = experiment.overrides.token.is_some();
+        let chosen = self.header_override(trace);
+        if !experiment.enabled && (chosen.is_none() || !guarded) {
+            trace.step(|| Step::Disabled);
+            return Outcome::Decided(base);
+        }
+        // Only an override that is guarded by a token reaches a candidate that nobody is to reach.
+        let open = |variant: usize| (world.gate)(self.index, variant) == Gate::Open;
+        let barred = |variant: usize| match in_force {
+            _ if variant == experiment.baseline => None,
+            InForce::NotStarted => Some("the rollout begins later"),
+            InForce::Weights(weights, _) if weights.get(variant).is_none_or(|w| *w == Ppm::ZERO) => {
+                Some("the variant has weight 0")
+            }
+            InForce::Weights(..) => open(variant).then_some("the variant's breaker is open"),
+        };
+        if let Some(variant) = chosen {
+            let Some(why) = barred(variant).filter(|_| !guarded) else {
+                trace.step(|| Step::Override(variant, "header"));
+                return overridden(base, variant);
+            };
+            trace.step(|| Step::OverrideRefused(why));
+        }
+        let hashed = experiment.assignment == Assignment::UserHash;
+        let found = self.unit(hashed, trace);
+        let minted = match found {
+            Unit::Later => return Outcome::NeedsBody(self.index),
+            Unit::Nowhere => self.mint(world, trace),
+            Unit::Found(..) | Unit::Unneeded => None,
+        };
+        let text = minted.map(|(_, identity)| minted_text(identity));
+        let (unit_source, unit) = match (&found, &text, minted) {
+            (Unit::Found(source, unit), ..) => (Some(*source), Some(unit.as_ref())),
+            (_, Some(text), Some((source, _))) => (Some(source), Some(text.as_bytes())),
+            _ => (None, None),
+        };
+        let minted = minted.map(|(_, identity)| identity);
+        let base = Decision { unit_source, minted, ..base };
+        if let Some(variant) = unit.and_then(|unit| self.unit_override(unit)) {
+            let Some(why) = barred(variant) else {
+                trace.step(|| Step::Override(variant, "unit"));
+                return overridden(base, variant);
+            };
+            trace.step(|| Step::OverrideRefused(why));
+        }
+        let missing_unit = hashed && unit.is_none();
+        let base = Decision { missing_unit, ..base };
+        if missing_unit {
+            trace.step(|| Step::MissingUnit(experiment.missing_unit));
+            match experiment.missing_unit {
+                MissingUnit::Baseline => {
+                    return Outcome::Decided(Decision { reason: Reason::MissingUnit, ..base });
+                }
+                MissingUnit::Skip => return Outcome::Skipped(self.index),
+                MissingUnit::Random => {}
+            }
+        }
+        if let Some(layer) = &experiment.layer {
+            let slot = match unit {
+                Some(unit) => layer.draw.bucket(unit),
+                None => Bucket::from_draw((world.entropy)()),
+            };
+            let inside = (layer.from.get()..layer.to.get()).contains(&slot.get());
+            trace.step(|| Step::Slot(slot, inside));
+            if !inside {
+                return Outcome::Decided(Decision { reason: Reason::Excluded, ..base });
+            }
+        }
+        let InForce::Weights(weights, phase) = in_force else {
+            trace.step(|| Step::NotStarted);
+            return Outcome::Decided(Decision { reason: Reason::NotStarted, ..base });
+        };
+        if let Some(phase) = phase {
+            trace.step(|| Step::Phase(phase));
+        }
+        let by_hash = unit.filter(|_| hashed);
+        let bucket = match by_hash {
+            Some(unit) => experiment.arm.bucket(unit),
+            None => Bucket::from_draw((world.entropy)()),
+        };
+        trace.step(|| Step::Drawn(bucket, by_hash.is_some()));
+        trace.step(|| match experiment.layout.span_of(bucket) {
+            Some((span, offset)) => {
+                Step::InSpan(span, offset, weights.get(span.variant).copied().unwrap_or_default())
+            }
+            None => Step::NoSpan,
+        });
+        let assigned = experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline);
+        let reason = if by_hash.is_some() { Reason::Hash } else { Reason::Random };
+        let decision = Decision { assigned, served: assigned, reason, bucket: Some(bucket), ..base };
+        let decision = self.through_the_breaker(decision, by_hash, world, trace);
+        Outcome::Decided(Decision { mirror: self.mirrored(unit), ..decision })
+    }
+
+    /// The variant that the override header names, when the experiment declares one and the request may.
+    fn header_override(&self, trace: &mut impl Trace<'p>) -> Option<usize> {
+        let overrides = &self.experiment.overrides;
+        let value = self.request.first(overrides.header.as_ref()?)?;
+        if overrides.token.as_ref().is_some_and(|digest| !has_token(self.plan, self.request, digest)) {
+            trace.step(|| Step::OverrideRefused("the token is missing or wrong"));
+            return None;
+        }
+        let variant = self.experiment.variant(value);
+        if variant.is_none() {
+            trace.step(|| Step::OverrideRefused("there is no such variant"));
+        }
+        variant
+    }
+
+    fn unit_override(&self, unit: &[u8]) -> Option<usize> {
+        let units = &self.experiment.overrides.units;
+        let found = units.binary_search_by(|(name, _)| name.as_bytes().cmp(unit)).ok()?;
+        units.get(found).map(|(_, variant)| *variant)
+    }
+
+    fn unit(&self, hashed: bool, trace: &mut impl Trace<'p>) -> Unit<'_> {
+        let Experiment { layer, mirror, overrides, .. } = self.experiment;
+        if !hashed && layer.is_none() && mirror.is_none() && overrides.units.is_empty() {
+            return Unit::Unneeded;
+        }
+        for (source, unit) in self.experiment.units.iter().enumerate() {
+            if matches!(unit, UnitSource::Body(_)) && self.request.body() == Body::Pending {
+                return Unit::Later;
+            }
+            match unit.read(self.request) {
+                Some(value) => {
+                    trace.step(|| Step::Unit(source, value.to_vec()));
+                    return Unit::Found(source, value);
+                }
+                None => trace.step(|| Step::NoValue(source)),
+            }
+        }
+        Unit::Nowhere
+    }
+
+    /// Makes an identity for a caller without one, when the experiment keeps it in a cookie.
+    fn mint<E: FnMut() -> u64, G>(
+        &self,
+        world: &mut World<'_, E, G>,
+        trace: &mut impl Trace<'p>,
+    ) -> Option<(usize, u128)> {
+        let mint = self.experiment.mint.as_ref()?;
+        let mut fresh = || u128::from((world.entropy)()) << 64 | u128::from((world.entropy)());
+        let identity = self.identity.get().unwrap_or_else(&mut fresh);
+        self.identity.set(Some(identity));
+        trace.step(|| Step::Minted(mint.source, identity));
+        Some((mint.source, identity))
+    }
+
+    fn through_the_breaker<E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
+        &self,
+        decision: Decision,
+        unit: Option<&[u8]>,
+        world: &mut World<'_, E, G>,
+        trace: &mut impl Trace<'p>,
+    ) -> Decision {
+        if decision.assigned == self.experiment.baseline {
+            return decision;
+        }
+        let gate = (world.gate)(self.index, decision.assigned);
+        let passes = match gate {
+            Gate::Closed => return decision,
+            Gate::Open => false,
+            Gate::HalfOpen(share) => {
+                let bucket = match unit {
+                    Some(unit) => self.experiment.probe.bucket(unit),
+                    None => Bucket::from_draw((world.entropy)()),
+                };
+                bucket.get() < share.get()
+            }
+        };
+        trace.step(|| Step::Gate(gate, passes));
+        if passes {
+            Decision { reason: Reason::Probe, ..decision }
+        } else {
+            Decision { served: self.experiment.baseline, reason: Reason::BreakerOpen, ..decision }
+        }
+    }
+
+    /// Without a unit there is nothing to draw from: then only a mirror of everything gets a copy.
+    fn mirrored(&self, unit: Option<&[u8]>) -> bool {
+        self.experiment.mirror.as_ref().is_some_and(|mirror| match unit {
+            Some(unit) => mirror.draw.bucket(unit).get() < mirror.percent.get(),
+            None => mirror.percent == Ppm::ALL,
+        })
+    }
+}
+
+/// What the sources say.
+enum Unit<'a> {
+    Found(usize, Cow<'a, [u8]>),
+    /// None of them has anything.
+    Nowhere,
+    /// The body decides, and it has not arrived.
+    Later,
+    /// Nothing is drawn from it.
+    Unneeded,
+}
+
+const fn overridden(base: Decision, variant: usize) -> Outcome {
+    Outcome::Decided(Decision { assigned: variant, served: variant, reason: Reason::Override, ..base })
+}

@@ -1,0 +1,95 @@
+//! What a decision may ask about a request. Values are bytes: a client chooses them.
+
+/// What is known of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// There is none, or none that may be read.
+    Absent,
+    /// It has not arrived yet.
+    Pending,
+    /// The whole of it.
+    Whole(&'a [u8]),
+}
+
+/// A request's headers, with `:method`, `:path` and `:authority` among them.
+pub trait Request {
+    /// The values of a header, first to last. The name is lower case.
+    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]>;
+
+    /// The first value of a header.
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        self.values(name).next()
+    }
+
+    /// The body, for units that stand there.
+    fn body(&self) -> Body<'_> {
+        Body::Absent
+    }
+
+    /// The path without query and fragment.
+    fn path(&self) -> Option<&[u8]> {
+        let target = self.first(":path")?;
+        target.split(|byte| matches!(byte, b'?' | b'#')).next()
+    }
+
+    /// The query without its question mark.
+    fn query(&self) -> Option<&[u8]> {
+        let target = self.first(":path")?.split(|&byte| byte == b'#').next()?;
+        let mark = target.iter().position(|&byte| byte == b'?')?;
+        target.get(mark + 1..)
+    }
+
+    /// The host without its port.
+    fn host(&self) -> Option<&[u8]> {
+        let authority = self.first(":authority")?;
+        let bracket = authority.iter().rposition(|&byte| byte == b']').unwrap_or(0);
+        match authority.iter().rposition(|&byte| byte == b':') {
+            Some(colon) if colon > bracket || bracket == 0 => authority.get(..colon),
+            _ => Some(authority),
+        }
+    }
+}
+
+/// Headers as a list of names and values.
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Request for [(N, V)] {
+    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(n, _)| n.as_ref().eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value.as_ref())
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> Request for Vec<(N, V)> {
+    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.as_slice().values(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_has_a_path_and_a_query() {
+        let request = vec![(":path", "/a/b?x=1?y#z")];
+        assert_eq!(request.path(), Some(&b"/a/b"[..]));
+        assert_eq!(request.query(), Some(&b"x=1?y"[..]));
+        assert_eq!(vec![(":path", "/a")].query(), None);
+        assert_eq!(vec![(":path", "/a#?q")].query(), None);
+        assert_eq!(Vec::<(&str, &str)>::new().path(), None);
+    }
+
+    #[test]
+    fn a_host_goes_without_its_port() {
+        for (authority, host) in [
+            ("a.b:8080", "a.b"),
+            ("a.b", "a.b"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+            (":80", ""),
+        ] {
+            assert_eq!(vec![(":authority", authority)].host(), Some(host.as_bytes()), "{authority}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The weights as a function of the clock, and of nothing else: no memory, so a restart, a late start or a clock
+//! that jumps gives the phase of that instant.
+
+use crate::quantity::{Millis, Ppm, Timestamp};
+
+/// The weights of an experiment and when they hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// The same weights always, by variant index.
+    Fixed(Vec<Ppm>),
+    /// Phase after phase.
+    Rollout(Rollout),
+}
+
+/// Phases from a start on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// When the first phase begins.
+    pub start: Timestamp,
+    /// The phases in order; never empty.
+    pub phases: Vec<Phase>,
+}
+
+/// One step of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// The name in headers and metrics.
+    pub name: String,
+    /// How long it lasts; the last one stays in force.
+    pub length: Option<Millis>,
+    /// The weights by variant index.
+    pub weights: Vec<Ppm>,
+}
+
+/// What holds at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InForce<'a> {
+    /// Before the rollout's start.
+    NotStarted,
+    /// These weights; with a rollout, the phase's index.
+    Weights(&'a [Ppm], Option<usize>),
+}
+
+impl Schedule {
+    /// What holds at `now`.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> InForce<'_> {
+        match self {
+            Self::Fixed(weights) => InForce::Weights(weights, None),
+            Self::Rollout(rollout) => rollout.at(now),
+        }
+    }
+
+    /// The phases; empty without a rollout.
+    #[must_use]
+    pub fn phases(&self) -> &[Phase] {
+        match self {
+            Self::Fixed(_) => &[],
+            Self::Rollout(rollout) => &rollout.phases,
+        }
+    }
+}
+
+impl Rollout {
+    fn at(&self, now: Timestamp) -> InForce<'_> {
+        if now < self.start {
+            return InForce::NotStarted;
+        }
+        let mut begins = self.start;
+        let mut current = InForce::NotStarted;
+        for (index, phase) in self.phases.iter().enumerate() {
+            if now < begins {
+                break;
+            }
+            current = InForce::Weights(&phase.weights, Some(index));
+            begins = Timestamp(begins.0.saturating_add(phase.length.map_or(u64::MAX, |length| length.0)));
+        }
+        current
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_phase_is_the_one_of_the_instant() {
+        let phase = |name: &str, length| Phase { name: name.to_owned(), length, weights: vec![] };
+        let schedule = Schedule::Rollout(Rollout {
+            start: Timestamp(1000),
+            phases: vec![phase("a", Some(Millis(10))), phase("b", Some(Millis(10))), phase("c", None)],
+        });
+        let at = |now| match schedule.at(Timestamp(now)) {
+            InForce::NotStarted => None,
+            InForce::Weights(_, phase) => phase,
+        };
+        assert_eq!(
+            [0, 999, 1000, 1009, 1010, 1019, 1020].map(at),
+            [None, None, Some(0), Some(0), Some(1), Some(1), Some(2)]
+        );
+        assert_eq!(at(u64::MAX), Some(2));
+    }
+}

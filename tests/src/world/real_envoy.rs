@@ -1,0 +1,255 @@
+//! A real Envoy as a world: the bootstrap that `sidetrack render envoy --watch` writes, and a stub for each cluster.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use sidetrack::plan::Plan;
+use sidetrack_lab::{
+    self as lab, Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request, prometheus_value,
+};
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use super::{Behaviour, Exchange, Received, Response};
+use crate::artifact;
+
+/// Names each request, so that it is found again at the model.
+const ID: &str = "x-test-id";
+/// How the statistics of the filter's discovery begin.
+const DISCOVERY: &str = "extension_config_discovery.http_filter.sidetrack.";
+/// How long Envoy may take to see a changed file.
+const UPDATE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// An Envoy with two workers and the models behind it.
+pub struct RealEnvoy {
+    /// The process.
+    pub envoy: Envoy,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// A stub for each cluster.
+    pub stubs: BTreeMap<String, ModelStub>,
+    mirrors: Vec<String>,
+    clients: Vec<Client>,
+    next: AtomicUsize,
+    watched: PathBuf,
+    /// A discovery file up to its configuration.
+    head: String,
+    dir: TempDir,
+}
+
+impl RealEnvoy {
+    pub(super) async fn start(
+        file: &Value,
+        routes: &Plan,
+        configuration: &str,
+        change: fn(String) -> String,
+    ) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("sidetrack-world-").tempdir()?;
+        let mut stubs = BTreeMap::new();
+        for cluster in clusters(routes) {
+            stubs.insert(cluster.clone(), ModelStub::start(&cluster).await?);
+        }
+        let experiments = dir.path().join("experiments.json");
+        fs::write(&experiments, file.to_string())?;
+        let watched = dir.path().join("filter.yaml");
+        let mut arguments: Vec<String> = [
+            "render",
+            "envoy",
+            &text(&experiments),
+            "--wasm",
+            &text(artifact::wasm()),
+            "--watch",
+            &text(&watched),
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--access-log",
+            &text(&dir.path().join("access.log")),
+        ]
+        .map(ToOwned::to_owned)
+        .to_vec();
+        for (cluster, stub) in &stubs {
+            arguments.extend(["--endpoint".to_owned(), format!("{cluster}={}", stub.addr())]);
+        }
+        let bootstrap = change(sidetrack_command(&arguments)?);
+        arguments.push("--filter-only".to_owned());
+        let discovery = sidetrack_command(&arguments)?;
+        let head =
+            discovery.rsplit_once("value: |").context("no configuration in the discovery file")?.0.to_owned();
+        // A good file goes in as it was written, another one in place of it.
+        let written = file.to_string();
+        let as_written = configuration == written;
+        fs::write(&watched, if as_written { discovery } else { with(&head, configuration) })?;
+        let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
+        options.concurrency = 2;
+        let envoy = Envoy::start(options).await?;
+        let addr = SocketAddr::from(([127, 0, 0, 1], envoy.listener_port("predictors").await?));
+        // Several connections, so that both workers get some.
+        let clients = (0..6).map(|_| Client::new(addr).with_timeout(Duration::from_secs(10))).collect();
+        let mirrors =
+            routes.experiments.iter().filter_map(|e| Some(e.mirror.as_ref()?.cluster.clone())).collect();
+        Ok(Self { envoy, addr, stubs, mirrors, clients, next: AtomicUsize::new(0), watched, head, dir })
+    }
+
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
+    pub(super) async fn send(&self, request: Request) -> Exchange {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let client = self.clients.get(number % self.clients.len()).expect("a client");
+        let id = number.to_string();
+        let answer = client.send(request.clone().header(ID, &id)).await.expect("an answer");
+        let models = self.stubs.values().filter(|stub| !self.mirrors.contains(&stub.name().to_owned()));
+        let mut arrivals = models.filter_map(|stub| {
+            let seen =
+                stub.requests().into_iter().rev().find(|seen| seen.header(ID) == Some(id.as_bytes()))?;
+            let headers = seen.headers.into_iter().filter(|(name, _)| name != ID).collect();
+            Some(Received { cluster: stub.name().to_owned(), headers })
+        });
+        let received = arrivals.next();
+        let another = arrivals.next();
+        assert!(another.is_none(), "the request reached two models: {received:?}, {another:?}");
+        let response = Response { status: answer.status, headers: answer.headers };
+        Exchange { sent: request, response, model: received }
+    }
+
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
+    pub(super) async fn hang_up(&self, request: Request) {
+        let before: u64 = self.stubs.values().map(ModelStub::count).sum();
+        for stub in self.stubs.values() {
+            stub.set(lab::Behaviour::Delay(Duration::from_secs(20)));
+        }
+        let client = Client::new(self.addr);
+        let arrival = async {
+            while self.stubs.values().map(ModelStub::count).sum::<u64>() == before {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            _ = client.send(request) => {}
+            arrived = timeout(Duration::from_secs(5), arrival) => arrived.expect("the request at a model"),
+        }
+        drop(client);
+        for stub in self.stubs.values() {
+            stub.set(lab::Behaviour::Healthy);
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
+    pub(super) fn model(&self, cluster: &str, behaviour: Behaviour) {
+        self.stubs.get(cluster).expect("a cluster of the file").set(match behaviour {
+            Behaviour::Healthy => lab::Behaviour::Healthy,
+            Behaviour::Status(status) => lab::Behaviour::Status(status),
+            Behaviour::Grpc(code) => lab::Behaviour::GrpcTrailersOnly(code),
+            Behaviour::Reset => lab::Behaviour::Reset,
+        });
+    }
+
+    pub(super) fn received(&self, cluster: &str) -> u64 {
+        self.stubs.get(cluster).map_or(0, ModelStub::count)
+    }
+
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
+    pub(super) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        self.settle().await;
+        let value =
+            prometheus_value(&self.envoy.prometheus().await.expect("Envoy's statistics"), name, labels)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts are whole and small"
+        )]
+        Some(value.round() as u64)
+    }
+
+    /// Waits until no request is under way, and its end is counted.
+    async fn settle(&self) {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
+            let active =
+                self.envoy.stats(r"^http\.predictors\.downstream_rq_active$").await.unwrap_or_default();
+            if active.values().all(|active| *active == 0) {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        // The gauge falls a moment before the filter's last callback.
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    #[expect(clippy::expect_used, clippy::panic, reason = "a harness fails loudly")]
+    pub(super) async fn configure(&self, configuration: &str) -> bool {
+        let before = self.discovery().await;
+        let next = self.dir.path().join("next.yaml");
+        fs::write(&next, with(&self.head, configuration)).expect("a file");
+        fs::rename(&next, &self.watched).expect("a file");
+        let begun = Instant::now();
+        while begun.elapsed() < UPDATE_DEADLINE {
+            sleep(Duration::from_millis(10)).await;
+            let now = self.discovery().await;
+            let rose = |name: &str| now.get(name) > before.get(name);
+            match (rose("config_reload"), rose("config_fail") || rose("update_rejected")) {
+                (_, true) => return false,
+                (true, _) => {
+                    // The workers have it when the count has risen; this is for the rounding.
+                    sleep(Duration::from_millis(20)).await;
+                    return true;
+                }
+                _ => {}
+            }
+        }
+        panic!("Envoy did not look at the changed file: {before:?}, {:?}", self.discovery().await)
+    }
+
+    async fn discovery(&self) -> BTreeMap<String, i64> {
+        let stats =
+            self.envoy.stats(&format!("^{}", DISCOVERY.replace('.', r"\."))).await.unwrap_or_default();
+        stats.into_iter().map(|(name, value)| (name.replacen(DISCOVERY, "", 1), value)).collect()
+    }
+
+    /// The access log's lines so far.
+    #[must_use]
+    pub fn access_log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("access.log")).unwrap_or_default()
+    }
+}
+
+/// Runs the command and returns what it prints.
+///
+/// # Errors
+///
+/// If it fails, with what it says.
+pub fn sidetrack_command<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Result<String> {
+    let output = Command::new(artifact::cli()).args(arguments).output().context("starting sidetrack")?;
+    if !output.status.success() {
+        bail!("sidetrack {}:\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    String::from_utf8(output.stdout).context("sidetrack wrote no text")
+}
+
+/// Every cluster of a plan.
+fn clusters(plan: &Plan) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for experiment in &plan.experiments {
+        names.extend(experiment.variants.iter().map(|v| v.cluster.clone().unwrap_or_else(|| v.name.clone())));
+        names.extend(experiment.mirror.iter().map(|mirror| mirror.cluster.clone()));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// A discovery file with this configuration.
+fn with(head: &str, configuration: &str) -> String {
+    format!("{head}value: {}\n", Value::from(configuration))
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}

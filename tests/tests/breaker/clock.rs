@@ -1,0 +1,234 @@
+//! Clocks that step, and records that are not ours: nothing panics, nothing is shortened, nothing waits for ever.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use serde_json::json;
+use sidetrack::breaker::{Breaker, Counts, Event, Rule, State, Watch};
+use sidetrack::quantity::{Millis, Timestamp};
+
+use crate::proxy::{START, rule};
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        cases: 400,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
+        ..Default::default()
+    }
+}
+
+fn tick(breaker: &mut Breaker, rule: &Rule, now: u64) -> Option<Event> {
+    breaker.advance(rule, Timestamp(now), Counts::default(), Counts::default, 100)
+}
+
+#[test]
+fn a_clock_set_back_keeps_the_remaining_time() {
+    let rule = rule(&json!({}));
+    for (step, after) in
+        [(60_000, 20_000), (3_600_000, 29_900), (60_000, 0), (1_500, 10_000), (START, 12_300)]
+    {
+        let mut breaker = Breaker::new(&rule, Timestamp(START));
+        breaker.trip_on_streak(&rule, Timestamp(START), 5, 100);
+        for now in (START..=START + after).step_by(100) {
+            assert_eq!(tick(&mut breaker, &rule, now), None);
+        }
+        let mut now = START + after - step;
+        let remaining = 30_000 - after;
+        for waited in (0..remaining).step_by(100) {
+            assert_eq!(tick(&mut breaker, &rule, now), None, "{step} back, {waited} ms later");
+            assert_eq!(breaker.wakes_at(), Some(Timestamp(now + remaining - waited)));
+            now += 100;
+        }
+        assert!(matches!(tick(&mut breaker, &rule, now), Some(Event::Trying(_))), "{step} back: late");
+    }
+}
+
+#[test]
+fn readings_in_the_wrong_order_are_no_step() {
+    let rule = rule(&json!({}));
+    let mut breaker = Breaker::new(&rule, Timestamp(START));
+    breaker.trip_on_streak(&rule, Timestamp(START + 5000), 5, 100);
+    let until = breaker.wakes_at();
+    for now in [4001, 5000, 4500, 5500, 4500, 6000, 5000] {
+        assert_eq!(tick(&mut breaker, &rule, START + now), None);
+        assert_eq!(breaker.wakes_at(), until);
+    }
+}
+
+#[test]
+fn a_clock_set_back_forgets_no_trip_and_grants_no_health() {
+    let rule = rule(&json!({"max_open_for": "24h"}));
+    let mut breaker = Breaker::new(&rule, Timestamp(START));
+    breaker.trip_on_streak(&rule, Timestamp(START), 5, 100);
+    let mut now = breaker.wakes_at().unwrap().0;
+    tick(&mut breaker, &rule, now);
+    let good = Counts { requests: 20, errors: 0, slow: 0 };
+    while !matches!(breaker.state(), State::Closed(_)) {
+        breaker.advance(&rule, Timestamp(now), good, Counts::default, 100);
+    }
+    // 50 s of health, an hour back, 5 s of health: not a minute yet.
+    tick(&mut breaker, &rule, now + 50_000);
+    now = now + 50_000 - 3_600_000;
+    tick(&mut breaker, &rule, now);
+    let opened = breaker.trip_on_streak(&rule, Timestamp(now + 5000), 5, 100);
+    assert!(matches!(opened, Some(Event::Opened { length: Millis(60_000), .. })), "{opened:?}");
+}
+
+#[test]
+fn a_worker_looks_after_a_step_back() {
+    let rule = rule(&json!({}));
+    let mut breaker = Breaker::new(&rule, Timestamp(START));
+    breaker.trip_on_streak(&rule, Timestamp(START), 5, 100);
+    let watch = Watch::new(breaker, Timestamp(START));
+    assert!(!watch.is_due(&rule, Timestamp(START + 500)), "nothing to tell, nothing to wait for");
+    assert!(watch.is_due(&rule, Timestamp(START + 30_000)));
+    assert!(watch.is_due(&rule, Timestamp(START - 60_000)));
+}
+
+/// A breaker whose open time was written by a longer rule, or by nobody in their right mind.
+#[test]
+fn no_record_keeps_a_candidate_away_longer_than_this_rule_allows() {
+    let long = rule(&json!({"open_for": "24h", "max_open_for": "7d"}));
+    let short = rule(&json!({}));
+    let mut breaker = Breaker::new(&long, Timestamp(START));
+    breaker.trip_on_streak(&long, Timestamp(START), 5, 200);
+    assert_eq!(breaker.wakes_at(), Some(Timestamp(START + 95_040_000)));
+    let mut watch = Watch::new(breaker, Timestamp(START));
+    let mut now = START;
+    while watch.shared.wakes_at().is_some() {
+        now += 100;
+        assert!(now < START + 331_200, "still open: {:?}", watch.shared.state());
+        if watch.is_due(&short, Timestamp(now)) {
+            tick(&mut watch.shared, &short, now);
+            watch.synced = Timestamp(now);
+        }
+    }
+}
+
+#[test]
+fn a_window_without_width_at_the_end_of_all_time_has_counts() {
+    let mut bytes = Breaker::new(&rule(&json!({})), Timestamp(START)).encode();
+    // Behind version, state, stage, level, epoch, clock and time.
+    bytes[24..32].fill(0);
+    let breaker = Breaker::decode(&bytes).unwrap();
+    assert!(breaker.counts(Timestamp(u64::MAX)).is_empty());
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Forward(u64),
+    Back(u64),
+    Told(u32, u32, u32),
+    Streak,
+    Reload,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_u64..5000).prop_map(Step::Forward),
+        2 => (0_u64..700_000).prop_map(Step::Forward),
+        1 => (0_u64..2000).prop_map(Step::Back),
+        1 => (0_u64..u64::MAX).prop_map(Step::Back),
+        1 => (START..u64::MAX).prop_map(Step::Forward),
+        4 => (0_u32..300, 0_u32..300, 0_u32..300).prop_map(|(n, e, s)| Step::Told(n, e.min(n), s.min(n))),
+        4 => (0_u32..300).prop_map(|n| Step::Told(n, 0, 0)),
+        1 => Just(Step::Told(u32::MAX, u32::MAX, u32::MAX)),
+        1 => Just(Step::Streak),
+        1 => Just(Step::Reload),
+    ]
+}
+
+/// Anything, and also what differs from a record in a few bytes.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let record = (vec(step(), 0..10), vec((0_usize..400, any::<u8>()), 0..6), 0_usize..3).prop_map(
+        |(steps, changes, cut)| {
+            let rule = rule(&json!({}));
+            let (mut breaker, mut now) = (Breaker::new(&rule, Timestamp(START)), START);
+            for step in steps {
+                walk(&mut breaker, &rule, &mut now, &step, 7);
+            }
+            let mut bytes = breaker.encode();
+            for (at, value) in changes {
+                let length = bytes.len();
+                bytes[at % length] = value;
+            }
+            bytes.truncate(bytes.len() - cut / 2);
+            bytes
+        },
+    );
+    prop_oneof![1 => vec(any::<u8>(), 0..400), 4 => record]
+}
+
+fn walk(breaker: &mut Breaker, rule: &Rule, now: &mut u64, step: &Step, jitter: u64) -> Option<Event> {
+    let mut new = Counts::default();
+    match *step {
+        Step::Forward(by) => *now = now.saturating_add(by),
+        Step::Back(by) => *now = now.saturating_sub(by),
+        Step::Told(requests, errors, slow) => new = Counts { requests, errors, slow },
+        Step::Streak => return breaker.trip_on_streak(rule, Timestamp(*now), 5, jitter),
+        Step::Reload => *breaker = Breaker::decode(&breaker.encode()).unwrap(),
+    }
+    breaker.advance(rule, Timestamp(*now), new, || new, jitter)
+}
+
+/// Whether it becomes half-open within the longest time that the rule allows, on a clock that only goes forward.
+fn opens_up(mut breaker: Breaker, rule: &Rule, now: u64) -> bool {
+    // A second for readings in the wrong order.
+    let end = now.saturating_add(330_000 + 1000);
+    tick(&mut breaker, rule, now);
+    tick(&mut breaker, rule, end);
+    !matches!(breaker.state(), State::Open(_))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn random_walks_keep_the_invariants(steps in vec(step(), 1..60), jitter in any::<u64>(), slow in any::<bool>()) {
+        let breaker = if slow { json!({"slow": {"over": "200ms", "rate": 5}}) } else { json!({"confidence": 0}) };
+        let rule = rule(&breaker);
+        let (mut breaker, mut now) = (Breaker::new(&rule, Timestamp(START)), START);
+        for step in &steps {
+            let epoch = breaker.epoch();
+            let event = walk(&mut breaker, &rule, &mut now, step, jitter);
+            prop_assert_eq!(breaker.epoch(), epoch + u32::from(event.is_some()));
+            prop_assert_eq!(Breaker::decode(&breaker.encode()), Some(breaker.clone()));
+            match breaker.state() {
+                State::Open(until) => {
+                    prop_assert_eq!(breaker.wakes_at(), Some(until));
+                    // At the end of all time there is no later moment.
+                    prop_assert!(until.0 > now || now > u64::MAX - 1000);
+                    prop_assert!(until.0 - now <= 331_000, "{} ms to wait", until.0 - now);
+                }
+                State::Closed(_) => prop_assert_eq!(breaker.wakes_at(), None),
+                State::HalfOpen(stage, seen) => {
+                    prop_assert_eq!(breaker.wakes_at(), None);
+                    prop_assert!(stage < 3 && seen.requests < 20);
+                }
+            }
+            if let Some(Event::Opened { length, .. }) = event {
+                prop_assert!((27_000..=330_000).contains(&length.0));
+            }
+            prop_assert!(now > u64::MAX - 400_000 || opens_up(breaker.clone(), &rule, now));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_record_are_harmless(bytes in bytes(), steps in vec(step(), 1..10), jitter in any::<u64>()) {
+        if let Some(mut breaker) = Breaker::decode(&bytes) {
+            prop_assert!(breaker.encode().len() == bytes.len());
+            let rule = rule(&json!({}));
+            for now in [0, START, u64::MAX] {
+                let _ = breaker.counts(Timestamp(now));
+                breaker.clone().observe(&rule, Timestamp(now), Counts::default());
+                breaker.clone().trip_on_streak(&rule, Timestamp(now), 5, jitter);
+                let _ = Watch::new(breaker.clone(), Timestamp(now)).is_due(&rule, Timestamp(START));
+            }
+            let mut now = START;
+            for step in &steps {
+                walk(&mut breaker, &rule, &mut now, step, jitter);
+                prop_assert!(now > u64::MAX - 400_000 || opens_up(breaker.clone(), &rule, now), "{:?} at {}", breaker, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What does not enforce, and the bare rate.
+
+use serde_json::json;
+use sidetrack::breaker::{Breaker, Counts, Event};
+use sidetrack::decide::Gate;
+use sidetrack::quantity::Timestamp;
+
+use crate::proxy::{FAILED, Proxy, START, Side, rule};
+
+#[test]
+fn a_dry_run_tells_of_a_crossing_once_and_lets_everything_through() {
+    let mut proxy = Proxy::new(rule(&json!({"mode": "dry_run"})), 1, 3);
+    for millisecond in (0..3_600_000_u64).step_by(100) {
+        let now = Timestamp(START + millisecond);
+        proxy.ended(0, Side::Candidate, FAILED, now);
+        proxy.tick(0, now);
+        assert_eq!(proxy.gate(0), Gate::Closed);
+        assert_eq!(proxy.record(Side::Candidate).code(&proxy.rule), 0);
+    }
+    let opened = proxy.events.iter().filter_map(|(at, _, event)| match event {
+        Event::Opened { length, would, .. } => Some((at.0, length.0, *would)),
+        _ => None,
+    });
+    let opened: Vec<_> = opened.collect();
+    // A failing hour: told again after 30, 60, 120, 240 and then every 300 seconds.
+    assert!((13..=17).contains(&opened.len()), "{opened:?}");
+    assert!(opened.iter().all(|&(_, _, would)| would));
+    for pair in opened.windows(2) {
+        assert!(pair[1].0 - pair[0].0 >= pair[0].1, "{pair:?}");
+    }
+    assert!(!proxy.events.iter().any(|(_, _, event)| matches!(event, Event::Trying(_))));
+}
+
+#[test]
+fn a_dry_run_tells_once_of_a_crossing_that_ends() {
+    let mut proxy = Proxy::new(rule(&json!({"mode": "dry_run"})), 1, 3);
+    for millisecond in (0..600_000_u64).step_by(100) {
+        let now = Timestamp(START + millisecond);
+        let ended = if millisecond < 20_000 { FAILED } else { crate::proxy::OK };
+        proxy.ended(0, Side::Candidate, ended, now);
+        proxy.tick(0, now);
+    }
+    let [(_, _, Event::Opened { would: true, .. }), (_, _, Event::Closed)] = proxy.events[..] else {
+        panic!("{:?}", proxy.events);
+    };
+}
+
+#[test]
+fn disabled_is_disabled() {
+    let mut proxy = Proxy::new(rule(&json!({"mode": "disabled"})), 1, 3);
+    for millisecond in (0..60_000_u64).step_by(100) {
+        let now = Timestamp(START + millisecond);
+        proxy.ended(0, Side::Candidate, FAILED, now);
+        proxy.tick(0, now);
+        assert_eq!(proxy.gate(0), Gate::Closed);
+    }
+    assert!(proxy.events.is_empty());
+    // A record that was open under another mode keeps nothing away either.
+    let mut open = Breaker::new(&proxy.rule, Timestamp(START));
+    open.trip_on_streak(&rule(&json!({})), Timestamp(START), 5, 0);
+    assert_eq!((open.gate(&proxy.rule), open.code(&proxy.rule)), (Gate::Closed, 0));
+    assert_eq!(open.gate(&rule(&json!({"mode": "dry_run"}))), Gate::Closed);
+    assert_eq!(open.gate(&rule(&json!({}))), Gate::Open);
+}
+
+/// Whether so many errors and slow answers of so many requests trip.
+fn trips(rule: &sidetrack::breaker::Rule, counts: Counts) -> bool {
+    let mut breaker = Breaker::new(rule, Timestamp(START));
+    breaker.advance(rule, Timestamp(START), counts, Counts::default, 0).is_some()
+}
+
+#[test]
+fn the_bare_rate_trips_exactly_above_its_limit() {
+    // 5 percent is 1/20, 0.0001 percent is 1/1000000, 12.3456 percent is 7716/62500.
+    for (percent, (above, of)) in [
+        ("5", (1_u64, 20_u64)),
+        ("0.0001", (1, 1_000_000)),
+        ("12.3456", (7716, 62_500)),
+        ("0", (0, 1)),
+        ("100", (1, 1)),
+    ] {
+        let limit: serde_json::Value = percent.parse().unwrap();
+        let rule = rule(&json!({
+            "error_rate": limit, "slow": {"over": "1s", "rate": limit}, "confidence": 0, "min_requests": 20,
+        }));
+        for requests in 0..=2000_u32 {
+            // All counts around the limit, and a few far from it.
+            let at = u32::try_from(u64::from(requests) * above / of).unwrap();
+            let near = at.saturating_sub(2)..=(at + 2).min(requests);
+            for count in near.chain([0, requests / 2, requests]) {
+                let expected = requests >= 20 && u64::from(count) * of > u64::from(requests) * above;
+                let errors = Counts { requests, errors: count, slow: 0 };
+                let slow = Counts { requests, errors: 0, slow: count };
+                assert_eq!(trips(&rule, errors), expected, "{percent} %: {errors:?}");
+                assert_eq!(trips(&rule, slow), expected, "{percent} %: {slow:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn five_percent_of_every_count_up_to_two_thousand() {
+    let rule = rule(&json!({"confidence": 0, "min_requests": 20}));
+    for requests in 20..=2000_u32 {
+        // Beyond a fifth every answer is the same; the one below shows it to be monotone.
+        for errors in 0..=requests.min(requests / 5 + 1) {
+            let counts = Counts { requests, errors, slow: 0 };
+            assert_eq!(trips(&rule, counts), 20 * errors > requests, "{counts:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Outages in a proxy with two workers that tick every 100 ms: those that the baseline shares, and those it does not.
+
+use serde_json::json;
+use sidetrack::breaker::Event;
+use sidetrack::quantity::Millis;
+
+use crate::proxy::{Proxy, Side, Traffic, median_and_max, rule};
+
+const TICK: Millis = Millis(100);
+
+fn traffic(rate: f64, weight: f64, seed: u64) -> Traffic {
+    Traffic::new(Proxy::new(rule(&json!({})), 2, seed), rate, weight, TICK, seed)
+}
+
+/// The trips of a shared outage: (seed, ms since it began, what).
+fn shared(rate: f64, weight: f64, bad: f64, seeds: u64, length: f64) -> Vec<(u64, f64, Event)> {
+    let mut trips = Vec::new();
+    for seed in 0..seeds {
+        let mut traffic = traffic(rate, weight, seed);
+        // Somewhere between two ticks and two buckets, so that the first moments differ.
+        let begin = 33_000.0 + 3000.0 * traffic.random.fraction();
+        traffic.run(begin, [0.01, 0.01], |_, _, _, _| {});
+        assert_eq!(traffic.proxy.trips(), 0, "before it began");
+        traffic.run(begin + length, [bad, bad], |_, _, _, _| {});
+        if let Some((at, _, event)) = traffic.proxy.events.first() {
+            trips.push((seed, f64::from(u32::try_from(at.0 - crate::proxy::START).unwrap()) - begin, *event));
+        }
+    }
+    println!(
+        "shared outage to {:3.0} %, {rate} requests/s, candidate {:2.0} %: {} of {seeds} trip, {} by streak; first: {:?}",
+        bad * 100.0,
+        weight * 100.0,
+        trips.len(),
+        trips.iter().filter(|(_, _, event)| event.to_string().contains("in a row")).count(),
+        trips
+            .iter()
+            .take(3)
+            .map(|(seed, at, event)| format!("{seed} after {at} ms: {event}"))
+            .collect::<Vec<_>>()
+    );
+    trips
+}
+
+#[test]
+fn a_shared_outage_trips_nothing() {
+    assert!(shared(100.0, 0.3, 1.0, 1000, 20_000.0).len() <= 1);
+    assert!(shared(100.0, 0.9, 1.0, 1000, 20_000.0).len() <= 1);
+}
+
+#[test]
+fn a_shared_outage_under_load_trips_nothing() {
+    assert!(shared(500.0, 0.3, 1.0, 100, 20_000.0).is_empty());
+    assert!(shared(500.0, 0.9, 1.0, 100, 20_000.0).is_empty());
+}
+
+#[test]
+fn a_shared_partial_outage_seldom_trips() {
+    // With a third of all requests failing, some streak of five is certain within seconds.
+    for (bad, allowed) in [(0.1, 4), (0.3, 8), (0.5, 16)] {
+        assert!(shared(100.0, 0.5, bad, 200, 40_000.0).len() <= allowed);
+    }
+    // Little traffic leaves little to compare with.
+    assert!(shared(10.0, 0.3, 1.0, 500, 40_000.0).len() <= 10);
+}
+
+#[test]
+fn a_candidate_that_fails_alone_is_left_within_a_second() {
+    for (weight, baseline_bad) in [(0.3, 0.0), (0.9, 0.0), (0.3, 0.02), (0.99, 0.02), (1.0, 0.0)] {
+        let (mut to_trip, mut to_last) = (Vec::new(), Vec::new());
+        for seed in 0..200 {
+            let mut traffic = traffic(500.0, weight, 7000 + seed);
+            let begin = 5000.0 + 1000.0 * traffic.random.fraction();
+            traffic.run(begin, [baseline_bad, 0.0], |_, _, _, _| {});
+            let (mut failures, mut fifth, mut last) = (0, None, 0);
+            traffic.run(begin + 5000.0, [baseline_bad, 1.0], |_, now, side, failed| {
+                if side == Side::Candidate {
+                    failures += u32::from(failed);
+                    if failures == 5 {
+                        fifth.get_or_insert(now.0);
+                    }
+                    last = now.0;
+                }
+            });
+            let fifth = fifth.unwrap();
+            assert_eq!(traffic.proxy.trips(), 1, "{:?}", traffic.proxy.events);
+            let since = |time: u64| f64::from(u32::try_from(time.saturating_sub(fifth)).unwrap());
+            to_trip.push(since(traffic.proxy.events[0].0.0));
+            to_last.push(since(last));
+        }
+        let ((trip, trip_max), (last, last_max)) = (median_and_max(to_trip), median_and_max(to_last));
+        println!(
+            "500 requests/s, candidate {:3.0} % failing, baseline {:1.0} %: after its fifth failure the trip: median {trip} ms, \
+             max {trip_max} ms; its last request: median {last} ms, max {last_max} ms",
+            weight * 100.0,
+            baseline_bad * 100.0,
+        );
+        assert!(trip_max < 1000.0 && last_max < 1000.0);
+    }
+}

@@ -1,0 +1,470 @@
+//! The breaker on a real Envoy with two workers: how fast a failing candidate leaves, that it comes back, that
+//! nothing that happens to the filter forgets it, and what callers feel.
+//!
+//! One test at a time, since they measure time: `SIDETRACK_RUNS=10` repeats the measurements and prints them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use sidetrack_lab::{
+    Behaviour, Client, Envoy, EnvoyBinary, EnvoyOptions, Load, LoadOptions, ModelStub, Request,
+    prometheus_value,
+};
+use sidetrack_tests::artifact;
+use sidetrack_tests::world::sidetrack_command;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+const RATE: f64 = 600.0;
+const BASELINE: &str = "baseline-predictor";
+const CANDIDATE: &str = "enhanced-predictor";
+
+/// Tests that measure time must not run beside each other.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// An Envoy with the breaker, and the two models behind it.
+struct Stand {
+    envoy: Envoy,
+    addr: std::net::SocketAddr,
+    baseline: ModelStub,
+    candidate: ModelStub,
+    watched: PathBuf,
+    dir: TempDir,
+}
+
+fn experiment(breaker: &Value) -> Value {
+    json!({"experiments": [{
+        "name": "forecast", "unit": [{"header": "x-user-id"}], "baseline": BASELINE,
+        "variants": [
+            {"name": BASELINE, "cluster": BASELINE},
+            {"name": CANDIDATE, "cluster": CANDIDATE, "weight": 50},
+        ],
+        "breaker": breaker,
+    }], "settings": {"debug": "allowed"}})
+}
+
+impl Stand {
+    async fn start(breaker: &Value, more: &[&str]) -> Result<Self> {
+        Self::with_module(breaker, more, artifact::wasm()).await
+    }
+
+    async fn with_module(breaker: &Value, more: &[&str], wasm: &Path) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("sidetrack-breaker-").tempdir()?;
+        let baseline = ModelStub::start(BASELINE).await?;
+        let candidate = ModelStub::start(CANDIDATE).await?;
+        let watched = dir.path().join("filter.yaml");
+        let stand = |arguments: &[String]| render(dir.path(), breaker, wasm, &watched, arguments);
+        let endpoints = [
+            "--endpoint".to_owned(),
+            format!("{BASELINE}={}", baseline.addr()),
+            "--endpoint".to_owned(),
+            format!("{CANDIDATE}={}", candidate.addr()),
+        ];
+        let more: Vec<String> = more.iter().map(|&m| m.to_owned()).chain(endpoints).collect();
+        fs::write(&watched, stand(&["--filter-only".to_owned()])?)?;
+        let bootstrap = stand(&more)?;
+        let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
+        options.concurrency = 2;
+        let envoy = Envoy::start(options).await?;
+        let addr = (std::net::Ipv4Addr::LOCALHOST, envoy.listener_port("predictors").await?).into();
+        Ok(Self { envoy, addr, baseline, candidate, watched, dir })
+    }
+
+    /// Gives Envoy another configuration or module, and waits until it is in force.
+    async fn update(&self, breaker: &Value, wasm: &Path) -> Result<()> {
+        const RELOADS: &str = "extension_config_discovery.http_filter.sidetrack.config_reload";
+        let before = self.stat(RELOADS).await?;
+        let text = render(self.dir.path(), breaker, wasm, &self.watched, &["--filter-only".to_owned()])?;
+        let next = self.dir.path().join("next.yaml");
+        fs::write(&next, text)?;
+        fs::rename(&next, &self.watched)?;
+        until("the update is in force", async || Ok(self.stat(RELOADS).await? > before)).await
+    }
+
+    async fn stat(&self, name: &str) -> Result<i64> {
+        Ok(self.envoy.stats(name).await?.values().sum())
+    }
+
+    async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
+        let text = self.envoy.prometheus().await?;
+        prometheus_value(&text, name, labels).with_context(|| format!("no {name} {labels:?} in:\n{text}"))
+    }
+
+    async fn state(&self) -> Result<f64> {
+        self.metric("ab_test_breaker_state", &[("model_name", CANDIDATE)]).await
+    }
+
+    async fn trips(&self) -> Result<f64> {
+        self.metric("ab_test_breaker_trips_total", &[("model_name", CANDIDATE)]).await
+    }
+
+    /// Sends requests of a few thousand users until it is stopped.
+    fn load(&self, http2: bool, answers: &Answers) -> Result<Load> {
+        let make = move |n: u64| {
+            let user = n.wrapping_mul(2_654_435_761) % 5000;
+            let request =
+                Request::post("/v2/models/forecast/infer", "{}").header("x-user-id", user.to_string());
+            if http2 { request.header("content-type", "application/grpc") } else { request }
+        };
+        let mut options = LoadOptions::new(self.addr, RATE, make);
+        options.connections = 256;
+        options.http2 = http2;
+        let answers = answers.clone();
+        options.on_answer = Arc::new(move |_, _, answer| answers.take(answer));
+        Load::run(options)
+    }
+}
+
+fn render(dir: &Path, breaker: &Value, wasm: &Path, watched: &Path, more: &[String]) -> Result<String> {
+    let file = dir.join("experiment.json");
+    fs::write(&file, experiment(breaker).to_string())?;
+    let text = |path: &Path| path.display().to_string();
+    let log = text(&dir.join("access.log"));
+    let mut arguments: Vec<String> =
+        ["render", "envoy", &text(&file), "--wasm", &text(wasm), "--watch"].map(str::to_owned).into();
+    arguments.push(text(watched));
+    arguments.extend(
+        ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--access-log", &log].map(str::to_owned),
+    );
+    arguments.extend(more.iter().cloned());
+    sidetrack_command(&arguments)
+}
+
+/// Waits until something holds; ten seconds at most.
+async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    let begun = Instant::now();
+    while !holds().await? {
+        ensure!(begun.elapsed() < Duration::from_secs(10), "after 10 s still not: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// What callers saw.
+#[derive(Clone, Default)]
+struct Answers(Arc<Mutex<Vec<Seen>>>);
+
+#[derive(Clone, Debug)]
+struct Seen {
+    sent: Instant,
+    answered: Instant,
+    status: u16,
+    grpc: Option<String>,
+    variant: String,
+}
+
+impl Seen {
+    fn failed(&self, slow_over: Option<Duration>) -> bool {
+        let slow = slow_over.is_some_and(|over| self.answered - self.sent > over);
+        self.status >= 500
+            || self.status == 0
+            || slow
+            || self.grpc.as_deref().is_some_and(|status| status != "0")
+    }
+}
+
+impl Answers {
+    fn take(&self, answer: Result<sidetrack_lab::Answer>) {
+        let answered = Instant::now();
+        let seen = match answer {
+            Ok(answer) => Seen {
+                sent: answered.checked_sub(answer.elapsed).unwrap_or(answered),
+                answered,
+                status: answer.status,
+                grpc: answer
+                    .trailer("grpc-status")
+                    .map(|status| String::from_utf8_lossy(status).into_owned()),
+                variant: answer.header_text("x-ab-variant").unwrap_or_default(),
+            },
+            Err(_) => Seen { sent: answered, answered, status: 0, grpc: None, variant: String::new() },
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    }
+
+    fn all(&self) -> Vec<Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A way to fail.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Status503,
+    Refused,
+    Reset,
+    Slow,
+    GrpcTrailers,
+}
+
+const SLOW_OVER: Duration = Duration::from_millis(150);
+
+impl Fault {
+    async fn begin(self, model: &ModelStub) {
+        match self {
+            Self::Status503 => model.set(Behaviour::Status(503)),
+            Self::Refused => model.refuse().await,
+            Self::Reset => model.set(Behaviour::Reset),
+            Self::Slow => model.set(Behaviour::Delay(Duration::from_millis(250))),
+            Self::GrpcTrailers => model.set(Behaviour::GrpcStatus(14)),
+        }
+    }
+
+    fn breaker(self) -> Value {
+        match self {
+            Self::Slow => json!({"slow": {"over": "150ms", "rate": 5}}),
+            _ => json!({}),
+        }
+    }
+}
+
+fn runs() -> usize {
+    std::env::var("SIDETRACK_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(1)
+}
+
+/// From the candidate's fifth failure to the last request that reached it.
+async fn time_to_leave(fault: Fault) -> Result<Duration> {
+    let stand = Stand::start(&fault.breaker(), &[]).await?;
+    let http2 = fault == Fault::GrpcTrailers;
+    let answers = Answers::default();
+    if http2 {
+        stand.baseline.set(Behaviour::GrpcStatus(0));
+        stand.candidate.set(Behaviour::GrpcStatus(0));
+    }
+    let load = stand.load(http2, &answers)?;
+    sleep(Duration::from_secs(2)).await;
+    fault.begin(&stand.candidate).await;
+    sleep(Duration::from_secs(3)).await;
+    load.stop().await;
+    let slow_over = (fault == Fault::Slow).then_some(SLOW_OVER);
+    let of_candidate: Vec<Seen> =
+        answers.all().into_iter().filter(|seen| seen.variant == CANDIDATE).collect();
+    let mut failures: Vec<Instant> =
+        of_candidate.iter().filter(|seen| seen.failed(slow_over)).map(|seen| seen.answered).collect();
+    failures.sort();
+    let fifth = *failures.get(4).with_context(|| format!("{fault:?}: only {} failures", failures.len()))?;
+    let last = of_candidate.iter().map(|seen| seen.sent).max().context("nothing reached the candidate")?;
+
+    ensure!(
+        stand.state().await? == 2.0,
+        "{fault:?}: the breaker is not open\n{}",
+        stand.envoy.report().await
+    );
+    ensure!(stand.trips().await? == 1.0, "{fault:?}: not exactly one trip\n{}", stand.envoy.report().await);
+    let log = stand.envoy.log();
+    ensure!(log.matches("the breaker opens").count() == 1, "{fault:?}: not one line for the trip\n{log}");
+    let fallbacks = stand.metric("ab_test_fallbacks_total", &[("model_name", CANDIDATE)]).await?;
+    ensure!(fallbacks > 100.0, "{fault:?}: {fallbacks} fallbacks");
+    stand.envoy.stop().await?;
+    Ok(last.saturating_duration_since(fifth))
+}
+
+async fn leaves_within_a_second(fault: Fault) -> Result<()> {
+    let _alone = ALONE.lock().await;
+    for run in 1..=runs() {
+        let time = time_to_leave(fault).await?;
+        println!("{fault:?} run {run}: {} ms from the fifth failure to the last request", time.as_millis());
+        ensure!(time <= Duration::from_secs(1), "{fault:?}: {time:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_answers_503_leaves_within_a_second() -> Result<()> {
+    leaves_within_a_second(Fault::Status503).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_refuses_connections_leaves_within_a_second() -> Result<()> {
+    leaves_within_a_second(Fault::Refused).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_resets_leaves_within_a_second() -> Result<()> {
+    leaves_within_a_second(Fault::Reset).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_is_slow_leaves_within_a_second() -> Result<()> {
+    leaves_within_a_second(Fault::Slow).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_with_grpc_errors_in_trailers_leaves_within_a_second() -> Result<()> {
+    leaves_within_a_second(Fault::GrpcTrailers).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_failover_callers_see_no_failure() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    for fault in [Fault::Status503, Fault::Refused, Fault::Reset] {
+        let stand = Stand::start(&json!({}), &["--failover"]).await?;
+        let answers = Answers::default();
+        let load = stand.load(false, &answers)?;
+        sleep(Duration::from_secs(1)).await;
+        let before = stand.candidate.count();
+        ensure!(before > 50, "{fault:?}: the candidate got only {before} requests while healthy");
+        fault.begin(&stand.candidate).await;
+        sleep(Duration::from_secs(2)).await;
+        load.stop().await;
+        let failed: Vec<Seen> = answers.all().into_iter().filter(|seen| seen.failed(None)).collect();
+        ensure!(
+            failed.is_empty(),
+            "{fault:?}: {} failures, {:?}\n{}",
+            failed.len(),
+            failed.first(),
+            stand.envoy.report().await
+        );
+        ensure!(
+            stand.state().await? == 2.0,
+            "{fault:?}: the breaker is not open\n{}",
+            stand.envoy.report().await
+        );
+        let rescued = stand.metric("ab_test_requests_total", &[("status", "error")]).await?;
+        ensure!(rescued == 0.0, "{fault:?}: {rescued} errors counted for callers");
+        println!("{fault:?} with failover: {} answers, none failed", answers.all().len());
+        stand.envoy.stop().await?;
+    }
+    Ok(())
+}
+
+/// Envoy lets a cluster send three requests again at a time unless it is told otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_failover_a_burst_of_failures_is_answered_as_well() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let stand = Stand::start(&json!({"mode": "disabled"}), &["--failover"]).await?;
+    stand.candidate.set(Behaviour::Status(503));
+    // Slow rescuers, so that all of the burst is under way at once.
+    stand.baseline.set(Behaviour::Delay(Duration::from_millis(300)));
+    let mut burst = tokio::task::JoinSet::new();
+    for user in 0..100 {
+        let client = Client::new(stand.addr);
+        let request = Request::post("/infer", "{}").header("x-user-id", user.to_string());
+        burst.spawn(async move { client.send(request).await.map(|answer| answer.status) });
+    }
+    let answers: Vec<u16> = burst.join_all().await.into_iter().collect::<Result<_>>()?;
+    ensure!(answers.iter().all(|&status| status == 200), "{answers:?}\n{}", stand.envoy.report().await);
+    ensure!(
+        stand.candidate.count() > 30,
+        "only {} of the burst reached the candidate",
+        stand.candidate.count()
+    );
+    stand.envoy.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healed_candidate_gets_its_share_back_in_stages() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let stand = Stand::start(&json!({"open_for": "1s", "max_open_for": "4s"}), &[]).await?;
+    let answers = Answers::default();
+    let load = stand.load(false, &answers)?;
+    sleep(Duration::from_secs(1)).await;
+    stand.candidate.set(Behaviour::Status(503));
+    until("it is open", async || Ok(stand.state().await? == 2.0)).await?;
+    stand.candidate.set(Behaviour::Healthy);
+    until("it is closed", async || Ok(stand.state().await? == 0.0)).await?;
+    let closed = Instant::now();
+    sleep(Duration::from_secs(2)).await;
+    load.stop().await;
+    let after: Vec<Seen> = answers.all().into_iter().filter(|seen| seen.sent > closed).collect();
+    let share = after.iter().filter(|seen| seen.variant == CANDIDATE).count() as f64 / after.len() as f64;
+    ensure!((share - 0.5).abs() < 0.06, "share {share} of {}\n{}", after.len(), stand.envoy.report().await);
+    let log = stand.envoy.log();
+    for line in [
+        "the breaker opens for",
+        "half-open: 5 percent",
+        "half-open: 25 percent",
+        "half-open: 100 percent",
+        "is closed",
+    ] {
+        ensure!(log.matches(line).count() == 1, "not one line with {line:?}:\n{log}");
+    }
+    stand.envoy.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_that_the_baseline_shares_does_not_trip() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let stand = Stand::start(&json!({}), &[]).await?;
+    let answers = Answers::default();
+    let load = stand.load(false, &answers)?;
+    sleep(Duration::from_secs(1)).await;
+    stand.baseline.set(Behaviour::Status(503));
+    stand.candidate.set(Behaviour::Status(503));
+    sleep(Duration::from_secs(2)).await;
+    load.stop().await;
+    ensure!(stand.trips().await? == 0.0, "it tripped\n{}", stand.envoy.report().await);
+    stand.envoy.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_hang_up_do_not_trip() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let stand = Stand::start(&json!({}), &[]).await?;
+    stand.candidate.set(Behaviour::Delay(Duration::from_millis(400)));
+    let impatient = Client::new(stand.addr).with_timeout(Duration::from_millis(50));
+    let mut hung_up = 0;
+    for user in 0..60 {
+        let request = Request::post("/infer", "{}").header("x-user-id", user.to_string());
+        hung_up += usize::from(impatient.send(request).await.is_err());
+    }
+    ensure!(hung_up > 15, "only {hung_up} callers hung up");
+    until("they are counted", async || {
+        let aborted = [("model_name", CANDIDATE), ("status", "aborted")];
+        Ok(stand.metric("ab_test_requests_total", &aborted).await? == hung_up as f64)
+    })
+    .await?;
+    sleep(Duration::from_millis(500)).await;
+    ensure!(stand.trips().await? == 0.0, "it tripped\n{}", stand.envoy.report().await);
+    stand.envoy.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_breaker_outlives_updates_new_code_and_crashes() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let stand = Stand::with_module(&json!({}), &[], artifact::crashing_wasm()).await?;
+    let answers = Answers::default();
+    let load = stand.load(false, &answers)?;
+    sleep(Duration::from_millis(500)).await;
+    stand.candidate.set(Behaviour::Status(503));
+    until("it is open", async || Ok(stand.state().await? == 2.0)).await?;
+    load.stop().await;
+    stand.candidate.set(Behaviour::Healthy);
+    let client = Client::new(stand.addr);
+    let reaches_candidate = async || -> Result<bool> {
+        let before = stand.candidate.count();
+        for user in 0..100 {
+            client.send(Request::post("/infer", "{}").header("x-user-id", user.to_string())).await?;
+        }
+        Ok(stand.candidate.count() > before)
+    };
+    // The other worker learns of it on its next tick.
+    until("no worker asks the candidate", async || Ok(!reaches_candidate().await?)).await?;
+
+    stand.update(&json!({"error_rate": 6}), artifact::crashing_wasm()).await?;
+    ensure!(!reaches_candidate().await?, "forgotten by an update\n{}", stand.envoy.report().await);
+
+    // On each worker a request that crashes the filter; a new one is loaded for the next.
+    for _ in 0..8 {
+        let crash = Request::post("/infer", "{}").header("x-user-id", "1").header("x-test-crash", "1");
+        Client::new(stand.addr).send(crash).await.ok();
+    }
+    let crashes = stand.stat("wasm.*vm_reload").await?;
+    sleep(Duration::from_millis(1500)).await;
+    ensure!(!reaches_candidate().await?, "forgotten by a crash\n{}", stand.envoy.report().await);
+    let reloads = stand.stat("wasm.*vm_reload_success").await?;
+    ensure!(reloads > 0, "nothing crashed: {crashes} reloads tried\n{}", stand.envoy.report().await);
+
+    // The same module with another byte in a custom section is other code to Envoy.
+    let mut other = fs::read(artifact::wasm())?;
+    other.extend([0, 2, 1, b'x']);
+    let path = stand.dir.path().join("other.wasm");
+    fs::write(&path, other)?;
+    stand.update(&json!({"error_rate": 6}), &path).await?;
+    ensure!(!reaches_candidate().await?, "forgotten by new code\n{}", stand.envoy.report().await);
+    ensure!(stand.state().await? == 2.0, "the state is not published\n{}", stand.envoy.report().await);
+    stand.envoy.stop().await
+}
