@@ -59,7 +59,8 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
     return [
         setup("plain", "plain route", [], [to(BASELINE)]),
         setup("weighted", "weighted clusters, `use_hash_policy`", [], [weighted()], expects=told),
-        setup("lua", "Lua, the same draw", [lua()], [by_header(), to(BASELINE)], expects=told),
+        setup("lua", "Lua, FNV", [lua("split.lua")], [by_header(), to(BASELINE)], expects=told),
+        setup("same", "Lua, the same draw", [lua("same.lua")], [by_header(), to(BASELINE)], expects=told),
         setup("empty", "empty proxy-wasm filter", [module("empty", empty)], [to(BASELINE)]),
         setup(
             "full",
@@ -201,8 +202,8 @@ def http_filter(name: str, kind: str, body: dict) -> dict:
     return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.filters.{kind}", **body}}
 
 
-def lua() -> dict:
-    code = (HERE / "split.lua").read_text()
+def lua(script: str) -> dict:
+    code = (HERE / script).read_text()
     return http_filter("lua", "http.lua.v3.Lua", {"default_source_code": {"inline_string": code}})
 
 
