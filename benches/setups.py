@@ -59,7 +59,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
     return [
         setup("plain", "plain route", [], [to(BASELINE)]),
         setup("weighted", "weighted clusters, `use_hash_policy`", [], [weighted()], expects=told),
-        setup("lua", "Lua, FNV", [lua("split.lua")], [by_header(), to(BASELINE)], expects=told),
+        setup("fnv", "Lua, FNV", [lua("split.lua")], [by_header(), to(BASELINE)], expects=told),
         setup("same", "Lua, the same draw", [lua("same.lua")], [by_header(), to(BASELINE)], expects=told),
         setup("empty", "empty proxy-wasm filter", [module("empty", empty)], [to(BASELINE)]),
         setup(
@@ -69,7 +69,13 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             [by_header(), to(BASELINE)],
             expects=told,
         ),
-        setup("lean", "Sidetrack, lean", [sidetrack(wasm, lean())], tagged(), expects=told),
+        setup(
+            "lean",
+            "Sidetrack, lean",
+            [sidetrack(wasm, lean(), {"SIDETRACK_ROUTES_TELL": "1"})],
+            [tagged(BASELINE), tagged(ENHANCED), to(BASELINE)],
+            expects=told,
+        ),
         setup(
             "mirrored",
             "plain route, POST and mirror",
@@ -81,7 +87,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
         setup(
             "all",
             "Sidetrack, full, unit in the body, mirror, debug",
-            [sidetrack(wasm, everything(), bodies=True)],
+            [sidetrack(wasm, everything(), {"SIDETRACK_WAIT_FOR_BODIES": "1"})],
             [by_header(mirror()), to(BASELINE)],
             base="mirrored",
             headers={"x-ab-debug": "1"},
@@ -89,6 +95,22 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             expects=("x-ab-variant", "x-ab-bucket"),
         ),
     ]
+
+
+def behind_processor(model_port: int, port: int) -> Setup:
+    """The same answer from a service behind `ext_proc`, which is asked on the way up and on the way down."""
+    service = {"grpc_service": {"envoy_grpc": {"cluster_name": "processor"}, "timeout": "5s"}}
+    mode = {"request_header_mode": "SEND", "response_header_mode": "SEND"}
+    ask = http_filter("processor", "http.ext_proc.v3.ExternalProcessor", service | {"processing_mode": mode})
+    options = {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+    grpc = cluster("processor", port) | {"typed_extension_protocol_options": options}
+    config = bootstrap([ask], [by_header(), to(BASELINE)], [*clusters(model_port), grpc])
+    return Setup("processor", "`ext_proc`, Python over gRPC", config, expects=("x-ab-variant",))
 
 
 BODY = '{"user_id": "user-%06d", "inputs": [1, 2, 3]}'
@@ -120,7 +142,7 @@ def lean() -> dict:
     file = full()
     for variant in file["experiments"][0]["variants"]:
         del variant["cluster"]
-    return file | {"settings": {"response_headers": False}}
+    return file
 
 
 def everything() -> dict:
@@ -173,21 +195,17 @@ def both_ways(variant: str) -> dict:
     return {"request_headers_to_add": told, "response_headers_to_add": told}
 
 
-def tagged() -> list[dict]:
-    """A route per variant, which names the cluster and tells the caller."""
-
-    def route(variant: str) -> dict:
-        headers = [
-            {"name": "x-ab-experiment", "string_match": {"exact": EXPERIMENT}},
-            {"name": "x-ab-variant", "string_match": {"exact": variant}},
-        ]
-        return {
-            "match": {"prefix": "/", "headers": headers},
-            "route": {"cluster": variant},
-            "response_headers_to_add": both_ways(variant)["response_headers_to_add"],
-        }
-
-    return [route(ENHANCED), route(BASELINE), to(BASELINE)]
+def tagged(variant: str) -> dict:
+    """As `sidetrack render envoy --lean` writes it: a variant's route names the cluster and tells model and caller."""
+    told = {"x-ab-experiment": EXPERIMENT, "x-ab-variant": variant}
+    if variant == BASELINE:
+        told["x-ab-assigned"] = "%REQ(x-ab-assigned)%"
+    return {
+        "match": {"prefix": "/", "headers": [{"name": "x-ab-variant", "string_match": {"exact": variant}}]},
+        "request_headers_to_add": [{"header": {"key": "x-ab-experiment", "value": EXPERIMENT}}],
+        "response_headers_to_add": added(told),
+        "route": {"cluster": variant},
+    }
 
 
 def added(headers: dict) -> list[dict]:
@@ -207,8 +225,8 @@ def lua(script: str) -> dict:
     return http_filter("lua", "http.lua.v3.Lua", {"default_source_code": {"inline_string": code}})
 
 
-def module(name: str, path: Path, configuration: str = "", bodies: bool = False) -> dict:
-    variables = {"environment_variables": {"key_values": {"SIDETRACK_WAIT_FOR_BODIES": "1"}}} if bodies else {}
+def module(name: str, path: Path, configuration: str = "", environment: dict | None = None) -> dict:
+    variables = {"environment_variables": {"key_values": environment}} if environment else {}
     config = {
         "name": name,
         "root_id": name,
@@ -221,13 +239,13 @@ def module(name: str, path: Path, configuration: str = "", bodies: bool = False)
         },
         "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration},
     }
-    if bodies:
+    if environment and "SIDETRACK_WAIT_FOR_BODIES" in environment:
         config["allow_on_headers_stop_iteration"] = True
     return http_filter(name, "http.wasm.v3.Wasm", {"config": config})
 
 
-def sidetrack(wasm: Path, file: dict, bodies: bool = False) -> dict:
-    return module("sidetrack", wasm, json.dumps(file), bodies)
+def sidetrack(wasm: Path, file: dict, environment: dict | None = None) -> dict:
+    return module("sidetrack", wasm, json.dumps(file), environment)
 
 
 # The rest of Envoy

@@ -28,6 +28,9 @@ const WAIT_FOR_BODIES: &str = "SIDETRACK_WAIT_FOR_BODIES";
 /// answer a read, so nobody else pays for it.
 const FAILOVER: &str = "SIDETRACK_FAILOVER";
 
+/// Set where a route for each variant names the experiment, upstream and to the caller, as Envoy does it for less.
+const ROUTES_TELL: &str = "SIDETRACK_ROUTES_TELL";
+
 /// What an empty plugin configuration means, and a first one that is bad.
 const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
 
@@ -45,6 +48,8 @@ pub(crate) struct Runtime {
     pub(crate) has_ticks: bool,
     /// Whether a route may send a request that failed to the baseline.
     pub(crate) fails_over: bool,
+    /// Whether the routes say which experiment and variant this is; all that is left is to choose one of them.
+    pub(crate) routes_tell: bool,
     /// Whether a request may be held back until its body is there.
     pub(crate) waits_for_bodies: bool,
 }
@@ -64,6 +69,7 @@ impl Runtime {
             needs_clock,
             has_ticks: true,
             fails_over,
+            routes_tell: host::is_set(ROUTES_TELL),
             waits_for_bodies: host::is_set(WAIT_FOR_BODIES),
         }
     }

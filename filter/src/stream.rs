@@ -106,7 +106,8 @@ impl Stream {
         let rescued = runtime.fails_over && decision.served != experiment.baseline && was_rescued();
         let decision = if rescued { Decision { served: experiment.baseline, ..decision } } else { decision };
         let settings = &runtime.plan.settings;
-        if settings.response_headers {
+        if settings.response_headers && !runtime.routes_tell {
+            set(Map::Response, &settings.headers.experiment, &experiment.name);
             mark(&settings.headers, experiment, &decision, |name, value| set(Map::Response, name, value));
         }
         if let Some(variant) = experiment.variants.get(decision.served) {
@@ -193,6 +194,9 @@ impl Stream {
                 if let Some((experiment, metrics)) = runtime.of(&decision) {
                     metrics.decided(&decision);
                     // None of the names is there any more, so nothing need be replaced.
+                    if !runtime.routes_tell {
+                        add(Map::Request, &plan.settings.headers.experiment, &experiment.name);
+                    }
                     mark(&plan.settings.headers, experiment, &decision, |name, value| {
                         add(Map::Request, name, value);
                     });
@@ -248,9 +252,8 @@ fn remove_own(names: &HeaderNames, headers: &Headers) {
     }
 }
 
-/// Says which experiment and variant this is.
+/// Says which variant of the experiment this is.
 fn mark(names: &HeaderNames, experiment: &Experiment, decision: &Decision, say: impl Fn(&str, &str)) {
-    say(&names.experiment, &experiment.name);
     if let Some(served) = experiment.variants.get(decision.served) {
         say(&names.variant, &served.name);
     }

@@ -201,6 +201,7 @@ fn what_a_model_answers_under_our_names_is_replaced() {
 fn a_faulty_host_costs_no_request() {
     let calls = [
         "proxy_get_header_map_pairs",
+        "proxy_add_header_map_value",
         "proxy_replace_header_map_value",
         "proxy_remove_header_map_value",
         "proxy_call_foreign_function",
@@ -304,6 +305,9 @@ fn a_vm_that_dies_takes_no_other_with_it() {
     assert_eq!(get(&third, "anna").request_header("x-ab-variant"), before);
     let name = "experiment=.=forecast-ab;.;model_name=.=old;.;status=.=success;.;ab_test_requests_total";
     let other = name.replace("=old", "=new");
+    for worker in [&second, &third] {
+        worker.tick().unwrap();
+    }
     assert_eq!(count(&proxy, name) + count(&proxy, &other), 3);
 }
 
