@@ -33,8 +33,9 @@ def main() -> None:
                 count(binary, chosen)
             if options.timing or not options.only:
                 time(binary, chosen, model.port, Path(scratch))
-    if not options.only and not options.timing:
-        decisions(options)
+        if not options.only and not options.timing:
+            decisions(options)
+            hostcalls(options, Path(scratch))
 
 
 def count(binary: Path, chosen: list[Setup]) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Connection, Envoy, envoy
-from setups import Setup
+from setups import Setup, variant
 
 WARM, SETTLE, COUNTED, IDLE_SECONDS = 4000, 50, 1000, 3
 # A few requests, spread so that each of the filter's ticks, ten a second, has something to tell.
@@ -61,12 +61,14 @@ def measure(binary: Path, setup: Setup) -> Price:
 
 
 def works(setup: Setup, connection: Connection) -> None:
-    """Every answer is good and says what it should."""
-    for user in range(20):
+    """Every answer is good, says what it should, and is the one that the recipe gives."""
+    for user in range(100):
         status, headers = connection.send(setup.request(user))
         missing = [name for name in setup.expects if name not in headers]
         if status != 200 or missing:
             raise SystemExit(f"bench: {setup.name}: status {status}, missing {missing}, got {headers}")
+        if setup.draws and headers["x-ab-variant"] != variant(user):
+            raise SystemExit(f"bench: {setup.name}: user {user} gets {headers['x-ab-variant']}")
 
 
 def send(setup: Setup, connection: Connection, count: int, first: int = 0) -> None:

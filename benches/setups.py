@@ -4,6 +4,7 @@ Each setup answers the same question for the same request: 30 percent of the use
 and the caller learn which one served. All clusters are the same upstream, an Envoy that answers at once.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ class Setup:
     base: str = "plain"
     headers: dict = field(default_factory=dict)
     body: str = ""
+    # Whether it draws by the recipe, so that every answer can be checked.
+    draws: bool = False
     # What an answer to a user of the enhanced model must carry, so that nothing is measured that does not work.
     expects: tuple = ()
 
@@ -43,6 +46,13 @@ class Setup:
         return f"{'POST' if body else 'GET'} {PATH} HTTP/1.1\r\n{head}\r\n{body}".encode()
 
 
+def variant(user: int) -> str:
+    """The recipe (docs/configuration.md) once more."""
+    digest = hashlib.sha256(f"arm1\0{EXPERIMENT}\0user-{user:06}".encode()).digest()
+    bucket = int.from_bytes(digest[:8], "big") * 1_000_000 >> 64
+    return ENHANCED if bucket < 300_000 else BASELINE
+
+
 def upstream() -> dict:
     """The Envoy that answers at once."""
     route = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "{}"}}}
@@ -60,7 +70,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
         setup("plain", "plain route", [], [to(BASELINE)]),
         setup("weighted", "weighted clusters, `use_hash_policy`", [], [weighted()], expects=told),
         setup("fnv", "Lua, FNV", [lua("split.lua")], [by_header(), to(BASELINE)], expects=told),
-        setup("same", "Lua, the same draw", [lua("same.lua")], [by_header(), to(BASELINE)], expects=told),
+        setup("same", "Lua, the same draw", [lua("same.lua")], [by_header(), to(BASELINE)], expects=told, draws=True),
         setup("empty", "empty proxy-wasm filter", [module("empty", empty)], [to(BASELINE)]),
         setup(
             "full",
@@ -68,6 +78,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             [sidetrack(wasm, full())],
             [by_header(), to(BASELINE)],
             expects=told,
+            draws=True,
         ),
         setup(
             "lean",
@@ -75,6 +86,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             [sidetrack(wasm, lean(), {"SIDETRACK_ROUTES_TELL": "1"})],
             [tagged(BASELINE), tagged(ENHANCED), to(BASELINE)],
             expects=told,
+            draws=True,
         ),
         setup(
             "mirrored",
@@ -93,6 +105,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             headers={"x-ab-debug": "1"},
             body=BODY,
             expects=("x-ab-variant", "x-ab-bucket"),
+            draws=True,
         ),
     ]
 
@@ -110,7 +123,7 @@ def behind_processor(model_port: int, port: int) -> Setup:
     }
     grpc = cluster("processor", port) | {"typed_extension_protocol_options": options}
     config = bootstrap([ask], [by_header(), to(BASELINE)], [*clusters(model_port), grpc])
-    return Setup("processor", "`ext_proc`, Python over gRPC", config, expects=("x-ab-variant",))
+    return Setup("processor", "`ext_proc`, Python over gRPC", config, expects=("x-ab-variant",), draws=True)
 
 
 BODY = '{"user_id": "user-%06d", "inputs": [1, 2, 3]}'

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from instructions import works
 from processes import Connection, cpu_seconds, envoy, free_port, open_port, running
 from setups import Setup, behind_processor
 
@@ -86,10 +87,7 @@ def processor(stack: ExitStack, binary: Path, model_port: int, scratch: Path) ->
     open_port(process, port, log)
     setup = behind_processor(model_port, port)
     proxy = stack.enter_context(envoy(binary, setup.config, ("taskset", "-c", MEASURED_CORE)))
-    for user in range(20):
-        status, headers = Connection(proxy.port).send(setup.request(user))
-        if status != 200 or "x-ab-variant" not in headers:
-            raise SystemExit(f"bench: ext_proc answers {status} {headers}:\n{log.read_text()}")
+    works(setup, Connection(proxy.port))
     return Target(setup, proxy.port, [proxy.pid, process.pid])
 
 

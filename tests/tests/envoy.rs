@@ -243,7 +243,8 @@ async fn lean_routes_need_variants_that_they_can_tell_apart() {
         (json!({"experiments": [one, two]}), "forecast-ab and other both have a variant old"),
     ] {
         fs::write(&path, file.to_string()).unwrap();
-        let error = sidetrack_command(&["render", "envoy", &path.display().to_string(), "--lean"]).unwrap_err();
+        let error =
+            sidetrack_command(&["render", "envoy", &path.display().to_string(), "--lean"]).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a test that cannot go on may stop"
 )]
@@ -174,9 +175,7 @@ async fn a_slow_model_shows_in_envoys_own_statistics() {
             world.send(by(&fast_user)).await;
         }
         for variant in ["old", "new"] {
-            world
-                .expect_metric("ab_test_response_time_seconds_count", &[("model_name", variant)], 5)
-                .await;
+            world.expect_metric("ab_test_response_time_seconds_count", &[("model_name", variant)], 5).await;
         }
         let median = quantile(&world, "new", 0.5).await;
         assert!((0.5..2.0).contains(&median), "a model that takes 0.6 s has a median of {median}");

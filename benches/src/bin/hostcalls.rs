@@ -41,7 +41,8 @@ fn main() -> Result<()> {
             callbacks.join(", ")
         );
     }
-    memory(&module)
+    memory(&module)?;
+    flat(&module)
 }
 
 fn calls_per_request(module: &Module, file: &[u8]) -> Result<BTreeMap<&'static str, f64>> {
@@ -76,6 +77,61 @@ fn request(vm: &Vm, user: u32) -> Result<()> {
     stream.finish()?;
     ensure!(stream.request_header("x-ab-variant").is_some(), "the filter did not decide");
     Ok(())
+}
+
+/// What the module computes for a request, as the configuration grows: wasm instructions over all callbacks.
+fn flat(module: &Module) -> Result<()> {
+    println!("\n| configuration | wasm instructions per request | of the first |");
+    println!("| --- | ---: | ---: |");
+    for (what, sizes) in [("experiments by host and path", [1, 1000]), ("variants", [2, 50])] {
+        let mut first = None;
+        for size in sizes {
+            let (experiments, variants) = if what == "variants" { (1, size) } else { (size, 2) };
+            let price = price(module, experiments, variants)?;
+            let hundredths = price * 100 / *first.get_or_insert(price);
+            println!("| {size} {what} | {price} | {}.{:02} |", hundredths / 100, hundredths % 100);
+        }
+    }
+    println!("\nThe host calls of these requests are the same; the goal is at most 1.10.");
+    Ok(())
+}
+
+/// The mean of requests for the last experiment.
+fn price(module: &Module, experiments: u32, variants: u32) -> Result<u64> {
+    let name = |number: u32| format!("v{number:02}");
+    let names: Vec<Value> = (0..variants)
+        .map(|number| match number {
+            0 => serde_json::json!({"name": name(0)}),
+            _ => serde_json::json!({"name": name(number), "weight": 1}),
+        })
+        .collect();
+    let experiment = |number: u32| -> Value {
+        serde_json::json!({
+            "name": format!("experiment-{number:04}"),
+            "match": {"hosts": [format!("host-{number:04}.example.com")], "path": {"prefix": format!("/v2/{number:04}/")}},
+            "unit": [{"header": "x-user-id"}],
+            "baseline": name(0),
+            "variants": names,
+        })
+    };
+    let all: Vec<Value> = (0..experiments).map(experiment).collect();
+    let proxy = Proxy::new(module);
+    proxy.set_fuel_limit(u64::MAX);
+    let vm = configured(&proxy, serde_json::json!({ "experiments": all }).to_string().as_bytes())?;
+    let before = proxy.fuel_used();
+    for user in 0..REQUESTS {
+        let stream = vm.stream();
+        let (host, path) =
+            (format!("host-{:04}.example.com", experiments - 1), format!("/v2/{:04}/infer", experiments - 1));
+        let unit = format!("user-{user:06}");
+        let headers =
+            [(":authority", host.as_str()), (":path", &path), (":method", "GET"), ("x-user-id", &unit)];
+        stream.request_headers(headers, true)?;
+        stream.response_headers([(":status", "200")], true)?;
+        stream.finish()?;
+        ensure!(stream.request_header("x-ab-variant").is_some(), "the filter did not decide");
+    }
+    Ok((proxy.fuel_used() - before) / u64::from(REQUESTS))
 }
 
 /// What a thousand experiments take in the VM.

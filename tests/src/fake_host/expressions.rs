@@ -9,8 +9,11 @@ use cel::{Context, Program, Value};
 use super::abi::Status;
 use super::guest::{Answer, Guest, Root};
 
-/// The attributes that can be asked for, with the kind of number that Envoy gives.
-const ATTRIBUTES: [(&str, &str, fn(i64) -> Value); 4] = [
+/// The number that Envoy gives for an attribute: signed or not.
+type Kind = fn(i64) -> Value;
+
+/// The attributes that can be asked for.
+const ATTRIBUTES: [(&str, &str, Kind); 4] = [
     ("response", "code", Value::Int),
     ("response", "flags", Value::Int),
     ("response", "grpc_status", Value::Int),
