@@ -40,7 +40,8 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(flatten)]
     options: Options,
-    /// Write only the filter's configuration, as the file that --watch names.
+    /// Write only the filter's configuration, as the file that --watch names. Give the other options as for the
+    /// bootstrap: the filter is told of them.
     #[arg(long, requires = "watch")]
     filter_only: bool,
 }
