@@ -138,7 +138,8 @@ impl Metrics {
                 Status::Aborted => aborted,
             });
         }
-        if let Some(took) = took {
+        // So that as many times are counted as answers.
+        if let Some(took) = took.filter(|_| status != Status::Aborted) {
             variant.latency.took(took);
             self.timed.set(true);
         }
