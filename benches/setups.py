@@ -112,7 +112,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
 
 def behind_processor(model_port: int, port: int) -> Setup:
     """The same answer from a service behind `ext_proc`, which is asked on the way up and on the way down."""
-    service = {"grpc_service": {"envoy_grpc": {"cluster_name": "processor"}, "timeout": "5s"}}
+    service = {"grpc_service": {"envoy_grpc": {"cluster_name": "processor"}, "timeout": "30s"}, "message_timeout": "30s"}
     mode = {"request_header_mode": "SEND", "response_header_mode": "SEND"}
     ask = http_filter("processor", "http.ext_proc.v3.ExternalProcessor", service | {"processing_mode": mode})
     options = {
