@@ -9,6 +9,7 @@
 
 mod abi;
 mod exchange;
+mod expressions;
 mod guest;
 mod headers;
 mod imports;
@@ -158,7 +159,7 @@ impl Proxy {
     }
 
     /// Makes a foreign function known (`Some`, with what it answers) or unknown (`None`, as on an older host).
-    /// At first only `clear_route_cache` is known.
+    /// At first `clear_route_cache` and those for expressions are known.
     pub fn set_foreign(&self, name: &str, answer: Option<Status>) {
         let mut state = self.state();
         match answer {

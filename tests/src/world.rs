@@ -53,6 +53,7 @@ pub enum Behaviour {
 pub struct Stage {
     kind: Kind,
     change: fn(String) -> String,
+    options: &'static [&'static str],
     worlds: Arc<Mutex<Vec<World>>>,
 }
 
@@ -60,7 +61,13 @@ impl Stage {
     /// A stage for worlds of this kind.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self { kind, change: |bootstrap| bootstrap, worlds: Arc::default() }
+        Self { kind, change: |bootstrap| bootstrap, options: &[], worlds: Arc::default() }
+    }
+
+    /// A stage for real Envoys whose bootstrap is rendered with these options too.
+    #[must_use]
+    pub fn rendered(options: &'static [&'static str]) -> Self {
+        Self { options, ..Self::new(Kind::Envoy) }
     }
 
     /// A stage for real Envoys whose bootstrap is changed.
@@ -96,7 +103,9 @@ impl Stage {
         let backend = match self.kind {
             Kind::InProcess => Backend::InProcess(Box::new(InProcess::start(routes, configuration))),
             Kind::Envoy => Backend::Envoy(Box::new(
-                RealEnvoy::start(file, &routes, configuration, self.change).await.expect("a real Envoy"),
+                RealEnvoy::start(file, &routes, configuration, self.change, self.options)
+                    .await
+                    .expect("a real Envoy"),
             )),
         };
         let state =

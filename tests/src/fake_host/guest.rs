@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use wasmtime::{Caller, Extern, Memory};
 
 use super::abi::{ALLOWED_AT_START, Status};
+use super::expressions::Expressions;
 use super::headers::word;
 use super::shared::{Shared, locked};
 use super::state::StreamState;
@@ -25,6 +26,7 @@ pub(super) struct Root {
     pub(super) retired: bool,
     /// `proxy_on_done` was called and answered "not yet".
     pub(super) waiting: bool,
+    pub(super) expressions: Expressions,
 }
 
 /// What the store of one VM holds.

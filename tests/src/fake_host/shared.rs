@@ -56,7 +56,9 @@ impl Default for Shared {
             log_level: LogLevel::Trace,
             faults: HashMap::new(),
             calls: BTreeMap::new(),
-            foreign: BTreeMap::from([("clear_route_cache".to_owned(), Status::Ok)]),
+            foreign: ["clear_route_cache", "expr_create", "expr_evaluate", "expr_delete"]
+                .map(|name| (name.to_owned(), Status::Ok))
+                .into(),
             properties: BTreeMap::from([name, (b"plugin_root_id".to_vec(), Vec::new())]),
             environment: Vec::new(),
             fuel_used: 0,

@@ -50,6 +50,7 @@ impl RealEnvoy {
         routes: &Plan,
         configuration: &str,
         change: fn(String) -> String,
+        options: &[&str],
     ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("sidetrack-world-").tempdir()?;
         let mut stubs = BTreeMap::new();
@@ -76,6 +77,7 @@ impl RealEnvoy {
         ]
         .map(ToOwned::to_owned)
         .to_vec();
+        arguments.extend(options.iter().map(ToString::to_string));
         for (cluster, stub) in &stubs {
             arguments.extend(["--endpoint".to_owned(), format!("{cluster}={}", stub.addr())]);
         }
@@ -179,8 +181,8 @@ impl RealEnvoy {
             }
             sleep(Duration::from_millis(10)).await;
         }
-        // The gauge falls a moment before the filter's last callback.
-        sleep(Duration::from_millis(10)).await;
+        // The gauge falls a moment before the filter's last callback, and the filter tells its counts on its next tick.
+        sleep(Duration::from_millis(120)).await;
     }
 
     #[expect(clippy::expect_used, clippy::panic, reason = "a harness fails loudly")]
