@@ -7,7 +7,7 @@ use clap::{Args as Arguments, ValueEnum};
 use serde::Serialize;
 use sidetrack_stats::power::{Formula, Goal, Size, size_for_mean, size_for_rate};
 
-use crate::analyze::figures::{digits, percent};
+use crate::analyze::figures::{percent, short};
 use crate::analyze::{fraction, named};
 use crate::fault::Fault;
 use crate::out::Out;
@@ -160,11 +160,11 @@ fn tell(args: &Args, mde: f64, size: Size, days: Option<(u64, u64)>, out: &mut O
     let time = days.map_or_else(String::new, |(days, _)| format!(", {days} days"));
     writeln!(out, "{} {each}; {} in all{time}\n", ink.bold("Units:"), grouped(size.total()))?;
     let find = if let Some(rate) = args.baseline_rate {
-        let points = digits(100.0 * mde, 4);
+        let points = short(100.0 * mde, 4);
         format!("{} to {} ({points} points)", percent(rate), percent(rate + mde))
     } else {
         let (mean, sd) = (args.baseline_mean.unwrap_or_default(), args.sd.unwrap_or_default());
-        format!("{} to {}, units with sd {}", digits(mean, 6), digits(mean + mde, 6), digits(sd, 4))
+        format!("{} to {}, units with sd {}", short(mean, 6), short(mean + mde, 6), short(sd, 4))
     };
     let mut rows = vec![
         ("to find", find),

@@ -40,9 +40,19 @@ pub(crate) fn p(p: PValue) -> String {
     if value < 1e-4 { format!("p = {value:.2e}") } else { format!("p = {}", digits(value, 3)) }
 }
 
+/// The same without zeros at the end: for numbers that somebody typed.
+pub(crate) fn short(value: f64, significant: usize) -> String {
+    let text = digits(value, significant);
+    if text.contains('.') && !text.contains('e') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
 /// A fraction in percent.
 pub(crate) fn percent(fraction: f64) -> String {
-    format!("{} %", digits(100.0 * fraction, 4))
+    format!("{} %", short(100.0 * fraction, 4))
 }
 
 /// Thousands apart.
@@ -76,6 +86,14 @@ mod tests {
             assert_eq!(digits(value, 4), text);
         }
         assert_eq!((signed(0.5, 2), signed(-0.5, 2)), ("+0.50".to_owned(), "-0.50".to_owned()));
+        assert_eq!(
+            (percent(0.05), percent(0.123_456), percent(1.0)),
+            ("5 %".to_owned(), "12.35 %".to_owned(), "100 %".to_owned())
+        );
+        assert_eq!(
+            (short(100.0, 6), short(1200.0, 6), short(1.5e-9, 3)),
+            ("100".to_owned(), "1 200".to_owned(), "1.50e-9".to_owned())
+        );
         assert_eq!(p(PValue::new(0.012_345).unwrap()), "p = 0.0123");
         assert_eq!(p(PValue::new(1.234e-9).unwrap()), "p = 1.23e-9");
     }

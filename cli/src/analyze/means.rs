@@ -7,7 +7,7 @@ use sidetrack_stats::input::{Fraction, Sample};
 use sidetrack_stats::{means, power};
 
 use super::Terms;
-use super::figures::digits;
+use super::figures::short;
 use super::given::{paired, sample};
 use super::report::{Metric, Report, row};
 use crate::fault::Fault;
@@ -69,6 +69,6 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 }
 
 fn shown(sample: Sample) -> String {
-    let (mean, sd) = (digits(sample.mean(), 6), digits(sample.sd(), 4));
+    let (mean, sd) = (short(sample.mean(), 6), short(sample.sd(), 4));
     format!("{mean}  sd {sd}, {} units", grouped(sample.count()))
 }

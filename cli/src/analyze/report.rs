@@ -171,7 +171,7 @@ impl Report {
     ) -> anyhow::Result<()> {
         let ink = out.ink();
         let comparison = &self.comparison;
-        let ci = format!("{} CI", percent(level.rest()).replace(".00 %", " %").replace(".0 %", " %"));
+        let ci = format!("{} CI", percent(level.rest()));
         let interval =
             anytime.filter(|anytime| anytime.decides).map(|anytime| anytime.interval).or(comparison.interval);
         let found = match interval {

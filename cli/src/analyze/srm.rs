@@ -10,7 +10,7 @@ use sidetrack_stats::result::{PValue, Test};
 use sidetrack_stats::srm::{self, Counts, Shares};
 
 use super::Unit;
-use super::figures::{digits, p, percent, signed};
+use super::figures::{digits, p, percent, short, signed};
 use super::given::{fraction, list, named};
 use crate::fault::Fault;
 use crate::out::Out;
@@ -180,7 +180,7 @@ fn tell(
                 out,
                 "  {name:<12} {:>15} {:>17} {difference:>17}",
                 grouped(*observed),
-                digits(*expected, 7)
+                short(*expected, 7)
             )?;
         }
     }
