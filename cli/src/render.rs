@@ -1,6 +1,7 @@
 //! `render`: complete configuration for the systems around an experiment.
 
 mod envoy;
+mod grafana;
 mod prometheus;
 
 use std::process::ExitCode;
@@ -22,11 +23,13 @@ pub(crate) struct Args {
 enum Target {
     Envoy(envoy::Args),
     Prometheus(prometheus::Args),
+    Grafana(grafana::Args),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     match &args.target {
         Target::Envoy(args) => envoy::run(args, out),
         Target::Prometheus(args) => prometheus::run(args, out),
+        Target::Grafana(args) => grafana::run(args, out),
     }
 }
