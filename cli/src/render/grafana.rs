@@ -67,19 +67,22 @@ fn dashboard(plan: &Plan, args: &Args) -> anyhow::Result<Value> {
 
 fn variables(args: &Args, experiment: &str) -> Vec<Value> {
     let current = |value: &str| json!({"text": value, "value": value, "selected": true});
-    let datasource = args.datasource.as_deref().map_or_else(|| json!({}), current);
+    let mut datasource = json!({
+        "type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "options": [],
+        "refresh": 1, "hide": 0, "multi": false, "includeAll": false,
+    });
+    if let (Some(uid), Some(variable)) = (&args.datasource, datasource.as_object_mut()) {
+        variable.insert("current".to_owned(), current(uid));
+    }
     let query = |name: &str, label: &str, query: &str, value: &str| {
         json!({
             "type": "query", "name": name, "label": label, "datasource": panel::datasource(),
-            "definition": query, "query": {"query": query, "refId": format!("Variable-{name}"), "qryType": 1},
+            "query": {"query": query, "refId": format!("Variable-{name}"), "qryType": 1},
             "current": current(value), "options": [], "refresh": 2, "sort": 1, "hide": 0, "multi": false, "includeAll": false,
         })
     };
     vec![
-        json!({
-            "type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus",
-            "current": datasource, "options": [], "refresh": 1, "hide": 0, "multi": false, "includeAll": false,
-        }),
+        datasource,
         query("job", "Job", "label_values(ab_test_config_hash, job)", &args.job),
         query(
             "experiment",

@@ -64,8 +64,18 @@ pub(crate) struct Args {
 enum Clock {
     /// Minute by minute: all alerts but the ends of rollouts.
     Minutes,
-    /// Month by month, up to the ends of rollouts.
+    /// Half a year at a time, up to the ends of rollouts.
     Calendar,
+}
+
+impl Clock {
+    /// As promtool writes it.
+    const fn step(self) -> &'static str {
+        match self {
+            Self::Minutes => "1m",
+            Self::Calendar => "180d",
+        }
+    }
 }
 
 /// Rules that Prometheus evaluates one after another.
@@ -129,7 +139,7 @@ fn render(args: &Args, plan: &Plan, groups: Vec<Group>) -> anyhow::Result<String
     );
     let context = json!({
         "hash": plan.hash.to_string(), "cases": cases, "groups": groups, "runbook": args.runbook, "rules": args.rules,
-        "calendar": args.tests == Some(Clock::Calendar),
+        "step": args.tests.map(Clock::step),
     });
     let context: minijinja::Value = serde_json::from_value(context)?;
     Ok(environment.get_template(template)?.render(context)?)
