@@ -36,13 +36,22 @@ async fn prometheus_says_what_the_traffic_generator_counted() -> Result<()> {
     let stand = Stand::start().await?;
     play(&stand).await?;
     let answers = stand.finish().await?;
-    let told = async { counts(&stand, &answers).await?; shares(&stand, &answers).await?; rules(&stand).await?; alerts(&stand).await };
+    let told = async {
+        counts(&stand, &answers).await?;
+        shares(&stand, &answers).await?;
+        rules(&stand).await?;
+        alerts(&stand).await
+    };
     if let Err(error) = told.await {
-        panic!("{error:?}\n--- Prometheus\n{}\n--- Envoy\n{}", stand.prometheus.log(), stand.envoy.report().await);
+        panic!(
+            "{error:?}\n--- Prometheus\n{}\n--- Envoy\n{}",
+            stand.prometheus.log(),
+            stand.envoy.report().await
+        );
     }
     let dashboard = Dashboard::asked(&stand).await?;
     dashboard.is_nowhere_empty()?;
-    picture::draw(&dashboard)
+    picture::draw(&dashboard).await
 }
 
 /// What happens to the models while the load runs.
@@ -76,7 +85,8 @@ async fn counts(stand: &Stand, answers: &[Answered]) -> Result<()> {
         let overridden = answer.reason == "override";
         if !answer.variant.is_empty() && !overridden {
             let status = if answer.status >= 500 { "error" } else { "success" };
-            let labels = format!("model_name=\"{}\",phase=\"{}\",status=\"{status}\"", answer.variant, answer.phase);
+            let labels =
+                format!("model_name=\"{}\",phase=\"{}\",status=\"{status}\"", answer.variant, answer.phase);
             count(format!("ab_test_requests_total{{{experiment},{labels}}}"));
             let model = format!("model_name=\"{}\"", answer.variant);
             count(format!("ab_test_response_time_seconds_count{{{experiment},{model}}}"));
@@ -104,7 +114,10 @@ async fn counts(stand: &Stand, answers: &[Answered]) -> Result<()> {
         let found = stand.prometheus.value(&series).await?;
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let expected = number as f64;
-        ensure!(found == Some(expected), "{series}: the generator counted {expected}, Prometheus says {found:?}");
+        ensure!(
+            found == Some(expected),
+            "{series}: the generator counted {expected}, Prometheus says {found:?}"
+        );
     }
     Ok(())
 }
@@ -129,14 +142,19 @@ async fn shares(stand: &Stand, answers: &[Answered]) -> Result<()> {
         ensure!((found - expected).abs() < 0.001, "{expr}: counted {expected}, recorded {found}");
     }
     // The baseline took 30 ms but for one second; that is between two bounds of the histogram, 20 and 50 ms.
-    let p50 = format!("ab_test:response_time_seconds:p50_5m{{experiment=\"forecast\",model_name!=\"{CANDIDATE}\"}}");
+    let p50 = format!(
+        "ab_test:response_time_seconds:p50_5m{{experiment=\"forecast\",model_name!=\"{CANDIDATE}\"}}"
+    );
     let found = stand.prometheus.value(&p50).await?.context(p50)?;
     ensure!((0.02..=0.1).contains(&found), "half of the baseline's answers within {found} s");
     let slow = of(&|a| !of_candidate(a) && a.seconds > 0.2) / of(&|a| !of_candidate(a));
     let expr = format!("ab_test:slow:ratio5m{{experiment=\"forecast\",model_name!=\"{CANDIDATE}\"}}");
     let found = stand.prometheus.value(&expr).await?.context(expr)?;
     // The generator's clock also has the way there and back, on a machine that may be busy.
-    ensure!(found > 0.0 && found <= slow + 0.001, "the generator saw {slow} slow answers, recorded is {found}");
+    ensure!(
+        found > 0.0 && found <= slow + 0.001,
+        "the generator saw {slow} slow answers, recorded is {found}"
+    );
     Ok(())
 }
 

@@ -33,7 +33,11 @@ impl Dashboard {
                 let expr = expanded(target["expr"].as_str().context("expr")?, to - from);
                 ensure!(!expr.contains('$'), "{expr} has a variable that nobody fills in");
                 let instant = target["instant"] == true;
-                let series = if instant { stand.prometheus.query(&expr).await? } else { stand.over_time(&expr).await? };
+                let series = if instant {
+                    stand.prometheus.query(&expr).await?
+                } else {
+                    stand.over_time(&expr).await?
+                };
                 answers.push(json!({
                     "panel": panel["id"], "title": panel["title"], "refId": target["refId"], "expr": expr,
                     "legend": target["legendFormat"], "instant": instant, "full": stand.has_numbers(&series), "series": series,
@@ -71,10 +75,15 @@ impl Dashboard {
 async fn has_its_value(stand: &Stand, variable: &Value) -> Result<()> {
     let query = variable["query"]["query"].as_str().context("a query")?;
     let inside = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
-    let (series, label) = inside.and_then(|inside| inside.rsplit_once(", ")).context("label_values(series, label)")?;
+    let (series, label) =
+        inside.and_then(|inside| inside.rsplit_once(", ")).context("label_values(series, label)")?;
     let series = expanded(series, 0.0);
-    let values = stand.prometheus.api(&format!("/api/v1/label/{label}/values"), &[("match[]", &series)]).await?;
+    let values =
+        stand.prometheus.api(&format!("/api/v1/label/{label}/values"), &[("match[]", &series)]).await?;
     let current = &variable["current"]["value"];
-    ensure!(values.as_array().is_some_and(|values| values.contains(current)), "{query}: {current} is not in {values}");
+    ensure!(
+        values.as_array().is_some_and(|values| values.contains(current)),
+        "{query}: {current} is not in {values}"
+    );
     Ok(())
 }

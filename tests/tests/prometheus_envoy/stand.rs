@@ -84,7 +84,7 @@ fn experiments(start: f64) -> Value {
             "name": "forecast", "match": {"path": {"prefix": "/v2/models/forecast"}},
             "unit": [{"header": "x-user-id"}], "baseline": BASELINE, "variants": variants(None),
             "rollout": {"start": start, "phases": phases},
-            "breaker": {"slow": {"over": "200ms", "rate": 5}, "open_for": "3s"},
+            "breaker": {"slow": {"over": "200ms", "rate": 5}, "open_for": "5s"},
             "mirror": {"cluster": "traffic-mirror", "percent": 25},
             "overrides": {"header": "x-ab-force"},
         },
@@ -103,7 +103,9 @@ fn request(n: u64) -> (Request, &'static str, bool) {
     let request = Request::post(format!("/v2/models/{experiment}/infer"), "{}").header("x-ab-debug", "1");
     match n % 100 {
         7 | 42 | 64 => (request, experiment, false),
-        11 | 83 => (request.header("x-user-id", user.to_string()).header("x-ab-force", CANDIDATE), experiment, true),
+        11 | 83 => {
+            (request.header("x-user-id", user.to_string()).header("x-ab-force", CANDIDATE), experiment, true)
+        }
         _ => (request.header("x-user-id", user.to_string()), experiment, true),
     }
 }
@@ -131,10 +133,11 @@ impl Stand {
         let file = dir.path().join("experiment.json").display().to_string();
         let log = dir.path().join("access.log").display().to_string();
         let wasm = artifact::wasm().display().to_string();
-        artifact::cli();
+        let _built = artifact::cli();
         // All is built; Envoy and Prometheus should be there before the first phase ends.
         fs::write(&file, experiments(now() + 10.0).to_string())?;
-        let mut arguments = vec!["render".to_owned(), "envoy".to_owned(), file.clone(), "--wasm".to_owned(), wasm];
+        let mut arguments =
+            vec!["render".to_owned(), "envoy".to_owned(), file.clone(), "--wasm".to_owned(), wasm];
         for pair in [["--listen", "127.0.0.1:0"], ["--admin", "127.0.0.1:0"], ["--access-log", &log]] {
             arguments.extend(pair.map(ToOwned::to_owned));
         }
@@ -157,7 +160,18 @@ impl Stand {
         let answers = Arc::default();
         let load = Mutex::new(Some(load(addr, &answers)?));
         let dashboard = serde_json::from_str(&dashboard)?;
-        Ok(Self { envoy, prometheus, baseline, candidate, mirror, dashboard, began: now(), answers, load, _dir: dir })
+        Ok(Self {
+            envoy,
+            prometheus,
+            baseline,
+            candidate,
+            mirror,
+            dashboard,
+            began: now(),
+            answers,
+            load,
+            _dir: dir,
+        })
     }
 
     /// Waits until requests are answered in a phase.
@@ -187,7 +201,8 @@ impl Stand {
         let expected = expected as f64;
         for counter in ["ab_test_requests_total", "ab_test_response_time_seconds_count"] {
             until(&format!("{counter} has {expected} requests"), async || {
-                Ok(self.prometheus.value(&format!("sum({counter}{{job=\"{JOB}\"}})")).await? == Some(expected))
+                Ok(self.prometheus.value(&format!("sum({counter}{{job=\"{JOB}\"}})")).await?
+                    == Some(expected))
             })
             .await?;
         }
@@ -258,7 +273,8 @@ async fn owners() -> Result<SocketAddr> {
         while let Ok((mut stream, _)) = listener.accept().await {
             // One read is the whole question, and a connection carries one.
             if stream.read(&mut [0; 4096]).await.is_ok() {
-                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n";
+                let head =
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n";
                 let answer = format!("{head}content-length: {}\r\n\r\n{OF_OWNERS}", OF_OWNERS.len());
                 stream.write_all(answer.as_bytes()).await.ok();
             }

@@ -58,6 +58,16 @@ impl Panel {
         Self::new("timeseries", title, about, unit, options).default("custom", custom)
     }
 
+    /// Lines whose axis need not begin at zero.
+    pub(super) fn levels(title: &'static str, about: &'static str, unit: &'static str) -> Self {
+        let mut panel = Self::lines(title, about, unit);
+        if let Some(custom) = panel.defaults.get_mut("custom").and_then(Value::as_object_mut) {
+            custom.remove("axisSoftMin");
+            custom.insert("fillOpacity".to_owned(), json!(0));
+        }
+        panel
+    }
+
     /// The last value, large.
     pub(super) fn tile(title: &'static str, about: &'static str, unit: &'static str) -> Self {
         let options = json!({

@@ -49,7 +49,8 @@ fn colours(plan: &Plan) -> Vec<Value> {
                 continue;
             }
             seen.push(&variant.name);
-            let regex = format!("/^{}( target)?$/", variant.name.replace('.', "\\."));
+            // Whatever is said of a variant follows its name and a space.
+            let regex = format!("/^{}( |$)/", variant.name.replace('.', "\\."));
             let colour = fixed(next.copied().unwrap_or("blue"));
             colours.push(json!({
                 "matcher": {"id": "byRegexp", "options": regex},
@@ -158,6 +159,7 @@ fn split() -> Vec<Panel> {
         .now(format!("max by (phase, model_name) (ab_test:target:ratio{{{OF}}})"), "")
         .default("decimals", json!(1))
         .transformed("merge", json!({}))
+        .transformed("sortBy", json!({"sort": [{"field": "phase"}]}))
         .transformed(
             "organize",
             json!({
@@ -174,6 +176,7 @@ fn outcomes() -> Vec<Panel> {
         Panel::lines("Requests by outcome", "Aborted: the caller hung up before the answer.", "reqps")
             .size(12, 8)
             .query(rate("ab_test_requests_total", "", "model_name, status"), "{{model_name}} {{status}}")
+            .series(" aborted$", &[("color", fixed("text"))])
             .series(" error$", &[("color", fixed("red"))]),
         Panel::lines("Error share", "Dashed: the breaker's limit.", "percentunit")
             .size(12, 8)
@@ -211,14 +214,16 @@ fn breaker() -> Vec<Panel> {
         .query(rate("ab_test_fallbacks_total", "", "model_name"), "{{model_name}}"),
         Panel::lines("Trips", "How often breakers opened, or would have.", "short")
             .query(counted("ab_test_breaker_trips_total"), "{{model_name}}")
-            .query(counted("ab_test_breaker_would_trip_total"), "{{model_name}} would trip"),
+            .query(counted("ab_test_breaker_would_trip_total"), "{{model_name}} would trip")
+            .series(" would trip$", &[("color", fixed("yellow"))]),
     ]
 }
 
 fn filter() -> Vec<Panel> {
     let second = |name: &str| format!("sum(rate({name}{{{OF}}}[$__rate_interval]))");
-    let bypass = "sum by (envoy_route) (rate(envoy_vhost_route_upstream_rq_total\
-                  {job=\"$job\",envoy_route=~\"sidetrack-bypass:.*\"}[$__rate_interval]))";
+    // As a regular expression, the dots of a name match what Envoy has in their place.
+    let bypass = "sum(rate(envoy_vhost_route_upstream_rq_total\
+                  {job=\"$job\",envoy_route=~\"sidetrack-bypass:$experiment\"}[$__rate_interval]))";
     vec![
         Panel::lines("Mirror, units, testers", "Requests per second.", "reqps")
             .query(second("ab_test_mirrored_total"), "mirrored")
@@ -229,9 +234,12 @@ fn filter() -> Vec<Panel> {
             "Requests that the filter should have seen and did not, and configurations that it refused.",
             "reqps",
         )
-        .query(bypass, "{{envoy_route}}")
-        .query("sum(increase(ab_test_config_rejected_total{job=\"$job\"}[$__rate_interval]))", "refused"),
-        Panel::lines(
+        .query(bypass, "without the filter")
+        .query(
+            "sum(increase(ab_test_config_rejected_total{job=\"$job\"}[$__rate_interval]))",
+            "refused configurations",
+        ),
+        Panel::levels(
             "Sample ratio",
             "How far the assigned shares of 30 minutes are from the weights in force.",
             "percentunit",
@@ -245,13 +253,13 @@ fn filter() -> Vec<Panel> {
 /// What the models' owners publish, from a textfile collector or a job of their own.
 fn models() -> Vec<Panel> {
     vec![
-        Panel::lines("Accuracy", "From whoever publishes ab_test_model_accuracy.", "percentunit")
+        Panel::levels("Accuracy", "From whoever publishes ab_test_model_accuracy.", "percentunit")
             .size(12, 8)
             .query(
                 "avg by (model_name) (ab_test_model_accuracy{experiment=\"$experiment\"})",
                 "{{model_name}}",
             ),
-        Panel::lines("Business impact", "From whoever publishes ab_test_business_impact.", "short")
+        Panel::levels("Business impact", "From whoever publishes ab_test_business_impact.", "short")
             .size(12, 8)
             .query(
                 "sum by (model_name, metric_type) (ab_test_business_impact{experiment=\"$experiment\"})",
