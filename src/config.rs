@@ -15,7 +15,7 @@ use decode::Decode;
 pub use node::Node;
 use problem::Path;
 pub use problem::{Code, Problem, Problems};
-pub use raw::{Assignment, BreakerMode, MissingUnit};
+pub use raw::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 
 use crate::plan::Plan;
 

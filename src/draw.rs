@@ -18,6 +18,8 @@ pub enum Purpose {
     Mirror,
     /// Which units return first to a recovering candidate. Salt: the experiment's.
     Probe,
+    /// What stands for the unit in the access log. Salt: the experiment's.
+    Exposure,
 }
 
 impl Purpose {
@@ -27,6 +29,7 @@ impl Purpose {
             Self::Layer => "layer1",
             Self::Mirror => "mirror1",
             Self::Probe => "probe1",
+            Self::Exposure => "exposure1",
         }
     }
 }
@@ -49,8 +52,18 @@ impl Draw {
     /// The first eight bytes, big-endian, of SHA-256 over purpose, NUL, salt, NUL, unit.
     #[must_use]
     pub fn draw(&self, unit: &[u8]) -> u64 {
-        let digest = self.prefix.clone().chain_update(unit).finalize();
-        digest.iter().take(8).fold(0, |draw, &byte| draw << 8 | u64::from(byte))
+        self.digest(unit).iter().take(8).fold(0, |draw, &byte| draw << 8 | u64::from(byte))
+    }
+
+    /// The first sixteen bytes in hexadecimal digits: a name for the unit that does not say who it is.
+    #[must_use]
+    pub fn pseudonym(&self, unit: &[u8]) -> String {
+        let head = self.digest(unit).iter().take(16).fold(0, |head, &byte| head << 8 | u128::from(byte));
+        format!("{head:032x}")
+    }
+
+    fn digest(&self, unit: &[u8]) -> [u8; 32] {
+        self.prefix.clone().chain_update(unit).finalize().into()
     }
 
     /// The bucket that the unit falls in.

@@ -3,7 +3,7 @@
 //! Variants are referred to by their index in the file. Everything a request needs is prepared here: header
 //! names joined, salts hashed, spans laid out.
 
-use crate::config::raw::{Assignment, BreakerMode, MissingUnit};
+use crate::config::raw::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 use crate::decide::minted_text;
 use crate::draw::Draw;
 use crate::index::Index;
@@ -100,6 +100,8 @@ pub struct Experiment {
     pub arm: Draw,
     /// Draws which units return first to a recovering candidate.
     pub probe: Draw,
+    /// Names units in the access log when they are not to be told.
+    pub exposure: Draw,
 }
 
 impl Experiment {
@@ -230,6 +232,8 @@ pub struct Settings {
     pub debug: Debug,
     /// The most of a body that is read for a unit, in bytes.
     pub body_limit: u64,
+    /// How the access log names the unit.
+    pub exposure_unit: ExposureUnit,
 }
 
 /// Whether a caller may ask for the explanation.

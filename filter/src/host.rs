@@ -123,6 +123,12 @@ pub(crate) fn integer_property(path: &Property) -> Option<i64> {
     Some(i64::from_le_bytes(value.try_into().ok()?))
 }
 
+/// Gives the stream an attribute of its own, which the access log can read: filter state `wasm.<name>`.
+pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<()> {
+    // SAFETY: both are valid for the call.
+    done(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
 /// The bytes of an attribute.
 pub(crate) fn bytes_property(path: &Property) -> Result<Vec<u8>> {
     // SAFETY: the path and the out pointers are valid for the call.
@@ -243,6 +249,7 @@ unsafe extern "C" {
         size: *mut usize,
     ) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_get_metric(id: u32, value: *mut u64) -> u32;

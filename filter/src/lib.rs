@@ -9,6 +9,7 @@
 #![allow(missing_docs, reason = "the SDK's entry macro writes a public function")]
 
 mod breakers;
+mod exposure;
 mod headers;
 mod host;
 mod metrics;

@@ -25,6 +25,9 @@ const TICKS_PER_PUBLICATION: u32 = 10;
 /// and without that switch a request that is held back never goes on.
 const WAIT_FOR_BODIES: &str = "SIDETRACK_WAIT_FOR_BODIES";
 
+/// Set where Envoy writes an access log of the exposures. The filter state that it is read from costs every request.
+const EXPOSURES: &str = "SIDETRACK_EXPOSURES";
+
 /// What an empty plugin configuration means, and a first one that is bad.
 const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
 
@@ -39,6 +42,8 @@ pub(crate) struct Runtime {
     pub(crate) needs_clock: bool,
     /// Whether a request may be held back until its body is there.
     pub(crate) waits_for_bodies: bool,
+    /// Whether the access log is told of each decision.
+    pub(crate) exposes: bool,
 }
 
 impl Runtime {
@@ -46,7 +51,8 @@ impl Runtime {
         let metrics = Metrics::define(&plan);
         let breakers = RefCell::new(Breakers::new(&plan, &metrics, now()));
         let needs_clock = plan.experiments.iter().any(|e| matches!(e.schedule, Schedule::Rollout(_)));
-        Self { plan, metrics, global, breakers, needs_clock, waits_for_bodies: host::is_set(WAIT_FOR_BODIES) }
+        let (waits_for_bodies, exposes) = (host::is_set(WAIT_FOR_BODIES), host::is_set(EXPOSURES));
+        Self { plan, metrics, global, breakers, needs_clock, waits_for_bodies, exposes }
     }
 
     fn publish_weights(&self) {

@@ -6,7 +6,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use sidetrack::body::body_is_readable;
 use sidetrack::breaker::Ended;
-use sidetrack::config::BreakerMode;
+use sidetrack::config::{BreakerMode, ExposureUnit};
 use sidetrack::decide::{Decision, Outcome, Reason, World, decide, may_explain};
 use sidetrack::outcome::Ending;
 use sidetrack::plan::{Experiment, HeaderNames};
@@ -14,6 +14,7 @@ use sidetrack::quantity::{Millis, Timestamp};
 use sidetrack::request::{Body, Request};
 
 use crate::breakers;
+use crate::exposure::{self, Exposure};
 use crate::headers::Headers;
 use crate::host::{self, Map, Property};
 use crate::metrics::Metrics;
@@ -133,6 +134,9 @@ impl HttpContext for Stream {
                 set(Map::Response, &names.breaker, breakers::word(gate));
             }
         }
+        if rescued && runtime.exposes {
+            exposure::tell_rescued();
+        }
         self.slow = slow;
         self.attempts = attempts;
         self.rescued = rescued;
@@ -169,7 +173,9 @@ impl Stream {
             entropy: || host::random().unwrap_or_default(),
             gate: &|experiment, variant| runtime.breakers.borrow().gate(experiment, variant),
         };
-        let outcome = decide(plan, &Arrived { headers: &headers, body }, &mut world, &mut ());
+        let mut exposure =
+            Exposure::new(if runtime.exposes { plan.settings.exposure_unit } else { ExposureUnit::None });
+        let outcome = decide(plan, &Arrived { headers: &headers, body }, &mut world, &mut exposure);
         if matches!(outcome, Outcome::NeedsBody(_)) {
             self.waiting = Some(headers);
             return Action::Pause;
@@ -193,6 +199,9 @@ impl Stream {
                     count_decision(metrics, &decision);
                     mark(Map::Request, &plan.settings.headers, experiment, &decision);
                     route(&plan.settings.headers, experiment, &decision);
+                    if runtime.exposes {
+                        exposure.tell(experiment, &decision);
+                    }
                 }
             }
         }

@@ -65,6 +65,7 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
             }
         },
         body_limit: raw_settings.body_limit.get().map_or(64 << 10, |size| size.0),
+        exposure_unit: *raw_settings.exposure_unit.get().unwrap_or(&raw::ExposureUnit::None),
     };
     let mut canonical = String::new();
     node.canonical(&mut canonical);

@@ -280,6 +280,20 @@ object! {
         debug: Debug = "debug",
         /// The most of a body that is read for a unit; 64KiB when left out.
         body_limit: Size = "body_limit",
+        /// How the access log names the unit: none (the default), its salted digest, or plain.
+        exposure_unit: ExposureUnit = "exposure_unit",
+    }
+}
+
+words! {
+    /// How the access log names the unit.
+    ExposureUnit {
+        /// Not at all.
+        None = "none",
+        /// By a digest with the experiment's salt: the same for all its requests, and no identity.
+        Digest = "digest",
+        /// As it is.
+        Plain = "plain",
     }
 }
 

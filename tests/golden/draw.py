@@ -14,7 +14,7 @@ import pathlib
 import sys
 
 FILE = pathlib.Path(__file__).with_name("draw.json")
-PURPOSES = ["arm1", "layer1", "mirror1", "probe1"]
+PURPOSES = ["arm1", "layer1", "mirror1", "probe1", "exposure1"]
 SALTS = ["financial-2026-11", "s", "checkout-models", "Zürich-試験 €", "x" * 255]
 
 

@@ -352,6 +352,14 @@ async fn with_failover_a_burst_of_failures_is_answered_as_well() -> Result<()> {
         "only {} of the burst reached the candidate",
         stand.candidate.count()
     );
+    let rescued = r#""rescued":"true""#;
+    until("the access log says who was rescued", async || {
+        // Envoy writes its log in the background, every ten seconds or when it is asked to.
+        stand.envoy.admin_post("/reopen_logs").await?;
+        let log = fs::read_to_string(stand.dir.path().join("access.log")).unwrap_or_default();
+        Ok(log.matches(rescued).count() as u64 == stand.candidate.count())
+    })
+    .await?;
     stand.envoy.stop().await
 }
 

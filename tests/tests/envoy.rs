@@ -22,7 +22,7 @@ use scenarios::{FORECAST, by, experiment, forecast, forecast_with, merge, untouc
 use serde_json::{Value, json};
 use sidetrack_lab::{Client, EnvoyBinary, Load, LoadOptions, Request, validate};
 use sidetrack_tests::artifact;
-use sidetrack_tests::world::{Kind, Stage, run, sidetrack_command};
+use sidetrack_tests::world::{Kind, Stage, World, run, sidetrack_command};
 
 macro_rules! in_envoy {
     ($($name:ident,)*) => { $(
@@ -248,38 +248,61 @@ async fn ten_bad_updates_under_load_fail_no_request() {
     .await;
 }
 
-/// The exposures: a JSON line for each request.
+/// The exposures: a JSON line for each request, in which the unit stands only when it may.
 #[tokio::test]
 async fn the_access_log_tells_of_every_exposure() {
-    run(Stage::new(Kind::Envoy), |stage| async move {
-        let world = stage.start(&forecast()).await;
-        let (old, new) = (user_of(&world, "old"), user_of(&world, "new"));
-        for (user, served) in [(&old, "old"), (&new, "new")] {
-            world.send(by(user)).await;
-            let mut log = world.real().access_log();
-            // Envoy writes its log in the background, every ten seconds or when it is asked to.
-            for _ in 0..200 {
-                if log.lines().any(|line| line.contains(user.as_str())) {
-                    break;
+    for setting in [None, Some("none"), Some("digest"), Some("plain")] {
+        run(Stage::new(Kind::Envoy), |stage| async move {
+            let mut file = forecast();
+            if let Some(setting) = setting {
+                file["settings"] = json!({"exposure_unit": setting});
+            }
+            let world = stage.start(&file).await;
+            let (old, new) = (user_of(&world, "old"), user_of(&world, "new"));
+            for (number, (user, served)) in [(&old, "old"), (&new, "new")].into_iter().enumerate() {
+                world.send(by(user).header("x-ab-variant", "forged")).await;
+                let log = log_of(&world, number + 1).await;
+                let line = log.last().unwrap();
+                let pseudonym = world.plan().experiments[0].exposure.pseudonym(user.as_bytes());
+                let unit = match setting {
+                    None | Some("none") => Value::Null,
+                    Some("digest") => json!(pseudonym),
+                    _ => json!(user),
+                };
+                let bucket = world.plan().experiments[0].arm.bucket(user.as_bytes()).to_string();
+                let told =
+                    ["unit", "experiment", "assigned", "served", "status", "reason", "bucket", "rescued"];
+                let expected = json!([unit, "forecast-ab", served, served, 200, "hash", bucket, null]);
+                assert_eq!(json!(told.map(|key| &line[key])), expected, "{setting:?}: {line}");
+                assert_eq!(line["cluster"], format!("{served}-cluster"));
+                for key in ["time", "request_id", "phase", "duration"] {
+                    assert!(line.get(key).is_some(), "no {key} in {line}");
                 }
-                world.real().envoy.admin_post("/reopen_logs").await.unwrap();
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                log = world.real().access_log();
             }
-            let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-            let line = lines.iter().find(|line| line["unit"] == user.as_str()).expect("a line of this user");
-            let told = ["experiment", "assigned", "served", "status", "cluster"].map(|key| line[key].clone());
-            let cluster = format!("{served}-cluster");
-            assert_eq!(
-                told,
-                [json!("forecast-ab"), json!(served), json!(served), json!(200), json!(cluster)]
+            world.get("/elsewhere", &[("x-user-id", &old)]).await;
+            let log = log_of(&world, 3).await;
+            assert!(
+                ["unit", "experiment", "reason", "bucket"].iter().all(|key| log[2][key].is_null()),
+                "{log:?}"
             );
-            for key in ["time", "request_id", "phase", "duration"] {
-                assert!(line.get(key).is_some(), "no {key} in {line}");
-            }
+        })
+        .await;
+    }
+}
+
+/// The access log's lines, once there are so many.
+async fn log_of(world: &World, count: usize) -> Vec<Value> {
+    for _ in 0..500 {
+        // Envoy writes its log in the background, every ten seconds or when it is asked to.
+        world.real().envoy.admin_post("/reopen_logs").await.unwrap();
+        let log = world.real().access_log();
+        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        if lines.len() >= count {
+            return lines;
         }
-    })
-    .await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("there are not {count} lines in the access log:\n{}", world.real().access_log());
 }
 
 /// Files of every shape, by name.

@@ -50,6 +50,7 @@ fn every_draw_is_the_one_of_the_vectors() {
             "layer1" => Purpose::Layer,
             "mirror1" => Purpose::Mirror,
             "probe1" => Purpose::Probe,
+            "exposure1" => Purpose::Exposure,
             other => panic!("unknown purpose {other}"),
         };
         let draw = Draw::new(purpose, vector["salt"].as_str().unwrap());
@@ -57,6 +58,13 @@ fn every_draw_is_the_one_of_the_vectors() {
         assert_eq!(format!("{:016x}", draw.draw(&unit)), vector["draw"].as_str().unwrap(), "{vector}");
         assert_eq!(u64::from(draw.bucket(&unit).get()), vector["bucket"].as_u64().unwrap(), "{vector}");
     }
+}
+
+/// Made by `hashlib.sha256(b"exposure1\0financial-2026-11\x004711").hexdigest()[:32]`.
+#[test]
+fn the_pseudonym_in_the_access_log_is_half_a_digest() {
+    let draw = Draw::new(Purpose::Exposure, "financial-2026-11");
+    assert_eq!(draw.pseudonym(b"4711"), "16a6ad3f82c8485f8bde5936af2c9ff6");
 }
 
 /// 10 000 units of the kinds that people use, and of some that they should not.

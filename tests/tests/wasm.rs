@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use scenarios::{FORECAST, by, experiment, forecast, forecast_with, told, untouched, user_of, variant};
 use serde_json::{Value, json};
+use sidetrack::draw::{Draw, Purpose};
 use sidetrack_tests::artifact;
 use sidetrack_tests::fake_host::{Action, Exchange, HeaderMap, Module, Proxy, Reply, Status, Vm};
 use sidetrack_tests::world::{Kind, Stage, run};
@@ -343,4 +344,33 @@ fn hidden_metrics_are_said_loudly_and_stop_no_breaker() {
     other.tick().unwrap();
     assert_eq!(variant(&other).as_deref(), Some("old"), "{}", proxy.log_text());
     assert_eq!(proxy.log_text().matches("the breaker opens").count(), 1, "{}", proxy.log_text());
+}
+
+/// What the access log reads, and that a proxy without such a log is spared the calls.
+#[test]
+fn a_decision_is_told_to_the_access_log() {
+    let told = |announced: bool, unit: &str, headers: &[(&str, &str)]| {
+        let proxy = Proxy::new(Module::sidetrack());
+        if announced {
+            proxy.set_environment("SIDETRACK_EXPOSURES", "1");
+        }
+        let mut file = forecast();
+        file["settings"] = json!({"exposure_unit": unit});
+        let vm = vm(&proxy, &file);
+        let stream = vm.stream();
+        let mut all = vec![(":method", "GET"), (":path", FORECAST), (":authority", "models.test")];
+        all.extend_from_slice(headers);
+        stream.request_headers(all, true).unwrap();
+        ["sidetrack.unit", "sidetrack.reason", "sidetrack.bucket"]
+            .map(|name| stream.filter_state(&[name]).map(|value| String::from_utf8(value).unwrap()))
+    };
+    let bucket = Draw::new(Purpose::Arm, "forecast-1").bucket(b"anna").to_string();
+    let hash = |unit: Option<&str>| [unit.map(str::to_owned), Some("hash".to_owned()), Some(bucket.clone())];
+    let (anna, digest) = ([("x-user-id", "anna")], "14ddaacd8eb14e10d45b1e65aabd54f7");
+    assert_eq!(told(true, "none", &anna), hash(None));
+    assert_eq!(told(true, "plain", &anna), hash(Some("anna")));
+    assert_eq!(told(true, "digest", &anna), hash(Some(digest)));
+    assert_eq!(told(true, "plain", &[("cookie", "sid=anna")]), hash(Some("anna")));
+    assert_eq!(told(false, "plain", &anna), [None, None, None]);
+    assert_eq!(told(true, "plain", &[]), [None, Some("missing_unit".to_owned()), None]);
 }

@@ -176,10 +176,6 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
         },
         "own": own,
         "testers": testers,
-        "unit_header": plan.experiments.iter().flat_map(|e| &e.units).find_map(|unit| match unit {
-            UnitSource::Header(name) => Some(name),
-            _ => None,
-        }),
         "bodies": bodies,
         "by_cluster": plan.experiments.iter().any(|e| e.variants.iter().any(|v| v.cluster.is_some())),
         "failovers": failovers,

@@ -45,6 +45,7 @@ impl Checker<'_> {
             overrides,
             arm: Draw::new(Purpose::Arm, &salt),
             probe: Draw::new(Purpose::Probe, &salt),
+            exposure: Draw::new(Purpose::Exposure, &salt),
             name,
             salt,
         }
