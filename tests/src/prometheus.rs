@@ -1,6 +1,7 @@
 //! A real Prometheus as a child process, and promtool.
 //!
-//! Both come from `make setup`: `SIDETRACK_PROMETHEUS` names a folder with the two programs, else `PATH` does.
+//! `SIDETRACK_PROMETHEUS` names a folder with both programs; else they are on `PATH`, or where `scripts/setup.sh tests` puts
+//! them.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -24,11 +25,12 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 pub fn program(name: &str) -> Result<PathBuf> {
     let given = std::env::var_os("SIDETRACK_PROMETHEUS").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = given.into_iter().chain(std::env::split_paths(&path));
+    let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/prometheus");
+    let folders = given.into_iter().chain(std::env::split_paths(&path)).chain([fetched]);
     folders
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
-        .with_context(|| format!("{name} is missing: run make setup (Debian: apt-get install prometheus)"))
+        .with_context(|| format!("{name} is missing: run scripts/setup.sh tests"))
 }
 
 /// Runs promtool in a folder.

@@ -96,7 +96,5 @@ fn browser() -> Result<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let found = std::env::split_paths(&path).flat_map(|folder| names.map(|name| folder.join(name)));
     let mut found = given.into_iter().chain(found);
-    found
-        .find(|file| file.is_file())
-        .context("chromium is missing: run make setup (Debian: apt-get install chromium)")
+    found.find(|file| file.is_file()).context("chromium is missing: run scripts/setup.sh tests")
 }
