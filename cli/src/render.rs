@@ -1,6 +1,8 @@
 //! `render`: complete configuration for the systems around an experiment.
 
 mod envoy;
+mod grafana;
+mod prometheus;
 
 use std::process::ExitCode;
 
@@ -20,10 +22,14 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Target {
     Envoy(envoy::Args),
+    Prometheus(prometheus::Args),
+    Grafana(grafana::Args),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     match &args.target {
         Target::Envoy(args) => envoy::run(args, out),
+        Target::Prometheus(args) => prometheus::run(args, out),
+        Target::Grafana(args) => grafana::run(args, out),
     }
 }

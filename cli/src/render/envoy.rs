@@ -371,11 +371,17 @@ fn fallback(experiment: &Experiment) -> Value {
     };
     json!({
         "name": experiment.name,
+        "stat": bypass_stat(experiment),
         "path_kind": path_kind,
         "path": path,
         "rules": rules.iter().map(Value::to_string).collect::<Vec<_>>(),
         "cluster": baseline(experiment),
     })
+}
+
+/// Under which name Envoy counts the requests of an experiment that the filter did not see. A dot would end the name.
+pub(crate) fn bypass_stat(experiment: &Experiment) -> String {
+    format!("sidetrack-bypass:{}", experiment.name.replace('.', "_"))
 }
 
 fn regex_rule(name: &str, regex: &str) -> Value {
