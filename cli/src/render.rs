@@ -1,6 +1,8 @@
 //! `render`: complete configuration for the systems around an experiment.
 
 mod envoy;
+mod headers;
+mod istio;
 
 use std::process::ExitCode;
 
@@ -20,10 +22,12 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Target {
     Envoy(envoy::Args),
+    Istio(istio::Args),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     match &args.target {
         Target::Envoy(args) => envoy::run(args, out),
+        Target::Istio(args) => istio::run(args, out),
     }
 }
