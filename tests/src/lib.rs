@@ -2,4 +2,5 @@
 
 pub mod artifact;
 pub mod fake_host;
+pub mod istiod;
 pub mod world;
