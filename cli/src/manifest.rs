@@ -84,10 +84,15 @@ mod tests {
             PLUGIN.to_owned(),
             format!("{OTHER}---\n{PLUGIN}"),
             format!("apiVersion: v1\nkind: List\nitems:\n- {}", PLUGIN.replace('\n', "\n  ")),
-            "apiVersion: a/v1\nkind: TrafficExtension\nspec: {wasm: {pluginConfig: {experiments: [1]}}}".to_owned(),
+            "apiVersion: a/v1\nkind: TrafficExtension\nspec: {wasm: {pluginConfig: {experiments: [1]}}}"
+                .to_owned(),
         ] {
             let found = experiments(&text).unwrap().unwrap();
-            assert_eq!(get(&found, "experiments"), Some(&Node::List(vec![Node::Number("1".to_owned())])), "{text}");
+            assert_eq!(
+                get(&found, "experiments"),
+                Some(&Node::List(vec![Node::Number("1".to_owned())])),
+                "{text}"
+            );
         }
     }
 

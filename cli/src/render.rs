@@ -1,5 +1,6 @@
 //! `render`: complete configuration for the systems around an experiment.
 
+mod argocd;
 mod envoy;
 mod headers;
 mod istio;
@@ -23,11 +24,13 @@ pub(crate) struct Args {
 enum Target {
     Envoy(envoy::Args),
     Istio(istio::Args),
+    Argocd(argocd::Args),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     match &args.target {
         Target::Envoy(args) => envoy::run(args, out),
         Target::Istio(args) => istio::run(args, out),
+        Target::Argocd(args) => argocd::run(args, out),
     }
 }

@@ -149,7 +149,8 @@ impl Mesh {
             }
             for (subset, labels) in subsets {
                 let fits = |pod: &&(BTreeMap<String, String>, SocketAddr)| {
-                    group(&labels).all(|(label, value)| pod.0.get(label).is_some_and(|has| *value == has.as_str()))
+                    group(&labels)
+                        .all(|(label, value)| pod.0.get(label).is_some_and(|has| *value == has.as_str()))
                 };
                 let endpoint = |(_, addr): &(BTreeMap<String, String>, SocketAddr)| {
                     let address = json!({"address": addr.ip().to_string(), "port_value": addr.port()});
@@ -193,7 +194,9 @@ impl Mesh {
                 }
                 for provider in list(&logging["providers"]) {
                     let known = list(&self.config["extensionProviders"]);
-                    let Some(known) = known.iter().find(|known| known["name"] == provider["name"]) else { continue };
+                    let Some(known) = known.iter().find(|known| known["name"] == provider["name"]) else {
+                        continue;
+                    };
                     let log = &known["envoyFileAccessLog"];
                     let path = match text(&log["path"])? {
                         "/dev/stdout" => stdout,
@@ -225,14 +228,17 @@ impl Proxy<'_> {
             let (name, in_namespace) = (parts.next(), parts.next());
             let targets = list(&spec["targetRefs"]);
             return namespace.as_str() == in_namespace
-                && targets.iter().any(|t| t["kind"] == "Service" && t["group"] == "" && t["name"].as_str() == name);
+                && targets
+                    .iter()
+                    .any(|t| t["kind"] == "Service" && t["group"] == "" && t["name"].as_str() == name);
         }
         let labels = if spec["workloadSelector"].is_null() {
             &spec["selector"]["matchLabels"]
         } else {
             &spec["workloadSelector"]["labels"]
         };
-        let has = |(label, value): (&str, &Value)| self.labels.iter().any(|(l, v)| *l == label && *value == *v);
+        let has =
+            |(label, value): (&str, &Value)| self.labels.iter().any(|(l, v)| *l == label && *value == *v);
         spec["targetRefs"].is_null()
             && (*namespace == self.namespace || *namespace == "istio-system")
             && group(labels).all(has)
@@ -253,7 +259,9 @@ impl Proxy<'_> {
     fn cluster(&self, service: &Service, subset: Option<&str>) -> String {
         let (port, host, subset) = (service.port, &service.host, subset.unwrap_or_default());
         match self.role {
-            Role::Waypoint(own) if own == service.host && subset.is_empty() => format!("inbound-vip|{port}|http|{host}"),
+            Role::Waypoint(own) if own == service.host && subset.is_empty() => {
+                format!("inbound-vip|{port}|http|{host}")
+            }
             Role::Waypoint(own) if own == service.host => format!("inbound-vip|{port}|http/{subset}|{host}"),
             _ => format!("outbound|{port}|{subset}|{host}"),
         }

@@ -28,8 +28,8 @@ fn experiment() -> Value {
         "unit": [{"header": "x-user-id"}],
         "baseline": BASELINE,
         "variants": [
-            {"name": BASELINE, "cluster": BASELINE},
-            {"name": ENHANCED, "cluster": ENHANCED, "weight": 50, "request_headers": {"x-model-version": "2.0.0"}},
+            {"name": BASELINE, "cluster": "forecast-1"},
+            {"name": ENHANCED, "cluster": "forecast-2", "weight": 50, "request_headers": {"x-model-version": "2.0.0"}},
         ],
         "mirror": {"cluster": "traffic-mirror", "percent": 20},
     }]})
@@ -113,7 +113,15 @@ impl Case {
     }
 
     fn services(&self, models: &BTreeMap<String, ModelStub>) -> Vec<Service> {
-        let pod = |name: &str| (BTreeMap::from([("version".to_owned(), name.to_owned())]), models[name].addr());
+        // The clusters have other names than the variants, as in most meshes.
+        let pod = |cluster: &str| {
+            let name = match cluster {
+                "forecast-1" => BASELINE,
+                "forecast-2" => ENHANCED,
+                other => other,
+            };
+            (BTreeMap::from([("version".to_owned(), cluster.to_owned())]), models[name].addr())
+        };
         let service = |host: &str, pods: &[&str]| Service {
             host: format!("{host}.models.svc.cluster.local"),
             port: 8080,
@@ -121,8 +129,9 @@ impl Case {
         };
         let mut services = vec![service("traffic-mirror", &["traffic-mirror"])];
         match self.services {
-            Services::Two => services.extend([service(BASELINE, &[BASELINE]), service(ENHANCED, &[ENHANCED])]),
-            Services::OneWithSubsets => services.push(service("predictor", &[BASELINE, ENHANCED])),
+            Services::Two => services
+                .extend([service("forecast-1", &["forecast-1"]), service("forecast-2", &["forecast-2"])]),
+            Services::OneWithSubsets => services.push(service("predictor", &["forecast-1", "forecast-2"])),
         }
         services
     }
@@ -135,7 +144,9 @@ impl Case {
         running.metrics_have_labels(&assigned).await;
         running.the_log_tells_each_request(&assigned, self.cluster).await;
         let filterless = |mesh: &mut Mesh| {
-            mesh.manifests.retain(|manifest| manifest["kind"] != "WasmPlugin" && manifest["kind"] != "TrafficExtension");
+            mesh.manifests.retain(|manifest| {
+                manifest["kind"] != "WasmPlugin" && manifest["kind"] != "TrafficExtension"
+            });
         };
         let running = self.start(filterless).await;
         running.everyone_gets_the_baseline(self.proxy.role).await;
@@ -209,7 +220,12 @@ impl Running {
     /// Waits until Envoy has counted every request that has ended.
     async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.until("no request is under way", || async {
-            self.envoy.stats("^http.proxy.downstream_rq_active$").await.unwrap().values().all(|active| *active == 0)
+            self.envoy
+                .stats("^http.proxy.downstream_rq_active$")
+                .await
+                .unwrap()
+                .values()
+                .all(|active| *active == 0)
         })
         .await;
         let page = self.envoy.prometheus().await.unwrap();
@@ -221,7 +237,11 @@ impl Running {
     async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
         let begun = Instant::now();
         while !holds().await {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{what}: not within 10 s\n{}", self.envoy.log_tail(40));
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "{what}: not within 10 s\n{}",
+                self.envoy.log_tail(40)
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -247,14 +267,19 @@ impl Running {
         assert_eq!(lines.len(), USERS);
         let told: BTreeMap<String, String> = lines
             .iter()
-            .map(|line| (line["unit"].as_str().unwrap().to_owned(), line["served"].as_str().unwrap().to_owned()))
+            .map(|line| {
+                (line["unit"].as_str().unwrap().to_owned(), line["served"].as_str().unwrap().to_owned())
+            })
             .collect();
         assert_eq!(told, *assigned);
         for line in &lines {
             assert_eq!(line["experiment"], "forecast", "{line}");
             assert_eq!(line["assigned"], line["served"], "{line}");
             assert_eq!(line["status"], 200, "{line}");
-            assert!(line["duration"].is_u64() && line["time"].is_string() && line["request_id"].is_string(), "{line}");
+            assert!(
+                line["duration"].is_u64() && line["time"].is_string() && line["request_id"].is_string(),
+                "{line}"
+            );
             assert_eq!(line["served"] == ENHANCED, line["cluster"] == cluster, "{line}");
         }
     }
@@ -289,7 +314,7 @@ async fn a_gateway_with_subsets() {
         services: Services::OneWithSubsets,
         host: HOST,
         options: &["--gateway", "istio-ingress/predictors", "--host", HOST, "--service", "predictor"],
-        cluster: "outbound|8080|enhanced-predictor|predictor.models.svc.cluster.local",
+        cluster: "outbound|8080|forecast-2|predictor.models.svc.cluster.local",
     };
     case.works().await;
 }
@@ -301,7 +326,7 @@ async fn a_gateway_whose_clusters_come_from_a_header() {
         services: Services::Two,
         host: HOST,
         options: &["--gateway", "istio-ingress/predictors", "--route", "envoyfilter", "--port", "8080"],
-        cluster: "outbound|8080||enhanced-predictor.models.svc.cluster.local",
+        cluster: "outbound|8080||forecast-2.models.svc.cluster.local",
     };
     case.works().await;
 }
@@ -311,9 +336,9 @@ async fn a_sidecar_with_a_traffic_extension() {
     let case = Case {
         proxy: SIDECAR,
         services: Services::Two,
-        host: "baseline-predictor.models.svc.cluster.local",
+        host: "forecast-1.models.svc.cluster.local",
         options: &["--topology", "sidecar", "--selector", "app=frontend", "--kind", "trafficextension"],
-        cluster: "outbound|8080||enhanced-predictor.models.svc.cluster.local",
+        cluster: "outbound|8080||forecast-2.models.svc.cluster.local",
     };
     case.works().await;
 }
@@ -324,8 +349,17 @@ async fn a_sidecar_whose_clusters_come_from_a_header() {
         proxy: SIDECAR,
         services: Services::OneWithSubsets,
         host: "predictor.models.svc.cluster.local",
-        options: &["--topology", "sidecar", "--route", "envoyfilter", "--service", "predictor", "--port", "8080"],
-        cluster: "outbound|8080|enhanced-predictor|predictor.models.svc.cluster.local",
+        options: &[
+            "--topology",
+            "sidecar",
+            "--route",
+            "envoyfilter",
+            "--service",
+            "predictor",
+            "--port",
+            "8080",
+        ],
+        cluster: "outbound|8080|forecast-2|predictor.models.svc.cluster.local",
     };
     case.works().await;
 }
@@ -337,7 +371,7 @@ async fn a_waypoint() {
         services: Services::OneWithSubsets,
         host: "predictor.models",
         options: &["--topology", "waypoint", "--service", "predictor", "--port", "8080"],
-        cluster: "inbound-vip|8080|http/enhanced-predictor|predictor.models.svc.cluster.local",
+        cluster: "inbound-vip|8080|http/forecast-2|predictor.models.svc.cluster.local",
     };
     case.works().await;
 }

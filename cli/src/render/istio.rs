@@ -7,7 +7,7 @@
 
 mod destination;
 mod experiments;
-mod page;
+pub(crate) mod page;
 mod routes;
 
 use std::io::Write;
@@ -144,7 +144,8 @@ pub(crate) enum FailStrategy {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let loaded = load::load(&args.file)?;
-    let text = if args.mesh_config { page::mesh(&loaded.plan)? } else { manifests(&loaded, &args.options, false)? };
+    let text =
+        if args.mesh_config { page::mesh(&loaded.plan)? } else { manifests(&loaded, &args.options, false)? };
     out.write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -153,8 +154,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 pub(crate) fn manifests(loaded: &Loaded, options: &Options, waves: bool) -> anyhow::Result<String> {
     possible(options)?;
     experiments::possible(&loaded.plan)?;
-    let loaded = experiments::rewritten(loaded, options)?;
-    page::manifests(&loaded, options, waves)
+    let carried = experiments::rewritten(loaded, options)?;
+    page::manifests(&loaded.plan, &carried, options, waves)
 }
 
 /// Refuses options that cannot work together.

@@ -149,7 +149,8 @@ fn action(mesh: &Mesh, proxy: &Proxy<'_>, http: &Value) -> Result<Value> {
         action["weighted_clusters"] = json!({"clusters": clusters});
     }
     if !http["mirror"].is_null() {
-        let percent = http["mirrorPercentage"]["value"].as_f64().context("a mirror without its percentage")?;
+        let percent =
+            http["mirrorPercentage"]["value"].as_f64().context("a mirror without its percentage")?;
         action["request_mirror_policies"] = json!([{
             "cluster": cluster(mesh, proxy, &http["mirror"])?,
             "runtime_fraction": {"default_value": {"numerator": percent * 10_000.0, "denominator": "MILLION"}},

@@ -43,7 +43,9 @@ impl FromStr for Destination {
             None => (text, None),
         };
         let (host, port) = match rest.split_once(':') {
-            Some((host, port)) => (host, Some(port.parse().with_context(|| format!("\"{port}\" is no port"))?)),
+            Some((host, port)) => {
+                (host, Some(port.parse().with_context(|| format!("\"{port}\" is no port"))?))
+            }
             None => (rest, None),
         };
         let label = |label: &str| is_label(label);

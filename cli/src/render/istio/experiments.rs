@@ -46,7 +46,8 @@ pub(super) fn rewritten(loaded: &Loaded, options: &Options) -> anyhow::Result<Lo
             }
         }
     }
-    let plan = config::parse(&node).map_err(|problems| anyhow::anyhow!("after the clusters were named: {problems}"))?;
+    let plan = config::parse(&node)
+        .map_err(|problems| anyhow::anyhow!("after the clusters were named: {problems}"))?;
     Ok(Loaded { node, plan })
 }
 

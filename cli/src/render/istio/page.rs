@@ -18,9 +18,13 @@ pub(super) const LABELS: [&str; 5] = ["experiment", "model_name", "phase", "stat
 /// The Gateway that is assumed.
 const GATEWAY: &str = "istio-ingress/gateway";
 
-/// All manifests.
-pub(super) fn manifests(loaded: &Loaded, options: &Options, waves: bool) -> anyhow::Result<String> {
-    let plan = &loaded.plan;
+/// All manifests. `plan` is of the file as it was written; `carried` is what the filter gets.
+pub(super) fn manifests(
+    plan: &Plan,
+    carried: &Loaded,
+    options: &Options,
+    waves: bool,
+) -> anyhow::Result<String> {
     let (routes, destinations) = routes(plan, options)?;
     let place = Place::of(plan, options, &routes)?;
     let names = &plan.settings.headers;
@@ -42,8 +46,8 @@ pub(super) fn manifests(loaded: &Loaded, options: &Options, waves: bool) -> anyh
         "sha256": options.sha256,
         "pull_secret": options.pull_secret,
         "reload": options.fail_strategy == FailStrategy::Reload,
-        "plugin_config": yaml(&loaded.node)?,
-        "hash": plan.hash.to_string(),
+        "plugin_config": yaml(&carried.node)?,
+        "hash": carried.plan.hash.to_string(),
         "experiments": plan.experiments.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
         "by_header": routes.iter().any(|route| route.by_header),
         "rules": rules(&destinations, options),
@@ -105,8 +109,7 @@ impl Place {
             (target, filter_namespace) = (Some(service), Some(namespace));
         }
         let of_gateway = gateway.as_ref().and_then(|gateway| Some(gateway.split_once('/')?.0.to_owned()));
-        let filter_namespace =
-            filter_namespace.or(of_gateway).unwrap_or_else(|| options.namespace.clone());
+        let filter_namespace = filter_namespace.or(of_gateway).unwrap_or_else(|| options.namespace.clone());
         Ok(Self { filter_namespace, selector, target, gateway, hosts })
     }
 }
@@ -177,7 +180,8 @@ fn rules(destinations: &[Destination], options: &Options) -> Vec<Value> {
             format!("{}-{}", options.name, host.split('.').next().unwrap_or_default())
         };
         // Proxies of other namespaces look for it where the service is.
-        let namespace = host.strip_suffix(".svc.cluster.local").and_then(|host| Some(host.split_once('.')?.1));
+        let namespace =
+            host.strip_suffix(".svc.cluster.local").and_then(|host| Some(host.split_once('.')?.1));
         json!({
             "name": name, "namespace": namespace.unwrap_or(&options.namespace), "host": host,
             "label": options.subset_label, "subsets": subsets,
@@ -193,7 +197,8 @@ fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec
     if options.url.is_none() {
         checks.push(format!("{} is no real image: name yours with --url.", url(options)));
     }
-    let labels: Vec<String> = place.selector.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    let labels: Vec<String> =
+        place.selector.iter().map(|(label, value)| format!("{label}={value}")).collect();
     match &place.target {
         Some(service) => checks.push(format!(
             "The service {service} has a waypoint: kubectl -n {namespace} get service {service} --show-labels (istio.io/use-waypoint)"
@@ -209,17 +214,24 @@ fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec
             place.hosts.join(", ")
         ));
     } else {
-        checks.push(format!("Callers address {}, and no other VirtualService has routes for it.", place.hosts.join(", ")));
+        checks.push(format!(
+            "Callers address {}, and no other VirtualService has routes for it.",
+            place.hosts.join(", ")
+        ));
     }
     let mut hosts: Vec<&str> = destinations.iter().map(|destination| destination.host.as_str()).collect();
     hosts.dedup();
     checks.push(format!("The services exist: {}", hosts.join(", ")));
     if destinations.iter().any(|destination| destination.subset.is_some()) {
         let label = &options.subset_label;
-        checks.push(format!("Their pods carry the label {label}: kubectl -n {} get pods -L {label}", options.namespace));
+        checks.push(format!(
+            "Their pods carry the label {label}: kubectl -n {} get pods -L {label}",
+            options.namespace
+        ));
     }
     checks.push(
-        "The mesh knows the log format and the metric labels: sidetrack render istio FILE --mesh-config".to_owned(),
+        "The mesh knows the log format and the metric labels: sidetrack render istio FILE --mesh-config"
+            .to_owned(),
     );
     checks
 }
@@ -242,7 +254,7 @@ fn render(template: &str, context: &Value) -> anyhow::Result<String> {
 }
 
 /// As YAML that readers of YAML 1.1, such as kubectl, take for the same: `on` is quoted, and so are dates.
-fn yaml(value: &impl serde::Serialize) -> anyhow::Result<String> {
+pub(crate) fn yaml(value: &impl serde::Serialize) -> anyhow::Result<String> {
     let mut options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     options.compact_list_indent = true;
     Ok(serde_saphyr::to_string_with_options(value, options)?)

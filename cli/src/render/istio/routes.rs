@@ -38,7 +38,8 @@ pub(super) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<(Vec<Rout
         destination::of(cluster(experiment, variant), name, options)
     };
     let mirrors = mirrors(plan);
-    let first = plan.experiments.first().context("the file has no experiments, so there is nothing to route")?;
+    let first =
+        plan.experiments.first().context("the file has no experiments, so there is nothing to route")?;
     let default = at(first, first.baseline)?;
     let mut fallbacks = Vec::new();
     for experiment in &plan.experiments {
@@ -78,8 +79,13 @@ pub(super) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<(Vec<Rout
             }
             let alone = plan.experiments.len() == 1;
             routes.push(Route {
-                name: copied(&if alone { variant.name.clone() } else { format!("{}.{}", experiment.name, variant.name) }),
-                note: mirror.map_or_else(String::new, |mirror| format!("The filter wants a copy for {mirror}.")),
+                name: copied(&if alone {
+                    variant.name.clone()
+                } else {
+                    format!("{}.{}", experiment.name, variant.name)
+                }),
+                note: mirror
+                    .map_or_else(String::new, |mirror| format!("The filter wants a copy for {mirror}.")),
                 conditions: Some(tagged(names, experiment, &variant.name, alone, *mirror)),
                 destination: destination.clone(),
                 mirror: copies.clone(),
@@ -115,11 +121,13 @@ pub(super) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<(Vec<Rout
             by_header: false,
         });
     }
-    let mut destinations: Vec<Destination> = variants.into_iter().map(|(.., destination)| destination).collect();
+    let mut destinations: Vec<Destination> =
+        variants.into_iter().map(|(.., destination)| destination).collect();
     for mirror in mirrors.into_iter().flatten() {
         destinations.push(destination::of(mirror, None, options)?);
     }
-    let destinations = others(&Destination { host: String::new(), port: None, subset: None }, destinations.iter());
+    let destinations =
+        others(&Destination { host: String::new(), port: None, subset: None }, destinations.iter());
     Ok((routes, destinations))
 }
 
@@ -135,7 +143,13 @@ fn others<'a>(one: &Destination, all: impl Iterator<Item = &'a Destination>) -> 
 }
 
 /// What holds for the requests of a variant.
-fn tagged(names: &HeaderNames, experiment: &Experiment, variant: &str, alone: bool, mirror: Option<&str>) -> Value {
+fn tagged(
+    names: &HeaderNames,
+    experiment: &Experiment,
+    variant: &str,
+    alone: bool,
+    mirror: Option<&str>,
+) -> Value {
     let mut headers = serde_json::Map::new();
     headers.insert(names.variant.clone(), json!({"exact": variant}));
     if !alone {
@@ -172,7 +186,9 @@ fn conditions(Match { hosts, path, methods, headers }: &Match) -> Option<Value> 
     for header in headers {
         match &header.rule {
             HeaderRule::Value(Text::Exact(text)) => with.insert(header.name.clone(), json!({"exact": text})),
-            HeaderRule::Value(Text::Prefix(text)) => with.insert(header.name.clone(), json!({"prefix": text})),
+            HeaderRule::Value(Text::Prefix(text)) => {
+                with.insert(header.name.clone(), json!({"prefix": text}))
+            }
             HeaderRule::Present(true) => with.insert(header.name.clone(), json!({})),
             HeaderRule::Present(false) => without.insert(header.name.clone(), json!({})),
         };
