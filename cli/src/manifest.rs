@@ -25,10 +25,11 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
     let mut manifests = Vec::new();
     for document in &documents {
         match get(document, "kind") {
-            Some(Node::Text(kind)) if kind == "List" => match get(document, "items") {
-                Some(Node::List(items)) => manifests.extend(items),
-                _ => {}
-            },
+            Some(Node::Text(kind)) if kind == "List" => {
+                if let Some(Node::List(items)) = get(document, "items") {
+                    manifests.extend(items);
+                }
+            }
             Some(_) => manifests.push(document),
             None => return None,
         }

@@ -23,8 +23,8 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Target {
     Envoy(envoy::Args),
-    Istio(istio::Args),
-    Argocd(argocd::Args),
+    Istio(Box<istio::Args>),
+    Argocd(Box<argocd::Args>),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {

@@ -198,10 +198,8 @@ pub(super) fn in_phase(
         keys.push(("rollout".to_owned(), Node::Map(rollout)));
     }
     let plan = config::parse(&node).map_err(|problems| {
-        crate::fault::Fault(format!(
-            "the phase {} is not possible: {problems}",
-            phase.map_or(OFF, |p| &p.name)
-        ))
+        let name = phase.map_or(OFF, |phase| &phase.name);
+        crate::fault::Fault(format!("as phase {name} of these phases this is not possible: {problems}"))
     })?;
     Ok(Loaded { node, plan })
 }
