@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Target {
-    Envoy(envoy::Args),
+    Envoy(Box<envoy::Args>),
     Istio(Box<istio::Args>),
     Argocd(Box<argocd::Args>),
 }

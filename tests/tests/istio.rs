@@ -237,6 +237,17 @@ fn what_cannot_work_is_refused_with_a_way_out() {
     refused(&good, &["--gateway", "gateway"], 2, ["--gateway", "NAMESPACE/NAME"]);
 }
 
+#[test]
+fn mesh_and_annotation_name_the_same_labels() {
+    let mesh = value("rendered/mesh.yaml");
+    let labels = mesh["meshConfig"]["defaultConfig"]["extraStatTags"].as_array().unwrap();
+    let labels: Vec<&str> = labels.iter().map(|label| label.as_str().unwrap()).collect();
+    let annotation = format!("sidecar.istio.io/extraStatTags: {}", labels.join(","));
+    for file in ["rendered/mesh.yaml", "README.md"] {
+        assert!(text(file).contains(&annotation), "{file} has no {annotation}");
+    }
+}
+
 /// The experiments of the WasmPlugin, by the way of JSON that Istio sends them.
 fn plan() -> Plan {
     let json = value("wasmplugin.yaml")["spec"]["pluginConfig"].to_string();
