@@ -13,6 +13,7 @@ mod explain;
 mod fault;
 mod lines;
 mod load;
+mod manifest;
 mod moment;
 mod out;
 mod plan;

@@ -3,4 +3,5 @@
 pub mod artifact;
 pub mod fake_host;
 pub mod prometheus;
+pub mod istiod;
 pub mod world;

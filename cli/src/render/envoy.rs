@@ -20,6 +20,7 @@ use sidetrack::plan::{Experiment, Plan};
 use sidetrack::rollout::Schedule;
 use sidetrack::unit::UnitSource;
 
+use super::headers;
 use crate::load;
 use crate::out::Out;
 
@@ -151,12 +152,7 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
     environment.add_template("ecds.yaml", include_str!("../../templates/ecds.yaml"))?;
     environment.add_filter("quote", quote);
     let names = &plan.settings.headers;
-    let for_the_filter = [&names.force, &names.token, &names.debug];
-    let overrides = plan.experiments.iter().filter_map(|e| e.overrides.header.as_ref());
-    let mut testers: Vec<&String> = for_the_filter.into_iter().chain(overrides).collect();
-    testers.sort();
-    testers.dedup();
-    let own: Vec<&String> = names.owned.iter().filter(|name| !testers.contains(name)).collect();
+    let (own, testers) = (headers::own(plan), headers::testers(plan));
     let first =
         plan.experiments.first().context("the file has no experiments, so there is nothing to route")?;
     let default = options.default_cluster.clone().unwrap_or_else(|| baseline(first).to_owned());
@@ -224,7 +220,7 @@ fn quote(text: &str) -> String {
 }
 
 /// The cluster of a variant: the one it names, or one of its own name.
-fn cluster(experiment: &Experiment, variant: usize) -> &str {
+pub(super) fn cluster(experiment: &Experiment, variant: usize) -> &str {
     experiment.variants.get(variant).map_or("", |v| v.cluster.as_deref().unwrap_or(&v.name))
 }
 
@@ -325,7 +321,7 @@ fn told(plan: &Plan, experiment: &Experiment, variant: usize) -> Vec<Value> {
 
 /// The clusters of mirrors, and at last none. Each route is laid once for each: a route's `cluster_header` for copies
 /// is read only after the route has removed the header that the model must not see.
-fn mirrors(plan: &Plan) -> Vec<Option<&str>> {
+pub(super) fn mirrors(plan: &Plan) -> Vec<Option<&str>> {
     let mut names: Vec<Option<&str>> = Vec::new();
     for mirror in plan.experiments.iter().filter_map(|e| e.mirror.as_ref()) {
         if !names.contains(&Some(mirror.cluster.as_str())) {
@@ -389,7 +385,7 @@ fn regex_rule(name: &str, regex: &str) -> Value {
 }
 
 /// `name` as a regular expression; host names hold nothing but these to escape.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     name.replace('.', "\\.").replace('[', "\\[").replace(']', "\\]")
 }
 
