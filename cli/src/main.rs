@@ -12,6 +12,7 @@ mod explain;
 mod fault;
 mod lines;
 mod load;
+mod mlflow;
 mod moment;
 mod out;
 mod plan;
@@ -47,6 +48,7 @@ enum Command {
     Plan(plan::Args),
     Schema(schema::Args),
     Render(render::Args),
+    Mlflow(mlflow::Args),
     Demo(demo::Args),
 }
 
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, &mut out),
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
+        Command::Mlflow(args) => mlflow::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
     };
     let done = done.and_then(|code| out.finish().map(|()| code));
