@@ -131,7 +131,9 @@ impl fmt::Display for Refusal {
                 "hint: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to \
                  somebody who may do this"
             }
-            300..=399 => "hint: redirects are not followed; write the address that it leads to into the tracking URI",
+            300..=399 => {
+                "hint: redirects are not followed; write the address that it leads to into the tracking URI"
+            }
             404 if self.code.is_empty() => HINT_URI,
             500.. => "hint: the reason stands in the server's log; nothing was retried",
             _ => return Ok(()),
@@ -146,7 +148,10 @@ impl std::error::Error for Refusal {}
 fn read<T: DeserializeOwned>(call: &str, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<T> {
     let mut response = sent.map_err(|error| unreachable(call, &error))?;
     let status = response.status();
-    let location = response.headers().get(header::LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
+    let location = response
+        .headers()
+        .get(header::LOCATION)
+        .map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
     let text = response.body_mut().read_to_string().map_err(|error| unreachable(call, &error))?;
     if !status.is_success() {
         return Err(refusal(call, status, location, &text).into());
@@ -169,7 +174,8 @@ fn refusal(call: &str, status: StatusCode, location: Option<String>, text: &str)
     match serde_json::from_str(text) {
         Ok(Told { error_code, message }) => Refusal { call, status, code: error_code, message },
         Err(_) => {
-            let text = location.map_or_else(|| text.trim().chars().take(200).collect(), |to| format!("go to {to}"));
+            let text =
+                location.map_or_else(|| text.trim().chars().take(200).collect(), |to| format!("go to {to}"));
             Refusal { call, status, code: String::new(), message: text }
         }
     }

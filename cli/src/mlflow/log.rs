@@ -26,7 +26,9 @@ use crate::words::visible;
 /// experiment, the report) are stored with the run when the server keeps artifacts. Logging the same analysis again
 /// changes nothing.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sidetrack mlflow log experiment.yaml --analysis analysis.json --report report.html")]
+#[command(
+    after_help = "Example:\n  sidetrack mlflow log experiment.yaml --analysis analysis.json --report report.html"
+)]
 pub(crate) struct Args {
     /// The experiment file that was analysed
     file: PathBuf,
@@ -91,9 +93,13 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 /// The experiment of the file that the analysis is about.
 fn analysed<'p>(file: &str, plan: &'p Plan, analysis: &Analysis) -> anyhow::Result<&'p Experiment> {
     let name = visible(&analysis.experiment);
-    let Some(experiment) = plan.experiments.iter().find(|experiment| experiment.name == analysis.experiment) else {
+    let Some(experiment) = plan.experiments.iter().find(|experiment| experiment.name == analysis.experiment)
+    else {
         let there: Vec<&str> = plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
-        let text = format!("{file}: no experiment {name}, which the analysis is of; there are: {}", there.join(", "));
+        let text = format!(
+            "{file}: no experiment {name}, which the analysis is of; there are: {}",
+            there.join(", ")
+        );
         return Err(Fault(text).into());
     };
     let hash = plan.hash.to_string();

@@ -26,8 +26,10 @@ use trial::{Choices, Trial, Weight};
 /// Their tags ab_test.weight, ab_test.cluster and ab_test.experiment are honoured; an option for a single version wins over
 /// its tag, a tag over a default.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sidetrack mlflow plan --model digits --tracking-uri http://127.0.0.1:5000 \
-                        --out experiment.yaml")]
+#[command(
+    after_help = "Example:\n  sidetrack mlflow plan --model digits --tracking-uri http://127.0.0.1:5000 \
+                        --out experiment.yaml"
+)]
 pub(crate) struct Args {
     /// The registered model
     #[arg(long, value_name = "NAME")]
@@ -88,7 +90,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         clusters: &args.cluster,
         path: args.path.as_deref(),
     };
-    let trial = Trial::new(&args.model, &client.base, registry.champion()?, registry.candidates()?, &choices)?;
+    let trial =
+        Trial::new(&args.model, &client.base, registry.champion()?, registry.candidates()?, &choices)?;
     let text = trial.text()?;
     let hash = checked(&text)?;
     let Some(path) = &args.out else {
@@ -103,7 +106,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 
 /// The configuration's hash; or what the core has against values that the registry or an option gave.
 fn checked(text: &str) -> anyhow::Result<String> {
-    let node = serde_saphyr::from_str_with_options(text, yaml()).context("the file that was to be written is no YAML")?;
+    let node = serde_saphyr::from_str_with_options(text, yaml())
+        .context("the file that was to be written is no YAML")?;
     match config::parse(&node) {
         Ok(plan) => Ok(plan.hash.to_string()),
         Err(problems) => {
@@ -113,7 +117,8 @@ fn checked(text: &str) -> anyhow::Result<String> {
                 let message = crate::words::visible(&problem.message);
                 told.push_str(&format!("\n  {path}: {message} [{}]", problem.code));
             }
-            Err(Fault(format!("{told}\nhint: the values come from the registry's tags and the options")).into())
+            Err(Fault(format!("{told}\nhint: the values come from the registry's tags and the options"))
+                .into())
         }
     }
 }

@@ -29,8 +29,10 @@ use step::Step;
 /// exits with 0. It refuses, with exit code 1, unless the analysis says promote and the champion is still the baseline of the
 /// experiment.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sidetrack mlflow promote --model digits --analysis analysis.json --yes\n\n\
-                        To go back, give the alias champion to the version with the alias previous_champion.")]
+#[command(
+    after_help = "Example:\n  sidetrack mlflow promote --model digits --analysis analysis.json --yes\n\n\
+                        To go back, give the alias champion to the version with the alias previous_champion."
+)]
 pub(crate) struct Args {
     /// The registered model
     #[arg(long, value_name = "NAME")]
@@ -72,22 +74,36 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let run = run.as_ref().map(|run| run.info.run_id.as_str());
-    let forced = args.force_reason.as_deref().filter(|_| analysis.decision != Decision::Promote);
+    let decided = analysis.decision == Decision::Promote && analysis.winner.as_deref() == Some(winner);
+    let forced = args.force_reason.as_deref().filter(|_| !decided);
     let steps = steps(&tested, state, run, forced);
 
     let ink = out.ink();
     let model = visible(&args.model);
-    let to = if state == State::Moved { "is the champion already; what is left to do:" } else { "becomes the champion:" };
+    let to = if state == State::Moved {
+        "is the champion already; what is left to do:"
+    } else {
+        "becomes the champion:"
+    };
     writeln!(out, "{} version {} ({}) {to}", ink.bold(&model), tested.winner.1, tested.winner.0)?;
     for step in &steps {
         writeln!(out, "  {step}")?;
     }
     if let Some(reason) = forced {
         let decision = analysis.decision.as_str();
-        writeln!(out, "{} the analysis says {decision}; forced: {}", ink.note("note:"), visible(reason))?;
+        writeln!(
+            out,
+            "{} the analysis says {decision}, not this; forced: {}",
+            ink.note("note:"),
+            visible(reason)
+        )?;
     }
     if run.is_none() {
-        writeln!(out, "{} no run of this analysis is logged, so {RUN_ID} is not set; see mlflow log", ink.note("note:"))?;
+        writeln!(
+            out,
+            "{} no run of this analysis is logged, so {RUN_ID} is not set; see mlflow log",
+            ink.note("note:")
+        )?;
     }
     if !args.yes {
         writeln!(out, "{}", ink.dim("nothing was changed; --yes does it"))?;
@@ -114,27 +130,29 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 
 /// The variant that wins: the analysis's, or with a reason somebody's.
 fn winner<'a>(args: &'a Args, analysis: &'a Analysis) -> anyhow::Result<&'a str> {
-    let decision = analysis.decision;
     let mut candidates = analysis.candidates();
     let only = || candidates.next().filter(|_| candidates.next().is_none());
-    let named = match (&args.force_reason, decision) {
-        (Some(reason), _) if reason.trim().is_empty() => {
-            return Err(Fault("--force-reason is empty; allowed: why it is right to promote".to_owned()).into());
+    let decided = analysis.winner.as_deref();
+    let named = match &args.force_reason {
+        Some(reason) if reason.trim().is_empty() => {
+            return Err(
+                Fault("--force-reason is empty; allowed: why it is right to promote".to_owned()).into()
+            );
         }
-        (_, Decision::Promote) => analysis.winner.as_deref(),
-        (Some(_), _) => args.winner.as_deref().or(analysis.winner.as_deref()).or_else(only),
-        (None, _) => {
-            let reasons: Vec<String> = analysis.reasons.iter().map(|reason| format!("\n  - {}", visible(reason))).collect();
+        Some(_) => args.winner.as_deref().or(decided).or_else(only),
+        None if analysis.decision == Decision::Promote => decided,
+        None => {
+            let reasons: Vec<String> =
+                analysis.reasons.iter().map(|reason| format!("\n  - {}", visible(reason))).collect();
             let text = format!(
                 "the analysis says {}; allowed: promote{}\n\
                  hint: nothing was changed; --force-reason promotes all the same, and keeps the reason",
-                decision.as_str(),
+                analysis.decision.as_str(),
                 reasons.concat()
             );
             return Err(Fault(text).into());
         }
     };
-    let named = named.or_else(|| args.winner.as_deref());
     let known = named.filter(|named| analysis.candidates().any(|candidate| candidate == *named));
     known.ok_or_else(|| {
         let found = named.map_or_else(|| "none".to_owned(), visible);
@@ -173,7 +191,8 @@ impl Tested {
             })?;
             Ok((visible(name), version))
         };
-        let baseline = analysis.baseline().ok_or_else(|| Fault("the analysis names no baseline".to_owned()))?;
+        let baseline =
+            analysis.baseline().ok_or_else(|| Fault("the analysis names no baseline".to_owned()))?;
         let losers = analysis.candidates().filter(|name| *name != winner).map(version);
         Ok(Self {
             baseline: version(baseline)?,

@@ -88,9 +88,9 @@ impl Client {
         }
         match self.post("experiments/create", &json!({"name": name})) {
             // Somebody else was faster.
-            Err(error) if refused(&error, &["RESOURCE_ALREADY_EXISTS"]) => {
-                self.folder(name)?.with_context(|| format!("the MLflow experiment {} comes and goes", visible(name)))
-            }
+            Err(error) if refused(&error, &["RESOURCE_ALREADY_EXISTS"]) => self
+                .folder(name)?
+                .with_context(|| format!("the MLflow experiment {} comes and goes", visible(name))),
             made => made,
         }
     }
@@ -148,7 +148,8 @@ impl Client {
     pub(crate) fn store(&self, run: &Run, name: &str, content: &[u8]) -> anyhow::Result<bool> {
         let Some(place) = run.info.artifact_uri.strip_prefix("mlflow-artifacts:") else { return Ok(false) };
         // With a host (mlflow-artifacts://host/1/…) it names the server once more.
-        let path = place.strip_prefix("//").map_or(place, |rest| rest.split_once('/').map_or("", |(_, path)| path));
+        let path =
+            place.strip_prefix("//").map_or(place, |rest| rest.split_once('/').map_or("", |(_, path)| path));
         self.put(&format!("{}/{name}", path.trim_matches('/')), content)?;
         Ok(true)
     }

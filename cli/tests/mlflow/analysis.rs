@@ -9,9 +9,7 @@ pub(super) fn of(file: &Path, baseline: &str, candidates: &[&str], winner: Optio
     let check: Value = serde_json::from_str(&check).unwrap();
     let text = std::fs::read_to_string(file).unwrap();
     let file: Value = serde_saphyr::from_str(&text).unwrap();
-    let arm = |name: &&str, role: &str| {
-        json!({"name": name, "role": role, "units": 900, "requests": 1000, "served_elsewhere": 3})
-    };
+    let arm = |name: &&str, role: &str| json!({"name": name, "role": role, "units": 900, "requests": 1000, "served_elsewhere": 3});
     let variants: Vec<Value> = std::iter::once(arm(&baseline, "baseline"))
         .chain(candidates.iter().map(|name| arm(name, "candidate")))
         .collect();

@@ -26,7 +26,8 @@ impl Stub {
                 let (mut head, mut length) = (String::new(), 0);
                 while reader.read_line(&mut head).is_ok_and(|read| read > 2) {
                     let line = head.lines().last().unwrap().to_ascii_lowercase();
-                    length = line.strip_prefix("content-length: ").map_or(length, |text| text.parse().unwrap());
+                    length =
+                        line.strip_prefix("content-length: ").map_or(length, |text| text.parse().unwrap());
                 }
                 reader.take(length).read_to_end(&mut Vec::new()).unwrap();
                 let first = head.lines().next().unwrap_or_default().to_owned();
@@ -59,7 +60,11 @@ fn what_the_server_says_is_passed_on_with_what_to_do() {
         ("403 Forbidden", "Invalid Host header - possible DNS rebinding attack detected", "--allowed-hosts"),
         ("401 Unauthorized", "You are not authenticated", "MLFLOW_TRACKING_USERNAME"),
         ("404 Not Found", "<html>nginx</html>", "--tracking-uri"),
-        ("500 Internal Server Error", r#"{"error_code": "INTERNAL_ERROR", "message": "locked"}"#, "INTERNAL_ERROR: locked"),
+        (
+            "500 Internal Server Error",
+            r#"{"error_code": "INTERNAL_ERROR", "message": "locked"}"#,
+            "INTERNAL_ERROR: locked",
+        ),
         ("200 OK", "<html>Log in</html>", "the answer is not MLflow's: <html>Log in"),
         ("302 Found\r\nlocation: https://login.example.com/", "", "go to https://login.example.com/"),
     ];
@@ -71,7 +76,8 @@ fn what_the_server_says_is_passed_on_with_what_to_do() {
     let cut = Stub::start(|_| "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_owned());
     cut.plan(&[]).refused(2, &["GET http://127.0.0.1", "hint:"]);
     // A control character from the wire does not reach the terminal.
-    let rude = Stub::start(|_| answer("400 Bad Request", "{\"error_code\": \"X\", \"message\": \"\\u001b[31m\"}"));
+    let rude =
+        Stub::start(|_| answer("400 Bad Request", "{\"error_code\": \"X\", \"message\": \"\\u001b[31m\"}"));
     rude.plan(&[]).refused(2, &["400 X: \\u{1b}[31m"]);
 }
 
@@ -82,7 +88,8 @@ fn no_server_and_no_address_are_explained() {
     let gone = ran(command(&plan).env("MLFLOW_TRACKING_URI", format!("http://{free}")));
     gone.refused(2, &[&format!("GET http://{free}/api/2.0/mlflow/registered-models/alias"), "hint:"]);
     ran(&mut command(&plan)).refused(2, &["no MLflow server is named", "MLFLOW_TRACKING_URI"]);
-    ran(command(&plan).env("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")).refused(2, &["sqlite:///mlflow.db", "http://"]);
+    ran(command(&plan).env("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
+        .refused(2, &["sqlite:///mlflow.db", "http://"]);
 }
 
 #[test]
@@ -112,7 +119,9 @@ fn credentials_are_sent_and_never_shown() {
 
 #[test]
 fn a_version_that_is_not_ready_is_refused() {
-    for (champion, candidate, unready) in [("PENDING_REGISTRATION", "READY", 1), ("READY", "FAILED_REGISTRATION", 2)] {
+    for (champion, candidate, unready) in
+        [("PENDING_REGISTRATION", "READY", 1), ("READY", "FAILED_REGISTRATION", 2)]
+    {
         let stub = Stub::start(move |first| {
             if first.contains("/alias") {
                 answer("200 OK", &format!(r#"{{"model_version": {}}}"#, version(1, champion, "")))

@@ -32,7 +32,8 @@ fn the_champion_is_tested_against_the_candidates() {
     let body = dir.path().join("body.json");
     std::fs::write(&body, r#"{"user_id": "u-15", "inputs": []}"#).unwrap();
     let (path, body) = (path.to_str().unwrap(), body.to_str().unwrap());
-    let explained = ran(&mut command(&["explain", path, "--body", body, "--method", "POST", "--json"])).good();
+    let explained =
+        ran(&mut command(&["explain", path, "--body", body, "--method", "POST", "--json"])).good();
     let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
     assert_eq!(explained["unit_source"], "body /user_id", "{explained}");
 }
@@ -88,7 +89,10 @@ fn what_cannot_be_tested_is_refused() {
         arguments.extend(more);
         mlflow(&arguments)
     };
-    plan(&[]).refused(1, &["no version beside the champion has the tag ab_test_candidate", "set_model_version_tag"]);
+    plan(&[]).refused(
+        1,
+        &["no version beside the champion has the tag ab_test_candidate", "set_model_version_tag"],
+    );
     model.tag("1", "ab_test_candidate", "true");
     plan(&[]).refused(1, &["no version beside the champion"]);
     for version in ["2", "3"] {
@@ -117,7 +121,8 @@ fn what_cannot_be_tested_is_refused() {
 
 #[test]
 fn a_model_that_is_not_there_or_has_no_champion_is_refused() {
-    mlflow(&["plan", "--model", "plan-nowhere"]).refused(1, &["plan-nowhere: no such registered model at http://"]);
+    mlflow(&["plan", "--model", "plan-nowhere"])
+        .refused(1, &["plan-nowhere: no such registered model at http://"]);
     let server = server();
     server.post("registered-models/create", serde_json::json!({"name": "plan-unled"}));
     mlflow(&["plan", "--model", "plan-unled"]).refused(1, &["no version has the alias champion", "hint:"]);

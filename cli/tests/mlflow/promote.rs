@@ -108,9 +108,12 @@ fn only_a_decision_promotes_unless_there_is_a_reason() {
     }
     tested.refused(&["--yes", "--force-reason", " "], &["--force-reason is empty"]);
     let said = tested.promote(&["--yes", "--force-reason", "legal asks for it"]).good();
-    assert!(said.contains("the analysis says invalid; forced: legal asks for it"), "{said}");
+    assert!(said.contains("the analysis says invalid, not this; forced: legal asks for it"), "{said}");
     let state = tested.model.state();
-    assert!(state.contains("2:ab_test.force_reason=legal asks for it") && state.contains("champion=2"), "{state}");
+    assert!(
+        state.contains("2:ab_test.force_reason=legal asks for it") && state.contains("champion=2"),
+        "{state}"
+    );
 }
 
 #[test]

@@ -85,7 +85,11 @@ impl Server {
 
     #[track_caller]
     pub(super) fn post(&self, call: &str, body: Value) -> Value {
-        answered(call, &body, ureq::post(self.url(call)).config().http_status_as_error(false).build().send_json(&body))
+        answered(
+            call,
+            &body,
+            ureq::post(self.url(call)).config().http_status_as_error(false).build().send_json(&body),
+        )
     }
 
     #[track_caller]
@@ -97,7 +101,8 @@ impl Server {
     /// A file of a run.
     #[track_caller]
     pub(super) fn artifact(&self, run: &Value, name: &str) -> Vec<u8> {
-        let (id, folder) = (run["info"]["run_id"].as_str().unwrap(), run["info"]["experiment_id"].as_str().unwrap());
+        let (id, folder) =
+            (run["info"]["run_id"].as_str().unwrap(), run["info"]["experiment_id"].as_str().unwrap());
         let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{folder}/{id}/artifacts/{name}", self.uri);
         ureq::get(&url).call().unwrap().body_mut().read_to_vec().unwrap()
     }
@@ -152,7 +157,11 @@ impl Model {
         let found = self.server.get("registered-models/get", &[("name", self.name)]);
         let mut state: Vec<String> = Vec::new();
         for alias in found["registered_model"]["aliases"].as_array().into_iter().flatten() {
-            state.push(format!("{}={}", alias["alias"].as_str().unwrap(), alias["version"].as_str().unwrap()));
+            state.push(format!(
+                "{}={}",
+                alias["alias"].as_str().unwrap(),
+                alias["version"].as_str().unwrap()
+            ));
         }
         let filter = format!("name = '{}'", self.name);
         let found = self.server.get("model-versions/search", &[("filter", &filter)]);

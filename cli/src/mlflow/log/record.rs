@@ -91,7 +91,12 @@ fn compared(arm: &Compared) -> [(&'static str, Option<f64>); 10] {
     ]
 }
 
-fn params(experiment: &Experiment, analysis: &Analysis, from: Timestamp, to: Timestamp) -> Vec<(String, String)> {
+fn params(
+    experiment: &Experiment,
+    analysis: &Analysis,
+    from: Timestamp,
+    to: Timestamp,
+) -> Vec<(String, String)> {
     let baseline = variant(experiment, experiment.baseline);
     let candidates: Vec<&str> = experiment.candidates().map(|index| variant(experiment, index)).collect();
     let mut params: Vec<(String, String)> = [
@@ -109,7 +114,8 @@ fn params(experiment: &Experiment, analysis: &Analysis, from: Timestamp, to: Tim
     .into();
     for variant in &experiment.variants {
         let version = variant.request_headers.iter().find(|(name, _)| name == VERSION_HEADER);
-        params.extend(version.map(|(_, version)| (format!("model_version/{}", variant.name), version.clone())));
+        params
+            .extend(version.map(|(_, version)| (format!("model_version/{}", variant.name), version.clone())));
     }
     let mut weights = |prefix: &str, weights| {
         for (index, share) in shares_of(experiment, weights).into_iter().enumerate() {

@@ -43,7 +43,9 @@ impl FromStr for Weight {
             let whole: u32 = Some(whole).filter(|whole| digits(whole, 3))?.parse().ok()?;
             Ppm::new(whole * 10_000 + part.parse::<u32>().ok()?)
         };
-        ppm().map(Self).ok_or_else(|| "allowed: a percentage from 0 to 100 with at most four decimals, without %".to_owned())
+        ppm().map(Self).ok_or_else(|| {
+            "allowed: a percentage from 0 to 100 with at most four decimals, without %".to_owned()
+        })
     }
 }
 
@@ -101,10 +103,14 @@ impl Trial {
         for version in all() {
             version.ready(model)?;
         }
-        let stranger = choices.clusters.iter().find(|(named, _)| all().all(|version| version.version != *named));
+        let stranger =
+            choices.clusters.iter().find(|(named, _)| all().all(|version| version.version != *named));
         if let Some((named, _)) = stranger {
             let there: Vec<&str> = all().map(|version| version.version.as_str()).collect();
-            anyhow::bail!("--cluster {named}=…: no such version in this test; there are: {}", there.join(", "));
+            anyhow::bail!(
+                "--cluster {named}=…: no such version in this test; there are: {}",
+                there.join(", ")
+            );
         }
         let name = experiment(model, &candidates)?;
         let versions: Vec<String> = all().map(|version| format!("v{}", version.version)).collect();
@@ -153,13 +159,15 @@ impl Trial {
 
     fn fits_into_all(&self) -> anyhow::Result<()> {
         let weights = self.candidates.iter().filter_map(|arm| Some((arm, arm.weight.as_ref()?)));
-        let ppm = weights.clone().filter_map(|(_, weight)| Some(weight.value.parse::<Weight>().ok()?.0.get()));
+        let ppm =
+            weights.clone().filter_map(|(_, weight)| Some(weight.value.parse::<Weight>().ok()?.0.get()));
         let sum: u32 = ppm.sum();
         if sum <= Ppm::ALL.get() {
             return Ok(());
         }
-        let each: Vec<String> =
-            weights.map(|(arm, weight)| format!("version {} {} % ({})", arm.version, weight.value, weight.from)).collect();
+        let each: Vec<String> = weights
+            .map(|(arm, weight)| format!("version {} {} % ({})", arm.version, weight.value, weight.from))
+            .collect();
         let text = format!(
             "{}: the candidates ask for more than there is: {}; allowed: 100 % together\n\
              hint: lower {WEIGHT}, or take the tag {CANDIDATE} away from a version",
@@ -201,8 +209,10 @@ impl fmt::Display for Trial {
 
 /// The experiment's name, which the candidates may carry.
 fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Said<String>> {
-    let tagged: Vec<(&str, &str)> =
-        candidates.iter().filter_map(|version| Some((version.version.as_str(), version.tag(EXPERIMENT)?))).collect();
+    let tagged: Vec<(&str, &str)> = candidates
+        .iter()
+        .filter_map(|version| Some((version.version.as_str(), version.tag(EXPERIMENT)?)))
+        .collect();
     let Some((first, name)) = tagged.first() else {
         return Ok(Said { value: names::experiment(model), from: "the model's name".to_owned() });
     };
@@ -222,7 +232,8 @@ fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Said<String
 fn cluster(version: &Version, given: &[(String, String)]) -> Option<Said<String>> {
     let option = given.iter().find(|(named, _)| *named == version.version);
     let option = option.map(|(_, cluster)| Said { value: cluster.clone(), from: "--cluster".to_owned() });
-    let tag = || version.tag(CLUSTER).map(|tag| Said { value: tag.to_owned(), from: format!("the tag {CLUSTER}") });
+    let tag =
+        || version.tag(CLUSTER).map(|tag| Said { value: tag.to_owned(), from: format!("the tag {CLUSTER}") });
     option.or_else(tag)
 }
 
@@ -248,7 +259,8 @@ mod tests {
     #[test]
     fn a_weight_is_a_percentage() {
         let read = |text: &str| text.parse::<Weight>().map(|weight| weight.0.to_string());
-        for (text, shown) in [("0", "0"), ("10", "10"), ("30.0", "30"), ("0.0001", "0.0001"), ("100", "100")] {
+        for (text, shown) in [("0", "0"), ("10", "10"), ("30.0", "30"), ("0.0001", "0.0001"), ("100", "100")]
+        {
             assert_eq!(read(text).as_deref(), Ok(shown));
         }
         for bad in ["", "10%", "-1", "100.0001", "1e1", ".5", "5.", "0.00001", "1000", " 1", "ten"] {

@@ -42,7 +42,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alias { alias, version } => write!(f, "alias {alias} to version {version}"),
-            Self::Tag { version, key, value } => write!(f, "tag of version {version}: {key} = {}", visible(value)),
+            Self::Tag { version, key, value } => {
+                write!(f, "tag of version {version}: {key} = {}", visible(value))
+            }
             Self::Untag { version, key } => write!(f, "tag of version {version}: without {key}"),
         }
     }
