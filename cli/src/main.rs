@@ -14,6 +14,7 @@ mod fault;
 mod lines;
 mod load;
 mod manifest;
+mod mlflow;
 mod moment;
 mod out;
 mod plan;
@@ -52,6 +53,7 @@ enum Command {
     Analyze(analyze::Args),
     Schema(schema::Args),
     Render(render::Args),
+    Mlflow(mlflow::Args),
     Demo(demo::Args),
 }
 
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Analyze(args) => analyze::run(args, &mut out),
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
+        Command::Mlflow(args) => mlflow::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
     };
     let done = done.and_then(|code| out.finish().map(|()| code));
