@@ -38,9 +38,9 @@ of_module() {
         --target wasm32-wasip1 --target-dir "$build/module"
     SIDETRACK_WASM="$PWD/$build/module/wasm32-wasip1/wasm/sidetrack_filter.wasm"
     export SIDETRACK_WASM
-    cargo build --quiet --manifest-path fuzz/Cargo.toml --target-dir "$build/host" \
-        --release --target "$host" --features filter --bin filter
-    program="$build/host/$host/release/filter"
+    # Not counted and not optimised, so it shares what the tests have built.
+    cargo build --quiet --manifest-path fuzz/Cargo.toml --target-dir target --features filter --bin filter
+    program="target/debug/filter"
 }
 
 for target in "$@"; do
@@ -51,7 +51,7 @@ for target in "$@"; do
     esac
     corpus="fuzz/corpus/$target" known="fuzz/regressions/$target" found="$build/found/$target"
     mkdir -p "$corpus" "$known" "$found"
-    options=(-max_len=4096 -timeout=20 -rss_limit_mb=2048 -artifact_prefix="$known/" -print_final_stats=1 -verbosity=0)
+    options=(-max_len=4096 -timeout=60 -rss_limit_mb=2048 -artifact_prefix="$known/" -print_final_stats=1 -verbosity=0)
     if [ -f "fuzz/dictionaries/$target.txt" ]; then
         options+=(-dict="fuzz/dictionaries/$target.txt")
     fi

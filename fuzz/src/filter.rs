@@ -205,7 +205,7 @@ impl House {
     }
 
     /// The host is itself again, and so is the filter.
-    fn settle(self) {
+    fn settle(&self) {
         self.proxy.clear_faults();
         self.proxy.set_foreign("clear_route_cache", Some(Status::Ok));
         self.streams.iter().for_each(ended);

@@ -240,16 +240,25 @@ async fn what_callers_put_into_frames() {
                 [None, Some(&b"{\"user\": {\"id\": \"\xff\x00\"}}"[..]), Some(b"{\"user\": {\"id\": 1}}")]
             {
                 let mut frames = Frames::new();
-                let all: Vec<(&[u8], &[u8])> = plain.iter().chain(&lines).copied().collect();
-                frames.headers(1, body.is_none(), &all);
+                let mut all: Vec<(&[u8], &[u8])> = plain.iter().chain(&lines).copied().collect();
+                let length = body.unwrap_or_default().len().to_string();
                 if let Some(body) = body {
+                    all.push((b"content-length", length.as_bytes()));
+                    frames.headers(1, false, &all);
                     frames.data(1, false, &body[..3]);
                     frames.data(1, true, &body[3..]);
-                    // And again, when the stream is over.
-                    frames.data(1, true, body);
+                } else {
+                    frames.headers(1, true, &all);
                 }
                 said.push(frames.send(addr, PATIENCE).await.unwrap_or_else(|| panic!("a hang: {lines:?}")));
             }
+        }
+        // Data for a stream that is over, and for one that never was.
+        for stream in [1, 3] {
+            let mut frames = Frames::new();
+            frames.headers(1, true, &plain);
+            frames.data(stream, true, b"{}");
+            said.push(frames.send(addr, PATIENCE).await.expect("no hang"));
         }
         let count = |wanted| said.iter().filter(|said| **said == wanted).count();
         println!(

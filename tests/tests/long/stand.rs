@@ -38,6 +38,13 @@ pub(crate) fn file(weight: u32) -> Value {
     }]})
 }
 
+/// The same with a mistake.
+pub(crate) fn bad_file(weight: u32) -> Value {
+    let mut file = file(weight);
+    file["experiments"][0]["baseline"] = json!("nobody");
+    file
+}
+
 /// A stage without an access log, which would be the largest file of a long run.
 pub(crate) fn stage() -> Stage {
     Stage::changed(|bootstrap| {
@@ -137,8 +144,8 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_true: imp
     }
 }
 
-/// Nothing is under way any more, no module has crashed, the vault is untouched, and everyone gets the variant that is
-/// theirs.
+/// Nothing is under way any more, no module has crashed, the vault is untouched, everyone gets the variant that is
+/// theirs, and no statistic tells of anybody.
 pub(crate) async fn unharmed(world: &World) {
     let real = world.real();
     assert!(real.envoy.is_running(), "Envoy is gone");
@@ -163,13 +170,15 @@ pub(crate) async fn unharmed(world: &World) {
     })
     .await;
     no_crash(world);
+    let statistics = real.envoy.admin_get("/stats").await.unwrap();
+    let callers = statistics.lines().find(|line| line.contains("forged") || line.contains("after-"));
+    assert_eq!(callers, None, "a caller's words are in the statistics");
 }
 
-/// What Envoy writes when a module traps, panics or cannot start.
+/// No module has trapped, by what Envoy writes then.
 pub(crate) fn no_crash(world: &World) {
     let log = world.log();
-    for sign in ["Uncaught RuntimeError", "panicked", "in-VM exception", "VM failed", "Wasm VM", "[critical]"]
-    {
+    for sign in ["Uncaught RuntimeError", "in-VM backtrace", "panicked at"] {
         let line = log.lines().find(|line| line.contains(sign));
         assert!(line.is_none(), "{}", line.unwrap_or_default());
     }
