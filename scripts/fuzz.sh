@@ -63,7 +63,7 @@ for target in "$@"; do
         smaller="$build/smaller/$target"
         rm -rf "$smaller"
         mkdir -p "$smaller"
-        "$program" "${options[@]}" -merge=1 "$smaller" "$corpus" "$found" >/dev/null 2>&1
+        "$program" "${options[@]}" -set_cover_merge=1 -use_counters=0 -use_cmp=0 "$smaller" "$corpus" "$found" >/dev/null 2>&1
         rm -rf "$corpus"
         mv "$smaller" "$corpus"
     fi

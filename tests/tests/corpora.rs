@@ -9,6 +9,8 @@
     reason = "a test that cannot go on may stop"
 )]
 
+#![allow(unreachable_pub, reason = "in fuzz/ they are a library")]
+
 #[path = "../../fuzz/src/body.rs"]
 mod body;
 #[path = "../../fuzz/src/config.rs"]
@@ -50,7 +52,7 @@ fn configurations() {
 
 #[test]
 fn requests() {
-    replay("request", 20, request::run);
+    replay("request", 10, request::run);
 }
 
 #[test]
