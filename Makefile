@@ -1,6 +1,6 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup mlflow wasm cli demo mlflow-demo test lint bench clean
+.PHONY: help setup mlflow wasm cli demo mlflow-demo test test-long fuzz lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through 
 test: wasm cli ## run all tests, those in a real Envoy included
 	@scripts/setup.sh tests mlflow
 	cargo test --workspace --exclude sidetrack-filter
+
+test-long: wasm cli ## try to break it: a million requests, every supported Envoy, a minute of each fuzzer (about an hour)
+	@scripts/test-long.sh
+
+fuzz: setup ## fuzz for a minute per target (FUZZ_SECONDS=3600 for longer; needs a C++ compiler)
+	@scripts/fuzz.sh
 
 lint: setup ## check the formatting and the lints
 	cargo fmt --check

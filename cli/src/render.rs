@@ -3,9 +3,9 @@
 mod argocd;
 mod envoy;
 mod grafana;
-mod prometheus;
 mod headers;
 mod istio;
+mod prometheus;
 
 use std::process::ExitCode;
 

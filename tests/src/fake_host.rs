@@ -178,7 +178,12 @@ impl Proxy {
         self.state().set_fault(call, status, times);
     }
 
-    /// Ends all faults.
+    /// The next time that this host call (as `proxy_get_header_map_pairs`) has bytes to hand over, it hands over these.
+    pub fn lie(&self, call: &str, bytes: impl Into<Vec<u8>>) {
+        self.state().add_lie(call, bytes.into());
+    }
+
+    /// Ends all faults and lies.
     pub fn clear_faults(&self) {
         self.state().clear_faults();
     }

@@ -2,6 +2,6 @@
 
 pub mod artifact;
 pub mod fake_host;
-pub mod prometheus;
 pub mod istiod;
+pub mod prometheus;
 pub mod world;

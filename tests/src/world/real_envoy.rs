@@ -27,7 +27,7 @@ const DISCOVERY: &str = "extension_config_discovery.http_filter.sidetrack.";
 /// How long Envoy may take to see a changed file.
 const UPDATE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// An Envoy with two workers and the models behind it.
+/// An Envoy and the models behind it.
 pub struct RealEnvoy {
     /// The process.
     pub envoy: Envoy,
@@ -51,6 +51,7 @@ impl RealEnvoy {
         configuration: &str,
         change: fn(String) -> String,
         options: &[&str],
+        workers: u32,
     ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("sidetrack-world-").tempdir()?;
         let mut stubs = BTreeMap::new();
@@ -91,7 +92,7 @@ impl RealEnvoy {
         let as_written = configuration == written;
         fs::write(&watched, if as_written { discovery } else { with(&head, configuration) })?;
         let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
-        options.concurrency = 2;
+        options.concurrency = workers;
         let envoy = Envoy::start(options).await?;
         let addr = SocketAddr::from(([127, 0, 0, 1], envoy.listener_port("predictors").await?));
         // Several connections, so that both workers get some.
@@ -185,12 +186,22 @@ impl RealEnvoy {
         sleep(Duration::from_millis(120)).await;
     }
 
-    #[expect(clippy::expect_used, clippy::panic, reason = "a harness fails loudly")]
-    pub(super) async fn configure(&self, configuration: &str) -> bool {
-        let before = self.discovery().await;
+    /// Gives the filter a configuration, good or bad, and does not wait for what comes of it.
+    ///
+    /// # Panics
+    ///
+    /// If the files cannot be written.
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
+    pub fn push(&self, configuration: &str) {
         let next = self.dir.path().join("next.yaml");
         fs::write(&next, with(&self.head, configuration)).expect("a file");
         fs::rename(&next, &self.watched).expect("a file");
+    }
+
+    #[expect(clippy::panic, reason = "a harness fails loudly")]
+    pub(super) async fn configure(&self, configuration: &str) -> bool {
+        let before = self.discovery().await;
+        self.push(configuration);
         let begun = Instant::now();
         while begun.elapsed() < UPDATE_DEADLINE {
             sleep(Duration::from_millis(10)).await;
