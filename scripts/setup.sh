@@ -3,6 +3,8 @@
 # for schema checks. Run it as often as you like; what is there already is left alone.
 #
 #   scripts/setup.sh tests      also what only tests need: Prometheus with promtool, and Chromium, from the distribution
+#   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/mlflow need it
+#
 #   ENVOY_PATH=/path/to/envoy   use this Envoy and fetch none
 #   ENVOY_VERSION=1.39.3        one of scripts/envoy-*.txt; 1.40.0 if not set
 set -euo pipefail
@@ -62,15 +64,15 @@ PYTHON
     say "Envoy $version: $dir/envoy"
 }
 
+# python_environment DIR PINS WHAT: an environment with exactly what the file of pins names.
 python_environment() {
-    local pins=scripts/requirements.txt dir=.tools/py stamp
-    need_python "the tests check schemas with it"
+    local dir="$1" pins="$2" what="$3" stamp
     stamp="$(cksum < "$pins")"
     if [ -x "$dir/bin/python" ] && [ "$(cat "$dir/stamp" 2>/dev/null)" = "$stamp" ]; then
-        say "Python environment: $dir"
+        say "$what: $dir"
         return
     fi
-    say "making the Python environment $dir"
+    say "making $dir: $what"
     rm -rf "$dir"
     python3 -m venv "$dir" || die "python3 cannot make environments: install its venv module (Debian: python3-venv)"
     "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$pins"
@@ -137,11 +139,21 @@ browser() {
     say "Chromium: $(command -v chromium)"
 }
 
+mlflow() {
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+        || die "MLflow's packages need Python 3.11 or newer; this is $(python3 --version)"
+    [ -f .tools/mlflow/stamp ] || say "MLflow takes a minute or two, and 850 MB of disk"
+    python_environment .tools/mlflow scripts/mlflow-requirements.txt MLflow
+}
+
 wasm_target
 envoy
-python_environment
-case "${1:-}" in
-    "") ;;
-    tests) prometheus_server; browser ;;
-    *) die "there is only: scripts/setup.sh [tests]" ;;
-esac
+need_python "the tests check schemas with it"
+python_environment .tools/py scripts/requirements.txt "Python environment"
+for more in "$@"; do
+    case "$more" in
+        tests) prometheus_server; browser ;;
+        mlflow) mlflow ;;
+        *) die "there is nothing called $more to set up; there is: tests, mlflow" ;;
+    esac
+done

@@ -2,7 +2,8 @@
 //!
 //! YAML means YAML 1.2 here: `yes`, `no`, `on` and `off` are text, so are times and `010`. A repeated key
 //! reaches the core, which reports it with its path. Depth, size and aliases are limited, so that a hostile file
-//! is a problem and never a crash. Anchors and merge keys (`<<`) work.
+//! is a problem and never a crash. Anchors and merge keys (`<<`) work. A manifest that brings the filter to Istio counts as
+//! the experiment file that it carries.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -15,6 +16,7 @@ use sidetrack::plan::Plan;
 
 use crate::fault::Fault;
 use crate::lines::{Lines, Place};
+use crate::manifest;
 use crate::words::visible;
 
 /// The largest file that is read, in bytes.
@@ -42,8 +44,7 @@ pub(crate) struct Source {
 ///
 /// A [`Fault`] with every problem, or why the file cannot be read.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let source = Source::read(path)?;
-    source.parse().map_err(|problems| Fault(source.told(&problems)).into())
+    Source::read(path)?.good()
 }
 
 impl Source {
@@ -67,6 +68,16 @@ impl Source {
         Ok(Self { name, text, json })
     }
 
+    /// As [`load`], of a file that is read already.
+    pub(crate) fn good(&self) -> anyhow::Result<Loaded> {
+        self.parse().map_err(|problems| Fault(self.told(&problems)).into())
+    }
+
+    /// The file as it was read.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.text
+    }
+
     /// Everything true of the file, or everything wrong with it.
     pub(crate) fn parse(&self) -> Result<Loaded, Problems> {
         let node = self.node().map_err(|error| config::syntax(&error))?;
@@ -82,6 +93,9 @@ impl Source {
                 Err(_) => {}
                 Ok(node) => return Ok(node),
             }
+        }
+        if let Some(experiments) = manifest::experiments(text) {
+            return experiments;
         }
         serde_saphyr::from_str_with_options(text, yaml()).map_err(|error| yaml_message(&error))
     }
