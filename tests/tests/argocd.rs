@@ -196,6 +196,8 @@ fn phases_of_the_command_line_replace_those_of_the_file() {
     refused(&["--path", "a b"], "where the folder lies");
     refused(&["--phase", "off=next:5"], "becomes the name of a folder");
     refused(&["--phase", "x=next:many"], "no percentage");
+    refused(&["--phase", "x=next:nan"], "no percentage");
+    refused(&["--phase", "x=next:1", "--phase", "x=next:2"], "found x twice");
 }
 
 #[test]
