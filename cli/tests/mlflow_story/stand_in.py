@@ -60,6 +60,9 @@ def analyse(file):
 
 
 if sys.argv[1:3] == ["analyze", "run"]:
-    json.dump(analyse(sys.argv[3]), sys.stdout)
+    analysis = analyse(sys.argv[3])
+    json.dump(analysis, sys.stdout)
+    with open(option("--html"), "w") as page:
+        page.write(f"<h1>{analysis['decision']}</h1>")
 else:
     os.execv(REAL, ["sidetrack", *sys.argv[1:]])
