@@ -68,8 +68,11 @@ fn kept_it_answers_the_very_commands_that_it_prints() {
 fn on_a_terminal_it_draws_and_gives_the_terminal_back() {
     let demo = Demo::new();
     // `exec`: a shell that stayed would itself be interrupted and report that instead of the demo's status.
-    let line =
-        format!("exec {} demo --for 30s --no-keep --wasm {}", env!("CARGO_BIN_EXE_sidetrack"), wasm().display());
+    let line = format!(
+        "exec {} demo --for 30s --no-keep --wasm {}",
+        env!("CARGO_BIN_EXE_sidetrack"),
+        wasm().display()
+    );
     let mut script = Command::new("script");
     script.args(["-qefc", &line, "/dev/null"]).env("TERM", "xterm").env("TMPDIR", demo.path());
     let mut child = Running::start(script.stdin(Stdio::piped()));
