@@ -108,13 +108,13 @@ start envoy "envoy -c envoy.yaml --disable-hot-restart --concurrency 1 -l warnin
 ready envoy "http://127.0.0.1:$admin_port/ready"
 
 tell "Users ask, with their id in the body, and learn whether the answers were right."
-run "python traffic.py http://127.0.0.1:$envoy_port 700 outcomes.csv"
+run "python traffic.py http://127.0.0.1:$envoy_port 3000 outcomes.csv"
 # Ended in good order, Envoy writes out the last lines of its log.
 kill -TERM "$(cat envoy.pid)"
 wait "$(cat envoy.pid)" 2>/dev/null || true
 
 tell "Is version 2 better?"
-run "sidetrack analyze run experiment.yaml --exposures access.log --outcomes outcomes.csv --metric accuracy --planned-units 700 --html report.html --json > analysis.json"
+run "sidetrack analyze run experiment.yaml --exposures access.log --outcomes outcomes.csv --metric accuracy --guardrail error_rate:1pt --guardrail latency_p95:250ms --planned-units 3000 --html report.html --json > analysis.json"
 
 tell "The analysis becomes a run in MLflow, and the winner the champion."
 run "sidetrack mlflow log experiment.yaml --analysis analysis.json --report report.html"
