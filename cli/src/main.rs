@@ -14,6 +14,7 @@ mod lines;
 mod load;
 mod moment;
 mod out;
+mod package;
 mod plan;
 mod render;
 mod roster;
@@ -47,6 +48,7 @@ enum Command {
     Plan(plan::Args),
     Schema(schema::Args),
     Render(render::Args),
+    Package(package::Args),
     Demo(demo::Args),
 }
 
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, &mut out),
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
+        Command::Package(args) => package::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
     };
     let done = done.and_then(|code| out.finish().map(|()| code));
