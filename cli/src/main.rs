@@ -9,7 +9,9 @@ mod bars;
 mod check;
 mod demo;
 mod explain;
+mod export;
 mod fault;
+mod import;
 mod lines;
 mod load;
 mod moment;
@@ -48,6 +50,8 @@ enum Command {
     Plan(plan::Args),
     Schema(schema::Args),
     Render(render::Args),
+    Import(import::Args),
+    Export(export::Args),
     Package(package::Args),
     Demo(demo::Args),
 }
@@ -63,6 +67,8 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, &mut out),
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
+        Command::Import(args) => import::run(args, &mut out),
+        Command::Export(args) => export::run(args, &mut out),
         Command::Package(args) => package::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
     };

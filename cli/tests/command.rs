@@ -15,6 +15,8 @@ mod check;
 mod explain;
 #[path = "command/plan.rs"]
 mod plan;
+#[path = "command/seldon.rs"]
+mod seldon;
 #[path = "command/simulate.rs"]
 mod simulate;
 
@@ -115,8 +117,19 @@ fn known(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
 
 #[test]
 fn each_command_has_help_with_an_example() {
-    for command in ["check", "explain", "assign", "simulate", "plan", "schema"] {
-        let output = run(&[command, "--help"], b"");
+    for command in [
+        "check",
+        "explain",
+        "assign",
+        "simulate",
+        "plan",
+        "schema",
+        "package",
+        "import seldon",
+        "export seldon",
+    ] {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let output = run(&words, b"");
         assert_eq!(code(&output), 0);
         let example = format!("sidetrack {command}");
         assert!(

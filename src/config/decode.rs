@@ -56,8 +56,9 @@ pub(crate) fn wrong_type(node: &Node, at: &Path<'_>, problems: &mut Problems, al
     problems.push(at, Code::WrongType, format!("found {}; allowed: {allowed}", node.describe()), hint);
 }
 
-/// The word of `known` that `found` was probably meant to be.
-pub(crate) fn did_you_mean(found: &str, known: &[&str]) -> String {
+/// The word of `known` that `found` was probably meant to be, as a question; empty when there is none.
+#[must_use]
+pub fn did_you_mean(found: &str, known: &[&str]) -> String {
     let best = known.iter().map(|word| (strsim::damerau_levenshtein(found, word), *word)).min();
     match best {
         Some((distance, word)) if distance <= 2.max(word.len() / 3) && distance < word.len() => {
