@@ -27,7 +27,7 @@ cargo build --locked -p sidetrack-filter --profile wasm --target wasm32-wasip1
 cargo build --locked --release -p sidetrack-cli
 host="$(rustc -vV | sed -n 's/^host: //p')"
 cp "$CARGO_TARGET_DIR/wasm32-wasip1/wasm/sidetrack_filter.wasm" "$out/sidetrack.wasm"
-cp "$CARGO_TARGET_DIR/release/sidetrack" "$out/sidetrack-$host"
+strip -S -o "$out/sidetrack-$host" "$CARGO_TARGET_DIR/release/sidetrack"
 if grep -qaF "${CARGO_HOME:-$HOME/.cargo}" "$out/sidetrack.wasm" || grep -qaF "$PWD" "$out/sidetrack.wasm"; then
     echo "release: error: a path of this machine is in the filter, so others cannot build the same" >&2
     exit 1
