@@ -43,11 +43,11 @@ tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$CARGO_TARGET
 # A time and a serial number would differ each time.
 SOURCE_DATE_EPOCH="$(git log -1 --format=%ct 2>/dev/null || echo 0)"
 export SOURCE_DATE_EPOCH
-# It writes beside each manifest; what it left there is moved away.
+# It writes beside each manifest, and names local packages by where they lie.
 bill() { # package, folder, target
     cargo cyclonedx --quiet --manifest-path "$2/Cargo.toml" --format json --spec-version 1.5 --no-build-deps \
         --target "$3" --override-filename sidetrack-bill
-    mv "$2/sidetrack-bill.json" "$out/$1.cdx.json"
+    sed "s|file://$PWD|file:///sidetrack|g" "$2/sidetrack-bill.json" > "$out/$1.cdx.json"
     find . -name sidetrack-bill.json -not -path './target/*' -delete
 }
 bill sidetrack.wasm filter wasm32-wasip1
