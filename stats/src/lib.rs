@@ -1,0 +1,39 @@
+//! The statistics of A/B tests: what a difference between two variants is worth, and how many units it takes to know.
+//!
+//! Pure functions, no input or output, no clock, no randomness; nothing of the routing core is known here. Whoever has the data
+//! makes checked values of it (`input`, `accumulate`), asks one question per module, and prints the answer:
+//!
+//! | question | module |
+//! |---|---|
+//! | are the groups as large as they should be? | `srm` |
+//! | is the candidate better: shares, means, ratios? | `proportions`, `means`, `ratio`, with `accumulate` for raw data |
+//! | with less noise, by what was known before? | `cuped` |
+//! | over several phases of a rollout? | `phases` |
+//! | while the data still come in? | `sequential`, `group_sequential` |
+//! | how probable is it that it is better, and what may a choice cost? | `posterior` |
+//! | for many metrics at once? | `multiplicity` |
+//! | how many units does it take? | `power` |
+//! | which weights should a bandit set? | `bandit` |
+//! | which analyses are not to be made? | `trap` |
+//!
+//! Three rules hold everywhere. Inputs are checked once, by constructors that say what is wrong; behind them every function is total.
+//! What has no value is `Undefined` with its reason, never NaN. A p-value is kept as a logarithm, so that 1e−400 is one.
+//!
+//! docs/statistics.md has each formula, its source, and why it was chosen. What is deliberately absent: Wald intervals, pooling over
+//! phases, and simulation (every integral is a quadrature, so the same data give the same answer).
+
+pub mod accumulate;
+pub mod cuped;
+pub mod distribution;
+pub mod input;
+pub mod means;
+pub mod multiplicity;
+pub mod phases;
+pub mod posterior;
+pub mod proportions;
+pub mod ratio;
+pub mod result;
+pub mod srm;
+pub mod trap;
+
+mod numeric;

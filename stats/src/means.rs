@@ -1,0 +1,96 @@
+//! Means: of revenue, of latency, of anything that each unit has one number of.
+//!
+//! Welch's t test. Student's with a common variance is absent: it is wrong when the variances differ, and gains nothing when they
+//! do not.
+
+use crate::accumulate::Moments;
+use crate::input::{Fraction, Sample};
+use crate::result::{Comparison, Estimate, Interval, Undefined};
+
+/// The candidate's mean against the baseline's.
+#[must_use]
+pub fn compare(baseline: Sample, candidate: Sample, level: Fraction) -> Comparison {
+    of_estimate(
+        (baseline.mean(), candidate.mean()),
+        (baseline.mean_variance(), candidate.mean_variance()),
+        welch(baseline, candidate),
+        level,
+    )
+}
+
+/// The same of raw data, which keeps the digits of a small difference between large means.
+///
+/// # Errors
+/// `TooFew` when a group has fewer than two units.
+pub fn compare_raw(
+    baseline: &Moments,
+    candidate: &Moments,
+    level: Fraction,
+) -> Result<Comparison, Undefined> {
+    let sample = |moments: &Moments| moments.sample().map_err(|_| Undefined::TooFew);
+    let (one, two) = (sample(baseline)?, sample(candidate)?);
+    let estimate = Estimate { difference: baseline.difference(candidate), ..welch(one, two) };
+    Ok(of_estimate((one.mean(), two.mean()), (one.mean_variance(), two.mean_variance()), estimate, level))
+}
+
+/// The difference of the means with Welch and Satterthwaite's degrees of freedom.
+#[must_use]
+pub fn welch(baseline: Sample, candidate: Sample) -> Estimate {
+    let (v1, v2) = (baseline.mean_variance(), candidate.mean_variance());
+    Estimate {
+        difference: candidate.mean() - baseline.mean(),
+        variance: v1 + v2,
+        df: Some(satterthwaite((v1, baseline.n() - 1.0), (v2, candidate.n() - 1.0))),
+    }
+}
+
+/// The degrees of freedom of a sum of two variances, each with its own.
+pub(crate) fn satterthwaite((v1, df1): (f64, f64), (v2, df2): (f64, f64)) -> f64 {
+    let sum = v1 + v2;
+    if sum <= 0.0 {
+        return df1 + df2;
+    }
+    // Shares of the sum, so that no square overflows or vanishes.
+    let (s1, s2) = (v1 / sum, v2 / sum);
+    1.0 / (s1 * s1 / df1 + s2 * s2 / df2)
+}
+
+/// Test, interval, lift and power of two values with the variances of their errors.
+pub(crate) fn of_estimate(
+    values: (f64, f64),
+    variances: (f64, f64),
+    estimate: Estimate,
+    level: Fraction,
+) -> Comparison {
+    let test = estimate.test();
+    let critical = estimate.critical(level);
+    Comparison {
+        values,
+        estimate,
+        interval: test.is_ok().then(|| Interval::around(estimate.difference, critical * estimate.se())),
+        lift: if values.0 == 0.0 {
+            Err(Undefined::ZeroBaseline)
+        } else {
+            Ok(estimate.difference / values.0.abs())
+        },
+        lift_interval: test.and_then(|_| lift_interval(values, variances, estimate.difference, critical)),
+        power: estimate.power(estimate.difference, level),
+        test,
+    }
+}
+
+/// By the delta method: the variance of m₂/m₁ is (v₂ + (m₂/m₁)² v₁) / m₁².
+fn lift_interval(
+    (m1, m2): (f64, f64),
+    (v1, v2): (f64, f64),
+    difference: f64,
+    critical: f64,
+) -> Result<Interval, Undefined> {
+    // A baseline that cannot be told from zero: the ratio's distribution has no variance, and the method no meaning.
+    if m1.abs() <= critical * v1.sqrt() {
+        return Err(Undefined::ZeroBaseline);
+    }
+    let ratio = m2 / m1;
+    let half = critical * (v2 + ratio * ratio * v1).sqrt() / m1.abs();
+    Ok(Interval::around(difference / m1.abs(), half))
+}

@@ -1,0 +1,98 @@
+//! Tests and intervals.
+
+use sidetrack_stats::distribution::student;
+use sidetrack_stats::input::{Fraction, Proportion, Sample};
+use sidetrack_stats::result::Comparison;
+use sidetrack_stats::{means, proportions};
+
+use super::*;
+
+fn level(case: &Value) -> Fraction {
+    Fraction::new(number(case, "alpha")).unwrap()
+}
+
+fn share(value: &Value) -> Proportion {
+    let counts = counts(value);
+    Proportion::new(counts[0], counts[1]).unwrap()
+}
+
+fn check(group: &mut Group, case: &Value, found: &Comparison) {
+    group.check(case, "diff", found.estimate.difference);
+    let interval = found.interval.unwrap();
+    group.check_all(case, "ci", &[interval.low, interval.high]);
+    group.check(case, "lift", found.lift.ok());
+    match found.lift_interval {
+        Ok(interval) => group.check_all(case, "lift_ci", &[interval.low, interval.high]),
+        Err(_) => assert!(case["want"]["lift_ci"].is_null(), "{case}"),
+    }
+    let test = found.test.unwrap();
+    group.check(case, "statistic", test.statistic);
+    group.check(case, "log10_p", test.p.log10());
+}
+
+#[test]
+fn two_shares() {
+    group("proportions", |group, case| {
+        let found = proportions::compare(
+            share(&case["in"]["baseline"]),
+            share(&case["in"]["candidate"]),
+            level(case),
+        );
+        check(group, case, &found);
+        group.check(case, "power", found.power);
+        if !case["want"]["p"].is_null() {
+            group.check(case, "p", found.test.unwrap().p.get());
+        }
+    });
+}
+
+#[test]
+fn one_share() {
+    group("wilson", |group, case| {
+        let interval = proportions::wilson(share(&case["in"]["of"]), level(case));
+        group.check_all(case, "ci", &[interval.low, interval.high]);
+    });
+}
+
+#[test]
+fn shares_of_several_phases() {
+    group("stratified", |group, case| {
+        let phases: Vec<(Proportion, Proportion)> = case["in"]["phases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(counts)
+            .map(|n| (Proportion::new(n[0], n[1]).unwrap(), Proportion::new(n[2], n[3]).unwrap()))
+            .collect();
+        check(group, case, &proportions::stratified(&phases, Fraction::FIVE_PERCENT).unwrap());
+    });
+}
+
+#[test]
+fn two_means() {
+    group("means", |group, case| {
+        let sample = |key: &str| {
+            let input = &case["in"][key];
+            Sample::new(input[0].as_f64().unwrap(), input[1].as_f64().unwrap(), input[2].as_u64().unwrap())
+                .unwrap()
+        };
+        let found = means::compare(sample("baseline"), sample("candidate"), level(case));
+        check(group, case, &found);
+        group.check(case, "df", found.test.unwrap().df);
+        if !case["want"]["p"].is_null() {
+            group.check(case, "p", found.test.unwrap().p.get());
+        }
+        if !case["want"]["power"].is_null() {
+            group.check(case, "power", found.power);
+        }
+    });
+}
+
+#[test]
+fn power_of_t_tests() {
+    group("noncentral_power", |group, case| {
+        let power =
+            student::two_sided_power(number(case, "delta"), number(case, "df"), number(case, "critical"));
+        group.check(case, "power", power);
+    });
+}
