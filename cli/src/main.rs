@@ -4,6 +4,7 @@
 //! One file per subcommand. Each returns the exit code: 0 good, 1 the input has problems, 2 could not run. What a
 //! command found goes to stdout, errors go to stderr. A reader that closes the pipe early is no error.
 
+mod analyze;
 mod assign;
 mod bars;
 mod check;
@@ -19,6 +20,7 @@ mod render;
 mod roster;
 mod schema;
 mod simulate;
+mod size;
 mod words;
 
 use std::process::ExitCode;
@@ -45,6 +47,8 @@ enum Command {
     Assign(assign::Args),
     Simulate(simulate::Args),
     Plan(plan::Args),
+    Size(size::Args),
+    Analyze(analyze::Args),
     Schema(schema::Args),
     Render(render::Args),
     Demo(demo::Args),
@@ -59,6 +63,8 @@ fn main() -> ExitCode {
         Command::Assign(args) => assign::run(args, &mut out),
         Command::Simulate(args) => simulate::run(args, &mut out),
         Command::Plan(args) => plan::run(args, &mut out),
+        Command::Size(args) => size::run(args, &mut out),
+        Command::Analyze(args) => analyze::run(args, &mut out),
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),

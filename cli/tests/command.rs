@@ -7,6 +7,8 @@
     reason = "a test that fails may say so abruptly"
 )]
 
+#[path = "command/analyze.rs"]
+mod analyze;
 #[path = "command/assign.rs"]
 mod assign;
 #[path = "command/check.rs"]
@@ -17,6 +19,8 @@ mod explain;
 mod plan;
 #[path = "command/simulate.rs"]
 mod simulate;
+#[path = "command/size.rs"]
+mod size;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -115,7 +119,7 @@ fn known(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
 
 #[test]
 fn each_command_has_help_with_an_example() {
-    for command in ["check", "explain", "assign", "simulate", "plan", "schema"] {
+    for command in ["check", "explain", "assign", "simulate", "plan", "schema", "size", "analyze"] {
         let output = run(&[command, "--help"], b"");
         assert_eq!(code(&output), 0);
         let example = format!("sidetrack {command}");

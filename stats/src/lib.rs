@@ -23,16 +23,20 @@
 //! phases, and simulation (every integral is a quadrature, so the same data give the same answer).
 
 pub mod accumulate;
+pub mod bandit;
 pub mod cuped;
 pub mod distribution;
+pub mod group_sequential;
 pub mod input;
 pub mod means;
 pub mod multiplicity;
 pub mod phases;
 pub mod posterior;
+pub mod power;
 pub mod proportions;
 pub mod ratio;
 pub mod result;
+pub mod sequential;
 pub mod srm;
 pub mod trap;
 

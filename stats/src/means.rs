@@ -5,6 +5,7 @@
 
 use crate::accumulate::Moments;
 use crate::input::{Fraction, Sample};
+use crate::phases::merge;
 use crate::result::{Comparison, Estimate, Interval, Undefined};
 
 /// The candidate's mean against the baseline's.
@@ -31,6 +32,28 @@ pub fn compare_raw(
     let (one, two) = (sample(baseline)?, sample(candidate)?);
     let estimate = Estimate { difference: baseline.difference(candidate), ..welch(one, two) };
     Ok(of_estimate((one.mean(), two.mean()), (one.mean_variance(), two.mean_variance()), estimate, level))
+}
+
+/// The candidate's means against the baseline's over several phases, each compared within itself and merged by precision.
+///
+/// # Errors
+/// `TooFew` without phases; `ZeroVariance` when one of several phases has none.
+pub fn stratified(phases: &[(Sample, Sample)], level: Fraction) -> Result<Comparison, Undefined> {
+    if let [(baseline, candidate)] = phases {
+        return Ok(compare(*baseline, *candidate, level));
+    }
+    let estimates: Vec<Estimate> = phases.iter().map(|(b, c)| welch(*b, *c)).collect();
+    let merged = merge(&estimates)?.estimate;
+    // The values get the weights of the differences.
+    let weights = || estimates.iter().map(|estimate| merged.variance / estimate.variance);
+    let mean =
+        |of: &dyn Fn(&(Sample, Sample)) -> f64| phases.iter().zip(weights()).map(|(p, w)| w * of(p)).sum();
+    let variance = |of: &dyn Fn(&(Sample, Sample)) -> f64| {
+        phases.iter().zip(weights()).map(|(p, w)| w * w * of(p)).sum()
+    };
+    let values = (mean(&|p| p.0.mean()), mean(&|p| p.1.mean()));
+    let variances = (variance(&|p| p.0.mean_variance()), variance(&|p| p.1.mean_variance()));
+    Ok(of_estimate(values, variances, merged, level))
 }
 
 /// The difference of the means with Welch and Satterthwaite's degrees of freedom.

@@ -15,6 +15,8 @@ mod comparisons;
 mod data;
 #[path = "reference/distributions.rs"]
 mod distributions;
+#[path = "reference/looks.rs"]
+mod looks;
 
 use serde_json::Value;
 

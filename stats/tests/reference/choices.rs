@@ -2,6 +2,7 @@
 
 use sidetrack_stats::distribution::beta::Beta;
 use sidetrack_stats::input::Fraction;
+use sidetrack_stats::power::{Formula, Goal, size_for_mean, size_for_rate};
 use sidetrack_stats::result::PValue;
 use sidetrack_stats::{cuped, multiplicity, posterior};
 
@@ -46,5 +47,30 @@ fn many_metrics() {
         let plain = |p: Vec<PValue>| p.into_iter().map(PValue::get).collect::<Vec<_>>();
         group.check_all(case, "holm", &plain(multiplicity::holm(&p)));
         group.check_all(case, "bh", &plain(multiplicity::benjamini_hochberg(&p)));
+    });
+}
+
+fn goal(case: &Value) -> Goal {
+    let fraction = |key: &str| Fraction::new(number(case, key)).unwrap();
+    Goal { level: fraction("alpha"), power: fraction("power"), share: fraction("share") }
+}
+
+#[test]
+fn sizes() {
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    let float = |n: u64| n as f64;
+    group("size_rate", |group, case| {
+        let rate = Fraction::new(number(case, "rate")).unwrap();
+        let size = |formula| size_for_rate(rate, number(case, "mde"), goal(case), formula).unwrap();
+        let (pooled, cohen) = (size(Formula::PooledZ), size(Formula::CohenH));
+        group.check(case, "baseline", float(pooled.baseline));
+        group.check(case, "candidate", float(pooled.candidate));
+        group.check(case, "cohen_baseline", float(cohen.baseline));
+        group.check(case, "cohen_candidate", float(cohen.candidate));
+    });
+    group("size_mean", |group, case| {
+        let size = size_for_mean(number(case, "sd"), number(case, "mde"), goal(case)).unwrap();
+        group.check(case, "baseline", float(size.baseline));
+        group.check(case, "candidate", float(size.candidate));
     });
 }

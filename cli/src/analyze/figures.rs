@@ -1,0 +1,100 @@
+//! Numbers for people: as many digits as they are worth.
+
+use sidetrack_stats::result::PValue;
+
+/// To so many significant digits, with thousands apart: `1 234`, `0.01235`, `1.23e-9`.
+pub(crate) fn digits(value: f64, significant: usize) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    if !(1e-4..1e15).contains(&value.abs()) {
+        return format!("{value:.*e}", significant.saturating_sub(1));
+    }
+    // How many digits stand before the point, after rounding.
+    let rounded: f64 = format!("{value:.*e}", significant.saturating_sub(1)).parse().unwrap_or(value);
+    let mut decimals = significant;
+    let mut bound = 1.0;
+    while decimals > 0 && rounded.abs() >= bound {
+        bound *= 10.0;
+        decimals -= 1;
+    }
+    let mut small = rounded.abs();
+    while small < 0.1 {
+        small *= 10.0;
+        decimals += 1;
+    }
+    spaced(&format!("{rounded:.decimals$}"))
+}
+
+/// The same with its sign.
+pub(crate) fn signed(value: f64, significant: usize) -> String {
+    if value > 0.0 { format!("+{}", digits(value, significant)) } else { digits(value, significant) }
+}
+
+/// `p = 0.0123`; below what a double holds, a power of ten.
+pub(crate) fn p(p: PValue) -> String {
+    let value = p.get();
+    if value < 1e-300 {
+        return format!("p = 10^{:.1}", p.log10());
+    }
+    if value < 1e-4 { format!("p = {value:.2e}") } else { format!("p = {}", digits(value, 3)) }
+}
+
+/// The same without zeros at the end: for numbers that somebody typed.
+pub(crate) fn short(value: f64, significant: usize) -> String {
+    let text = digits(value, significant);
+    if text.contains('.') && !text.contains('e') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// A fraction in percent.
+pub(crate) fn percent(fraction: f64) -> String {
+    format!("{} %", short(100.0 * fraction, 4))
+}
+
+/// Thousands apart.
+fn spaced(text: &str) -> String {
+    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), |number: u64| crate::words::grouped(number));
+    format!("{sign}{whole}{rest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_what_they_are_worth() {
+        let cases = [
+            (0.0, "0"),
+            (1.0, "1.000"),
+            (12.345_67, "12.35"),
+            (-0.012_345_67, "-0.01235"),
+            (999.96, "1 000"),
+            (9.999_96, "10.00"),
+            (1_234_567.0, "1 235 000"),
+            (1.234e-9, "1.234e-9"),
+            (0.1, "0.1000"),
+            (0.099_999_9, "0.1000"),
+            (1e20, "1.000e20"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(digits(value, 4), text);
+        }
+        assert_eq!((signed(0.5, 2), signed(-0.5, 2)), ("+0.50".to_owned(), "-0.50".to_owned()));
+        assert_eq!(
+            (percent(0.05), percent(0.123_456), percent(1.0)),
+            ("5 %".to_owned(), "12.35 %".to_owned(), "100 %".to_owned())
+        );
+        assert_eq!(
+            (short(100.0, 6), short(1200.0, 6), short(1.5e-9, 3)),
+            ("100".to_owned(), "1 200".to_owned(), "1.50e-9".to_owned())
+        );
+        assert_eq!(p(PValue::new(0.012_345).unwrap()), "p = 0.0123");
+        assert_eq!(p(PValue::new(1.234e-9).unwrap()), "p = 1.23e-9");
+    }
+}

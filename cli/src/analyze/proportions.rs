@@ -1,0 +1,101 @@
+//! `sidetrack analyze proportions`: of how many units did something happen?
+
+use std::process::ExitCode;
+
+use clap::Args as Arguments;
+use sidetrack_stats::input::{Fraction, Proportion};
+use sidetrack_stats::{power, proportions, trap};
+
+use super::figures::percent;
+use super::given::{paired, proportion};
+use super::report::{Metric, Report, row};
+use super::{Terms, figures};
+use crate::fault::Fault;
+use crate::out::Out;
+use crate::words::grouped;
+
+/// Compare two shares: conversions, errors
+///
+/// The z test with the pooled variance, Newcombe's interval of the difference, and the interval of the ratio's logarithm for the
+/// relative lift. When the weights changed, give a pair for each phase: they are compared within themselves (Cochran, Mantel and Haenszel), never summed up.
+#[derive(Arguments)]
+#[command(
+    after_help = "Examples:\n  sidetrack analyze proportions --baseline 200/1000 --candidate 250/1000\n  \
+    sidetrack analyze proportions --baseline 50/9500 --candidate 4/500 --baseline 200/7000 --candidate 70/3000"
+)]
+pub(super) struct Args {
+    /// The baseline: units with a success, of all units; once for each phase
+    #[arg(long, value_name = "X/N", required = true, allow_hyphen_values = true)]
+    baseline: Vec<String>,
+    /// The candidate, alike
+    #[arg(long, value_name = "X/N", required = true, allow_hyphen_values = true)]
+    candidate: Vec<String>,
+    #[command(flatten)]
+    terms: Terms,
+}
+
+/// Below this the candidate's share of units is not the same in all phases.
+const CHANGED: f64 = 1e-3;
+
+pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let level = args.terms.level()?;
+    let read = |flag: &str, texts: &[String]| -> anyhow::Result<Vec<Proportion>> {
+        texts.iter().map(|text| proportion(flag, text)).collect()
+    };
+    let phases = paired(read("--baseline", &args.baseline)?, read("--candidate", &args.candidate)?)?;
+    args.terms.unit.check(args.terms.adaptive, phases.len())?;
+    let comparison = proportions::stratified(&phases, level).map_err(|error| Fault(error.to_string()))?;
+    let sizes = phases.iter().fold((0, 0), |sums, (b, c)| (sums.0 + b.trials(), sums.1 + c.trials()));
+    let mut rows = Vec::new();
+    for (index, (baseline, candidate)) in phases.iter().enumerate() {
+        let phase = if phases.len() > 1 { format!(", phase {}", index + 1) } else { String::new() };
+        rows.push(row(format!("baseline{phase}"), shown(*baseline)));
+        rows.push(row(format!("candidate{phase}"), shown(*candidate)));
+    }
+    let mut notes = Vec::new();
+    if phases.iter().any(|(b, c)| proportions::is_sparse(*b, *c)) && phases.len() == 1 {
+        notes.push(
+            "fewer than five units are expected in one of the four cells: the z test is rough".to_owned(),
+        );
+    }
+    if trap::weights_changed(&phases).is_ok_and(|test| test.p.get() < CHANGED) {
+        notes.push(format!(
+            "the candidate's share of the units differs between the phases: summed up, the difference would be {} points, \
+             which mixes the variants with the days",
+            figures::signed(100.0 * summed(&phases), 4)
+        ));
+    }
+    let single = phases.len() == 1;
+    let report = Report {
+        metric: Metric::Share,
+        comparison,
+        units: sizes.0 + sizes.1,
+        detectable: Fraction::new(comparison.values.0)
+            .ok()
+            .and_then(|rate| power::detectable_for_rate(rate, sizes, level, Fraction::EIGHTY_PERCENT))
+            .filter(|_| single),
+        methods: if single {
+            ["pooled z test", "Newcombe", "log ratio"]
+        } else {
+            ["Cochran-Mantel-Haenszel test", "within phases", "Mantel-Haenszel"]
+        },
+        rows,
+        notes,
+    };
+    report.tell(&args.terms, level, out)
+}
+
+fn shown(proportion: Proportion) -> String {
+    let (successes, trials) = (grouped(proportion.successes()), grouped(proportion.trials()));
+    format!("{}  {successes} of {trials}", percent(proportion.share()))
+}
+
+/// The difference of the sums, which is wrong.
+fn summed(phases: &[(Proportion, Proportion)]) -> f64 {
+    let float = crate::simulate::chi_square::float;
+    let share = |of: &dyn Fn(&(Proportion, Proportion)) -> Proportion| {
+        let sum = |count: fn(Proportion) -> u64| float(phases.iter().map(|phase| count(of(phase))).sum());
+        sum(Proportion::successes) / sum(Proportion::trials)
+    };
+    share(&|phase| phase.1) - share(&|phase| phase.0)
+}

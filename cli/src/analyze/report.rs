@@ -1,0 +1,275 @@
+//! A comparison for people and for machines: the verdict in words first, then every number with its label.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use sidetrack_stats::input::Fraction;
+use sidetrack_stats::result::{Comparison, Decision, Interval, PValue, decision};
+use sidetrack_stats::sequential::ConfidenceSequence;
+
+use super::Terms;
+use super::figures::{digits, p, percent, signed};
+use super::given::named;
+use crate::fault::Fault;
+use crate::out::{Ink, Out};
+
+/// What is compared, which decides how it is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Metric {
+    /// Shares: differences in points.
+    Share,
+    Mean,
+}
+
+/// A comparison and what belongs to it.
+pub(super) struct Report {
+    pub(super) metric: Metric,
+    pub(super) comparison: Comparison,
+    /// Of both variants together.
+    pub(super) units: u64,
+    /// The smallest difference that these sizes find with a power of 80 percent.
+    pub(super) detectable: Option<f64>,
+    /// Of the test, the interval, and the lift's interval.
+    pub(super) methods: [&'static str; 3],
+    pub(super) rows: Vec<(String, String)>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A labelled line.
+pub(super) fn row(label: impl Into<String>, text: impl Into<String>) -> (String, String) {
+    (label.into(), text.into())
+}
+
+/// The interval and the p-value that hold at every look.
+#[derive(Clone, Copy)]
+struct Anytime {
+    interval: Interval,
+    p: PValue,
+    /// There are fewer units than planned, so these decide.
+    decides: bool,
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    decision: &'static str,
+    decided_by: &'static str,
+    baseline: f64,
+    candidate: f64,
+    diff: f64,
+    ci: Option<[f64; 2]>,
+    relative_lift: Option<f64>,
+    relative_lift_ci: Option<[f64; 2]>,
+    p_value: Option<f64>,
+    log10_p: Option<f64>,
+    statistic: Option<f64>,
+    df: Option<f64>,
+    /// The probability of finding a true difference of the size found.
+    power: Option<f64>,
+    /// The smallest difference that is found with a power of 80 percent.
+    detectable: Option<f64>,
+    alpha: f64,
+    units: u64,
+    test: &'static str,
+    /// Why there is no p-value: `zero_variance`.
+    undefined: Option<&'static str>,
+    always_valid: Option<JsonAnytime>,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct JsonAnytime {
+    ci: [f64; 2],
+    p_value: f64,
+    log10_p: f64,
+    planned_units: u64,
+}
+
+const fn ends(interval: Interval) -> [f64; 2] {
+    [interval.low, interval.high]
+}
+
+impl Report {
+    /// Prints it. What was found is an answer and no problem: exit 0.
+    pub(super) fn tell(mut self, terms: &Terms, level: Fraction, out: &mut Out) -> anyhow::Result<ExitCode> {
+        let anytime = self.anytime(terms, level)?;
+        if terms.adaptive {
+            self.notes.push("a bandit chose the weights: each batch was compared within itself".to_owned());
+        }
+        let p = anytime
+            .filter(|anytime| anytime.decides)
+            .map_or_else(|| self.comparison.test.map(|test| test.p), |a| Ok(a.p));
+        let decision = decision(self.comparison.estimate.difference, p, terms.goal(), level);
+        if terms.json {
+            out.json(&self.json(decision, anytime, terms, level))?;
+        } else {
+            self.print(decision, anytime, level, out)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn anytime(&self, terms: &Terms, level: Fraction) -> anyhow::Result<Option<Anytime>> {
+        let Some(planned) = terms.planned_units else { return Ok(None) };
+        let flag = "--planned-units";
+        let sequence = ConfidenceSequence::new(planned, level)
+            .map_err(|error| named(flag, &planned.to_string(), &error))?;
+        if self.comparison.test.is_err() {
+            return Ok(None);
+        }
+        let estimate = self.comparison.estimate;
+        let both = sequence.interval(estimate, self.units).and_then(|interval| {
+            let p = sequence.p_value(estimate, self.units)?;
+            Ok(Anytime { interval, p, decides: self.units < planned })
+        });
+        let few = |_| {
+            Fault(format!(
+                "{flag} {planned}: there are {} units, too few to look at; allowed: 100 or more",
+                self.units
+            ))
+        };
+        Ok(Some(both.map_err(few)?))
+    }
+
+    fn json(&self, decision: Decision, anytime: Option<Anytime>, terms: &Terms, level: Fraction) -> Json<'_> {
+        let (comparison, test) = (&self.comparison, self.comparison.test.ok());
+        let decides = anytime.is_some_and(|anytime| anytime.decides);
+        Json {
+            decision: decision.code(),
+            decided_by: if decides { "always_valid" } else { "fixed" },
+            baseline: comparison.values.0,
+            candidate: comparison.values.1,
+            diff: comparison.estimate.difference,
+            ci: comparison.interval.map(ends),
+            relative_lift: comparison.lift.ok(),
+            relative_lift_ci: comparison.lift_interval.ok().map(ends),
+            p_value: test.map(|test| test.p.get()),
+            log10_p: test.map(|test| test.p.log10()),
+            statistic: test.map(|test| test.statistic),
+            df: test.and_then(|test| test.df),
+            power: comparison.power,
+            detectable: self.detectable,
+            alpha: level.get(),
+            units: self.units,
+            test: self.methods[0],
+            undefined: comparison.test.err().map(|undefined| undefined.code()),
+            always_valid: anytime.zip(terms.planned_units).map(|(anytime, planned_units)| JsonAnytime {
+                ci: ends(anytime.interval),
+                p_value: anytime.p.get(),
+                log10_p: anytime.p.log10(),
+                planned_units,
+            }),
+            notes: &self.notes,
+        }
+    }
+
+    fn print(
+        &self,
+        decision: Decision,
+        anytime: Option<Anytime>,
+        level: Fraction,
+        out: &mut Out,
+    ) -> anyhow::Result<()> {
+        let ink = out.ink();
+        let comparison = &self.comparison;
+        let ci = format!("{} CI", percent(level.rest()));
+        let interval =
+            anytime.filter(|anytime| anytime.decides).map(|anytime| anytime.interval).or(comparison.interval);
+        let found = match interval {
+            Some(interval) => format!("{} ({ci} {})", self.difference(), self.range(interval)),
+            None => self.difference(),
+        };
+        writeln!(out, "{}\n", verdict(decision, &found, ink))?;
+        let mut rows = self.rows.clone();
+        let [test_name, interval_name, lift_name] = self.methods;
+        let range = |name: &str, interval: Interval| format!("  {ci} {} ({name})", self.range(interval));
+        let shown = comparison.interval.map_or_else(String::new, |interval| range(interval_name, interval));
+        rows.push(row("difference", format!("{}{shown}", self.difference())));
+        rows.push(row(
+            "relative lift",
+            match (comparison.lift, comparison.lift_interval) {
+                (Ok(lift), Ok(Interval { low, high })) => {
+                    format!(
+                        "{} %  {ci} {} % to {} % ({lift_name})",
+                        hundred(lift),
+                        hundred(low),
+                        hundred(high)
+                    )
+                }
+                (Ok(lift), Err(why)) => format!("{} %  interval {why}", hundred(lift)),
+                (Err(why), _) => why.to_string(),
+            },
+        ));
+        rows.push(row(
+            "test",
+            match comparison.test {
+                Ok(test) => {
+                    let df = test.df.map_or_else(String::new, |df| format!(", df {}", digits(df, 5)));
+                    let letter = if test.df.is_some() { "t" } else { "z" };
+                    format!(
+                        "{letter} = {}{df}, {}, two-sided  ({test_name})",
+                        digits(test.statistic, 4),
+                        p(test.p)
+                    )
+                }
+                Err(why) => format!("{why}: nobody differs from anybody"),
+            },
+        ));
+        if let Some(anytime) = anytime {
+            let text =
+                format!("{ci} {}, {}, however often one looks", self.range(anytime.interval), p(anytime.p));
+            rows.push(row("always valid", text));
+        }
+        if let Some(power) = comparison.power {
+            rows.push(row("power", format!("{}, were the true difference the one found", percent(power))));
+        }
+        if let Some(detectable) = self.detectable {
+            let size = if self.metric == Metric::Share { 100.0 * detectable } else { detectable };
+            rows.push(row("detectable", format!("{}{} with a power of 80 %", digits(size, 3), self.unit())));
+        }
+        let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+        for (label, text) in rows {
+            writeln!(out, "  {}  {text}", ink.dim(format!("{label:<width$}")))?;
+        }
+        for note in &self.notes {
+            writeln!(out, "  {} {note}", ink.note("note:"))?;
+        }
+        Ok(())
+    }
+
+    fn difference(&self) -> String {
+        let difference = self.comparison.estimate.difference;
+        match self.metric {
+            Metric::Share => format!("{}{}", signed(100.0 * difference, 3), self.unit()),
+            Metric::Mean => signed(difference, 4),
+        }
+    }
+
+    const fn unit(&self) -> &'static str {
+        match self.metric {
+            Metric::Share => " points",
+            Metric::Mean => "",
+        }
+    }
+
+    fn range(&self, interval: Interval) -> String {
+        let scale = if self.metric == Metric::Share { 100.0 } else { 1.0 };
+        format!("{} to {}", signed(scale * interval.low, 3), signed(scale * interval.high, 3))
+    }
+}
+
+fn hundred(lift: f64) -> String {
+    signed(100.0 * lift, 3)
+}
+
+fn verdict(decision: Decision, found: &str, ink: Ink) -> String {
+    match decision {
+        Decision::Better => format!("{} {found}", ink.good("The candidate is better:")),
+        Decision::Worse => format!("{} {found}", ink.bad("The candidate is worse:")),
+        Decision::NoDifferenceShown => {
+            format!("{} {found}; that is no proof that there is none", ink.bold("No difference was shown:"))
+        }
+        Decision::Undefined => {
+            format!("{} nothing varies, so there is no test: {found}", ink.note("Undefined:"))
+        }
+    }
+}
