@@ -8,6 +8,7 @@ mod given;
 mod means;
 mod proportions;
 mod report;
+pub(crate) mod run;
 mod srm;
 
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ enum Question {
     Proportions(proportions::Args),
     Means(means::Args),
     Srm(srm::Args),
+    Run(Box<run::Args>),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
@@ -47,6 +49,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         Question::Proportions(args) => proportions::run(args, out),
         Question::Means(args) => means::run(args, out),
         Question::Srm(args) => srm::run(args, out),
+        Question::Run(args) => run::run(args, out),
     }
 }
 

@@ -42,8 +42,7 @@ pub(crate) struct Source {
 ///
 /// A [`Fault`] with every problem, or why the file cannot be read.
 pub(crate) fn load(path: &Path) -> anyhow::Result<Loaded> {
-    let source = Source::read(path)?;
-    source.parse().map_err(|problems| Fault(source.told(&problems)).into())
+    Source::read(path)?.good()
 }
 
 impl Source {
@@ -65,6 +64,16 @@ impl Source {
         );
         let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         Ok(Self { name, text, json })
+    }
+
+    /// As [`load`], of a file that is read already.
+    pub(crate) fn good(&self) -> anyhow::Result<Loaded> {
+        self.parse().map_err(|problems| Fault(self.told(&problems)).into())
+    }
+
+    /// The file as it was read.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.text
     }
 
     /// Everything true of the file, or everything wrong with it.
