@@ -6,6 +6,7 @@
 pub(crate) mod figures;
 mod given;
 mod means;
+mod prometheus;
 mod proportions;
 mod report;
 pub(crate) mod run;
@@ -42,6 +43,7 @@ enum Question {
     Means(means::Args),
     Srm(srm::Args),
     Run(Box<run::Args>),
+    Prometheus(prometheus::Args),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
@@ -50,6 +52,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         Question::Means(args) => means::run(args, out),
         Question::Srm(args) => srm::run(args, out),
         Question::Run(args) => run::run(args, out),
+        Question::Prometheus(args) => prometheus::run(args, out),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod analyze;
 mod assign;
+mod bandit;
 mod bars;
 mod check;
 mod demo;
@@ -49,6 +50,7 @@ enum Command {
     Plan(plan::Args),
     Size(size::Args),
     Analyze(analyze::Args),
+    Bandit(bandit::Args),
     Schema(schema::Args),
     Render(render::Args),
     Demo(demo::Args),
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, &mut out),
         Command::Size(args) => size::run(args, &mut out),
         Command::Analyze(args) => analyze::run(args, &mut out),
+        Command::Bandit(args) => bandit::run(args, &mut out),
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),

@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
@@ -10,8 +11,14 @@
     reason = "a test that fails may say so abruptly, and its numbers are small"
 )]
 
+#[path = "analysis/bandit.rs"]
+mod bandit;
 #[path = "analysis/crowd.rs"]
 mod crowd;
+#[path = "analysis/report.rs"]
+mod report;
+#[path = "analysis/traps.rs"]
+mod traps;
 #[path = "analysis/truth.rs"]
 mod truth;
 

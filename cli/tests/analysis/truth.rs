@@ -7,7 +7,7 @@ pub(crate) const SIMPLE: &str = r#"{"experiments": [{"name": "forecast", "unit":
     "baseline": "plain", "variants": [{"name": "plain"}, {"name": "fancy", "weight": 30}]}],
     "settings": {"exposure_unit": "plain"}}"#;
 
-const ROLLOUT: &str = r#"{"experiments": [{"name": "forecast", "unit": [{"header": "x-user-id"}],
+pub(crate) const ROLLOUT: &str = r#"{"experiments": [{"name": "forecast", "unit": [{"header": "x-user-id"}],
     "baseline": "plain", "variants": [{"name": "plain"}, {"name": "fancy"}],
     "rollout": {"start": "2026-11-23T09:00:00Z", "phases": [
         {"name": "canary", "for": "1h", "weights": {"fancy": 5}},
