@@ -1,12 +1,15 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup wasm cli demo test lint bench clean
+.PHONY: help setup mlflow wasm cli demo mlflow-demo test test-long fuzz lint bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## fetch what cargo does not: the wasm target, Envoy, a Python environment
 	@scripts/setup.sh
+
+mlflow: ## fetch MLflow too, which is large: its tests and examples/mlflow need it
+	@scripts/setup.sh mlflow
 
 wasm: setup ## build the filter: dist/sidetrack.wasm
 	@scripts/build-wasm.sh
@@ -17,8 +20,18 @@ cli: ## build the command: dist/sidetrack
 demo: wasm cli ## watch an A/B test in a real Envoy on this machine
 	dist/sidetrack demo --wasm dist/sidetrack.wasm
 
+mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through an A/B test to its promotion
+	@examples/mlflow/run.sh
+
 test: wasm cli ## run all tests, those in a real Envoy included
+	@scripts/setup.sh tests mlflow
 	cargo test --workspace --exclude sidetrack-filter
+
+test-long: wasm cli ## try to break it: a million requests, every supported Envoy, a minute of each fuzzer (about an hour)
+	@scripts/test-long.sh
+
+fuzz: setup ## fuzz for a minute per target (FUZZ_SECONDS=3600 for longer; needs a C++ compiler)
+	@scripts/fuzz.sh
 
 lint: setup ## check the formatting and the lints
 	cargo fmt --check

@@ -1,26 +1,41 @@
 """Instructions per request, counted by callgrind over the whole Envoy, V8 included.
 
 The count hardly depends on what else the machine does. It is taken after thousands of requests, when V8 has compiled
-what is hot. What Envoy does without requests (the filter's ticks, timers) is counted over idle seconds and taken off.
+what is hot.
+
+What Envoy does by the clock and not by the request (timers, the filter's ticks) must not depend on how long the requests
+take on this machine today. So a few requests are spread over seconds first: those and the many that follow at once are
+two equations for the price of a request and the price of a second with traffic.
 """
 
 import re
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from processes import Connection, Envoy, envoy
-from setups import Setup
+from setups import Setup, variant
 
 WARM, SETTLE, COUNTED, IDLE_SECONDS = 4000, 50, 1000, 3
+# A few requests, spread so that each of the filter's ticks, ten a second, has something to tell.
+SPREAD, BUSY_SECONDS = 40, 4
 CALLGRIND = (
     *("valgrind", "--tool=callgrind", "--smc-check=all-non-file", "--instr-atstart=no"),
     "--callgrind-out-file=DIRECTORY/callgrind.out",
 )
 
 
-def measure(binary: Path, setup: Setup) -> tuple[float, float]:
-    """Instructions per request, and per second without requests."""
+@dataclass
+class Price:
+    """In instructions."""
+
+    request: float
+    idle_second: float
+    busy_second: float
+
+
+def measure(binary: Path, setup: Setup) -> Price:
     with envoy(binary, setup.config, CALLGRIND) as proxy:
         connection = Connection(proxy.port)
         works(setup, connection)
@@ -31,23 +46,33 @@ def measure(binary: Path, setup: Setup) -> tuple[float, float]:
         time.sleep(IDLE_SECONDS)
         idle = dump(proxy) / IDLE_SECONDS
         began = time.monotonic()
+        for user in range(SPREAD):
+            send(setup, connection, 1, user)
+            time.sleep(max(0.0, began + (user + 1) * BUSY_SECONDS / SPREAD - time.monotonic()))
+        spread_seconds = time.monotonic() - began
+        spread = dump(proxy)
+        began = time.monotonic()
         send(setup, connection, COUNTED)
         seconds = time.monotonic() - began
-        total = dump(proxy)
-    return (total - idle * seconds) / COUNTED, idle
+        at_once = dump(proxy)
+    share = seconds / spread_seconds
+    request = (at_once - spread * share) / (COUNTED - SPREAD * share)
+    return Price(request, idle, (spread - SPREAD * request) / spread_seconds)
 
 
 def works(setup: Setup, connection: Connection) -> None:
-    """Every answer is good and says what it should."""
-    for user in range(20):
+    """Every answer is good, says what it should, and is the one that the recipe gives."""
+    for user in range(100):
         status, headers = connection.send(setup.request(user))
         missing = [name for name in setup.expects if name not in headers]
         if status != 200 or missing:
             raise SystemExit(f"bench: {setup.name}: status {status}, missing {missing}, got {headers}")
+        if setup.draws and headers["x-ab-variant"] != variant(user):
+            raise SystemExit(f"bench: {setup.name}: user {user} gets {headers['x-ab-variant']}")
 
 
-def send(setup: Setup, connection: Connection, count: int) -> None:
-    for user in range(count):
+def send(setup: Setup, connection: Connection, count: int, first: int = 0) -> None:
+    for user in range(first, first + count):
         connection.send(setup.request(user))
 
 

@@ -4,6 +4,7 @@ Each setup answers the same question for the same request: 30 percent of the use
 and the caller learn which one served. All clusters are the same upstream, an Envoy that answers at once.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ class Setup:
     base: str = "plain"
     headers: dict = field(default_factory=dict)
     body: str = ""
+    # Whether it draws by the recipe, so that every answer can be checked.
+    draws: bool = False
     # What an answer to a user of the enhanced model must carry, so that nothing is measured that does not work.
     expects: tuple = ()
 
@@ -43,6 +46,13 @@ class Setup:
         return f"{'POST' if body else 'GET'} {PATH} HTTP/1.1\r\n{head}\r\n{body}".encode()
 
 
+def variant(user: int) -> str:
+    """The recipe (docs/configuration.md) once more."""
+    digest = hashlib.sha256(f"arm1\0{EXPERIMENT}\0user-{user:06}".encode()).digest()
+    bucket = int.from_bytes(digest[:8], "big") * 1_000_000 >> 64
+    return ENHANCED if bucket < 300_000 else BASELINE
+
+
 def upstream() -> dict:
     """The Envoy that answers at once."""
     route = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "{}"}}}
@@ -59,7 +69,8 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
     return [
         setup("plain", "plain route", [], [to(BASELINE)]),
         setup("weighted", "weighted clusters, `use_hash_policy`", [], [weighted()], expects=told),
-        setup("lua", "Lua, the same draw", [lua()], [by_header(), to(BASELINE)], expects=told),
+        setup("fnv", "Lua, FNV", [lua("split.lua")], [by_header(), to(BASELINE)], expects=told),
+        setup("same", "Lua, the same draw", [lua("same.lua")], [by_header(), to(BASELINE)], expects=told, draws=True),
         setup("empty", "empty proxy-wasm filter", [module("empty", empty)], [to(BASELINE)]),
         setup(
             "full",
@@ -67,8 +78,16 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             [sidetrack(wasm, full())],
             [by_header(), to(BASELINE)],
             expects=told,
+            draws=True,
         ),
-        setup("lean", "Sidetrack, lean", [sidetrack(wasm, lean())], tagged(), expects=told),
+        setup(
+            "lean",
+            "Sidetrack, lean",
+            [sidetrack(wasm, lean(), {"SIDETRACK_ROUTES_TELL": "1"})],
+            [tagged(BASELINE), tagged(ENHANCED), to(BASELINE)],
+            expects=told,
+            draws=True,
+        ),
         setup(
             "mirrored",
             "plain route, POST and mirror",
@@ -80,14 +99,31 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
         setup(
             "all",
             "Sidetrack, full, unit in the body, mirror, debug",
-            [sidetrack(wasm, everything(), bodies=True)],
+            [sidetrack(wasm, everything(), {"SIDETRACK_WAIT_FOR_BODIES": "1"})],
             [by_header(mirror()), to(BASELINE)],
             base="mirrored",
             headers={"x-ab-debug": "1"},
             body=BODY,
             expects=("x-ab-variant", "x-ab-bucket"),
+            draws=True,
         ),
     ]
+
+
+def behind_processor(model_port: int, port: int) -> Setup:
+    """The same answer from a service behind `ext_proc`, which is asked on the way up and on the way down."""
+    service = {"grpc_service": {"envoy_grpc": {"cluster_name": "processor"}, "timeout": "30s"}, "message_timeout": "30s"}
+    mode = {"request_header_mode": "SEND", "response_header_mode": "SEND"}
+    ask = http_filter("processor", "http.ext_proc.v3.ExternalProcessor", service | {"processing_mode": mode})
+    options = {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+            "explicit_http_config": {"http2_protocol_options": {}},
+        }
+    }
+    grpc = cluster("processor", port) | {"typed_extension_protocol_options": options}
+    config = bootstrap([ask], [by_header(), to(BASELINE)], [*clusters(model_port), grpc])
+    return Setup("processor", "`ext_proc`, Python over gRPC", config, expects=("x-ab-variant",), draws=True)
 
 
 BODY = '{"user_id": "user-%06d", "inputs": [1, 2, 3]}'
@@ -119,7 +155,7 @@ def lean() -> dict:
     file = full()
     for variant in file["experiments"][0]["variants"]:
         del variant["cluster"]
-    return file | {"settings": {"response_headers": False}}
+    return file
 
 
 def everything() -> dict:
@@ -172,21 +208,17 @@ def both_ways(variant: str) -> dict:
     return {"request_headers_to_add": told, "response_headers_to_add": told}
 
 
-def tagged() -> list[dict]:
-    """A route per variant, which names the cluster and tells the caller."""
-
-    def route(variant: str) -> dict:
-        headers = [
-            {"name": "x-ab-experiment", "string_match": {"exact": EXPERIMENT}},
-            {"name": "x-ab-variant", "string_match": {"exact": variant}},
-        ]
-        return {
-            "match": {"prefix": "/", "headers": headers},
-            "route": {"cluster": variant},
-            "response_headers_to_add": both_ways(variant)["response_headers_to_add"],
-        }
-
-    return [route(ENHANCED), route(BASELINE), to(BASELINE)]
+def tagged(variant: str) -> dict:
+    """As `sidetrack render envoy --lean` writes it: a variant's route names the cluster and tells model and caller."""
+    told = {"x-ab-experiment": EXPERIMENT, "x-ab-variant": variant}
+    if variant == BASELINE:
+        told["x-ab-assigned"] = "%REQ(x-ab-assigned)%"
+    return {
+        "match": {"prefix": "/", "headers": [{"name": "x-ab-variant", "string_match": {"exact": variant}}]},
+        "request_headers_to_add": [{"header": {"key": "x-ab-experiment", "value": EXPERIMENT}}],
+        "response_headers_to_add": added(told),
+        "route": {"cluster": variant},
+    }
 
 
 def added(headers: dict) -> list[dict]:
@@ -201,13 +233,13 @@ def http_filter(name: str, kind: str, body: dict) -> dict:
     return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.filters.{kind}", **body}}
 
 
-def lua() -> dict:
-    code = (HERE / "split.lua").read_text()
+def lua(script: str) -> dict:
+    code = (HERE / script).read_text()
     return http_filter("lua", "http.lua.v3.Lua", {"default_source_code": {"inline_string": code}})
 
 
-def module(name: str, path: Path, configuration: str = "", bodies: bool = False) -> dict:
-    variables = {"environment_variables": {"key_values": {"SIDETRACK_WAIT_FOR_BODIES": "1"}}} if bodies else {}
+def module(name: str, path: Path, configuration: str = "", environment: dict | None = None) -> dict:
+    variables = {"environment_variables": {"key_values": environment}} if environment else {}
     config = {
         "name": name,
         "root_id": name,
@@ -220,13 +252,13 @@ def module(name: str, path: Path, configuration: str = "", bodies: bool = False)
         },
         "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration},
     }
-    if bodies:
+    if environment and "SIDETRACK_WAIT_FOR_BODIES" in environment:
         config["allow_on_headers_stop_iteration"] = True
     return http_filter(name, "http.wasm.v3.Wasm", {"config": config})
 
 
-def sidetrack(wasm: Path, file: dict, bodies: bool = False) -> dict:
-    return module("sidetrack", wasm, json.dumps(file), bodies)
+def sidetrack(wasm: Path, file: dict, environment: dict | None = None) -> dict:
+    return module("sidetrack", wasm, json.dumps(file), environment)
 
 
 # The rest of Envoy

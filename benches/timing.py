@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from instructions import works
 from processes import Connection, cpu_seconds, envoy, free_port, open_port, running
-from setups import Setup
+from setups import Setup, behind_processor
 
 MEASURED_CORE, OTHER_CORE = "0", "1"
 ROUNDS, SECONDS = 5, 4
 # One request at a time for latency; more than any of them can serve for throughput.
 FEW, MANY = 1, 64
+PYTHON = Path(__file__).parent.parent / ".tools/bench/bin/python"
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6}
 
 
@@ -29,7 +31,8 @@ class Target:
 
     setup: Setup
     port: int
-    pid: int
+    # All processes that a request passes on its way.
+    pids: list[int]
 
 
 @dataclass
@@ -47,7 +50,8 @@ def measure(binary: Path, setups: list[Setup], model_port: int, scratch: Path) -
         targets = []
         for setup in setups:
             proxy = stack.enter_context(envoy(binary, setup.config, ("taskset", "-c", MEASURED_CORE)))
-            targets.append(Target(setup, proxy.port, proxy.pid))
+            targets.append(Target(setup, proxy.port, [proxy.pid]))
+        targets.append(processor(stack, binary, model_port, scratch))
         targets.append(router(stack, setups[0], model_port, scratch))
         for round in range(ROUNDS + 1):
             for target in targets:
@@ -63,8 +67,7 @@ def measure(binary: Path, setups: list[Setup], model_port: int, scratch: Path) -
 def router(stack: ExitStack, plain: Setup, model_port: int, scratch: Path) -> Target:
     """The Python service, with one worker."""
     port, log = free_port(), scratch / "router.log"
-    python = Path(__file__).parent.parent / ".tools/bench/bin/python"
-    command = [*("taskset", "-c", MEASURED_CORE), python, *("-B", "-m", "uvicorn", "router:app")]
+    command = [*("taskset", "-c", MEASURED_CORE), PYTHON, *("-B", "-m", "uvicorn", "router:app")]
     command += ["--port", str(port), "--log-level", "warning", "--no-access-log"]
     environment = os.environ | {"UPSTREAM": f"http://127.0.0.1:{model_port}"}
     process = stack.enter_context(running(command, log, cwd=Path(__file__).parent, env=environment))
@@ -73,7 +76,19 @@ def router(stack: ExitStack, plain: Setup, model_port: int, scratch: Path) -> Ta
     status, headers = Connection(port).send(setup.request(1))
     if status != 200 or "x-ab-variant" not in headers:
         raise SystemExit(f"bench: the router answers {status} {headers}:\n{log.read_text()}")
-    return Target(setup, port, process.pid)
+    return Target(setup, port, [process.pid])
+
+
+def processor(stack: ExitStack, binary: Path, model_port: int, scratch: Path) -> Target:
+    """An Envoy that asks a Python service over gRPC, both on the core that is measured."""
+    port, log = free_port(), scratch / "ext_proc.log"
+    command = ["taskset", "-c", MEASURED_CORE, PYTHON, "-B", "ext_proc.py", str(port)]
+    process = stack.enter_context(running(command, log, cwd=Path(__file__).parent))
+    open_port(process, port, log)
+    setup = behind_processor(model_port, port)
+    proxy = stack.enter_context(envoy(binary, setup.config, ("taskset", "-c", MEASURED_CORE)))
+    works(setup, Connection(proxy.port))
+    return Target(setup, proxy.port, [proxy.pid, process.pid])
 
 
 def wrk(target: Target, connections: int, scratch: Path) -> Sample:
@@ -86,12 +101,14 @@ def wrk(target: Target, connections: int, scratch: Path) -> Sample:
             f"local user = 0\nfunction request()\n  user = user + 1\n"
             f"  return string.format([==[\n{request}]==], {places})\nend\n"
         )
-    before = cpu_seconds(target.pid)
+    before = sum(map(cpu_seconds, target.pids))
     command = ["taskset", "-c", OTHER_CORE, "wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency"]
+    # A slow service is to be slow in the table, and not missing from it.
+    command += ["--timeout", "30s"]
     done = subprocess.run(
         [*command, "-s", script, f"http://127.0.0.1:{target.port}"], capture_output=True, text=True, check=True
     )
-    cpu = cpu_seconds(target.pid) - before
+    cpu = sum(map(cpu_seconds, target.pids)) - before
     if "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise SystemExit(f"bench: {target.setup.name}:\n{done.stdout}")
     requests, seconds = re.search(r"(\d+) requests in ([\d.]+)s", done.stdout).groups()

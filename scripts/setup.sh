@@ -2,6 +2,9 @@
 # Fetches what a build and its tests need beyond cargo: the wasm target, a pinned Envoy, and a Python environment
 # for schema checks. Run it as often as you like; what is there already is left alone.
 #
+#   scripts/setup.sh tests      also what only tests need: Prometheus with promtool, and Chromium, from the distribution
+#   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/mlflow need it
+#
 #   ENVOY_PATH=/path/to/envoy   use this Envoy and fetch none
 #   ENVOY_VERSION=1.39.3        one of scripts/envoy-*.txt; 1.40.0 if not set
 set -euo pipefail
@@ -61,21 +64,96 @@ PYTHON
     say "Envoy $version: $dir/envoy"
 }
 
+# python_environment DIR PINS WHAT: an environment with exactly what the file of pins names.
 python_environment() {
-    local pins=scripts/requirements.txt dir=.tools/py stamp
-    need_python "the tests check schemas with it"
+    local dir="$1" pins="$2" what="$3" stamp
     stamp="$(cksum < "$pins")"
     if [ -x "$dir/bin/python" ] && [ "$(cat "$dir/stamp" 2>/dev/null)" = "$stamp" ]; then
-        say "Python environment: $dir"
+        say "$what: $dir"
         return
     fi
-    say "making the Python environment $dir"
+    say "making $dir: $what"
     rm -rf "$dir"
     python3 -m venv "$dir" || die "python3 cannot make environments: install its venv module (Debian: python3-venv)"
     "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$pins"
     printf '%s\n' "$stamp" > "$dir/stamp"
 }
 
+# Package lists, and packages with all that they need, take root.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        die "\"$*\" needs root, and sudo would ask for a password; run it yourself, or start this as root"
+    fi
+}
+
+refresh_packages() {
+    command -v apt-get >/dev/null \
+        || die "$1 is missing, and there is no apt-get to fetch it: install it yourself (it must be on the PATH)"
+    [ -z "${refreshed:-}" ] || return 0
+    say "reading the package lists"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
+    refreshed=yes
+}
+
+# Unpacked and not installed: installing Debian's package would leave a server running.
+prometheus_server() {
+    local dir=.tools/prometheus scratch
+    if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
+        say "Prometheus: $(command -v prometheus)"
+        return
+    fi
+    if [ -x "$dir/prometheus" ] && [ -x "$dir/promtool" ]; then
+        say "Prometheus: $dir"
+        return
+    fi
+    refresh_packages "prometheus with promtool"
+    say "fetching Prometheus (about 50 MB)"
+    mkdir -p .tools
+    scratch="$(mktemp -d .tools/fetch.XXXXXX)"
+    # apt fetches as a user of its own, who must be able to write here.
+    chmod 755 "$scratch"
+    (cd "$scratch" && apt-get download -q prometheus >/dev/null 2>&1 && dpkg-deb -x prometheus_*.deb unpacked) \
+        || { rm -rf "$scratch"; die "the package prometheus was not fetched, see above; or put prometheus and promtool on the PATH"; }
+    rm -rf "$dir"
+    mv "$scratch/unpacked/usr/bin" "$dir"
+    rm -rf "$scratch"
+    say "Prometheus: $dir"
+}
+
+browser() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        if command -v "$name" >/dev/null; then
+            say "Chromium: $(command -v "$name")"
+            return
+        fi
+    done
+    refresh_packages chromium
+    say "installing Chromium (about 90 MB)"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium >/dev/null \
+        || die "chromium was not installed, see above"
+    say "Chromium: $(command -v chromium)"
+}
+
+mlflow() {
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+        || die "MLflow's packages need Python 3.11 or newer; this is $(python3 --version)"
+    [ -f .tools/mlflow/stamp ] || say "MLflow takes a minute or two, and 850 MB of disk"
+    python_environment .tools/mlflow scripts/mlflow-requirements.txt MLflow
+}
+
 wasm_target
 envoy
-python_environment
+need_python "the tests check schemas with it"
+python_environment .tools/py scripts/requirements.txt "Python environment"
+for more in "$@"; do
+    case "$more" in
+        tests) prometheus_server; browser ;;
+        mlflow) mlflow ;;
+        *) die "there is nothing called $more to set up; there is: tests, mlflow" ;;
+    esac
+done

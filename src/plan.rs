@@ -257,6 +257,8 @@ macro_rules! header_names {
             $($(#[doc = $doc])* pub $field: String,)*
             /// All names that a client's request is cleaned of: those above and the override headers.
             pub owned: Vec<String>,
+            /// Those of them that do not begin with the prefix.
+            pub strangers: Vec<String>,
         }
 
         impl HeaderNames {
@@ -269,7 +271,8 @@ macro_rules! header_names {
                         owned.push(name);
                     }
                 }
-                Self { prefix: prefix.to_owned(), $($field,)* owned }
+                let strangers = owned.iter().filter(|name| !name.starts_with(prefix)).cloned().collect();
+                Self { prefix: prefix.to_owned(), $($field,)* owned, strangers }
             }
         }
     };

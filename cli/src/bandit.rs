@@ -189,7 +189,6 @@ fn decide(
         notes.push(format!("{} is left out: its breaker is open, so its weight stays", variant(experiment, index)));
     }
     let mut arms = Vec::new();
-    let mut candidates = 0;
     for index in 0..shares.len() {
         let place = taking.iter().position(|taking| *taking == index);
         let old = shares.get(index).copied().unwrap_or_default();
@@ -205,7 +204,6 @@ fn decide(
                 ));
                 new = reserve;
             }
-            candidates += new.get();
         }
         let (successes, trials) = rewards.sums(index);
         arms.push((
@@ -221,12 +219,34 @@ fn decide(
             new,
         ));
     }
+    fit(experiment, &mut arms, &mut notes);
     // The baseline has what the candidates leave, to the last hundredth.
+    let weight = |index: usize| arms.get(index).map_or(0, |(_, weight)| weight.get());
+    let candidates: u32 = experiment.candidates().map(weight).sum();
     if let Some((arm, weight)) = arms.get_mut(experiment.baseline) {
         *weight = Ppm::new(Ppm::ALL.get().saturating_sub(candidates)).unwrap_or_default();
         arm.new_weight = weight.fraction() * 100.0;
     }
     Ok((arms, notes))
+}
+
+/// Takes back growth that would leave no room for what is reserved for others.
+fn fit(experiment: &Experiment, arms: &mut [(Arm, Ppm)], notes: &mut Vec<String>) {
+    let width = |index: usize, weight: Ppm| edit::reserve(experiment, index).unwrap_or(weight).get();
+    let wide: u32 =
+        experiment.candidates().filter_map(|index| Some(width(index, arms.get(index)?.1))).sum();
+    let mut over = wide.saturating_sub(Ppm::ALL.get());
+    for index in experiment.candidates().filter(|index| edit::reserve(experiment, *index).is_none()) {
+        let Some((arm, weight)) = arms.get_mut(index) else { continue };
+        let old = hundredth(arm.old_weight / 100.0);
+        let back = over.min(weight.get().saturating_sub(old.get()));
+        if back > 0 {
+            over -= back;
+            *weight = Ppm::new(weight.get() - back).unwrap_or_default();
+            arm.new_weight = weight.fraction() * 100.0;
+            notes.push(format!("{} grows only to {weight} %: the rest is reserved for others", arm.name));
+        }
+    }
 }
 
 /// To a hundredth of a percent, as a person would write it.

@@ -2,7 +2,8 @@
 //!
 //! YAML means YAML 1.2 here: `yes`, `no`, `on` and `off` are text, so are times and `010`. A repeated key
 //! reaches the core, which reports it with its path. Depth, size and aliases are limited, so that a hostile file
-//! is a problem and never a crash. Anchors and merge keys (`<<`) work.
+//! is a problem and never a crash. Anchors and merge keys (`<<`) work. A manifest that brings the filter to Istio counts as
+//! the experiment file that it carries.
 
 use std::fmt::Write as _;
 use std::io::Read;
@@ -15,6 +16,7 @@ use sidetrack::plan::Plan;
 
 use crate::fault::Fault;
 use crate::lines::{Lines, Place};
+use crate::manifest;
 use crate::words::visible;
 
 /// The largest file that is read, in bytes.
@@ -101,6 +103,9 @@ impl Source {
                 Err(_) => {}
                 Ok(node) => return Ok(node),
             }
+        }
+        if let Some(experiments) = manifest::experiments(text) {
+            return experiments;
         }
         serde_saphyr::from_str_with_options(text, yaml()).map_err(|error| yaml_message(&error))
     }

@@ -14,6 +14,8 @@ mod explain;
 mod fault;
 mod lines;
 mod load;
+mod manifest;
+mod mlflow;
 mod moment;
 mod out;
 mod plan;
@@ -53,6 +55,7 @@ enum Command {
     Bandit(bandit::Args),
     Schema(schema::Args),
     Render(render::Args),
+    Mlflow(mlflow::Args),
     Demo(demo::Args),
 }
 
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Bandit(args) => bandit::run(args, &mut out),
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
+        Command::Mlflow(args) => mlflow::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
     };
     let done = done.and_then(|code| out.finish().map(|()| code));

@@ -1,6 +1,11 @@
 //! `render`: complete configuration for the systems around an experiment.
 
+mod argocd;
 mod envoy;
+mod grafana;
+mod headers;
+mod istio;
+mod prometheus;
 
 use std::process::ExitCode;
 
@@ -19,11 +24,19 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Target {
-    Envoy(envoy::Args),
+    Envoy(Box<envoy::Args>),
+    Istio(Box<istio::Args>),
+    Argocd(Box<argocd::Args>),
+    Prometheus(prometheus::Args),
+    Grafana(grafana::Args),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     match &args.target {
         Target::Envoy(args) => envoy::run(args, out),
+        Target::Prometheus(args) => prometheus::run(args, out),
+        Target::Grafana(args) => grafana::run(args, out),
+        Target::Istio(args) => istio::run(args, out),
+        Target::Argocd(args) => argocd::run(args, out),
     }
 }

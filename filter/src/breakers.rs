@@ -13,7 +13,7 @@ use sidetrack::decide::{Decision, Gate};
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::quantity::Timestamp;
 
-use crate::host::{self, Failed};
+use crate::host::{self, Failed, Level};
 use crate::metrics::Metrics;
 
 /// How often a lost race is taken again before the outcomes wait for the next tick.
@@ -52,11 +52,6 @@ impl Breakers {
         let trial = |(experiment, metrics)| Trial::new(experiment, metrics, now);
         let experiments = plan.experiments.iter().zip(metrics).map(trial).collect();
         Self { experiments, generation }
-    }
-
-    /// Whether any breaker needs ticks.
-    pub(crate) fn are_active(&self) -> bool {
-        self.experiments.iter().any(|trial| trial.rule.is_active())
     }
 
     /// What a candidate may get.
@@ -212,7 +207,7 @@ impl Seat {
     /// Says what happened, to people and to the other workers.
     fn announce(&self, event: Option<Event>, variant: usize, rule: &Rule, metrics: &Metrics) {
         let Some(event) = event else { return };
-        log::warn!("sidetrack: {}: {event}", self.name);
+        host::log(Level::Warn, &format!("sidetrack: {}: {event}", self.name));
         metrics.breaker_event(variant, &event);
         metrics.breaker_state(variant, self.watch.shared.code(rule));
         // Any new value will do; each write has a new version.

@@ -1,7 +1,7 @@
 //! The one door to Envoy: the host calls that the filter uses, each with a `Result`.
 //!
-//! The SDK's own wrappers panic on any status they do not expect, and a panic takes the filter off a worker. These
-//! return the status instead. Values are bytes; nothing here assumes text.
+//! Each returns the host's status: a panic would take the filter off a worker. Values are bytes; nothing here assumes
+//! text.
 
 #![expect(
     unsafe_code,
@@ -35,6 +35,15 @@ pub(crate) enum Map {
 pub(crate) enum Kind {
     Counter = 0,
     Gauge = 1,
+}
+
+/// Levels of Envoy's log, by their number in the ABI.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(crate) enum Level {
+    Warn = 3,
+    Error = 4,
+    Critical = 5,
 }
 
 const REQUEST_BODY: u32 = 0;
@@ -107,14 +116,39 @@ pub(crate) fn remove_header(map: Map, name: &str) -> Result<()> {
     done(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
-/// Makes Envoy choose the route again. Envoy before 1.33 does not know the call and does so by itself.
-pub(crate) fn clear_route_cache() {
-    const NAME: &str = "clear_route_cache";
-    let call = returned(|data, size| {
-        // SAFETY: the name and the out pointers are valid for the call; there are no arguments.
-        unsafe { proxy_call_foreign_function(NAME.as_ptr(), NAME.len(), null_mut(), 0, data, size) }
-    });
-    drop(call);
+/// An expression that Envoy has compiled for this configuration.
+#[derive(Clone, Copy)]
+pub(crate) struct Expression([u8; 4]);
+
+/// Compiles an expression over attributes, in CEL. Not every build of Envoy can.
+pub(crate) fn expression(text: &str) -> Result<Expression> {
+    const NAME: &str = "expr_create";
+    let token = returned(|data, size| {
+        // SAFETY: the name, the text and the out pointers are valid for the call.
+        unsafe {
+            proxy_call_foreign_function(NAME.as_ptr(), NAME.len(), text.as_ptr(), text.len(), data, size)
+        }
+    })?;
+    token.try_into().map(Expression).map_err(|_| Failed(u32::MAX))
+}
+
+/// Evaluates an expression for the current stream; the length in bytes of its value. The value itself stays with Envoy,
+/// which need not ask for memory to hold it.
+pub(crate) fn length_of(expression: Expression) -> Result<usize> {
+    const NAME: &str = "expr_evaluate";
+    let (token, mut size) = (expression.0, 0);
+    // SAFETY: the name, the token and the out pointer are valid for the call; null asks for no value.
+    done(unsafe {
+        proxy_call_foreign_function(
+            NAME.as_ptr(),
+            NAME.len(),
+            token.as_ptr(),
+            token.len(),
+            null_mut(),
+            &raw mut size,
+        )
+    })?;
+    Ok(size)
 }
 
 /// An integer attribute of the stream; `None` when it has no value.
@@ -197,6 +231,12 @@ pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {
     done(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
 }
 
+/// Writes a line to Envoy's log.
+pub(crate) fn log(level: Level, text: &str) {
+    // SAFETY: the text is valid for the call. A line that Envoy refuses is lost; there is nobody else to tell.
+    unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
+}
+
 const fn done(status: u32) -> Result<()> {
     if status == OK { Ok(()) } else { Err(Failed(status)) }
 }
@@ -209,13 +249,20 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: the host took this block from the SDK's allocator export, which leaks a Vec of capacity `size`, and
-    // filled it; it is ours now.
-    Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+    // SAFETY: the host took this block from `proxy_on_memory_allocate`, which leaks a box of this size, and filled it; it
+    // is ours now.
+    Ok(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(data, size)) }.into_vec())
+}
+
+/// Where the host puts what its calls return.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    Box::into_raw(vec![0; size].into_boxed_slice()).cast()
 }
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
+    fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
     fn proxy_get_buffer_bytes(
         kind: u32,
         start: usize,

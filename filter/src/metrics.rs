@@ -1,46 +1,21 @@
-//! The ids of all series, resolved once when a configuration is loaded.
+//! The series of a configuration, resolved once when it is loaded.
 //!
-//! A stat's name carries its labels the way Istio's `extraStatTags` expects them, `label=.=value;.;` before the
-//! metric's name; Envoy's `stats_tags` turn them into labels. Envoy finds a stat by its name, so counts survive
-//! updates of the configuration and a restart of the filter.
+//! What requests count is added up here and told to Envoy on the tick, requests within a tenth of a second and times
+//! within a second; a worker that crashes loses as much.
+
+use core::time::Duration;
+use std::cell::Cell;
 
 use sidetrack::breaker::Event;
-use sidetrack::decide::Decision;
+use sidetrack::decide::{Decision, Reason};
 use sidetrack::outcome::Status;
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::quantity::{Ppm, Timestamp};
 use sidetrack::rollout::InForce;
 
-use crate::host::{self, Kind};
-
-/// A series that may be missing: a host that refuses a metric costs its count, not the request.
-#[derive(Clone, Copy)]
-pub(crate) struct Series(Option<u32>);
-
-impl Series {
-    fn define(kind: Kind, labels: &[(&str, &str)], metric: &str) -> Self {
-        let labels: String = labels.iter().map(|(label, value)| format!("{label}=.={value};.;")).collect();
-        let name = labels + metric;
-        let id = host::define_metric(kind, &name);
-        if let Err(failed) = id {
-            log::warn!("sidetrack: Envoy refused the metric {name} (status {})", failed.0);
-        }
-        Self(id.ok())
-    }
-
-    pub(crate) fn count(self) {
-        // A count that Envoy refuses is lost; there is nobody to tell on the request path.
-        self.0.map(|id| host::increment(id, 1).ok());
-    }
-
-    pub(crate) fn value(self) -> Option<u64> {
-        host::metric(self.0?).ok()
-    }
-
-    pub(crate) fn set(self, value: u64) {
-        self.0.map(|id| host::set_gauge(id, value).ok());
-    }
-}
+use crate::host::Kind;
+use crate::latency::Latency;
+use crate::series::{Counter, Series};
 
 /// The series that no experiment has.
 pub(crate) struct Global {
@@ -62,15 +37,20 @@ impl Global {
 
 /// The series of an experiment.
 pub(crate) struct Metrics {
-    pub(crate) overrides: Series,
-    pub(crate) missing_unit: Series,
-    pub(crate) mirrored: Series,
+    overrides: Counter,
+    missing_unit: Counter,
+    mirrored: Counter,
     variants: Vec<VariantMetrics>,
+    /// Something was counted that Envoy has not been told.
+    counted: Cell<bool>,
+    /// A time was.
+    timed: Cell<bool>,
 }
 
 struct VariantMetrics {
     /// By phase, the first without one; within, by [`Status`].
-    requests: Vec<[Series; 3]>,
+    requests: Vec<[Counter; 3]>,
+    latency: Latency,
     weight: Series,
     /// A candidate's; the baseline has no breaker.
     breaker: Option<BreakerMetrics>,
@@ -80,7 +60,7 @@ struct BreakerMetrics {
     state: Series,
     trips: Series,
     would_trip: Series,
-    fallbacks: Series,
+    fallbacks: Counter,
 }
 
 impl Metrics {
@@ -91,7 +71,7 @@ impl Metrics {
 
     fn of(experiment: &Experiment) -> Self {
         let name = ("experiment", experiment.name.as_str());
-        let counter = |metric| Series::define(Kind::Counter, &[name], metric);
+        let counter = |metric| Counter::define(&[name], metric);
         let variant = |index: usize, variant: &str| {
             let labels = [name, ("model_name", variant)];
             let requests = |phase: Option<&str>| {
@@ -99,7 +79,7 @@ impl Metrics {
                     let mut labels = labels.to_vec();
                     labels.extend(phase.map(|phase| ("phase", phase)));
                     labels.push(("status", status));
-                    Series::define(Kind::Counter, &labels, "ab_test_requests_total")
+                    Counter::define(&labels, "ab_test_requests_total")
                 })
             };
             let phases = experiment.schedule.phases().iter().map(|phase| Some(phase.name.as_str()));
@@ -109,9 +89,10 @@ impl Metrics {
                     state: Series::define(Kind::Gauge, &labels, "ab_test_breaker_state"),
                     trips: counter("ab_test_breaker_trips_total"),
                     would_trip: counter("ab_test_breaker_would_trip_total"),
-                    fallbacks: counter("ab_test_fallbacks_total"),
+                    fallbacks: Counter::define(&labels, "ab_test_fallbacks_total"),
                 }),
                 requests: core::iter::once(None).chain(phases).map(requests).collect(),
+                latency: Latency::define(&labels),
                 weight: Series::define(Kind::Gauge, &labels, "ab_test_variant_weight_ppm"),
             }
         };
@@ -120,26 +101,80 @@ impl Metrics {
             missing_unit: counter("ab_test_missing_unit_total"),
             mirrored: counter("ab_test_mirrored_total"),
             variants: experiment.variants.iter().enumerate().map(|(i, v)| variant(i, &v.name)).collect(),
+            counted: Cell::new(false),
+            timed: Cell::new(false),
         }
     }
 
-    /// Counts a request that ended.
-    pub(crate) fn ended(&self, decision: &Decision, status: Status) {
+    /// Counts what was decided.
+    pub(crate) fn decided(&self, decision: &Decision) {
+        if decision.reason == Reason::Override {
+            self.count(&self.overrides);
+        }
+        if decision.reason == Reason::BreakerOpen {
+            self.fell_back(decision.assigned);
+        }
+        if decision.missing_unit {
+            self.count(&self.missing_unit);
+        }
+        if decision.mirror {
+            self.count(&self.mirrored);
+        }
+    }
+
+    /// Counts a request that is left out for want of a unit.
+    pub(crate) fn skipped(&self) {
+        self.count(&self.missing_unit);
+    }
+
+    /// Counts a request that ended, and the time to its answer, if it got one.
+    pub(crate) fn ended(&self, decision: &Decision, status: Status, took: Option<Duration>) {
+        let Some(variant) = self.variants.get(decision.served) else { return };
         let phase = decision.phase.map_or(0, |phase| phase.saturating_add(1));
-        let series = self.variants.get(decision.served).and_then(|variant| variant.requests.get(phase));
-        if let Some([success, error, aborted]) = series {
-            match status {
-                Status::Success => success.count(),
-                Status::Error => error.count(),
-                Status::Aborted => aborted.count(),
-            }
+        if let Some([success, error, aborted]) = variant.requests.get(phase) {
+            self.count(match status {
+                Status::Success => success,
+                Status::Error => error,
+                Status::Aborted => aborted,
+            });
+        }
+        // So that as many times are counted as answers.
+        if let Some(took) = took.filter(|_| status != Status::Aborted) {
+            variant.latency.took(took);
+            self.timed.set(true);
         }
     }
 
     /// Counts a request whose candidate was replaced by the baseline.
     pub(crate) fn fell_back(&self, assigned: usize) {
         if let Some(breaker) = self.breaker(assigned) {
-            breaker.fallbacks.count();
+            self.count(&breaker.fallbacks);
+        }
+    }
+
+    fn count(&self, counter: &Counter) {
+        counter.count();
+        self.counted.set(true);
+    }
+
+    /// Tells Envoy what was counted since it was last told.
+    pub(crate) fn tell_counts(&self) {
+        if !self.counted.take() {
+            return;
+        }
+        for counter in [&self.overrides, &self.missing_unit, &self.mirrored] {
+            counter.tell();
+        }
+        for variant in &self.variants {
+            variant.requests.iter().flatten().for_each(Counter::tell);
+            variant.breaker.iter().for_each(|breaker| breaker.fallbacks.tell());
+        }
+    }
+
+    /// Tells Envoy the times that were counted since it was last told.
+    pub(crate) fn tell_times(&self) {
+        if self.timed.take() {
+            self.variants.iter().for_each(|variant| variant.latency.tell());
         }
     }
 

@@ -1,25 +1,24 @@
 //! Loading a configuration, and keeping the good one when the next is bad.
 
+use core::time::Duration;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 use sidetrack::config::{self, Problems};
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::Schedule;
 
 use crate::breakers::Breakers;
-use crate::host::{self, Property};
+use crate::ending::Endings;
+use crate::host::{self, Level, Property};
 use crate::metrics::{Global, Metrics};
-use crate::stream::Stream;
 
-/// How often workers tell each other outcomes, and learn of a trip.
+/// How often workers tell each other outcomes, learn of a trip, and tell Envoy what they counted.
 const TICK_MILLISECONDS: u32 = 100;
 
-/// After how many ticks the published weights follow a rollout's clock.
-const TICKS_PER_PUBLICATION: u32 = 10;
+/// After so many ticks Envoy is told the times of answers, and the published weights follow a rollout's clock.
+const TICKS_PER_SECOND: u32 = 10;
 
 /// Set where Envoy lets a filter hold headers back (`allow_on_headers_stop_iteration`). Nothing else tells the filter,
 /// and without that switch a request that is held back never goes on.
@@ -27,6 +26,13 @@ const WAIT_FOR_BODIES: &str = "SIDETRACK_WAIT_FOR_BODIES";
 
 /// Set where Envoy writes an access log of the exposures. The filter state that it is read from costs every request.
 const EXPOSURES: &str = "SIDETRACK_EXPOSURES";
+
+/// Set where routes send a request that its candidate failed to the baseline. To find out whether one did costs each
+/// answer a read, so nobody else pays for it.
+const FAILOVER: &str = "SIDETRACK_FAILOVER";
+
+/// Set where a route for each variant names the experiment, upstream and to the caller, as Envoy does it for less.
+const ROUTES_TELL: &str = "SIDETRACK_ROUTES_TELL";
 
 /// What an empty plugin configuration means, and a first one that is bad.
 const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
@@ -38,8 +44,15 @@ pub(crate) struct Runtime {
     pub(crate) metrics: Vec<Metrics>,
     pub(crate) global: Global,
     pub(crate) breakers: RefCell<Breakers>,
+    pub(crate) endings: Endings,
     /// Whether a decision depends on the time.
     pub(crate) needs_clock: bool,
+    /// Whether Envoy calls again without a request; if not, each request tells what it counted.
+    pub(crate) has_ticks: bool,
+    /// Whether a route may send a request that failed to the baseline.
+    pub(crate) fails_over: bool,
+    /// Whether the routes say which experiment and variant this is; all that is left is to choose one of them.
+    pub(crate) routes_tell: bool,
     /// Whether a request may be held back until its body is there.
     pub(crate) waits_for_bodies: bool,
     /// Whether the access log is told of each decision.
@@ -50,9 +63,29 @@ impl Runtime {
     fn new(plan: Plan, global: Global) -> Self {
         let metrics = Metrics::define(&plan);
         let breakers = RefCell::new(Breakers::new(&plan, &metrics, now()));
+        let fails_over = host::is_set(FAILOVER);
         let needs_clock = plan.experiments.iter().any(|e| matches!(e.schedule, Schedule::Rollout(_)));
-        let (waits_for_bodies, exposes) = (host::is_set(WAIT_FOR_BODIES), host::is_set(EXPOSURES));
-        Self { plan, metrics, global, breakers, needs_clock, waits_for_bodies, exposes }
+        Self {
+            plan,
+            metrics,
+            global,
+            breakers,
+            endings: Endings::prepare(fails_over),
+            needs_clock,
+            has_ticks: true,
+            fails_over,
+            routes_tell: host::is_set(ROUTES_TELL),
+            waits_for_bodies: host::is_set(WAIT_FOR_BODIES),
+            exposes: host::is_set(EXPOSURES),
+        }
+    }
+
+    pub(crate) fn tell_counts(&self) {
+        self.metrics.iter().for_each(Metrics::tell_counts);
+    }
+
+    pub(crate) fn tell_times(&self) {
+        self.metrics.iter().for_each(Metrics::tell_times);
     }
 
     fn publish_weights(&self) {
@@ -65,7 +98,16 @@ impl Runtime {
 
 /// The time; a host without a clock gives 1970, before any rollout's start, when everyone gets the baseline.
 pub(crate) fn now() -> Timestamp {
-    Timestamp(host::now_nanoseconds().unwrap_or_default() / 1_000_000)
+    timestamp(since_1970())
+}
+
+/// The time, as exactly as Envoy gives it.
+pub(crate) fn since_1970() -> Duration {
+    Duration::from_nanos(host::now_nanoseconds().unwrap_or_default())
+}
+
+pub(crate) fn timestamp(since_1970: Duration) -> Timestamp {
+    Timestamp(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// One plugin configuration in one VM.
@@ -75,10 +117,14 @@ pub(crate) struct Root {
     ticks: u32,
 }
 
-impl Context for Root {}
+impl Root {
+    /// What new requests are decided by.
+    pub(crate) fn runtime(&self) -> Option<Rc<Runtime>> {
+        self.runtime.clone()
+    }
 
-impl RootContext for Root {
-    fn on_configure(&mut self, _: usize) -> bool {
+    /// Loads the configuration; `false` refuses it.
+    pub(crate) fn configure(&mut self) -> bool {
         let text = host::configuration().unwrap_or_default();
         let text = if text.trim_ascii().is_empty() { NO_EXPERIMENTS } else { &text };
         let global = Global::define();
@@ -92,33 +138,41 @@ impl RootContext for Root {
                 None => return false,
             },
         };
-        let runtime = Runtime::new(plan, global);
+        let mut runtime = Runtime::new(plan, global);
         runtime.publish_weights();
-        let needs_ticks = runtime.needs_clock || runtime.breakers.borrow().are_active();
+        let needs_ticks = !runtime.plan.experiments.is_empty();
         if needs_ticks && host::set_tick_period(TICK_MILLISECONDS).is_err() {
-            log::error!(
-                "sidetrack: Envoy gives no ticks; breakers work on each worker alone, and only by streaks"
+            host::log(
+                Level::Error,
+                "sidetrack: Envoy gives no ticks; breakers work on each worker alone, and only by streaks",
             );
+            runtime.has_ticks = false;
         }
         self.runtime = Some(Rc::new(runtime));
         true
     }
 
-    fn on_tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         let Some(runtime) = &self.runtime else { return };
         runtime.breakers.borrow_mut().tick(now(), &runtime.metrics);
+        runtime.tell_counts();
         self.ticks = self.ticks.wrapping_add(1);
-        if runtime.needs_clock && self.ticks.is_multiple_of(TICKS_PER_PUBLICATION) {
-            runtime.publish_weights();
+        if self.ticks.is_multiple_of(TICKS_PER_SECOND) {
+            runtime.tell_times();
+            if runtime.needs_clock {
+                runtime.publish_weights();
+            }
         }
     }
+}
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.runtime.clone())))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+/// Envoy lets go of a configuration when its last request has ended.
+impl Drop for Root {
+    fn drop(&mut self) {
+        if let Some(runtime) = &self.runtime {
+            runtime.tell_counts();
+            runtime.tell_times();
+        }
     }
 }
 
@@ -127,16 +181,20 @@ fn loaded(plan: &Plan, global: &Global) {
     let hash = u64::from(plan.hash.first_32_bits());
     global.config_hash.set(hash);
     if global.config_hash.value() != Some(hash) {
-        log::error!(
+        host::log(
+            Level::Error,
             "sidetrack: Envoy hides the filter's metrics: a stats matcher excludes wasmcustom.*, so ab_test_* will \
-             be missing or zero; decisions and breakers do not depend on them"
+             be missing or zero; decisions and breakers do not depend on them",
         );
     }
     if host::set_shared(&loaded_key(), plan.hash.short().as_bytes(), 0).is_err() {
-        log::warn!("sidetrack: shared data is not to be had; a bad update will pass all requests untouched");
+        host::log(
+            Level::Warn,
+            "sidetrack: shared data is not to be had; a bad update will pass all requests untouched",
+        );
     }
     for notice in &plan.notices {
-        log::warn!("sidetrack: {}: {}", notice.path, notice.message);
+        host::log(Level::Warn, &format!("sidetrack: {}: {}", notice.path, notice.message));
     }
 }
 
@@ -150,7 +208,8 @@ fn loaded_key() -> String {
 /// is none before, refusing would fail all traffic, so every request passes untouched instead.
 fn after_bad(problems: &Problems, global: &Global) -> Option<Plan> {
     for problem in &problems.0 {
-        log::error!("sidetrack: configuration rejected: {}", problem.to_string().replace('\n', ";"));
+        let problem = problem.to_string().replace('\n', ";");
+        host::log(Level::Error, &format!("sidetrack: configuration rejected: {problem}"));
     }
     if host::shared(&loaded_key()).is_some() {
         global.config_rejected.count();
@@ -160,6 +219,6 @@ fn after_bad(problems: &Problems, global: &Global) -> Option<Plan> {
     if global.config_rejected.value() == Some(0) {
         global.config_rejected.count();
     }
-    log::error!("sidetrack: no configuration was good yet; all requests pass untouched");
+    host::log(Level::Error, "sidetrack: no configuration was good yet; all requests pass untouched");
     config::parse_json(NO_EXPERIMENTS).ok()
 }

@@ -1,16 +1,13 @@
 //! One request: asked about once, marked on its way up, marked on its way down, counted when it ends.
 
+use core::time::Duration;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 use sidetrack::body::body_is_readable;
 use sidetrack::breaker::Ended;
 use sidetrack::config::{BreakerMode, ExposureUnit};
 use sidetrack::decide::{Decision, Outcome, Reason, World, decide, may_explain};
-use sidetrack::outcome::Ending;
 use sidetrack::plan::{Experiment, HeaderNames};
-use sidetrack::quantity::{Millis, Timestamp};
 use sidetrack::request::{Body, Request};
 
 use crate::breakers;
@@ -18,7 +15,7 @@ use crate::exposure::{self, Exposure};
 use crate::headers::Headers;
 use crate::host::{self, Map, Property};
 use crate::metrics::Metrics;
-use crate::root::{Runtime, now};
+use crate::root::{Runtime, since_1970, timestamp};
 
 /// What is remembered of a request until it ends.
 pub(crate) struct Stream {
@@ -29,14 +26,12 @@ pub(crate) struct Stream {
     waiting: Option<Headers>,
     is_grpc: bool,
     is_https: bool,
-    answered: bool,
     /// The epoch of the served variant's breaker.
     epoch: u32,
-    /// When the request came; only while a breaker watches for slow answers.
-    began: Option<Timestamp>,
-    slow: bool,
-    /// How often the request was sent upstream.
-    attempts: u64,
+    /// When the request was decided.
+    began: Duration,
+    /// How long the answer took.
+    took: Option<Duration>,
     /// The baseline answered a request that its candidate had failed.
     rescued: bool,
 }
@@ -50,26 +45,29 @@ impl Stream {
             waiting: None,
             is_grpc: false,
             is_https: false,
-            answered: false,
             epoch: 0,
-            began: None,
-            slow: false,
-            attempts: 0,
+            began: Duration::ZERO,
+            took: None,
             rescued: false,
         }
     }
 }
 
-impl Context for Stream {}
+/// Whether a request goes on.
+#[derive(Clone, Copy)]
+pub(crate) enum Action {
+    Continue,
+    Pause,
+}
 
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+impl Stream {
+    pub(crate) fn request_headers(&mut self, end_of_stream: bool) -> Action {
         let Some(runtime) = self.runtime.clone() else { return Action::Continue };
         let Ok(block) = host::header_map(Map::Request) else {
             runtime.global.undecided.count();
             return Action::Continue;
         };
-        let headers = Headers(block);
+        let headers = Headers::new(block);
         #[cfg(feature = "crash-on-demand")]
         if headers.first("x-test-crash").is_some() {
             std::process::abort();
@@ -81,7 +79,7 @@ impl HttpContext for Stream {
         self.ask(&runtime, headers, body)
     }
 
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    pub(crate) fn request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         let Some((runtime, headers)) = self.runtime.clone().zip(self.waiting.take()) else {
             return Action::Continue;
         };
@@ -93,7 +91,7 @@ impl HttpContext for Stream {
         self.ask_with_body(&runtime, headers, limit)
     }
 
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+    pub(crate) fn request_trailers(&mut self) -> Action {
         let Some((runtime, headers)) = self.runtime.clone().zip(self.waiting.take()) else {
             return Action::Continue;
         };
@@ -101,23 +99,22 @@ impl HttpContext for Stream {
         self.ask_with_body(&runtime, headers, limit)
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        self.answered = true;
-        let Some((runtime, decision)) = self.decided() else { return Action::Continue };
-        let Some((experiment, _)) = runtime.of(&decision) else { return Action::Continue };
-        let slow = runtime
-            .slow_over(&decision)
-            .zip(self.began)
-            .is_some_and(|(over, began)| now().since(began) > over);
-        let attempts = host::integer_property(&Property::ATTEMPTS).unwrap_or(0).cast_unsigned();
-        let rescued = attempts > 1 && decision.served != experiment.baseline && on_failover_route();
+    pub(crate) fn response_headers(&mut self) {
+        let Some((runtime, decision)) = self.decided() else { return };
+        let Some((experiment, _)) = runtime.of(&decision) else { return };
+        // A clock that steps back makes an answer fast.
+        let took = since_1970().saturating_sub(self.began);
+        let rescued = runtime.fails_over && decision.served != experiment.baseline && was_rescued();
         let decision = if rescued { Decision { served: experiment.baseline, ..decision } } else { decision };
         let settings = &runtime.plan.settings;
-        if settings.response_headers {
-            mark(Map::Response, &settings.headers, experiment, &decision);
+        if settings.response_headers && !runtime.routes_tell {
+            set(Map::Response, &settings.headers.experiment, &experiment.name);
+            mark(&settings.headers, experiment, &decision, |name, value| set(Map::Response, name, value));
         }
         if let Some(variant) = experiment.variants.get(decision.served) {
-            set_all(Map::Response, &variant.response_headers);
+            for (name, value) in &variant.response_headers {
+                set(Map::Response, name, value);
+            }
         }
         if let Some((mint, identity)) = experiment.mint.as_ref().zip(decision.minted) {
             host::add_header(Map::Response, "set-cookie", &mint.set_cookie(identity, self.is_https)).ok();
@@ -137,29 +134,33 @@ impl HttpContext for Stream {
         if rescued && runtime.exposes {
             exposure::tell_rescued();
         }
-        self.slow = slow;
-        self.attempts = attempts;
+        self.took = Some(took);
         self.rescued = rescued;
-        Action::Continue
     }
 
-    fn on_log(&mut self) {
+    pub(crate) fn log(&mut self) {
         let Some((runtime, decision)) = self.decided() else { return };
         if decision.reason == Reason::Override {
             return;
         }
         let Some((_, metrics)) = runtime.of(&decision) else { return };
-        let ending = self.ending();
+        let ending = runtime.endings.ending(self.took.is_some(), self.is_grpc);
         match runtime.of(&decision) {
             Some((experiment, _)) if self.rescued => {
                 metrics.fell_back(decision.assigned);
-                metrics.ended(&Decision { served: experiment.baseline, ..decision }, ending.status());
+                let served = Decision { served: experiment.baseline, ..decision };
+                metrics.ended(&served, ending.status(), self.took);
             }
-            _ => metrics.ended(&decision, ending.status()),
+            _ => metrics.ended(&decision, ending.status(), self.took),
         }
         if let Some(failed) = ending.failed() {
-            let ended = Ended { failed, slow: self.slow };
+            let slow = runtime.slow_over(&decision).zip(self.took).is_some_and(|(over, took)| took > over);
+            let ended = Ended { failed, slow };
             runtime.breakers.borrow_mut().ended(&decision, self.epoch, ended, metrics);
+        }
+        if !runtime.has_ticks {
+            metrics.tell_counts();
+            metrics.tell_times();
         }
     }
 }
@@ -168,8 +169,9 @@ impl Stream {
     /// Asks the core, and does what it says; holds the request back when its body must be read first.
     fn ask(&mut self, runtime: &Runtime, headers: Headers, body: Body<'_>) -> Action {
         let plan = &runtime.plan;
+        let clock = runtime.needs_clock.then(since_1970);
         let mut world = World {
-            now: if runtime.needs_clock { now() } else { Timestamp::default() },
+            now: clock.map(timestamp).unwrap_or_default(),
             entropy: || host::random().unwrap_or_default(),
             gate: &|experiment, variant| runtime.breakers.borrow().gate(experiment, variant),
         };
@@ -185,20 +187,26 @@ impl Stream {
             Outcome::Unmatched | Outcome::NeedsBody(_) => {}
             Outcome::Skipped(experiment) => {
                 if let Some(metrics) = runtime.metrics.get(experiment) {
-                    metrics.missing_unit.count();
+                    metrics.skipped();
                 }
             }
             Outcome::Decided(decision) => {
                 self.decision = Some(decision);
                 self.explain = may_explain(plan, &headers);
                 self.is_grpc = is_grpc(&headers);
-                self.is_https = is_https(&headers);
+                self.is_https = decision.minted.is_some() && is_https(&headers);
                 self.epoch = runtime.breakers.borrow().epoch(&decision);
-                self.began = runtime.slow_over(&decision).map(|_| now());
+                self.began = clock.unwrap_or_else(since_1970);
                 if let Some((experiment, metrics)) = runtime.of(&decision) {
-                    count_decision(metrics, &decision);
-                    mark(Map::Request, &plan.settings.headers, experiment, &decision);
-                    route(&plan.settings.headers, experiment, &decision);
+                    metrics.decided(&decision);
+                    // None of the names is there any more, so nothing need be replaced.
+                    if !runtime.routes_tell {
+                        add(Map::Request, &plan.settings.headers.experiment, &experiment.name);
+                    }
+                    mark(&plan.settings.headers, experiment, &decision, |name, value| {
+                        add(Map::Request, name, value);
+                    });
+                    route(&headers, &plan.settings.headers, experiment, &decision);
                     if runtime.exposes {
                         exposure.tell(experiment, &decision);
                     }
@@ -218,19 +226,6 @@ impl Stream {
     fn decided(&self) -> Option<(&Runtime, Decision)> {
         Some((self.runtime.as_deref()?, self.decision?))
     }
-
-    /// What Envoy knows of the request when it has ended.
-    fn ending(&self) -> Ending {
-        let number = |property| host::integer_property(&property).unwrap_or(0);
-        Ending {
-            answered: self.answered,
-            code: u32::try_from(number(Property::RESPONSE_CODE)).unwrap_or(0),
-            flags: number(Property::RESPONSE_FLAGS).cast_unsigned(),
-            // Envoy derives this from the HTTP status when there is none, so only a gRPC request may be asked for it.
-            grpc_status: self.is_grpc.then(|| u32::try_from(number(Property::GRPC_STATUS)).unwrap_or(0)),
-            attempts: self.attempts,
-        }
-    }
 }
 
 impl Runtime {
@@ -246,74 +241,57 @@ impl Runtime {
     }
 
     /// The time above which an answer of this experiment is slow, when that is watched.
-    fn slow_over(&self, decision: &Decision) -> Option<Millis> {
+    fn slow_over(&self, decision: &Decision) -> Option<Duration> {
         let breaker = &self.plan.experiments.get(decision.experiment)?.breaker;
-        breaker.slow.filter(|_| breaker.mode != BreakerMode::Disabled).map(|slow| slow.over)
-    }
-}
-
-fn count_decision(metrics: &Metrics, decision: &Decision) {
-    if decision.reason == Reason::Override {
-        metrics.overrides.count();
-    }
-    if decision.reason == Reason::BreakerOpen {
-        metrics.fell_back(decision.assigned);
-    }
-    if decision.missing_unit {
-        metrics.missing_unit.count();
-    }
-    if decision.mirror {
-        metrics.mirrored.count();
+        let slow = breaker.slow.filter(|_| breaker.mode != BreakerMode::Disabled)?;
+        Some(Duration::from_millis(slow.over.0))
     }
 }
 
 /// Removes what a client sent under the filter's names. One that sent nothing of it costs nothing here.
 fn remove_own(names: &HeaderNames, headers: &Headers) {
-    let is_own = |name: &[u8]| names.owned.iter().any(|own| own.as_bytes() == name);
+    // An override header may have any name; the others begin alike, and a request's headers hardly ever do.
+    let begins = |name: &[u8]| name.starts_with(names.prefix.as_bytes());
+    let is_own =
+        |name: &[u8]| begins(name) || names.strangers.iter().any(|stranger| stranger.as_bytes() == name);
     if headers.iter().any(|(name, _)| is_own(name)) {
         for name in &names.owned {
             host::remove_header(Map::Request, name).ok();
         }
-        // The route may have been chosen by one of them.
-        host::clear_route_cache();
     }
 }
 
-/// Says which experiment and variant this is.
-fn mark(map: Map, names: &HeaderNames, experiment: &Experiment, decision: &Decision) {
-    set(map, &names.experiment, &experiment.name);
+/// Says which variant of the experiment this is.
+fn mark(names: &HeaderNames, experiment: &Experiment, decision: &Decision, say: impl Fn(&str, &str)) {
     if let Some(served) = experiment.variants.get(decision.served) {
-        set(map, &names.variant, &served.name);
+        say(&names.variant, &served.name);
     }
     if decision.assigned != decision.served
         && let Some(assigned) = experiment.variants.get(decision.assigned)
     {
-        set(map, &names.assigned, &assigned.name);
+        say(&names.assigned, &assigned.name);
     }
     if let Some(phase) = decision.phase.and_then(|phase| experiment.schedule.phases().get(phase)) {
-        set(map, &names.phase, &phase.name);
+        say(&names.phase, &phase.name);
     }
 }
 
-/// Tells Envoy where the request goes, and to choose the route anew.
-fn route(names: &HeaderNames, experiment: &Experiment, decision: &Decision) {
+/// Tells Envoy where the request goes. Envoy chooses the route again because headers were changed: for modules of this
+/// ABI it does so by itself.
+fn route(headers: &Headers, names: &HeaderNames, experiment: &Experiment, decision: &Decision) {
     if let Some(served) = experiment.variants.get(decision.served) {
         if let Some(cluster) = &served.cluster {
-            set(Map::Request, &names.cluster, cluster);
+            add(Map::Request, &names.cluster, cluster);
         }
-        set_all(Map::Request, &served.request_headers);
+        for (name, value) in &served.request_headers {
+            let put = if headers.first(name).is_some() { set } else { add };
+            put(Map::Request, name, value);
+        }
     }
     if decision.mirror
         && let Some(mirror) = &experiment.mirror
     {
-        set(Map::Request, &names.mirror, &mirror.cluster);
-    }
-    host::clear_route_cache();
-}
-
-fn set_all(map: Map, headers: &[(String, String)]) {
-    for (name, value) in headers {
-        set(map, name, value);
+        add(Map::Request, &names.mirror, &mirror.cluster);
     }
 }
 
@@ -322,9 +300,17 @@ fn set(map: Map, name: &str, value: &str) {
     host::set_header(map, name, value).ok();
 }
 
-/// Whether the route is one that sends a failed request to the baseline: `render envoy --failover` names them so.
-fn on_failover_route() -> bool {
-    host::bytes_property(&Property::ROUTE_NAME).is_ok_and(|name| name.starts_with(b"sidetrack-failover:"))
+/// For a header that is not there; Envoy need not look for it.
+fn add(map: Map, name: &str, value: &str) {
+    host::add_header(map, name, value).ok();
+}
+
+/// Whether this answer is another cluster's than the one that was tried first: the request was sent again, on a route
+/// that sends failed requests to the baseline, as `render envoy --failover` names them.
+fn was_rescued() -> bool {
+    host::integer_property(&Property::ATTEMPTS).is_some_and(|attempts| attempts > 1)
+        && host::bytes_property(&Property::ROUTE_NAME)
+            .is_ok_and(|name| name.starts_with(b"sidetrack-failover:"))
 }
 
 /// A request's headers and what has arrived of its body.

@@ -3,6 +3,8 @@
 //! serde's derive stops at the first error of a file; people mend files faster when they see all of them.
 //! So each type of the schema says how it is read and which JSON Schema describes it, in one place.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::node::Node;
@@ -56,8 +58,15 @@ pub(crate) fn wrong_type(node: &Node, at: &Path<'_>, problems: &mut Problems, al
     problems.push(at, Code::WrongType, format!("found {}; allowed: {allowed}", node.describe()), hint);
 }
 
+/// The longest text that may be a mistyped word.
+const LONGEST_TYPO: usize = 63;
+
 /// The word of `known` that `found` was probably meant to be.
 pub(crate) fn did_you_mean(found: &str, known: &[&str]) -> String {
+    // The distance takes time and memory in proportion to the length; a text that long is no slip of a short word.
+    if found.len() > LONGEST_TYPO {
+        return String::new();
+    }
     let best = known.iter().map(|word| (strsim::damerau_levenshtein(found, word), *word)).min();
     match best {
         Some((distance, word)) if distance <= 2.max(word.len() / 3) && distance < word.len() => {
@@ -126,8 +135,9 @@ impl<T: Decode> Decode for Pairs<T> {
             return None;
         };
         let mut pairs: Vec<(String, T)> = Vec::new();
-        for (i, (key, value)) in entries.iter().enumerate() {
-            if is_repeated(entries, i) {
+        let mut keys = BTreeSet::new();
+        for (key, value) in entries {
+            if !keys.insert(key) {
                 duplicate_key(&at.key(key), problems);
             } else if let Some(value) = T::decode(value, &at.key(key), problems) {
                 pairs.push((key.clone(), value));
@@ -139,11 +149,6 @@ impl<T: Decode> Decode for Pairs<T> {
     fn schema() -> Value {
         json!({"type": "object", "additionalProperties": T::schema()})
     }
-}
-
-pub(crate) fn is_repeated(entries: &[(String, Node)], index: usize) -> bool {
-    let key = entries.get(index).map(|entry| &entry.0);
-    entries.iter().take(index).any(|earlier| Some(&earlier.0) == key)
 }
 
 pub(crate) fn duplicate_key(at: &Path<'_>, problems: &mut Problems) {
@@ -175,8 +180,9 @@ macro_rules! object {
                     return None;
                 };
                 let mut out = Self::default();
-                for (i, (key, value)) in entries.iter().enumerate() {
-                    if decode::is_repeated(entries, i) {
+                let mut keys = std::collections::BTreeSet::new();
+                for (key, value) in entries {
+                    if !keys.insert(key) {
                         decode::duplicate_key(&at.key(key), problems);
                         continue;
                     }

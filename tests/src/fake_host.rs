@@ -9,6 +9,7 @@
 
 mod abi;
 mod exchange;
+mod expressions;
 mod guest;
 mod headers;
 mod imports;
@@ -158,7 +159,7 @@ impl Proxy {
     }
 
     /// Makes a foreign function known (`Some`, with what it answers) or unknown (`None`, as on an older host).
-    /// At first only `clear_route_cache` is known.
+    /// At first `clear_route_cache` and those for expressions are known.
     pub fn set_foreign(&self, name: &str, answer: Option<Status>) {
         let mut state = self.state();
         match answer {
@@ -177,7 +178,12 @@ impl Proxy {
         self.state().set_fault(call, status, times);
     }
 
-    /// Ends all faults.
+    /// The next time that this host call (as `proxy_get_header_map_pairs`) has bytes to hand over, it hands over these.
+    pub fn lie(&self, call: &str, bytes: impl Into<Vec<u8>>) {
+        self.state().add_lie(call, bytes.into());
+    }
+
+    /// Ends all faults and lies.
     pub fn clear_faults(&self) {
         self.state().clear_faults();
     }

@@ -2,4 +2,6 @@
 
 pub mod artifact;
 pub mod fake_host;
+pub mod istiod;
+pub mod prometheus;
 pub mod world;

@@ -31,7 +31,7 @@ pub type Lines = Vec<(String, Vec<u8>)>;
 pub enum Kind {
     /// The fake host.
     InProcess,
-    /// A real Envoy with two workers.
+    /// A real Envoy, with two workers if the stage does not say otherwise.
     Envoy,
 }
 
@@ -53,6 +53,8 @@ pub enum Behaviour {
 pub struct Stage {
     kind: Kind,
     change: fn(String) -> String,
+    options: &'static [&'static str],
+    workers: u32,
     worlds: Arc<Mutex<Vec<World>>>,
 }
 
@@ -60,13 +62,25 @@ impl Stage {
     /// A stage for worlds of this kind.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self { kind, change: |bootstrap| bootstrap, worlds: Arc::default() }
+        Self { kind, change: |bootstrap| bootstrap, options: &[], workers: 2, worlds: Arc::default() }
+    }
+
+    /// A stage for real Envoys whose bootstrap is rendered with these options too.
+    #[must_use]
+    pub fn rendered(options: &'static [&'static str]) -> Self {
+        Self { options, ..Self::new(Kind::Envoy) }
     }
 
     /// A stage for real Envoys whose bootstrap is changed.
     #[must_use]
     pub fn changed(change: fn(String) -> String) -> Self {
         Self { change, ..Self::new(Kind::Envoy) }
+    }
+
+    /// The same stage, whose Envoys have so many workers.
+    #[must_use]
+    pub fn with_workers(self, workers: u32) -> Self {
+        Self { workers, ..self }
     }
 
     /// The kind of its worlds.
@@ -96,7 +110,9 @@ impl Stage {
         let backend = match self.kind {
             Kind::InProcess => Backend::InProcess(Box::new(InProcess::start(routes, configuration))),
             Kind::Envoy => Backend::Envoy(Box::new(
-                RealEnvoy::start(file, &routes, configuration, self.change).await.expect("a real Envoy"),
+                RealEnvoy::start(file, &routes, configuration, self.change, self.options, self.workers)
+                    .await
+                    .expect("a real Envoy"),
             )),
         };
         let state =

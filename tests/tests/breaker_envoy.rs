@@ -33,6 +33,8 @@ struct Stand {
     baseline: ModelStub,
     candidate: ModelStub,
     watched: PathBuf,
+    /// What the bootstrap was rendered with.
+    options: Vec<String>,
     dir: TempDir,
 }
 
@@ -65,20 +67,20 @@ impl Stand {
             format!("{CANDIDATE}={}", candidate.addr()),
         ];
         let more: Vec<String> = more.iter().map(|&m| m.to_owned()).chain(endpoints).collect();
-        fs::write(&watched, stand(&["--filter-only".to_owned()])?)?;
+        fs::write(&watched, stand(&filter_only(&more))?)?;
         let bootstrap = stand(&more)?;
         let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
         options.concurrency = 2;
         let envoy = Envoy::start(options).await?;
         let addr = (std::net::Ipv4Addr::LOCALHOST, envoy.listener_port("predictors").await?).into();
-        Ok(Self { envoy, addr, baseline, candidate, watched, dir })
+        Ok(Self { envoy, addr, baseline, candidate, watched, options: more, dir })
     }
 
     /// Gives Envoy another configuration or module, and waits until it is in force.
     async fn update(&self, breaker: &Value, wasm: &Path) -> Result<()> {
         const RELOADS: &str = "extension_config_discovery.http_filter.sidetrack.config_reload";
         let before = self.stat(RELOADS).await?;
-        let text = render(self.dir.path(), breaker, wasm, &self.watched, &["--filter-only".to_owned()])?;
+        let text = render(self.dir.path(), breaker, wasm, &self.watched, &filter_only(&self.options))?;
         let next = self.dir.path().join("next.yaml");
         fs::write(&next, text)?;
         fs::rename(&next, &self.watched)?;
@@ -117,6 +119,11 @@ impl Stand {
         options.on_answer = Arc::new(move |_, _, answer| answers.take(answer));
         Load::run(options)
     }
+}
+
+/// The options of the bootstrap are the filter's too.
+fn filter_only(options: &[String]) -> Vec<String> {
+    [options, &["--filter-only".to_owned()]].concat()
 }
 
 fn render(dir: &Path, breaker: &Value, wasm: &Path, watched: &Path, more: &[String]) -> Result<String> {

@@ -13,17 +13,23 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use sidetrack::config;
 use sidetrack::plan::Plan;
+use sidetrack_tests::artifact;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
+/// All manifests, by hand and rendered; the experiment and the mesh's settings are none.
 fn manifests() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(root().join("istio")).unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut files = Vec::new();
+    for folder in ["istio", "istio/rendered"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        files.extend(entries.map(|entry| entry.unwrap().path()));
+    }
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.retain(|file| !file.ends_with("istio/experiment.yaml") && !file.ends_with("rendered/mesh.yaml"));
     files.sort();
-    assert!(files.len() >= 3);
+    assert!(files.len() >= 8, "{files:?}");
     files
 }
 
@@ -55,7 +61,7 @@ fn istio_would_take_every_manifest() {
 fn istio_would_take_none_of_the_broken_ones() {
     let cases = [
         ("wasmplugin.yaml", "failStrategy", "failStrategi", "spec.failStrategi: Istio has no such field"),
-        ("wasmplugin.yaml", "FAIL_RELOAD", "FAIL_OFTEN", "spec.failStrategy: "),
+        ("wasmplugin.yaml", "FAIL_OPEN", "FAIL_OFTEN", "spec.failStrategy: "),
         ("wasmplugin.yaml", "matchLabels", "match_labels", "spec.selector.match_labels: "),
         ("wasmplugin.yaml", "mode: CLIENT", "mode: OUTBOUND", "spec.match[0].mode: "),
         ("wasmplugin.yaml", "v1alpha1", "v7", "Istio has no apiVersion"),
@@ -64,6 +70,21 @@ fn istio_would_take_none_of_the_broken_ones() {
         ("destinationrule.yaml", "namespace:", "namespaces:", "metadata.namespaces: "),
         ("destinationrule.yaml", "DestinationRule", "DestinationRole", "has no kind"),
         ("destinationrule.yaml", "  host:", "  subsets: []\n  host:", "subsets stands here twice"),
+        ("rendered/trafficextension.yaml", "failStrategy", "failStrategi", "'failStrategi' was unexpected"),
+        ("rendered/trafficextension.yaml", "url: oci", "url: ftp", "spec.wasm.url: "),
+        (
+            "rendered/waypoint.yaml",
+            "  targetRefs:",
+            "  selector: {}\n  targetRefs:",
+            "only one of targetRefs or selector",
+        ),
+        (
+            "rendered/gateway.yaml",
+            "accessLogging:",
+            "accesslogging:",
+            "spec.accesslogging: Istio has no such field",
+        ),
+        ("rendered/cluster-header.yaml", "HTTP_ROUTE", "HTTP_ROUTES", "applyTo: "),
     ];
     // Importing the schemas takes Python a second or two, so all go into one run.
     let folder = tempfile::tempdir().unwrap();
@@ -71,7 +92,7 @@ fn istio_would_take_none_of_the_broken_ones() {
     for (i, (file, good, broken, _)) in cases.iter().enumerate() {
         let whole = text(file);
         assert!(whole.contains(good), "{file} has no {good}");
-        let copy = folder.path().join(format!("{i}-{file}"));
+        let copy = folder.path().join(format!("{i}-{}", file.replace('/', "-")));
         std::fs::write(&copy, whole.replace(good, broken)).unwrap();
         copies.push(copy);
     }
@@ -82,6 +103,148 @@ fn istio_would_take_none_of_the_broken_ones() {
         let name = copy.display().to_string();
         let about = |line: &str| line.starts_with(&name) && line.contains(complaint);
         assert!(said.lines().any(about), "{broken}:\n{said}");
+    }
+}
+
+/// The commands of the README, as a reader would run them, and the files that they write.
+fn commands() -> Vec<(Vec<String>, PathBuf)> {
+    let readme = text("README.md");
+    let lines = readme.lines().map(str::trim).filter(|line| line.starts_with("sidetrack render "));
+    let command = |line: &str| {
+        let (command, file) = line.split_once(" > ").unwrap_or_else(|| panic!("no file: {line}"));
+        let words = command.split_whitespace().skip(1).map(ToOwned::to_owned).collect();
+        (words, root().join(file))
+    };
+    let commands: Vec<_> = lines.map(command).collect();
+    assert_eq!(commands.len(), std::fs::read_dir(root().join("istio/rendered")).unwrap().count());
+    commands
+}
+
+#[test]
+fn the_rendered_examples_are_what_the_commands_in_the_readme_write() {
+    for (arguments, file) in commands() {
+        let run = Command::new(artifact::cli()).args(&arguments).current_dir(root()).output().unwrap();
+        assert!(run.status.success(), "{arguments:?}\n{}", complaints(&run));
+        let written = String::from_utf8(run.stdout).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&file, &written).unwrap();
+        }
+        let kept = std::fs::read_to_string(&file).unwrap();
+        assert!(kept == written, "{}: UPDATE=1 writes it anew\n{written}", file.display());
+    }
+}
+
+/// Whatever a file may hold that Istio can carry, in every form: the schemas take it.
+#[test]
+fn istio_would_take_whatever_is_rendered() {
+    let folder = tempfile::tempdir().unwrap();
+    let experiments = folder.path().join("experiments.json");
+    std::fs::write(&experiments, everything().to_string()).unwrap();
+    let mut files = Vec::new();
+    for kind in ["wasmplugin", "trafficextension"] {
+        for place in [
+            ["gateway", "virtualservice"],
+            ["gateway", "envoyfilter"],
+            ["sidecar", "virtualservice"],
+            ["sidecar", "envoyfilter"],
+            ["waypoint", "virtualservice"],
+        ] {
+            let [topology, route] = place;
+            let digest = format!("sha256:{}", "0a".repeat(32));
+            let run = Command::new(artifact::cli())
+                .args(["render", "istio"])
+                .arg(&experiments)
+                .args(["--kind", kind, "--topology", topology, "--route", route, "--port", "80", "--sha256"])
+                .args([&digest, "--pull-secret", "registry", "--fail-strategy", "reload"])
+                .args(["--destination", "New_Model=models.other.svc.cluster.local:81/v2"])
+                .output()
+                .unwrap();
+            assert!(run.status.success(), "{kind} {place:?}\n{}", complaints(&run));
+            let file = folder.path().join(format!("{kind}-{topology}-{route}.yaml"));
+            std::fs::write(&file, run.stdout).unwrap();
+            files.push(file);
+        }
+    }
+    let run = validate(&files);
+    assert!(run.status.success(), "{}", complaints(&run));
+}
+
+/// Two experiments with different baselines, conditions of every kind, words that YAML 1.1 reads otherwise.
+fn everything() -> Value {
+    serde_json::json!({
+        "experiments": [
+            {
+                "name": "first", "salt": "0123", "unit": [{"header": "x-user-id"}, {"cookie": "on"}],
+                "match": {
+                    "hosts": ["a.example.com", "*.example.org"], "path": {"exact": "/v2/a"}, "methods": ["GET", "POST"],
+                    "headers": [
+                        {"name": "x-a", "exact": "yes"}, {"name": "x-b", "prefix": "1e3"},
+                        {"name": "x-c", "present": true}, {"name": "x-d", "present": false},
+                    ],
+                },
+                "baseline": "old", "variants": [
+                    {"name": "old", "cluster": "old"},
+                    {"name": "New_Model", "cluster": "new", "weight": 0.5, "request_headers": {"x-e": "~", "x-f": "\"é\" # no: comment"}},
+                ],
+                "mirror": {"cluster": "copies"},
+                "overrides": {"header": "x-choose", "units": {"null": "New_Model", "2026-11-23T09:00:00Z": "old"}},
+            },
+            {
+                "name": "second", "unit": [{"query": "u"}], "match": {"hosts": ["a.example.com"]},
+                "baseline": "stable", "variants": [{"name": "stable"}, {"name": "next", "weight": 10}],
+            },
+        ],
+    })
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |experiments: &Value, options: &[&str], code: i32, words: [&str; 2]| {
+        let file = folder.path().join("experiments.json");
+        std::fs::write(&file, experiments.to_string()).unwrap();
+        let run = Command::new(artifact::cli())
+            .args(["render", "istio"])
+            .arg(&file)
+            .args(options)
+            .output()
+            .unwrap();
+        assert_eq!(run.status.code(), Some(code), "{options:?}: {}", complaints(&run));
+        assert!(run.stdout.is_empty(), "nothing is half written");
+        for word in words {
+            assert!(complaints(&run).contains(word), "{options:?} does not say {word}: {}", complaints(&run));
+        }
+    };
+    let mut body = everything();
+    body["experiments"][0]["unit"][1] = serde_json::json!({"body": "/user"});
+    refused(&body, &[], 1, ["experiments[0].unit[1].body", "header as well"]);
+    let good = everything();
+    let mut unnamed = everything();
+    unnamed["experiments"][0]["variants"][1]["cluster"] = "New.Model".into();
+    refused(&unnamed, &[], 2, ["New.Model, which cannot name a service", "--destination New_Model="]);
+    refused(&unnamed, &["--service", "all"], 2, ["cannot name a subset", "--destination New_Model="]);
+    let waypoint = ["--topology", "waypoint"];
+    refused(
+        &good,
+        &[&waypoint[..], &["--route", "envoyfilter"]].concat(),
+        2,
+        ["waypoint", "--route virtualservice"],
+    );
+    refused(&good, &[&waypoint[..], &["--selector", "a=b"]].concat(), 2, ["ignores selectors", "--host"]);
+    refused(&good, &["--route", "envoyfilter", "--no-guard"], 2, ["--no-guard", "any cluster"]);
+    refused(&good, &["--route", "envoyfilter"], 2, ["no port", "--port"]);
+    refused(&good, &["--sha256", "abc"], 2, ["--sha256", "64 hexadecimal"]);
+    refused(&good, &["--gateway", "gateway"], 2, ["--gateway", "NAMESPACE/NAME"]);
+}
+
+#[test]
+fn mesh_and_annotation_name_the_same_labels() {
+    let mesh = value("rendered/mesh.yaml");
+    let labels = mesh["meshConfig"]["defaultConfig"]["extraStatTags"].as_array().unwrap();
+    let labels: Vec<&str> = labels.iter().map(|label| label.as_str().unwrap()).collect();
+    let annotation = format!("sidecar.istio.io/extraStatTags: {}", labels.join(","));
+    for file in ["rendered/mesh.yaml", "README.md"] {
+        assert!(text(file).contains(&annotation), "{file} has no {annotation}");
     }
 }
 
@@ -153,5 +316,5 @@ fn the_filter_runs_once_and_after_authorization() {
     let plugin = value("wasmplugin.yaml");
     assert_eq!(plugin["spec"]["match"], serde_json::json!([{"mode": "CLIENT"}]));
     assert!(plugin["spec"]["phase"].is_null());
-    assert_eq!(plugin["spec"]["failStrategy"], "FAIL_RELOAD");
+    assert_eq!(plugin["spec"]["failStrategy"], "FAIL_OPEN", "traffic goes on without the filter");
 }

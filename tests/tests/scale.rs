@@ -143,6 +143,46 @@ fn a_request_costs_the_same_with_a_thousand_experiments() {
     }
 }
 
+// ---- The price of a file ---------------------------------------------------------------------------------------
+
+/// What it takes to read a configuration of so many of something, good or bad.
+fn reading(file: &str) -> u64 {
+    let proxy = Proxy::new(Module::sidetrack());
+    let worker = proxy.start_vm().unwrap();
+    let before = proxy.fuel_used();
+    worker.configure(file).unwrap();
+    proxy.fuel_used() - before
+}
+
+/// Ten times the file, ten times the work: nothing in it makes Envoy's main thread stand still.
+#[test]
+fn a_large_file_costs_in_proportion_to_its_size() {
+    let users =
+        |size: usize| (0..size).map(|n| format!("\"user-{n}\": \"new\"")).collect::<Vec<_>>().join(",");
+    let with = |more: &str| {
+        format!(
+            r#"{{"experiments": [{{"name": "e", "unit": [{{"header": "x-user-id"}}], "baseline": "old",
+            "variants": [{{"name": "old"}}, {{"name": "new", "weight": 30}}], {more}}}]}}"#
+        )
+    };
+    let overrides = |size| with(&format!("\"overrides\": {{\"units\": {{{}}}}}", users(size)));
+    let unknown_keys = |size| with(&users(size));
+    let long_key = |size| with(&format!("\"{}\": 1", "missing_unit".repeat(size)));
+    let wrong_word = |size| with(&format!("\"missing_unit\": \"{}\"", "baseline".repeat(size)));
+    type File<'a> = &'a dyn Fn(usize) -> String;
+    let files: [(&str, File<'_>); 4] = [
+        ("overrides", &overrides),
+        ("unknown keys", &unknown_keys),
+        ("a long key", &long_key),
+        ("a long word", &wrong_word),
+    ];
+    for (what, file) in files {
+        let (small, large) = (reading(&file(300)), reading(&file(3_000)));
+        println!("{what:>14}: {small} instructions, {large} for ten times as much");
+        assert!(large <= small * 20, "{what}: {small}, {large}");
+    }
+}
+
 // ---- The index changes nothing ---------------------------------------------------------------------------------
 
 /// Hosts as a file may write them.

@@ -17,6 +17,7 @@ use std::time::Duration;
 use scenarios::{FORECAST, by, experiment, forecast, forecast_with, told, untouched, user_of, variant};
 use serde_json::{Value, json};
 use sidetrack::draw::{Draw, Purpose};
+use sidetrack::outcome::{Ending, Status as Ended};
 use sidetrack_tests::artifact;
 use sidetrack_tests::fake_host::{Action, Exchange, HeaderMap, Module, Proxy, Reply, Status, Vm};
 use sidetrack_tests::world::{Kind, Stage, run};
@@ -152,6 +153,94 @@ async fn a_rollout_follows_the_clock() {
     .await;
 }
 
+/// However Envoy is asked how a request ended, the answer is the core's: by one expression, or, where Envoy knows none or
+/// the request did not end well, by its attributes.
+#[test]
+fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
+    let mut asked = [0, 0];
+    for (expressions, fails_over) in [(true, false), (true, true), (false, false), (false, true)] {
+        for status in [None, Some(200), Some(404), Some(429), Some(500), Some(503)] {
+            for (flags, grpc, attempts) in [
+                (0, None, 1),
+                (1 << 4, None, 1),
+                (1 << 14, None, 1),
+                (1 << 24, None, 1),
+                (0, Some(0), 1),
+                (0, Some(5), 1),
+                (0, Some(14), 1),
+                (0, None, 2),
+                (0, Some(0), 2),
+            ] {
+                let proxy = Proxy::new(Module::sidetrack());
+                if !expressions {
+                    proxy.set_foreign("expr_create", None);
+                }
+                if fails_over {
+                    proxy.set_environment("SIDETRACK_FAILOVER", "1");
+                }
+                let all = json!([{"name": "old"}, {"name": "new", "weight": 100}]);
+                let worker = vm(
+                    &proxy,
+                    &forecast_with(json!({"variants": all, "breaker": {"consecutive_errors": 1}})),
+                );
+                let stream = worker.stream();
+                let kind = if grpc.is_some() { "application/grpc" } else { "application/json" };
+                let request = [(":path", FORECAST), ("x-user-id", "1"), ("content-type", kind)];
+                stream.request_headers(request, true).unwrap();
+                stream.set_number(&["response", "flags"], flags);
+                stream.set_number(&["upstream", "request_attempt_count"], attempts);
+                if let Some(status) = status {
+                    let mut answer: HeaderMap = [(":status", status.to_string())].into();
+                    grpc.into_iter().for_each(|code: u32| answer.add("grpc-status", code.to_string()));
+                    stream.response_headers(answer, true).unwrap();
+                }
+                let before = proxy.host_calls();
+                stream.finish().unwrap();
+                let more = |call| {
+                    let now = proxy.host_calls().get(call).copied().unwrap_or_default();
+                    now - before.get(call).copied().unwrap_or_default()
+                };
+                let ending = Ending {
+                    answered: status.is_some(),
+                    code: status.unwrap_or(0),
+                    flags: flags.cast_unsigned(),
+                    grpc_status: grpc.filter(|_| status.is_some()),
+                    attempts: if fails_over { attempts.cast_unsigned() } else { 1 },
+                };
+                let reads = more("proxy_get_property");
+                assert_eq!(more("proxy_call_foreign_function"), u64::from(expressions));
+                let well = status.is_some_and(|status| status < 500)
+                    && flags == 0
+                    && grpc.unwrap_or(0) == 0
+                    && ending.attempts == 1;
+                assert_eq!(reads == 0, expressions && well, "{expressions} {ending:?}: {reads} reads");
+                asked[usize::from(reads == 0)] += 1;
+                let at_once = ending.failed() == Some(true);
+                assert_eq!(
+                    proxy.log_text().contains("the breaker opens"),
+                    at_once,
+                    "{expressions} {ending:?}\n{}",
+                    proxy.log_text()
+                );
+                worker.tick().unwrap();
+                for (name, status) in
+                    [("success", Ended::Success), ("error", Ended::Error), ("aborted", Ended::Aborted)]
+                {
+                    let name = format!(
+                        "experiment=.=forecast-ab;.;model_name=.=new;.;status=.={name};.;ab_test_requests_total"
+                    );
+                    assert_eq!(
+                        count(&proxy, &name),
+                        u64::from(ending.status() == status),
+                        "{name} {ending:?}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(asked.iter().all(|&count| count > 10), "{asked:?}");
+}
+
 #[tokio::test]
 async fn an_empty_configuration_is_none() {
     run(Stage::new(Kind::InProcess), |stage| async move {
@@ -202,6 +291,7 @@ fn what_a_model_answers_under_our_names_is_replaced() {
 fn a_faulty_host_costs_no_request() {
     let calls = [
         "proxy_get_header_map_pairs",
+        "proxy_add_header_map_value",
         "proxy_replace_header_map_value",
         "proxy_remove_header_map_value",
         "proxy_call_foreign_function",
@@ -305,6 +395,9 @@ fn a_vm_that_dies_takes_no_other_with_it() {
     assert_eq!(get(&third, "anna").request_header("x-ab-variant"), before);
     let name = "experiment=.=forecast-ab;.;model_name=.=old;.;status=.=success;.;ab_test_requests_total";
     let other = name.replace("=old", "=new");
+    for worker in [&second, &third] {
+        worker.tick().unwrap();
+    }
     assert_eq!(count(&proxy, name) + count(&proxy, &other), 3);
 }
 

@@ -1,5 +1,6 @@
-//! What crosses the border of the VM for one request: `hostcalls MODULE NAME=FILE…` prints, for each experiment file,
-//! how often a request makes the filter call its host, how often the host enters the VM, and the memory in it.
+//! What crosses the border of the VM for one request: `hostcalls MODULE FILE[:VARIABLE]…` prints, for each experiment
+//! file, how often a request makes the filter call its host, how often the host enters the VM, and the memory in it. The
+//! variable is set for the VM.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,7 +28,8 @@ fn main() -> Result<()> {
     let exported = |name: &&str| exports.contains(&format!("proxy_on_{name}"));
     let callbacks: Vec<&str> = CALLBACKS.into_iter().filter(exported).collect();
     for file in arguments {
-        let calls = calls_per_request(&module, &std::fs::read(&file)?)?;
+        let (file, variable) = file.split_once(':').map_or((&*file, None), |(file, name)| (file, Some(name)));
+        let calls = calls_per_request(&module, &std::fs::read(file)?, variable)?;
         let of = |name: &&str| calls.get(name).copied().unwrap_or_default();
         let allocations: f64 = ALLOCATING.iter().map(of).sum();
         println!("{file}");
@@ -41,11 +43,19 @@ fn main() -> Result<()> {
             callbacks.join(", ")
         );
     }
-    memory(&module)
+    memory(&module)?;
+    flat(&module)
 }
 
-fn calls_per_request(module: &Module, file: &[u8]) -> Result<BTreeMap<&'static str, f64>> {
+fn calls_per_request(
+    module: &Module,
+    file: &[u8],
+    variable: Option<&str>,
+) -> Result<BTreeMap<&'static str, f64>> {
     let proxy = Proxy::new(module);
+    if let Some(name) = variable {
+        proxy.set_environment(name, "1");
+    }
     let vm = configured(&proxy, file)?;
     let before = proxy.host_calls();
     for user in 0..REQUESTS {
@@ -76,6 +86,64 @@ fn request(vm: &Vm, user: u32) -> Result<()> {
     stream.finish()?;
     ensure!(stream.request_header("x-ab-variant").is_some(), "the filter did not decide");
     Ok(())
+}
+
+/// What the module computes for a request, as the configuration grows: wasm instructions over all callbacks, and calls of
+/// the host.
+fn flat(module: &Module) -> Result<()> {
+    println!("\n| configuration | wasm instructions per request | of the first | host calls |");
+    println!("| --- | ---: | ---: | ---: |");
+    for (what, sizes) in [("experiments by host and path", [1, 1000]), ("variants", [2, 50])] {
+        let mut first = None;
+        for size in sizes {
+            let (experiments, variants) = if what == "variants" { (1, size) } else { (size, 2) };
+            let (price, calls) = price(module, experiments, variants)?;
+            let hundredths = price * 100 / *first.get_or_insert(price);
+            println!("| {size} {what} | {price} | {}.{:02} | {calls} |", hundredths / 100, hundredths % 100);
+            ensure!(hundredths <= 110, "the goal is at most 1.10 of the first");
+        }
+    }
+    Ok(())
+}
+
+/// Of a request for the last experiment, the mean: wasm instructions and host calls.
+fn price(module: &Module, experiments: u32, variants: u32) -> Result<(u64, u64)> {
+    let name = |number: u32| format!("v{number:02}");
+    let names: Vec<Value> = (0..variants)
+        .map(|number| match number {
+            0 => serde_json::json!({"name": name(0)}),
+            _ => serde_json::json!({"name": name(number), "weight": 1}),
+        })
+        .collect();
+    let experiment = |number: u32| -> Value {
+        serde_json::json!({
+            "name": format!("experiment-{number:04}"),
+            "match": {"hosts": [format!("host-{number:04}.example.com")], "path": {"prefix": format!("/v2/{number:04}/")}},
+            "unit": [{"header": "x-user-id"}],
+            "baseline": name(0),
+            "variants": names,
+        })
+    };
+    let all: Vec<Value> = (0..experiments).map(experiment).collect();
+    let proxy = Proxy::new(module);
+    proxy.set_fuel_limit(u64::MAX);
+    let vm = configured(&proxy, serde_json::json!({ "experiments": all }).to_string().as_bytes())?;
+    let all_calls = || proxy.host_calls().values().sum::<u64>();
+    let (fuel, calls) = (proxy.fuel_used(), all_calls());
+    for user in 0..REQUESTS {
+        let stream = vm.stream();
+        let (host, path) =
+            (format!("host-{:04}.example.com", experiments - 1), format!("/v2/{:04}/infer", experiments - 1));
+        let unit = format!("user-{user:06}");
+        let headers =
+            [(":authority", host.as_str()), (":path", &path), (":method", "GET"), ("x-user-id", &unit)];
+        stream.request_headers(headers, true)?;
+        stream.response_headers([(":status", "200")], true)?;
+        stream.finish()?;
+        ensure!(stream.request_header("x-ab-variant").is_some(), "the filter did not decide");
+    }
+    let requests = u64::from(REQUESTS);
+    Ok(((proxy.fuel_used() - fuel) / requests, (all_calls() - calls) / requests))
 }
 
 /// What a thousand experiments take in the VM.

@@ -14,11 +14,13 @@ use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sidetrack::config::Node;
+use sidetrack::config::{BreakerMode, Node};
 use sidetrack::matching::{HeaderRule, Host, Match, Text};
 use sidetrack::plan::{Experiment, Plan};
+use sidetrack::rollout::Schedule;
 use sidetrack::unit::UnitSource;
 
+use super::headers;
 use crate::load;
 use crate::out::Out;
 
@@ -39,7 +41,8 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(flatten)]
     options: Options,
-    /// Write only the filter's configuration, as the file that --watch names.
+    /// Write only the filter's configuration, as the file that --watch names. Give the other options as for the
+    /// bootstrap: the filter is told of them.
     #[arg(long, requires = "watch")]
     filter_only: bool,
 }
@@ -75,6 +78,10 @@ pub(crate) struct Options {
     /// With --failover, the largest body in bytes that is kept to be sent a second time.
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) failover_buffer: u32,
+    /// Let the routes say which experiment and variant this is, upstream and to the caller: Envoy does it for less than
+    /// the filter. Needs variants without clusters, no two of the same name.
+    #[arg(long, conflicts_with = "failover")]
+    pub(crate) lean: bool,
     /// Where the access log goes.
     #[arg(long, value_name = "PATH", default_value = "/dev/stdout")]
     pub(crate) access_log: String,
@@ -145,17 +152,24 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
     environment.add_template("ecds.yaml", include_str!("../../templates/ecds.yaml"))?;
     environment.add_filter("quote", quote);
     let names = &plan.settings.headers;
-    let for_the_filter = [&names.force, &names.token, &names.debug];
-    let overrides = plan.experiments.iter().filter_map(|e| e.overrides.header.as_ref());
-    let mut testers: Vec<&String> = for_the_filter.into_iter().chain(overrides).collect();
-    testers.sort();
-    testers.dedup();
-    let own: Vec<&String> = names.owned.iter().filter(|name| !testers.contains(name)).collect();
+    let (own, testers) = (headers::own(plan), headers::testers(plan));
     let first =
         plan.experiments.first().context("the file has no experiments, so there is nothing to route")?;
     let default = options.default_cluster.clone().unwrap_or_else(|| baseline(first).to_owned());
     let failovers = if options.failover { failovers(plan)? } else { Vec::new() };
     let bodies = plan.experiments.iter().flat_map(|e| &e.units).any(|u| matches!(u, UnitSource::Body(_)));
+    if options.lean {
+        can_be_lean(plan)?;
+    }
+    let announcements: Vec<&str> = [
+        Some("SIDETRACK_EXPOSURES"),
+        bodies.then_some("SIDETRACK_WAIT_FOR_BODIES"),
+        options.failover.then_some("SIDETRACK_FAILOVER"),
+        options.lean.then_some("SIDETRACK_ROUTES_TELL"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     // Envoy answers 413 when a request that is held does not fit into its buffer, 1 MiB unless we say more.
     let held =
         Some(plan.settings.body_limit).filter(|&limit| bodies && (options.failover || limit > 1 << 20));
@@ -177,10 +191,12 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
         "own": own,
         "testers": testers,
         "bodies": bodies,
+        "announcements": announcements,
         "by_cluster": plan.experiments.iter().any(|e| e.variants.iter().any(|v| v.cluster.is_some())),
         "failovers": failovers,
         "failover_methods": (!options.failover_methods.is_empty()).then(|| options.failover_methods.join("|")),
         "buffer": options.failover.then_some(u64::from(options.failover_buffer)).max(held),
+        "lean": options.lean,
         "tagged": tagged(plan),
         "fallbacks": plan.experiments.iter().map(fallback).collect::<Vec<_>>(),
         "mirrors": mirrors(plan),
@@ -204,7 +220,7 @@ fn quote(text: &str) -> String {
 }
 
 /// The cluster of a variant: the one it names, or one of its own name.
-fn cluster(experiment: &Experiment, variant: usize) -> &str {
+pub(super) fn cluster(experiment: &Experiment, variant: usize) -> &str {
     experiment.variants.get(variant).map_or("", |v| v.cluster.as_deref().unwrap_or(&v.name))
 }
 
@@ -251,19 +267,61 @@ fn failovers(plan: &Plan) -> anyhow::Result<Vec<Failover>> {
     Ok(failovers)
 }
 
+/// Whether a route can tell by the variant's name alone what it leads to.
+fn can_be_lean(plan: &Plan) -> anyhow::Result<()> {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for experiment in &plan.experiments {
+        let by_cluster = experiment.variants.iter().any(|variant| variant.cluster.is_some());
+        anyhow::ensure!(!by_cluster, "--lean needs variants without clusters; {} has some", experiment.name);
+        for variant in &experiment.variants {
+            if let Some((name, other)) = seen.iter().find(|(name, _)| *name == variant.name) {
+                anyhow::bail!(
+                    "--lean: {other} and {} both have a variant {name}; give each its own name",
+                    experiment.name
+                );
+            }
+            seen.push((&variant.name, &experiment.name));
+        }
+    }
+    Ok(())
+}
+
 /// Routes for experiments whose filter only tags.
 fn tagged(plan: &Plan) -> Vec<Value> {
     let tagging = |e: &&Experiment| e.variants.iter().all(|v| v.cluster.is_none());
     let routes = |e: &Experiment| {
-        let route = |v: usize| json!({"experiment": e.name, "cluster": cluster(e, v)});
+        let route =
+            |v: usize| json!({"experiment": e.name, "cluster": cluster(e, v), "told": told(plan, e, v)});
         (0..e.variants.len()).map(route).collect::<Vec<_>>()
     };
     plan.experiments.iter().filter(tagging).flat_map(routes).collect()
 }
 
+/// What a route tells the caller, so that the filter need not. What the filter has put into the request's header goes
+/// back under the same name; a header that is not there adds nothing.
+fn told(plan: &Plan, experiment: &Experiment, variant: usize) -> Vec<Value> {
+    if !plan.settings.response_headers {
+        return Vec::new();
+    }
+    let names = &plan.settings.headers;
+    let from_request = |name: &String| (name.clone(), format!("%REQ({name})%"));
+    let mut told = vec![
+        (names.experiment.clone(), experiment.name.clone()),
+        (names.variant.clone(), cluster(experiment, variant).to_owned()),
+    ];
+    // Only the baseline ever serves for another.
+    if variant == experiment.baseline && experiment.breaker.mode == BreakerMode::Enforce {
+        told.push(from_request(&names.assigned));
+    }
+    if matches!(experiment.schedule, Schedule::Rollout(_)) {
+        told.push(from_request(&names.phase));
+    }
+    told.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect()
+}
+
 /// The clusters of mirrors, and at last none. Each route is laid once for each: a route's `cluster_header` for copies
 /// is read only after the route has removed the header that the model must not see.
-fn mirrors(plan: &Plan) -> Vec<Option<&str>> {
+pub(super) fn mirrors(plan: &Plan) -> Vec<Option<&str>> {
     let mut names: Vec<Option<&str>> = Vec::new();
     for mirror in plan.experiments.iter().filter_map(|e| e.mirror.as_ref()) {
         if !names.contains(&Some(mirror.cluster.as_str())) {
@@ -309,6 +367,7 @@ fn fallback(experiment: &Experiment) -> Value {
     };
     json!({
         "name": experiment.name,
+        "stat": bypass_stat(experiment),
         "path_kind": path_kind,
         "path": path,
         "rules": rules.iter().map(Value::to_string).collect::<Vec<_>>(),
@@ -316,12 +375,17 @@ fn fallback(experiment: &Experiment) -> Value {
     })
 }
 
+/// Under which name Envoy counts the requests of an experiment that the filter did not see. A dot would end the name.
+pub(crate) fn bypass_stat(experiment: &Experiment) -> String {
+    format!("sidetrack-bypass:{}", experiment.name.replace('.', "_"))
+}
+
 fn regex_rule(name: &str, regex: &str) -> Value {
     json!({"name": name, "string_match": {"safe_regex": {"regex": regex}}})
 }
 
 /// `name` as a regular expression; host names hold nothing but these to escape.
-fn escaped(name: &str) -> String {
+pub(super) fn escaped(name: &str) -> String {
     name.replace('.', "\\.").replace('[', "\\[").replace(']', "\\]")
 }
 

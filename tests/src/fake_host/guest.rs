@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use wasmtime::{Caller, Extern, Memory};
 
 use super::abi::{ALLOWED_AT_START, Status};
+use super::expressions::Expressions;
 use super::headers::word;
 use super::shared::{Shared, locked};
 use super::state::StreamState;
@@ -25,6 +26,7 @@ pub(super) struct Root {
     pub(super) retired: bool,
     /// `proxy_on_done` was called and answered "not yet".
     pub(super) waiting: bool,
+    pub(super) expressions: Expressions,
 }
 
 /// What the store of one VM holds.
@@ -40,6 +42,8 @@ pub(super) struct Host {
     pub(super) starting: bool,
     pub(super) stopped: bool,
     pub(super) done: BTreeSet<u32>,
+    /// Where in its memory a module that was built to be fuzzed counts the edges it took.
+    pub(super) counters: std::ops::Range<usize>,
 }
 
 impl Host {
@@ -88,6 +92,8 @@ pub(super) type Answer<T = ()> = Result<T, Stop>;
 pub(super) struct Guest<'a> {
     caller: Caller<'a, Host>,
     memory: Memory,
+    /// The host call that is made.
+    name: &'static str,
 }
 
 /// Runs the body of a host call: counts it, lets a fault take its place, and turns its end into a status.
@@ -105,7 +111,7 @@ pub(super) fn host_call(
     let Some(memory) = caller.get_export("memory").and_then(Extern::into_memory) else {
         wasmtime::bail!("the module exports no memory");
     };
-    match body(&mut Guest { caller, memory }) {
+    match body(&mut Guest { caller, memory, name }) {
         Ok(()) => Ok(Status::Ok as u32),
         Err(Stop::Status(status)) => Ok(status as u32),
         Err(Stop::Trap(error)) => Err(error),
@@ -151,6 +157,8 @@ impl Guest<'_> {
 
     /// Hands bytes over: memory of the guest's own allocator, its address and length in the given slots.
     pub(super) fn give(&mut self, bytes: &[u8], address_at: u32, len_at: u32) -> Answer {
+        let lie = self.shared().lie(self.name);
+        let bytes = lie.as_deref().unwrap_or(bytes);
         let mut address = 0;
         if !bytes.is_empty() {
             let exported = self.caller.get_export("proxy_on_memory_allocate");

@@ -1,5 +1,6 @@
 //! The host functions, linked once per module. Everything of ABI 0.2.1 that a traffic filter uses.
 
+mod coverage;
 mod general;
 mod headers;
 mod metrics;
@@ -10,6 +11,7 @@ use wasmtime::Linker;
 use super::guest::Host;
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    coverage::link(linker)?;
     general::link(linker)?;
     headers::link(linker)?;
     metrics::link(linker)?;

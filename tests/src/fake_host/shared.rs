@@ -32,6 +32,7 @@ pub(super) struct Shared {
     pub(super) log: Vec<LogLine>,
     pub(super) log_level: LogLevel,
     faults: HashMap<String, Fault>,
+    lies: HashMap<String, VecDeque<Vec<u8>>>,
     pub(super) calls: BTreeMap<&'static str, u64>,
     pub(super) foreign: BTreeMap<String, Status>,
     pub(super) properties: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -55,8 +56,11 @@ impl Default for Shared {
             log: Vec::new(),
             log_level: LogLevel::Trace,
             faults: HashMap::new(),
+            lies: HashMap::new(),
             calls: BTreeMap::new(),
-            foreign: BTreeMap::from([("clear_route_cache".to_owned(), Status::Ok)]),
+            foreign: ["clear_route_cache", "expr_create", "expr_evaluate", "expr_delete"]
+                .map(|name| (name.to_owned(), Status::Ok))
+                .into(),
             properties: BTreeMap::from([name, (b"plugin_root_id".to_vec(), Vec::new())]),
             environment: Vec::new(),
             fuel_used: 0,
@@ -73,6 +77,16 @@ impl Shared {
 
     pub(super) fn clear_faults(&mut self) {
         self.faults.clear();
+        self.lies.clear();
+    }
+
+    pub(super) fn add_lie(&mut self, call: &str, bytes: Vec<u8>) {
+        self.lies.entry(call.to_owned()).or_default().push_back(bytes);
+    }
+
+    /// What the call hands over instead of the truth.
+    pub(super) fn lie(&mut self, call: &str) -> Option<Vec<u8>> {
+        self.lies.get_mut(call)?.pop_front()
     }
 
     /// Counts the call, and says whether it is to fail.

@@ -58,6 +58,7 @@ pub(super) struct StreamState {
     pub(super) properties: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) filter_state: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) foreign_calls: Vec<(String, Vec<u8>)>,
+    pub(super) cleared_route: usize,
     pub(super) local_response: Option<LocalResponse>,
     pub(super) continued: Vec<u32>,
     pub(super) closed: Vec<u32>,

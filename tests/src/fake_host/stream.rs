@@ -174,10 +174,10 @@ impl Stream {
         self.state().foreign_calls.clone()
     }
 
-    /// How often the filter cleared the route cache explicitly.
+    /// How often the filter made Envoy forget the route: by the call for it, or by changing the request's headers.
     #[must_use]
     pub fn route_cache_clears(&self) -> usize {
-        self.state().foreign_calls.iter().filter(|(name, _)| name == "clear_route_cache").count()
+        self.state().cleared_route
     }
 
     /// Whether the filter let a paused request (`false`) or response (`true`) go on.

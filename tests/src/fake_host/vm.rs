@@ -61,6 +61,7 @@ impl Vm {
             starting: true,
             stopped: false,
             done: BTreeSet::new(),
+            counters: 0..0,
         };
         let store = Store::new(module.pre.module().engine(), host);
         let mut inner =
@@ -144,6 +145,16 @@ impl Vm {
         let inner = &mut *locked(&self.inner);
         let memory = inner.instance.and_then(|instance| instance.get_memory(&mut inner.store, "memory"));
         memory.map_or(0, |memory| memory.data_size(&inner.store))
+    }
+
+    /// How often each edge of the code was taken, in a module that was built to count them; else nothing.
+    #[must_use]
+    pub fn edge_counters(&self) -> Vec<u8> {
+        let inner = &mut *locked(&self.inner);
+        let counters = inner.store.data().counters.clone();
+        let memory = inner.instance.and_then(|instance| instance.get_memory(&mut inner.store, "memory"));
+        let counted = memory.and_then(|memory| memory.data(&inner.store).get(counters).map(<[u8]>::to_vec));
+        counted.unwrap_or_default()
     }
 }
 

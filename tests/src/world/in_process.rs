@@ -2,7 +2,7 @@
 //!
 //! It is stricter than an Envoy with that bootstrap in two ways. A client's copies of the filter's headers reach the
 //! filter, as they do where nothing removes them earlier. And the route is chosen before the filter runs, and again
-//! only if the filter clears the route cache.
+//! only if the filter makes Envoy forget it.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -155,7 +155,11 @@ impl InProcess {
         true
     }
 
+    /// As it stands when the workers have had a second to tell.
     pub(super) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        for worker in self.workers.iter().filter(|worker| !worker.is_dead()) {
+            (0..10).for_each(|_| worker.tick().expect("a VM that lives"));
+        }
         let metrics = self.proxy.metrics();
         let series = metrics.iter().filter_map(|(stat, value)| {
             let MetricValue::Number(value) = value else { return None };

@@ -27,7 +27,7 @@ const DISCOVERY: &str = "extension_config_discovery.http_filter.sidetrack.";
 /// How long Envoy may take to see a changed file.
 const UPDATE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// An Envoy with two workers and the models behind it.
+/// An Envoy and the models behind it.
 pub struct RealEnvoy {
     /// The process.
     pub envoy: Envoy,
@@ -50,6 +50,8 @@ impl RealEnvoy {
         routes: &Plan,
         configuration: &str,
         change: fn(String) -> String,
+        options: &[&str],
+        workers: u32,
     ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("sidetrack-world-").tempdir()?;
         let mut stubs = BTreeMap::new();
@@ -76,6 +78,7 @@ impl RealEnvoy {
         ]
         .map(ToOwned::to_owned)
         .to_vec();
+        arguments.extend(options.iter().map(ToString::to_string));
         for (cluster, stub) in &stubs {
             arguments.extend(["--endpoint".to_owned(), format!("{cluster}={}", stub.addr())]);
         }
@@ -89,7 +92,7 @@ impl RealEnvoy {
         let as_written = configuration == written;
         fs::write(&watched, if as_written { discovery } else { with(&head, configuration) })?;
         let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
-        options.concurrency = 2;
+        options.concurrency = workers;
         let envoy = Envoy::start(options).await?;
         let addr = SocketAddr::from(([127, 0, 0, 1], envoy.listener_port("predictors").await?));
         // Several connections, so that both workers get some.
@@ -179,16 +182,26 @@ impl RealEnvoy {
             }
             sleep(Duration::from_millis(10)).await;
         }
-        // The gauge falls a moment before the filter's last callback.
-        sleep(Duration::from_millis(10)).await;
+        // The gauge falls a moment before the filter's last callback, and the filter tells its counts on its next tick.
+        sleep(Duration::from_millis(120)).await;
     }
 
-    #[expect(clippy::expect_used, clippy::panic, reason = "a harness fails loudly")]
-    pub(super) async fn configure(&self, configuration: &str) -> bool {
-        let before = self.discovery().await;
+    /// Gives the filter a configuration, good or bad, and does not wait for what comes of it.
+    ///
+    /// # Panics
+    ///
+    /// If the files cannot be written.
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
+    pub fn push(&self, configuration: &str) {
         let next = self.dir.path().join("next.yaml");
         fs::write(&next, with(&self.head, configuration)).expect("a file");
         fs::rename(&next, &self.watched).expect("a file");
+    }
+
+    #[expect(clippy::panic, reason = "a harness fails loudly")]
+    pub(super) async fn configure(&self, configuration: &str) -> bool {
+        let before = self.discovery().await;
+        self.push(configuration);
         let begun = Instant::now();
         while begun.elapsed() < UPDATE_DEADLINE {
             sleep(Duration::from_millis(10)).await;

@@ -49,6 +49,10 @@ impl<'a> Line<'a> {
     /// # Errors
     /// What is wrong with it, in a few words.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, String> {
+        // serde would take a list for an object without names.
+        if line.trim_ascii_start().first() != Some(&b'{') {
+            return Err("not a JSON object".to_owned());
+        }
         serde_json::from_slice(line).map_err(|error| {
             // serde_json counts the one line it sees; the caller knows which line it is.
             let text = error.to_string();

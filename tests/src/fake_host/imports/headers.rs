@@ -59,10 +59,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Host>, map: u32, pairs: u32, len: u32| {
             host_call(caller, "proxy_set_header_map_pairs", |guest| {
                 let pairs = HeaderMap::decode(&guest.read(pairs, len)?);
-                in_stream(guest, map, |stream| {
-                    *stream.writable(map)? = pairs;
-                    Ok(())
-                })
+                changing(guest, map, |lines| *lines = pairs)
             })
         },
     )?;
@@ -72,10 +69,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Host>, map: u32, name: u32, name_len: u32, value: u32, len: u32| {
             host_call(caller, "proxy_add_header_map_value", |guest| {
                 let (name, value) = (guest.read(name, name_len)?, guest.read(value, len)?);
-                in_stream(guest, map, |stream| {
-                    stream.writable(map)?.add(name, value);
-                    Ok(())
-                })
+                changing(guest, map, |lines| lines.add(name, value))
             })
         },
     )?;
@@ -85,10 +79,7 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Host>, map: u32, name: u32, name_len: u32, value: u32, len: u32| {
             host_call(caller, "proxy_replace_header_map_value", |guest| {
                 let (name, value) = (guest.read(name, name_len)?, guest.read(value, len)?);
-                in_stream(guest, map, |stream| {
-                    stream.writable(map)?.replace(name, value);
-                    Ok(())
-                })
+                changing(guest, map, |lines| lines.replace(name, value))
             })
         },
     )?;
@@ -98,15 +89,24 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Host>, map: u32, name: u32, name_len: u32| {
             host_call(caller, "proxy_remove_header_map_value", |guest| {
                 let name = guest.read(name, name_len)?;
-                in_stream(guest, map, |stream| {
-                    stream.writable(map)?.remove(name);
-                    Ok(())
-                })
+                changing(guest, map, |lines| lines.remove(name))
             })
         },
     )?;
     Ok(())
 }
+
+/// Changes a map. For modules of ABI 0.2.1 Envoy forgets the route when the request's headers change; for newer ones
+/// it no longer does.
+fn changing(guest: &Guest<'_>, map: u32, change: impl FnOnce(&mut HeaderMap)) -> Answer<()> {
+    in_stream(guest, map, |stream| {
+        change(stream.writable(map)?);
+        stream.cleared_route += usize::from(map == REQUEST_HEADERS);
+        Ok(())
+    })
+}
+
+const REQUEST_HEADERS: u32 = 0;
 
 /// `HttpCallResponseTrailers`, the highest map number of the ABI.
 const LAST_MAP: u32 = 7;

@@ -3,8 +3,9 @@
 use wasmtime::{Caller, Linker};
 
 use super::super::abi::Status;
+use super::super::expressions;
 use super::super::guest::{Host, host_call};
-use super::super::headers::HeaderMap;
+use super::super::headers::{HeaderMap, word};
 use super::super::state::{LocalResponse, StreamState};
 
 pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
@@ -133,12 +134,21 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
                 let argument = guest.read(arg, arg_len)?;
                 let status = *guest.shared().foreign.get(&name).ok_or(Status::NotFound)?;
                 if let Some(mut stream) = guest.stream() {
-                    stream.foreign_calls.push((name, argument));
+                    stream.cleared_route += usize::from(name == "clear_route_cache");
+                    stream.foreign_calls.push((name.clone(), argument.clone()));
                 }
-                for slot in [out, out_len].into_iter().filter(|slot| *slot != 0) {
-                    guest.write(slot, &0_u32.to_le_bytes())?;
+                let result = match status {
+                    Status::Ok => expressions::call(guest, &name, &argument).unwrap_or(Ok(Vec::new())),
+                    status => Err(status.into()),
+                };
+                let bytes = result.as_deref().unwrap_or_default();
+                // Who does not want the bytes still learns how many there are; no memory is asked for then.
+                if out == 0 && out_len != 0 {
+                    guest.write(out_len, &word(bytes.len()).to_le_bytes())?;
+                } else if out != 0 {
+                    guest.give(bytes, out, out_len)?;
                 }
-                if status == Status::Ok { Ok(()) } else { Err(status.into()) }
+                result.map(drop)
             })
         },
     )?;

@@ -1,0 +1,108 @@
+//! Experiments inside a manifest: what `pluginConfig` holds in a WasmPlugin or TrafficExtension.
+//!
+//! So that `sidetrack check` and `sidetrack plan` can be asked about what is in a repository or a cluster, such as the
+//! output of `kubectl get wasmplugin -o yaml` or `kubectl kustomize`, without anybody cutting pieces out of it. A file
+//! that is no manifest is not touched.
+
+use serde_saphyr::options::DuplicateKeyPolicy;
+use sidetrack::config::Node;
+
+/// The kinds that bring the filter, and where its configuration is.
+const KINDS: [(&str, &[&str]); 2] =
+    [("WasmPlugin", &["spec", "pluginConfig"]), ("TrafficExtension", &["spec", "wasm", "pluginConfig"])];
+
+/// The experiments of a stream of manifests; `None` when the text is none.
+///
+/// # Errors
+///
+/// If there are manifests, but not exactly one with experiments.
+pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
+    // Cheap enough to ask of every file; a key of this name is no part of an experiment file.
+    if !text.lines().any(|line| line.starts_with("apiVersion:") || line.starts_with("\"apiVersion\"")) {
+        return None;
+    }
+    let documents: Vec<Node> = serde_saphyr::from_multiple_with_options(text, yaml()).ok()?;
+    let mut manifests = Vec::new();
+    for document in &documents {
+        match get(document, "kind") {
+            Some(Node::Text(kind)) if kind == "List" => {
+                if let Some(Node::List(items)) = get(document, "items") {
+                    manifests.extend(items);
+                }
+            }
+            Some(_) => manifests.push(document),
+            None => return None,
+        }
+    }
+    let found: Vec<&Node> = manifests.into_iter().filter_map(of).collect();
+    Some(match found.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err("none of its manifests is a WasmPlugin or TrafficExtension with experiments".to_owned()),
+        several => Err(format!("{} of its manifests have experiments; one is allowed", several.len())),
+    })
+}
+
+fn of(manifest: &Node) -> Option<&Node> {
+    let Some(Node::Text(kind)) = get(manifest, "kind") else { return None };
+    let (_, path) = KINDS.iter().find(|(name, _)| name == kind)?;
+    let configuration = path.iter().try_fold(manifest, |node, key| get(node, key))?;
+    get(configuration, "experiments").map(|_| configuration)
+}
+
+fn get<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    let Node::Map(keys) = node else { return None };
+    keys.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+}
+
+/// As experiment files are read, but of several documents.
+fn yaml() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: 64,
+            max_documents: 1_000,
+            max_nodes: 100_000,
+            max_aliases: 1_000,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        with_snippet: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLUGIN: &str = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginConfig:\n    experiments: [1]\n";
+    const OTHER: &str = "apiVersion: v1\nkind: ConfigMap\n";
+
+    #[test]
+    fn the_one_with_experiments_is_found_among_others() {
+        for text in [
+            PLUGIN.to_owned(),
+            format!("{OTHER}---\n{PLUGIN}"),
+            format!("apiVersion: v1\nkind: List\nitems:\n- {}", PLUGIN.replace('\n', "\n  ")),
+            "apiVersion: a/v1\nkind: TrafficExtension\nspec: {wasm: {pluginConfig: {experiments: [1]}}}"
+                .to_owned(),
+        ] {
+            let found = experiments(&text).unwrap().unwrap();
+            assert_eq!(
+                get(&found, "experiments"),
+                Some(&Node::List(vec![Node::Number("1".to_owned())])),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn none_and_two_are_mistakes_and_other_files_are_left_alone() {
+        assert!(experiments(OTHER).unwrap().is_err());
+        assert!(experiments(&format!("{PLUGIN}---\n{PLUGIN}")).unwrap().is_err());
+        assert_eq!(experiments("experiments: []"), None);
+        assert_eq!(experiments("apiVersion: v1\nexperiments: []"), None);
+        assert_eq!(experiments("apiVersion: [\n"), None);
+    }
+}

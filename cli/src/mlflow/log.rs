@@ -1,0 +1,115 @@
+//! `mlflow log`: an analysis as a run.
+//!
+//! The run's name, times and numbers come from the analysis alone, so logging it again finds the run that is there.
+//! A run that was left half-made is completed.
+
+mod note;
+mod record;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use sidetrack::plan::{Experiment, Plan};
+
+use super::analysis::{self, Analysis};
+use super::client::{Client, Server};
+use crate::fault::Fault;
+use crate::load::Source;
+use crate::out::Out;
+use crate::words::visible;
+
+/// Write an analysis as a run, with metrics, parameters, tags and the report
+///
+/// Undefined numbers are left out, since MLflow would store an infinity as a number. The files (the analysis, the
+/// experiment, the report) are stored with the run when the server keeps artifacts. Logging the same analysis again
+/// changes nothing.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Example:\n  sidetrack mlflow log experiment.yaml --analysis analysis.json --report report.html"
+)]
+pub(crate) struct Args {
+    /// The experiment file that was analysed
+    file: PathBuf,
+    /// What `sidetrack analyze run … --json` wrote
+    #[arg(long, value_name = "FILE")]
+    analysis: PathBuf,
+    /// A page to store with the run
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// The MLflow experiment to write into; made if need be [default: the experiment's name]
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    #[command(flatten)]
+    server: Server,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    // Everything is read and compared before anything is written.
+    let read = analysis::read(&args.analysis)?;
+    let analysis = &read.analysis;
+    let source = Source::read(&args.file)?;
+    let plan = source.good()?.plan;
+    let experiment = analysed(&source.name, &plan, analysis)?;
+    let mut files = vec![("analysis.json".to_owned(), read.text.clone())];
+    let kind = if args.file.extension().is_some_and(|end| end == "json") { "json" } else { "yaml" };
+    files.push((format!("experiment.{kind}"), source.bytes().to_vec()));
+    if let Some(report) = &args.report {
+        let page = std::fs::read(report).with_context(|| format!("cannot read {}", report.display()))?;
+        files.push(("report.html".to_owned(), page));
+    }
+    let record = record::record(experiment, &read)?;
+
+    let client = Client::new(&args.server)?;
+    let name = args.experiment.as_ref().unwrap_or(&analysis.experiment);
+    let folder = client.folder_or_new(name)?;
+    let (run, news) = match client.run_of(&folder, &read.digest)? {
+        Some(run) if run.finished() => (run, "was logged before: nothing was changed"),
+        Some(run) => (run, "was half-logged and is complete now"),
+        None => (client.new_run(&folder, &record, &read.digest)?, "is logged"),
+    };
+    let mut left_out = Vec::new();
+    if !run.finished() {
+        client.write(&run, &record)?;
+        for (name, content) in &files {
+            if !client.store(&run, name, content)? {
+                left_out.push(name.as_str());
+            }
+        }
+        client.finish(&run, &record)?;
+    }
+    let (id, page) = (visible(&run.info.run_id), visible(&folder.experiment_id));
+    writeln!(out, "{} {} {news}\n  run {id}", out.ink().good("✓"), visible(name))?;
+    writeln!(out, "  {}/#/experiments/{page}/runs/{id}", client.base)?;
+    if !left_out.is_empty() {
+        let note = out.ink().note("note:");
+        writeln!(out, "{note} not stored: {}. The server does not keep artifacts", left_out.join(", "))?;
+        writeln!(out, "      hint: start it with --serve-artifacts, or keep the files yourself")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The experiment of the file that the analysis is about.
+fn analysed<'p>(file: &str, plan: &'p Plan, analysis: &Analysis) -> anyhow::Result<&'p Experiment> {
+    let name = visible(&analysis.experiment);
+    let Some(experiment) = plan.experiments.iter().find(|experiment| experiment.name == analysis.experiment)
+    else {
+        let there: Vec<&str> = plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
+        let text = format!(
+            "{file}: no experiment {name}, which the analysis is of; there are: {}",
+            there.join(", ")
+        );
+        return Err(Fault(text).into());
+    };
+    let hash = plan.hash.to_string();
+    if hash != analysis.config_hash {
+        let text = format!(
+            "{file}: its hash is {hash}, the analysis is of {}; allowed: the file that was analysed\n\
+             hint: analyse again with this file, or name the file of that time",
+            visible(&analysis.config_hash)
+        );
+        return Err(Fault(text).into());
+    }
+    Ok(experiment)
+}

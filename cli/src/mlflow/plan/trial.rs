@@ -1,0 +1,270 @@
+//! What a test of registered versions is made of, each value with where it came from.
+
+use std::fmt;
+use std::str::FromStr;
+
+use minijinja::Environment;
+use minijinja::syntax::SyntaxConfig;
+use serde::Serialize;
+use sidetrack::quantity::Ppm;
+
+use super::Unit;
+use crate::fault::Fault;
+use crate::mlflow::registry::Version;
+use crate::mlflow::{CANDIDATE, CHAMPION, CLUSTER, EXPERIMENT, WEIGHT, names};
+use crate::words::visible;
+
+const TEMPLATE: &str = include_str!("../../../templates/mlflow.yaml");
+/// 10 %.
+const DEFAULT_WEIGHT: u32 = 100_000;
+
+/// What the options say.
+pub(super) struct Choices<'a> {
+    pub(super) weight: Option<Weight>,
+    pub(super) units: Vec<Unit>,
+    pub(super) clusters: &'a [(String, String)],
+    pub(super) path: Option<&'a str>,
+}
+
+/// A percentage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weight(Ppm);
+
+impl FromStr for Weight {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let ppm = || {
+            let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+            let digits = |text: &str, most: usize| {
+                (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+            };
+            let part = Some(part).filter(|part| digits(part, 4)).map(|part| format!("{part:0<4}"))?;
+            let whole: u32 = Some(whole).filter(|whole| digits(whole, 3))?.parse().ok()?;
+            Ppm::new(whole * 10_000 + part.parse::<u32>().ok()?)
+        };
+        ppm().map(Self).ok_or_else(|| {
+            "allowed: a percentage from 0 to 100 with at most four decimals, without %".to_owned()
+        })
+    }
+}
+
+/// A value, and where it came from.
+#[derive(Serialize)]
+struct Said<T> {
+    value: T,
+    from: String,
+}
+
+/// A version as a variant.
+#[derive(Serialize)]
+struct Arm {
+    name: String,
+    version: String,
+    cluster: Option<Said<String>>,
+    /// Percent. The baseline has none.
+    weight: Option<Said<String>>,
+}
+
+/// Everything that the file says.
+#[derive(Serialize)]
+pub(super) struct Trial {
+    model: String,
+    server: String,
+    name: Said<String>,
+    salt: String,
+    path: Option<String>,
+    units: Vec<Unit>,
+    units_from: &'static str,
+    champion: Arm,
+    candidates: Vec<Arm>,
+}
+
+impl Trial {
+    /// Refuses what cannot be tested.
+    pub(super) fn new(
+        model: &str,
+        server: &str,
+        champion: Version,
+        mut candidates: Vec<Version>,
+        choices: &Choices<'_>,
+    ) -> anyhow::Result<Self> {
+        candidates.retain(|candidate| candidate.version != champion.version);
+        if candidates.is_empty() {
+            let text = format!(
+                "{model}: no version beside the {CHAMPION} has the tag {CANDIDATE} at {server}; allowed: one or more, \
+                 with the value true\nhint: in Python, MlflowClient().set_model_version_tag(\"{model}\", VERSION, \
+                 \"{CANDIDATE}\", \"true\")",
+                model = visible(model)
+            );
+            return Err(Fault(text).into());
+        }
+        let all = || std::iter::once(&champion).chain(&candidates);
+        for version in all() {
+            version.ready(model)?;
+        }
+        let stranger =
+            choices.clusters.iter().find(|(named, _)| all().all(|version| version.version != *named));
+        if let Some((named, _)) = stranger {
+            let there: Vec<&str> = all().map(|version| version.version.as_str()).collect();
+            anyhow::bail!(
+                "--cluster {named}=…: no such version in this test; there are: {}",
+                there.join(", ")
+            );
+        }
+        let name = experiment(model, &candidates)?;
+        let versions: Vec<String> = all().map(|version| format!("v{}", version.version)).collect();
+        let arm = |version: &Version| Arm {
+            name: names::variant(model, &version.version),
+            version: version.version.clone(),
+            cluster: cluster(version, choices.clusters),
+            weight: None,
+        };
+        let mut arms = Vec::new();
+        for candidate in &candidates {
+            arms.push(Arm { weight: Some(weight(model, candidate, choices.weight)?), ..arm(candidate) });
+        }
+        let trial = Self {
+            model: model.to_owned(),
+            server: server.to_owned(),
+            salt: format!("{}/{}", name.value, versions.join("/")),
+            name,
+            path: choices.path.map(str::to_owned),
+            units_from: if choices.units.is_empty() { "the default" } else { "--unit" },
+            units: match choices.units.as_slice() {
+                [] => vec![Unit { kind: "body", name: "/user_id".to_owned() }],
+                units => units.to_vec(),
+            },
+            champion: arm(&champion),
+            candidates: arms,
+        };
+        trial.fits_into_all()?;
+        trial.clusters_for_all_or_none()?;
+        Ok(trial)
+    }
+
+    /// The file.
+    pub(super) fn text(&self) -> anyhow::Result<String> {
+        let mut environment = Environment::new();
+        let mut syntax = SyntaxConfig::builder();
+        syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+        environment.set_syntax(syntax.build()?);
+        // JSON's quotes and escapes are YAML's as well.
+        environment.add_filter("quote", |text: String| serde_json::Value::from(text).to_string());
+        // What others wrote cannot end a comment.
+        environment.add_filter("said", |text: String| visible(&text));
+        let context: minijinja::Value = serde_json::from_value(serde_json::to_value(self)?)?;
+        Ok(environment.render_str(TEMPLATE, context)?)
+    }
+
+    fn fits_into_all(&self) -> anyhow::Result<()> {
+        let weights = self.candidates.iter().filter_map(|arm| Some((arm, arm.weight.as_ref()?)));
+        let ppm =
+            weights.clone().filter_map(|(_, weight)| Some(weight.value.parse::<Weight>().ok()?.0.get()));
+        let sum: u32 = ppm.sum();
+        if sum <= Ppm::ALL.get() {
+            return Ok(());
+        }
+        let each: Vec<String> = weights
+            .map(|(arm, weight)| format!("version {} {} % ({})", arm.version, weight.value, weight.from))
+            .collect();
+        let text = format!(
+            "{}: the candidates ask for more than there is: {}; allowed: 100 % together\n\
+             hint: lower {WEIGHT}, or take the tag {CANDIDATE} away from a version",
+            visible(&self.model),
+            visible(&each.join(", "))
+        );
+        Err(Fault(text).into())
+    }
+
+    fn clusters_for_all_or_none(&self) -> anyhow::Result<()> {
+        let arms = || std::iter::once(&self.champion).chain(&self.candidates);
+        let missing: Vec<&str> =
+            arms().filter(|arm| arm.cluster.is_none()).map(|arm| arm.version.as_str()).collect();
+        if missing.is_empty() || missing.len() == arms().count() {
+            return Ok(());
+        }
+        let text = format!(
+            "{}: no cluster for version {}, though others have one; allowed: one for each version, or none at all\n\
+             hint: --cluster {}=NAME, or the tag {CLUSTER}",
+            visible(&self.model),
+            missing.join(", "),
+            missing.first().unwrap_or(&"VERSION")
+        );
+        Err(Fault(text).into())
+    }
+}
+
+/// `digits-ab-test, digits-v1 against digits-v2 (10 %)`
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} against ", visible(&self.name.value), self.champion.name)?;
+        for (index, arm) in self.candidates.iter().enumerate() {
+            let weight = arm.weight.as_ref().map_or("?", |weight| weight.value.as_str());
+            write!(f, "{}{} ({weight} %)", if index == 0 { "" } else { ", " }, arm.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// The experiment's name, which the candidates may carry.
+fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Said<String>> {
+    let tagged: Vec<(&str, &str)> = candidates
+        .iter()
+        .filter_map(|version| Some((version.version.as_str(), version.tag(EXPERIMENT)?)))
+        .collect();
+    let Some((first, name)) = tagged.first() else {
+        return Ok(Said { value: names::experiment(model), from: "the model's name".to_owned() });
+    };
+    if let Some((other, another)) = tagged.iter().find(|(_, other)| other != name) {
+        let text = format!(
+            "{}: version {first} belongs to the experiment {}, version {other} to {}; allowed: one experiment for all \
+             candidates\nhint: change the tag {EXPERIMENT}, or take the tag {CANDIDATE} away from one of them",
+            visible(model),
+            visible(name),
+            visible(another)
+        );
+        return Err(Fault(text).into());
+    }
+    Ok(Said { value: (*name).to_owned(), from: format!("the tag {EXPERIMENT} of version {first}") })
+}
+
+fn cluster(version: &Version, given: &[(String, String)]) -> Option<Said<String>> {
+    let option = given.iter().find(|(named, _)| *named == version.version);
+    let option = option.map(|(_, cluster)| Said { value: cluster.clone(), from: "--cluster".to_owned() });
+    let tag =
+        || version.tag(CLUSTER).map(|tag| Said { value: tag.to_owned(), from: format!("the tag {CLUSTER}") });
+    option.or_else(tag)
+}
+
+fn weight(model: &str, version: &Version, given: Option<Weight>) -> anyhow::Result<Said<String>> {
+    let said = |weight: Weight, from: &str| Said { value: weight.0.to_string(), from: from.to_owned() };
+    if let Some(tag) = version.tag(WEIGHT) {
+        let weight: Weight = tag.trim().parse().map_err(|allowed: String| {
+            let (model, number, tag) = (visible(model), visible(&version.version), visible(tag));
+            Fault(format!("{model} version {number}, tag {WEIGHT}: found \"{tag}\"; {allowed}"))
+        })?;
+        return Ok(said(weight, &format!("the tag {WEIGHT}")));
+    }
+    Ok(match given {
+        Some(weight) => said(weight, "--weight"),
+        None => said(Weight(Ppm::new(DEFAULT_WEIGHT).unwrap_or_default()), "the default"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_is_a_percentage() {
+        let read = |text: &str| text.parse::<Weight>().map(|weight| weight.0.to_string());
+        for (text, shown) in [("0", "0"), ("10", "10"), ("30.0", "30"), ("0.0001", "0.0001"), ("100", "100")]
+        {
+            assert_eq!(read(text).as_deref(), Ok(shown));
+        }
+        for bad in ["", "10%", "-1", "100.0001", "1e1", ".5", "5.", "0.00001", "1000", " 1", "ten"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

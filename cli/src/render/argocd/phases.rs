@@ -1,0 +1,228 @@
+//! The phases as overlays, and the experiment file as their base.
+//!
+//! In base and overlays each experiment has a rollout with one phase that began long ago. So the proxies report the
+//! phase's name in headers, metrics and log, and a weight stands under its candidate's name, not at a place in a list.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use anyhow::{Context, bail, ensure};
+use sidetrack::config::{self, Node};
+use sidetrack::plan::{Experiment, Plan};
+use sidetrack::quantity::Ppm;
+use sidetrack::rollout::Schedule;
+
+use crate::load::Loaded;
+
+/// The phase before all others, in which the filter runs and nobody leaves the baseline.
+pub(super) const OFF: &str = "off";
+
+/// The phase of a file that has none.
+const LIVE: &str = "live";
+
+/// When the phases of a file without a rollout began.
+const START: &str = "2026-01-01T00:00:00Z";
+
+/// `canary=5`, or `canary=enhanced:5,other:10`.
+#[derive(Clone, Debug)]
+pub(crate) struct Phase {
+    name: String,
+    /// By candidate; without a name, of the only one.
+    shares: Vec<(Option<String>, String)>,
+}
+
+impl FromStr for Phase {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (name, rest) = text.split_once('=').context("write NAME=PERCENT or NAME=VARIANT:PERCENT,…")?;
+        let share = |part: &str| match part.split_once(':') {
+            Some((variant, percent)) => (Some(variant.to_owned()), percent.to_owned()),
+            None => (None, part.to_owned()),
+        };
+        let shares: Vec<_> = rest.split(',').map(share).collect();
+        for (_, percent) in &shares {
+            ensure!(percent.parse::<f64>().is_ok(), "\"{percent}\" is no percentage");
+        }
+        Ok(Self { name: name.to_owned(), shares })
+    }
+}
+
+/// The weights of an experiment, by candidate: percentages as the file writes them.
+pub(super) type Weights = BTreeMap<String, String>;
+
+/// An overlay: its name, and the weights of each experiment in the file's order.
+pub(super) struct Overlay {
+    pub(super) name: String,
+    pub(super) weights: Vec<Weights>,
+}
+
+/// The overlays, first to last.
+pub(super) fn overlays(plan: &Plan, given: &[Phase]) -> anyhow::Result<Vec<Overlay>> {
+    let mut names: Vec<&str> = Vec::new();
+    if given.is_empty() {
+        let rollouts = plan.experiments.iter().map(|experiment| experiment.schedule.phases());
+        names.extend(rollouts.flatten().map(|phase| phase.name.as_str()));
+    } else {
+        names.extend(given.iter().map(|phase| phase.name.as_str()));
+    }
+    let mut seen = Vec::new();
+    names.retain(|name| {
+        !seen.contains(name) && {
+            seen.push(*name);
+            true
+        }
+    });
+    if names.is_empty() {
+        names.push(LIVE);
+    }
+    let overlay = |name: &str| {
+        ensure!(
+            name != OFF && name.starts_with(|c: char| c.is_ascii_alphanumeric()),
+            "found the phase \"{name}\"; allowed: names that begin with a letter or digit, but not \"{OFF}\"\n  hint: it \
+             becomes the name of a folder, and \"{OFF}\" is the one before all phases"
+        );
+        let weights = plan.experiments.iter().map(|experiment| weights(experiment, name, given));
+        Ok(Overlay { name: name.to_owned(), weights: weights.collect::<anyhow::Result<_>>()? })
+    };
+    let overlays: Vec<Overlay> = names.into_iter().map(overlay).collect::<anyhow::Result<_>>()?;
+    for (variant, name) in given.iter().flat_map(|phase| {
+        phase.shares.iter().filter_map(|(variant, _)| Some((variant.as_ref()?, &phase.name)))
+    }) {
+        let known = plan.experiments.iter().any(|e| e.candidates().any(|c| name_of(e, c) == variant));
+        ensure!(known, "--phase {name} — found {variant}; allowed: {}", candidates(plan));
+    }
+    Ok(overlays)
+}
+
+fn weights(experiment: &Experiment, phase: &str, given: &[Phase]) -> anyhow::Result<Weights> {
+    let candidates: Vec<&str> = experiment.candidates().map(|index| name_of(experiment, index)).collect();
+    if let Some(given) = given.iter().find(|given| given.name == phase) {
+        let mut weights = Weights::new();
+        for (variant, percent) in &given.shares {
+            match (variant, candidates.as_slice()) {
+                (Some(variant), _) if candidates.contains(&variant.as_str()) => {
+                    weights.insert(variant.clone(), percent.clone());
+                }
+                (Some(_), _) => {}
+                (None, [only]) => {
+                    weights.insert((*only).to_owned(), percent.clone());
+                }
+                (None, several) => bail!(
+                    "--phase {phase}={percent} — found {} candidates in {}: {}; allowed: a single one\n  hint: write \
+                     {phase}=VARIANT:PERCENT,…",
+                    several.len(),
+                    experiment.name,
+                    several.join(", ")
+                ),
+            }
+        }
+        return Ok(weights);
+    }
+    let by_index: &[Ppm] = match &experiment.schedule {
+        Schedule::Fixed(weights) => weights,
+        Schedule::Rollout(rollout) => match rollout.phases.iter().find(|p| p.name == phase) {
+            Some(phase) => &phase.weights,
+            None => bail!(
+                "experiments — found no phase {phase} in {}, which other experiments of the file have; allowed: the same \
+                 phases in all\n  hint: say them with --phase, or keep the experiments in files of their own",
+                experiment.name
+            ),
+        },
+    };
+    let weight = |index: usize| {
+        (name_of(experiment, index).to_owned(), by_index.get(index).copied().unwrap_or_default())
+    };
+    Ok(experiment
+        .candidates()
+        .map(weight)
+        .filter(|(_, w)| w.get() > 0)
+        .map(|(n, w)| (n, w.to_string()))
+        .collect())
+}
+
+fn name_of(experiment: &Experiment, variant: usize) -> &str {
+    experiment.variants.get(variant).map_or("", |variant| &variant.name)
+}
+
+fn candidates(plan: &Plan) -> String {
+    let names = plan.experiments.iter().flat_map(|e| e.candidates().map(|index| name_of(e, index)));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The phases of one experiment in this overlay, as its rollout writes them.
+pub(super) fn written(phase: &str, weights: &Weights) -> Node {
+    let weights = weights.iter().map(|(name, percent)| (name.clone(), Node::Number(percent.clone())));
+    Node::List(vec![Node::Map(vec![
+        ("name".to_owned(), Node::Text(phase.to_owned())),
+        ("weights".to_owned(), Node::Map(weights.collect())),
+    ])])
+}
+
+/// The file in this phase. Spans are as wide as any phase needs them, in all phases the same: so a promotion moves
+/// nobody between candidates.
+pub(super) fn in_phase(
+    loaded: &Loaded,
+    overlays: &[Overlay],
+    phase: Option<&Overlay>,
+) -> anyhow::Result<Loaded> {
+    let mut node = loaded.node.clone();
+    let Node::Map(top) = &mut node else { bail!("the file has no keys") };
+    let experiments = top.iter_mut().find(|(key, _)| key == "experiments").map(|(_, value)| value);
+    let Some(Node::List(experiments)) = experiments else { bail!("the file has no experiments") };
+    for (index, (experiment, written)) in loaded.plan.experiments.iter().zip(experiments).enumerate() {
+        let Node::Map(keys) = written else { continue };
+        let start = keys.iter().find(|(key, _)| key == "rollout").and_then(|(_, rollout)| match rollout {
+            Node::Map(rollout) => {
+                rollout.iter().find(|(key, _)| key == "start").map(|(_, start)| start.clone())
+            }
+            _ => None,
+        });
+        keys.retain(|(key, _)| key != "rollout");
+        for (key, value) in keys.iter_mut() {
+            if let ("variants", Node::List(variants)) = (key.as_str(), value) {
+                reserve(
+                    experiment,
+                    variants,
+                    overlays.iter().filter_map(|overlay| overlay.weights.get(index)),
+                );
+            }
+        }
+        let nothing = Weights::new();
+        let (name, weights) = phase
+            .map_or((OFF, &nothing), |phase| (&phase.name, phase.weights.get(index).unwrap_or(&nothing)));
+        let rollout = vec![
+            ("start".to_owned(), start.unwrap_or_else(|| Node::Text(START.to_owned()))),
+            ("phases".to_owned(), self::written(name, weights)),
+        ];
+        keys.push(("rollout".to_owned(), Node::Map(rollout)));
+    }
+    let plan = config::parse(&node).map_err(|problems| {
+        let name = phase.map_or(OFF, |phase| &phase.name);
+        crate::fault::Fault(format!("as phase {name} of these phases this is not possible: {problems}"))
+    })?;
+    Ok(Loaded { node, plan })
+}
+
+/// Gives each candidate its span as a reserve in place of its weight.
+fn reserve<'a>(
+    experiment: &Experiment,
+    variants: &mut [Node],
+    phases: impl Iterator<Item = &'a Weights> + Clone,
+) {
+    for (variant, written) in variants.iter_mut().enumerate() {
+        let Node::Map(keys) = written else { continue };
+        keys.retain(|(key, _)| key != "weight" && key != "reserve");
+        if variant == experiment.baseline {
+            continue;
+        }
+        let name = name_of(experiment, variant);
+        let span = experiment.layout.spans().iter().find(|span| span.variant == variant);
+        let width = span.map_or_else(|| "0".to_owned(), |span| span.width.to_string());
+        let widest = phases.clone().filter_map(|weights| weights.get(name)).fold(width, |widest, weight| {
+            let larger = weight.parse::<f64>().ok() > widest.parse::<f64>().ok();
+            if larger { weight.clone() } else { widest }
+        });
+        keys.push(("reserve".to_owned(), Node::Number(widest)));
+    }
+}

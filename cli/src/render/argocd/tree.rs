@@ -1,0 +1,109 @@
+//! The files of the folder.
+
+use minijinja::Environment;
+use minijinja::syntax::SyntaxConfig;
+use serde_json::{Value, json};
+
+use super::phases::{OFF, Weights, in_phase, overlays, written};
+use super::{Args, istio};
+use crate::load::Loaded;
+use crate::render::istio::{Kind, page::yaml};
+
+/// A file of the folder.
+pub(super) struct File {
+    /// Below the folder.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+impl File {
+    /// Whether it is to be run.
+    pub(super) fn is_script(&self) -> bool {
+        self.path.ends_with(".sh")
+    }
+}
+
+pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
+    let overlays = overlays(&loaded.plan, &args.phase)?;
+    let options = &args.options;
+    let base = in_phase(loaded, &overlays, None)?;
+    let path = args.path.clone().unwrap_or_else(|| within(args));
+    let prefix = match options.kind {
+        Kind::WasmPlugin => "/spec/pluginConfig/experiments",
+        Kind::TrafficExtension => "/spec/wasm/pluginConfig/experiments",
+    };
+    let mut context = json!({
+        "name": options.name, "namespace": options.namespace, "kind": options.kind,
+        "argocd_namespace": args.argocd_namespace, "project": args.project,
+        "repo": args.repo, "revision": args.revision, "path": path,
+        "first": OFF,
+        "phases": overlays.iter().map(|overlay| overlay.name.as_str()).collect::<Vec<_>>(),
+        "file": args.file.file_name().map(|name| name.to_string_lossy()),
+    });
+    let mut files = vec![
+        file("application.yaml", render("application.yaml", &context)?),
+        file("base/kustomization.yaml", render("base.yaml", &context)?),
+        file("base/istio.yaml", istio::manifests(&base, options, true)?),
+    ];
+    let mut overlay = |name: &str, patches: Vec<Value>| -> anyhow::Result<()> {
+        if let Some(context) = context.as_object_mut() {
+            context.insert("phase".to_owned(), name.into());
+            context.insert("patches".to_owned(), patches.into());
+        }
+        files.push(file(&format!("overlays/{name}/kustomization.yaml"), render("overlay.yaml", &context)?));
+        Ok(())
+    };
+    overlay(OFF, Vec::new())?;
+    for phase in &overlays {
+        // Each phase must be possible, not only the first.
+        in_phase(loaded, &overlays, Some(phase))?;
+        let patch = |(index, weights): (usize, &Weights)| -> anyhow::Result<Value> {
+            let experiment = loaded.plan.experiments.get(index).map(|experiment| experiment.name.as_str());
+            Ok(json!({
+                "experiment": experiment, "at": format!("{prefix}/{index}"),
+                "phases": yaml(&written(&phase.name, weights))?,
+            }))
+        };
+        overlay(&phase.name, phase.weights.iter().enumerate().map(patch).collect::<anyhow::Result<_>>()?)?;
+    }
+    files.push(file("ci/github.yaml", render("github.yaml", &context)?));
+    files.push(file("ci/gate.sh", include_str!("../../../templates/argocd/gate.sh").to_owned()));
+    Ok(files)
+}
+
+fn file(path: &str, text: String) -> File {
+    File { path: path.to_owned(), text }
+}
+
+/// Where the folder is in the repository, as far as `--out` tells.
+fn within(args: &Args) -> String {
+    let out = args.out.as_deref().unwrap_or_else(|| std::path::Path::new("ab"));
+    let inside = |part: &std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
+    let parts: Vec<_> = out.components().filter(|part| *part != std::path::Component::CurDir).collect();
+    if parts.iter().all(inside) {
+        return parts.iter().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+    }
+    out.file_name().map_or_else(|| "ab".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn render(template: &str, context: &Value) -> anyhow::Result<String> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    // GitHub's own expressions have double braces.
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    syntax.block_delimiters("<%", "%>").variable_delimiters("<<", ">>");
+    environment.set_syntax(syntax.build()?);
+    environment
+        .add_template("application.yaml", include_str!("../../../templates/argocd/application.yaml"))?;
+    environment.add_template("base.yaml", include_str!("../../../templates/argocd/base.yaml"))?;
+    environment.add_template("overlay.yaml", include_str!("../../../templates/argocd/overlay.yaml"))?;
+    environment.add_template("github.yaml", include_str!("../../../templates/argocd/github.yaml"))?;
+    environment.add_filter("yaml", |value: &minijinja::Value| {
+        let text = yaml(value).map_err(|error| {
+            minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, error.to_string())
+        });
+        text.map(|text| text.trim_end().to_owned())
+    });
+    let context: minijinja::Value = serde_json::from_value(context.clone())?;
+    Ok(environment.get_template(template)?.render(context)?)
+}

@@ -1,0 +1,68 @@
+//! The experiment file as Istio carries it.
+//!
+//! With routes per variant the filter only tags: the clusters go, since a header that nobody reads would travel on to
+//! the model. With `cluster_header` they become the names that istiod gives to clusters.
+
+use anyhow::{Context, bail};
+use sidetrack::config::{self, Node};
+use sidetrack::plan::Plan;
+use sidetrack::unit::UnitSource;
+
+use super::destination::{self, Destination};
+use super::{Options, Routing};
+use crate::fault::Fault;
+use crate::load::Loaded;
+use crate::render::envoy::cluster;
+
+/// Refuses what cannot work behind Istio, before anything is written.
+pub(super) fn possible(plan: &Plan) -> anyhow::Result<()> {
+    for (i, experiment) in plan.experiments.iter().enumerate() {
+        for (j, unit) in experiment.units.iter().enumerate() {
+            if let UnitSource::Body(pointer) = unit {
+                bail!(Fault(format!(
+                    "experiments[{i}].unit[{j}].body — found \"{pointer}\"; allowed in Istio: header, cookie, query\n  \
+                     hint: Istio does not let a filter hold a request back until its body is there. Have callers send \
+                     the identity in a header as well, and name that header here"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The file with clusters as the routes need them, and what it means.
+pub(super) fn rewritten(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
+    let mut node = loaded.node.clone();
+    let experiments = entries(&mut node, "experiments").context("the file has no experiments")?;
+    let Node::List(experiments) = experiments else { bail!("the file has no list of experiments") };
+    for (experiment, written) in loaded.plan.experiments.iter().zip(experiments) {
+        let Some(Node::List(variants)) = entries(written, "variants") else { continue };
+        for (index, (variant, written)) in experiment.variants.iter().zip(variants).enumerate() {
+            let Node::Map(keys) = written else { continue };
+            keys.retain(|(key, _)| key != "cluster");
+            if options.route == Routing::Envoyfilter {
+                let destination = destination::of(cluster(experiment, index), Some(&variant.name), options)?;
+                keys.push(("cluster".to_owned(), Node::Text(named(&destination, &variant.name)?)));
+            }
+        }
+    }
+    let plan = config::parse(&node)
+        .map_err(|problems| anyhow::anyhow!("after the clusters were named: {problems}"))?;
+    Ok(Loaded { node, plan })
+}
+
+fn named(destination: &Destination, variant: &str) -> anyhow::Result<String> {
+    destination.cluster().with_context(|| {
+        format!(
+            "--route envoyfilter — found no port for {variant} at {destination}; allowed: 1 to 65535, since the name of \
+             a cluster holds it\n  hint: add --port PORT, or --destination {variant}={}:PORT",
+            destination.host
+        )
+    })
+}
+
+/// The value of a key of a group.
+fn entries<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
+    let Node::Map(keys) = node else { return None };
+    keys.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
+}

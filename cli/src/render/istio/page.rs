@@ -1,0 +1,261 @@
+//! The texts: what the templates need, and the guesses that a person must look at.
+
+use minijinja::Environment;
+use minijinja::syntax::SyntaxConfig;
+use serde_json::{Value, json};
+use sidetrack::plan::Plan;
+use sidetrack::unit::UnitSource;
+
+use super::destination::{Destination, qualified};
+use super::routes::{Route, routes};
+use super::{FailStrategy, Kind, Options, Topology};
+use crate::load::Loaded;
+use crate::render::headers;
+
+/// The labels of the filter's metrics.
+pub(super) const LABELS: [&str; 5] = ["experiment", "model_name", "phase", "status", "le"];
+
+/// The Gateway that is assumed.
+const GATEWAY: &str = "istio-ingress/gateway";
+
+/// All manifests. `plan` is of the file as it was written; `carried` is what the filter gets.
+pub(super) fn manifests(
+    plan: &Plan,
+    carried: &Loaded,
+    options: &Options,
+    waves: bool,
+) -> anyhow::Result<String> {
+    let (routes, destinations) = routes(plan, options)?;
+    let place = Place::of(plan, options, &routes)?;
+    let names = &plan.settings.headers;
+    let mut hidden = vec![names.cluster.as_str(), names.mirror.as_str()];
+    hidden.extend(headers::testers(plan));
+    let context = json!({
+        "topology": options.topology,
+        "kind": options.kind,
+        "extension": options.kind == Kind::TrafficExtension,
+        "waves": waves,
+        "name": options.name,
+        "namespace": options.namespace,
+        "filter_namespace": place.filter_namespace,
+        "selector": place.selector,
+        "target": place.target,
+        "gateway": place.gateway,
+        "hosts": place.hosts,
+        "url": url(options),
+        "sha256": options.sha256,
+        "pull_secret": options.pull_secret,
+        "reload": options.fail_strategy == FailStrategy::Reload,
+        "plugin_config": yaml(&carried.node)?,
+        "hash": carried.plan.hash.to_string(),
+        "experiments": plan.experiments.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
+        "by_header": routes.iter().any(|route| route.by_header),
+        "rules": rules(&destinations, options),
+        "hidden": hidden,
+        "guarded": !options.no_guard && options.topology != Topology::Waypoint,
+        "own": headers::own(plan),
+        "cluster_header": names.cluster,
+        "checks": checks(&place, options, &destinations),
+        "routes": routes,
+    });
+    render("istio.yaml", &context)
+}
+
+/// The mesh's settings.
+pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
+    let names = &plan.settings.headers;
+    let context = json!({
+        "labels": LABELS,
+        "names": {
+            "experiment": names.experiment, "variant": names.variant, "assigned": names.assigned,
+            "phase": names.phase,
+        },
+        "unit_header": plan.experiments.iter().flat_map(|e| &e.units).find_map(|unit| match unit {
+            UnitSource::Header(name) => Some(name),
+            _ => None,
+        }),
+    });
+    render("mesh.yaml", &context)
+}
+
+/// Where the filter runs and what it takes.
+struct Place {
+    filter_namespace: String,
+    selector: Vec<(String, String)>,
+    /// The service that a waypoint's filter is bound to.
+    target: Option<String>,
+    gateway: Option<String>,
+    hosts: Vec<String>,
+}
+
+impl Place {
+    fn of(plan: &Plan, options: &Options, routes: &[Route]) -> anyhow::Result<Self> {
+        let in_gateway = options.topology == Topology::Gateway;
+        let gateway = in_gateway.then(|| options.gateway.clone().unwrap_or_else(|| GATEWAY.to_owned()));
+        let hosts = hosts(plan, options, routes);
+        let mut selector = options.selector.clone();
+        if selector.is_empty() && in_gateway {
+            selector.push(("istio".to_owned(), "ingressgateway".to_owned()));
+        }
+        let mut filter_namespace = options.filter_namespace.clone();
+        let mut target = None;
+        if options.topology == Topology::Waypoint {
+            let (service, namespace) = service(&hosts, &options.namespace)?;
+            anyhow::ensure!(
+                filter_namespace.as_ref().is_none_or(|given| *given == namespace),
+                "--filter-namespace — found {}; allowed: {namespace}, where the service {service} is\n  hint: leave it out",
+                filter_namespace.unwrap_or_default()
+            );
+            (target, filter_namespace) = (Some(service), Some(namespace));
+        }
+        let of_gateway = gateway.as_ref().and_then(|gateway| Some(gateway.split_once('/')?.0.to_owned()));
+        let filter_namespace = filter_namespace.or(of_gateway).unwrap_or_else(|| options.namespace.clone());
+        Ok(Self { filter_namespace, selector, target, gateway, hosts })
+    }
+}
+
+/// The hosts that the routes are for. Behind a gateway those that clients call; elsewhere those of services.
+fn hosts(plan: &Plan, options: &Options, routes: &[Route]) -> Vec<String> {
+    let namespace = &options.namespace;
+    let in_gateway = options.topology == Topology::Gateway;
+    let given = options.host.iter();
+    let mut hosts: Vec<String> = if in_gateway {
+        given.cloned().collect()
+    } else {
+        given.map(|host| qualified(host, namespace)).collect()
+    };
+    if hosts.is_empty() && options.topology != Topology::Waypoint {
+        let all = plan.experiments.iter().flat_map(|experiment| &experiment.conditions.hosts);
+        hosts.extend(all.map(|host| match host {
+            sidetrack::matching::Host::Exact(name) => name.clone(),
+            sidetrack::matching::Host::Below(suffix) => format!("*{suffix}"),
+        }));
+        // An experiment without hosts takes any.
+        if plan.experiments.iter().any(|experiment| experiment.conditions.hosts.is_empty()) {
+            hosts.clear();
+        }
+    }
+    if hosts.is_empty() {
+        let baseline = routes.last().map(|route| route.destination.host.clone());
+        hosts.extend(if in_gateway { Some("*".to_owned()) } else { baseline });
+    }
+    hosts.sort();
+    hosts.dedup();
+    hosts
+}
+
+/// Name and namespace of the one service that a waypoint's filter is for.
+fn service(hosts: &[String], namespace: &str) -> anyhow::Result<(String, String)> {
+    let [host] = hosts else {
+        anyhow::bail!(
+            "--host — found {}; allowed: one service for a waypoint\n  hint: render once for each service",
+            hosts.join(", ")
+        );
+    };
+    let mut parts = host.split('.');
+    let name = parts.next().unwrap_or_default().to_owned();
+    Ok((name, parts.next().unwrap_or(namespace).to_owned()))
+}
+
+fn url(options: &Options) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    options.url.clone().unwrap_or_else(|| format!("oci://registry.example.com/sidetrack:{version}"))
+}
+
+/// A DestinationRule for each service that is split into subsets.
+fn rules(destinations: &[Destination], options: &Options) -> Vec<Value> {
+    let mut hosts: Vec<&str> = Vec::new();
+    for destination in destinations.iter().filter(|destination| destination.subset.is_some()) {
+        if !hosts.contains(&destination.host.as_str()) {
+            hosts.push(&destination.host);
+        }
+    }
+    let rule = |host: &&str| {
+        let mut subsets: Vec<&String> =
+            destinations.iter().filter(|d| d.host == **host).filter_map(|d| d.subset.as_ref()).collect();
+        subsets.dedup();
+        let name = if hosts.len() == 1 {
+            options.name.clone()
+        } else {
+            format!("{}-{}", options.name, host.split('.').next().unwrap_or_default())
+        };
+        // Proxies of other namespaces look for it where the service is.
+        let namespace =
+            host.strip_suffix(".svc.cluster.local").and_then(|host| Some(host.split_once('.')?.1));
+        json!({
+            "name": name, "namespace": namespace.unwrap_or(&options.namespace), "host": host,
+            "label": options.subset_label, "subsets": subsets,
+        })
+    };
+    hosts.iter().map(rule).collect()
+}
+
+/// What the manifests take for granted, each with the way to see whether it holds.
+fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec<String> {
+    let namespace = &place.filter_namespace;
+    let mut checks = Vec::new();
+    if options.url.is_none() {
+        checks.push(format!("{} is no real image: name yours with --url.", url(options)));
+    }
+    let labels: Vec<String> =
+        place.selector.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    match &place.target {
+        Some(service) => checks.push(format!(
+            "The service {service} has a waypoint: kubectl -n {namespace} get service {service} --show-labels (istio.io/use-waypoint)"
+        )),
+        None if labels.is_empty() => {
+            checks.push(format!("Every sidecar in {namespace} is to run the filter; --selector takes fewer."));
+        }
+        None => checks.push(format!("These pods run it: kubectl -n {namespace} get pods -l {}", labels.join(","))),
+    }
+    if let Some(gateway) = &place.gateway {
+        checks.push(format!(
+            "The Gateway {gateway} takes {}, and no other VirtualService has routes for that.",
+            place.hosts.join(", ")
+        ));
+    } else {
+        checks.push(format!(
+            "Callers address {}, and no other VirtualService has routes for it.",
+            place.hosts.join(", ")
+        ));
+    }
+    let mut hosts: Vec<&str> = destinations.iter().map(|destination| destination.host.as_str()).collect();
+    hosts.dedup();
+    checks.push(format!("The services exist: {}", hosts.join(", ")));
+    if destinations.iter().any(|destination| destination.subset.is_some()) {
+        let label = &options.subset_label;
+        checks.push(format!(
+            "Their pods carry the label {label}: kubectl -n {} get pods -L {label}",
+            options.namespace
+        ));
+    }
+    checks.push(
+        "The mesh knows the log format and the metric labels: sidetrack render istio FILE --mesh-config"
+            .to_owned(),
+    );
+    checks
+}
+
+fn render(template: &str, context: &Value) -> anyhow::Result<String> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    environment.set_syntax(syntax.build()?);
+    environment.add_template("istio.yaml", include_str!("../../../templates/istio/istio.yaml"))?;
+    environment.add_template("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml"))?;
+    environment.add_filter("yaml", |value: &minijinja::Value| {
+        let text = yaml(value).map_err(|error| {
+            minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, error.to_string())
+        });
+        text.map(|text| text.trim_end().to_owned())
+    });
+    let context: minijinja::Value = serde_json::from_value(context.clone())?;
+    Ok(environment.get_template(template)?.render(context)?)
+}
+
+/// As YAML that readers of YAML 1.1, such as kubectl, take for the same: `on` is quoted, and so are dates.
+pub(crate) fn yaml(value: &impl serde::Serialize) -> anyhow::Result<String> {
+    let mut options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    options.compact_list_indent = true;
+    Ok(serde_saphyr::to_string_with_options(value, options)?)
+}

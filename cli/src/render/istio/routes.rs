@@ -1,0 +1,203 @@
+//! The routes of the VirtualService, first to last: a route for each candidate, then the baseline's.
+//!
+//! A request without the filter's headers, for whatever reason, takes the baseline of its experiment. Every route takes
+//! away what the model must not see.
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::{Value, json};
+use sidetrack::matching::{HeaderRule, Host, Match, Text};
+use sidetrack::plan::{Experiment, HeaderNames, Plan};
+
+use super::destination::{self, Destination};
+use super::{Options, Routing};
+use crate::render::envoy::{cluster, escaped, mirrors};
+
+/// One entry of `http`.
+#[derive(Debug, Serialize)]
+pub(super) struct Route {
+    pub(super) name: String,
+    /// Why it is there.
+    note: String,
+    /// One condition of `match`; none takes every request.
+    #[serde(rename = "match")]
+    conditions: Option<Value>,
+    pub(super) destination: Destination,
+    mirror: Option<Destination>,
+    /// Further destinations that get nothing by this route and must be known to the proxy.
+    also: Vec<Destination>,
+    /// Whether an EnvoyFilter lets a header choose the cluster instead.
+    pub(super) by_header: bool,
+}
+
+/// The routes, and every destination that they name, each once.
+pub(super) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<(Vec<Route>, Vec<Destination>)> {
+    let names = &plan.settings.headers;
+    let at = |experiment: &Experiment, variant: usize| {
+        let name = experiment.variants.get(variant).map(|v| v.name.as_str());
+        destination::of(cluster(experiment, variant), name, options)
+    };
+    let mirrors = mirrors(plan);
+    let first =
+        plan.experiments.first().context("the file has no experiments, so there is nothing to route")?;
+    let default = at(first, first.baseline)?;
+    let mut fallbacks = Vec::new();
+    for experiment in &plan.experiments {
+        fallbacks.push(at(experiment, experiment.baseline)?);
+    }
+    let one_baseline = fallbacks.iter().all(|fallback| *fallback == default);
+    let mut routes = Vec::new();
+    let mut variants = Vec::new();
+    for experiment in &plan.experiments {
+        for (index, variant) in experiment.variants.iter().enumerate() {
+            variants.push((experiment, index, variant, at(experiment, index)?));
+        }
+    }
+    for mirror in &mirrors {
+        let copies = mirror.map(|mirror| destination::of(mirror, None, options)).transpose()?;
+        let copied = |name: &str| format!("{name}{}", mirror.map_or_else(String::new, |m| format!(".{m}")));
+        if options.route == Routing::Envoyfilter {
+            let mut conditions = vec![(names.cluster.clone(), json!({}))];
+            conditions.extend(mirror.map(|mirror| (names.mirror.clone(), json!({"exact": mirror}))));
+            routes.push(Route {
+                name: copied("sidetrack-chosen"),
+                note: "The filter has chosen a cluster: the EnvoyFilter lets its header decide. Without the EnvoyFilter \
+                       this is the baseline."
+                    .to_owned(),
+                conditions: Some(json!({"headers": conditions.into_iter().collect::<serde_json::Map<_, _>>()})),
+                destination: default.clone(),
+                mirror: copies,
+                also: others(&default, variants.iter().map(|(.., destination)| destination)),
+                by_header: true,
+            });
+            continue;
+        }
+        for (experiment, index, variant, destination) in &variants {
+            // The baseline needs a route of its own only where the last route is not quite the same.
+            if *index == experiment.baseline && mirror.is_none() && one_baseline {
+                continue;
+            }
+            let alone = plan.experiments.len() == 1;
+            routes.push(Route {
+                name: copied(&if alone {
+                    variant.name.clone()
+                } else {
+                    format!("{}.{}", experiment.name, variant.name)
+                }),
+                note: mirror
+                    .map_or_else(String::new, |mirror| format!("The filter wants a copy for {mirror}.")),
+                conditions: Some(tagged(names, experiment, &variant.name, alone, *mirror)),
+                destination: destination.clone(),
+                mirror: copies.clone(),
+                also: Vec::new(),
+                by_header: false,
+            });
+        }
+    }
+    if !one_baseline {
+        for (experiment, destination) in plan.experiments.iter().zip(fallbacks) {
+            routes.push(Route {
+                name: format!("{}.baseline", experiment.name),
+                note: format!("{} without the filter: its baseline.", experiment.name),
+                conditions: conditions(&experiment.conditions),
+                destination,
+                mirror: None,
+                also: Vec::new(),
+                by_header: false,
+            });
+        }
+    }
+    // Nothing gets past a route without conditions.
+    if let Some(all) = routes.iter().position(|route| route.conditions.is_none()) {
+        routes.truncate(all + 1);
+    } else {
+        routes.push(Route {
+            name: "baseline".to_owned(),
+            note: "Everything else, and everything while the filter is not there: the baseline.".to_owned(),
+            conditions: None,
+            destination: default,
+            mirror: None,
+            also: Vec::new(),
+            by_header: false,
+        });
+    }
+    let mut destinations: Vec<Destination> =
+        variants.into_iter().map(|(.., destination)| destination).collect();
+    for mirror in mirrors.into_iter().flatten() {
+        destinations.push(destination::of(mirror, None, options)?);
+    }
+    let destinations =
+        others(&Destination { host: String::new(), port: None, subset: None }, destinations.iter());
+    Ok((routes, destinations))
+}
+
+/// These destinations but `one`, each once.
+fn others<'a>(one: &Destination, all: impl Iterator<Item = &'a Destination>) -> Vec<Destination> {
+    let mut others: Vec<Destination> = Vec::new();
+    for destination in all {
+        if destination != one && !others.contains(destination) {
+            others.push(destination.clone());
+        }
+    }
+    others
+}
+
+/// What holds for the requests of a variant.
+fn tagged(
+    names: &HeaderNames,
+    experiment: &Experiment,
+    variant: &str,
+    alone: bool,
+    mirror: Option<&str>,
+) -> Value {
+    let mut headers = serde_json::Map::new();
+    headers.insert(names.variant.clone(), json!({"exact": variant}));
+    if !alone {
+        headers.insert(names.experiment.clone(), json!({"exact": experiment.name}));
+    }
+    if let Some(mirror) = mirror {
+        headers.insert(names.mirror.clone(), json!({"exact": mirror}));
+    }
+    json!({"headers": headers})
+}
+
+/// An experiment's own conditions, as `match` writes them; `None` when it takes every request.
+fn conditions(Match { hosts, path, methods, headers }: &Match) -> Option<Value> {
+    let mut all = serde_json::Map::new();
+    if !hosts.is_empty() {
+        let any: Vec<String> = hosts
+            .iter()
+            .map(|host| match host {
+                Host::Exact(name) => escaped(name),
+                Host::Below(suffix) => format!(".+{}", escaped(suffix)),
+            })
+            .collect();
+        all.insert("authority".to_owned(), json!({"regex": format!("(?i)({})(:[0-9]+)?", any.join("|"))}));
+    }
+    match path {
+        Some(Text::Exact(path)) => all.insert("uri".to_owned(), json!({"exact": path})),
+        Some(Text::Prefix(path)) => all.insert("uri".to_owned(), json!({"prefix": path})),
+        None => None,
+    };
+    if !methods.is_empty() {
+        all.insert("method".to_owned(), json!({"regex": methods.join("|")}));
+    }
+    let (mut with, mut without) = (serde_json::Map::new(), serde_json::Map::new());
+    for header in headers {
+        match &header.rule {
+            HeaderRule::Value(Text::Exact(text)) => with.insert(header.name.clone(), json!({"exact": text})),
+            HeaderRule::Value(Text::Prefix(text)) => {
+                with.insert(header.name.clone(), json!({"prefix": text}))
+            }
+            HeaderRule::Present(true) => with.insert(header.name.clone(), json!({})),
+            HeaderRule::Present(false) => without.insert(header.name.clone(), json!({})),
+        };
+    }
+    if !with.is_empty() {
+        all.insert("headers".to_owned(), with.into());
+    }
+    if !without.is_empty() {
+        all.insert("withoutHeaders".to_owned(), without.into());
+    }
+    (!all.is_empty()).then(|| all.into())
+}

@@ -1,0 +1,148 @@
+//! Alerts of the proxies, whatever experiments they carry.
+
+use sidetrack::plan::Plan;
+
+use super::{Alert, Draft, Input, input};
+use crate::render::prometheus::{Clock, Series, quote};
+
+pub(in crate::render::prometheus) fn of_proxies(plan: &Plan, series: &Series) -> Vec<Alert> {
+    [rejected(series), unexpected(plan, series), crashed(series), hidden(series), unscraped(series)]
+        .map(Draft::alert)
+        .into()
+}
+
+fn of_proxy(series: &Series) -> Vec<(&'static str, String)> {
+    vec![("job", series.job.clone()), ("instance", "proxy-1".to_owned())]
+}
+
+fn rejected(series: &Series) -> Draft {
+    let counted = series.of("ab_test_config_rejected_total", "");
+    let count = |values: &str| vec![input(series.one("ab_test_config_rejected_total", ""), values)];
+    Draft {
+        alert: "SidetrackConfigRejected",
+        severity: "warning",
+        hold: "0s",
+        // A proxy whose first configuration is bad begins to count at 1, which is no increase.
+        expr: format!(
+            "sum by (job, instance) (increase({counted}[15m])) > 0\nor\n\
+             sum by (job, instance) ({counted} unless {counted} offset 15m) > 0"
+        ),
+        adds: Vec::new(),
+        summary: "{{ $labels.instance }} refused an experiment file".to_owned(),
+        description: "The configuration before it keeps serving; if there was none, all requests pass untouched to the baseline. \
+                      Run `sidetrack check` on the file: it reports what the proxy's log reports. Correct the file and publish it \
+                      again."
+            .to_owned(),
+        fires: count("1x30"),
+        quiet: count("0x30"),
+        at: "5m".to_owned(),
+        clock: Clock::Minutes,
+        keeps: of_proxy(series),
+        value: String::new(),
+    }
+}
+
+fn unexpected(plan: &Plan, series: &Series) -> Draft {
+    let expected = plan.hash.first_32_bits();
+    let hash = series.of("ab_test_config_hash", "");
+    let in_force = |number: u32| {
+        let values = format!("{number}x20");
+        vec![input(series.one("ab_test_config_hash", ""), &values)]
+    };
+    Draft {
+        alert: "SidetrackConfigUnexpected",
+        severity: "warning",
+        hold: "10m",
+        expr: format!("count by (job) ({hash} != {expected})"),
+        adds: Vec::new(),
+        summary: "{{ $value }} proxies run another experiment file than these rules were made from"
+            .to_owned(),
+        description: format!(
+            "Expected is the hash {}…, that is ab_test_config_hash = {expected}. Either the file has not reached the proxies (or \
+             they refused it), or it was changed without rendering these rules anew: `sidetrack check FILE` prints a \
+             file's hash.",
+            plan.hash.short()
+        ),
+        fires: in_force(!expected),
+        quiet: in_force(expected),
+        at: "12m".to_owned(),
+        clock: Clock::Minutes,
+        keeps: vec![("job", series.job.clone())],
+        value: "1".to_owned(),
+    }
+}
+
+/// Envoy counts the reloads of a filter that crashed by the plugin's name, which Istio makes up; so any name.
+fn crashed(series: &Series) -> Draft {
+    let names = series.of("", "__name__=~\"envoy_wasm_.*vm_reload_(success|failure|backoff)\"");
+    let reloads =
+        |values: &str| vec![input(series.one("envoy_wasm_sidetrack_vm_reload_success", ""), values)];
+    Draft {
+        alert: "SidetrackFilterCrashed",
+        severity: "critical",
+        hold: "0s",
+        // The name goes into a label, or the series of a proxy would be the same to increase().
+        expr: format!(
+            "sum by (job, instance) (\n  increase(label_replace({names}, \"reload\", \"$1\", \"__name__\", \"(.+)\")[15m:])\n) > 0"
+        ),
+        adds: Vec::new(),
+        summary: "A WebAssembly filter crashed on {{ $labels.instance }}".to_owned(),
+        description: "Envoy loaded it again. Each crash answered a request with 503, and so do requests until the reload, which \
+                      Envoy holds back for about a second. Envoy's log has the reason. If it goes on, set enabled: false, and \
+                      take the filter out if that does not end it: without it every request takes the baseline."
+            .to_owned(),
+        fires: reloads("0 0 0 1x10"),
+        quiet: reloads("1x12"),
+        at: "8m".to_owned(),
+        clock: Clock::Minutes,
+        keeps: of_proxy(series),
+        value: String::new(),
+    }
+}
+
+fn up(series: &Series, values: &str) -> Input {
+    input(series.one("up", ""), values)
+}
+
+fn hidden(series: &Series) -> Draft {
+    let (up_now, hash) = (series.of("up", ""), series.of("ab_test_config_hash", ""));
+    Draft {
+        alert: "SidetrackMetricsHidden",
+        severity: "warning",
+        hold: "5m",
+        expr: format!("{up_now} == 1\nunless on (job, instance)\n{hash}"),
+        adds: Vec::new(),
+        summary: "{{ $labels.instance }} shows no metrics of the filter".to_owned(),
+        description: "Prometheus scrapes it, but every ab_test_ series is missing. Either a stats matcher excludes wasmcustom.* \
+                      (the proxy's log says so), or this proxy has no filter. Decisions and breakers work without metrics; \
+                      dashboards and alerts do not."
+            .to_owned(),
+        fires: vec![up(series, "1x20")],
+        quiet: vec![up(series, "1x20"), input(series.one("ab_test_config_hash", ""), "1x20")],
+        at: "8m".to_owned(),
+        clock: Clock::Minutes,
+        keeps: of_proxy(series),
+        value: String::new(),
+    }
+}
+
+fn unscraped(series: &Series) -> Draft {
+    let up_now = series.of("up", "");
+    Draft {
+        alert: "SidetrackNotScraped",
+        severity: "warning",
+        hold: "5m",
+        expr: format!("absent({up_now} == 1)"),
+        adds: vec![("job", series.job.clone())],
+        summary: format!("Prometheus reaches no proxy under the job {}", quote(&series.job)),
+        description: "While this lasts no other alert of Sidetrack can fire. Look at the targets in Prometheus; if the job has \
+                      another name, render the rules with --job."
+            .to_owned(),
+        fires: vec![up(series, "0x20")],
+        quiet: vec![up(series, "1x20")],
+        at: "8m".to_owned(),
+        clock: Clock::Minutes,
+        keeps: Vec::new(),
+        value: String::new(),
+    }
+}

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# What takes too long for every change: the long sizes of tests/tests/long, every scenario on every Envoy that we
+# promise, a while of each fuzzer, and whether the module comes out the same elsewhere.
+#
+#   scripts/test-long.sh                    all of it, about an hour on two cores
+#   scripts/test-long.sh envoys             only that; there are: envoys, long, fuzz, same
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf 'test-long: %s\n' "$*"; }
+die() { printf 'test-long: error: %s\n' "$*" >&2; exit 1; }
+
+if [ "$#" -eq 0 ]; then
+    set -- same envoys fuzz long
+fi
+
+envoys() {
+    local pins version
+    [ -z "${ENVOY_PATH:-}" ] || die "ENVOY_PATH is set, so that every run would use that Envoy; unset it"
+    for pins in scripts/envoy-*.txt; do
+        version="${pins#scripts/envoy-}" version="${version%.txt}"
+        ENVOY_VERSION="$version" scripts/setup.sh
+        say "every scenario on Envoy $version"
+        ENVOY_VERSION="$version" cargo test -p sidetrack-tests --test envoy --test bodies --test cookies \
+            --test rollouts --test breaker_envoy --test long
+    done
+}
+
+long() {
+    SIDETRACK_LONG=1 cargo test -p sidetrack-tests --test long -- --nocapture --test-threads=1
+}
+
+fuzz() {
+    scripts/fuzz.sh
+}
+
+# A copy of the sources in another directory gives the same module.
+same() {
+    local here there
+    scripts/build-wasm.sh
+    if grep -aq -e "${CARGO_HOME:-$HOME/.cargo}" -e "$PWD" dist/sidetrack.wasm; then
+        die "dist/sidetrack.wasm holds paths of this machine"
+    fi
+    copy="$(mktemp -d)"
+    trap 'rm -rf "$copy"' EXIT
+    git ls-files -z | xargs -0 cp --parents -t "$copy"
+    "$copy/scripts/build-wasm.sh"
+    here="$(cksum < dist/sidetrack.wasm)" there="$(cksum < "$copy/dist/sidetrack.wasm")"
+    [ "$here" = "$there" ] || die "the module differs between $PWD and $copy: $here, $there"
+    say "the module is the same in $PWD and $copy"
+}
+
+for part in "$@"; do
+    case "$part" in
+        envoys|long|fuzz|same) "$part" ;;
+        *) die "$part: no such part; there are: envoys long fuzz same" ;;
+    esac
+done

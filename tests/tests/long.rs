@@ -1,0 +1,28 @@
+//! How hard it is to break: a real Envoy under a long load, under updates, with models that die, and with callers who
+//! mean harm.
+//!
+//! `cargo test` runs a short form of each; `SIDETRACK_LONG=1`, which `make test-long` sets, runs the sizes that count.
+//! Nothing here measures time: a busy machine takes longer and finds the same.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on may stop"
+)]
+
+#[path = "long/callers.rs"]
+mod callers;
+#[path = "long/flat.rs"]
+mod flat;
+#[path = "long/frames.rs"]
+mod frames;
+#[path = "long/outages.rs"]
+mod outages;
+#[path = "long/soak.rs"]
+mod soak;
+#[path = "long/stand.rs"]
+mod stand;
+#[path = "long/updates.rs"]
+mod updates;
