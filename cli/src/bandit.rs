@@ -102,6 +102,8 @@ struct Arm {
     /// Percent.
     old_weight: f64,
     new_weight: f64,
+    #[serde(skip)]
+    weight: Ppm,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
@@ -118,7 +120,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let rewards = Rewards::read(&args.rewards, experiment)?;
     let (arms, mut notes) = decide(args, experiment, in_force, &rewards)?;
     let now = args.moment.get();
-    let next: Vec<Ppm> = arms.iter().map(|(_, weight)| *weight).collect();
+    let next: Vec<Ppm> = arms.iter().map(|arm| arm.weight).collect();
     let edited = edit::edited(&source, &old, experiment, &next, now)?;
     let new = source.with(edited.clone()).good()?.plan;
     if let Some(path) = &args.out {
@@ -130,7 +132,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         experiment: experiment.name.clone(),
         at: now.to_string(),
         adaptive: true,
-        variants: arms.into_iter().map(|(arm, _)| arm).collect(),
+        variants: arms,
         file: args.out.as_ref().map(|path| path.display().to_string()),
         notes,
     };
@@ -149,13 +151,15 @@ fn decide(
     experiment: &Experiment,
     in_force: &[Ppm],
     rewards: &Rewards,
-) -> anyhow::Result<(Vec<(Arm, Ppm)>, Vec<String>)> {
+) -> anyhow::Result<(Vec<Arm>, Vec<String>)> {
     let shares = crate::words::shares_of(experiment, in_force);
     let mut left_out = vec![false; shares.len()];
     for name in &args.breaker {
         let index = experiment.variant(name.as_bytes()).filter(|index| *index != experiment.baseline);
         let slot = index.and_then(|index| left_out.get_mut(index));
-        *slot.ok_or_else(|| Fault(format!("--breaker {name}=open: {} has no such candidate", experiment.name)))? = true;
+        *slot.ok_or_else(|| {
+            Fault(format!("--breaker {name}=open: {} has no such candidate", experiment.name))
+        })? = true;
     }
     let taking: Vec<usize> = (0..shares.len()).filter(|index| left_out.get(*index) == Some(&false)).collect();
     let share = |index: usize| shares.get(index).copied().unwrap_or_default().fraction();
@@ -183,10 +187,16 @@ fn decide(
     let best = posterior::best(&posteriors, args.lower_is_better);
     let mut notes = Vec::new();
     if state.units().iter().any(|units| *units < rule.warm_up) {
-        notes.push(format!("warming up: some variant has fewer than {} trials, so all are given the same", args.warm_up));
+        notes.push(format!(
+            "warming up: some variant has fewer than {} trials, so all are given the same",
+            args.warm_up
+        ));
     }
     for index in (0..shares.len()).filter(|index| !taking.contains(index)) {
-        notes.push(format!("{} is left out: its breaker is open, so its weight stays", variant(experiment, index)));
+        notes.push(format!(
+            "{} is left out: its breaker is open, so its weight stays",
+            variant(experiment, index)
+        ));
     }
     let mut arms = Vec::new();
     for index in 0..shares.len() {
@@ -196,55 +206,55 @@ fn decide(
             Some(weight) => hundredth(weight * whole),
             None => old,
         };
-        if index != experiment.baseline {
-            if let Some(reserve) = edit::reserve(experiment, index).filter(|reserve| new > *reserve) {
-                notes.push(format!(
-                    "{} stays at its reserve of {reserve} %; more would move users of other variants",
-                    variant(experiment, index)
-                ));
-                new = reserve;
-            }
+        let reserve = edit::reserve(experiment, index).filter(|reserve| new > *reserve);
+        if let Some(reserve) = reserve.filter(|_| index != experiment.baseline) {
+            notes.push(format!(
+                "{} stays at its reserve of {reserve} %; more would move users of other variants",
+                variant(experiment, index)
+            ));
+            new = reserve;
         }
         let (successes, trials) = rewards.sums(index);
-        arms.push((
-            Arm {
-                name: variant(experiment, index).to_owned(),
-                successes,
-                trials,
-                mean: place.and_then(|place| posteriors.get(place)).map(|beta| beta.mean()),
-                p_best: place.and_then(|place| best.get(place)).copied(),
-                old_weight: old.fraction() * 100.0,
-                new_weight: new.fraction() * 100.0,
-            },
-            new,
-        ));
+        arms.push(Arm {
+            name: variant(experiment, index).to_owned(),
+            successes,
+            trials,
+            mean: place.and_then(|place| posteriors.get(place)).map(|beta| beta.mean()),
+            p_best: place.and_then(|place| best.get(place)).copied(),
+            old_weight: old.fraction() * 100.0,
+            new_weight: new.fraction() * 100.0,
+            weight: new,
+        });
     }
     fit(experiment, &mut arms, &mut notes);
     // The baseline has what the candidates leave, to the last hundredth.
-    let weight = |index: usize| arms.get(index).map_or(0, |(_, weight)| weight.get());
+    let weight = |index: usize| arms.get(index).map_or(0, |arm| arm.weight.get());
     let candidates: u32 = experiment.candidates().map(weight).sum();
-    if let Some((arm, weight)) = arms.get_mut(experiment.baseline) {
-        *weight = Ppm::new(Ppm::ALL.get().saturating_sub(candidates)).unwrap_or_default();
-        arm.new_weight = weight.fraction() * 100.0;
+    if let Some(arm) = arms.get_mut(experiment.baseline) {
+        arm.weight = Ppm::new(Ppm::ALL.get().saturating_sub(candidates)).unwrap_or_default();
+        arm.new_weight = arm.weight.fraction() * 100.0;
     }
     Ok((arms, notes))
 }
 
 /// Takes back growth that would leave no room for what is reserved for others.
-fn fit(experiment: &Experiment, arms: &mut [(Arm, Ppm)], notes: &mut Vec<String>) {
+fn fit(experiment: &Experiment, arms: &mut [Arm], notes: &mut Vec<String>) {
     let width = |index: usize, weight: Ppm| edit::reserve(experiment, index).unwrap_or(weight).get();
     let wide: u32 =
-        experiment.candidates().filter_map(|index| Some(width(index, arms.get(index)?.1))).sum();
+        experiment.candidates().filter_map(|index| Some(width(index, arms.get(index)?.weight))).sum();
     let mut over = wide.saturating_sub(Ppm::ALL.get());
     for index in experiment.candidates().filter(|index| edit::reserve(experiment, *index).is_none()) {
-        let Some((arm, weight)) = arms.get_mut(index) else { continue };
+        let Some(arm) = arms.get_mut(index) else { continue };
         let old = hundredth(arm.old_weight / 100.0);
-        let back = over.min(weight.get().saturating_sub(old.get()));
+        let back = over.min(arm.weight.get().saturating_sub(old.get()));
         if back > 0 {
             over -= back;
-            *weight = Ppm::new(weight.get() - back).unwrap_or_default();
-            arm.new_weight = weight.fraction() * 100.0;
-            notes.push(format!("{} grows only to {weight} %: the rest is reserved for others", arm.name));
+            arm.weight = Ppm::new(arm.weight.get() - back).unwrap_or_default();
+            arm.new_weight = arm.weight.fraction() * 100.0;
+            notes.push(format!(
+                "{} grows only to {} %: the rest is reserved for others",
+                arm.name, arm.weight
+            ));
         }
     }
 }
@@ -258,7 +268,10 @@ fn hundredth(share: f64) -> Ppm {
 /// Beside its goal and then over it: nobody reads half a file.
 fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
     let told = || format!("--out: cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| std::path::Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
     file.write_all(text.as_bytes()).with_context(told)?;
     if let Ok(before) = std::fs::metadata(path) {
@@ -273,11 +286,16 @@ fn tell(step: &Step, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     writeln!(out, "{}  {}", ink.bold(&step.experiment), ink.dim("adaptive: weights by Thompson sampling"))?;
     let width = step.variants.iter().map(|arm| arm.name.len()).max().unwrap_or(0).max(7);
-    let head = format!("  {:<width$} {:>21} {:>9} {:>9} {:>9} {:>9}", "variant", "successes of trials", "mean", "P(best)", "old", "new");
+    let head = format!(
+        "  {:<width$} {:>21} {:>9} {:>9} {:>9} {:>9}",
+        "variant", "successes of trials", "mean", "P(best)", "old", "new"
+    );
     writeln!(out, "{}", ink.dim(head))?;
-    let percent = |share: Option<f64>| share.map_or("–".to_owned(), |share| format!("{:.2} %", share * 100.0));
+    let percent =
+        |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share * 100.0));
     for arm in &step.variants {
-        let rewards = format!("{} of {}", crate::words::grouped(arm.successes), crate::words::grouped(arm.trials));
+        let rewards =
+            format!("{} of {}", crate::words::grouped(arm.successes), crate::words::grouped(arm.trials));
         writeln!(
             out,
             "  {:<width$} {rewards:>21} {:>9} {:>9} {:>9} {:>9}",

@@ -13,8 +13,12 @@
 
 #[path = "analysis/bandit.rs"]
 mod bandit;
+#[path = "analysis/counters.rs"]
+mod counters;
 #[path = "analysis/crowd.rs"]
 mod crowd;
+#[path = "analysis/long.rs"]
+mod long;
 #[path = "analysis/report.rs"]
 mod report;
 #[path = "analysis/traps.rs"]
@@ -73,7 +77,8 @@ impl Folder {
 /// A candidate's result in a metric.
 pub(crate) fn result<'a>(analysis: &'a Value, metric: &str) -> &'a Value {
     let metrics = analysis["metrics"].as_array().unwrap();
-    let metric = metrics.iter().find(|found| found["name"] == metric).unwrap_or_else(|| panic!("{analysis:#}"));
+    let metric =
+        metrics.iter().find(|found| found["name"] == metric).unwrap_or_else(|| panic!("{analysis:#}"));
     &metric["candidates"][0]
 }
 

@@ -22,7 +22,8 @@ pub fn best(arms: &[(f64, f64)], lowest: bool) -> Option<Vec<(f64, f64)>> {
     }
     let sign = if lowest { -1.0 } else { 1.0 };
     let arms: Vec<(f64, f64)> = arms.iter().map(|(value, se)| (sign * value, *se)).collect();
-    let bound = |side: f64| arms.iter().map(|(v, se)| side * (v + side * REACH * se)).fold(f64::MIN, f64::max) * side;
+    let bound =
+        |side: f64| arms.iter().map(|(v, se)| side * (v + side * REACH * se)).fold(f64::MIN, f64::max) * side;
     let (low, high) = (bound(-1.0), bound(1.0));
     let finest = arms.iter().map(|(_, se)| *se).fold(f64::MAX, f64::min);
     let count = ((high - low) / finest * FINE).clamp(100.0, MOST).ceil();
@@ -32,7 +33,8 @@ pub fn best(arms: &[(f64, f64)], lowest: bool) -> Option<Vec<(f64, f64)>> {
     while x <= high {
         let below: Vec<f64> = arms.iter().map(|(value, se)| normal::upper((value - x) / se)).collect();
         for (index, ((value, se), sum)) in arms.iter().zip(&mut sums).enumerate() {
-            let others: f64 = below.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, p)| p).product();
+            let others: f64 =
+                below.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, p)| p).product();
             let own = below.get(index).copied().unwrap_or_default();
             sum.0 += normal::density((x - value) / se) / se * others * step;
             // E max(best of the others − this, 0) = ∫ F_this (1 − Π F_other) dx.

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn one_stratum_is_itself() {
-        let merged = merge(&[(side(2.0, 0.01, 50), side(2.5, 0.02, 70))], 0.0, Fraction::FIVE_PERCENT).unwrap();
+        let merged =
+            merge(&[(side(2.0, 0.01, 50), side(2.5, 0.02, 70))], 0.0, Fraction::FIVE_PERCENT).unwrap();
         assert!((merged.estimate.difference - 0.5).abs() < 1e-15);
         assert!((merged.estimate.variance - 0.03).abs() < 1e-15);
         assert!((merged.lift.unwrap() - 0.25).abs() < 1e-15);
@@ -78,7 +79,8 @@ mod tests {
     #[test]
     fn a_drift_between_phases_is_no_difference() {
         // Both variants rise from 1 to 3 while the candidate's share rises from a tenth to a half: pooled, the candidate would win.
-        let strata = [(side(1.0, 1e-4, 9000), side(1.0, 1e-3, 1000)), (side(3.0, 2e-4, 5000), side(3.0, 2e-4, 5000))];
+        let strata =
+            [(side(1.0, 1e-4, 9000), side(1.0, 1e-3, 1000)), (side(3.0, 2e-4, 5000), side(3.0, 2e-4, 5000))];
         let merged = merge(&strata, 0.0, Fraction::FIVE_PERCENT).unwrap();
         assert!(merged.estimate.difference.abs() < 1e-15);
         let weights = weights(&[(9000, 1000), (5000, 5000)]);
@@ -96,9 +98,15 @@ mod tests {
     #[test]
     fn strata_without_units_of_both_are_left_out() {
         let nobody = side(f64::NAN, f64::NAN, 0);
-        let merged =
-            merge(&[(side(1.0, 0.1, 10), nobody), (side(1.0, 0.1, 10), side(2.0, 0.1, 10))], 0.0, Fraction::FIVE_PERCENT);
+        let merged = merge(
+            &[(side(1.0, 0.1, 10), nobody), (side(1.0, 0.1, 10), side(2.0, 0.1, 10))],
+            0.0,
+            Fraction::FIVE_PERCENT,
+        );
         assert!((merged.unwrap().estimate.difference - 1.0).abs() < 1e-15);
-        assert_eq!(merge(&[(side(1.0, 0.1, 10), nobody)], 0.0, Fraction::FIVE_PERCENT), Err(Undefined::TooFew));
+        assert_eq!(
+            merge(&[(side(1.0, 0.1, 10), nobody)], 0.0, Fraction::FIVE_PERCENT),
+            Err(Undefined::TooFew)
+        );
     }
 }

@@ -26,7 +26,9 @@ use crate::words::grouped;
 ///
 /// A first look, not a decision: counters know no users, so every interval assumes independent requests, and there is no winner.
 #[derive(Arguments)]
-#[command(after_help = "Example:\n  sidetrack analyze prometheus experiment.yaml --url http://prometheus:9090 --since 24h")]
+#[command(
+    after_help = "Example:\n  sidetrack analyze prometheus experiment.yaml --url http://prometheus:9090 --since 24h"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
@@ -91,14 +93,22 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let experiment = chosen(&plan, args.experiment.as_deref())?;
     let source = Prometheus::new(&args.url);
     let answer = ask(&source, experiment, args.since)?;
-    if args.json { out.json(&answer)? } else { tell(&answer, out)? }
+    if args.json {
+        out.json(&answer)?
+    } else {
+        tell(&answer, out)?
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow::Result<Answer> {
     // A name has nothing that PromQL would need escaped: letters, digits, '.', '_' and '-'.
     let of = |by: &str, metric: &str| {
-        format!("sum by ({by}) (increase({metric}{{experiment=\"{}\"}}[{}s]))", experiment.name, since.as_secs().max(1))
+        format!(
+            "sum by ({by}) (increase({metric}{{experiment=\"{}\"}}[{}s]))",
+            experiment.name,
+            since.as_secs().max(1)
+        )
     };
     let requests = source.query(&of("model_name, phase, status", "ab_test_requests_total"))?;
     anyhow::ensure!(
@@ -113,7 +123,8 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
     let mut counts: BTreeMap<(String, String), BTreeMap<String, u64>> = BTreeMap::new();
     for sample in &requests {
         let place = (sample.label("model_name").to_owned(), sample.label("phase").to_owned());
-        *counts.entry(place).or_default().entry(sample.label("status").to_owned()).or_default() += sample.count();
+        *counts.entry(place).or_default().entry(sample.label("status").to_owned()).or_default() +=
+            sample.count();
     }
     let count = |variant: &str, status: &str| -> u64 {
         let own = counts.iter().filter(|((name, _), _)| name == variant);
@@ -132,7 +143,11 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
             error_rate: Proportion::new(errors, success + errors).ok().map(Proportion::share),
             latency_p50: quantile(&histogram, 0.5),
             latency_p95: quantile(&histogram, 0.95),
-            fallbacks: fallbacks.iter().filter(|sample| sample.label("model_name") == name).map(Sample::count).sum(),
+            fallbacks: fallbacks
+                .iter()
+                .filter(|sample| sample.label("model_name") == name)
+                .map(Sample::count)
+                .sum(),
         });
     }
     let share = |variant: &str, phase: &str| {
@@ -271,9 +286,13 @@ fn tell(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
         "served", "requests", "error rate", "p50", "p95", "aborted", "fallbacks"
     );
     writeln!(out, "{}", ink.dim(head))?;
-    let ms = |seconds: Option<f64>| seconds.map_or("–".to_owned(), |seconds| format!("{} ms", digits(seconds * 1000.0, 3)));
+    let ms = |seconds: Option<f64>| {
+        seconds.map_or_else(|| "–".to_owned(), |seconds| format!("{} ms", digits(seconds * 1000.0, 3)))
+    };
     for variant in &answer.variants {
-        let rate = variant.error_rate.map_or("–".to_owned(), |rate| format!("{} %", digits(rate * 100.0, 3)));
+        let rate = variant
+            .error_rate
+            .map_or_else(|| "–".to_owned(), |rate| format!("{} %", digits(rate * 100.0, 3)));
         writeln!(
             out,
             "  {:<width$}  {:>12}  {rate:>10}  {:>9}  {:>9}  {:>9}  {:>9}",

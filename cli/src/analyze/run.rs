@@ -36,8 +36,8 @@ use sidetrack::quantity::Timestamp;
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::sequential::ConfidenceSequence;
 
-use crate::fault::Fault;
 use crate::assign::chosen;
+use crate::fault::Fault;
 use crate::load::{File, Source};
 use crate::out::Out;
 use analysis::{
@@ -244,14 +244,20 @@ impl Work<'_> {
     fn metrics(&self) -> anyhow::Result<Vec<Metric>> {
         let binary: Vec<bool> =
             (0..self.outcomes.columns.len()).map(|column| self.outcomes.is_binary(column)).collect();
-        let menu = Menu { columns: &self.outcomes.columns, by_request: self.outcomes.by_request, binary: &binary };
+        let menu =
+            Menu { columns: &self.outcomes.columns, by_request: self.outcomes.by_request, binary: &binary };
         let args = self.args;
         let wishes = Wishes { primary: &args.metric, guardrail: &args.guardrail, explore: &args.explore };
         let metrics = menu.order(&wishes).map_err(Fault)?;
         for price in &args.value_per {
             let known = || metrics.iter().map(|metric| metric.name.as_str()).collect::<Vec<_>>().join(", ");
             if !metrics.iter().any(|metric| metric.name == price.metric) {
-                return Err(Fault(format!("--value-per {}: there is no such metric; allowed: {}", price.metric, known())).into());
+                return Err(Fault(format!(
+                    "--value-per {}: there is no such metric; allowed: {}",
+                    price.metric,
+                    known()
+                ))
+                .into());
             }
         }
         Ok(metrics)
@@ -301,9 +307,9 @@ impl Work<'_> {
             let arms = self.experiment.variants.len();
             pass.ledger.totals(slot / arms, slot % arms).is_some_and(|totals| totals.aborted > 0)
         });
-        let wanted = metrics
-            .iter()
-            .filter(|metric| aborts || metric.source != metric::Source::Aborts || metric.role != metric::Role::Exploratory);
+        let wanted = metrics.iter().filter(|metric| {
+            aborts || metric.source != metric::Source::Aborts || metric.role != metric::Role::Exploratory
+        });
         let measured: Vec<(Metric, Vec<Found>)> =
             wanted.map(|metric| (metric.clone(), data.measure(metric))).collect();
         judge::judge(&measured, look, self.level, names)
@@ -342,7 +348,8 @@ impl Work<'_> {
                 add(usize::from(cell.stratum), usize::from(cell.arm), 1);
             }
         } else {
-            for (stratum, arm) in (0..self.strata.list.len()).flat_map(|s| (0..arms).map(move |arm| (s, arm))) {
+            for (stratum, arm) in (0..self.strata.list.len()).flat_map(|s| (0..arms).map(move |arm| (s, arm)))
+            {
                 add(stratum, arm, pass.ledger.totals(stratum, arm).map_or(0, |totals| totals.requests));
             }
         }
@@ -455,7 +462,10 @@ impl Work<'_> {
         }
         let nameless: u64 = if pass.units { lines.used - pass.ledger.named } else { 0 };
         if nameless > 0 {
-            warn(format!("{} requests name no unit and are left out of everything by unit", crate::words::grouped(nameless)));
+            warn(format!(
+                "{} requests name no unit and are left out of everything by unit",
+                crate::words::grouped(nameless)
+            ));
         }
         if let Some(counts) = self.outcome_counts(pass) {
             for (count, what) in [
@@ -463,7 +473,10 @@ impl Work<'_> {
                 (counts.malformed, "rows of the outcomes are malformed and were skipped"),
                 (counts.repeated, "rows of the outcomes repeat a request_id and were skipped"),
                 (counts.shared, "rows of the outcomes match several requests and count for each"),
-                (counts.early, "rows of the outcomes are from before the unit's first request and were skipped"),
+                (
+                    counts.early,
+                    "rows of the outcomes are from before the unit's first request and were skipped",
+                ),
             ] {
                 if count > 0 {
                     warn(format!("{} {what}", crate::words::grouped(count)));
@@ -492,7 +505,7 @@ fn line_counts(pass: &Pass) -> LineCounts {
             breaker: lines.excluded(Excluded::Breaker),
             not_started: lines.excluded(Excluded::NotStarted),
             disabled: lines.excluded(Excluded::Disabled),
-            excluded: lines.excluded(Excluded::Excluded),
+            excluded: lines.excluded(Excluded::OutsideLayer),
             aborted,
             other_weights: lines.excluded(Excluded::OtherWeights),
         },

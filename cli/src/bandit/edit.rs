@@ -42,7 +42,8 @@ pub(super) fn edited(
     let mut edits = Vec::new();
     for index in experiment.candidates() {
         let path = format!("experiments[{at}].variants[{index}].weight");
-        let place = places.key(&path).ok_or_else(|| Fault(format!("{path}: there is no number to change")))?;
+        let place =
+            places.key(&path).ok_or_else(|| Fault(format!("{path}: there is no number to change")))?;
         edits.push((place.line, place.column, weights.get(index).copied().unwrap_or_default(), path));
     }
     // From the right, so that the columns to the left stay true.
@@ -53,7 +54,9 @@ pub(super) fn edited(
             *line = replaced(line, usize::try_from(column - 1).ok()?, weight)?;
             Some(())
         });
-        changed.ok_or_else(|| Fault(format!("{path}: the number does not stand behind its key, so it cannot be changed")))?;
+        changed.ok_or_else(|| {
+            Fault(format!("{path}: the number does not stand behind its key, so it cannot be changed"))
+        })?;
     }
     note(&mut lines, experiment, weights, now)?;
     let edited: String = lines.concat();
@@ -67,18 +70,26 @@ fn replaced(line: &str, column: usize, weight: Ppm) -> Option<String> {
     let rest = line.get(colon..)?;
     let value = colon + rest.find(|c: char| !c.is_whitespace())?;
     let rest = line.get(value..)?;
-    let end = value + rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | '#')).unwrap_or(rest.len());
+    let end =
+        value + rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | '#')).unwrap_or(rest.len());
     line.get(value..end)?.parse::<f64>().ok()?;
     Some(format!("{}{weight}{}", line.get(..value)?, line.get(end..)?))
 }
 
 /// Adds the note of this step, and of the time before when there is none yet.
-fn note(lines: &mut Vec<String>, experiment: &Experiment, weights: &[Ppm], now: Timestamp) -> anyhow::Result<()> {
+fn note(
+    lines: &mut Vec<String>,
+    experiment: &Experiment,
+    weights: &[Ppm],
+    now: Timestamp,
+) -> anyhow::Result<()> {
     let own = format!("{MARK} {} ", experiment.name);
     let told = |from: &str, weights: &[Ppm]| {
         let parts: Vec<String> = experiment
             .candidates()
-            .map(|index| format!("{}={}", variant(experiment, index), weights.get(index).copied().unwrap_or_default()))
+            .map(|index| {
+                format!("{}={}", variant(experiment, index), weights.get(index).copied().unwrap_or_default())
+            })
             .collect();
         format!("{own}from {from} {}\n", parts.join(" "))
     };
@@ -93,10 +104,14 @@ fn note(lines: &mut Vec<String>, experiment: &Experiment, weights: &[Ppm], now: 
         }
     };
     if let Some(last) = last.and_then(|last| lines.get(last)) {
-        let before = last.split_whitespace().skip_while(|word| *word != "from").nth(1).and_then(Timestamp::parse);
+        let before =
+            last.split_whitespace().skip_while(|word| *word != "from").nth(1).and_then(Timestamp::parse);
         anyhow::ensure!(
             before.is_none_or(|before| before < now),
-            Fault(format!("--at: found {now}, allowed: later than the last step, {}", before.unwrap_or_default()))
+            Fault(format!(
+                "--at: found {now}, allowed: later than the last step, {}",
+                before.unwrap_or_default()
+            ))
         );
     }
     notes += &told(&now.to_string(), weights);
@@ -105,11 +120,18 @@ fn note(lines: &mut Vec<String>, experiment: &Experiment, weights: &[Ppm], now: 
 }
 
 /// Reads the new text as if it were the file, and holds it against the old one with the new weights.
-fn verify(source: &Source, edited: String, old: &Plan, name: &str, weights: &[Ppm]) -> anyhow::Result<String> {
+fn verify(
+    source: &Source,
+    edited: String,
+    old: &Plan,
+    name: &str,
+    weights: &[Ppm],
+) -> anyhow::Result<String> {
     let new = source.with(edited.clone()).good()?.plan;
     let same = old.experiments.len() == new.experiments.len()
         && old.experiments.iter().zip(&new.experiments).all(|(old, new)| {
-            let kept = old.name == new.name && old.salt == new.salt && old.variants.len() == new.variants.len();
+            let kept =
+                old.name == new.name && old.salt == new.salt && old.variants.len() == new.variants.len();
             let wanted = match (&old.schedule, &new.schedule) {
                 (Schedule::Fixed(_), Schedule::Fixed(new_weights)) if old.name == name => {
                     old.candidates().all(|index| new_weights.get(index) == weights.get(index))
@@ -120,7 +142,9 @@ fn verify(source: &Source, edited: String, old: &Plan, name: &str, weights: &[Pp
         });
     anyhow::ensure!(
         same,
-        Fault(format!("{name}: its weights cannot be changed in place (an anchor? a merged key?); write each weight as a number of its own"))
+        Fault(format!(
+            "{name}: its weights cannot be changed in place (an anchor? a merged key?); write each weight as a number of its own"
+        ))
     );
     Ok(edited)
 }

@@ -25,7 +25,8 @@ impl Rewards {
         let told = || format!("cannot read {name}");
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).with_context(told)?;
         let header = reader.headers().with_context(told)?.clone();
-        let column = |wanted: &str| header.iter().position(|name| name.trim_start_matches('\u{feff}') == wanted);
+        let column =
+            |wanted: &str| header.iter().position(|name| name.trim_start_matches('\u{feff}') == wanted);
         let needed = |wanted: &str| {
             let found = header.iter().map(visible).collect::<Vec<_>>().join(", ");
             column(wanted).ok_or_else(|| {
@@ -42,17 +43,24 @@ impl Rewards {
             let bad = |what: String| Fault(format!("--rewards {name}, line {line}: {what}"));
             let get = |column: usize| record.get(column).unwrap_or_default();
             let index = experiment.variant(get(variant).as_bytes()).ok_or_else(|| {
-                let names = experiment.variants.iter().map(|variant| variant.name.as_str()).collect::<Vec<_>>();
+                let names =
+                    experiment.variants.iter().map(|variant| variant.name.as_str()).collect::<Vec<_>>();
                 bad(format!("variant: found \"{}\", allowed: {}", visible(get(variant)), names.join(", ")))
             })?;
             let count = |what: &str, column: usize| {
                 get(column).parse::<u64>().map_err(|_| {
-                    bad(format!("{what}: found \"{}\", allowed: a whole number of 0 or more", visible(get(column))))
+                    bad(format!(
+                        "{what}: found \"{}\", allowed: a whole number of 0 or more",
+                        visible(get(column))
+                    ))
                 })
             };
             let (successes, trials) = (count("successes", successes)?, count("trials", trials)?);
             if successes > trials {
-                return Err(bad(format!("successes: found {successes} of {trials} trials, allowed: no more than trials")).into());
+                return Err(bad(format!(
+                    "successes: found {successes} of {trials} trials, allowed: no more than trials"
+                ))
+                .into());
             }
             let key = batch.map(get).unwrap_or_default();
             let place = keys.iter().position(|known| known == key).unwrap_or_else(|| {

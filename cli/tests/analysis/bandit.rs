@@ -8,7 +8,8 @@ fn step(rewards: &str, more: &[&str]) -> (i32, serde_json::Value, String) {
     let folder = Folder::new();
     folder.write("e.yaml", FILE);
     folder.write("r.csv", rewards);
-    let mut arguments = vec!["bandit", "e.yaml", "--rewards", "r.csv", "--json", "--at", "2026-11-23T12:00:00Z"];
+    let mut arguments =
+        vec!["bandit", "e.yaml", "--rewards", "r.csv", "--json", "--at", "2026-11-23T12:00:00Z"];
     arguments.extend(more);
     let (code, out, error) = folder.text(&arguments);
     (code, serde_json::from_str(&out).unwrap_or_default(), error)

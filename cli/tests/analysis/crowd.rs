@@ -105,12 +105,27 @@ impl Crowd {
             for request in 0..count {
                 let at = random.below(self.span);
                 let drift = 1.0 + self.drift * at as f64 / self.span as f64;
-                let arm = self.line(experiment, &unit, &name, (user, request), START + at, luck * drift, &mut random, &mut out);
+                let arm = self.line(
+                    experiment,
+                    &unit,
+                    &name,
+                    (user, request),
+                    START + at,
+                    luck * drift,
+                    &mut random,
+                    &mut out,
+                );
                 first = first.filter(|(time, _)| *time < at).or(Some((at, arm)));
             }
             let truth = first.and_then(|(_, arm)| self.truths.get(arm)).unwrap();
             let converted = random.chance(truth.revenue / 20.0);
-            writeln!(out.by_unit, "{unit},{},{:.2}", u8::from(converted), truth.revenue * (0.5 + random.fraction())).unwrap();
+            writeln!(
+                out.by_unit,
+                "{unit},{},{:.2}",
+                u8::from(converted),
+                truth.revenue * (0.5 + random.fraction())
+            )
+            .unwrap();
         }
         out
     }
@@ -128,9 +143,14 @@ impl Crowd {
         out: &mut Written,
     ) -> usize {
         let bucket = experiment.arm.bucket(unit.as_bytes());
-        let InForce::Weights(weights, phase) = experiment.schedule.at(Timestamp(time)) else { panic!("not started") };
+        let InForce::Weights(weights, phase) = experiment.schedule.at(Timestamp(time)) else {
+            panic!("not started")
+        };
         let arm = experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline);
-        let phase = phase.map_or("null".to_owned(), |phase| format!("\"{}\"", experiment.schedule.phases()[phase].name));
+        let phase = phase.map_or_else(
+            || "null".to_owned(),
+            |phase| format!("\"{}\"", experiment.schedule.phases()[phase].name),
+        );
         let truth = self.truths[arm];
         let failed = random.chance(truth.error * factor);
         let duration = truth.latency * (1.0 - (1.0 - random.fraction()).ln() * factor);

@@ -12,8 +12,21 @@ fn reported() -> Folder {
     written.log += "<script>alert(1)</script>\n";
     let folder = folder(ROLLOUT, &written);
     let (code, _, error) = folder.text(&[
-        "analyze", "run", "experiment.json", "--exposures", "access.log", "--outcomes", "outcomes.csv", "--html", "report.html",
-        "--prometheus-out", "ab.prom", "--guardrail", "latency_p95:100ms", "--value-per", "accuracy=0.02",
+        "analyze",
+        "run",
+        "experiment.json",
+        "--exposures",
+        "access.log",
+        "--outcomes",
+        "outcomes.csv",
+        "--html",
+        "report.html",
+        "--prometheus-out",
+        "ab.prom",
+        "--guardrail",
+        "latency_p95:100ms",
+        "--value-per",
+        "accuracy=0.02",
     ]);
     assert_eq!(code, 0, "{error}");
     folder
@@ -21,16 +34,30 @@ fn reported() -> Folder {
 
 /// Chromium, wherever Debian or the user has it.
 fn chromium() -> String {
-    let names = std::env::var("CHROMIUM").into_iter().chain(["chromium", "chromium-browser", "google-chrome"].map(str::to_owned));
-    let runs = |name: &String| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success());
-    names.into_iter().find(runs).expect("no Chromium: install it (Debian: apt-get install chromium), or set CHROMIUM")
+    let names = std::env::var("CHROMIUM")
+        .into_iter()
+        .chain(["chromium", "chromium-browser", "google-chrome"].map(str::to_owned));
+    let runs = |name: &String| {
+        Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
+    };
+    names
+        .into_iter()
+        .find(runs)
+        .expect("no Chromium: install it (Debian: apt-get install chromium), or set CHROMIUM")
 }
 
 fn browse(folder: &Folder, arguments: &[&str]) -> (String, String) {
     let profile = folder.path().join("profile");
     let page = format!("file://{}", folder.path().join("page.html").display());
     let output = Command::new(chromium())
-        .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars"])
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--hide-scrollbars",
+        ])
         .args(["--enable-logging=stderr", "--v=0", "--virtual-time-budget=2000"])
         .arg(format!("--user-data-dir={}", profile.display()))
         .args(arguments)
@@ -38,7 +65,10 @@ fn browse(folder: &Folder, arguments: &[&str]) -> (String, String) {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 #[test]
@@ -59,7 +89,8 @@ fn the_page_is_whole_in_a_browser() {
     assert!(dom.ends_with("</html>\n") && dom.contains("Promote fancy: it is better than plain"), "{dom}");
     assert!(!log.contains("CONSOLE"), "{log}");
     folder.write("page.html", &html);
-    for (name, size) in [("desktop.png", "--window-size=1200,2400"), ("phone.png", "--window-size=500,3600")] {
+    for (name, size) in [("desktop.png", "--window-size=1200,2400"), ("phone.png", "--window-size=500,3600")]
+    {
         browse(&folder, &[size, &format!("--screenshot={}", folder.path().join(name).display())]);
         assert!(std::fs::metadata(folder.path().join(name)).unwrap().len() > 20_000, "{name}");
     }
@@ -81,7 +112,17 @@ fn prometheus_gets_accuracy_and_value() {
     let analysis = folder.analysis(&["--outcomes", "outcomes.csv"]);
     let accuracy = value("ab_test_model_accuracy{experiment=\"forecast\",model_name=\"fancy\"}");
     assert!((accuracy - number(&result(&analysis, "accuracy")["value"])).abs() < 1e-12);
-    assert!((value("ab_test_business_impact{experiment=\"forecast\",model_name=\"plain\",metric_type=\"revenue\"}") - 2.0).abs() < 0.1);
-    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok()).filter(|name| name.starts_with(".sidetrack")).collect();
+    assert!(
+        (value(
+            "ab_test_business_impact{experiment=\"forecast\",model_name=\"plain\",metric_type=\"revenue\"}"
+        ) - 2.0)
+            .abs()
+            < 0.1
+    );
+    let left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|name| name.starts_with(".sidetrack"))
+        .collect();
     assert!(left.is_empty(), "{left:?}");
 }

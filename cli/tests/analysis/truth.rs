@@ -32,8 +32,14 @@ fn a_planted_effect_is_found_with_its_size() {
     let written = Crowd::new(6000, vec![BASELINE, BETTER]).write(&experiment(SIMPLE), false);
     let folder = folder(SIMPLE, &written);
     let analysis = folder.analysis(&[
-        "--outcomes", "outcomes.csv", "--guardrail", "latency_p95:100ms", "--value-per", "accuracy=0.02",
-        "--value-per", "latency_mean=0.001",
+        "--outcomes",
+        "outcomes.csv",
+        "--guardrail",
+        "latency_p95:100ms",
+        "--value-per",
+        "accuracy=0.02",
+        "--value-per",
+        "latency_mean=0.001",
     ]);
     assert_eq!(analysis["decision"], "promote", "{analysis:#}");
     assert_eq!(analysis["winner"], "fancy");
@@ -78,23 +84,43 @@ fn a_drift_over_the_phases_is_no_effect() {
     assert_eq!(error["phases"].as_array().unwrap().len(), 3);
     // The trap is real: the pooled rates of the two differ by more than the honest interval allows.
     let pooled = |variant: &str| {
-        let lines: Vec<&str> = written.log.lines().filter(|line| line.contains(&format!("\"assigned\":\"{variant}\""))).collect();
+        let lines: Vec<&str> = written
+            .log
+            .lines()
+            .filter(|line| line.contains(&format!("\"assigned\":\"{variant}\"")))
+            .collect();
         lines.iter().filter(|line| line.contains("\"status\":503")).count() as f64 / lines.len() as f64
     };
-    assert!(pooled("fancy") - pooled("plain") > number(&error["ci"][1]), "{} {}", pooled("fancy"), pooled("plain"));
+    assert!(
+        pooled("fancy") - pooled("plain") > number(&error["ci"][1]),
+        "{} {}",
+        pooled("fancy"),
+        pooled("plain")
+    );
     // Each unit is counted once.
-    let units: u64 = analysis["variants"].as_array().unwrap().iter().map(|variant| variant["units"].as_u64().unwrap()).sum();
+    let units: u64 = analysis["variants"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|variant| variant["units"].as_u64().unwrap())
+        .sum();
     assert_eq!(units, 8000);
 }
 
 #[test]
 fn outcomes_of_units_are_found_by_digest_and_count_once() {
-    let written = Crowd::new(6000, vec![BASELINE, Truth { revenue: 4.0, ..BASELINE }]).write(&experiment(ROLLOUT), true);
+    let written = Crowd::new(6000, vec![BASELINE, Truth { revenue: 4.0, ..BASELINE }])
+        .write(&experiment(ROLLOUT), true);
     let folder = folder(ROLLOUT, &written);
-    let analysis = folder.analysis(&["--outcomes", "by_unit.csv", "--metric", "basket", "--metric", "converted"]);
+    let analysis =
+        folder.analysis(&["--outcomes", "by_unit.csv", "--metric", "basket", "--metric", "converted"]);
     assert_eq!(analysis["outcomes"]["matched"], 6000, "{analysis:#}");
     let (basket, converted) = (result(&analysis, "basket"), result(&analysis, "converted"));
-    assert_eq!((&basket["decision"], &converted["decision"]), (&"better".into(), &"better".into()), "{analysis:#}");
+    assert_eq!(
+        (&basket["decision"], &converted["decision"]),
+        (&"better".into(), &"better".into()),
+        "{analysis:#}"
+    );
     // The first variant a unit met is what it is counted for: fewer than met the candidate in the end.
     assert!((number(&converted["diff"]) - 0.1).abs() < 0.05);
     assert!(number(&converted["p_adjusted"]) >= number(&converted["p_value"]));

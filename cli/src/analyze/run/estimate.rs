@@ -135,7 +135,12 @@ impl Data<'_> {
         }
     }
 
-    fn unit_values(&self, metric: &Metric, unit: Unit<'_>, values: &mut Vec<(usize, f64, f64)>) -> Option<u64> {
+    fn unit_values(
+        &self,
+        metric: &Metric,
+        unit: Unit<'_>,
+        values: &mut Vec<(usize, f64, f64)>,
+    ) -> Option<u64> {
         let (first, cell) = unit.first()?;
         let begun = cell.first;
         for (number, cell) in unit.cells() {
@@ -174,7 +179,8 @@ impl Data<'_> {
         let sides = self.sides(pairs, candidate);
         let used: Vec<usize> = usable(&sides);
         let sizes = sizes(&sides);
-        let pair = |stratum: usize, arm: usize| pairs.get(self.slot(stratum, arm)).copied().unwrap_or_default();
+        let pair =
+            |stratum: usize, arm: usize| pairs.get(self.slot(stratum, arm)).copied().unwrap_or_default();
         let within: Vec<_> = used
             .iter()
             .filter_map(|&stratum| {
@@ -312,7 +318,8 @@ impl Data<'_> {
                 let histogram = &self.ledger.totals(stratum, arm)?.histogram;
                 let total = histogram.total();
                 let value = total.quantile(share)? / 1000.0;
-                let without = |group| histogram.without(&total, group).quantile(share).map_or(value, |q| q / 1000.0);
+                let without =
+                    |group| histogram.without(&total, group).quantile(share).map_or(value, |q| q / 1000.0);
                 let units = units.get(self.slot(stratum, arm)).copied().unwrap_or(0);
                 Some((value, (0..GROUPS).map(without).collect(), units))
             };
@@ -396,7 +403,12 @@ fn told(word: &str, strata: usize) -> String {
 }
 
 /// Units with a success of all units, from pairs of 0 or 1 and 1.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a count")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a count"
+)]
 fn share_of(pairs: &Pairs) -> Option<Proportion> {
     let n = pairs.count();
     Proportion::new((pairs.means().0 * n as f64).round() as u64, n).ok()

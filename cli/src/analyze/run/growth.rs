@@ -6,9 +6,9 @@
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::Timestamp;
 use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::ratio;
 use sidetrack_stats::result::Comparison;
 use sidetrack_stats::strata::{self, Side};
-use sidetrack_stats::ratio;
 
 use super::estimate::{Data, EMPTY};
 use super::judge::{Look, Names};
@@ -85,7 +85,9 @@ pub(super) fn plots(
 /// Which moment a time belongs to.
 fn moment(time: u64, (first, last): (u64, u64)) -> usize {
     let length = u128::from(last - first) + 1;
-    usize::try_from(u128::from(time.saturating_sub(first)) * MOMENTS as u128 / length).unwrap_or(0).min(MOMENTS - 1)
+    usize::try_from(u128::from(time.saturating_sub(first)) * MOMENTS as u128 / length)
+        .unwrap_or(0)
+        .min(MOMENTS - 1)
 }
 
 /// When a moment ends.
@@ -112,10 +114,20 @@ fn slices(data: &Data<'_>, metric: &Metric, span: (u64, u64)) -> Vec<Vec<Pairs>>
     slices
 }
 
-fn points(data: &Data<'_>, slices: &[Vec<Pairs>], candidate: usize, look: Look, span: (u64, u64)) -> Vec<Point> {
+fn points(
+    data: &Data<'_>,
+    slices: &[Vec<Pairs>],
+    candidate: usize,
+    look: Look,
+    span: (u64, u64),
+) -> Vec<Point> {
     let side = |pairs: &[Pairs], stratum: usize, arm: usize| {
         let pairs = pairs.get(stratum * data.arms + arm).copied().unwrap_or_default();
-        ratio::ratio(&pairs).map_or(EMPTY, |r| Side { value: r.value, variance: r.variance, units: pairs.count() })
+        ratio::ratio(&pairs).map_or(EMPTY, |r| Side {
+            value: r.value,
+            variance: r.variance,
+            units: pairs.count(),
+        })
     };
     let mut points = Vec::new();
     for (index, pairs) in slices.iter().enumerate() {
@@ -170,7 +182,8 @@ fn split(
                 let units: u64 = counts.iter().sum();
                 all += units as f64;
                 own += counts.get(candidate).copied().unwrap_or(0) as f64;
-                let share = shares.get(stratum).and_then(|shares| shares.get(candidate)).copied().unwrap_or(0.0);
+                let share =
+                    shares.get(stratum).and_then(|shares| shares.get(candidate)).copied().unwrap_or(0.0);
                 expected += share * units as f64;
             }
             if all > 0.0 {

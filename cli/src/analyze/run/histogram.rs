@@ -134,7 +134,8 @@ fn bin(milliseconds: u32) -> usize {
         milliseconds
     } else {
         let octave = milliseconds.ilog2() - EXACT.ilog2();
-        let step = u64::from(milliseconds - (EXACT << octave)) * u64::from(STEPS) / u64::from(EXACT << octave);
+        let step =
+            u64::from(milliseconds - (EXACT << octave)) * u64::from(STEPS) / u64::from(EXACT << octave);
         EXACT + octave * STEPS + u32::try_from(step).unwrap_or(0)
     };
     usize::try_from(index).unwrap_or(0)
@@ -182,7 +183,10 @@ mod tests {
         let total = histogram.total();
         let rest: u64 = (0..GROUPS).map(|group| histogram.without(&total, group).count()).sum();
         assert_eq!(rest, (GROUPS as u64 - 1) * 10_000);
-        assert!((0..GROUPS).all(|group| histogram.without(&total, group).count() < 10_000), "no group is empty");
+        assert!(
+            (0..GROUPS).all(|group| histogram.without(&total, group).count() < 10_000),
+            "no group is empty"
+        );
     }
 
     fn sidetrack_unit(i: u32) -> u64 {

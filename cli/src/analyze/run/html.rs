@@ -11,7 +11,7 @@ use minijinja::{Environment, Value, context};
 use super::super::figures::digits;
 use super::analysis::{Analysis, CandidateResult, MetricResult};
 use super::growth::Plots;
-use super::report::{amount, change, decided, effect, headline, left_out, looks, p_value};
+use super::report::{amount, change, decided, effect, headline, left_out, looks, margin, p_value, skipped};
 use crate::words::grouped;
 
 const TEMPLATE: &str = include_str!("../../../templates/report.html");
@@ -40,7 +40,7 @@ pub(super) fn page(analysis: &Analysis, plots: &Plots) -> anyhow::Result<String>
         left_out => left_out(&analysis.lines).into_iter().map(|(count, why)| format!("{} {why}", grouped(count))).collect::<Vec<_>>(),
         read => grouped(analysis.lines.read),
         used => grouped(analysis.lines.used),
-        malformed => grouped(analysis.lines.malformed),
+        skipped => skipped(&analysis.lines),
         plots => drawn(analysis, plots, &variants),
     });
     page.context("the report's template")
@@ -70,7 +70,8 @@ fn drawn(analysis: &Analysis, plots: &Plots, variants: &[String]) -> Vec<Value> 
         add(
             format!("What is believed of {}", metric.name),
             plot::belief(metric, variants),
-            "How probable each difference is after these data, before which all were equally probable.".to_owned(),
+            "How probable each difference is after these data, before which all were equally probable."
+                .to_owned(),
         );
     }
     add(
@@ -92,11 +93,13 @@ fn cards(analysis: &Analysis) -> Vec<Value> {
     let pairs = primary.flat_map(|metric| metric.candidates.iter().map(move |result| (metric, result)));
     pairs
         .map(|(metric, result)| {
-            let value = |value: Option<f64>| value.map_or("undefined".to_owned(), |value| amount(metric, value));
+            let value = |value: Option<f64>| {
+                value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value))
+            };
             context! {
                 metric => metric.name.clone(),
                 variant => result.variant.clone(),
-                change => result.diff.map_or("undefined".to_owned(), |diff| change(metric, diff)),
+                change => result.diff.map_or_else(|| "undefined".to_owned(), |diff| change(metric, diff)),
                 interval => interval(metric, result),
                 values => format!("{} → {}", value(metric.baseline.value), value(result.value)),
                 best => result.p_best.map(percent),
@@ -181,7 +184,11 @@ fn sections(analysis: &Analysis) -> Vec<Value> {
     let of = |role: &str| analysis.metrics.iter().filter(|metric| metric.role == role).collect::<Vec<_>>();
     add("What the experiment is for", "P-values are adjusted for each other (Holm).", of("primary"));
     add("Guardrails", "Each must be shown not to be worse by more than its margin.", of("guardrail"));
-    add("Also looked at", "Ideas, not findings; p-values are adjusted (Benjamini and Hochberg).", of("exploratory"));
+    add(
+        "Also looked at",
+        "Ideas, not findings; p-values are adjusted (Benjamini and Hochberg).",
+        of("exploratory"),
+    );
     let without = analysis.without_breaker.iter().flatten().filter(|metric| metric.role != "exploratory");
     add(
         "Without the minutes in which a breaker was open",
@@ -198,15 +205,17 @@ fn row(metric: &MetricResult) -> Value {
         .map(|result| {
             let phases = result.phases.iter().map(|phase| {
                 let ci = match phase.ci {
-                    [Some(low), Some(high)] => format!(" ({} to {})", change(metric, low), change(metric, high)),
+                    [Some(low), Some(high)] => {
+                        format!(" ({} to {})", change(metric, low), change(metric, high))
+                    }
                     _ => String::new(),
                 };
                 format!("{}: {}{ci}", phase.phase, change(metric, phase.diff))
             });
             context! {
                 variant => result.variant.clone(),
-                value => result.value.map_or("undefined".to_owned(), |value| amount(metric, value)),
-                change => result.diff.map_or("undefined".to_owned(), |diff| change(metric, diff)),
+                value => result.value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value)),
+                change => result.diff.map_or_else(|| "undefined".to_owned(), |diff| change(metric, diff)),
                 interval => interval(metric, result),
                 p => p_value(result),
                 decision => result.decision,
@@ -221,9 +230,9 @@ fn row(metric: &MetricResult) -> Value {
     context! {
         name => metric.name.clone(),
         goal => if metric.goal == "increase" { "more is better" } else { "less is better" },
-        margin => metric.margin.map(|margin| amount(metric, margin)),
+        margin => metric.margin.map(|value| margin(metric, value)),
         baseline => metric.baseline.variant.clone(),
-        value => metric.baseline.value.map_or("undefined".to_owned(), |value| amount(metric, value)),
+        value => metric.baseline.value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value)),
         n => grouped(metric.baseline.n),
         candidates,
     }

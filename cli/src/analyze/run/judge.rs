@@ -39,7 +39,12 @@ struct Seen<'f> {
 }
 
 /// Judges all metrics at once, since p-values are adjusted for each other.
-pub(super) fn judge(measured: &[(Metric, Vec<Found>)], look: Look, level: Fraction, names: &Names<'_>) -> Vec<MetricResult> {
+pub(super) fn judge(
+    measured: &[(Metric, Vec<Found>)],
+    look: Look,
+    level: Fraction,
+    names: &Names<'_>,
+) -> Vec<MetricResult> {
     let seen: Vec<(&Metric, Vec<Seen<'_>>)> = measured
         .iter()
         .map(|(metric, found)| (metric, found.iter().map(|found| see(metric, found, look, level)).collect()))
@@ -110,7 +115,10 @@ fn see<'f>(metric: &Metric, found: &'f Found, look: Look, level: Fraction) -> Se
         seen.interval = sequence.interval(estimate, units).ok().filter(|_| estimate.variance > 0.0);
         seen.lift = seen.lift.zip(stretch.ok()).zip(comparison.lift.ok()).map(|((lift, stretch), centre)| {
             let factor = stretch.high / fixed;
-            Interval { low: centre - (centre - lift.low) * factor, high: centre + (lift.high - centre) * factor }
+            Interval {
+                low: centre - (centre - lift.low) * factor,
+                high: centre + (lift.high - centre) * factor,
+            }
         });
         seen.p = test.and_then(|_| sequence.p_value(estimate, units));
     }
@@ -139,13 +147,10 @@ fn by_units(comparison: Comparison, sizes: (u64, u64), look: Look, level: Fracti
 fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
     let mut adjusted: Vec<Vec<Option<PValue>>> =
         seen.iter().map(|(_, seen)| vec![None; seen.len()]).collect();
-    let roles: [(Role, fn(&[PValue]) -> Vec<PValue>); 2] =
-        [(Role::Primary, holm), (Role::Exploratory, benjamini_hochberg)];
-    for (role, method) in roles {
+    for role in [Role::Primary, Role::Exploratory] {
         let mut places = Vec::new();
         let mut p_values = Vec::new();
-        for (row, (metric, seen)) in seen.iter().enumerate().filter(|(_, (metric, _))| metric.role == role) {
-            debug_assert_eq!(metric.role, role);
+        for (row, (_, seen)) in seen.iter().enumerate().filter(|(_, (metric, _))| metric.role == role) {
             for (column, seen) in seen.iter().enumerate() {
                 if let Ok(p) = seen.p {
                     places.push((row, column));
@@ -153,7 +158,8 @@ fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
                 }
             }
         }
-        for ((row, column), p) in places.into_iter().zip(method(&p_values)) {
+        let p_values = if role == Role::Primary { holm(&p_values) } else { benjamini_hochberg(&p_values) };
+        for ((row, column), p) in places.into_iter().zip(p_values) {
             if let Some(slot) = adjusted.get_mut(row).and_then(|row| row.get_mut(column)) {
                 *slot = Some(p);
             }
@@ -248,7 +254,8 @@ fn guard(metric: &Metric, comparison: Option<Comparison>, interval: Option<Inter
         let margin = margin(metric, Some(comparison?.values.0))?;
         let interval = interval?;
         // How much worse, at least and at most.
-        let (least, most) = if metric.increase { (-interval.high, -interval.low) } else { (interval.low, interval.high) };
+        let (least, most) =
+            if metric.increase { (-interval.high, -interval.low) } else { (interval.low, interval.high) };
         Some(if most < margin || (most == 0.0 && margin == 0.0) {
             "non_inferior"
         } else if least > margin {

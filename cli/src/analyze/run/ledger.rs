@@ -146,7 +146,8 @@ impl Ledger {
 
     fn add_to_minute(&mut self, record: &Record) {
         let arms = self.arms;
-        let minute = self.minutes.entry(record.time / MINUTE).or_insert_with(|| vec![Minute::default(); arms]);
+        let minute =
+            self.minutes.entry(record.time / MINUTE).or_insert_with(|| vec![Minute::default(); arms]);
         if let Some(minute) = minute.get_mut(usize::from(record.arm)) {
             minute.requests += 1;
             minute.failed += u32::from(record.marks.failed);
@@ -157,7 +158,10 @@ impl Ledger {
 
     /// Adds a request to its unit's cell, which may be new, and says which it is.
     fn cell(&mut self, unit: u64, record: &Record) -> u32 {
-        let head = self.index.find(unit, |&cell| self.cells.get(cell).is_some_and(|cell| cell.unit == unit)).copied();
+        let head = self
+            .index
+            .find(unit, |&cell| self.cells.get(cell).is_some_and(|cell| cell.unit == unit))
+            .copied();
         let mut at = head.unwrap_or(NONE);
         while let Some(cell) = self.cells.get_mut(at) {
             if cell.stratum == record.stratum {

@@ -93,7 +93,7 @@ impl Field<'_> {
 /// A float that is a whole number from 0 on and small enough to be exact.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just before")]
 fn whole(number: f64) -> Option<u64> {
-    (number >= 0.0 && number < 9e15 && number.fract() == 0.0).then_some(number as u64)
+    ((0.0..9e15).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {

@@ -143,16 +143,13 @@ impl FromStr for Margin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let units: [(&str, fn(f64) -> Self); 5] = [
-            ("%", |value| Self::Relative(value / 100.0)),
-            ("pt", |value| Self::Absolute(value / 100.0)),
-            ("ms", |value| Self::Absolute(value / 1000.0)),
-            ("s", Self::Absolute),
-            ("", Self::Absolute),
-        ];
-        let read = |(suffix, margin): (&str, fn(f64) -> Self)| {
+        // A suffix, and what one of it is; the empty one last, since every text ends in it.
+        let units = [("%", 0.01), ("pt", 0.01), ("ms", 0.001), ("s", 1.0), ("", 1.0)];
+        let read = |(suffix, one): (&str, f64)| {
             let value: f64 = text.strip_suffix(suffix)?.parse().ok()?;
-            (value.is_finite() && value >= 0.0).then(|| margin(value))
+            let margin =
+                if suffix == "%" { Self::Relative(value * one) } else { Self::Absolute(value * one) };
+            (value.is_finite() && value >= 0.0).then_some(margin)
         };
         units.into_iter().find_map(read).ok_or_else(|| {
             format!(
@@ -206,7 +203,8 @@ impl Menu<'_> {
         ];
         for (flag, role, wishes) in roles {
             for wish in wishes {
-                let metric = self.metric(wish, role).map_err(|what| format!("{flag} {}: {what}", wish.name))?;
+                let metric =
+                    self.metric(wish, role).map_err(|what| format!("{flag} {}: {what}", wish.name))?;
                 if metrics.iter().any(|other| other.name == metric.name) {
                     return Err(format!("{flag} {}: it is asked for twice; give it one role", wish.name));
                 }
@@ -222,7 +220,10 @@ impl Menu<'_> {
         };
         if wishes.primary.is_empty() {
             let accuracy = self.columns.iter().find(|name| *name == ACCURACY);
-            add(accuracy.or_else(|| self.columns.first()).map_or("error_rate", String::as_str), Role::Primary);
+            add(
+                accuracy.or_else(|| self.columns.first()).map_or("error_rate", String::as_str),
+                Role::Primary,
+            );
         }
         add("error_rate", Role::Guardrail);
         add("latency_p95", Role::Guardrail);
@@ -257,8 +258,10 @@ impl Menu<'_> {
                 (source, kind)
             }
             (None, None) => {
-                let known = ["error_rate", "latency_mean", "latency_p50", "latency_p95", "latency_p99", "abort_rate"];
-                let known: Vec<&str> = known.into_iter().chain(self.columns.iter().map(String::as_str)).collect();
+                let known =
+                    ["error_rate", "latency_mean", "latency_p50", "latency_p95", "latency_p99", "abort_rate"];
+                let known: Vec<&str> =
+                    known.into_iter().chain(self.columns.iter().map(String::as_str)).collect();
                 return Err(format!("there is no such metric; allowed: {}", known.join(", ")));
             }
         };
@@ -296,7 +299,12 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn ordered(columns: &[&str], by_request: bool, primary: &[&str], guardrail: &[&str]) -> Result<String, String> {
+    fn ordered(
+        columns: &[&str],
+        by_request: bool,
+        primary: &[&str],
+        guardrail: &[&str],
+    ) -> Result<String, String> {
         let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
         let binary = vec![false; columns.len()];
         let menu = Menu { columns: &columns, by_request, binary: &binary };

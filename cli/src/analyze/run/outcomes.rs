@@ -57,19 +57,15 @@ impl Outcomes {
     pub(super) fn read(path: &Path, experiment: &Experiment) -> anyhow::Result<Self> {
         let name = visible(&path.to_string_lossy());
         let told = || format!("cannot read {name}");
-        let mut file = std::io::BufReader::with_capacity(1 << 18, std::fs::File::open(path).with_context(told)?);
+        let mut file =
+            std::io::BufReader::with_capacity(1 << 18, std::fs::File::open(path).with_context(told)?);
         let gzip = std::io::BufRead::fill_buf(&mut file).with_context(told)?.starts_with(&[0x1f, 0x8b]);
         let text: Box<dyn std::io::Read> =
             if gzip { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) };
         let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
-        let head = Head::of(reader.headers().with_context(told)?).map_err(|what| {
-            crate::fault::Fault(format!("--outcomes {name}: {what}"))
-        })?;
-        let mut out = Self {
-            by_request: head.by_request,
-            columns: head.columns(),
-            ..Self::default()
-        };
+        let head = Head::of(reader.headers().with_context(told)?)
+            .map_err(|what| crate::fault::Fault(format!("--outcomes {name}: {what}")))?;
+        let mut out = Self { by_request: head.by_request, columns: head.columns(), ..Self::default() };
         let mut record = csv::StringRecord::new();
         loop {
             let line = reader.position().line();
@@ -94,11 +90,18 @@ impl Outcomes {
         }
     }
 
-    fn add(&mut self, head: &Head, record: &csv::StringRecord, experiment: &Experiment) -> Result<(), String> {
+    fn add(
+        &mut self,
+        head: &Head,
+        record: &csv::StringRecord,
+        experiment: &Experiment,
+    ) -> Result<(), String> {
         let get = |column: usize| record.get(column).filter(|value| !value.is_empty());
         let whom = get(head.key).ok_or_else(|| format!("no {}", head.whom()))?;
         let time = match head.time.and_then(get) {
-            Some(text) => Timestamp::parse(text).ok_or_else(|| format!("time: found \"{}\"", visible(text)))?.0,
+            Some(text) => {
+                Timestamp::parse(text).ok_or_else(|| format!("time: found \"{}\"", visible(text)))?.0
+            }
             None => u64::MAX,
         };
         let mut row = Vec::with_capacity(self.columns.len());
@@ -111,8 +114,9 @@ impl Outcomes {
         for (column, name) in &head.values {
             row.push(match get(*column) {
                 None => f64::NAN,
-                Some(text) => number(text)
-                    .ok_or_else(|| format!("{}: found \"{}\", allowed: a number", visible(name), visible(text)))?,
+                Some(text) => number(text).ok_or_else(|| {
+                    format!("{}: found \"{}\", allowed: a number", visible(name), visible(text))
+                })?,
             });
         }
         if let Some(accuracy) = self.columns.iter().position(|name| name == ACCURACY) {
@@ -164,9 +168,9 @@ impl Outcomes {
     pub(super) fn units(&self) -> impl Iterator<Item = ([u64; 2], Option<u64>, &[f64])> {
         let times = self.times.iter().map(|time| Some(*time).filter(|time| *time < u64::MAX));
         let keys = self.keys.iter().zip(&self.digests).map(|(key, digest)| [*key, *digest]);
-        keys.zip(times).enumerate().map(|(row, (keys, time))| {
-            (keys, time, self.row(u32::try_from(row).unwrap_or(u32::MAX)))
-        })
+        keys.zip(times)
+            .enumerate()
+            .map(|(row, (keys, time))| (keys, time, self.row(u32::try_from(row).unwrap_or(u32::MAX))))
     }
 
     /// Whether a column has nothing but 0 and 1.

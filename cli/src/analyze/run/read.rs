@@ -73,8 +73,7 @@ impl Reading<'_> {
         let (parsed, done) = mpsc::sync_channel::<Parsed>(threads * 2);
         let todo = Mutex::new(todo);
         let mut lines = Lines::default();
-        let mut ledger =
-            Ledger::new(self.strata.list.len(), self.experiment.variants.len(), self.outcomes);
+        let mut ledger = Ledger::new(self.strata.list.len(), self.experiment.variants.len(), self.outcomes);
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || logs.read(|block| blocks.send(block).is_ok()));
             for _ in 0..threads {
@@ -190,15 +189,18 @@ impl<'l> Progress<'l> {
         }
         (self.told, self.shown) = (Instant::now(), true);
         let done = self.logs.done.load(Ordering::Relaxed);
-        let share = if self.logs.size == 0 {
-            String::new()
-        } else {
-            format!("{:>3} %  ", (done.saturating_mul(100) / self.logs.size).min(100))
-        };
+        let share = done.saturating_mul(100).checked_div(self.logs.size);
+        let share = share.map(|share| format!("{:>3} %  ", share.min(100))).unwrap_or_default();
         let rate = u128::from(lines) * 1000 / self.begun.elapsed().as_millis().max(1);
         let rate = grouped(u64::try_from(rate).unwrap_or(u64::MAX));
         // Nobody needs a progress that cannot be written.
-        write!(std::io::stderr().lock(), "\r\x1b[K{}  {share}{} lines, {rate} a second", self.title, grouped(lines)).ok();
+        write!(
+            std::io::stderr().lock(),
+            "\r\x1b[K{}  {share}{} lines, {rate} a second",
+            self.title,
+            grouped(lines)
+        )
+        .ok();
     }
 
     fn end(&self) {

@@ -12,7 +12,9 @@ pub(super) fn headline(analysis: &Analysis) -> String {
     let baseline = analysis.variants.iter().find(|variant| variant.role == "baseline");
     let baseline = baseline.map_or("the baseline", |variant| variant.name.as_str());
     match (analysis.decision, &analysis.winner) {
-        ("promote", Some(winner)) => format!("Promote {winner}: it is better than {baseline}, and no guardrail is broken"),
+        ("promote", Some(winner)) => {
+            format!("Promote {winner}: it is better than {baseline}, and no guardrail is broken")
+        }
         ("keep_baseline", _) => format!("Keep {baseline}"),
         ("invalid", _) => "Do not decide: these data cannot be trusted".to_owned(),
         _ => "Not decided yet: keep the experiment running".to_owned(),
@@ -33,7 +35,13 @@ pub(super) fn effect(metric: &MetricResult, result: &CandidateResult) -> String 
 /// A change with its sign and unit.
 pub(super) fn change(metric: &MetricResult, value: f64) -> String {
     let text = bare(metric, value);
-    if metric.is_share { format!("{text} points") } else if metric.unit == Some("s") { format!("{text} ms") } else { text }
+    if metric.is_share {
+        format!("{text} points")
+    } else if metric.unit == Some("s") {
+        format!("{text} ms")
+    } else {
+        text
+    }
 }
 
 fn bare(metric: &MetricResult, value: f64) -> String {
@@ -53,13 +61,38 @@ fn scale(metric: &MetricResult) -> f64 {
 /// A value with its unit: `91.2 %`, `143 ms`.
 pub(super) fn amount(metric: &MetricResult, value: f64) -> String {
     let text = digits(value * scale(metric), 4);
-    if metric.is_share { format!("{text} %") } else if metric.unit == Some("s") { format!("{text} ms") } else { text }
+    if metric.is_share {
+        format!("{text} %")
+    } else if metric.unit == Some("s") {
+        format!("{text} ms")
+    } else {
+        text
+    }
 }
 
-/// `0.0123`, `<1e-300`.
+/// A guardrail's margin: `0.5 points`, `20 ms`.
+pub(super) fn margin(metric: &MetricResult, value: f64) -> String {
+    let text = digits(value * scale(metric), 3);
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    if metric.is_share {
+        format!("{text} points")
+    } else if metric.unit == Some("s") {
+        format!("{text} ms")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// `0.0123`, `1e-400`.
 pub(super) fn p_value(result: &CandidateResult) -> String {
     match (result.p_adjusted.or(result.p_value), result.log10_p) {
-        (Some(p), _) if p >= 1e-300 => if p < 1e-4 { format!("{p:.1e}") } else { digits(p, 3) },
+        (Some(p), _) if p >= 1e-300 => {
+            if p < 1e-4 {
+                format!("{p:.1e}")
+            } else {
+                digits(p, 3)
+            }
+        }
         (Some(_), Some(log)) => format!("1e{log:.0}"),
         _ => "–".to_owned(),
     }
@@ -107,7 +140,8 @@ pub(super) fn tell(analysis: &Analysis, out: &mut Out) -> anyhow::Result<()> {
     }
     if let Some(metrics) = &analysis.without_breaker {
         writeln!(out, "\n{}", ink.bold("Without the minutes in which a breaker was open"))?;
-        let metrics: Vec<&MetricResult> = metrics.iter().filter(|metric| metric.role != "exploratory").collect();
+        let metrics: Vec<&MetricResult> =
+            metrics.iter().filter(|metric| metric.role != "exploratory").collect();
         table(&metrics, ink, out)?;
     }
     for worth in &analysis.worth {
@@ -148,7 +182,10 @@ pub(super) fn looks(analysis: &Analysis) -> String {
     let confidence = confidence.trim_end_matches('0').trim_end_matches('.');
     match (analysis.test, analysis.planned_units) {
         ("fixed", Some(planned)) => {
-            format!("the planned {} units are reached: {confidence} % intervals for this one look", grouped(planned))
+            format!(
+                "the planned {} units are reached: {confidence} % intervals for this one look",
+                grouped(planned)
+            )
         }
         (_, Some(planned)) => format!(
             "the planned {} units are not reached: {confidence} % intervals that hold however often you look",
@@ -165,7 +202,9 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
         "mismatch" => ink.bad("SAMPLE RATIO MISMATCH").to_string(),
         _ => ink.note("split not tested").to_string(),
     };
-    let p = srm.p_value.map(|p| if p < 1e-4 { format!("  p = {p:.1e}") } else { format!("  p = {}", digits(p, 3)) });
+    let p = srm
+        .p_value
+        .map(|p| if p < 1e-4 { format!("  p = {p:.1e}") } else { format!("  p = {}", digits(p, 3)) });
     writeln!(out, "{verdict}{}", p.unwrap_or_default())?;
     if let Some(note) = &srm.note {
         writeln!(out, "  {} {note}", ink.note("note:"))?;
@@ -198,19 +237,30 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
                 format!("{name} {count} (aim {:.2} %)", share.as_f64().unwrap_or(0.0) * 100.0)
             })
             .collect();
-        let p = phase.p_value.map_or("not tested".to_owned(), |p| format!("p = {}", digits(p, 3)));
+        let p = phase.p_value.map_or_else(|| "not tested".to_owned(), |p| format!("p = {}", digits(p, 3)));
         writeln!(out, "  phase {}: {}  {p}", phase.phase.as_deref().unwrap_or("all"), parts.join(", "))?;
     }
     Ok(())
 }
 
 fn table(metrics: &[&MetricResult], ink: Ink, out: &mut Out) -> anyhow::Result<()> {
-    let mut rows: Vec<[String; 7]> = vec![["metric", "variant", "value", "difference", "interval", "p", ""].map(str::to_owned)];
+    let mut rows: Vec<[String; 7]> =
+        vec![["metric", "variant", "value", "difference", "interval", "p", ""].map(str::to_owned)];
     for metric in metrics {
-        let value = |value: Option<f64>| value.map_or("undefined".to_owned(), |value| amount(metric, value));
+        let value =
+            |value: Option<f64>| value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value));
         let base = &metric.baseline;
-        let margin = metric.margin.map(|margin| format!("margin {}", amount(metric, margin))).unwrap_or_default();
-        rows.push([metric.name.clone(), base.variant.clone(), value(base.value), String::new(), margin, String::new(), String::new()]);
+        let margin =
+            metric.margin.map(|value| format!("margin {}", margin(metric, value))).unwrap_or_default();
+        rows.push([
+            metric.name.clone(),
+            base.variant.clone(),
+            value(base.value),
+            String::new(),
+            margin,
+            String::new(),
+            String::new(),
+        ]);
         for result in &metric.candidates {
             let interval = match result.ci {
                 [Some(low), Some(high)] => format!("{} to {}", bare(metric, low), bare(metric, high)),
@@ -220,20 +270,27 @@ fn table(metrics: &[&MetricResult], ink: Ink, out: &mut Out) -> anyhow::Result<(
                 String::new(),
                 result.variant.clone(),
                 value(result.value),
-                result.diff.map_or("undefined".to_owned(), |diff| change(metric, diff)),
+                result.diff.map_or_else(|| "undefined".to_owned(), |diff| change(metric, diff)),
                 interval,
                 p_value(result),
                 decided(metric, result.decision).to_owned(),
             ]);
         }
     }
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..6).map(width).collect();
     let w = |column: usize| widths.get(column).copied().unwrap_or(0);
     for (index, [name, variant, value, difference, interval, p, verdict]) in rows.iter().enumerate() {
         let line = format!(
             "  {name:<a$}  {variant:<b$}  {value:>c$}  {difference:>d$}  {interval:>e$}  {p:>f$}",
-            a = w(0), b = w(1), c = w(2), d = w(3), e = w(4), f = w(5)
+            a = w(0),
+            b = w(1),
+            c = w(2),
+            d = w(3),
+            e = w(4),
+            f = w(5)
         );
         if index == 0 {
             writeln!(out, "{}", ink.dim(line.trim_end()))?;
@@ -250,16 +307,29 @@ fn table(metrics: &[&MetricResult], ink: Ink, out: &mut Out) -> anyhow::Result<(
 }
 
 fn lines(lines: &LineCounts, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
-    let parts: Vec<String> = left_out(lines).into_iter().map(|(count, why)| format!("{} {why}", grouped(count))).collect();
+    let parts: Vec<String> =
+        left_out(lines).into_iter().map(|(count, why)| format!("{} {why}", grouped(count))).collect();
     let left = if parts.is_empty() { String::new() } else { format!("; left out: {}", parts.join(", ")) };
-    writeln!(out, "{}", ink.dim(format!("{} lines read, {} used{left}", grouped(lines.read), grouped(lines.used))))?;
+    writeln!(
+        out,
+        "{}",
+        ink.dim(format!("{} lines read, {} used{left}", grouped(lines.read), grouped(lines.used)))
+    )?;
     if lines.malformed > 0 {
-        writeln!(out, "{} {} malformed lines were skipped, the first:", ink.note("note:"), grouped(lines.malformed))?;
+        writeln!(out, "{} {}", ink.note("note:"), skipped(lines))?;
         for example in &lines.examples {
             writeln!(out, "  {example}")?;
         }
     }
     Ok(())
+}
+
+/// That lines were skipped.
+pub(super) fn skipped(lines: &LineCounts) -> String {
+    match lines.malformed {
+        1 => "1 malformed line was skipped:".to_owned(),
+        many => format!("{} malformed lines were skipped, the first:", grouped(many)),
+    }
 }
 
 /// Why lines do not count, where there are any.

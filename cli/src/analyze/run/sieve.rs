@@ -24,7 +24,7 @@ pub(super) enum Excluded {
     /// The experiment was switched off.
     Disabled,
     /// Outside the experiment's slots of its layer.
-    Excluded,
+    OutsideLayer,
     /// Its phase is not in the file, or it was assigned by other weights than the file's.
     OtherWeights,
 }
@@ -108,9 +108,14 @@ impl<'p> Sieve<'p> {
             Some("override") => Some(Excluded::Override),
             Some("disabled") => Some(Excluded::Disabled),
             Some("missing_unit") => Some(Excluded::MissingUnit),
-            Some("excluded") => Some(Excluded::Excluded),
+            Some("excluded") => Some(Excluded::OutsideLayer),
             Some("not_started") => Some(Excluded::NotStarted),
-            Some(other) => return Err(format!("reason: found \"{}\", which no proxy writes", crate::words::visible(other))),
+            Some(other) => {
+                return Err(format!(
+                    "reason: found \"{}\", which no proxy writes",
+                    crate::words::visible(other)
+                ));
+            }
         };
         if let Some(left_out) = left_out {
             return Ok(Sifted::Excluded(left_out));
@@ -128,11 +133,15 @@ impl<'p> Sieve<'p> {
         let time = time.ok_or("time: not RFC 3339, as in 2026-11-23T09:00:00.123Z")?;
         let variant = |name: &str| {
             let known = self.experiment.variant(name.as_bytes());
-            known.ok_or_else(|| format!("found \"{}\", which is no variant of the file", crate::words::visible(name)))
+            known.ok_or_else(|| {
+                format!("found \"{}\", which is no variant of the file", crate::words::visible(name))
+            })
         };
-        let assigned = line.assigned.text().ok_or("assigned: nothing, though the request is in the experiment")?;
+        let assigned =
+            line.assigned.text().ok_or("assigned: nothing, though the request is in the experiment")?;
         let arm = variant(assigned).map_err(|error| format!("assigned: {error}"))?;
-        let served = line.served.text().map(variant).transpose().map_err(|error| format!("served: {error}"))?;
+        let served =
+            line.served.text().map(variant).transpose().map_err(|error| format!("served: {error}"))?;
         let status = line.status.whole().map_err(|found| told("status", &found))?;
         let duration = line.duration.whole().map_err(|found| told("duration", &found))?;
         let status = status.filter(|status| *status < 1000).ok_or("status: no HTTP status")?;

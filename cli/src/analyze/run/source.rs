@@ -171,7 +171,8 @@ impl Lines {
             if !text.is_empty() || too_long > 0 {
                 let first_line = self.first_line;
                 let count = memchr::memchr_iter(b'\n', &text).count() as u64;
-                self.first_line += count + too_long + u64::from(self.ended && !text.ends_with(b"\n") && !text.is_empty());
+                self.first_line +=
+                    count + too_long + u64::from(self.ended && !text.ends_with(b"\n") && !text.is_empty());
                 return Ok(Some(Block { number, file, first_line, text, too_long }));
             }
         }
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_gzip_file_that_breaks_off_gives_what_it_has() {
-        let text: String = (0..500_000).map(|i| format!("line {}\n", i * 7919)).collect();
+        let text: String = (0..500_000u64).map(|i| format!("line {}\n", i * 7919)).collect();
         let whole = gzip(text.as_bytes());
         let (got, _, _, warnings) = lines(&whole[..whole.len() / 2]);
         assert!(got.len() > 100_000 && got.len() < 500_000, "{}", got.len());

@@ -32,7 +32,10 @@ pub(super) fn srm(experiment: &Experiment, strata: &Strata, observed: &[Vec<u64>
                 notes.push(format!("{}: a variant of weight 0 has units", name()));
             }
             if counts.is_sparse() {
-                notes.push(format!("{}: fewer than five units expected of a variant, so the test is rough", name()));
+                notes.push(format!(
+                    "{}: fewer than five units expected of a variant, so the test is rough",
+                    name()
+                ));
             }
             smallest = smallest.min(test.map_or(1.0, |p| p.get()));
             tested.push(counts);

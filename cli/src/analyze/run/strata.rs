@@ -101,7 +101,10 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
             continue;
         }
         let bad = |what: &str| {
-            format!("line {}: found {what} in a note of `sidetrack bandit`; restore the line as it was written", number + 1)
+            format!(
+                "line {}: found {what} in a note of `sidetrack bandit`; restore the line as it was written",
+                number + 1
+            )
         };
         let from = match (words.next(), words.next()) {
             (Some("from"), Some("the-start")) if epochs.is_empty() => None,
@@ -119,7 +122,8 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
                 let (name, percent) = word.split_once('=')?;
                 Some((experiment.variant(name.as_bytes())?, ppm(percent)?))
             };
-            let (variant, weight) = read().ok_or_else(|| bad(&format!("\"{}\"", crate::words::visible(word))))?;
+            let (variant, weight) =
+                read().ok_or_else(|| bad(&format!("\"{}\"", crate::words::visible(word))))?;
             if let Some(slot) = weights.get_mut(variant) {
                 *slot = weight;
             }
@@ -171,7 +175,13 @@ mod tests {
         assert_eq!(strata.owner(0, 150_000), Some(0));
         assert_eq!(strata.owner(1, 204_999), Some(1));
         assert!(strata.adaptive);
-        for bad in ["e from noon c=1", "e c=1", "e from the-start c=1x", "e from the-start z=1", "e from the-start c=101"] {
+        for bad in [
+            "e from noon c=1",
+            "e c=1",
+            "e from the-start c=1x",
+            "e from the-start z=1",
+            "e from the-start c=101",
+        ] {
             assert!(Strata::new(&experiment(), &format!("# sidetrack bandit: {bad}")).is_err(), "{bad}");
         }
     }

@@ -20,7 +20,8 @@ const TECHNICAL: [&str; 3] = ["error_rate", "abort_rate", ACCURACY];
 /// A folder that cannot be written.
 pub(super) fn write(path: &Path, analysis: &Analysis) -> anyhow::Result<()> {
     let told = || format!("--prometheus-out: cannot write {}", path.display());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
     file.write_all(text(analysis).as_bytes()).with_context(told)?;
     // A temporary file is for its owner alone; a collector is somebody else.
@@ -45,13 +46,18 @@ fn text(analysis: &Analysis) -> String {
         }
     };
     let accuracy = values(analysis, |name| name == ACCURACY);
-    let accuracy = accuracy.into_iter().map(|(model, _, value)| (format!("model_name=\"{}\"", label(&model)), value));
+    let accuracy =
+        accuracy.into_iter().map(|(model, _, value)| (format!("model_name=\"{}\"", label(&model)), value));
     family("ab_test_model_accuracy", "Share of right predictions of the assigned model.", accuracy.collect());
     let business = |name: &str| !TECHNICAL.contains(&name) && !name.starts_with("latency_");
     let impact = values(analysis, business).into_iter().map(|(model, metric, value)| {
         (format!("model_name=\"{}\",metric_type=\"{}\"", label(&model), label(&metric)), value)
     });
-    family("ab_test_business_impact", "Business value of the assigned model, as the analysis measures it.", impact.collect());
+    family(
+        "ab_test_business_impact",
+        "Business value of the assigned model, as the analysis measures it.",
+        impact.collect(),
+    );
     text
 }
 
@@ -60,7 +66,9 @@ fn values(analysis: &Analysis, wanted: impl Fn(&str) -> bool) -> Vec<(String, St
     let mut values = Vec::new();
     for metric in analysis.metrics.iter().filter(|metric| wanted(&metric.name)) {
         let candidates = metric.candidates.iter().map(|result| (&result.variant, result.value));
-        for (variant, value) in std::iter::once((&metric.baseline.variant, metric.baseline.value)).chain(candidates) {
+        for (variant, value) in
+            std::iter::once((&metric.baseline.variant, metric.baseline.value)).chain(candidates)
+        {
             values.extend(value.map(|value| (variant.clone(), metric.name.clone(), value)));
         }
     }

@@ -63,7 +63,8 @@ pub(super) fn verdict(grounds: &Grounds<'_>) -> Verdict {
         .iter()
         .map(|candidate| (*candidate, standing(grounds, candidate, &mut reasons)))
         .collect();
-    let winners = standings.iter().filter(|(_, standing)| matches!(standing, Standing::Wins)).map(|(name, _)| *name);
+    let winners =
+        standings.iter().filter(|(_, standing)| matches!(standing, Standing::Wins)).map(|(name, _)| *name);
     let winner = winners.max_by(|a, b| p_best(grounds, a).total_cmp(&p_best(grounds, b)));
     if let Some(winner) = winner {
         if grounds.request_level {
@@ -80,7 +81,10 @@ pub(super) fn verdict(grounds: &Grounds<'_>) -> Verdict {
     let decision = if harm && !standings.is_empty() {
         "keep_baseline"
     } else if grounds.planned_reached {
-        reasons.push(format!("the planned number of units is reached and no candidate was shown to be better than {}", grounds.baseline));
+        reasons.push(format!(
+            "the planned number of units is reached and no candidate was shown to be better than {}",
+            grounds.baseline
+        ));
         "keep_baseline"
     } else {
         "inconclusive"
@@ -88,7 +92,10 @@ pub(super) fn verdict(grounds: &Grounds<'_>) -> Verdict {
     Verdict { decision, winner: None, reasons }
 }
 
-fn of<'m>(metrics: &'m [MetricResult], candidate: &'m str) -> impl Iterator<Item = (&'m MetricResult, &'m CandidateResult)> {
+fn of<'m>(
+    metrics: &'m [MetricResult],
+    candidate: &'m str,
+) -> impl Iterator<Item = (&'m MetricResult, &'m CandidateResult)> {
     metrics.iter().filter_map(move |metric| {
         Some((metric, metric.candidates.iter().find(|result| result.variant == candidate)?))
     })
@@ -105,37 +112,55 @@ fn standing(grounds: &Grounds<'_>, candidate: &str, reasons: &mut Vec<String>) -
         match (metric.role, result.decision) {
             ("primary", "better") => {
                 better = true;
-                reasons.push(format!("{candidate} is better in {name}: {}", super::report::effect(metric, result)));
+                reasons.push(format!(
+                    "{candidate} is better in {name}: {}",
+                    super::report::effect(metric, result)
+                ));
             }
             ("primary", "worse") => {
                 harm = true;
-                reasons.push(format!("{candidate} is worse in {name}: {}", super::report::effect(metric, result)));
+                reasons.push(format!(
+                    "{candidate} is worse in {name}: {}",
+                    super::report::effect(metric, result)
+                ));
             }
             ("guardrail", "inferior") => {
                 harm = true;
-                reasons.push(format!("{candidate} breaks the guardrail {name}: {}", super::report::effect(metric, result)));
+                reasons.push(format!(
+                    "{candidate} breaks the guardrail {name}: {}",
+                    super::report::effect(metric, result)
+                ));
             }
             ("guardrail", "non_inferior") => {}
             ("guardrail", "no_difference_shown") => {
                 doubt = true;
                 reasons.push(format!(
                     "the guardrail {name} is not settled: {candidate} may still be worse by more than {}",
-                    super::report::amount(metric, metric.margin.unwrap_or(0.0))
+                    super::report::margin(metric, metric.margin.unwrap_or(0.0))
                 ));
             }
             ("guardrail", _) => {
                 doubt = true;
-                reasons.push(format!("the guardrail {name} cannot be judged for {candidate}: {}", result.method));
+                reasons.push(format!(
+                    "the guardrail {name} cannot be judged for {candidate}: {}",
+                    result.method
+                ));
             }
             ("primary", "no_difference_shown") => {
-                reasons.push(format!("{candidate}: no difference in {name} was shown; that is not: they are equal"));
+                reasons.push(format!(
+                    "{candidate}: no difference in {name} was shown; that is not: they are equal"
+                ));
             }
-            ("primary", _) => reasons.push(format!("{name} cannot be judged for {candidate}: {}", result.method)),
+            ("primary", _) => {
+                reasons.push(format!("{name} cannot be judged for {candidate}: {}", result.method))
+            }
             _ => {}
         }
     }
     // While the breaker was open the baseline answered for the candidate, which hides its failures.
-    for (metric, result) in grounds.without_breaker.map(|metrics| of(metrics, candidate)).into_iter().flatten() {
+    for (metric, result) in
+        grounds.without_breaker.map(|metrics| of(metrics, candidate)).into_iter().flatten()
+    {
         if metric.role != "exploratory" && matches!(result.decision, "worse" | "inferior") {
             harm = true;
             reasons.push(format!(

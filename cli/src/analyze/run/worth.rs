@@ -6,6 +6,7 @@
 
 use std::str::FromStr;
 
+use super::super::figures::signed;
 use super::analysis::{CandidateResult, MetricResult, Worth, WorthPart};
 use super::outcomes::ACCURACY;
 
@@ -72,12 +73,14 @@ fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Worth
             _ => complete = false,
         }
     }
-    let ms_per_point = exchange.filter(|(points, ms)| *points > 0.0 && *ms < 0.0).map(|(points, ms)| -ms / points);
+    let ms_per_point =
+        exchange.filter(|(points, ms)| *points > 0.0 && *ms < 0.0).map(|(points, ms)| -ms / points);
     let mut sentence = String::new();
     if let Some((points, ms)) = exchange {
         let costs = if ms < 0.0 { format!("costs {:.1} ms", -ms) } else { format!("saves {ms:.1} ms") };
         let brings = if points >= 0.0 { "brings" } else { "loses" };
-        sentence = format!("{variant} {brings} {:.2} points of accuracy and {costs} of mean latency", points.abs());
+        sentence =
+            format!("{variant} {brings} {:.2} points of accuracy and {costs} of mean latency", points.abs());
         if let Some(rate) = ms_per_point {
             sentence += &format!("; worth it where a point of accuracy is worth more than {rate:.1} ms");
         }
@@ -86,9 +89,9 @@ fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Worth
         if !sentence.is_empty() {
             sentence += ". ";
         }
-        sentence += &format!("{variant}: {net:+.6} net per prediction, at your prices");
+        sentence += &format!("{variant}: {} net per prediction, at your prices", signed(net, 3));
         if complete {
-            sentence += &format!(" (from {:+.6} to {:+.6})", net - half, net + half);
+            sentence += &format!(" (from {} to {})", signed(net - half, 3), signed(net + half, 3));
         }
     }
     let priced = !parts.is_empty();

@@ -22,7 +22,11 @@ fn scale(metric: &MetricResult) -> (f64, &'static str) {
 
 fn short(value: f64) -> String {
     let text = digits(value, 3);
-    if text.contains('.') && !text.contains('e') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    if text.contains('.') && !text.contains('e') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
 }
 
 fn short_signed(value: f64) -> String {
@@ -40,7 +44,12 @@ const fn time(at: f64) -> u64 {
 }
 
 /// The effect of each candidate over time.
-pub(super) fn growth(metric: &MetricResult, lines: &[Growth], span: (u64, u64), variants: &[String]) -> Option<String> {
+pub(super) fn growth(
+    metric: &MetricResult,
+    lines: &[Growth],
+    span: (u64, u64),
+    variants: &[String],
+) -> Option<String> {
     let (factor, unit) = scale(metric);
     // The first intervals are as wide as the world; those of the second half decide how much is shown.
     let settled = lines.iter().flat_map(|line| line.points.iter().skip(line.points.len() / 6));
@@ -54,7 +63,11 @@ pub(super) fn growth(metric: &MetricResult, lines: &[Growth], span: (u64, u64), 
         return None;
     }
     let pad = 0.08 * (high - low);
-    let mut frame = Frame::new((at(span.0), at(span.1)), (low - pad, high + pad), &format!("Effect on {} over time", metric.name));
+    let mut frame = Frame::over_time(
+        (at(span.0), at(span.1)),
+        (low - pad, high + pad),
+        &format!("Effect on {} over time", metric.name),
+    );
     for line in lines {
         let class = colour(&line.variant, variants);
         let within = line.points.iter().filter_map(|point| Some((at(point.time), point.interval?)));
@@ -82,7 +95,8 @@ pub(super) fn belief(metric: &MetricResult, variants: &[String]) -> Option<Strin
     let low = known.iter().map(|(_, centre, se)| centre - 4.0 * se).fold(0.0, f64::min);
     let high = known.iter().map(|(_, centre, se)| centre + 4.0 * se).fold(0.0, f64::max);
     let top = known.iter().map(|(_, _, se)| 1.0 / se).fold(0.0, f64::max) * 0.44;
-    let mut frame = Frame::new((low, high), (0.0, top), &format!("Posterior of the difference in {}", metric.name));
+    let mut frame =
+        Frame::new((low, high), (0.0, top), &format!("Posterior of the difference in {}", metric.name));
     for (result, centre, se) in known {
         let class = colour(&result.variant, variants);
         let curve: Vec<(f64, f64)> = (0..=80)
@@ -107,7 +121,7 @@ pub(super) fn split(lines: &[Split], span: (u64, u64), variants: &[String]) -> O
     let high = points().map(|(_, a, b)| a.max(*b)).fold(0.0, f64::max) * 100.0;
     let pad = (0.15 * (high - low)).max(0.5);
     let range = ((low - pad).max(0.0), (high + pad).min(100.0));
-    let mut frame = Frame::new((at(span.0), at(span.1)), range, "Share of units over time");
+    let mut frame = Frame::over_time((at(span.0), at(span.1)), range, "Share of units over time");
     for line in lines {
         let class = colour(&line.variant, variants);
         frame.line(line.points.iter().map(|(x, share, _)| (at(*x), share * 100.0)), &class);
@@ -118,9 +132,14 @@ pub(super) fn split(lines: &[Split], span: (u64, u64), variants: &[String]) -> O
 }
 
 /// How latencies are distributed, as a share of requests per equal step.
-pub(super) fn latencies(variants_points: &[(String, Vec<(f64, f64)>)], variants: &[String]) -> Option<String> {
+pub(super) fn latencies(
+    variants_points: &[(String, Vec<(f64, f64)>)],
+    variants: &[String],
+) -> Option<String> {
     const STEPS: u32 = 64;
-    let quantile = |points: &[(f64, f64)], share: f64| points.iter().find(|(_, below)| *below >= share).map(|(ms, _)| *ms);
+    let quantile = |points: &[(f64, f64)], share: f64| {
+        points.iter().find(|(_, below)| *below >= share).map(|(ms, _)| *ms)
+    };
     let end = variants_points.iter().filter_map(|(_, points)| quantile(points, 0.99)).fold(0.0, f64::max);
     if end <= 0.0 {
         return None;
@@ -166,7 +185,8 @@ pub(super) fn bar(metric: &MetricResult, result: &CandidateResult) -> Option<Str
         return None;
     }
     let x = |value: f64| 60.0 + 58.0 * value / reach;
-    let margin = margin.map(|margin| format!(r#"<line class="margin" x1="{0:.1}" x2="{0:.1}" y1="1" y2="15"/>"#, x(margin)));
+    let margin = margin
+        .map(|margin| format!(r#"<line class="margin" x1="{0:.1}" x2="{0:.1}" y1="1" y2="15"/>"#, x(margin)));
     Some(format!(
         r#"<svg class="bar" viewBox="0 0 120 16" role="img" aria-label="{} to {}"><line class="line zero" x1="60" x2="60" y1="0" y2="16"/>{}<line class="reach" x1="{:.1}" x2="{:.1}" y1="8" y2="8"/><circle cx="{:.1}" cy="8" r="3.2"/></svg>"#,
         signed(low, 3),

@@ -17,13 +17,27 @@ pub(super) struct Frame {
     body: String,
     legend: Vec<(String, String)>,
     label: String,
+    /// The lower axis is time, in milliseconds.
+    time: bool,
 }
 
 impl Frame {
     /// A frame for these ranges. `label` says to those who cannot see it what it shows.
     pub(super) fn new(x: (f64, f64), y: (f64, f64), label: &str) -> Self {
         let widen = |(low, high): (f64, f64)| if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
-        Self { x: widen(x), y: widen(y), body: String::new(), legend: Vec::new(), label: label.to_owned() }
+        Self {
+            x: widen(x),
+            y: widen(y),
+            body: String::new(),
+            legend: Vec::new(),
+            label: label.to_owned(),
+            time: false,
+        }
+    }
+
+    /// The same, with time on the lower axis.
+    pub(super) fn over_time(x: (f64, f64), y: (f64, f64), label: &str) -> Self {
+        Self { time: true, ..Self::new(x, y, label) }
     }
 
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
@@ -64,7 +78,12 @@ impl Frame {
     /// A short mark on the lower axis.
     pub(super) fn tick(&mut self, x: f64, class: &str) {
         let (x, y) = self.at((x, self.y.0));
-        write!(self.body, r#"<line class="line {class}" x1="{x:.1}" x2="{x:.1}" y1="{:.1}" y2="{y:.1}"/>"#, y - 9.0).ok();
+        write!(
+            self.body,
+            r#"<line class="line {class}" x1="{x:.1}" x2="{x:.1}" y1="{:.1}" y2="{y:.1}"/>"#,
+            y - 9.0
+        )
+        .ok();
     }
 
     pub(super) fn named(&mut self, name: &str, class: &str) {
@@ -86,10 +105,17 @@ impl Frame {
             )
             .ok();
         }
-        let marks = ticks(self.x, 3);
+        let marks = if self.time { moments(self.x) } else { ticks(self.x, 3) };
         for value in marks {
             let (at, _) = self.at((value, self.y.0));
-            write!(out, r#"<text class="x" x="{:.1}" y="{:.1}">{}</text>"#, at.clamp(LEFT + 14.0, WIDTH - 30.0), HEIGHT - 8.0, escaped(&x(value))).ok();
+            write!(
+                out,
+                r#"<text class="x" x="{:.1}" y="{:.1}">{}</text>"#,
+                at.clamp(LEFT + 14.0, WIDTH - 30.0),
+                HEIGHT - 8.0,
+                escaped(&x(value))
+            )
+            .ok();
         }
         out += &self.body;
         let mut at = LEFT;
@@ -127,6 +153,17 @@ pub(super) fn ticks((low, high): (f64, f64), about: u32) -> Vec<f64> {
     ticks
 }
 
+/// Round moments within a span of milliseconds: full minutes, hours, days.
+fn moments((low, high): (f64, f64)) -> Vec<f64> {
+    const MINUTES: [f64; 14] =
+        [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 180.0, 360.0, 720.0, 1440.0, 2880.0, 10_080.0];
+    let fits = |step: &f64| (high - low) / (step * 60_000.0) <= 4.0;
+    let Some(step) = MINUTES.into_iter().find(fits) else { return ticks((low, high), 3) };
+    let step = step * 60_000.0;
+    let first = (low / step).ceil() * step;
+    (0..5u8).map(|i| first + f64::from(i) * step).take_while(|moment| *moment <= high).collect()
+}
+
 /// Text for XML.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -144,10 +181,20 @@ mod tests {
     }
 
     #[test]
+    fn moments_are_full_hours() {
+        let hour = 3_600_000.0;
+        assert_eq!(moments((0.1 * hour, 6.05 * hour)), [2.0 * hour, 4.0 * hour, 6.0 * hour]);
+        assert_eq!(moments((0.0, 24.0 * 28.0 * hour)).len(), 5);
+        assert!(moments((0.0, 1e15)).len() > 1);
+    }
+
+    #[test]
     fn names_cannot_break_out() {
         let mut frame = Frame::new((0.0, 1.0), (0.0, 1.0), "a\"b");
         frame.named("<script>", "c0");
         let drawn = frame.done(&|_| "<".to_owned(), &|_| "&".to_owned());
-        assert!(!drawn.contains("<script>") && drawn.contains("a&quot;b") && drawn.contains("&lt;script&gt;"));
+        assert!(
+            !drawn.contains("<script>") && drawn.contains("a&quot;b") && drawn.contains("&lt;script&gt;")
+        );
     }
 }
