@@ -6,8 +6,10 @@
 pub(crate) mod figures;
 mod given;
 mod means;
+mod prometheus;
 mod proportions;
 mod report;
+pub(crate) mod run;
 mod srm;
 
 use std::process::ExitCode;
@@ -40,6 +42,8 @@ enum Question {
     Proportions(proportions::Args),
     Means(means::Args),
     Srm(srm::Args),
+    Run(Box<run::Args>),
+    Prometheus(prometheus::Args),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
@@ -47,6 +51,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         Question::Proportions(args) => proportions::run(args, out),
         Question::Means(args) => means::run(args, out),
         Question::Srm(args) => srm::run(args, out),
+        Question::Run(args) => run::run(args, out),
+        Question::Prometheus(args) => prometheus::run(args, out),
     }
 }
 

@@ -57,7 +57,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> anyhow::Result<&'p Experiment> {
+/// The experiment of this name, or the only one.
+pub(crate) fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> anyhow::Result<&'p Experiment> {
     let names: Vec<&str> = plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
     let names = names.join(", ");
     match (name, plan.experiments.as_slice()) {

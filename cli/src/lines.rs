@@ -52,6 +52,11 @@ impl Lines {
         None
     }
 
+    /// Where the key of a path stands.
+    pub(crate) fn key(&self, path: &str) -> Option<Place> {
+        self.0.get(path)?.first().copied()
+    }
+
     fn add(&mut self, at: String, tree: &Tree) {
         match tree {
             Tree::Leaf => {}

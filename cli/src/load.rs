@@ -78,6 +78,16 @@ impl Source {
         &self.text
     }
 
+    /// Whether it is JSON, which has no comments.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json || self.text.trim_ascii_start().starts_with(b"{")
+    }
+
+    /// A text as if it were the file's.
+    pub(crate) fn with(&self, text: String) -> Self {
+        Self { name: self.name.clone(), text: text.into_bytes(), json: self.json }
+    }
+
     /// Everything true of the file, or everything wrong with it.
     pub(crate) fn parse(&self) -> Result<Loaded, Problems> {
         let node = self.node().map_err(|error| config::syntax(&error))?;

@@ -6,6 +6,7 @@
 
 mod analyze;
 mod assign;
+mod bandit;
 mod bars;
 mod check;
 mod demo;
@@ -54,6 +55,7 @@ enum Command {
     Plan(plan::Args),
     Size(size::Args),
     Analyze(analyze::Args),
+    Bandit(bandit::Args),
     Schema(schema::Args),
     Render(render::Args),
     Mlflow(mlflow::Args),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Plan(args) => plan::run(args, &mut out),
         Command::Size(args) => size::run(args, &mut out),
         Command::Analyze(args) => analyze::run(args, &mut out),
+        Command::Bandit(args) => bandit::run(args, &mut out),
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
         Command::Mlflow(args) => mlflow::run(args, &mut out),

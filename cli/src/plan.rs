@@ -56,6 +56,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     Ok(if args.fail_on_swap && report.swap { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
+/// Says who moves when `new` replaces `old`.
+pub(crate) fn tell(old: &Plan, new: &Plan, now: Timestamp, out: &mut Out) -> anyhow::Result<()> {
+    report::tell(&compare(old, new, now), out)
+}
+
 #[derive(Serialize)]
 struct Report {
     at: String,

@@ -8,9 +8,9 @@
 //! | are the groups as large as they should be? | `srm` |
 //! | is the candidate better: shares, means, ratios? | `proportions`, `means`, `ratio`, with `accumulate` for raw data |
 //! | with less noise, by what was known before? | `cuped` |
-//! | over several phases of a rollout? | `phases` |
+//! | over several phases of a rollout? | `phases`; `strata` when the same units come again |
 //! | while the data still come in? | `sequential`, `group_sequential` |
-//! | how probable is it that it is better, and what may a choice cost? | `posterior` |
+//! | how probable is it that it is better, and what may a choice cost? | `posterior`, `normals` |
 //! | for many metrics at once? | `multiplicity` |
 //! | how many units does it take? | `power` |
 //! | which weights should a bandit set? | `bandit` |
@@ -30,6 +30,7 @@ pub mod group_sequential;
 pub mod input;
 pub mod means;
 pub mod multiplicity;
+pub mod normals;
 pub mod phases;
 pub mod posterior;
 pub mod power;
@@ -38,6 +39,7 @@ pub mod ratio;
 pub mod result;
 pub mod sequential;
 pub mod srm;
+pub mod strata;
 pub mod trap;
 
 mod numeric;

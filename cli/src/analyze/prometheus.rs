@@ -1,0 +1,336 @@
+//! `sidetrack analyze prometheus`: what the filter's counters alone can honestly say.
+//!
+//! Counters know requests and who served them, not users and not who was assigned. So there are error rates and latencies by the
+//! variant that served, phase by phase, with intervals that take each request for independent, and never a winner. For a
+//! decision there is `analyze run`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args as Arguments;
+use serde::{Deserialize, Serialize};
+use sidetrack::plan::Experiment;
+use sidetrack_stats::input::{Fraction, Proportion};
+use sidetrack_stats::proportions;
+
+use super::figures::{digits, signed};
+use crate::assign::chosen;
+use crate::load::{File, load};
+use crate::out::Out;
+use crate::words::grouped;
+
+/// What Prometheus' counters can say: error rates and latencies by the variant that served
+///
+/// A first look, not a decision: counters know no users, so every interval assumes independent requests, and there is no winner.
+#[derive(Arguments)]
+#[command(
+    after_help = "Example:\n  sidetrack analyze prometheus experiment.yaml --url http://prometheus:9090 --since 24h"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    file: File,
+    /// Where Prometheus answers
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// How far to look back
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    since: Duration,
+    /// Which experiment of the file; needed when it has several
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+/// What must be said with every number.
+const CAVEATS: [&str; 3] = [
+    "assumes independent requests: those of one user are not, so the intervals are too narrow and there is no test",
+    "by the variant that served, not the one that was assigned: what an open breaker diverted counts for the baseline",
+    "no decision: use analyze run on the access log",
+];
+
+#[derive(Serialize)]
+struct Answer {
+    version: u32,
+    experiment: String,
+    since_seconds: u64,
+    variants: Vec<Served>,
+    candidates: Vec<Compared>,
+    /// Always null: counters cannot decide.
+    decision: Option<()>,
+    caveats: [&'static str; 3],
+}
+
+#[derive(Default, Serialize)]
+struct Served {
+    name: String,
+    requests: u64,
+    errors: u64,
+    aborted: u64,
+    error_rate: Option<f64>,
+    /// Seconds, interpolated within the histogram's buckets.
+    latency_p50: Option<f64>,
+    latency_p95: Option<f64>,
+    /// Requests that were assigned to it and served by the baseline.
+    fallbacks: u64,
+}
+
+#[derive(Serialize)]
+struct Compared {
+    variant: String,
+    /// Error rate minus the baseline's, phase by phase and merged.
+    diff: Option<f64>,
+    ci: Option<[f64; 2]>,
+    phases: usize,
+}
+
+pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let plan = load(&args.file.file)?.plan;
+    let experiment = chosen(&plan, args.experiment.as_deref())?;
+    let source = Prometheus::new(&args.url);
+    let answer = ask(&source, experiment, args.since)?;
+    if args.json {
+        out.json(&answer)?
+    } else {
+        tell(&answer, out)?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow::Result<Answer> {
+    // A name has nothing that PromQL would need escaped: letters, digits, '.', '_' and '-'.
+    let of = |by: &str, metric: &str| {
+        format!(
+            "sum by ({by}) (increase({metric}{{experiment=\"{}\"}}[{}s]))",
+            experiment.name,
+            since.as_secs().max(1)
+        )
+    };
+    let requests = source.query(&of("model_name, phase, status", "ab_test_requests_total"))?;
+    anyhow::ensure!(
+        !requests.is_empty(),
+        "{} knows no ab_test_requests_total of {}: does it scrape the proxies, and is the experiment's name right?",
+        source.url,
+        experiment.name
+    );
+    let buckets = source.query(&of("model_name, le", "ab_test_response_time_seconds_bucket"))?;
+    let fallbacks = source.query(&of("model_name", "ab_test_fallbacks_total"))?;
+    // By variant and phase: requests by status.
+    let mut counts: BTreeMap<(String, String), BTreeMap<String, u64>> = BTreeMap::new();
+    for sample in &requests {
+        let place = (sample.label("model_name").to_owned(), sample.label("phase").to_owned());
+        *counts.entry(place).or_default().entry(sample.label("status").to_owned()).or_default() +=
+            sample.count();
+    }
+    let count = |variant: &str, status: &str| -> u64 {
+        let own = counts.iter().filter(|((name, _), _)| name == variant);
+        own.filter_map(|(_, by_status)| by_status.get(status)).sum()
+    };
+    let mut variants = Vec::new();
+    for variant in &experiment.variants {
+        let name = variant.name.as_str();
+        let (success, errors) = (count(name, "success"), count(name, "error"));
+        let histogram = histogram(&buckets, name);
+        variants.push(Served {
+            name: name.to_owned(),
+            requests: success + errors,
+            errors,
+            aborted: count(name, "aborted"),
+            error_rate: Proportion::new(errors, success + errors).ok().map(Proportion::share),
+            latency_p50: quantile(&histogram, 0.5),
+            latency_p95: quantile(&histogram, 0.95),
+            fallbacks: fallbacks
+                .iter()
+                .filter(|sample| sample.label("model_name") == name)
+                .map(Sample::count)
+                .sum(),
+        });
+    }
+    let share = |variant: &str, phase: &str| {
+        let by_status = counts.get(&(variant.to_owned(), phase.to_owned()))?;
+        let get = |status: &str| by_status.get(status).copied().unwrap_or(0);
+        Proportion::new(get("error"), get("error") + get("success")).ok()
+    };
+    let baseline = crate::words::variant(experiment, experiment.baseline);
+    let mut phases: Vec<&str> = counts.keys().map(|(_, phase)| phase.as_str()).collect();
+    phases.sort_unstable();
+    phases.dedup();
+    let compare = |candidate: usize| {
+        let candidate = crate::words::variant(experiment, candidate);
+        let pairs: Vec<(Proportion, Proportion)> =
+            phases.iter().filter_map(|phase| share(baseline, phase).zip(share(candidate, phase))).collect();
+        let compared = proportions::stratified(&pairs, Fraction::FIVE_PERCENT).ok();
+        Compared {
+            variant: candidate.to_owned(),
+            diff: compared.map(|compared| compared.estimate.difference),
+            ci: compared.and_then(|compared| compared.interval).map(|interval| [interval.low, interval.high]),
+            phases: pairs.len(),
+        }
+    };
+    Ok(Answer {
+        version: 1,
+        experiment: experiment.name.clone(),
+        since_seconds: since.as_secs(),
+        variants,
+        candidates: experiment.candidates().map(compare).collect(),
+        decision: None,
+        caveats: CAVEATS,
+    })
+}
+
+/// Upper bounds and counts up to them, in order.
+fn histogram(buckets: &[Sample], variant: &str) -> Vec<(f64, f64)> {
+    let own = buckets.iter().filter(|sample| sample.label("model_name") == variant);
+    let mut bounds: Vec<(f64, f64)> =
+        own.filter_map(|sample| Some((sample.label("le").parse().ok()?, sample.value()?))).collect();
+    bounds.sort_by(|a, b| a.0.total_cmp(&b.0));
+    bounds
+}
+
+/// As `histogram_quantile` does it: evenly within a bucket; the last bound when it lies beyond.
+fn quantile(histogram: &[(f64, f64)], share: f64) -> Option<f64> {
+    let (_, all) = histogram.last().filter(|(_, all)| *all > 0.0)?;
+    let rank = share * all;
+    let (mut low, mut below) = (0.0, 0.0);
+    for (bound, up_to) in histogram {
+        if *up_to >= rank {
+            let inside = if up_to > &below { (rank - below) / (up_to - below) } else { 1.0 };
+            return Some(if bound.is_finite() { low + (bound - low) * inside } else { low });
+        }
+        (low, below) = (*bound, *up_to);
+    }
+    None
+}
+
+/// A Prometheus server.
+struct Prometheus {
+    url: String,
+    agent: ureq::Agent,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    status: String,
+    #[serde(default)]
+    error: String,
+    data: Option<Found>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    result: Vec<Sample>,
+}
+
+/// A labelled number.
+#[derive(Deserialize)]
+struct Sample {
+    metric: BTreeMap<String, String>,
+    /// A time and a number as text.
+    value: (f64, String),
+}
+
+impl Sample {
+    fn label(&self, name: &str) -> &str {
+        self.metric.get(name).map_or("", String::as_str)
+    }
+
+    fn value(&self) -> Option<f64> {
+        self.value.1.parse().ok().filter(|value: &f64| value.is_finite())
+    }
+
+    /// `increase` extrapolates, so counts are not whole.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    fn count(&self) -> u64 {
+        self.value().map_or(0, |value| value.max(0.0).round() as u64)
+    }
+}
+
+impl Prometheus {
+    fn new(url: &str) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(30)))
+            .http_status_as_error(false)
+            .build();
+        Self { url: url.trim_end_matches('/').to_owned(), agent: config.into() }
+    }
+
+    fn query(&self, query: &str) -> anyhow::Result<Vec<Sample>> {
+        let told = || format!("--url {}: no answer from Prometheus", self.url);
+        let request = self.agent.get(format!("{}/api/v1/query", self.url)).query("query", query);
+        let mut reply = request.call().with_context(told)?;
+        let status = reply.status();
+        let text = reply.body_mut().read_to_string().with_context(told)?;
+        let reply: Reply = serde_json::from_str(&text).with_context(|| {
+            format!("--url {}: it answers {status}, but not as Prometheus does; allowed: the server's own address, as in http://prometheus:9090", self.url)
+        })?;
+        anyhow::ensure!(reply.status == "success", "--url {}: Prometheus says: {}", self.url, reply.error);
+        Ok(reply.data.map(|data| data.result).unwrap_or_default())
+    }
+}
+
+fn tell(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
+    let ink = out.ink();
+    writeln!(out, "{}", ink.bold("A look at the counters, not a decision"))?;
+    for caveat in answer.caveats {
+        writeln!(out, "  - {caveat}")?;
+    }
+    let since = humantime::format_duration(Duration::from_secs(answer.since_seconds));
+    writeln!(out, "\n{}  {}", ink.bold(&answer.experiment), ink.dim(format!("the last {since}")))?;
+    let width = answer.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0).max(7);
+    let head = format!(
+        "  {:<width$}  {:>12}  {:>10}  {:>9}  {:>9}  {:>9}  {:>9}",
+        "served", "requests", "error rate", "p50", "p95", "aborted", "fallbacks"
+    );
+    writeln!(out, "{}", ink.dim(head))?;
+    let ms = |seconds: Option<f64>| {
+        seconds.map_or_else(|| "–".to_owned(), |seconds| format!("{} ms", digits(seconds * 1000.0, 3)))
+    };
+    for variant in &answer.variants {
+        let rate = variant
+            .error_rate
+            .map_or_else(|| "–".to_owned(), |rate| format!("{} %", digits(rate * 100.0, 3)));
+        writeln!(
+            out,
+            "  {:<width$}  {:>12}  {rate:>10}  {:>9}  {:>9}  {:>9}  {:>9}",
+            variant.name,
+            grouped(variant.requests),
+            ms(variant.latency_p50),
+            ms(variant.latency_p95),
+            grouped(variant.aborted),
+            grouped(variant.fallbacks)
+        )?;
+    }
+    for candidate in &answer.candidates {
+        let points = |value: f64| signed(value * 100.0, 3);
+        match (candidate.diff, candidate.ci) {
+            (Some(diff), Some([low, high])) => writeln!(
+                out,
+                "  {}: error rate {} points (naive 95 % interval {} to {})",
+                candidate.variant,
+                points(diff),
+                points(low),
+                points(high)
+            )?,
+            _ => writeln!(out, "  {}: nothing to compare", candidate.variant)?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_histogram_quantile() {
+        let histogram = [(0.05, 50.0), (0.1, 90.0), (0.2, 100.0), (f64::INFINITY, 100.0)];
+        assert!((quantile(&histogram, 0.5).unwrap() - 0.05).abs() < 1e-12);
+        assert!((quantile(&histogram, 0.95).unwrap() - 0.15).abs() < 1e-12);
+        assert_eq!(quantile(&[(0.1, 1.0), (f64::INFINITY, 10.0)], 0.95), Some(0.1));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! Latencies of one variant in one stratum, so that quantiles and their errors can be told afterwards.
+//!
+//! Counts per millisecond up to a second, and per 1.6 percent above, in a hundred groups. All requests of a unit fall in one
+//! group, so what the quantiles lack without one group after another (the jackknife) is the error that units make, not
+//! the smaller one that independent requests would make. Envoy writes whole milliseconds; within one, latencies are
+//! taken as spread evenly.
+//!
+//! A histogram crate is not used: leaving a group out and interpolating within a bin are the whole of this file, and
+//! they offer neither.
+
+/// How many groups units fall in.
+pub(super) const GROUPS: usize = 100;
+/// Below this each millisecond has its bin.
+const EXACT: u32 = 1024;
+/// Bins per doubling above.
+const STEPS: u32 = 64;
+
+/// Counts by group and bin.
+#[derive(Clone, Debug)]
+pub(super) struct Histogram {
+    groups: Vec<Vec<u32>>,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { groups: vec![Vec::new(); GROUPS] }
+    }
+}
+
+impl Histogram {
+    /// Counts a request of this many milliseconds.
+    pub(super) fn add(&mut self, unit: u64, milliseconds: u32) {
+        let bin = bin(milliseconds);
+        let Some(bins) = self.groups.get_mut(group(unit)) else { return };
+        if bins.len() <= bin {
+            bins.resize(bin + 1, 0);
+        }
+        if let Some(count) = bins.get_mut(bin) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// All groups in one.
+    pub(super) fn total(&self) -> Counts {
+        let mut total = Counts(Vec::new());
+        for group in &self.groups {
+            total.add(group);
+        }
+        total
+    }
+
+    /// Without one group.
+    pub(super) fn without(&self, total: &Counts, group: usize) -> Counts {
+        let mut rest = total.clone();
+        for (count, less) in rest.0.iter_mut().zip(self.groups.get(group).into_iter().flatten()) {
+            *count -= u64::from(*less);
+        }
+        rest
+    }
+}
+
+/// The group of a unit.
+fn group(unit: u64) -> usize {
+    // Other bits than those that a table of units uses.
+    usize::try_from((u128::from(unit.rotate_left(32)) * GROUPS as u128) >> 64).unwrap_or(0)
+}
+
+/// Counts by bin.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts(Vec<u64>);
+
+impl Counts {
+    fn add(&mut self, group: &[u32]) {
+        if self.0.len() < group.len() {
+            self.0.resize(group.len(), 0);
+        }
+        for (count, more) in self.0.iter_mut().zip(group) {
+            *count += u64::from(*more);
+        }
+    }
+
+    /// Adds what another one counted.
+    pub(super) fn merge(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (count, more) in self.0.iter_mut().zip(&other.0) {
+            *count += more;
+        }
+    }
+
+    /// How many requests.
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// The latency in milliseconds below which this share of the requests lies.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub(super) fn quantile(&self, share: f64) -> Option<f64> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        let mut rank = share * count as f64;
+        for (bin, &in_bin) in self.0.iter().enumerate() {
+            let in_bin = in_bin as f64;
+            if in_bin > 0.0 && rank <= in_bin {
+                let (low, high) = (edge(bin), edge(bin + 1));
+                return Some(low + (high - low) * (rank / in_bin));
+            }
+            rank -= in_bin;
+        }
+        Some(edge(self.0.len()))
+    }
+
+    /// The share of requests up to each bin's upper edge, in milliseconds; bins without requests are left out.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub(super) fn cumulative(&self) -> Vec<(f64, f64)> {
+        let count = self.count() as f64;
+        let mut below = 0;
+        let mut points = Vec::new();
+        for (bin, &in_bin) in self.0.iter().enumerate() {
+            if in_bin > 0 {
+                below += in_bin;
+                points.push((edge(bin + 1), below as f64 / count));
+            }
+        }
+        points
+    }
+}
+
+fn bin(milliseconds: u32) -> usize {
+    let index = if milliseconds < EXACT {
+        milliseconds
+    } else {
+        let octave = milliseconds.ilog2() - EXACT.ilog2();
+        let step =
+            u64::from(milliseconds - (EXACT << octave)) * u64::from(STEPS) / u64::from(EXACT << octave);
+        EXACT + octave * STEPS + u32::try_from(step).unwrap_or(0)
+    };
+    usize::try_from(index).unwrap_or(0)
+}
+
+/// Where a bin begins, in milliseconds.
+fn edge(bin: usize) -> f64 {
+    let bin = u32::try_from(bin).unwrap_or(u32::MAX);
+    if bin <= EXACT {
+        return f64::from(bin);
+    }
+    let (octave, step) = ((bin - EXACT) / STEPS, (bin - EXACT) % STEPS);
+    f64::from(EXACT) * f64::from(octave).exp2() * (1.0 + f64::from(step) / f64::from(STEPS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_latency_lies_in_its_bin() {
+        for ms in (0..5000).chain([65_535, 65_536, 1_000_000, u32::MAX]) {
+            let bin = bin(ms);
+            let (low, high) = (edge(bin), edge(bin + 1));
+            assert!(low <= f64::from(ms) && f64::from(ms) < high, "{ms} in {low} to {high}");
+            assert!(high - low <= 1.0 || (high - low) / low <= 1.0 / 63.0);
+        }
+    }
+
+    #[test]
+    fn quantiles_are_those_of_the_sorted_values() {
+        let mut histogram = Histogram::default();
+        (0..1000u32).for_each(|i| histogram.add(sidetrack_unit(i), i));
+        let total = histogram.total();
+        for (share, value) in [(0.5, 500.0), (0.95, 950.0), (0.99, 990.0), (1.0, 1000.0)] {
+            assert!((total.quantile(share).unwrap() - value).abs() < 1e-9, "{share}");
+        }
+        assert_eq!(Counts(vec![]).quantile(0.5), None);
+    }
+
+    #[test]
+    fn the_groups_without_one_and_that_one_are_all() {
+        let mut histogram = Histogram::default();
+        (0..10_000u32).for_each(|i| histogram.add(sidetrack_unit(i), i % 3000));
+        let total = histogram.total();
+        let rest: u64 = (0..GROUPS).map(|group| histogram.without(&total, group).count()).sum();
+        assert_eq!(rest, (GROUPS as u64 - 1) * 10_000);
+        assert!(
+            (0..GROUPS).all(|group| histogram.without(&total, group).count() < 10_000),
+            "no group is empty"
+        );
+    }
+
+    fn sidetrack_unit(i: u32) -> u64 {
+        super::super::sieve::key(&i.to_string())
+    }
+}

@@ -1,0 +1,268 @@
+//! What each comparison comes to: intervals that may be looked at while data still come in, adjusted p-values, decisions.
+
+use sidetrack_stats::input::{Fraction, Proportion};
+use sidetrack_stats::multiplicity::{benjamini_hochberg, holm};
+use sidetrack_stats::posterior::{self, Prior};
+use sidetrack_stats::result::{Comparison, Decision, Estimate, Goal, Interval, PValue, Undefined, decision};
+use sidetrack_stats::sequential::{ConfidenceSequence, FEWEST};
+use sidetrack_stats::{normals, proportions};
+
+use super::analysis::{CandidateResult, MetricResult, PhaseResult, Value};
+use super::estimate::Found;
+use super::metric::{Kind, Margin, Metric, Role};
+
+/// How often the data may be looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Look {
+    /// Once, at the planned number of units.
+    Fixed,
+    /// As often as one likes.
+    Always(ConfidenceSequence),
+}
+
+/// The names that a result carries.
+pub(super) struct Names<'a> {
+    pub(super) variants: Vec<&'a str>,
+    pub(super) baseline: usize,
+    /// Of the strata; `None` when there is only one.
+    pub(super) strata: Vec<Option<&'a str>>,
+}
+
+/// A comparison under a look.
+struct Seen<'f> {
+    found: &'f Found,
+    comparison: Option<Comparison>,
+    interval: Option<Interval>,
+    lift: Option<Interval>,
+    p: Result<PValue, Undefined>,
+    note: &'static str,
+}
+
+/// Judges all metrics at once, since p-values are adjusted for each other.
+pub(super) fn judge(
+    measured: &[(Metric, Vec<Found>)],
+    look: Look,
+    level: Fraction,
+    names: &Names<'_>,
+) -> Vec<MetricResult> {
+    let seen: Vec<(&Metric, Vec<Seen<'_>>)> = measured
+        .iter()
+        .map(|(metric, found)| (metric, found.iter().map(|found| see(metric, found, look, level)).collect()))
+        .collect();
+    let adjusted = adjust(&seen);
+    let mut results = Vec::new();
+    for ((metric, seen), adjusted) in seen.iter().zip(adjusted) {
+        let posterior = posterior(metric, seen);
+        let first = seen.first();
+        let baseline = Value {
+            variant: name(names, names.baseline),
+            n: first.map_or(0, |seen| seen.found.sizes.0),
+            value: first.and_then(|seen| Some(seen.comparison?.values.0)),
+        };
+        let candidates = seen.iter().zip(adjusted).enumerate();
+        let candidates = candidates.map(|(index, (seen, adjusted))| {
+            result(metric, seen, adjusted, posterior.get(index).copied().flatten(), level, names)
+        });
+        results.push(MetricResult {
+            name: metric.name.clone(),
+            role: metric.role.code(),
+            kind: metric.kind.code(),
+            goal: if metric.increase { "increase" } else { "decrease" },
+            unit: metric.unit(),
+            is_share: metric.is_share(),
+            margin: margin(metric, baseline.value),
+            candidates: candidates.collect(),
+            baseline,
+        });
+    }
+    results
+}
+
+fn name(names: &Names<'_>, variant: usize) -> String {
+    names.variants.get(variant).copied().unwrap_or("?").to_owned()
+}
+
+/// In the metric's own unit.
+fn margin(metric: &Metric, baseline: Option<f64>) -> Option<f64> {
+    match metric.margin? {
+        Margin::Absolute(margin) => Some(margin),
+        Margin::Relative(share) => baseline.map(|value| value.abs() * share),
+    }
+}
+
+/// Puts on the interval and the p-value that the way of looking asks for.
+fn see<'f>(metric: &Metric, found: &'f Found, look: Look, level: Fraction) -> Seen<'f> {
+    let nothing = |why| Seen { found, comparison: None, interval: None, lift: None, p: Err(why), note: "" };
+    let comparison = match found.comparison {
+        Ok(comparison) => comparison,
+        Err(why) => return nothing(why),
+    };
+    let units = found.sizes.0 + found.sizes.1;
+    let estimate = comparison.estimate;
+    let test = comparison.test.map(|test| test.p);
+    let mut seen = Seen {
+        found,
+        comparison: Some(comparison),
+        interval: comparison.interval,
+        lift: comparison.lift_interval.ok(),
+        p: test,
+        note: "",
+    };
+    if let Look::Always(sequence) = look {
+        // How much further the interval reaches that may be looked at always.
+        let stretch = sequence.interval(Estimate { difference: 0.0, variance: 1.0, df: None }, units);
+        let fixed = estimate.critical(level);
+        seen.interval = sequence.interval(estimate, units).ok().filter(|_| estimate.variance > 0.0);
+        seen.lift = seen.lift.zip(stretch.ok()).zip(comparison.lift.ok()).map(|((lift, stretch), centre)| {
+            let factor = stretch.high / fixed;
+            Interval {
+                low: centre - (centre - lift.low) * factor,
+                high: centre + (lift.high - centre) * factor,
+            }
+        });
+        seen.p = test.and_then(|_| sequence.p_value(estimate, units));
+    }
+    if metric.is_share() && test == Err(Undefined::ZeroVariance) && estimate.difference == 0.0 {
+        seen.interval = by_units(comparison, found.sizes, look, level);
+        seen.note = "; nobody differs, so the interval is Newcombe's for as many units";
+    } else if test == Err(Undefined::ZeroVariance) && units >= FEWEST && metric.role == Role::Guardrail {
+        // No unit differs from any other of its variant: the difference is what it is.
+        seen.interval = Some(Interval { low: estimate.difference, high: estimate.difference });
+        seen.note = "; no unit differs from another of its variant";
+    }
+    seen
+}
+
+/// The interval where no unit differs from another: how rare can a failure be that this many units have not met?
+fn by_units(comparison: Comparison, sizes: (u64, u64), look: Look, level: Fraction) -> Option<Interval> {
+    let share = |n: u64| Proportion::new(if comparison.values.0 > 0.5 { n } else { 0 }, n).ok();
+    let interval = proportions::newcombe(share(sizes.0)?, share(sizes.1)?, level);
+    let Look::Always(sequence) = look else { return Some(interval) };
+    let unit = Estimate { difference: 0.0, variance: 1.0, df: None };
+    let factor = (sequence.interval(unit, sizes.0 + sizes.1).ok()?.high / unit.critical(level)).powi(2);
+    Some(Interval { low: interval.low * factor, high: interval.high * factor })
+}
+
+/// Holm over the primary metrics and candidates, Benjamini and Hochberg over what is explored; guardrails stand alone.
+fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
+    let mut adjusted: Vec<Vec<Option<PValue>>> =
+        seen.iter().map(|(_, seen)| vec![None; seen.len()]).collect();
+    for role in [Role::Primary, Role::Exploratory] {
+        let mut places = Vec::new();
+        let mut p_values = Vec::new();
+        for (row, (_, seen)) in seen.iter().enumerate().filter(|(_, (metric, _))| metric.role == role) {
+            for (column, seen) in seen.iter().enumerate() {
+                if let Ok(p) = seen.p {
+                    places.push((row, column));
+                    p_values.push(p);
+                }
+            }
+        }
+        let p_values = if role == Role::Primary { holm(&p_values) } else { benjamini_hochberg(&p_values) };
+        for ((row, column), p) in places.into_iter().zip(p_values) {
+            if let Some(slot) = adjusted.get_mut(row).and_then(|row| row.get_mut(column)) {
+                *slot = Some(p);
+            }
+        }
+    }
+    adjusted
+}
+
+/// For each candidate: how probable it is that it is the best of all variants, and what choosing it may cost.
+fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
+    let none = vec![None; seen.len()];
+    let lowest = !metric.increase;
+    let shares: Option<Vec<_>> = seen.iter().map(|seen| seen.found.shares).collect();
+    if let Some(shares) = shares.filter(|_| metric.kind != Kind::Mean) {
+        let Some((baseline, _)) = shares.first() else { return none };
+        let arms = std::iter::once(*baseline).chain(shares.iter().map(|(_, candidate)| *candidate));
+        let arms: Vec<_> = arms.map(|share| Prior::UNIFORM.after(share)).collect();
+        let (best, loss) = (posterior::best(&arms, lowest), posterior::expected_loss(&arms, lowest));
+        return best.into_iter().zip(loss).skip(1).map(Some).collect();
+    }
+    // Normal distributions around the differences; the baseline's part of their variance by its part of the units.
+    let mut arms = Vec::new();
+    for seen in seen {
+        let Some(comparison) = seen.comparison else { return none };
+        let estimate = comparison.estimate;
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let of_baseline = seen.found.sizes.1 as f64 / (seen.found.sizes.0 + seen.found.sizes.1).max(1) as f64;
+        if arms.is_empty() {
+            arms.push((0.0, (estimate.variance * of_baseline).sqrt()));
+        }
+        arms.push((estimate.difference, (estimate.variance * (1.0 - of_baseline)).sqrt()));
+    }
+    normals::best(&arms, lowest).map_or(none, |best| best.into_iter().skip(1).map(Some).collect())
+}
+
+fn result(
+    metric: &Metric,
+    seen: &Seen<'_>,
+    adjusted: Option<PValue>,
+    posterior: Option<(f64, f64)>,
+    level: Fraction,
+    names: &Names<'_>,
+) -> CandidateResult {
+    let comparison = seen.comparison;
+    let difference = comparison.map(|comparison| comparison.estimate.difference);
+    let test = comparison.and_then(|comparison| comparison.test.ok());
+    let goal = if metric.increase { Goal::Higher } else { Goal::Lower };
+    let ends = |interval: Option<Interval>| interval.map_or([None; 2], |i| [finite(i.low), finite(i.high)]);
+    let decided = match metric.role {
+        Role::Guardrail => guard(metric, comparison, seen.interval),
+        _ => {
+            let p = adjusted.map_or_else(|| seen.p.and(Err(Undefined::TooFew)), Ok);
+            difference.map_or(Decision::Undefined, |difference| decision(difference, p, goal, level)).code()
+        }
+    };
+    let phases = seen.found.strata.iter().filter(|_| seen.found.strata.len() > 1);
+    let phases = phases.map(|(stratum, sizes, comparison)| PhaseResult {
+        phase: names.strata.get(*stratum).copied().flatten().unwrap_or("all").to_owned(),
+        n: [sizes.0, sizes.1],
+        diff: comparison.estimate.difference,
+        ci: ends(comparison.interval),
+    });
+    let why = seen.p.err().filter(|_| seen.note.is_empty()).map(|why| format!("; {why}")).unwrap_or_default();
+    CandidateResult {
+        variant: name(names, seen.found.candidate),
+        n: seen.found.sizes.1,
+        value: comparison.map(|comparison| comparison.values.1),
+        diff: difference,
+        ci: ends(seen.interval),
+        relative_lift: comparison.and_then(|comparison| comparison.lift.ok()).and_then(finite),
+        relative_lift_ci: ends(seen.lift),
+        p_value: seen.p.ok().map(PValue::get),
+        log10_p: seen.p.ok().map(PValue::log10),
+        p_adjusted: adjusted.map(PValue::get),
+        statistic: test.map(|test| test.statistic),
+        df: test.and_then(|test| test.df),
+        p_best: posterior.map(|(best, _)| best),
+        expected_loss: posterior.map(|(_, loss)| loss),
+        method: format!("{}{}{why}", seen.found.method, seen.note),
+        decision: decided,
+        phases: phases.collect(),
+    }
+}
+
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// Not worse by more than the margin, shown by the whole interval; or worse by more, shown the same way.
+fn guard(metric: &Metric, comparison: Option<Comparison>, interval: Option<Interval>) -> &'static str {
+    let judged = || {
+        let margin = margin(metric, Some(comparison?.values.0))?;
+        let interval = interval?;
+        // How much worse, at least and at most.
+        let (least, most) =
+            if metric.increase { (-interval.high, -interval.low) } else { (interval.low, interval.high) };
+        Some(if most < margin || (most == 0.0 && margin == 0.0) {
+            "non_inferior"
+        } else if least > margin {
+            "inferior"
+        } else {
+            "no_difference_shown"
+        })
+    };
+    judged().unwrap_or("undefined")
+}

@@ -1,0 +1,188 @@
+//! The strata: stretches of the experiment in which the weights were constant.
+//!
+//! A rollout's phases are strata, and the log names them. An experiment whose weights a bandit sets has one stratum per
+//! update; `sidetrack bandit` leaves a comment with each, since the configuration has no place for the past. Everything
+//! else is one stratum. Data of different strata are never put into one sum.
+//!
+//! Each line is held against the weights of its stratum: from its bucket it follows who had to be assigned. A line that
+//! says otherwise was decided by another file.
+
+use sidetrack::plan::Experiment;
+use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::rollout::{InForce, Schedule};
+
+/// What begins the comment line of an epoch: `# sidetrack bandit: …`.
+pub(crate) const MARK: &str = "# sidetrack bandit:";
+
+/// Constant weights.
+#[derive(Clone, Debug)]
+pub(super) struct Stratum {
+    /// The phase's name, or the epoch's beginning; `None` when there is only one stratum.
+    pub(super) name: Option<String>,
+    /// By variant index; the baseline's is not among them.
+    pub(super) weights: Vec<Ppm>,
+    /// When an epoch began; `None`: from the start.
+    from: Option<Timestamp>,
+}
+
+/// All strata of an experiment.
+#[derive(Clone, Debug)]
+pub(super) struct Strata {
+    pub(super) list: Vec<Stratum>,
+    /// A bandit chose the weights.
+    pub(super) adaptive: bool,
+    spans: Vec<(usize, u32)>,
+    baseline: usize,
+}
+
+impl Strata {
+    /// From the experiment, and from the file's text for the epochs that a bandit noted.
+    ///
+    /// # Errors
+    /// A note that cannot be read.
+    pub(super) fn new(experiment: &Experiment, text: &str) -> Result<Self, String> {
+        let epochs = epochs(experiment, text)?;
+        let adaptive = !epochs.is_empty();
+        let list = match &experiment.schedule {
+            Schedule::Rollout(rollout) => {
+                let stratum = |phase: &sidetrack::rollout::Phase| Stratum {
+                    name: Some(phase.name.clone()),
+                    weights: phase.weights.clone(),
+                    from: None,
+                };
+                rollout.phases.iter().map(stratum).collect()
+            }
+            Schedule::Fixed(_) if adaptive => epochs,
+            Schedule::Fixed(weights) => vec![Stratum { name: None, weights: weights.clone(), from: None }],
+        };
+        let spans = experiment.layout.spans().iter().map(|span| (span.variant, span.start)).collect();
+        Ok(Self { list, adaptive, spans, baseline: experiment.baseline })
+    }
+
+    /// The stratum that a line belongs to: by the phase that the proxy named, else by the clock.
+    ///
+    /// # Errors
+    /// A phase that the file does not have.
+    pub(super) fn of(&self, experiment: &Experiment, phase: Option<&str>, time: u64) -> Option<usize> {
+        match (&experiment.schedule, phase) {
+            (Schedule::Rollout(_), Some(phase)) => {
+                self.list.iter().position(|stratum| stratum.name.as_deref() == Some(phase))
+            }
+            (Schedule::Rollout(_), None) => match experiment.schedule.at(Timestamp(time)) {
+                InForce::Weights(_, phase) => phase,
+                InForce::NotStarted => None,
+            },
+            (Schedule::Fixed(_), Some(_)) => None,
+            (Schedule::Fixed(_), None) => {
+                let begun = |stratum: &Stratum| stratum.from.is_none_or(|from| from.0 <= time);
+                self.list.iter().rposition(begun)
+            }
+        }
+    }
+
+    /// Whom the bucket belongs to under the stratum's weights.
+    pub(super) fn owner(&self, stratum: usize, bucket: u32) -> Option<usize> {
+        let weights = &self.list.get(stratum)?.weights;
+        let holds = |(variant, start): &&(usize, u32)| {
+            let weight = weights.get(*variant).copied().unwrap_or_default().get();
+            bucket >= *start && bucket - start < weight
+        };
+        Some(self.spans.iter().find(holds).map_or(self.baseline, |(variant, _)| *variant))
+    }
+}
+
+/// The epochs that the text's comments note for this experiment, in order.
+fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
+    let mut epochs: Vec<Stratum> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let Some(note) = line.trim_start().strip_prefix(MARK) else { continue };
+        let mut words = note.split_whitespace();
+        if words.next() != Some(experiment.name.as_str()) {
+            continue;
+        }
+        let bad = |what: &str| {
+            format!(
+                "line {}: found {what} in a note of `sidetrack bandit`; restore the line as it was written",
+                number + 1
+            )
+        };
+        let from = match (words.next(), words.next()) {
+            (Some("from"), Some("the-start")) if epochs.is_empty() => None,
+            (Some("from"), Some(time)) => {
+                Some(Timestamp::parse(time).ok_or_else(|| bad("no time after \"from\""))?)
+            }
+            _ => return Err(bad("no \"from\"")),
+        };
+        if epochs.last().is_some_and(|last| last.from >= from) {
+            return Err(bad("an epoch that begins before the one above"));
+        }
+        let mut weights = vec![Ppm::ZERO; experiment.variants.len()];
+        for word in words {
+            let read = || {
+                let (name, percent) = word.split_once('=')?;
+                Some((experiment.variant(name.as_bytes())?, ppm(percent)?))
+            };
+            let (variant, weight) =
+                read().ok_or_else(|| bad(&format!("\"{}\"", crate::words::visible(word))))?;
+            if let Some(slot) = weights.get_mut(variant) {
+                *slot = weight;
+            }
+        }
+        let name = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
+        epochs.push(Stratum { name: Some(name), weights, from });
+    }
+    Ok(epochs)
+}
+
+/// Percent with up to four decimals, exactly.
+fn ppm(percent: &str) -> Option<Ppm> {
+    let (whole, decimals) = percent.split_once('.').unwrap_or((percent, ""));
+    if decimals.len() > 4 || whole.is_empty() || !percent.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return None;
+    }
+    let decimals: u32 = format!("{decimals:0<4}").parse().ok()?;
+    Ppm::new(whole.parse::<u32>().ok()?.checked_mul(10_000)?.checked_add(decimals)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "b",
+        "variants": [{"name": "b"}, {"name": "c", "weight": 20, "reserve": 50}, {"name": "d", "weight": 10}]}]}"#;
+
+    fn experiment() -> Experiment {
+        sidetrack::config::parse_json(FILE.as_bytes()).unwrap().experiments.remove(0)
+    }
+
+    #[test]
+    fn a_bucket_has_one_owner() {
+        let strata = Strata::new(&experiment(), "").unwrap();
+        let owners = [0, 199_999, 200_000, 499_999, 500_000, 599_999, 600_000].map(|b| strata.owner(0, b));
+        assert_eq!(owners, [Some(1), Some(1), Some(0), Some(0), Some(2), Some(2), Some(0)]);
+        assert!(!strata.adaptive);
+    }
+
+    #[test]
+    fn a_bandits_notes_are_epochs() {
+        let text = "# sidetrack bandit: e from the-start c=10 d=10\n\
+            # sidetrack bandit: other from the-start c=99\n\
+            # sidetrack bandit: e from 2026-11-23T09:00:00Z c=20.5 d=10\n";
+        let strata = Strata::new(&experiment(), text).unwrap();
+        let nine = Timestamp::parse("2026-11-23T09:00:00Z").unwrap().0;
+        let of = |time| strata.of(&experiment(), None, time);
+        assert_eq!([of(0), of(nine - 1), of(nine)], [Some(0), Some(0), Some(1)]);
+        assert_eq!(strata.owner(0, 150_000), Some(0));
+        assert_eq!(strata.owner(1, 204_999), Some(1));
+        assert!(strata.adaptive);
+        for bad in [
+            "e from noon c=1",
+            "e c=1",
+            "e from the-start c=1x",
+            "e from the-start z=1",
+            "e from the-start c=101",
+        ] {
+            assert!(Strata::new(&experiment(), &format!("# sidetrack bandit: {bad}")).is_err(), "{bad}");
+        }
+    }
+}

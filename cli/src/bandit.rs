@@ -1,0 +1,313 @@
+//! `sidetrack bandit`: from the rewards of each variant to the next weights, and the file that has them.
+//!
+//! Thompson sampling by batches: each variant gets the probability that it is the best, above a floor, in steps. No draw per
+//! request in a proxy: the hash assigns, so users stay, and each weight can be recomputed. What a bandit allotted must not be
+//! tested as if the weights had been fixed, so the file keeps a note of each step, and `sidetrack analyze run` keeps the steps
+//! apart. There is no p-value here, on purpose.
+
+mod edit;
+mod rewards;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args as Arguments;
+use serde::Serialize;
+use sidetrack::plan::Experiment;
+use sidetrack::quantity::Ppm;
+use sidetrack::rollout::Schedule;
+use sidetrack_stats::bandit::{Rule, State, weights};
+use sidetrack_stats::posterior;
+
+use crate::assign::chosen;
+use crate::fault::Fault;
+use crate::load::{File, Source};
+use crate::moment::Moment;
+use crate::out::Out;
+use crate::words::variant;
+use rewards::Rewards;
+
+/// Set the next weights by the rewards so far (Thompson sampling by batches)
+///
+/// Reads successes and trials of each variant, batch by batch, and gives each variant the probability that it is the best.
+/// Writes the file again with new weights and all else as it was, comments too. The note that it leaves tells
+/// `sidetrack analyze run` to keep the steps apart: do not remove it.
+#[derive(Arguments)]
+#[command(after_help = "The CSV has a header: variant,successes,trials and, if you like, batch.\n\n\
+    Example:\n  sidetrack bandit experiment.yaml --rewards rewards.csv --out experiment.yaml")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    file: File,
+    /// Successes and trials: variant,successes,trials[,batch]; batches in their order
+    #[arg(long, value_name = "CSV")]
+    rewards: PathBuf,
+    /// Which experiment of the file; needed when it has several
+    #[arg(long, value_name = "NAME")]
+    experiment: Option<String>,
+    /// The least that each variant gets, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
+    floor: f64,
+    /// The most that a weight moves in one step, in points
+    #[arg(long, value_name = "POINTS", default_value_t = 10.0)]
+    max_change: f64,
+    /// What a batch counts one batch later, above 0 and at most 1; 1 forgets nothing
+    #[arg(long, value_name = "G", default_value_t = 1.0)]
+    discount: f64,
+    /// Trials that every variant needs before the first move; below, all get the same
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    warm_up: u32,
+    /// A success is bad: errors, complaints
+    #[arg(long)]
+    lower_is_better: bool,
+    /// A variant whose breaker is open: its weight stays, the others share the rest
+    #[arg(long, value_name = "VARIANT=open", value_parser = open)]
+    breaker: Vec<String>,
+    #[command(flatten)]
+    moment: Moment,
+    /// Write the new file; may be the same one. Without it, nothing is written
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+fn open(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix("=open").filter(|name| !name.is_empty());
+    name.map(str::to_owned).ok_or_else(|| "allowed: VARIANT=open".to_owned())
+}
+
+#[derive(Serialize)]
+struct Step {
+    experiment: String,
+    at: String,
+    adaptive: bool,
+    variants: Vec<Arm>,
+    /// Where the new file is; null when none was written.
+    file: Option<String>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Arm {
+    name: String,
+    /// Of all batches, as they are in the CSV.
+    successes: u64,
+    trials: u64,
+    /// After discounting; null for a variant that is left out.
+    mean: Option<f64>,
+    p_best: Option<f64>,
+    /// Percent.
+    old_weight: f64,
+    new_weight: f64,
+    #[serde(skip)]
+    weight: Ppm,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let source = Source::read(&args.file.file)?;
+    let old = source.good()?.plan;
+    let experiment = chosen(&old, args.experiment.as_deref())?;
+    let Schedule::Fixed(in_force) = &experiment.schedule else {
+        return Err(Fault(format!(
+            "{}: it has a rollout, which sets the weights already; allowed: weights\n  hint: give it `weight`s when its last phase is reached",
+            experiment.name
+        ))
+        .into());
+    };
+    let rewards = Rewards::read(&args.rewards, experiment)?;
+    let (arms, mut notes) = decide(args, experiment, in_force, &rewards)?;
+    let now = args.moment.get();
+    let next: Vec<Ppm> = arms.iter().map(|arm| arm.weight).collect();
+    let edited = edit::edited(&source, &old, experiment, &next, now)?;
+    let new = source.with(edited.clone()).good()?.plan;
+    if let Some(path) = &args.out {
+        write(path, &edited)?;
+    } else {
+        notes.push("nothing is written; --out FILE writes the new file".to_owned());
+    }
+    let step = Step {
+        experiment: experiment.name.clone(),
+        at: now.to_string(),
+        adaptive: true,
+        variants: arms,
+        file: args.out.as_ref().map(|path| path.display().to_string()),
+        notes,
+    };
+    if args.json {
+        out.json(&step)?;
+    } else {
+        tell(&step, out)?;
+        crate::plan::tell(&old, &new, now, out)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The next weight of each variant.
+fn decide(
+    args: &Args,
+    experiment: &Experiment,
+    in_force: &[Ppm],
+    rewards: &Rewards,
+) -> anyhow::Result<(Vec<Arm>, Vec<String>)> {
+    let shares = crate::words::shares_of(experiment, in_force);
+    let mut left_out = vec![false; shares.len()];
+    for name in &args.breaker {
+        let index = experiment.variant(name.as_bytes()).filter(|index| *index != experiment.baseline);
+        let slot = index.and_then(|index| left_out.get_mut(index));
+        *slot.ok_or_else(|| {
+            Fault(format!("--breaker {name}=open: {} has no such candidate", experiment.name))
+        })? = true;
+    }
+    let taking: Vec<usize> = (0..shares.len()).filter(|index| left_out.get(*index) == Some(&false)).collect();
+    let share = |index: usize| shares.get(index).copied().unwrap_or_default().fraction();
+    let whole: f64 = taking.iter().map(|index| share(*index)).sum();
+    let named = |flag: &str, error: sidetrack_stats::input::Invalid| Fault(format!("{flag}: {error}"));
+    let mut state = State::new(taking.len(), args.discount).map_err(|error| named("--discount", error))?;
+    for batch in &rewards.batches {
+        let outcomes: Vec<_> = taking.iter().map(|index| batch.get(*index).copied().flatten()).collect();
+        state.batch(&outcomes).map_err(|error| named("--rewards", error))?;
+    }
+    // Floor and step are of all traffic, the weights within what is shared out.
+    let rule = Rule {
+        floor: args.floor / 100.0 / whole,
+        step: (args.max_change / 100.0 / whole).min(1.0),
+        warm_up: f64::from(args.warm_up),
+        lowest: args.lower_is_better,
+    };
+    anyhow::ensure!(
+        args.max_change > 0.0,
+        Fault(format!("--max-change: found {}, allowed: more than 0 points", args.max_change))
+    );
+    let current: Vec<f64> = taking.iter().map(|index| share(*index) / whole).collect();
+    let next = weights(&state, rule, &current).map_err(|error| named("--floor", error))?;
+    let posteriors = state.posteriors();
+    let best = posterior::best(&posteriors, args.lower_is_better);
+    let mut notes = Vec::new();
+    if state.units().iter().any(|units| *units < rule.warm_up) {
+        notes.push(format!(
+            "warming up: some variant has fewer than {} trials, so all are given the same",
+            args.warm_up
+        ));
+    }
+    for index in (0..shares.len()).filter(|index| !taking.contains(index)) {
+        notes.push(format!(
+            "{} is left out: its breaker is open, so its weight stays",
+            variant(experiment, index)
+        ));
+    }
+    let mut arms = Vec::new();
+    for index in 0..shares.len() {
+        let place = taking.iter().position(|taking| *taking == index);
+        let old = shares.get(index).copied().unwrap_or_default();
+        let mut new = match place.and_then(|place| next.get(place)) {
+            Some(weight) => hundredth(weight * whole),
+            None => old,
+        };
+        let reserve = edit::reserve(experiment, index).filter(|reserve| new > *reserve);
+        if let Some(reserve) = reserve.filter(|_| index != experiment.baseline) {
+            notes.push(format!(
+                "{} stays at its reserve of {reserve} %; more would move users of other variants",
+                variant(experiment, index)
+            ));
+            new = reserve;
+        }
+        let (successes, trials) = rewards.sums(index);
+        arms.push(Arm {
+            name: variant(experiment, index).to_owned(),
+            successes,
+            trials,
+            mean: place.and_then(|place| posteriors.get(place)).map(|beta| beta.mean()),
+            p_best: place.and_then(|place| best.get(place)).copied(),
+            old_weight: old.fraction() * 100.0,
+            new_weight: new.fraction() * 100.0,
+            weight: new,
+        });
+    }
+    fit(experiment, &mut arms, &mut notes);
+    // The baseline has what the candidates leave, to the last hundredth.
+    let weight = |index: usize| arms.get(index).map_or(0, |arm| arm.weight.get());
+    let candidates: u32 = experiment.candidates().map(weight).sum();
+    if let Some(arm) = arms.get_mut(experiment.baseline) {
+        arm.weight = Ppm::new(Ppm::ALL.get().saturating_sub(candidates)).unwrap_or_default();
+        arm.new_weight = arm.weight.fraction() * 100.0;
+    }
+    Ok((arms, notes))
+}
+
+/// Takes back growth that would leave no room for what is reserved for others.
+fn fit(experiment: &Experiment, arms: &mut [Arm], notes: &mut Vec<String>) {
+    let width = |index: usize, weight: Ppm| edit::reserve(experiment, index).unwrap_or(weight).get();
+    let wide: u32 =
+        experiment.candidates().filter_map(|index| Some(width(index, arms.get(index)?.weight))).sum();
+    let mut over = wide.saturating_sub(Ppm::ALL.get());
+    for index in experiment.candidates().filter(|index| edit::reserve(experiment, *index).is_none()) {
+        let Some(arm) = arms.get_mut(index) else { continue };
+        let old = hundredth(arm.old_weight / 100.0);
+        let back = over.min(arm.weight.get().saturating_sub(old.get()));
+        if back > 0 {
+            over -= back;
+            arm.weight = Ppm::new(arm.weight.get() - back).unwrap_or_default();
+            arm.new_weight = arm.weight.fraction() * 100.0;
+            notes.push(format!(
+                "{} grows only to {} %: the rest is reserved for others",
+                arm.name, arm.weight
+            ));
+        }
+    }
+}
+
+/// To a hundredth of a percent, as a person would write it.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share between 0 and 1")]
+fn hundredth(share: f64) -> Ppm {
+    Ppm::new((share.clamp(0.0, 1.0) * 10_000.0).round() as u32 * 100).unwrap_or_default()
+}
+
+/// Beside its goal and then over it: nobody reads half a file.
+fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
+    let told = || format!("--out: cannot write {}", path.display());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| std::path::Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
+    file.write_all(text.as_bytes()).with_context(told)?;
+    if let Ok(before) = std::fs::metadata(path) {
+        file.as_file().set_permissions(before.permissions()).with_context(told)?;
+    }
+    file.as_file().sync_all().with_context(told)?;
+    file.persist(path).with_context(told)?;
+    Ok(())
+}
+
+fn tell(step: &Step, out: &mut Out) -> anyhow::Result<()> {
+    let ink = out.ink();
+    writeln!(out, "{}  {}", ink.bold(&step.experiment), ink.dim("adaptive: weights by Thompson sampling"))?;
+    let width = step.variants.iter().map(|arm| arm.name.len()).max().unwrap_or(0).max(7);
+    let head = format!(
+        "  {:<width$} {:>21} {:>9} {:>9} {:>9} {:>9}",
+        "variant", "successes of trials", "mean", "P(best)", "old", "new"
+    );
+    writeln!(out, "{}", ink.dim(head))?;
+    let percent =
+        |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share * 100.0));
+    for arm in &step.variants {
+        let rewards =
+            format!("{} of {}", crate::words::grouped(arm.successes), crate::words::grouped(arm.trials));
+        writeln!(
+            out,
+            "  {:<width$} {rewards:>21} {:>9} {:>9} {:>9} {:>9}",
+            arm.name,
+            percent(arm.mean),
+            percent(arm.p_best),
+            format!("{:.2} %", arm.old_weight),
+            format!("{:.2} %", arm.new_weight)
+        )?;
+    }
+    for note in &step.notes {
+        writeln!(out, "  {} {note}", ink.note("note:"))?;
+    }
+    Ok(())
+}

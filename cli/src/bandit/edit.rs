@@ -1,0 +1,167 @@
+//! New weights in the text of a file, with everything else as its author wrote it.
+//!
+//! Only the numbers after `weight:` change, and notes are added. The result is read again and held against what was
+//! meant, so a text that is too clever for this (anchors, merged keys) is an error and never a wrong file.
+
+use sidetrack::plan::{Experiment, Plan};
+use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::rollout::Schedule;
+
+use crate::analyze::run::MARK;
+use crate::fault::Fault;
+use crate::lines::Lines;
+use crate::load::Source;
+use crate::words::variant;
+
+/// How far a candidate may grow without moving anybody else; `None` when nothing was reserved for it.
+pub(super) fn reserve(experiment: &Experiment, candidate: usize) -> Option<Ppm> {
+    let Schedule::Fixed(weights) = &experiment.schedule else { return None };
+    let span = experiment.layout.spans().iter().find(|span| span.variant == candidate)?;
+    (Some(&span.width) > weights.get(candidate)).then_some(span.width)
+}
+
+/// The file with these weights, by variant index.
+pub(super) fn edited(
+    source: &Source,
+    plan: &Plan,
+    experiment: &Experiment,
+    weights: &[Ppm],
+    now: Timestamp,
+) -> anyhow::Result<String> {
+    let name = &experiment.name;
+    if source.is_json() {
+        return Err(Fault(format!(
+            "{name}: the file is JSON, which has no comments, so it cannot keep the notes that later analyses need\n  hint: write it as YAML; `sidetrack render` makes JSON of it"
+        ))
+        .into());
+    }
+    let text = std::str::from_utf8(source.bytes())?.to_owned();
+    let places = Lines::of(&text);
+    let at = plan.experiments.iter().position(|other| other.name == *name).unwrap_or_default();
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let mut edits = Vec::new();
+    for index in experiment.candidates() {
+        let path = format!("experiments[{at}].variants[{index}].weight");
+        let place =
+            places.key(&path).ok_or_else(|| Fault(format!("{path}: there is no number to change")))?;
+        edits.push((place.line, place.column, weights.get(index).copied().unwrap_or_default(), path));
+    }
+    // From the right, so that the columns to the left stay true.
+    edits.sort_by_key(|(line, column, ..)| std::cmp::Reverse((*line, *column)));
+    for (line, column, weight, path) in edits {
+        let line = usize::try_from(line - 1).ok().and_then(|line| lines.get_mut(line));
+        let changed = line.and_then(|line| {
+            *line = replaced(line, usize::try_from(column - 1).ok()?, weight)?;
+            Some(())
+        });
+        changed.ok_or_else(|| {
+            Fault(format!("{path}: the number does not stand behind its key, so it cannot be changed"))
+        })?;
+    }
+    note(&mut lines, experiment, weights, now)?;
+    let edited: String = lines.concat();
+    verify(source, edited, plan, name, weights)
+}
+
+/// The line with another number behind the key that begins at this character.
+fn replaced(line: &str, column: usize, weight: Ppm) -> Option<String> {
+    let (start, _) = line.char_indices().nth(column)?;
+    let colon = start + line.get(start..)?.find(':')? + 1;
+    let rest = line.get(colon..)?;
+    let value = colon + rest.find(|c: char| !c.is_whitespace())?;
+    let rest = line.get(value..)?;
+    let end =
+        value + rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | '#')).unwrap_or(rest.len());
+    line.get(value..end)?.parse::<f64>().ok()?;
+    Some(format!("{}{weight}{}", line.get(..value)?, line.get(end..)?))
+}
+
+/// Adds the note of this step, and of the time before when there is none yet.
+fn note(
+    lines: &mut Vec<String>,
+    experiment: &Experiment,
+    weights: &[Ppm],
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let own = format!("{MARK} {} ", experiment.name);
+    let told = |from: &str, weights: &[Ppm]| {
+        let parts: Vec<String> = experiment
+            .candidates()
+            .map(|index| {
+                format!("{}={}", variant(experiment, index), weights.get(index).copied().unwrap_or_default())
+            })
+            .collect();
+        format!("{own}from {from} {}\n", parts.join(" "))
+    };
+    let last = lines.iter().rposition(|line| line.trim_start().starts_with(&own));
+    let (at, mut notes) = match last {
+        Some(last) => (last + 1, String::new()),
+        None => {
+            let Schedule::Fixed(before) = &experiment.schedule else { return Ok(()) };
+            // Behind a first comment that tools read, such as the schema's.
+            let top = lines.iter().take_while(|line| line.starts_with("# yaml-language-server")).count();
+            (top, told("the-start", before))
+        }
+    };
+    if let Some(last) = last.and_then(|last| lines.get(last)) {
+        let before =
+            last.split_whitespace().skip_while(|word| *word != "from").nth(1).and_then(Timestamp::parse);
+        anyhow::ensure!(
+            before.is_none_or(|before| before < now),
+            Fault(format!(
+                "--at: found {now}, allowed: later than the last step, {}",
+                before.unwrap_or_default()
+            ))
+        );
+    }
+    notes += &told(&now.to_string(), weights);
+    lines.insert(at, notes);
+    Ok(())
+}
+
+/// Reads the new text as if it were the file, and holds it against the old one with the new weights.
+fn verify(
+    source: &Source,
+    edited: String,
+    old: &Plan,
+    name: &str,
+    weights: &[Ppm],
+) -> anyhow::Result<String> {
+    let new = source.with(edited.clone()).good()?.plan;
+    let same = old.experiments.len() == new.experiments.len()
+        && old.experiments.iter().zip(&new.experiments).all(|(old, new)| {
+            let kept =
+                old.name == new.name && old.salt == new.salt && old.variants.len() == new.variants.len();
+            let wanted = match (&old.schedule, &new.schedule) {
+                (Schedule::Fixed(_), Schedule::Fixed(new_weights)) if old.name == name => {
+                    old.candidates().all(|index| new_weights.get(index) == weights.get(index))
+                }
+                (old, new) => old == new,
+            };
+            kept && wanted
+        });
+    anyhow::ensure!(
+        same,
+        Fault(format!(
+            "{name}: its weights cannot be changed in place (an anchor? a merged key?); write each weight as a number of its own"
+        ))
+    );
+    Ok(edited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_number_changes() {
+        let weight = Ppm::new(123_400).unwrap();
+        let change = |line: &str| replaced(line, line.find("weight").unwrap(), weight);
+        assert_eq!(change("    weight: 30   # percent\n").unwrap(), "    weight: 12.34   # percent\n");
+        let line = "- {name: ä, weight: 30, reserve: 50}";
+        let column = line.chars().position(|c| c == 'w').unwrap();
+        assert_eq!(replaced(line, column, weight).unwrap(), "- {name: ä, weight: 12.34, reserve: 50}");
+        assert_eq!(replaced("weight: *other", 0, weight), None);
+        assert_eq!(replaced("weight:", 0, weight), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! Successes and trials, batch by batch, from a CSV.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use sidetrack::plan::Experiment;
+use sidetrack_stats::input::Proportion;
+
+use crate::fault::Fault;
+use crate::words::visible;
+
+/// What each variant got.
+pub(super) struct Rewards {
+    /// By batch, in the order in which batches first appear; within, by variant.
+    pub(super) batches: Vec<Vec<Option<Proportion>>>,
+}
+
+impl Rewards {
+    /// Reads the file. Here a bad row is an error: weights must not rest on half of the data.
+    ///
+    /// # Errors
+    /// A file that cannot be read; a column that is missing; a row that is wrong.
+    pub(super) fn read(path: &Path, experiment: &Experiment) -> anyhow::Result<Self> {
+        let name = visible(&path.to_string_lossy());
+        let told = || format!("cannot read {name}");
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).with_context(told)?;
+        let header = reader.headers().with_context(told)?.clone();
+        let column =
+            |wanted: &str| header.iter().position(|name| name.trim_start_matches('\u{feff}') == wanted);
+        let needed = |wanted: &str| {
+            let found = header.iter().map(visible).collect::<Vec<_>>().join(", ");
+            column(wanted).ok_or_else(|| {
+                Fault(format!("--rewards {name}: no column {wanted}; found: {found}; allowed: variant,successes,trials[,batch]"))
+            })
+        };
+        let (variant, successes, trials) = (needed("variant")?, needed("successes")?, needed("trials")?);
+        let batch = column("batch");
+        let mut keys: Vec<String> = Vec::new();
+        let mut sums: Vec<Vec<(u64, u64)>> = Vec::new();
+        for record in reader.records() {
+            let record = record.with_context(told)?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let bad = |what: String| Fault(format!("--rewards {name}, line {line}: {what}"));
+            let get = |column: usize| record.get(column).unwrap_or_default();
+            let index = experiment.variant(get(variant).as_bytes()).ok_or_else(|| {
+                let names =
+                    experiment.variants.iter().map(|variant| variant.name.as_str()).collect::<Vec<_>>();
+                bad(format!("variant: found \"{}\", allowed: {}", visible(get(variant)), names.join(", ")))
+            })?;
+            let count = |what: &str, column: usize| {
+                get(column).parse::<u64>().map_err(|_| {
+                    bad(format!(
+                        "{what}: found \"{}\", allowed: a whole number of 0 or more",
+                        visible(get(column))
+                    ))
+                })
+            };
+            let (successes, trials) = (count("successes", successes)?, count("trials", trials)?);
+            if successes > trials {
+                return Err(bad(format!(
+                    "successes: found {successes} of {trials} trials, allowed: no more than trials"
+                ))
+                .into());
+            }
+            let key = batch.map(get).unwrap_or_default();
+            let place = keys.iter().position(|known| known == key).unwrap_or_else(|| {
+                keys.push(key.to_owned());
+                sums.push(vec![(0, 0); experiment.variants.len()]);
+                keys.len() - 1
+            });
+            if let Some(sum) = sums.get_mut(place).and_then(|batch| batch.get_mut(index)) {
+                *sum = (sum.0.saturating_add(successes), sum.1.saturating_add(trials));
+            }
+        }
+        if keys.is_empty() {
+            return Err(Fault(format!("--rewards {name}: it has no rows")).into());
+        }
+        let share = |(successes, trials): (u64, u64)| Proportion::new(successes, trials).ok();
+        Ok(Self { batches: sums.into_iter().map(|batch| batch.into_iter().map(share).collect()).collect() })
+    }
+
+    /// Successes and trials of a variant in all batches.
+    pub(super) fn sums(&self, variant: usize) -> (u64, u64) {
+        let of = self.batches.iter().filter_map(|batch| batch.get(variant).copied().flatten());
+        of.fold((0, 0), |sums, share| (sums.0 + share.successes(), sums.1 + share.trials()))
+    }
+}

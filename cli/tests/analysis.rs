@@ -1,0 +1,87 @@
+//! `sidetrack analyze run` and `sidetrack bandit` from outside, on logs whose truth is known.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a test that fails may say so abruptly, and its numbers are small"
+)]
+
+#[path = "analysis/bandit.rs"]
+mod bandit;
+#[path = "analysis/counters.rs"]
+mod counters;
+#[path = "analysis/crowd.rs"]
+mod crowd;
+#[path = "analysis/long.rs"]
+mod long;
+#[path = "analysis/report.rs"]
+mod report;
+#[path = "analysis/traps.rs"]
+mod traps;
+#[path = "analysis/truth.rs"]
+mod truth;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// A folder with what an analysis reads.
+pub(crate) struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Runs `sidetrack` in the folder.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_sidetrack"))
+            .args(arguments)
+            .current_dir(self.path())
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap()
+    }
+
+    /// `analyze run experiment.json --exposures access.log … --json`.
+    pub(crate) fn analysis(&self, more: &[&str]) -> Value {
+        let mut arguments = vec!["analyze", "run", "experiment.json", "--json", "--exposures", "access.log"];
+        arguments.extend(more);
+        let output = self.run(&arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    pub(crate) fn text(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = self.run(arguments);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+/// A candidate's result in a metric.
+pub(crate) fn result<'a>(analysis: &'a Value, metric: &str) -> &'a Value {
+    let metrics = analysis["metrics"].as_array().unwrap();
+    let metric =
+        metrics.iter().find(|found| found["name"] == metric).unwrap_or_else(|| panic!("{analysis:#}"));
+    &metric["candidates"][0]
+}
+
+pub(crate) fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("no number: {value}"))
+}
