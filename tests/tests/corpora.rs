@@ -8,7 +8,6 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on may stop"
 )]
-
 #![allow(unreachable_pub, reason = "in fuzz/ they are a library")]
 
 #[path = "../../fuzz/src/body.rs"]
