@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use flate2::{Compression, GzBuilder};
+use flate2::Crc;
+use miniz_oxide::deflate::compress_to_vec;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -79,7 +80,7 @@ impl Image {
                     "architecture": "wasm", "os": "wasip1", "config": {},
                     "rootfs": {"type": "layers", "diff_ids": [digest(&tar)]},
                 });
-                (image.add(CONFIG, text(&config)?, None), vec![image.add(LAYER, gzip(&tar)?, None)])
+                (image.add(CONFIG, text(&config)?, None), vec![image.add(LAYER, gzip(&tar), None)])
             }
             Layout::Artifact => {
                 let runtime =
@@ -137,13 +138,13 @@ fn archive(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(tar.into_inner()?)
 }
 
-/// A gzip stream without a time, a name or a word about the system.
-fn gzip(bytes: &[u8]) -> anyhow::Result<Vec<u8>> {
-    const UNKNOWN_SYSTEM: u8 = 255;
-    let mut gzip =
-        GzBuilder::new().mtime(0).operating_system(UNKNOWN_SYSTEM).write(Vec::new(), Compression::new(9));
-    gzip.write_all(bytes)?;
-    Ok(gzip.finish()?)
+/// A gzip stream without a time, a name or a word about the system (RFC 1952).
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    // Magic, deflate, no flags, no time, the slowest compression, an unknown system.
+    const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255];
+    let mut sum = Crc::new();
+    sum.update(bytes);
+    [&HEAD[..], &compress_to_vec(bytes, 9), &sum.sum().to_le_bytes(), &sum.amount().to_le_bytes()].concat()
 }
 
 #[cfg(test)]
