@@ -119,7 +119,7 @@ fn known(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
 
 #[test]
 fn each_command_has_help_with_an_example() {
-    for command in ["check", "explain", "assign", "simulate", "plan", "schema", "size", "analyze"] {
+    for command in ["check", "explain", "assign", "simulate", "plan", "schema", "size", "analyze", "bandit"] {
         let output = run(&[command, "--help"], b"");
         assert_eq!(code(&output), 0);
         let example = format!("sidetrack {command}");
