@@ -130,6 +130,7 @@ fn each_command_has_help_with_an_example() {
         "schema",
         "size",
         "analyze",
+        "bandit",
         "package",
         "import seldon",
         "export seldon",

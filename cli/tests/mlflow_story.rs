@@ -47,8 +47,7 @@ impl Story {
         let mut command = Command::new(root().join("examples/mlflow/run.sh"));
         command.arg("--keep").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).env("NO_COLOR", "1");
         command.envs(ports.iter().map(|(name, port)| (name, port.to_string())));
-        command.env("SIDETRACK", root().join("cli/tests/mlflow_story/stand_in.py"));
-        command.env("SIDETRACK_REAL", env!("CARGO_BIN_EXE_sidetrack"));
+        command.env("SIDETRACK", env!("CARGO_BIN_EXE_sidetrack"));
         command.env("SIDETRACK_WASM", wasm());
         let mut script = command.spawn().unwrap();
         let (sender, lines) = channel();

@@ -4,7 +4,6 @@
 //! annotations sorted, because an image's digest is that of its manifest's text.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use flate2::Crc;
 use miniz_oxide::deflate::compress_to_vec;

@@ -1,5 +1,7 @@
 //! What was planted is found, and what was not is not.
 
+use serde_json::Value;
+
 use crate::crowd::{BASELINE, Crowd, Truth, Written, experiment};
 use crate::{Folder, number, result};
 
@@ -124,4 +126,39 @@ fn outcomes_of_units_are_found_by_digest_and_count_once() {
     // The first variant a unit met is what it is counted for: fewer than met the candidate in the end.
     assert!((number(&converted["diff"]) - 0.1).abs() < 0.05);
     assert!(number(&converted["p_adjusted"]) >= number(&converted["p_value"]));
+}
+
+/// In the second phase every user does again, to the letter, what he did in the first: nothing more is known than before.
+#[test]
+fn the_same_users_again_are_no_new_evidence() {
+    let phases = |second: &str| {
+        SIMPLE.replace(
+            r#"{"name": "fancy", "weight": 30}]"#,
+            &format!(
+                r#"{{"name": "fancy"}}], "rollout": {{"start": "2026-11-23T09:00:00Z", "phases": [
+                {{"name": "one", "for": "6h", "weights": {{"fancy": 30}}}}{second}]}}"#
+            ),
+        )
+    };
+    let (one, two) = (phases(""), phases(r#", {"name": "two", "weights": {"fancy": 30}}"#));
+    let mut written = Crowd::new(2000, vec![BASELINE, BETTER]).write(&experiment(&one), false);
+    let once = folder(&one, &written).analysis(&["--planned-units", "100"]);
+    // Six hours later: 09 to 15 becomes 15 to 21.
+    let later = |line: &str| {
+        let hour: u32 = line[20..22].parse().unwrap();
+        format!("{}{:02}{}\n", &line[..20], hour + 6, &line[22..]).replace("\"one\"", "\"two\"")
+    };
+    let again: String = written.log.lines().map(later).collect();
+    written.log += &again;
+    let twice = folder(&two, &written).analysis(&["--planned-units", "100"]);
+    assert_eq!(twice["test"], "fixed");
+    for metric in ["error_rate", "latency_mean", "latency_p95"] {
+        let width = |analysis: &Value| {
+            let found = result(analysis, metric);
+            number(&found["ci"][1]) - number(&found["ci"][0])
+        };
+        let ratio = width(&twice) / width(&once);
+        assert!((ratio - 1.0).abs() < 0.02, "{metric}: {ratio}");
+    }
+    assert_eq!(once["variants"][0]["units"], twice["variants"][0]["units"]);
 }
