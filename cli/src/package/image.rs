@@ -176,10 +176,6 @@ mod tests {
         assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0, 0, 0));
         assert_eq!((header.username().unwrap(), header.groupname().unwrap()), (Some(""), Some("")));
         assert_eq!(header.mode().unwrap(), 0o644);
-        assert_eq!(
-            gzip(&tar).unwrap().get(3..10).unwrap(),
-            [0, 0, 0, 0, 0, 2, 255],
-            "flags, time, level, system"
-        );
+        assert_eq!(gzip(&tar).get(3..10).unwrap(), [0, 0, 0, 0, 0, 2, 255], "flags, time, level, system");
     }
 }
