@@ -37,6 +37,7 @@ lint: setup ## check the formatting and the lints
 	cargo fmt --check
 	cargo clippy --workspace --exclude sidetrack-filter --all-targets -- -D warnings
 	cargo clippy -p sidetrack-filter --target wasm32-wasip1 -- -D warnings
+	.tools/py/bin/zizmor --offline --quiet --config .github/zizmor.yml .github/workflows
 
 bench: wasm ## what a request costs in a real Envoy: instructions, time, memory (needs valgrind and wrk)
 	@benches/run.sh

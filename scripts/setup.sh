@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Fetches what a build and its tests need beyond cargo: the wasm target, a pinned Envoy, and a Python environment
-# for schema checks. Run it as often as you like; what is there already is left alone.
+# Fetches what a build needs beyond cargo: the wasm target, a pinned Envoy, and a Python environment for schema
+# checks. Run it as often as you like; what is there already is left alone.
 #
-#   scripts/setup.sh tests      also what only tests need: Prometheus with promtool, and Chromium, from the distribution
+#   scripts/setup.sh tests      also what only tests need: Prometheus with promtool, Chromium, a registry for images
 #   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/mlflow need it
 #
 #   ENVOY_PATH=/path/to/envoy   use this Envoy and fetch none
@@ -152,7 +152,7 @@ need_python "the tests check schemas with it"
 python_environment .tools/py scripts/requirements.txt "Python environment"
 for more in "$@"; do
     case "$more" in
-        tests) prometheus_server; browser ;;
+        tests) prometheus_server; browser; scripts/registry.sh ;;
         mlflow) mlflow ;;
         *) die "there is nothing called $more to set up; there is: tests, mlflow" ;;
     esac

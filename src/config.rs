@@ -12,6 +12,7 @@ pub(crate) mod raw;
 mod value;
 
 use decode::Decode;
+pub use decode::did_you_mean;
 pub use node::Node;
 use problem::Path;
 pub use problem::{Code, Problem, Problems};

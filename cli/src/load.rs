@@ -94,7 +94,8 @@ impl Source {
         config::parse(&node).map(|plan| Loaded { node, plan })
     }
 
-    fn node(&self) -> Result<Node, String> {
+    /// The file's tree, or why it has none.
+    pub(crate) fn node(&self) -> Result<Node, String> {
         let text = self.utf8()?;
         // JSON is YAML on paper; in practice a JSON parser reads it better and says better what is wrong.
         if self.json || text.trim_start().starts_with('{') {
@@ -128,7 +129,7 @@ impl Source {
     }
 
     /// All problems as text for stderr.
-    fn told(&self, problems: &Problems) -> String {
+    pub(crate) fn told(&self, problems: &Problems) -> String {
         let mut text = format!("{} has {}:", self.name, count(problems.0.len(), "problem"));
         for (place, Problem { path, code, message, hint }) in self.placed(problems) {
             let place = place.map(|place| place.to_string()).unwrap_or_default();

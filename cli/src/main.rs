@@ -11,13 +11,16 @@ mod bars;
 mod check;
 mod demo;
 mod explain;
+mod export;
 mod fault;
+mod import;
 mod lines;
 mod load;
 mod manifest;
 mod mlflow;
 mod moment;
 mod out;
+mod package;
 mod plan;
 mod render;
 mod roster;
@@ -56,6 +59,9 @@ enum Command {
     Schema(schema::Args),
     Render(render::Args),
     Mlflow(mlflow::Args),
+    Import(import::Args),
+    Export(export::Args),
+    Package(package::Args),
     Demo(demo::Args),
 }
 
@@ -74,6 +80,9 @@ fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args, &mut out),
         Command::Render(args) => render::run(args, &mut out),
         Command::Mlflow(args) => mlflow::run(args, &mut out),
+        Command::Import(args) => import::run(args, &mut out),
+        Command::Export(args) => export::run(args, &mut out),
+        Command::Package(args) => package::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
     };
     let done = done.and_then(|code| out.finish().map(|()| code));

@@ -17,6 +17,8 @@ mod check;
 mod explain;
 #[path = "command/plan.rs"]
 mod plan;
+#[path = "command/seldon.rs"]
+mod seldon;
 #[path = "command/simulate.rs"]
 mod simulate;
 #[path = "command/size.rs"]
@@ -119,8 +121,22 @@ fn known(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
 
 #[test]
 fn each_command_has_help_with_an_example() {
-    for command in ["check", "explain", "assign", "simulate", "plan", "schema", "size", "analyze", "bandit"] {
-        let output = run(&[command, "--help"], b"");
+    for command in [
+        "check",
+        "explain",
+        "assign",
+        "simulate",
+        "plan",
+        "schema",
+        "size",
+        "analyze",
+        "bandit",
+        "package",
+        "import seldon",
+        "export seldon",
+    ] {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let output = run(&words, b"");
         assert_eq!(code(&output), 0);
         let example = format!("sidetrack {command}");
         assert!(

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Two versions of a model, from the registry to the promotion: `make mlflow-demo` runs this. README.md tells the story.
 #
-#   run.sh [--keep] [DIR]   works in DIR, a new temporary one if not named; --keep waits for Enter before it ends
+#   run.sh [--keep] [DIR]   works in DIR, empty or new, else in a temporary one; --keep waits for Enter before it ends
 #
-# SIDETRACK, SIDETRACK_WASM, ENVOY_PATH and the ports below may be set to others.
+# SIDETRACK, SIDETRACK_WASM and ENVOY_PATH (whole paths) and the ports below may be set to others.
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 here="$root/examples/mlflow"
@@ -19,15 +19,16 @@ if [ "${1:-}" = --keep ]; then
     shift
 fi
 dir="${1:-$(mktemp -d "${TMPDIR:-/tmp}/sidetrack-mlflow-demo.XXXXXX")}"
-mkdir -p "$dir"
-cd "$dir"
-
 die() { printf 'mlflow-demo: error: %s\n' "$*" >&2; exit 1; }
 [ -x "$root/.tools/mlflow/bin/mlflow" ] || die "no MLflow: make mlflow fetches it"
 [ -x "$envoy" ] || die "no Envoy at $envoy: make setup fetches it, or set ENVOY_PATH"
 [ -f "$wasm" ] || die "no filter at $wasm: make wasm builds it"
 [ -x "$sidetrack" ] || die "no command at $sidetrack: make cli builds it"
 command -v curl >/dev/null || die "curl is missing: install it"
+mkdir -p "$dir"
+cd "$dir"
+dir="$PWD"
+[ -z "$(ls -A)" ] || die "$dir is not empty: name another directory, or none"
 
 # What a reader would type stands in the output as it would be typed.
 bin="$dir/bin"
@@ -107,16 +108,16 @@ start envoy "envoy -c envoy.yaml --disable-hot-restart --concurrency 1 -l warnin
 ready envoy "http://127.0.0.1:$admin_port/ready"
 
 tell "Users ask, with their id in the body, and learn whether the answers were right."
-run "python traffic.py http://127.0.0.1:$envoy_port 700 outcomes.csv"
+run "python traffic.py http://127.0.0.1:$envoy_port 3000 outcomes.csv"
 # Ended in good order, Envoy writes out the last lines of its log.
 kill -TERM "$(cat envoy.pid)"
 wait "$(cat envoy.pid)" 2>/dev/null || true
 
 tell "Is version 2 better?"
-run "sidetrack analyze run experiment.yaml --exposures access.log --outcomes outcomes.csv --metric accuracy --json > analysis.json"
+run "sidetrack analyze run experiment.yaml --exposures access.log --outcomes outcomes.csv --metric accuracy --guardrail error_rate:1pt --guardrail latency_p95:250ms --planned-units 3000 --html report.html --json > analysis.json"
 
 tell "The analysis becomes a run in MLflow, and the winner the champion."
-run "sidetrack mlflow log experiment.yaml --analysis analysis.json"
+run "sidetrack mlflow log experiment.yaml --analysis analysis.json --report report.html"
 run "sidetrack mlflow promote --model digits --analysis analysis.json"
 run "sidetrack mlflow promote --model digits --analysis analysis.json --yes"
 

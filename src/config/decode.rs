@@ -61,8 +61,9 @@ pub(crate) fn wrong_type(node: &Node, at: &Path<'_>, problems: &mut Problems, al
 /// The longest text that may be a mistyped word.
 const LONGEST_TYPO: usize = 63;
 
-/// The word of `known` that `found` was probably meant to be.
-pub(crate) fn did_you_mean(found: &str, known: &[&str]) -> String {
+/// The word of `known` that `found` was probably meant to be, as a question; empty when there is none.
+#[must_use]
+pub fn did_you_mean(found: &str, known: &[&str]) -> String {
     // The distance takes time and memory in proportion to the length; a text that long is no slip of a short word.
     if found.len() > LONGEST_TYPO {
         return String::new();

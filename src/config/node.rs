@@ -27,7 +27,8 @@ pub enum Node {
 
 impl Node {
     /// What the value is, in words for a message: `the text "abc"`, `a list of 2`.
-    pub(crate) fn describe(&self) -> String {
+    #[must_use]
+    pub fn describe(&self) -> String {
         match self {
             Self::Null => "nothing (null)".to_owned(),
             Self::Bool(value) => format!("the boolean {value}"),

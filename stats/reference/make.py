@@ -550,6 +550,12 @@ def posteriors():
         one, two = [(M(a), M(b)) for a, b in arms]
         case("posterior", {"arms": arms}, {
             "best": [probability_above(two, one), probability_above(one, two)], "loss": [expected_loss(one, two), expected_loss(two, one)]})
+    # A narrow one beside a wide one; the long sums from the short ones.
+    for arms in [[(1000000, 9000000), (1, 1)], [(300000000, 700000000), (2, 3)]]:
+        one, two = [(M(a), M(b)) for a, b in arms]
+        second, loss = probability_above(one, two), expected_loss(one, two)
+        means = [a / (a + b) for a, b in (one, two)]
+        case("posterior", {"arms": arms}, {"best": [1 - second, second], "loss": [loss, loss + means[0] - means[1]]})
     # Three and more: with whole parameters the integrands are polynomials, which Gauss's rule integrates exactly.
     x, w = np.polynomial.legendre.leggauss(1000)
     x, w = (x + 1) / 2, w / 2

@@ -78,8 +78,6 @@ pub enum Undefined {
     ZeroBaseline,
     /// Fewer data than the question needs.
     TooFew,
-    /// Data that must not be put together; `trap` says which way is right.
-    Refused,
 }
 
 impl Undefined {
@@ -90,7 +88,6 @@ impl Undefined {
             Self::ZeroVariance => "zero_variance",
             Self::ZeroBaseline => "zero_baseline",
             Self::TooFew => "too_few",
-            Self::Refused => "refused",
         }
     }
 }
@@ -101,7 +98,6 @@ impl fmt::Display for Undefined {
             Self::ZeroVariance => "undefined: zero variance",
             Self::ZeroBaseline => "undefined: the baseline is zero or cannot be told from it",
             Self::TooFew => "undefined: too few data",
-            Self::Refused => "refused: these data must not be put together",
         })
     }
 }

@@ -147,6 +147,38 @@ fn a_bandit_adds_its_floor_and_forgets() {
 }
 
 #[test]
+fn what_is_detectable_has_the_power_that_it_says() {
+    let (rate, sizes) = (Fraction::new(0.1).unwrap(), (4000, 2000));
+    let rise = power::detectable_for_rate(rate, sizes, LEVEL, Fraction::EIGHTY_PERCENT).unwrap();
+    let found = power::power_for_rates(rate, Fraction::new(0.1 + rise).unwrap(), sizes, LEVEL);
+    assert!((found - 0.8).abs() < 1e-9, "{found}");
+    assert_eq!(power::detectable_for_rate(rate, (2, 2), LEVEL, Fraction::EIGHTY_PERCENT), None);
+    let (one, two) = (Sample::new(5.0, 2.0, 30).unwrap(), Sample::new(5.0, 3.0, 40).unwrap());
+    let size = power::detectable_for_means(one, two, LEVEL, Fraction::EIGHTY_PERCENT).unwrap();
+    let found = means::welch(one, two).power(size, LEVEL).unwrap();
+    assert!((found - 0.8).abs() < 1e-9, "{found}");
+}
+
+#[test]
+fn quantiles_turn_tails_around() {
+    for (a, b) in [(0.5, 50.5), (3.0, 4.0), (1e8, 3e8)] {
+        let beta = Beta::new(a, b).unwrap();
+        for probability in [1e-12, 0.025, 0.5, 0.975] {
+            let (lower, _) = beta.ln_tails(beta.quantile(probability));
+            assert!((lower.exp() / probability - 1.0).abs() < 1e-6, "{a} {b} {probability}: {}", lower.exp());
+        }
+    }
+}
+
+#[test]
+fn a_summary_is_as_good_as_the_data() {
+    let raw = pairs(&[(1.0, 2.0), (4.0, 3.0), (2.0, 7.0), (9.0, 8.0)]);
+    let summary = Pairs::of_summary(raw.count(), raw.means(), raw.variances(), raw.covariance()).unwrap();
+    let (one, two) = (ratio::ratio(&raw).unwrap(), ratio::ratio(&summary).unwrap());
+    assert!((one.value - two.value).abs() < 1e-14 && (one.variance - two.variance).abs() < 1e-14);
+}
+
+#[test]
 fn of_four_the_one_with_fewest_errors_wins() {
     let mut state = State::new(4, 1.0).unwrap();
     state.batch(&[10, 60, 110, 160].map(|x| Some(share(x, 1000)))).unwrap();

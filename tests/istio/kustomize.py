@@ -14,6 +14,10 @@ except ImportError as error:
     print(f"{error}: run make setup, and this script with .tools/py/bin/python", file=sys.stderr)
     sys.exit(2)
 
+# In C where PyYAML has it: several times as fast.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
 KNOWN = {"apiVersion", "kind", "resources", "patches"}
 
 
@@ -23,7 +27,7 @@ class Wrong(Exception):
 
 def build(folder):
     file = folder / "kustomization.yaml"
-    wanted = yaml.safe_load(file.read_text(encoding="utf-8"))
+    wanted = yaml.load(file.read_text(encoding="utf-8"), LOADER)
     if wanted.get("apiVersion") != "kustomize.config.k8s.io/v1beta1" or wanted.get("kind") != "Kustomization":
         raise Wrong(f"{file}: no Kustomization")
     if set(wanted) - KNOWN:
@@ -34,7 +38,7 @@ def build(folder):
         if path.is_dir():
             manifests += build(path)
         else:
-            manifests += [each for each in yaml.safe_load_all(path.read_text(encoding="utf-8")) if each is not None]
+            manifests += [each for each in yaml.load_all(path.read_text(encoding="utf-8"), LOADER) if each is not None]
     for patch in wanted.get("patches", []):
         if set(patch) != {"target", "patch"} or set(patch["target"]) != {"kind", "name"}:
             raise Wrong(f"{file}: a patch of another form: {patch}")
@@ -43,7 +47,7 @@ def build(folder):
         if not found:
             raise Wrong(f"{file}: no {kind} {name} to patch")
         for manifest in found:
-            for operation in yaml.safe_load(patch["patch"]):
+            for operation in yaml.load(patch["patch"], LOADER):
                 apply(manifest, operation, file)
     return manifests
 
@@ -78,7 +82,7 @@ def main(arguments):
     except (OSError, yaml.YAMLError, Wrong) as error:
         print(f"kustomize: {error}", file=sys.stderr)
         return 1
-    yaml.safe_dump_all(manifests, sys.stdout, sort_keys=False)
+    yaml.dump_all(manifests, sys.stdout, DUMPER, sort_keys=False)
     return 0
 
 

@@ -2,7 +2,7 @@
 //!
 //! That every query has data is in `prometheus_envoy.rs`.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on may stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

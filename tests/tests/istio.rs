@@ -233,6 +233,10 @@ fn what_cannot_work_is_refused_with_a_way_out() {
     refused(&good, &[&waypoint[..], &["--selector", "a=b"]].concat(), 2, ["ignores selectors", "--host"]);
     refused(&good, &["--route", "envoyfilter", "--no-guard"], 2, ["--no-guard", "any cluster"]);
     refused(&good, &["--route", "envoyfilter"], 2, ["no port", "--port"]);
+    refused(&good, &["--destination", "nobody=a"], 2, ["found nobody", "New_Model, copies, new, next, old"]);
+    refused(&good, &["--namespace", "a\nb"], 2, ["--namespace", "lower-case letters"]);
+    refused(&good, &["--host", "a b"], 2, ["--host", "a host name in lower case"]);
+    refused(&good, &["--selector", "app=\n"], 2, ["--selector", "letters, digits"]);
     refused(&good, &["--sha256", "abc"], 2, ["--sha256", "64 hexadecimal"]);
     refused(&good, &["--gateway", "gateway"], 2, ["--gateway", "NAMESPACE/NAME"]);
 }

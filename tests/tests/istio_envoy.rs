@@ -37,7 +37,7 @@ fn experiment() -> Value {
             {"name": ENHANCED, "cluster": "forecast-2", "weight": 50, "request_headers": {"x-model-version": "2.0.0"}},
         ],
         "mirror": {"cluster": "traffic-mirror", "percent": 20},
-    }]})
+    }], "settings": {"exposure_unit": "plain"}})
 }
 
 const GATEWAY: Proxy<'_> = Proxy {
@@ -221,10 +221,18 @@ impl Running {
             }
         }
         assert_eq!(served, *assigned);
-        let copies = self.models["traffic-mirror"].count();
-        let counted = self.metric("ab_test_mirrored_total", &[("experiment", "forecast")]).await;
-        assert!(copies > 0 && copies < USERS as u64 / 2, "{copies}");
+        let begun = Instant::now();
+        // The filter tells its counts on its next tick, and a copy may arrive after the answer.
+        let (copies, counted) = loop {
+            let counted = self.metric("ab_test_mirrored_total", &[("experiment", "forecast")]).await;
+            let copies = self.models["traffic-mirror"].count();
+            if copies == counted && counted > 0 || begun.elapsed() > Duration::from_secs(10) {
+                break (copies, counted);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
         assert_eq!(copies, counted);
+        assert!(copies < USERS as u64 / 2, "{copies}");
     }
 
     /// Waits until Envoy has counted every request that has ended.
@@ -285,6 +293,9 @@ impl Running {
         for line in &lines {
             assert_eq!(line["experiment"], "forecast", "{line}");
             assert_eq!(line["assigned"], line["served"], "{line}");
+            assert_eq!(line["reason"], "hash", "{line}");
+            let bucket: u32 = line["bucket"].as_str().unwrap().parse().unwrap();
+            assert_eq!(line["served"] == ENHANCED, bucket < 500_000, "{line}");
             assert_eq!(line["status"], 200, "{line}");
             assert!(
                 line["duration"].is_u64() && line["time"].is_string() && line["request_id"].is_string(),

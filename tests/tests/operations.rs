@@ -1,7 +1,7 @@
 //! The handbook's commands: every block of `docs/operations.md` that does not say `cluster` is run, in the page's order, in one
 //! shell, as a reader would.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on may stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 use std::fs;
 use std::net::TcpListener;

@@ -1,6 +1,6 @@
 //! `sidetrack render prometheus`: promtool takes the rules, and each alert fires when it should and only then.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on may stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,12 +4,7 @@
 //! One run of about a minute: a rollout in three short phases, a second experiment whose breaker runs dry, a mirror, testers,
 //! callers without a unit, slow answers, scattered errors, and an outage with its recovery.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test that cannot go on may stop"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on may stop")]
 
 #[path = "prometheus_envoy/dashboard.rs"]
 mod dashboard;

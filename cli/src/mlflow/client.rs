@@ -184,7 +184,8 @@ fn refusal(call: &str, status: StatusCode, location: Option<String>, text: &str)
 fn unreachable(call: &str, error: &ureq::Error) -> anyhow::Error {
     let hint = match error {
         ureq::Error::Timeout(_) => "hint: the server is slow, or something on the way swallows requests",
-        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => {
+        // TLS tells of a certificate through the socket's errors.
+        error if error.to_string().contains("certificate") => {
             "hint: certificates are checked against the system's; SSL_CERT_FILE names a file with others"
         }
         _ => HINT_URI,

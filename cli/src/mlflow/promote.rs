@@ -194,12 +194,21 @@ impl Tested {
         let baseline =
             analysis.baseline().ok_or_else(|| Fault("the analysis names no baseline".to_owned()))?;
         let losers = analysis.candidates().filter(|name| *name != winner).map(version);
-        Ok(Self {
+        let tested = Self {
             baseline: version(baseline)?,
             winner: version(winner)?,
             losers: losers.collect::<Result<_, _>>()?,
             by_hand: told(winner).is_some(),
-        })
+        };
+        let others = std::iter::once(&tested.baseline).chain(&tested.losers);
+        if let Some((name, number)) = others.into_iter().find(|(_, number)| *number == tested.winner.1) {
+            let text = format!(
+                "variants {name} and {} are both version {number}; allowed: one each",
+                tested.winner.0
+            );
+            return Err(Fault(text).into());
+        }
+        Ok(tested)
     }
 }
 

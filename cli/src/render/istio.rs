@@ -55,13 +55,13 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "virtualservice")]
     pub(crate) route: Routing,
     /// The name of the resources.
-    #[arg(long, default_value = "sidetrack")]
+    #[arg(long, default_value = "sidetrack", value_parser = name)]
     pub(crate) name: String,
     /// The namespace of the services and of the routes.
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "default", value_parser = name)]
     pub(crate) namespace: String,
     /// The namespace of the proxies; the gateway's, else that of the routes, when left out.
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = name)]
     pub(crate) filter_namespace: Option<String>,
     /// A label of the proxies' pods; istio=ingressgateway for a gateway, every sidecar of the namespace for sidecars,
     /// when left out. May be repeated.
@@ -72,13 +72,13 @@ pub(crate) struct Options {
     pub(crate) gateway: Option<String>,
     /// A host that the routes are for; the hosts of the experiments, else the baseline's service, when left out. May be
     /// repeated.
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = host)]
     pub(crate) host: Vec<String>,
     /// One service for all variants, told apart by subsets of its pods. Else each has a service of its cluster's name.
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_parser = host)]
     pub(crate) service: Option<String>,
     /// The label of the pods whose value is the subset's name.
-    #[arg(long, value_name = "LABEL", default_value = "version")]
+    #[arg(long, value_name = "LABEL", default_value = "version", value_parser = label_key)]
     pub(crate) subset_label: String,
     /// The port of the services. Needed for services with several, and for --route envoyfilter.
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -153,6 +153,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 /// All manifests as one text. `waves` gives them the order in which Argo CD applies them.
 pub(crate) fn manifests(loaded: &Loaded, options: &Options, waves: bool) -> anyhow::Result<String> {
     possible(options)?;
+    destination::known(&loaded.plan, options)?;
     experiments::possible(&loaded.plan)?;
     let carried = experiments::rewritten(loaded, options)?;
     page::manifests(&loaded.plan, &carried, options, waves)
@@ -186,10 +187,30 @@ fn possible(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn name(text: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(destination::is_label(text), "allowed: {}", destination::LABEL);
+    Ok(text.to_owned())
+}
+
+fn host(text: &str) -> anyhow::Result<String> {
+    let rest = text.strip_prefix("*.").unwrap_or(text);
+    let good = text == "*" || rest.split('.').all(destination::is_label);
+    anyhow::ensure!(good, "allowed: a host name in lower case, or \"*.\" and one, or \"*\"");
+    Ok(text.to_owned())
+}
+
+fn label_key(text: &str) -> anyhow::Result<String> {
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    anyhow::ensure!(
+        !text.is_empty() && text.bytes().all(inside),
+        "allowed: letters, digits, '-', '_', '.', '/'"
+    );
+    Ok(text.to_owned())
+}
+
 fn label(text: &str) -> anyhow::Result<(String, String)> {
     let (label, value) = text.split_once('=').context("write LABEL=VALUE")?;
-    anyhow::ensure!(!label.is_empty(), "the label is missing: write LABEL=VALUE");
-    Ok((label.to_owned(), value.to_owned()))
+    Ok((label_key(label)?, label_key(value)?))
 }
 
 fn gateway(text: &str) -> anyhow::Result<String> {

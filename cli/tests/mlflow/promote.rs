@@ -158,6 +158,7 @@ fn variants_with_names_of_their_own_are_told_by_hand() {
     tested.analysis = serde_json::from_str(&text).unwrap();
     tested.refused(&["--yes"], &["variant baseline: which version", "--variant baseline=VERSION"]);
     let named = ["--yes", "--variant", "baseline=1", "--variant"];
+    tested.refused(&[&named[..], &["enhanced=1"]].concat(), &["baseline and enhanced are both version 1"]);
     tested.refused(&[&named[..], &["enhanced=9"]].concat(), &["there is no version 9 (enhanced)"]);
     tested.promote(&[&named[..], &["enhanced=2"]].concat()).good();
     assert!(tested.model.state().contains("champion=2 previous_champion=1"));

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 /// More than the module has edges.
 const MOST: usize = 1 << 16;
 
-#[unsafe(link_section = "__libfuzzer_extra_counters")]
+// Elsewhere libFuzzer has no such place, and goes by chance.
+#[cfg_attr(target_os = "linux", unsafe(link_section = "__libfuzzer_extra_counters"))]
 static mut COUNTERS: [u8; MOST] = [0; MOST];
 
 /// libFuzzer runs inputs one after another; this says so to the compiler.

@@ -220,7 +220,7 @@ async fn what_callers_put_into_frames() {
             vec![(b"x-user-id", &long)],
             vec![(b"x-user-id", b"1"), (b"x-user-id", b"2"), (b"x-user-id", b"\xff")],
             vec![(b"cookie", &many), (b"cookie", b"sid="), (b"cookie", b"\xff;\xff=\xff")],
-            vec![(b"x-ab-cluster", b"vault"), (b"x-ab-variant", b"forged"), (b"x-user-id", b"1")],
+            vec![(b"x-ab-cluster", b"vault"), (b"x-ab-assigned", b"forged"), (b"x-user-id", b"1")],
             vec![(b"X-AB-CLUSTER", b"vault")],
             vec![(b"x-ab-cluster\0", b"vault")],
             vec![(b"x-ab-cluster ", b"vault")],

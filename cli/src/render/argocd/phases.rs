@@ -42,7 +42,8 @@ impl FromStr for Phase {
         };
         let shares: Vec<_> = rest.split(',').map(share).collect();
         for (_, percent) in &shares {
-            ensure!(percent.parse::<f64>().is_ok(), "\"{percent}\" is no percentage");
+            let plain = percent.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            ensure!(plain && percent.parse::<f64>().is_ok(), "\"{percent}\" is no percentage");
         }
         Ok(Self { name: name.to_owned(), shares })
     }
@@ -67,12 +68,13 @@ pub(super) fn overlays(plan: &Plan, given: &[Phase]) -> anyhow::Result<Vec<Overl
         names.extend(given.iter().map(|phase| phase.name.as_str()));
     }
     let mut seen = Vec::new();
-    names.retain(|name| {
-        !seen.contains(name) && {
-            seen.push(*name);
-            true
+    for name in names {
+        ensure!(given.is_empty() || !seen.contains(&name), "--phase — found {name} twice; allowed: once");
+        if !seen.contains(&name) {
+            seen.push(name);
         }
-    });
+    }
+    let mut names = seen;
     if names.is_empty() {
         names.push(LIVE);
     }

@@ -1,5 +1,6 @@
 //! The files of the folder.
 
+use anyhow::ensure;
 use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 use serde_json::{Value, json};
@@ -28,6 +29,12 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
     let options = &args.options;
     let base = in_phase(loaded, &overlays, None)?;
     let path = args.path.clone().unwrap_or_else(|| within(args));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+    ensure!(
+        path.chars().all(plain) && !path.starts_with('/') && !path.is_empty(),
+        "--path — found \"{path}\"; allowed: letters, digits, '.', '_', '-', and '/' inside\n  hint: where the folder lies \
+         in the repository, from its root"
+    );
     let prefix = match options.kind {
         Kind::WasmPlugin => "/spec/pluginConfig/experiments",
         Kind::TrafficExtension => "/spec/wasm/pluginConfig/experiments",

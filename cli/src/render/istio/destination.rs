@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde::Serialize;
+use sidetrack::plan::Plan;
 
 use super::Options;
 
@@ -21,7 +22,7 @@ pub(super) struct Destination {
 #[derive(Clone, Debug)]
 pub(crate) struct Mapping {
     /// A variant, or what the experiment file calls its cluster or its mirror's.
-    pub(super) of: String,
+    of: String,
     destination: Destination,
 }
 
@@ -57,7 +58,7 @@ impl FromStr for Destination {
     }
 }
 
-const LABEL: &str = "lower-case letters, digits and '-' inside, at most 63";
+pub(super) const LABEL: &str = "lower-case letters, digits and '-' inside, at most 63";
 
 /// Whether Kubernetes and Istio take this as the name of a service or of a subset.
 pub(super) fn is_label(text: &str) -> bool {
@@ -72,6 +73,21 @@ pub(super) fn is_label(text: &str) -> bool {
 /// A service's whole host: a short name lies in the routes' namespace.
 pub(super) fn qualified(host: &str, namespace: &str) -> String {
     if host.contains('.') { host.to_owned() } else { format!("{host}.{namespace}.svc.cluster.local") }
+}
+
+/// Refuses a mapping of something that the file does not have.
+pub(super) fn known(plan: &Plan, options: &Options) -> anyhow::Result<()> {
+    let mut names: Vec<&str> = Vec::new();
+    for experiment in &plan.experiments {
+        names.extend(
+            experiment.variants.iter().flat_map(|v| [Some(v.name.as_str()), v.cluster.as_deref()]).flatten(),
+        );
+        names.extend(experiment.mirror.iter().map(|mirror| mirror.cluster.as_str()));
+    }
+    names.sort_unstable();
+    names.dedup();
+    let stray = options.destination.iter().find(|mapping| !names.contains(&mapping.of.as_str()));
+    stray.map_or(Ok(()), |stray| bail!("--destination — found {}; allowed: {}", stray.of, names.join(", ")))
 }
 
 /// Where `cluster` is, which is a variant's cluster, a variant that names none, or a mirror's cluster. `variant` is the

@@ -4,7 +4,6 @@ use minijinja::Environment;
 use minijinja::syntax::SyntaxConfig;
 use serde_json::{Value, json};
 use sidetrack::plan::Plan;
-use sidetrack::unit::UnitSource;
 
 use super::destination::{Destination, qualified};
 use super::routes::{Route, routes};
@@ -70,10 +69,6 @@ pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
             "experiment": names.experiment, "variant": names.variant, "assigned": names.assigned,
             "phase": names.phase,
         },
-        "unit_header": plan.experiments.iter().flat_map(|e| &e.units).find_map(|unit| match unit {
-            UnitSource::Header(name) => Some(name),
-            _ => None,
-        }),
     });
     render("mesh.yaml", &context)
 }

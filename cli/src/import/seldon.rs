@@ -1,0 +1,287 @@
+//! `import seldon`: from Seldon's relative weights to percent, with what Seldon does not say asked for.
+//!
+//! Seldon names models and not where they are, and it draws anew for each request, so clusters and the unit come from
+//! the caller. What is in the manifest and has no place in an experiment file is named on stderr, never dropped.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use sidetrack::config::{self, Problems};
+use sidetrack::quantity::Ppm;
+
+use super::manifest::{self, Manifest};
+use crate::fault::Fault;
+use crate::load::Source;
+use crate::out::{Ink, Out};
+use crate::words::visible;
+
+/// Write an experiment file for a Seldon Core v2 Experiment
+///
+/// Seldon names models, and not where they are: say so with --clusters. What cannot be carried over is named on stderr.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Examples:\n  sidetrack import seldon iris.yaml --clusters iris=iris-v1,iris2=iris-v2 > experiment.yaml\n  \
+    kubectl get experiment iris -o yaml | sidetrack import seldon - --tag-only --unit cookie:session_id"
+)]
+pub(crate) struct Args {
+    /// The manifest, YAML or JSON; "-" reads stdin
+    file: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What Seldon does not say.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// The Envoy cluster of each model, the mirror's too; separated by commas or repeated
+    #[arg(long, visible_alias = "cluster", value_name = "MODEL=CLUSTER", value_delimiter = ',', value_parser = pair)]
+    clusters: Vec<(String, String)>,
+    /// Name no clusters: the filter only tags, and routes match its header
+    #[arg(long, conflicts_with = "clusters")]
+    tag_only: bool,
+    /// The model that gets everyone whom the others do not get [default: spec.default]
+    #[arg(long, value_name = "MODEL")]
+    baseline: Option<String>,
+    /// Where the identity that is hashed comes from: header, cookie, query or body. May be repeated, the first wins
+    /// [default: header:x-user-id]
+    #[arg(long, value_name = "KIND:NAME", value_parser = unit)]
+    unit: Vec<(String, String)>,
+    /// Draw anew for each request, as Seldon does
+    #[arg(long, conflicts_with = "unit")]
+    per_request: bool,
+    /// What the draw is seeded with [default: the experiment's name]
+    #[arg(long)]
+    salt: Option<String>,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    let source = Source::read(&args.file)?;
+    let told = |problems: &Problems| Fault(source.told(problems));
+    let node = source.node().map_err(|error| {
+        let mut problems = config::syntax(&error);
+        problems
+            .0
+            .iter_mut()
+            .for_each(|problem| "a manifest is YAML or JSON, one at a time".clone_into(&mut problem.hint));
+        told(&problems)
+    })?;
+    let manifest = manifest::read(&node).map_err(|problems| told(&problems))?;
+    let (text, notes) = translate(&manifest, &args.options)?;
+    let ink = Ink::stderr();
+    for note in notes {
+        writeln!(std::io::stderr().lock(), "{} {}", ink.note("note:"), visible(&note))?;
+    }
+    out.write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The experiment file, and what people should know about it.
+fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, Vec<String>)> {
+    let models = models(manifest);
+    let baseline = baseline(manifest, options)?;
+    let clusters = clusters(&models, options)?;
+    let mut notes: Vec<String> = Vec::new();
+    let left = manifest.left.join(", ");
+    if !left.is_empty() {
+        notes.push(format!("{left}: has no place in an experiment file and is left behind"));
+    }
+    let (shares, rounded) = shares(&manifest.candidates);
+    if rounded {
+        let total: u64 = manifest.candidates.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        notes.push(format!("spec.candidates: parts of {total} are no percentages of four decimals; rounded by less than 0.0001"));
+    }
+    let name = &manifest.name;
+    let reached = match &manifest.default {
+        Some(default) => format!("the model \"{default}\""),
+        None => format!("\"{name}.experiment\""),
+    };
+    notes.push(format!(
+        "spec.default: Seldon splits requests for {reached}; the file has no `match`, so every request takes part that \
+         reaches the filter"
+    ));
+    if manifest.pipelines {
+        notes.push("spec.resourceType: the names are pipelines; an experiment file does not know them, only clusters".to_owned());
+    }
+
+    let mut text =
+        format!("# From Seldon's Experiment \"{name}\".\nexperiments:\n  - name: {}\n", scalar(name));
+    if let Some(salt) = &options.salt {
+        writeln!(text, "    salt: {}", scalar(salt))?;
+    }
+    writeln!(text, "    # Seldon splits requests for {reached}. Without a match, every request takes part.")?;
+    if manifest.default.is_some() {
+        writeln!(text, "    # match: {{path: {{prefix: /v2/models/{baseline}/}}}}")?;
+    }
+    if manifest.pipelines {
+        text += "    # The variants are Seldon's pipelines, not models.\n";
+    }
+    if options.per_request {
+        text += "    assignment: request_random   # as in Seldon: each request draws anew\n";
+    } else {
+        text += "    # Seldon draws anew for each request, unless its client repeats x-seldon-route. Here a unit is sticky.\n    unit:\n";
+        let units = if options.unit.is_empty() {
+            notes.push("unit: Seldon has none; taken: the header x-user-id. --unit names another, --per-request none".to_owned());
+            vec![("header".to_owned(), "x-user-id".to_owned())]
+        } else {
+            options.unit.clone()
+        };
+        for (kind, name) in units {
+            writeln!(text, "      - {kind}: {}", scalar(&name))?;
+        }
+    }
+    writeln!(text, "    baseline: {}\n    variants:", scalar(baseline))?;
+    for ((model, weight), share) in manifest.candidates.iter().zip(shares) {
+        writeln!(text, "      - name: {}", scalar(model))?;
+        if let Some(cluster) = clusters.get(model.as_str()) {
+            writeln!(text, "        cluster: {}", scalar(cluster))?;
+        }
+        if model != baseline {
+            writeln!(text, "        weight: {share}   # percent; in Seldon {weight}")?;
+        }
+    }
+    if let Some((mirror, percent)) = &manifest.mirror {
+        if manifest.candidates.len() == 1 {
+            notes.push(format!(
+                "spec.mirror: an experiment needs a candidate; \"{mirror}\" became one, with weight 0"
+            ));
+            writeln!(
+                text,
+                "      # Seldon only mirrors to it. With a weight it would also answer.\n      - name: {}",
+                scalar(mirror)
+            )?;
+            if let Some(cluster) = clusters.get(mirror.as_str()) {
+                writeln!(text, "        cluster: {}", scalar(cluster))?;
+            }
+            text += "        weight: 0\n";
+        }
+        // The name stands for the cluster where the filter only tags: routes know what it means.
+        let cluster = clusters.get(mirror.as_str()).copied().unwrap_or(mirror);
+        writeln!(text, "    mirror: {{cluster: {}, percent: {percent}}}", scalar(cluster))?;
+        notes.push(
+            "spec.mirror: Seldon draws requests; here the same units are mirrored each time".to_owned(),
+        );
+    } else if manifest.candidates.len() == 1 {
+        let why = "an experiment needs a candidate beside the baseline, and this one has neither a second candidate nor a mirror";
+        return Err(Fault(format!("spec.candidates: found 1; {why}")).into());
+    }
+    notes.push(
+        "breaker: Seldon has none; the file has the default one, which takes a failing candidate out"
+            .to_owned(),
+    );
+    checked(&text)?;
+    Ok((text, notes))
+}
+
+/// Every name that needs a cluster.
+fn models(manifest: &Manifest) -> Vec<&str> {
+    let candidates = manifest.candidates.iter().map(|(name, _)| name.as_str());
+    candidates.chain(manifest.mirror.iter().map(|(name, _)| name.as_str())).collect()
+}
+
+fn baseline<'a>(manifest: &'a Manifest, options: &'a Options) -> anyhow::Result<&'a str> {
+    let known: Vec<&str> = manifest.candidates.iter().map(|(name, _)| name.as_str()).collect();
+    let allowed = known.join(", ");
+    match options.baseline.as_deref().or(manifest.default.as_deref()) {
+        Some(name) if known.contains(&name) => Ok(name),
+        Some(name) => bail!("--baseline: found \"{name}\"; allowed: {allowed}"),
+        None => bail!(
+            "spec.default is missing, so Seldon does not say which model is the baseline\n  \
+             hint: --baseline MODEL; allowed: {allowed}"
+        ),
+    }
+}
+
+/// The cluster of each model: all or none.
+fn clusters<'a>(models: &[&str], options: &'a Options) -> anyhow::Result<BTreeMap<&'a str, &'a str>> {
+    let mut clusters = BTreeMap::new();
+    if options.tag_only {
+        return Ok(clusters);
+    }
+    for (model, cluster) in &options.clusters {
+        if !models.contains(&model.as_str()) {
+            let question = config::did_you_mean(model, models);
+            bail!("--clusters: found \"{model}\"; allowed: {} {question}", models.join(", "));
+        }
+        if clusters.insert(model.as_str(), cluster.as_str()).is_some() {
+            bail!("--clusters: found \"{model}\" twice");
+        }
+    }
+    let missing: Vec<String> = models
+        .iter()
+        .filter(|model| !clusters.contains_key(*model))
+        .map(|model| format!("{model}=CLUSTER"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(clusters);
+    }
+    bail!(
+        "Seldon names models and not where they are, so their Envoy clusters are needed\n  \
+         hint: --clusters {}; or --tag-only, when routes match the filter's header",
+        missing.join(",")
+    )
+}
+
+/// The share of each candidate, by largest remainder: they sum up to everything. And whether a share was rounded.
+fn shares(candidates: &[(String, u32)]) -> (Vec<Ppm>, bool) {
+    let whole = u128::from(Ppm::ALL.get());
+    let total: u128 = candidates.iter().map(|(_, weight)| u128::from(*weight)).sum::<u128>().max(1);
+    let parts: Vec<u128> = candidates.iter().map(|(_, weight)| u128::from(*weight) * whole).collect();
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    let rest = |index: &usize| parts.get(*index).map_or(0, |part| part % total);
+    order.sort_by_key(|index| std::cmp::Reverse(rest(index)));
+    let given: u128 = parts.iter().map(|part| part / total).sum();
+    let mut missing = whole.saturating_sub(given);
+    let rounded = missing > 0;
+    let mut shares: Vec<u128> = parts.iter().map(|part| part / total).collect();
+    for index in order {
+        if let Some(share) = shares.get_mut(index).filter(|_| missing > 0) {
+            *share += 1;
+            missing -= 1;
+        }
+    }
+    let ppm = |share: u128| u32::try_from(share).ok().and_then(Ppm::new).unwrap_or_default();
+    (shares.into_iter().map(ppm).collect(), rounded)
+}
+
+/// What was written is good: `sidetrack check` would say the same. A bad cluster or salt is found here.
+fn checked(text: &str) -> anyhow::Result<()> {
+    let node = serde_saphyr::from_str_with_options(text, crate::load::yaml())?;
+    let problems = config::parse(&node).err();
+    problems.map_or(Ok(()), |problems| {
+        Err(Fault(format!("the experiment file would be wrong: {problems}")).into())
+    })
+}
+
+/// As YAML: bare where nobody can take it for anything but text.
+fn scalar(text: &str) -> String {
+    const WORDS: [&str; 8] = ["true", "false", "null", "yes", "no", "on", "off", "y"];
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let lower = text.to_ascii_lowercase();
+    let bare = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(plain)
+        && lower != "n"
+        && !WORDS.contains(&lower.as_str());
+    if bare { text.to_owned() } else { serde_json::Value::from(text).to_string() }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((model, cluster)) if !model.is_empty() && !cluster.is_empty() => {
+            Ok((model.to_owned(), cluster.to_owned()))
+        }
+        _ => Err("write MODEL=CLUSTER, such as iris=iris-v1".to_owned()),
+    }
+}
+
+fn unit(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((kind @ ("header" | "cookie" | "query" | "body"), name)) if !name.is_empty() => {
+            Ok((kind.to_owned(), name.to_owned()))
+        }
+        _ => Err("write header:NAME, cookie:NAME, query:NAME or body:/POINTER".to_owned()),
+    }
+}

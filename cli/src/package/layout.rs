@@ -1,0 +1,96 @@
+//! The image on disk: an OCI image layout, which keeps the other images that it has.
+//!
+//! A blob is written beside its place and moved there, and the index comes last: whoever reads the folder meanwhile
+//! finds the images before or the images after, and a run that was cut off can be repeated.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::image::Image;
+use crate::fault::Fault;
+use crate::words::visible;
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Writes an image into the folder, under the tag.
+///
+/// # Errors
+///
+/// A [`Fault`] if the folder holds something else; otherwise if it cannot be written.
+pub(super) fn write(folder: &Path, image: &Image, tag: &str) -> anyhow::Result<()> {
+    let name = visible(&folder.to_string_lossy());
+    let mut index = existing(folder, &name)?;
+    let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
+    let entries = entries.ok_or_else(|| Fault(format!("{name}/index.json: has no list \"manifests\"")))?;
+    let tagged = format!("/annotations/{}", REF_NAME.replace('/', "~1"));
+    entries.retain(|entry| entry.pointer(&tagged).and_then(Value::as_str) != Some(tag));
+    let mut entry = image.manifest.clone();
+    entry.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
+    entries.push(serde_json::to_value(entry)?);
+
+    let written = || -> io::Result<()> {
+        let blobs = folder.join("blobs/sha256");
+        fs::create_dir_all(&blobs)?;
+        replace(&folder.join("oci-layout"), b"{\"imageLayoutVersion\":\"1.0.0\"}\n")?;
+        for (digest, bytes) in &image.blobs {
+            replace(&blobs.join(digest.trim_start_matches("sha256:")), bytes)?;
+        }
+        replace(&folder.join("index.json"), format!("{index}\n").as_bytes())
+    };
+    written().with_context(|| format!("{name}: cannot be written"))
+}
+
+/// The index of the images that the folder holds already.
+fn existing(folder: &Path, name: &str) -> anyhow::Result<Value> {
+    let new = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []});
+    let mut entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(new),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(Fault(format!(
+                "{name}: is a file; allowed: a folder that is new, empty or an OCI layout"
+            ))
+            .into());
+        }
+        Err(error) => return Err(error).with_context(|| format!("{name}: cannot be read")),
+    };
+    let Some(first) = entries.next() else { return Ok(new) };
+    if !folder.join("oci-layout").is_file() {
+        let first = first.map(|entry| visible(&entry.file_name().to_string_lossy())).unwrap_or_default();
+        return Err(Fault(format!(
+            "{name}: holds \"{first}\" and is no OCI layout; allowed: a folder that is new, empty or an OCI layout\n  \
+             hint: choose another --out; nothing was changed"
+        ))
+        .into());
+    }
+    match fs::read(folder.join("index.json")) {
+        // A run that was cut off before its end.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(new),
+        read => {
+            let text = read.with_context(|| format!("{name}/index.json: cannot be read"))?;
+            let index = serde_json::from_slice(&text);
+            Ok(index.map_err(|error| {
+                Fault(format!("{name}/index.json: is no JSON: {error}; nothing was changed"))
+            })?)
+        }
+    }
+}
+
+/// Writes a file so that nobody ever sees half of it.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path)?;
+    Ok(())
+}

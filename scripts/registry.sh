@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Gets a registry and skopeo, with which the tests push an image and pull it back. What is installed is used; else, on
+# Debian and its kin, the packages are unpacked into .tools/registry. So nothing is installed into the system, no root is
+# needed, and no service is started.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+dir=.tools/registry
+
+say() { printf 'setup: %s\n' "$*"; }
+# Only the tests of images need the two, so their absence stops nobody here; those tests fail and say so again.
+give_up() {
+    say "warning: $*." "tests/tests/package.rs will fail." \
+        "Install skopeo and docker-registry, or set SKOPEO_PATH and REGISTRY_PATH" >&2
+    exit 0
+}
+# Whether the program that a variable names, or that is unpacked, or that is installed, is there.
+there() { [ -n "$1" ] || [ -x "$dir/bin/$2" ] || command -v "$2" >/dev/null; }
+
+if there "${SKOPEO_PATH:-}" skopeo && there "${REGISTRY_PATH:-}" docker-registry; then
+    say "registry and skopeo: found"
+    exit 0
+fi
+for tool in apt-get apt-cache dpkg; do
+    command -v "$tool" >/dev/null || give_up "there is no $tool to get skopeo and docker-registry with"
+done
+
+say "unpacking docker-registry and skopeo into $dir (about 10 MB)"
+mkdir -p "$dir"
+scratch="$(mktemp -d "$dir/fetch.XXXXXX")"
+trap 'rm -rf "$scratch"' EXIT
+# Lists of our own: the system's need root to be renewed, and in containers they are often deleted.
+mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
+apt=(-o "Dir::State::lists=$PWD/$scratch/lists" -o "Dir::Cache=$PWD/$scratch/cache" -o APT::Sandbox::User= -o Debug::NoLocking=1)
+apt-get "${apt[@]}" update -qq || give_up "apt-get update failed, see above"
+# skopeo's libraries that a small system lacks; the others are part of every Debian.
+libraries="$(apt-cache "${apt[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+    --no-replaces --no-enhances skopeo | grep -oE '^lib(gpgme|assuan|gpg-error|devmapper)[0-9a-z.-]*$' | sort -u || true)"
+(
+    cd "$scratch"
+    # shellcheck disable=SC2086 # a list of names
+    apt-get "${apt[@]}" download -qq docker-registry skopeo $libraries &&
+        for package in *.deb; do dpkg -x "$package" root || exit 1; done
+) || give_up "the packages were not fetched, see above"
+
+mkdir "$scratch/new" "$scratch/new/bin" "$scratch/new/lib"
+mv "$scratch/root/usr/bin/docker-registry" "$scratch/root/usr/bin/skopeo" "$scratch/new/lib/"
+find "$scratch/root" -path '*/lib/*' -name 'lib*.so.*' -exec cp -P {} "$scratch/new/lib/" \;
+for program in docker-registry skopeo; do
+    cat > "$scratch/new/bin/$program" <<'RUN'
+#!/bin/sh
+lib="$(cd "$(dirname "$0")/../lib" && pwd)"
+LD_LIBRARY_PATH="$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$lib/$(basename "$0")" "$@"
+RUN
+    chmod +x "$scratch/new/bin/$program"
+    "$scratch/new/bin/$program" --version >/dev/null || give_up "$program was unpacked but does not run, see above"
+done
+rm -rf "$dir/bin" "$dir/lib"
+mv "$scratch/new/lib" "$dir/lib"
+mv "$scratch/new/bin" "$dir/bin"
+say "registry and skopeo: $dir/bin"
