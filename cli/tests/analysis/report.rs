@@ -32,18 +32,15 @@ fn reported() -> Folder {
     folder
 }
 
-/// Chromium, wherever Debian or the user has it.
+/// Chromium, wherever the distribution or the user has it.
 fn chromium() -> String {
-    let names = std::env::var("CHROMIUM")
+    let names = std::env::var("SIDETRACK_CHROMIUM")
         .into_iter()
         .chain(["chromium", "chromium-browser", "google-chrome"].map(str::to_owned));
     let runs = |name: &String| {
         Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
     };
-    names
-        .into_iter()
-        .find(runs)
-        .expect("no Chromium: install it (Debian: apt-get install chromium), or set CHROMIUM")
+    names.into_iter().find(runs).expect("no Chromium: run scripts/setup.sh tests, or set SIDETRACK_CHROMIUM")
 }
 
 fn browse(folder: &Folder, arguments: &[&str]) -> (String, String) {

@@ -221,6 +221,11 @@ fn an_open_breaker_is_told_and_hides_nothing() {
     folder.write("access.log", log);
     let analysis = folder.analysis(&[]);
     assert_eq!(analysis["decision"], "keep_baseline", "{analysis:#}");
+    assert!(
+        analysis["reasons"]
+            .to_string()
+            .contains("without the minutes in which a breaker was open, fancy is worse")
+    );
     let elsewhere = number(&analysis["variants"][1]["served_elsewhere"]);
     assert!(elsewhere > 1000.0 && (elsewhere - number(&analysis["breaker"]["requests"])).abs() < 0.5);
     assert!(number(&analysis["breaker"]["share"]) > 0.8);
