@@ -40,6 +40,8 @@ pub(crate) enum Kind {
 const REQUEST_BODY: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const OK: u32 = 0;
+/// The loudest level of Envoy's log.
+const CRITICAL: u32 = 5;
 
 /// The plugin configuration; empty when there is none.
 pub(crate) fn configuration() -> Result<Vec<u8>> {
@@ -191,6 +193,41 @@ pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {
     done(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
 }
 
+/// Sends what `log` writes, and what a panic says, to Envoy's log. The SDK's logger panics when Envoy does not take a line.
+pub(crate) fn log_to_envoy() {
+    // It fails only when there is a logger already.
+    log::set_logger(&EnvoyLog).ok();
+    log::set_max_level(log::LevelFilter::Info);
+    std::panic::set_hook(Box::new(|panic| write_log(CRITICAL, &panic.to_string())));
+}
+
+struct EnvoyLog;
+
+impl log::Log for EnvoyLog {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let level = match record.level() {
+            log::Level::Trace => 0,
+            log::Level::Debug => 1,
+            log::Level::Info => 2,
+            log::Level::Warn => 3,
+            log::Level::Error => 4,
+        };
+        write_log(level, &record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+/// A line that Envoy does not take is lost.
+fn write_log(level: u32, text: &str) {
+    // SAFETY: the text is valid for the call.
+    done(unsafe { proxy_log(level, text.as_ptr(), text.len()) }).ok();
+}
+
 const fn done(status: u32) -> Result<()> {
     if status == OK { Ok(()) } else { Err(Failed(status)) }
 }
@@ -262,6 +299,7 @@ unsafe extern "C" {
         version: u32,
     ) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]

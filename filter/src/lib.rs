@@ -15,10 +15,8 @@ mod metrics;
 mod root;
 mod stream;
 
-use proxy_wasm::types::LogLevel;
-
 proxy_wasm::main! {{
-    // First of all: this also installs the hook that logs a panic before the module traps.
-    proxy_wasm::set_log_level(LogLevel::Info);
+    // First of all, so that a panic is logged before the module traps.
+    host::log_to_envoy();
     proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
 }}
