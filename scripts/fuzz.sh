@@ -51,13 +51,13 @@ for target in "$@"; do
     esac
     corpus="fuzz/corpus/$target" known="fuzz/regressions/$target" found="$build/found/$target"
     mkdir -p "$corpus" "$known" "$found"
-    options=(-max_len=4096 -timeout=60 -rss_limit_mb=2048 -artifact_prefix="$known/" -print_final_stats=1 -verbosity=0)
+    options=(-max_len=4096 -len_control=0 -timeout=60 -rss_limit_mb=2048 -artifact_prefix="$known/" -print_final_stats=1 -verbosity=0)
     if [ -f "fuzz/dictionaries/$target.txt" ]; then
         options+=(-dict="fuzz/dictionaries/$target.txt")
     fi
     printf 'fuzz: %s for %s s\n' "$target" "$seconds"
     "$program" "${options[@]}" -max_total_time="$seconds" "$found" "$corpus" "$known" 2>&1 \
-        | { grep -vE '^(INFO:|Dictionary:|stat::(new|slow|average)|^#|^")' || true; } \
+        | { grep -vE '^(INFO:|Dictionary:|[[:space:]]+NEW_FUNC|stat::(new|slow|average)|^#|^")' || true; } \
         || die "$target failed; the input is in $known/, where cargo test finds it from now on"
     if [ -n "${FUZZ_MINIMIZE:-}" ]; then
         smaller="$build/smaller/$target"

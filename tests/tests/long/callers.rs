@@ -314,7 +314,7 @@ async fn a_flood_of_resets() {
             assert_eq!(answer.status, 200);
             served += 1;
         }
-        println!("{} streams were reset, {served} bystanders were served", connections * streams);
+        println!("{} streams to reset, {served} bystanders were served meanwhile", connections * streams);
         unharmed(&world).await;
     })
     .await;
