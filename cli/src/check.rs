@@ -131,7 +131,7 @@ fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Re
     for notice in &plan.notices {
         let message = visible(&notice.message);
         let path = visible(&notice.path);
-        writeln!(out, "\n{} {path} has no effect in this version yet\n      {message}", ink.note("note:"))?;
+        writeln!(out, "\n{} {path}\n      {message}", ink.note("note:"))?;
     }
     writeln!(out, "\nhash {}", plan.hash)?;
     Ok(())

@@ -90,8 +90,14 @@ impl Source {
 
     /// Everything true of the file, or everything wrong with it.
     pub(crate) fn parse(&self) -> Result<Loaded, Problems> {
-        let node = self.node().map_err(|error| config::syntax(&error))?;
+        let node = self.experiments().map_err(|error| config::syntax(&error))?;
         config::parse(&node).map(|plan| Loaded { node, plan })
+    }
+
+    /// The experiments' tree: the file's own, or that inside a manifest.
+    fn experiments(&self) -> Result<Node, String> {
+        let in_manifest = if self.json { None } else { manifest::experiments(self.utf8()?) };
+        in_manifest.unwrap_or_else(|| self.node())
     }
 
     /// The file's tree, or why it has none.
@@ -104,9 +110,6 @@ impl Source {
                 Err(_) => {}
                 Ok(node) => return Ok(node),
             }
-        }
-        if let Some(experiments) = manifest::experiments(text) {
-            return experiments;
         }
         serde_saphyr::from_str_with_options(text, yaml()).map_err(|error| yaml_message(&error))
     }
