@@ -62,8 +62,8 @@ def upstream() -> dict:
 def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
     """The setups in the order of the table; `port` is the upstream's."""
 
-    def setup(key, name, filters, routes, **more):
-        return Setup(key, name, bootstrap(filters, routes, clusters(port)), **more)
+    def setup(key, name, filters, routes, loggers=None, **more):
+        return Setup(key, name, bootstrap(filters, routes, clusters(port), loggers), **more)
 
     told = ("x-ab-variant",)
     return [
@@ -77,6 +77,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             "Sidetrack, full",
             [sidetrack(wasm, full())],
             [by_header(), to(BASELINE)],
+            [failures(wasm)],
             expects=told,
             draws=True,
         ),
@@ -85,6 +86,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             "Sidetrack, lean",
             [sidetrack(wasm, lean(), {"SIDETRACK_ROUTES_TELL": "1"})],
             [tagged(BASELINE), tagged(ENHANCED), to(BASELINE)],
+            [failures(wasm, {"SIDETRACK_ROUTES_TELL": "1"})],
             expects=told,
             draws=True,
         ),
@@ -282,11 +284,26 @@ def address(port: int) -> dict:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def bootstrap(filters: list[dict], routes: list[dict], clusters: list[dict]) -> dict:
+def failures(wasm: Path, environment: dict | None = None) -> dict:
+    """As `sidetrack render envoy` writes it: the module hears of failed requests, and of no others."""
+    status = {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 500, "runtime_key": "-"}}}}
+    plugin = module("sidetrack", wasm, "failures", environment)["typed_config"]["config"] | {"name": "sidetrack-failures"}
+    return {
+        "name": "envoy.access_loggers.wasm",
+        "filter": {"or_filter": {"filters": [status, {"response_flag_filter": {}}]}},
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog",
+            "config": plugin,
+        },
+    }
+
+
+def bootstrap(filters: list[dict], routes: list[dict], clusters: list[dict], loggers: list[dict] | None = None) -> dict:
     hcm = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network"
         ".http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
+        "access_log": loggers or [],
         "http_filters": [*filters, http_filter("router", "http.router.v3.Router", {})],
         "route_config": {
             # As rendered for Sidetrack: the cluster's name never reaches the model.

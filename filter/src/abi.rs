@@ -16,6 +16,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::failures;
 use crate::host;
 use crate::root::Root;
 use crate::stream::{Action, Stream};
@@ -52,8 +53,15 @@ extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(id: u32) {
-    if STREAMS.with_borrow_mut(|streams| streams.remove(&id)).is_none() {
-        ROOTS.with_borrow_mut(|roots| roots.remove(&id));
+    match STREAMS.with_borrow_mut(|streams| streams.remove(&id)) {
+        Some(mut stream) if stream.is_waiting() => {
+            failures::wait_no_more(id);
+            stream.nobody_objected();
+        }
+        Some(_) => {}
+        None => {
+            ROOTS.with_borrow_mut(|roots| roots.remove(&id));
+        }
     }
 }
 
@@ -89,8 +97,17 @@ extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end: u32) -> 
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_log(stream: u32) {
-    of_stream(stream, Stream::log);
+extern "C" fn proxy_on_log(id: u32) {
+    match of_stream(id, Stream::log) {
+        Some(true) => failures::wait(id),
+        Some(false) => {}
+        None if of_root(id, |root| root.hears_of_failures()) == Some(true) => {
+            for stream in failures::concerned() {
+                of_stream(stream, Stream::failed);
+            }
+        }
+        None => {}
+    }
 }
 
 /// `None` when Envoy speaks of a context that it has not created.

@@ -11,6 +11,7 @@ mod abi;
 mod breakers;
 mod ending;
 mod exposure;
+mod failures;
 mod headers;
 mod host;
 mod latency;

@@ -11,6 +11,7 @@ use sidetrack::rollout::Schedule;
 
 use crate::breakers::Breakers;
 use crate::ending::Endings;
+use crate::failures;
 use crate::host::{self, Level, Property};
 use crate::metrics::{Global, Metrics};
 
@@ -114,6 +115,8 @@ pub(crate) fn timestamp(since_1970: Duration) -> Timestamp {
 #[derive(Default)]
 pub(crate) struct Root {
     runtime: Option<Rc<Runtime>>,
+    /// This is no filter but the access logger that tells of failures.
+    logger: Option<failures::Logger>,
     ticks: u32,
 }
 
@@ -123,9 +126,18 @@ impl Root {
         self.runtime.clone()
     }
 
+    /// Whether Envoy logs failures to this context.
+    pub(crate) fn hears_of_failures(&self) -> bool {
+        self.logger.is_some()
+    }
+
     /// Loads the configuration; `false` refuses it.
     pub(crate) fn configure(&mut self) -> bool {
         let text = host::configuration().unwrap_or_default();
+        if text.trim_ascii() == failures::CONFIGURATION {
+            self.logger = Some(failures::Logger::new());
+            return true;
+        }
         let text = if text.trim_ascii().is_empty() { NO_EXPERIMENTS } else { &text };
         let global = Global::define();
         let plan = match config::parse_json(text) {

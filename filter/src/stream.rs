@@ -7,11 +7,14 @@ use sidetrack::body::body_is_readable;
 use sidetrack::breaker::Ended;
 use sidetrack::config::{BreakerMode, ExposureUnit};
 use sidetrack::decide::{Decision, Outcome, Reason, World, decide, may_explain};
+use sidetrack::outcome::Ending;
 use sidetrack::plan::{Experiment, HeaderNames};
 use sidetrack::request::{Body, Request};
 
 use crate::breakers;
+use crate::ending::{self, Found};
 use crate::exposure::{self, Exposure};
+use crate::failures;
 use crate::headers::Headers;
 use crate::host::{self, Map, Property};
 use crate::metrics::Metrics;
@@ -34,6 +37,19 @@ pub(crate) struct Stream {
     took: Option<Duration>,
     /// The baseline answered a request that its candidate had failed.
     rescued: bool,
+    /// Whom it waits for between its log and its deletion.
+    waits: Waits,
+}
+
+/// What the access logger has to say of a request that was logged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// Nothing: it is counted, or not to be counted.
+    No,
+    /// Whether it failed.
+    ForFailure,
+    /// That it failed: this is known, and a test of the logger.
+    ForConfirmation,
 }
 
 impl Stream {
@@ -49,6 +65,7 @@ impl Stream {
             began: Duration::ZERO,
             took: None,
             rescued: false,
+            waits: Waits::No,
         }
     }
 }
@@ -138,20 +155,57 @@ impl Stream {
         self.rescued = rescued;
     }
 
-    pub(crate) fn log(&mut self) {
-        let Some((runtime, decision)) = self.decided() else { return };
+    /// Counts the request, if it is known how it ended. Whether the stream must hear of a failure.
+    pub(crate) fn log(&mut self) -> bool {
+        let Some((runtime, decision)) = self.decided() else { return false };
         if decision.reason == Reason::Override {
-            return;
+            return false;
         }
-        let Some((_, metrics)) = runtime.of(&decision) else { return };
-        let ending = runtime.endings.ending(self.took.is_some(), self.is_grpc);
-        match runtime.of(&decision) {
-            Some((experiment, _)) if self.rescued => {
-                metrics.fell_back(decision.assigned);
-                let served = Decision { served: experiment.baseline, ..decision };
-                metrics.ended(&served, ending.status(), self.took);
+        self.waits = match runtime.endings.find(self.took.is_some(), self.is_grpc) {
+            Found::WellIfNobodyObjects => Waits::ForFailure,
+            Found::SomebodyMustObject(ending) => {
+                self.count(&ending);
+                Waits::ForConfirmation
             }
-            _ => metrics.ended(&decision, ending.status(), self.took),
+            Found::Known(ending) => {
+                self.count(&ending);
+                Waits::No
+            }
+        };
+        self.is_waiting()
+    }
+
+    /// The access logger tells that the request failed.
+    pub(crate) fn failed(&mut self) {
+        if self.waits == Waits::ForFailure {
+            self.count(&ending::failure(self.took.is_some()));
+        }
+        self.waits = Waits::No;
+    }
+
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waits != Waits::No
+    }
+
+    /// The stream goes, and the access logger did not tell of a failure.
+    pub(crate) fn nobody_objected(&mut self) {
+        match self.waits {
+            Waits::No => {}
+            Waits::ForFailure => self.count(&ending::WELL),
+            Waits::ForConfirmation => failures::disbelieve(),
+        }
+        self.waits = Waits::No;
+    }
+
+    fn count(&self, ending: &Ending) {
+        let Some((runtime, decision)) = self.decided() else { return };
+        let Some((experiment, metrics)) = runtime.of(&decision) else { return };
+        if self.rescued {
+            metrics.fell_back(decision.assigned);
+            let served = Decision { served: experiment.baseline, ..decision };
+            metrics.ended(&served, ending.status(), self.took);
+        } else {
+            metrics.ended(&decision, ending.status(), self.took);
         }
         if let Some(failed) = ending.failed() {
             let slow = runtime.slow_over(&decision).zip(self.took).is_some_and(|(over, took)| took > over);

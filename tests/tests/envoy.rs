@@ -181,7 +181,7 @@ async fn without_the_filter_everyone_gets_the_baseline() {
 #[tokio::test]
 async fn without_the_early_removal_the_filter_does_it() {
     let stage = Stage::changed(|bootstrap| {
-        let to = "          # One line per request";
+        let to = "          access_log:\n";
         let bootstrap = without(&bootstrap, "          early_header_mutation_extensions:\n", to);
         without(&bootstrap, "            request_headers_to_remove:\n", "            virtual_hosts:\n").replace(
             "            virtual_hosts:\n",

@@ -148,6 +148,7 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
     syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
     environment.set_syntax(syntax.build()?);
     environment.add_template("envoy.yaml", include_str!("../../templates/envoy.yaml"))?;
+    environment.add_template("vm.yaml", include_str!("../../templates/vm.yaml"))?;
     environment.add_template("filter.yaml", include_str!("../../templates/filter.yaml"))?;
     environment.add_template("ecds.yaml", include_str!("../../templates/ecds.yaml"))?;
     environment.add_filter("quote", quote);
@@ -207,9 +208,12 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
         let context: minijinja::Value = serde_json::from_value(context.clone())?;
         Ok(environment.get_template(name)?.render(context)?)
     };
-    let filter = render("filter.yaml", &context)?;
-    if let Some(context) = context.as_object_mut() {
-        context.insert("filter".to_owned(), filter.trim_end().into());
+    // The parts that stand at two depths.
+    for (name, part) in [("vm", "vm.yaml"), ("filter", "filter.yaml")] {
+        let text = render(part, &context)?;
+        if let Some(context) = context.as_object_mut() {
+            context.insert(name.to_owned(), text.trim_end().into());
+        }
     }
     render(template, &context)
 }

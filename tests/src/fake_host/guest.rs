@@ -27,6 +27,8 @@ pub(super) struct Root {
     /// `proxy_on_done` was called and answered "not yet".
     pub(super) waiting: bool,
     pub(super) expressions: Expressions,
+    /// For an access logger: the stream whose log callback runs.
+    pub(super) logged: Option<Arc<Mutex<StreamState>>>,
 }
 
 /// What the store of one VM holds.
@@ -131,11 +133,11 @@ impl Guest<'_> {
         locked(&self.host().shared)
     }
 
-    /// The state of the stream that the call acts on; none in a root context.
+    /// The state of the stream that the call acts on; none in a root context that logs none.
     pub(super) fn stream(&self) -> Option<MutexGuard<'_, StreamState>> {
-        match self.host().contexts.get(&self.host().context()) {
-            Some(Context::Stream { state, .. }) => Some(locked(state)),
-            _ => None,
+        match self.host().contexts.get(&self.host().context())? {
+            Context::Stream { state, .. } => Some(locked(state)),
+            Context::Root(root) => root.logged.as_deref().map(locked),
         }
     }
 

@@ -99,6 +99,7 @@ impl Stream {
         let mut inner = locked(&self.vm.inner);
         self.state().phase = Phase::Log;
         inner.call(id, "proxy_on_log", &[id])?;
+        inner.log(&self.state)?;
         self.state().phase = Phase::Done;
         inner.call(id, "proxy_on_done", &[id])?;
         inner.call(id, "proxy_on_delete", &[id])?;

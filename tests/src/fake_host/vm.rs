@@ -12,6 +12,7 @@ use super::guest::{Context, Host, Root};
 use super::headers::word;
 use super::module::Module;
 use super::shared::{Shared, locked};
+use super::state::StreamState;
 use super::stream::Stream;
 
 /// The guest trapped; the VM answers nothing any more. The text names the callback and the trap.
@@ -40,6 +41,8 @@ pub(super) struct Inner {
     last_context: u32,
     started: bool,
     serving: Option<u32>,
+    /// The root of the module as an access logger.
+    logger: Option<u32>,
 }
 
 impl Vm {
@@ -64,8 +67,15 @@ impl Vm {
             counters: 0..0,
         };
         let store = Store::new(module.pre.module().engine(), host);
-        let mut inner =
-            Inner { store, instance: None, dead: None, last_context: 0, started: false, serving: None };
+        let mut inner = Inner {
+            store,
+            instance: None,
+            dead: None,
+            last_context: 0,
+            started: false,
+            serving: None,
+            logger: None,
+        };
         inner.fuel_up()?;
         let instance =
             module.pre.instantiate(&mut inner.store).map_err(|error| Dead(format!("{error:?}")))?;
@@ -85,6 +95,34 @@ impl Vm {
     /// If the VM is dead or dies.
     pub fn configure(&self, config: impl AsRef<[u8]>) -> Result<bool, Dead> {
         locked(&self.inner).configure(config.as_ref())
+    }
+
+    /// Puts the module among the access loggers too, for requests that failed: a status of 500 or more, or any response
+    /// flag. `false` if it refuses.
+    ///
+    /// # Errors
+    ///
+    /// If the VM is dead or dies.
+    pub fn log_failures(&self, config: impl AsRef<[u8]>) -> Result<bool, Dead> {
+        locked(&self.inner).log_failures(config.as_ref())
+    }
+
+    /// The same, but on another listener: it lives in this VM, and never hears of this one's requests.
+    ///
+    /// # Errors
+    ///
+    /// If the VM is dead or dies.
+    pub fn log_failures_elsewhere(&self, config: impl AsRef<[u8]>) -> Result<bool, Dead> {
+        locked(&self.inner).new_root(config.as_ref()).map(|(_, accepted)| accepted)
+    }
+
+    /// Takes the access logger away again.
+    ///
+    /// # Errors
+    ///
+    /// If the VM is dead or dies.
+    pub fn log_no_failures(&self) -> Result<(), Dead> {
+        locked(&self.inner).log_no_failures()
     }
 
     /// Lets the tick timers fire once: on every living root that set a period.
@@ -120,11 +158,15 @@ impl Vm {
         Stream::new(self.clone())
     }
 
-    /// How many root contexts live: more than one while streams of an old configuration go on.
+    /// How many root contexts of the filter live: more than one while streams of an old configuration go on.
     #[must_use]
     pub fn roots(&self) -> usize {
         let inner = locked(&self.inner);
-        inner.store.data().contexts.values().filter(|context| matches!(context, Context::Root(_))).count()
+        let contexts = &inner.store.data().contexts;
+        let is_filter = |(id, context): &(&u32, &Context)| {
+            matches!(context, Context::Root(_)) && Some(**id) != inner.logger
+        };
+        contexts.iter().filter(is_filter).count()
     }
 
     /// Whether the guest has trapped.
@@ -210,17 +252,50 @@ impl Inner {
     }
 
     fn configure(&mut self, config: &[u8]) -> Result<bool, Dead> {
-        let root = self.new_context(Context::Root(Root::default()));
-        self.host().plugin_config = Some(config.to_vec());
-        let accepted = self.open_root(root, word(config.len()));
-        self.host().plugin_config = None;
-        let accepted = accepted?;
+        let (root, accepted) = self.new_root(config)?;
         let leaving = if accepted { self.serving.replace(root) } else { Some(root) };
         if let Some(root) = leaving.and_then(|id| self.host().root_mut(id)) {
             root.retired = true;
         }
         self.sweep()?;
         Ok(accepted)
+    }
+
+    fn log_failures(&mut self, config: &[u8]) -> Result<bool, Dead> {
+        let (root, accepted) = self.new_root(config)?;
+        if accepted {
+            self.logger = Some(root);
+        }
+        Ok(accepted)
+    }
+
+    fn log_no_failures(&mut self) -> Result<(), Dead> {
+        if let Some(root) = self.logger.take().and_then(|id| self.host().root_mut(id)) {
+            root.retired = true;
+        }
+        self.sweep()
+    }
+
+    /// The access logger hears of a stream, if its filter lets it through.
+    pub(super) fn log(&mut self, stream: &Arc<Mutex<StreamState>>) -> Result<(), Dead> {
+        let Some(logger) = self.logger.filter(|_| locked(stream).has_failed()) else { return Ok(()) };
+        let set = |inner: &mut Self, logged| {
+            if let Some(root) = inner.host().root_mut(logger) {
+                root.logged = logged;
+            }
+        };
+        set(self, Some(Arc::clone(stream)));
+        let outcome = self.call(logger, "proxy_on_log", &[logger]);
+        set(self, None);
+        outcome.map(drop)
+    }
+
+    fn new_root(&mut self, config: &[u8]) -> Result<(u32, bool), Dead> {
+        let root = self.new_context(Context::Root(Root::default()));
+        self.host().plugin_config = Some(config.to_vec());
+        let accepted = self.open_root(root, word(config.len()));
+        self.host().plugin_config = None;
+        Ok((root, accepted?))
     }
 
     fn open_root(&mut self, root: u32, config_len: u32) -> Result<bool, Dead> {

@@ -54,6 +54,8 @@ impl InProcess {
                 vm.configure(configuration).expect("a VM that lives"),
                 "a worker refused what the canary took"
             );
+            // As `render envoy` lays the access log.
+            assert!(vm.log_failures("failures").expect("a VM that lives"), "no access logger");
             vm
         };
         let workers = (0..2).map(worker).collect();
