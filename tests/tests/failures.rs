@@ -27,7 +27,7 @@ fn file() -> Value {
 }
 
 fn by(user: u32) -> Request {
-    Request::get("/infer").header("x-user-id", &user.to_string())
+    Request::get("/infer").header("x-user-id", user.to_string())
 }
 
 fn vm(proxy: &Proxy) -> Vm {
