@@ -145,7 +145,10 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
         if excluded.is_some_and(|(name, _)| layer != Some(name)) {
             continue;
         }
-        if let Some(mismatch) = experiment.conditions.mismatch(request) {
+        let conditions = &experiment.conditions;
+        let mismatch =
+            if listens { conditions.mismatch(request) } else { conditions.mismatch_elsewhere(request) };
+        if let Some(mismatch) = mismatch {
             trace.step(|| Step::Mismatch(index, mismatch));
             continue;
         }

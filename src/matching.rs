@@ -77,6 +77,11 @@ impl Match {
         {
             return Some(Mismatch::Host);
         }
+        self.mismatch_elsewhere(request)
+    }
+
+    /// The same for a request whose host and path are known to match.
+    pub(crate) fn mismatch_elsewhere(&self, request: &impl Request) -> Option<Mismatch<'_>> {
         if !self.methods.is_empty()
             && !request
                 .first(":method")

@@ -28,8 +28,7 @@ pub trait Request {
 
     /// The path without query and fragment.
     fn path(&self) -> Option<&[u8]> {
-        let target = self.first(":path")?;
-        target.split(|byte| matches!(byte, b'?' | b'#')).next()
+        self.first(":path").map(path_of)
     }
 
     /// The query without its question mark.
@@ -48,6 +47,13 @@ pub trait Request {
             _ => Some(authority),
         }
     }
+}
+
+/// The path of a request's target: what stands before query and fragment.
+#[must_use]
+pub fn path_of(target: &[u8]) -> &[u8] {
+    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#'));
+    end.and_then(|end| target.get(..end)).unwrap_or(target)
 }
 
 /// Headers as a list of names and values.

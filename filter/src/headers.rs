@@ -8,52 +8,68 @@
 
 use core::ops::Range;
 
-use sidetrack::request::Request;
+use sidetrack::request::{Request, path_of};
 
 /// A header map.
 pub(crate) struct Headers {
     block: Vec<u8>,
-    /// Where each name and each value stands. Found once: a decision asks for several headers.
-    places: Vec<(Range<usize>, Range<usize>)>,
+    /// Found once: a decision asks for several headers.
+    places: Vec<Place>,
+    /// Where the path without its query stands; empty when there is none.
+    path: Range<usize>,
+}
+
+/// Where a name and its value stand.
+struct Place {
+    name: Range<usize>,
+    value: Range<usize>,
 }
 
 impl Headers {
     /// Reads a block. Lengths that point outside it end the list.
     pub(crate) fn new(block: Vec<u8>) -> Self {
-        let count = number(&block, 0).unwrap_or(0).min(block.len() / 8);
-        let mut next = count.saturating_mul(8).saturating_add(4);
+        let (count, lengths) = block.split_first_chunk().unwrap_or((&[0; 4], &[]));
+        let count = number(*count).min(lengths.len() / 8);
         let mut places = Vec::with_capacity(count);
-        for lengths in block.get(4..).unwrap_or_default().chunks_exact(8).take(count) {
-            let (Some(name), Some(value)) = (number(lengths, 0), number(lengths, 4)) else { break };
-            let name = next..next.saturating_add(name);
-            let value = name.end.saturating_add(1)..name.end.saturating_add(1).saturating_add(value);
-            if value.end > block.len() {
-                break;
-            }
+        let mut path = 0..0;
+        let mut next = count * 8 + 4;
+        for &[a, b, c, d, e, f, g, h] in lengths.as_chunks().0.iter().take(count) {
+            let name = next..next.saturating_add(number([a, b, c, d]));
+            let value = name.end.saturating_add(1);
+            let value = value..value.saturating_add(number([e, f, g, h]));
+            let Some(text) = block.get(value.clone()) else { break };
             next = value.end.saturating_add(1);
-            places.push((name, value));
+            if path.is_empty() && block.get(name.clone()) == Some(b":path") {
+                path = value.start..value.start + path_of(text).len();
+            }
+            places.push(Place { name, value });
         }
-        Self { block, places }
+        Self { block, places, path }
     }
 
     /// Names and values in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let of = |place: &Range<usize>| self.block.get(place.clone()).unwrap_or_default();
-        self.places.iter().map(move |(name, value)| (of(name), of(value)))
+        self.places.iter().map(|place| (self.at(&place.name), self.at(&place.value)))
+    }
+
+    fn at(&self, place: &Range<usize>) -> &[u8] {
+        self.block.get(place.clone()).unwrap_or_default()
     }
 }
 
-fn number(block: &[u8], at: usize) -> Option<usize> {
-    let bytes = block.get(at..at.checked_add(4)?)?;
-    usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
+fn number(bytes: [u8; 4]) -> usize {
+    usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX)
 }
 
 impl Request for Headers {
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         // Envoy's names are lower case, and so are the plan's.
-        let of = |place: &Range<usize>| self.block.get(place.clone()).unwrap_or_default();
         let named =
-            move |(key, _): &&(Range<usize>, _)| key.len() == name.len() && of(key) == name.as_bytes();
-        self.places.iter().filter(named).map(move |(_, value)| of(value))
+            move |place: &&Place| place.name.len() == name.len() && self.at(&place.name) == name.as_bytes();
+        self.places.iter().filter(named).map(|place| self.at(&place.value))
+    }
+
+    fn path(&self) -> Option<&[u8]> {
+        Some(self.at(&self.path)).filter(|path| !path.is_empty())
     }
 }

@@ -8,6 +8,7 @@
     reason = "host calls are foreign functions; this file is the only one that makes them"
 )]
 
+use core::alloc::Layout;
 use core::ptr::null_mut;
 
 /// A host call that did not do what was asked: the status of the proxy-wasm ABI.
@@ -249,15 +250,20 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: the host took this block from `proxy_on_memory_allocate`, which leaks a box of this size, and filled it; it
-    // is ours now.
+    // SAFETY: the host took this block from `proxy_on_memory_allocate`, which allocates as a box of this size would be,
+    // and filled it; it is ours now.
     Ok(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(data, size)) }.into_vec())
 }
 
-/// Where the host puts what its calls return.
+/// Where the host puts what its calls return. It fills what it asks for, so nothing is cleared before.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    Box::into_raw(vec![0; size].into_boxed_slice()).cast()
+    match Layout::array::<u8>(size) {
+        // SAFETY: the layout is not empty.
+        Ok(layout) if size > 0 => unsafe { std::alloc::alloc(layout) },
+        // To the host, a call that could not be answered.
+        _ => null_mut(),
+    }
 }
 
 #[link(wasm_import_module = "env")]

@@ -378,6 +378,10 @@ impl Request for Arrived<'_> {
         self.headers.values(name)
     }
 
+    fn path(&self) -> Option<&[u8]> {
+        self.headers.path()
+    }
+
     fn body(&self) -> Body<'_> {
         self.body
     }
