@@ -37,6 +37,7 @@ pub(crate) struct Stream {
     took: Option<Duration>,
     /// The baseline answered a request that its candidate had failed.
     rescued: bool,
+    logged: bool,
     /// Whom it waits for between its log and its deletion.
     waits: Waits,
 }
@@ -65,6 +66,7 @@ impl Stream {
             began: Duration::ZERO,
             took: None,
             rescued: false,
+            logged: false,
             waits: Waits::No,
         }
     }
@@ -157,6 +159,9 @@ impl Stream {
 
     /// Counts the request, if it is known how it ended. Whether the stream must hear of a failure.
     pub(crate) fn log(&mut self) -> bool {
+        if core::mem::replace(&mut self.logged, true) {
+            return false;
+        }
         let Some((runtime, decision)) = self.decided() else { return false };
         if decision.reason == Reason::Override {
             return false;

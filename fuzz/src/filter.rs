@@ -29,6 +29,7 @@ const CONFIGURATIONS: &[&str] = &[
         "variants": [{"name": "old", "cluster": "old"}, {"name": "new", "cluster": "new", "weight": 50}],
         "layer": {"name": "l", "from": 50, "to": 100}}]}"#,
     r#"{"experiments": []}"#,
+    "failures",
     "",
     r#"{"experiments": [{"name": 7}]}"#,
     "{{{",
@@ -140,6 +141,8 @@ pub fn run(data: &[u8]) -> Vec<u8> {
     for worker in &house.workers {
         alive(worker.configure(CONFIGURATIONS[0]));
     }
+    // One worker hears of failures, the other asks.
+    alive(house.workers[0].log_failures("failures"));
     while house.step(&mut input).unwrap_or(false) {}
     house.settle();
     house.workers[0].edge_counters()
