@@ -132,8 +132,8 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
 ) -> Outcome {
     let listens = trace.listens();
     let identity = Cell::new(None);
-    // The first experiment whose layer slots excluded the unit, until another one of that layer takes it.
-    let mut excluded: Option<(&str, Decision)> = None;
+    // What an experiment of a layer says that does not take the unit, until another one of that layer does.
+    let mut left: Option<(&str, Decision)> = None;
     // Whoever explains wants to hear of every experiment; whoever only decides asks those that the index names.
     let next = |from| if listens { Some(from) } else { plan.index.next(request, from) };
     let mut from = 0;
@@ -142,7 +142,7 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
     {
         from = index + 1;
         let layer = experiment.layer.as_ref().map(|layer| layer.name.as_str());
-        if excluded.is_some_and(|(name, _)| layer != Some(name)) {
+        if left.is_some_and(|(name, _)| layer != Some(name)) {
             continue;
         }
         let conditions = &experiment.conditions;
@@ -156,12 +156,19 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
         let outcome = Trial { plan, experiment, index, request, identity: &identity }.decide(world, trace);
         match (outcome, layer) {
             (Outcome::Decided(decision), Some(name)) if decision.reason == Reason::Excluded => {
-                excluded.get_or_insert((name, decision));
+                left.get_or_insert((name, decision));
+            }
+            // The switch is the experiment's and not the layer's: who is in the slots of another one still takes part
+            // there, and only the rest is left to the baseline.
+            (Outcome::Decided(decision), Some(name)) if decision.reason == Reason::Disabled => {
+                if left.is_none_or(|(_, before)| before.reason == Reason::Excluded) {
+                    left = Some((name, decision));
+                }
             }
             (outcome, _) => return outcome,
         }
     }
-    excluded.map_or(Outcome::Unmatched, |(_, decision)| Outcome::Decided(decision))
+    left.map_or(Outcome::Unmatched, |(_, decision)| Outcome::Decided(decision))
 }
 
 /// Whether the request asks for the explanation and may have it.

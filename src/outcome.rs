@@ -1,5 +1,21 @@
 //! How a request ended: what callers saw, and what it says about the variant.
 
+/// The finite upper bounds of the histogram of the times to the response's headers: in milliseconds, and in seconds as
+/// the label `le` writes them. The filter counts by them, and the rules for Prometheus ask for series by the same text.
+pub const TIME_BOUNDS: [(u64, &str); 11] = [
+    (5, "0.005"),
+    (10, "0.01"),
+    (20, "0.02"),
+    (50, "0.05"),
+    (100, "0.1"),
+    (200, "0.2"),
+    (500, "0.5"),
+    (1000, "1"),
+    (2000, "2"),
+    (5000, "5"),
+    (10_000, "10"),
+];
+
 /// What is known of a request when its stream has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
@@ -60,6 +76,15 @@ impl Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_ascend_and_are_written_as_the_seconds_that_they_are() {
+        assert!(TIME_BOUNDS.is_sorted_by(|a, b| a.0 < b.0));
+        for (milliseconds, seconds) in TIME_BOUNDS {
+            let text = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+            assert_eq!(text.trim_end_matches('0').trim_end_matches('.'), seconds);
+        }
+    }
 
     #[test]
     fn endings_are_told_apart() {

@@ -11,23 +11,12 @@
 use core::time::Duration;
 use std::cell::Cell;
 
+use sidetrack::outcome::TIME_BOUNDS as BOUNDS;
+
 use crate::host::Kind;
 use crate::series::Series;
 
-/// The upper bounds in milliseconds, and as Prometheus writes them. The last bucket has none.
-const BOUNDS: [(u64, &str); 11] = [
-    (5, "0.005"),
-    (10, "0.01"),
-    (20, "0.02"),
-    (50, "0.05"),
-    (100, "0.1"),
-    (200, "0.2"),
-    (500, "0.5"),
-    (1000, "1"),
-    (2000, "2"),
-    (5000, "5"),
-    (10_000, "10"),
-];
+/// The last bucket has no bound.
 const BUCKETS: usize = BOUNDS.len() + 1;
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
 

@@ -103,8 +103,6 @@ impl Load {
         let (stop, stopped) = watch::channel(false);
         let start = Instant::now();
         let shared = Arc::new(Shared {
-            client: if options.http2 { Client::http2(options.addr) } else { Client::new(options.addr) }
-                .with_timeout(options.timeout),
             next: AtomicU64::new(0),
             start,
             end: options.duration.map(|duration| start + duration),
@@ -138,7 +136,6 @@ impl Load {
 }
 
 struct Shared {
-    client: Client,
     next: AtomicU64,
     start: Instant,
     end: Option<Instant>,
@@ -148,6 +145,11 @@ struct Shared {
 
 impl Shared {
     async fn work(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        // Of its own: from a common pool a fast server would see the same one or two connections all the time, and an
+        // Envoy of several workers would use one of them.
+        let options = &self.options;
+        let client = if options.http2 { Client::http2(options.addr) } else { Client::new(options.addr) };
+        let client = client.with_timeout(options.timeout);
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
             let due = self.due(number);
@@ -161,7 +163,7 @@ impl Shared {
             }
             let late = due.elapsed() > LATE;
             let request = (self.options.make_request)(number);
-            let answer = self.client.send_ref(&request).await;
+            let answer = client.send_ref(&request).await;
             self.tally.add(answer.as_ref().ok().map(|answer| answer.status), late);
             (self.options.on_answer)(number, &request, answer);
         }

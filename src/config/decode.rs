@@ -48,6 +48,9 @@ impl<T> Given<T> {
     }
 }
 
+/// How a group of keys is written.
+pub(crate) const GROUP: &str = "write one \"key: value\" per line, indented below this key";
+
 /// Reports that `node` is not of the kind that `allowed` says.
 pub(crate) fn wrong_type(node: &Node, at: &Path<'_>, problems: &mut Problems, allowed: &str, hint: &str) {
     let hint = match (node, at) {
@@ -77,9 +80,15 @@ pub fn did_you_mean(found: &str, known: &[&str]) -> String {
     }
 }
 
+/// The hint, or another one where it is empty.
+pub(crate) fn or_else(hint: String, otherwise: &str) -> String {
+    if hint.is_empty() { otherwise.to_owned() } else { hint }
+}
+
 pub(crate) fn unknown_key(at: &Path<'_>, key: &str, known: &[&str], problems: &mut Problems) {
     let message = format!("found an unknown key; allowed: {}", known.join(", "));
-    problems.push(&at.key(key), Code::UnknownKey, message, did_you_mean(key, known));
+    let hint = or_else(did_you_mean(key, known), "remove it, or take one of these");
+    problems.push(&at.key(key), Code::UnknownKey, message, hint);
 }
 
 /// Reports keys that exclude each other, or that none of them is there.
@@ -88,7 +97,8 @@ pub(crate) fn exactly_one(at: &Path<'_>, known: &[&str], given: &[&str], problem
     match given {
         [_] => {}
         [] => {
-            problems.push(at, Code::MissingKey, format!("found none of the keys {known}; one is needed"), "")
+            let message = format!("found none of the keys {known}; one is needed");
+            problems.push(at, Code::MissingKey, message, "choose the one that fits")
         }
         [first, ..] => problems.push(
             at,
@@ -132,7 +142,7 @@ pub(crate) struct Pairs<T>(pub(crate) Vec<(String, T)>);
 impl<T: Decode> Decode for Pairs<T> {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Node::Map(entries) = node else {
-            wrong_type(node, at, problems, "a group of keys and values", "");
+            wrong_type(node, at, problems, "a group of keys and values", GROUP);
             return None;
         };
         let mut pairs: Vec<(String, T)> = Vec::new();
@@ -177,7 +187,7 @@ macro_rules! object {
                 use $crate::config::decode;
                 const KEYS: &[&str] = &[$($key),*];
                 let $crate::config::node::Node::Map(entries) = node else {
-                    decode::wrong_type(node, at, problems, &format!("a group of keys: {}", KEYS.join(", ")), "");
+                    decode::wrong_type(node, at, problems, &format!("a group of keys: {}", KEYS.join(", ")), decode::GROUP);
                     return None;
                 };
                 let mut out = Self::default();
@@ -233,7 +243,7 @@ pub(crate) use object;
 
 /// Reports a key that must be there and is not. Named for how `object!` reads.
 pub(crate) fn required(at: &Path<'_>, problems: &mut Problems) {
-    problems.push(at, Code::MissingKey, "found nothing; this key is required", "");
+    problems.push(at, Code::MissingKey, "found nothing; this key is required", "add it");
 }
 
 /// `schema` with a description.
@@ -287,11 +297,11 @@ pub(crate) use words;
 
 pub(crate) fn not_one_of(node: &Node, at: &Path<'_>, words: &[&str], problems: &mut Problems) {
     let hint = match node {
-        Node::Text(text) => did_you_mean(text, words),
+        Node::Text(text) => or_else(did_you_mean(text, words), "use one of the words, as it stands here"),
         Node::Bool(_) => {
             "YAML reads a bare yes, no, on or off as true or false; use one of the words".to_owned()
         }
-        _ => String::new(),
+        _ => "use one of the words, as it stands here".to_owned(),
     };
     let message = format!("found {}; allowed: {}", node.describe(), words.join(", "));
     problems.push(at, Code::NotOneOf, message, hint);

@@ -13,7 +13,7 @@ pub struct Problem {
     pub code: Code,
     /// What was found and what is allowed.
     pub message: String,
-    /// What to do about it; may be empty.
+    /// What to do about it.
     pub hint: String,
 }
 

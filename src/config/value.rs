@@ -12,9 +12,9 @@ impl Decode for bool {
         let Node::Bool(value) = node else {
             let hint = match node {
                 Node::Text(text) if matches!(text.as_str(), "true" | "false") => "write it without quotes",
-                Node::Text(text) if matches!(text.as_str(), "on" | "yes") => "write true",
-                Node::Text(text) if matches!(text.as_str(), "off" | "no") => "write false",
-                _ => "",
+                Node::Text(text) if is_one_of(text, &["on", "yes", "y"]) => "write true",
+                Node::Text(text) if is_one_of(text, &["off", "no", "n"]) => "write false",
+                _ => "write one of the two, without quotes",
             };
             wrong_type(node, at, problems, "true or false", hint);
             return None;
@@ -25,6 +25,11 @@ impl Decode for bool {
     fn schema() -> Value {
         json!({"type": "boolean"})
     }
+}
+
+/// Whether a text is one of these words, in whatever case.
+fn is_one_of(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 /// Text under a rule.
@@ -59,7 +64,7 @@ macro_rules! text {
                     let hint = match node {
                         Node::Bool(_) => "put it in quotes: YAML reads a bare yes, no, on or off as true or false",
                         Node::Number(_) => "put it in quotes",
-                        _ => "",
+                        _ => "write a single value",
                     };
                     wrong_type(node, at, problems, $allowed, hint);
                     return None;
@@ -87,7 +92,8 @@ text!(
 
 text!(
     /// A salt: any text that is not empty and has no NUL.
-    Salt(String), OutOfRange, allowed "1 to 255 bytes without NUL", hint "",
+    Salt(String), OutOfRange, allowed "1 to 255 bytes without NUL",
+    hint "any short text will do, such as the experiment's name and the month",
     json!({"type": "string", "minLength": 1, "maxLength": 255}),
     |text| ((1..=255).contains(&text.len()) && !text.contains('\0')).then(|| text.to_owned())
 );
@@ -126,7 +132,7 @@ text!(
 text!(
     /// The name of a cookie or of a query parameter.
     FieldName(String), BadName, allowed "1 to 255 characters without spaces, control characters, '=', ';', '&'",
-    hint "",
+    hint "write the bare name, without a value",
     json!({"type": "string", "pattern": "^[^\\s=;&]{1,255}$"}),
     |text| {
         let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | ';' | '&');
@@ -208,6 +214,7 @@ pub(crate) struct Time(pub(crate) Timestamp);
 impl Decode for Time {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let allowed = "a moment in RFC 3339 from 1970 on, such as 2026-11-23T09:00:00Z";
+        let as_written = "write date, \"T\", time with seconds, and zone; \"Z\" is UTC";
         let digits = match node {
             Node::Text(text) => match Timestamp::parse(text) {
                 Some(moment) => return Some(Self(moment)),
@@ -215,7 +222,7 @@ impl Decode for Time {
             },
             Node::Number(number) => number,
             _ => {
-                wrong_type(node, at, problems, allowed, "");
+                wrong_type(node, at, problems, allowed, as_written);
                 return None;
             }
         };
@@ -223,7 +230,7 @@ impl Decode for Time {
             Some((unit, moment)) => {
                 format!("this looks like {unit} since 1970; that moment is written {moment}")
             }
-            None => "write date, \"T\", time with seconds, and zone; \"Z\" is UTC".to_owned(),
+            None => as_written.to_owned(),
         };
         problems.push(at, Code::BadTime, format!("found {}; allowed: {allowed}", node.describe()), hint);
         None
@@ -269,7 +276,7 @@ impl Decode for Percent {
             Some(ppm) => Some(Self(ppm)),
             None => {
                 let message = format!("found {number}; allowed: a percentage from 0 to 100");
-                problems.push(at, Code::OutOfRange, message, "");
+                problems.push(at, Code::OutOfRange, message, "30 is thirty of a hundred");
                 None
             }
         }
@@ -293,7 +300,12 @@ impl<const MIN: u32, const MAX: u32> Decode for Count<MIN, MAX> {
         };
         let count = number.parse().ok().filter(|count| (MIN..=MAX).contains(count));
         if count.is_none() {
-            problems.push(at, Code::OutOfRange, format!("found {number}; allowed: {allowed}"), "");
+            let hint = if number.contains('.') {
+                "write it without decimals"
+            } else {
+                "write a number within these"
+            };
+            problems.push(at, Code::OutOfRange, format!("found {number}; allowed: {allowed}"), hint);
         }
         count.map(Self)
     }
@@ -321,7 +333,8 @@ impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
         let found = format!("found {}; allowed: {allowed}", quoted(text));
         match with_units(text, &SPAN_UNITS) {
             Some(millis) if (MIN..=MAX).contains(&millis) => return Some(Self(Millis(millis))),
-            Some(_) => problems.push(at, Code::OutOfRange, found, ""),
+            Some(millis) if millis > MAX => problems.push(at, Code::OutOfRange, found, "make it shorter"),
+            Some(_) => problems.push(at, Code::OutOfRange, found, "make it longer"),
             None => problems.push(at, Code::BadDuration, found, hint),
         }
         None

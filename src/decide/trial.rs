@@ -93,7 +93,8 @@ impl<'p, R: Request> Trial<'p, '_, R> {
             trace.step(|| Step::MissingUnit(experiment.missing_unit));
             match experiment.missing_unit {
                 MissingUnit::Baseline => {
-                    return Outcome::Decided(Decision { reason: Reason::MissingUnit, ..base });
+                    let mirror = self.mirrored(None);
+                    return Outcome::Decided(Decision { reason: Reason::MissingUnit, mirror, ..base });
                 }
                 MissingUnit::Skip => return Outcome::Skipped(self.index),
                 MissingUnit::Random => {}

@@ -104,6 +104,14 @@ impl Stand {
         self.metric("ab_test_breaker_trips_total", &[("model_name", CANDIDATE)]).await
     }
 
+    /// Both workers have seen requests; what one of them does alone would be faster.
+    async fn both_workers_took_part(&self) -> Result<()> {
+        let connections = self.envoy.stats(r"^listener\..*\.worker_\d+\.downstream_cx_total$").await?;
+        let enough = connections.values().filter(|&&count| count > 30).count();
+        ensure!(enough == 2, "{connections:?}");
+        Ok(())
+    }
+
     /// Sends requests of a few thousand users until it is stopped.
     fn load(&self, http2: bool, answers: &Answers) -> Result<Load> {
         let make = move |n: u64| {
@@ -265,6 +273,7 @@ async fn time_to_leave(fault: Fault) -> Result<Duration> {
     ensure!(log.matches("the breaker opens").count() == 1, "{fault:?}: not one line for the trip\n{log}");
     let fallbacks = stand.metric("ab_test_fallbacks_total", &[("model_name", CANDIDATE)]).await?;
     ensure!(fallbacks > 100.0, "{fault:?}: {fallbacks} fallbacks");
+    stand.both_workers_took_part().await?;
     stand.envoy.stop().await?;
     Ok(last.saturating_duration_since(fifth))
 }
@@ -370,6 +379,31 @@ async fn with_failover_a_burst_of_failures_is_answered_as_well() -> Result<()> {
     stand.envoy.stop().await
 }
 
+/// What must not reach a model twice is not sent twice: another method, or a body that was not kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failover_is_only_for_what_may_be_sent_twice() -> Result<()> {
+    let _alone = ALONE.lock().await;
+    let options = ["--failover", "--failover-methods", "GET,PUT", "--failover-buffer", "1000"];
+    let stand = Stand::start(&json!({"mode": "disabled"}), &options).await?;
+    let client = Client::new(stand.addr);
+    let send = async |request: Request| -> Result<u16> {
+        Ok(client.send(request.header("x-user-id", "1")).await?.status)
+    };
+    let put = |body: String| Request { method: "PUT".to_owned(), ..Request::post("/infer", body) };
+    let large = "x".repeat(300_000);
+    let before = stand.candidate.count();
+    ensure!(send(Request::post("/infer", large.clone())).await? == 200);
+    ensure!(send(put(large.clone())).await? == 200);
+    ensure!(stand.candidate.count() == before + 2, "the user is one of the candidate's");
+    stand.candidate.set(Behaviour::Status(503));
+    ensure!(send(Request::get("/infer")).await? == 200, "sent again");
+    ensure!(send(put("{}".into())).await? == 200, "sent again, with its body");
+    ensure!(send(Request::post("/infer", "{}")).await? == 503, "POST is not among the methods");
+    ensure!(send(put(large)).await? == 503, "too large to be kept");
+    ensure!(stand.candidate.count() == before + 6 && stand.baseline.count() == 2);
+    stand.envoy.stop().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healed_candidate_gets_its_share_back_in_stages() -> Result<()> {
     let _alone = ALONE.lock().await;
@@ -448,10 +482,11 @@ async fn an_open_breaker_outlives_updates_new_code_and_crashes() -> Result<()> {
     until("it is open", async || Ok(stand.state().await? == 2.0)).await?;
     load.stop().await;
     stand.candidate.set(Behaviour::Healthy);
-    let client = Client::new(stand.addr);
+    // A connection each, so that both workers are asked.
+    let clients: Vec<Client> = (0..16).map(|_| Client::new(stand.addr)).collect();
     let reaches_candidate = async || -> Result<bool> {
         let before = stand.candidate.count();
-        for user in 0..100 {
+        for (user, client) in clients.iter().cycle().take(100).enumerate() {
             client.send(Request::post("/infer", "{}").header("x-user-id", user.to_string())).await?;
         }
         Ok(stand.candidate.count() > before)

@@ -90,6 +90,7 @@ fn every_message_is_one_line_with_a_hint_of_one_line() {
                     assert!(!text.contains('\n'), "{}: {problem}", file.display());
                 }
             }
+            assert!(!problem.hint.is_empty(), "{}: {problem}", file.display());
         }
     }
 }

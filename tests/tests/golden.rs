@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sidetrack::config;
 use sidetrack::decide::{Gate, Outcome, Reason, World, decide};
 use sidetrack::draw::{Draw, Purpose};
@@ -58,6 +58,42 @@ fn every_draw_is_the_one_of_the_vectors() {
         assert_eq!(format!("{:016x}", draw.draw(&unit)), vector["draw"].as_str().unwrap(), "{vector}");
         assert_eq!(u64::from(draw.bucket(&unit).get()), vector["bucket"].as_u64().unwrap(), "{vector}");
     }
+}
+
+/// A plan draws everything that it draws for its own purpose, and the layer from the layer's name.
+#[test]
+fn a_plan_draws_each_thing_for_its_purpose() {
+    let text = std::fs::read_to_string(golden("draw.json")).unwrap();
+    let vectors: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let mut checked = [0_u32; 5];
+    for vector in &vectors {
+        let salt = vector["salt"].as_str().unwrap();
+        let purpose = vector["purpose"].as_str().unwrap();
+        let is_name = salt.len() <= 63 && salt.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if purpose == "layer1" && !is_name {
+            continue;
+        }
+        let (own, layer) = if purpose == "layer1" { ("another", salt) } else { (salt, "another") };
+        let file = json!({"experiments": [{
+            "name": "golden", "salt": own, "unit": [{"header": "x-user-id"}], "baseline": "old",
+            "variants": [{"name": "old"}, {"name": "new", "weight": 30}],
+            "layer": {"name": layer, "from": 0, "to": 50}, "mirror": {"cluster": "shadow"},
+        }]});
+        let plan = config::parse_json(file.to_string().as_bytes()).unwrap();
+        let experiment = &plan.experiments[0];
+        let (number, draw) = match purpose {
+            "arm1" => (0, &experiment.arm),
+            "layer1" => (1, &experiment.layer.as_ref().unwrap().draw),
+            "mirror1" => (2, &experiment.mirror.as_ref().unwrap().draw),
+            "probe1" => (3, &experiment.probe),
+            "exposure1" => (4, &experiment.exposure),
+            other => panic!("unknown purpose {other}"),
+        };
+        let unit = bytes(vector["unit"].as_str().unwrap());
+        assert_eq!(format!("{:016x}", draw.draw(&unit)), vector["draw"].as_str().unwrap(), "{vector}");
+        checked[number] += 1;
+    }
+    assert!(checked.iter().all(|&count| count >= 30), "{checked:?}");
 }
 
 /// Made by `hashlib.sha256(b"exposure1\0financial-2026-11\x004711").hexdigest()[:32]`.

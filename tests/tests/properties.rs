@@ -229,6 +229,18 @@ proptest! {
         file["rollout"] = json!({"start": "1970-01-01T10:00:00Z", "phases": phases});
         let plan = plan(&[file]);
         const HOUR: u64 = 3_600_000;
+        // Without a reserve a span is as wide as the largest weight of all phases.
+        let mut order: Vec<usize> = (0..candidates.len()).collect();
+        order.sort_by(|&a, &b| candidates[a].name.cmp(&candidates[b].name));
+        let mut starts = vec![0; candidates.len()];
+        order.iter().fold(0, |start, &who| {
+            starts[who] = start;
+            start + weights.iter().map(|step| step[who]).max().unwrap()
+        });
+        let holder = |bucket: u32, step: &[u32]| {
+            let holds = |who: &usize| (starts[*who]..starts[*who] + step[*who]).contains(&bucket);
+            (0..candidates.len()).find(holds).map_or("0-baseline", |who| candidates[who].name.as_str())
+        };
         for unit in &units {
             let before = decision(&plan, &[("x-user-id", unit)], 10 * HOUR - 1);
             prop_assert_eq!((before.reason, before.assigned), (Reason::NotStarted, 0));
@@ -236,6 +248,8 @@ proptest! {
             for (i, step) in weights.iter().enumerate() {
                 let begins = (10 + i as u64) * HOUR;
                 let is = assigned_at(&plan, unit, begins);
+                let drawn = decision(&plan, &[("x-user-id", unit)], begins).bucket.unwrap();
+                prop_assert_eq!(is, holder(drawn.get(), step), "the bucket's holder, and nobody else");
                 prop_assert_eq!(is, assigned_at(&plan, unit, begins + HOUR - 1), "the same all through a phase");
                 if let Some(was) = was && was != is {
                     prop_assert!(was == "0-baseline" || is == "0-baseline", "{was} became {is}");

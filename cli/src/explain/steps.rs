@@ -67,7 +67,10 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
             line("no match", format!("{name}: {}", mismatch_text(case, experiment, *mismatch)))
         }
         Step::Match(_) => line("match", format!("{name} takes {}", conditions(&experiment.conditions))),
-        Step::Disabled => line("disabled", "enabled: false, so everyone gets the baseline".to_owned()),
+        Step::Disabled => {
+            let who = if experiment.layer.is_some() { "whoever is in its slots" } else { "everyone" };
+            line("disabled", format!("enabled: false, so {who} gets the baseline"))
+        }
         Step::OverrideRefused(why) => line("override", format!("asked for, and refused: {why}")),
         Step::Override(index, how) => {
             let how = if *how == "unit" { "overrides.units lists the unit" } else { "the header asks" };

@@ -1,6 +1,7 @@
 //! One experiment: who takes part, who is drawn, who may override.
 
 use super::Checker;
+use crate::config::decode::{did_you_mean, or_else};
 use crate::config::node::quoted;
 use crate::config::problem::{Code, Path};
 use crate::config::raw;
@@ -263,7 +264,7 @@ impl Checker<'_> {
             let known: Vec<&str> = variants.iter().map(|variant| variant.name.as_str()).collect();
             let message =
                 format!("found {}, which is no variant; allowed: {}", quoted(&name.0), known.join(", "));
-            let hint = crate::config::decode::did_you_mean(&name.0, &known);
+            let hint = or_else(did_you_mean(&name.0, &known), "name one of them, or add the variant");
             self.problems.push(at, Code::UnknownVariant, message, hint);
         }
         found

@@ -183,6 +183,48 @@ pub(crate) async fn a_layer_keeps_its_experiments_apart(stage: Stage) {
     assert_eq!(first + second + neither, 200, "{seen:?}");
 }
 
+pub(crate) async fn an_experiment_that_is_switched_off_keeps_only_its_own_slots(stage: Stage) {
+    let layered = |name: &str, from: u32, to: u32, enabled: bool| {
+        let mut one = experiment();
+        let layer = json!({"name": "models", "from": from, "to": to});
+        merge(&mut one, &json!({"name": name, "salt": name, "layer": layer, "enabled": enabled}));
+        one
+    };
+    let file = |first: bool, second: bool| {
+        let experiments = [
+            layered("first", 0, 30, first),
+            layered("second", 30, 60, second),
+            layered("third", 60, 90, true),
+        ];
+        json!({"experiments": experiments, "settings": {"debug": "allowed"}})
+    };
+    let world = stage.start(&file(true, true)).await;
+    let mut before = Vec::new();
+    for user in 0..60 {
+        let exchange = world.send(by(&user.to_string()).header("x-ab-debug", "1")).await;
+        let told = |name| exchange.down(name).unwrap();
+        before.push((told("x-ab-experiment"), told("x-ab-variant"), told("x-ab-reason")));
+    }
+    for (first, second) in [(false, true), (true, false), (false, false)] {
+        world.update(&file(first, second)).await;
+        for (user, (name, variant, reason)) in before.iter().enumerate() {
+            let exchange = world.send(by(&user.to_string()).header("x-ab-debug", "1")).await;
+            let told = |name| exchange.down(name).unwrap();
+            let is_off = (name == "first" && !first) || (name == "second" && !second);
+            if reason == "hash" && !is_off {
+                assert_eq!((&told("x-ab-experiment"), &told("x-ab-variant")), (name, variant), "user {user}");
+                assert_eq!(told("x-ab-reason"), "hash");
+            } else {
+                // In the slots of one that is off, or in nobody's.
+                assert_eq!((told("x-ab-variant"), told("x-ab-reason")), ("old".into(), "disabled".into()));
+            }
+        }
+    }
+    for name in ["first", "second", "third"] {
+        assert!(before.iter().filter(|(taker, _, reason)| taker == name && reason == "hash").count() > 5);
+    }
+}
+
 pub(crate) async fn a_rollout_is_in_the_phase_of_the_clock(stage: Stage) {
     let rollout = json!({
         "start": "2020-01-01T00:00:00Z",
@@ -266,6 +308,27 @@ pub(crate) async fn the_mirror_gets_its_share(stage: Stage) {
     }
 }
 
+pub(crate) async fn a_mirror_of_everything_gets_those_without_a_unit_as_well(stage: Stage) {
+    for missing in ["baseline", "random"] {
+        let mirror = |percent: f64| {
+            forecast_with(
+                json!({"missing_unit": missing, "mirror": {"cluster": "shadow", "percent": percent}}),
+            )
+        };
+        let world = stage.start(&mirror(99.9999)).await;
+        let nobody = || Request::get(FORECAST);
+        for _ in 0..10 {
+            assert_eq!(world.send(nobody()).await.status(), 200);
+        }
+        world.update(&mirror(100.0)).await;
+        for _ in 0..10 {
+            assert_eq!(world.send(nobody()).await.status(), 200);
+        }
+        world.expect_metric("ab_test_mirrored_total", &[("experiment", "forecast-ab")], 10).await;
+        world.expect_metric("ab_test_missing_unit_total", &[("experiment", "forecast-ab")], 20).await;
+    }
+}
+
 pub(crate) async fn weights_and_hash_are_published(stage: Stage) {
     let world = stage.start(&forecast()).await;
     let published = |file: &serde_json::Value| {
@@ -285,6 +348,17 @@ pub(crate) async fn weights_and_hash_are_published(stage: Stage) {
     }
     for metric in ["ab_test_overrides_total", "ab_test_missing_unit_total", "ab_test_mirrored_total"] {
         world.expect_metric(metric, &[("experiment", "forecast-ab")], 0).await;
+    }
+    let candidate = [("experiment", "forecast-ab"), ("model_name", "new")];
+    for metric in ["fallbacks_total", "breaker_state", "breaker_trips_total", "breaker_would_trip_total"] {
+        world.expect_metric(&format!("ab_test_{metric}"), &candidate, 0).await;
+    }
+    for variant in ["old", "new"] {
+        let labels = [("experiment", "forecast-ab"), ("model_name", variant), ("le", "0.2")];
+        world.expect_metric("ab_test_response_time_seconds_bucket", &labels, 0).await;
+        for part in ["sum", "count"] {
+            world.expect_metric(&format!("ab_test_response_time_seconds_{part}"), &labels[..2], 0).await;
+        }
     }
     world.expect_metric("ab_test_config_rejected_total", &[], 0).await;
 }

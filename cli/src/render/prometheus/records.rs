@@ -7,26 +7,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sidetrack::config::MissingUnit;
+use sidetrack::outcome::TIME_BOUNDS;
 use sidetrack::plan::{Experiment, Slow};
 use sidetrack::rollout::Schedule;
 
 use super::{Series, baseline, phases};
 use crate::words::{phase_times, shares_of};
-
-/// The finite bounds of the filter's histogram, in milliseconds and as its series write them.
-pub(super) const BOUNDS: [(u64, &str); 11] = [
-    (5, "0.005"),
-    (10, "0.01"),
-    (20, "0.02"),
-    (50, "0.05"),
-    (100, "0.1"),
-    (200, "0.2"),
-    (500, "0.5"),
-    (1000, "1"),
-    (2000, "2"),
-    (5000, "5"),
-    (10_000, "10"),
-];
 
 /// A recording rule.
 #[derive(Serialize)]
@@ -110,8 +96,8 @@ fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
 /// histogram cannot tell.
 pub(super) fn watched_slow(experiment: &Experiment) -> Option<(Slow, &'static str)> {
     let slow = experiment.breaker.slow?;
-    let (smallest, _) = BOUNDS.first()?;
-    let bound = BOUNDS.iter().find(|(bound, _)| *bound >= slow.over.0 && slow.over.0 >= *smallest);
+    let (smallest, _) = TIME_BOUNDS.first()?;
+    let bound = TIME_BOUNDS.iter().find(|(bound, _)| *bound >= slow.over.0 && slow.over.0 >= *smallest);
     bound.map(|(_, le)| (slow, *le))
 }
 

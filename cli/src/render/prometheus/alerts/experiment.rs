@@ -1,13 +1,14 @@
 //! Alerts of one experiment.
 
 use sidetrack::config::{BreakerMode, MissingUnit};
+use sidetrack::outcome::TIME_BOUNDS;
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::{Millis, Ppm, Timestamp};
 use sidetrack::rollout::Schedule;
 
 use super::{Alert, Draft, input};
 use crate::render::envoy::bypass_stat;
-use crate::render::prometheus::records::{BOUNDS, seconds, watched_slow};
+use crate::render::prometheus::records::{seconds, watched_slow};
 use crate::render::prometheus::{Clock, Series, baseline, candidates};
 use crate::words::{percent, phase_times};
 
@@ -170,7 +171,7 @@ fn slow(experiment: &Experiment, series: &Series) -> Option<Draft> {
     let name = baseline(experiment);
     let many = format!("0+{}x10", u64::from(experiment.breaker.min_requests) * 2);
     let times = |fast: &str, all: &str| {
-        let mut inputs: Vec<_> = BOUNDS
+        let mut inputs: Vec<_> = TIME_BOUNDS
             .iter()
             .map(|(_, le)| (format!("{},le=\"{le}\"", model(name)), fast))
             .chain([(format!("{},le=\"+Inf\"", model(name)), all)])
