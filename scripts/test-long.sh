@@ -22,7 +22,7 @@ envoys() {
         ENVOY_VERSION="$version" scripts/setup.sh
         say "every scenario on Envoy $version"
         ENVOY_VERSION="$version" cargo test -p sidetrack-tests --test envoy --test bodies --test cookies \
-            --test rollouts --test breaker_envoy --test failures --test long
+            --test rollouts --test breaker_envoy --test failures --test http3 --test long
     done
 }
 

@@ -6,7 +6,8 @@
 //! it looks each context up in several tables. Here is exported what the filter needs and nothing else.
 //!
 //! Deliberately absent: `proxy_on_response_body`, `proxy_on_response_trailers` and `proxy_on_done`; a stream is freed by
-//! `proxy_on_delete`, which Envoy calls for streams that never got as far as their log as well.
+//! `proxy_on_delete`, which Envoy calls for streams that never got as far as their log as well. With HTTP/3 the log
+//! may come later still, when the caller has acknowledged the answer.
 
 #![expect(
     unsafe_code,
@@ -54,11 +55,12 @@ extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(id: u32) {
     match STREAMS.with_borrow_mut(|streams| streams.remove(&id)) {
-        Some(mut stream) if stream.is_waiting() => {
-            failures::wait_no_more(id);
-            stream.nobody_objected();
+        Some(mut stream) => {
+            if stream.is_waiting() {
+                failures::wait_no_more(id);
+            }
+            stream.deleted();
         }
-        Some(_) => {}
         None => {
             ROOTS.with_borrow_mut(|roots| roots.remove(&id));
         }

@@ -55,7 +55,8 @@ impl Endings {
         }
     }
 
-    fn ask(&self, answered: bool, is_grpc: bool) -> Ending {
+    /// How the request ended, whoever else may tell.
+    pub(crate) fn ask(&self, answered: bool, is_grpc: bool) -> Ending {
         let question = if is_grpc { self.grpc } else { self.plain };
         if question.is_some_and(|it| host::length_of(it) == Ok(1)) {
             return Ending { grpc_status: is_grpc.then_some(0), ..WELL };

@@ -192,14 +192,25 @@ impl Stream {
         self.waits != Waits::No
     }
 
-    /// The stream goes, and the access logger did not tell of a failure.
-    pub(crate) fn nobody_objected(&mut self) {
+    /// The stream goes; if the access logger had something to tell, it has.
+    pub(crate) fn deleted(&mut self) {
         match self.waits {
+            Waits::No if !self.logged => self.count_unlogged(),
             Waits::No => {}
             Waits::ForFailure => self.count(&ending::WELL),
             Waits::ForConfirmation => failures::disbelieve(),
         }
         self.waits = Waits::No;
+    }
+
+    /// Counts a request that Envoy will log only when this stream is gone, or never.
+    fn count_unlogged(&self) {
+        if let Some((runtime, decision)) = self.decided()
+            && decision.reason != Reason::Override
+        {
+            // A gRPC status is not known yet, and Envoy would derive a false one.
+            self.count(&runtime.endings.ask(self.took.is_some(), false));
+        }
     }
 
     fn count(&self, ending: &Ending) {

@@ -95,11 +95,31 @@ impl Stream {
     ///
     /// As above.
     pub fn finish(&self) -> Result<(), Dead> {
+        self.log()?;
+        self.delete()
+    }
+
+    /// The same with HTTP/3, when the caller acknowledges the answer late: done, delete, and only then log.
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn finish_and_log_late(&self) -> Result<(), Dead> {
+        self.delete()?;
+        self.log()
+    }
+
+    fn log(&self) -> Result<(), Dead> {
         let id = self.create()?;
         let mut inner = locked(&self.vm.inner);
         self.state().phase = Phase::Log;
         inner.call(id, "proxy_on_log", &[id])?;
-        inner.log(&self.state)?;
+        inner.log(&self.state)
+    }
+
+    fn delete(&self) -> Result<(), Dead> {
+        let id = self.create()?;
+        let mut inner = locked(&self.vm.inner);
         self.state().phase = Phase::Done;
         inner.call(id, "proxy_on_done", &[id])?;
         inner.call(id, "proxy_on_delete", &[id])?;
