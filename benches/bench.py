@@ -102,7 +102,7 @@ def time(binary: Path, chosen: list[Setup], model_port: int, scratch: Path) -> N
         ]
         for key, (few, many) in results.items()
     ]
-    print(f"The first three at {timing.FEW} connection, the last four at {timing.MANY}.\n")
+    print(f"The first three at {timing.RATE} requests a second, the last four at {timing.MANY} connections.\n")
     table(header, lines)
 
 

@@ -19,8 +19,10 @@ from setups import Setup, behind_processor
 
 MEASURED_CORE, OTHER_CORE = "0", "1"
 ROUNDS, SECONDS = 5, 4
-# One request at a time for latency; more than any of them can serve for throughput.
-FEW, MANY = 1, 64
+# A rate that all of them can serve, for latency: each connection pauses before each request. And more than any of them
+# can serve, for throughput.
+PACED, PAUSE_MILLISECONDS, MANY = 10, 100, 64
+RATE = PACED * 1000 // PAUSE_MILLISECONDS
 PYTHON = Path(__file__).parent.parent / ".tools/bench/bin/python"
 UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6}
 
@@ -44,7 +46,7 @@ class Sample:
 
 
 def measure(binary: Path, setups: list[Setup], model_port: int, scratch: Path) -> dict[str, tuple[Sample, Sample]]:
-    """By setup: the medians at one connection, and at many."""
+    """By setup: the medians at a fixed rate, and at many connections."""
     samples: dict[tuple[str, int], list[Sample]] = {}
     with ExitStack() as stack:
         targets = []
@@ -55,13 +57,13 @@ def measure(binary: Path, setups: list[Setup], model_port: int, scratch: Path) -
         targets.append(router(stack, setups[0], model_port, scratch))
         for round in range(ROUNDS + 1):
             for target in targets:
-                for connections in (FEW, MANY):
+                for connections in (PACED, MANY):
                     sample = wrk(target, connections, scratch)
                     # The first round is for warming up.
                     if round:
                         samples.setdefault((target.setup.key, connections), []).append(sample)
             print(f"bench: round {round} of {ROUNDS}", file=sys.stderr)
-    return {t.setup.key: (middle(samples[t.setup.key, FEW]), middle(samples[t.setup.key, MANY])) for t in targets}
+    return {t.setup.key: (middle(samples[t.setup.key, PACED]), middle(samples[t.setup.key, MANY])) for t in targets}
 
 
 def router(stack: ExitStack, plain: Setup, model_port: int, scratch: Path) -> Target:
@@ -92,7 +94,7 @@ def processor(stack: ExitStack, binary: Path, model_port: int, scratch: Path) ->
 
 
 def wrk(target: Target, connections: int, scratch: Path) -> Sample:
-    script = scratch / f"{target.setup.key}.lua"
+    script = scratch / f"{target.setup.key}-{connections}.lua"
     if not script.exists():
         # The very bytes that the instructions were counted with.
         request = target.setup.request(0).decode().replace("%", "%%").replace("user-000000", "user-%06d")
@@ -100,6 +102,7 @@ def wrk(target: Target, connections: int, scratch: Path) -> Sample:
         script.write_text(
             f"local user = 0\nfunction request()\n  user = user + 1\n"
             f"  return string.format([==[\n{request}]==], {places})\nend\n"
+            + (f"function delay() return {PAUSE_MILLISECONDS} end\n" if connections == PACED else "")
         )
     before = sum(map(cpu_seconds, target.pids))
     command = ["taskset", "-c", OTHER_CORE, "wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency"]
