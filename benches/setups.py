@@ -103,6 +103,7 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
             "Sidetrack, full, unit in the body, mirror, debug",
             [sidetrack(wasm, everything(), {"SIDETRACK_WAIT_FOR_BODIES": "1"})],
             [by_header(mirror()), to(BASELINE)],
+            [failures(wasm, {"SIDETRACK_WAIT_FOR_BODIES": "1"})],
             base="mirrored",
             headers={"x-ab-debug": "1"},
             body=BODY,
