@@ -1,7 +1,7 @@
 //! Callers that speak HTTP/3. Envoy logs such a request only when its caller has acknowledged the answer, often after
 //! the filter's stream is gone.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 use std::net::UdpSocket;
 
