@@ -32,9 +32,11 @@ pub fn value<'a>(body: &'a [u8], pointer: &str) -> Option<Cow<'a, [u8]>> {
 /// Whether a body of this length may be waited for and read: not above the limit, and not compressed. gRPC bodies are
 /// no JSON.
 pub fn body_is_readable(request: &impl Request, length: u64, limit: u64) -> bool {
-    let plain =
-        request.first("content-encoding").is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
-    let grpc = request.first("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+    let plain = request
+        .first("content-encoding")
+        .is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
+    let grpc =
+        request.first("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
     (1..=limit).contains(&length) && plain && !grpc
 }
 
@@ -148,7 +150,11 @@ mod tests {
         for (body, pointer, unit) in [
             (r#"{"user_id": "4711"}"#, "/user_id", Some("4711")),
             (r#"{"user_id": 4711}"#, "/user_id", Some("4711")),
-            (r#"{"user_id": 12345678901234567890123}"#, "/user_id", Some("12345678901234567890123")),
+            (
+                r#"{"user_id": 12345678901234567890123}"#,
+                "/user_id",
+                Some("12345678901234567890123"),
+            ),
             (r#"{"user_id": -1.50e2}"#, "/user_id", Some("-1.50e2")),
             (r#"{"user_id": "a\u00e9\"b"}"#, "/user_id", Some("aé\"b")),
             (r#"{"a": {"b": [1, {"c": "x"}]}}"#, "/a/b/1/c", Some("x")),
@@ -180,6 +186,9 @@ mod tests {
         assert_eq!(value(&[0xff, 0xfe], "/u"), None);
         assert_eq!(value(b"{\"u\": \"\xff\"}", "/u"), None);
         assert_eq!(text(&"[".repeat(100_000), "/0/0"), None);
-        assert_eq!(text(&format!("{{\"u\": {}1{}}}", "[".repeat(5000), "]".repeat(5000)), "/v"), None);
+        assert_eq!(
+            text(&format!("{{\"u\": {}1{}}}", "[".repeat(5000), "]".repeat(5000)), "/v"),
+            None
+        );
     }
 }

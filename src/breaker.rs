@@ -77,7 +77,13 @@ impl Breaker {
     /// A closed breaker without a history.
     #[must_use]
     pub const fn new(rule: &Rule, now: Timestamp) -> Self {
-        Self { epoch: 0, level: 0, clock: now, state: State::Closed(now), window: Window::new(rule.width) }
+        Self {
+            epoch: 0,
+            level: 0,
+            clock: now,
+            state: State::Closed(now),
+            window: Window::new(rule.width),
+        }
     }
 
     /// How many transitions there were; outcomes of another epoch do not count.

@@ -146,14 +146,18 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
             continue;
         }
         let conditions = &experiment.conditions;
-        let mismatch =
-            if listens { conditions.mismatch(request) } else { conditions.mismatch_elsewhere(request) };
+        let mismatch = if listens {
+            conditions.mismatch(request)
+        } else {
+            conditions.mismatch_elsewhere(request)
+        };
         if let Some(mismatch) = mismatch {
             trace.step(|| Step::Mismatch(index, mismatch));
             continue;
         }
         trace.step(|| Step::Match(index));
-        let outcome = Trial { plan, experiment, index, request, identity: &identity }.decide(world, trace);
+        let outcome =
+            Trial { plan, experiment, index, request, identity: &identity }.decide(world, trace);
         match (outcome, layer) {
             (Outcome::Decided(decision), Some(name)) if decision.reason == Reason::Excluded => {
                 left.get_or_insert((name, decision));
@@ -173,7 +177,8 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
 
 /// Whether the request asks for the explanation and may have it.
 pub fn may_explain(plan: &Plan, request: &impl Request) -> bool {
-    let asked = || request.first(&plan.settings.headers.debug).is_some_and(|value| !value.is_empty());
+    let asked =
+        || request.first(&plan.settings.headers.debug).is_some_and(|value| !value.is_empty());
     match &plan.settings.debug {
         Debug::Denied => false,
         Debug::Allowed => asked(),

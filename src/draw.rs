@@ -44,8 +44,11 @@ impl Draw {
     /// Prepares draws for a purpose and a salt.
     #[must_use]
     pub fn new(purpose: Purpose, salt: &str) -> Self {
-        let prefix =
-            Sha256::new().chain_update(purpose.name()).chain_update([0]).chain_update(salt).chain_update([0]);
+        let prefix = Sha256::new()
+            .chain_update(purpose.name())
+            .chain_update([0])
+            .chain_update(salt)
+            .chain_update([0]);
         Self { prefix }
     }
 
@@ -58,7 +61,8 @@ impl Draw {
     /// The first sixteen bytes in hexadecimal digits: a name for the unit that does not say who it is.
     #[must_use]
     pub fn pseudonym(&self, unit: &[u8]) -> String {
-        let head = self.digest(unit).iter().take(16).fold(0, |head, &byte| head << 8 | u128::from(byte));
+        let head =
+            self.digest(unit).iter().take(16).fold(0, |head, &byte| head << 8 | u128::from(byte));
         format!("{head:032x}")
     }
 

@@ -46,7 +46,8 @@ impl Default for Fnv {
 
 impl Hasher for Fnv {
     fn write(&mut self, bytes: &[u8]) {
-        let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let step =
+            |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         self.0 = bytes.iter().fold(self.0, step);
     }
 
@@ -65,8 +66,12 @@ impl Index {
             }
             for host in &conditions.hosts {
                 let paths = match host {
-                    Host::Exact(name) => index.exact_hosts.entry(name.as_bytes().into()).or_default(),
-                    Host::Below(suffix) => index.hosts_below.entry(suffix.as_bytes().into()).or_default(),
+                    Host::Exact(name) => {
+                        index.exact_hosts.entry(name.as_bytes().into()).or_default()
+                    }
+                    Host::Below(suffix) => {
+                        index.hosts_below.entry(suffix.as_bytes().into()).or_default()
+                    }
                 };
                 paths.file(experiment, conditions.path.as_ref());
             }

@@ -95,7 +95,11 @@ mod tests {
             ("", ""),
             (":80", ""),
         ] {
-            assert_eq!(vec![(":authority", authority)].host(), Some(host.as_bytes()), "{authority}");
+            assert_eq!(
+                vec![(":authority", authority)].host(),
+                Some(host.as_bytes()),
+                "{authority}"
+            );
         }
     }
 }

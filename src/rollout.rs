@@ -73,7 +73,9 @@ impl Rollout {
                 break;
             }
             current = InForce::Weights(&phase.weights, Some(index));
-            begins = Timestamp(begins.0.saturating_add(phase.length.map_or(u64::MAX, |length| length.0)));
+            begins = Timestamp(
+                begins.0.saturating_add(phase.length.map_or(u64::MAX, |length| length.0)),
+            );
         }
         current
     }
@@ -88,7 +90,11 @@ mod tests {
         let phase = |name: &str, length| Phase { name: name.to_owned(), length, weights: vec![] };
         let schedule = Schedule::Rollout(Rollout {
             start: Timestamp(1000),
-            phases: vec![phase("a", Some(Millis(10))), phase("b", Some(Millis(10))), phase("c", None)],
+            phases: vec![
+                phase("a", Some(Millis(10))),
+                phase("b", Some(Millis(10))),
+                phase("c", None),
+            ],
         });
         let at = |now| match schedule.at(Timestamp(now)) {
             InForce::NotStarted => None,

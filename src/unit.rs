@@ -78,7 +78,9 @@ fn percent_decoded(text: &[u8]) -> Cow<'_, [u8]> {
     let mut rest = text;
     while let Some((&byte, tail)) = rest.split_first() {
         match (byte, tail) {
-            (b'%', [high, low, after @ ..]) if let (Some(high), Some(low)) = (hex(*high), hex(*low)) => {
+            (b'%', [high, low, after @ ..])
+                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) =>
+            {
                 out.push(high << 4 | low);
                 rest = after;
             }
@@ -111,7 +113,10 @@ mod tests {
     #[test]
     fn a_header_counts_as_received_and_the_first_wins() {
         let header = || UnitSource::Header("x-user-id".to_owned());
-        assert_eq!(read(header(), &[("x-user-id", "4711"), ("x-user-id", "1")]).as_deref(), Some("4711"));
+        assert_eq!(
+            read(header(), &[("x-user-id", "4711"), ("x-user-id", "1")]).as_deref(),
+            Some("4711")
+        );
         assert_eq!(read(header(), &[("X-User-Id", " a ")]).as_deref(), Some(" a "));
         assert_eq!(read(header(), &[("x-user-id", ""), ("x-user-id", "1")]), None);
         assert_eq!(read(header(), &[]), None);

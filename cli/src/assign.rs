@@ -23,7 +23,9 @@ use crate::words::{phase, visible};
 /// of its layer takes no part: its bucket and its variant are empty. An empty line is no unit and is left out.
 /// Breakers are live state of a proxy and have no say here.
 #[derive(Arguments)]
-#[command(after_help = "Example:\n  cut -d, -f1 users.csv | sidetrack assign experiment.yaml > assigned.csv")]
+#[command(
+    after_help = "Example:\n  cut -d, -f1 users.csv | sidetrack assign experiment.yaml > assigned.csv"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
@@ -43,9 +45,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let experiment = chosen(&plan, args.experiment.as_deref())?;
     if experiment.assignment == Assignment::RequestRandom {
         let name = &experiment.name;
-        return Err(
-            Fault(format!("{name} draws each request anew (request_random): units have no variant")).into()
-        );
+        return Err(Fault(format!(
+            "{name} draws each request anew (request_random): units have no variant"
+        ))
+        .into());
     }
     let roster = Roster::new(experiment, args.moment.get());
     let empty = write(experiment, &roster, std::io::stdin().lock(), out)?;
@@ -59,7 +62,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 
 /// The experiment of this name, or the only one.
 pub(crate) fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> anyhow::Result<&'p Experiment> {
-    let names: Vec<&str> = plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
+    let names: Vec<&str> =
+        plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
     let names = names.join(", ");
     match (name, plan.experiments.as_slice()) {
         (Some(name), experiments) => {
@@ -69,7 +73,9 @@ pub(crate) fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> anyhow::Result<&
         }
         (None, [only]) => Ok(only),
         (None, []) => Err(Fault("the file has no experiments".to_owned()).into()),
-        (None, _) => anyhow::bail!("the file has several experiments; choose with --experiment: {names}"),
+        (None, _) => {
+            anyhow::bail!("the file has several experiments; choose with --experiment: {names}")
+        }
     }
 }
 

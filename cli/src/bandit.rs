@@ -35,8 +35,10 @@ use rewards::Rewards;
 /// Writes the file again with new weights and all else as it was, comments too. The note that it leaves tells
 /// `sidetrack analyze run` to keep the steps apart: do not remove it.
 #[derive(Arguments)]
-#[command(after_help = "The CSV has a header: variant,successes,trials and, if you like, batch.\n\n\
-    Example:\n  sidetrack bandit experiment.yaml --rewards rewards.csv --out experiment.yaml")]
+#[command(
+    after_help = "The CSV has a header: variant,successes,trials and, if you like, batch.\n\n\
+    Example:\n  sidetrack bandit experiment.yaml --rewards rewards.csv --out experiment.yaml"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
@@ -155,19 +157,24 @@ fn decide(
     let shares = crate::words::shares_of(experiment, in_force);
     let mut left_out = vec![false; shares.len()];
     for name in &args.breaker {
-        let index = experiment.variant(name.as_bytes()).filter(|index| *index != experiment.baseline);
+        let index =
+            experiment.variant(name.as_bytes()).filter(|index| *index != experiment.baseline);
         let slot = index.and_then(|index| left_out.get_mut(index));
         *slot.ok_or_else(|| {
             Fault(format!("--breaker {name}=open: {} has no such candidate", experiment.name))
         })? = true;
     }
-    let taking: Vec<usize> = (0..shares.len()).filter(|index| left_out.get(*index) == Some(&false)).collect();
+    let taking: Vec<usize> =
+        (0..shares.len()).filter(|index| left_out.get(*index) == Some(&false)).collect();
     let share = |index: usize| shares.get(index).copied().unwrap_or_default().fraction();
     let whole: f64 = taking.iter().map(|index| share(*index)).sum();
-    let named = |flag: &str, error: sidetrack_stats::input::Invalid| Fault(format!("{flag}: {error}"));
-    let mut state = State::new(taking.len(), args.discount).map_err(|error| named("--discount", error))?;
+    let named =
+        |flag: &str, error: sidetrack_stats::input::Invalid| Fault(format!("{flag}: {error}"));
+    let mut state =
+        State::new(taking.len(), args.discount).map_err(|error| named("--discount", error))?;
     for batch in &rewards.batches {
-        let outcomes: Vec<_> = taking.iter().map(|index| batch.get(*index).copied().flatten()).collect();
+        let outcomes: Vec<_> =
+            taking.iter().map(|index| batch.get(*index).copied().flatten()).collect();
         state.batch(&outcomes).map_err(|error| named("--rewards", error))?;
     }
     // Floor and step are of all traffic, the weights within what is shared out.
@@ -239,11 +246,15 @@ fn decide(
 
 /// Takes back growth that would leave no room for what is reserved for others.
 fn fit(experiment: &Experiment, arms: &mut [Arm], notes: &mut Vec<String>) {
-    let width = |index: usize, weight: Ppm| edit::reserve(experiment, index).unwrap_or(weight).get();
-    let wide: u32 =
-        experiment.candidates().filter_map(|index| Some(width(index, arms.get(index)?.weight))).sum();
+    let width =
+        |index: usize, weight: Ppm| edit::reserve(experiment, index).unwrap_or(weight).get();
+    let wide: u32 = experiment
+        .candidates()
+        .filter_map(|index| Some(width(index, arms.get(index)?.weight)))
+        .sum();
     let mut over = wide.saturating_sub(Ppm::ALL.get());
-    for index in experiment.candidates().filter(|index| edit::reserve(experiment, *index).is_none()) {
+    for index in experiment.candidates().filter(|index| edit::reserve(experiment, *index).is_none())
+    {
         let Some(arm) = arms.get_mut(index) else { continue };
         let old = hundredth(arm.old_weight / 100.0);
         let back = over.min(arm.weight.get().saturating_sub(old.get()));
@@ -260,7 +271,11 @@ fn fit(experiment: &Experiment, arms: &mut [Arm], notes: &mut Vec<String>) {
 }
 
 /// To a hundredth of a percent, as a person would write it.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share between 0 and 1")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share between 0 and 1"
+)]
 fn hundredth(share: f64) -> Ppm {
     Ppm::new((share.clamp(0.0, 1.0) * 10_000.0).round() as u32 * 100).unwrap_or_default()
 }
@@ -272,7 +287,8 @@ fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or_else(|| std::path::Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
+    let mut file =
+        tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
     file.write_all(text.as_bytes()).with_context(told)?;
     if let Ok(before) = std::fs::metadata(path) {
         file.as_file().set_permissions(before.permissions()).with_context(told)?;
@@ -284,18 +300,27 @@ fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
 
 fn tell(step: &Step, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
-    writeln!(out, "{}  {}", ink.bold(&step.experiment), ink.dim("adaptive: weights by Thompson sampling"))?;
+    writeln!(
+        out,
+        "{}  {}",
+        ink.bold(&step.experiment),
+        ink.dim("adaptive: weights by Thompson sampling")
+    )?;
     let width = step.variants.iter().map(|arm| arm.name.len()).max().unwrap_or(0).max(7);
     let head = format!(
         "  {:<width$} {:>21} {:>9} {:>9} {:>9} {:>9}",
         "variant", "successes of trials", "mean", "P(best)", "old", "new"
     );
     writeln!(out, "{}", ink.dim(head))?;
-    let percent =
-        |share: Option<f64>| share.map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share * 100.0));
+    let percent = |share: Option<f64>| {
+        share.map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share * 100.0))
+    };
     for arm in &step.variants {
-        let rewards =
-            format!("{} of {}", crate::words::grouped(arm.successes), crate::words::grouped(arm.trials));
+        let rewards = format!(
+            "{} of {}",
+            crate::words::grouped(arm.successes),
+            crate::words::grouped(arm.trials)
+        );
         writeln!(
             out,
             "  {:<width$} {rewards:>21} {:>9} {:>9} {:>9} {:>9}",

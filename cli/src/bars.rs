@@ -16,13 +16,20 @@ pub(crate) fn share(share: Ppm) -> String {
 }
 
 /// All buckets in a line, who holds them under these weights, where `bucket` falls, and a legend.
-pub(crate) fn ruler(experiment: &Experiment, weights: &[Ppm], bucket: Bucket, ink: Ink) -> Vec<String> {
+pub(crate) fn ruler(
+    experiment: &Experiment,
+    weights: &[Ppm],
+    bucket: Bucket,
+    ink: Ink,
+) -> Vec<String> {
     let middle = |i: u32| (i * 2 + 1) * (Bucket::COUNT / WIDTH / 2);
     // The cell with the bucket shows who has the bucket, however narrow the span is.
     let at = |i| if i == column(bucket) { bucket.get() } else { middle(i) };
     let cells: Vec<Cell> = (0..WIDTH).map(|i| Cell::of(experiment, weights, at(i))).collect();
-    let bar: String =
-        cells.chunk_by(|a, b| a == b).filter_map(|run| Some(run.first()?.drawn(run.len(), ink))).collect();
+    let bar: String = cells
+        .chunk_by(|a, b| a == b)
+        .filter_map(|run| Some(run.first()?.drawn(run.len(), ink)))
+        .collect();
     let blanks = usize::try_from(column(bucket)).unwrap_or_default();
     let label = format!("bucket {}", crate::words::grouped(bucket.get()));
     let pointer = if blanks > 35 {
@@ -90,7 +97,8 @@ impl Cell {
             Self::Held(1) => ink.note("▓".repeat(cells)).to_string(),
             Self::Held(order) => {
                 // The third candidate is A.
-                let letter = u32::try_from(order).ok().and_then(|order| char::from_digit(order + 8, 36));
+                let letter =
+                    u32::try_from(order).ok().and_then(|order| char::from_digit(order + 8, 36));
                 letter.unwrap_or('#').to_ascii_uppercase().to_string().repeat(cells)
             }
             Self::Reserved => ink.dim("░".repeat(cells)).to_string(),

@@ -83,7 +83,10 @@ impl Report {
                 })
                 .collect(),
             notices: notices
-                .map(|notice| JsonNotice { path: notice.path.clone(), message: notice.message.clone() })
+                .map(|notice| JsonNotice {
+                    path: notice.path.clone(),
+                    message: notice.message.clone(),
+                })
                 .collect(),
         }
     }
@@ -92,7 +95,8 @@ impl Report {
 fn list(problems: &Problems, source: &Source, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     for (place, problem) in source.placed(problems) {
-        let path = if problem.path.is_empty() { "the file".to_owned() } else { visible(&problem.path) };
+        let path =
+            if problem.path.is_empty() { "the file".to_owned() } else { visible(&problem.path) };
         let place = place.map(|place| format!("{}:{}:{}", source.name, place.line, place.column));
         let place = place.unwrap_or_else(|| source.name.clone());
         writeln!(out, "{} {}", ink.bad(format!("error[{}]", problem.code)), ink.bold(path))?;
@@ -113,13 +117,16 @@ fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Re
     let experiments = count(plan.experiments.len(), "experiment");
     writeln!(out, "{} {name} is good: {experiments}", ink.good("✓"))?;
     for experiment in &plan.experiments {
-        let state = if experiment.enabled { "" } else { " (switched off: everyone gets the baseline)" };
+        let state =
+            if experiment.enabled { "" } else { " (switched off: everyone gets the baseline)" };
         writeln!(out, "\n{}{}", ink.bold(&experiment.name), ink.note(state))?;
         for (label, text) in facts(experiment, now) {
             writeln!(out, "  {} {text}", ink.dim(format!("{label:<10}")))?;
         }
         let width = experiment.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
-        for (index, (variant, share)) in experiment.variants.iter().zip(shares(experiment, now)).enumerate() {
+        for (index, (variant, share)) in
+            experiment.variants.iter().zip(shares(experiment, now)).enumerate()
+        {
             let role = if index == experiment.baseline { "baseline" } else { "candidate" };
             let name = format!("{:<width$}", variant.name);
             let share_text = format!("{:>9}", percent(share));

@@ -106,13 +106,15 @@ impl Acts {
 }
 
 fn length(text: &str) -> Result<Duration, String> {
-    let length = humantime::parse_duration(text).map_err(|error| format!("{error}; allowed: 20s, 5m"))?;
+    let length =
+        humantime::parse_duration(text).map_err(|error| format!("{error}; allowed: 20s, 5m"))?;
     let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
     if allowed.contains(&length) { Ok(length) } else { Err("allowed: 1s to 1h".to_owned()) }
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(perform(args, out))
 }
 
@@ -169,7 +171,8 @@ async fn show(
     if !screen.is_live() {
         screen.write(&view::head(stage, ink))?;
     }
-    let act = if act == Acts::Outage { outage::outage(stage) } else { live_test(stage, args.length) };
+    let act =
+        if act == Acts::Outage { outage::outage(stage) } else { live_test(stage, args.length) };
     let prologue = Prologue::ask(&act, stage).await?;
     let played = play(&act, stage, &prologue, args.rate, screen, interrupt).await?;
     screen.write(&played.verdict(&act, ink))?;

@@ -127,7 +127,8 @@ fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     steps::tell(case, out)?;
     carries::tell(case, out)?;
     if case.rolled {
-        let text = "chance was rolled just now, so another request may fare otherwise; --random fixes it";
+        let text =
+            "chance was rolled just now, so another request may fare otherwise; --random fixes it";
         writeln!(out, "\n{} {text}", ink.note("note:"))?;
     }
     Ok(())
@@ -175,7 +176,10 @@ impl Json {
             bucket: decision.bucket.map(sidetrack::quantity::Bucket::get),
             phase: decision.phase.and_then(|index| phase(experiment, index)).map(ToOwned::to_owned),
             unit_source: source.map(ToString::to_string),
-            cluster: experiment.variants.get(decision.served).and_then(|variant| variant.cluster.clone()),
+            cluster: experiment
+                .variants
+                .get(decision.served)
+                .and_then(|variant| variant.cluster.clone()),
             mirror: mirror.map(|mirror| mirror.cluster.clone()),
         }
     }

@@ -21,7 +21,9 @@ impl std::error::Error for Fault {}
 /// Tells stderr, unless the reader of our output has just gone, and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let gone = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(gone) {
         return ExitCode::SUCCESS;

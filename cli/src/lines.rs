@@ -32,7 +32,9 @@ impl Lines {
     /// Reads the places; of a text that is no YAML there are none.
     pub(crate) fn of(text: &str) -> Self {
         let mut lines = Self::default();
-        if let Ok(tree) = serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, crate::load::yaml()) {
+        if let Ok(tree) =
+            serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, crate::load::yaml())
+        {
             lines.add(String::new(), &tree.value);
         }
         lines
@@ -44,7 +46,8 @@ impl Lines {
         while !path.is_empty() {
             if let Some(places) = self.0.get(path) {
                 // Of a repeated key the first is the one that was read; the last is the one too many.
-                let place = if problem.code == Code::DuplicateKey { places.last() } else { places.first() };
+                let place =
+                    if problem.code == Code::DuplicateKey { places.last() } else { places.first() };
                 return place.copied();
             }
             path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or_default();
@@ -69,7 +72,11 @@ impl Lines {
             }
             Tree::Map(entries) => {
                 for (key, value) in entries {
-                    let at = if at.is_empty() { key.value.clone() } else { format!("{at}.{}", key.value) };
+                    let at = if at.is_empty() {
+                        key.value.clone()
+                    } else {
+                        format!("{at}.{}", key.value)
+                    };
                     self.insert(&at, &key.referenced);
                     self.add(at, &value.value);
                 }

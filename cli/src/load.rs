@@ -126,7 +126,8 @@ impl Source {
     /// The problems in the order of the text, each with its place.
     pub(crate) fn placed<'a>(&self, problems: &'a Problems) -> Vec<(Option<Place>, &'a Problem)> {
         let lines = self.utf8().map(Lines::of).unwrap_or_default();
-        let mut placed: Vec<_> = problems.0.iter().map(|problem| (lines.place(problem), problem)).collect();
+        let mut placed: Vec<_> =
+            problems.0.iter().map(|problem| (lines.place(problem), problem)).collect();
         placed.sort_by_key(|(place, _)| *place);
         placed
     }

@@ -8,8 +8,10 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 use sidetrack::config::Node;
 
 /// The kinds that bring the filter, and where its configuration is.
-const KINDS: [(&str, &[&str]); 2] =
-    [("WasmPlugin", &["spec", "pluginConfig"]), ("TrafficExtension", &["spec", "wasm", "pluginConfig"])];
+const KINDS: [(&str, &[&str]); 2] = [
+    ("WasmPlugin", &["spec", "pluginConfig"]),
+    ("TrafficExtension", &["spec", "wasm", "pluginConfig"]),
+];
 
 /// The experiments of a stream of manifests; `None` when the text is none.
 ///
@@ -18,7 +20,10 @@ const KINDS: [(&str, &[&str]); 2] =
 /// If there are manifests, but not exactly one with experiments.
 pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
     // Cheap enough to ask of every file; a key of this name is no part of an experiment file.
-    if !text.lines().any(|line| line.starts_with("apiVersion:") || line.starts_with("\"apiVersion\"")) {
+    if !text
+        .lines()
+        .any(|line| line.starts_with("apiVersion:") || line.starts_with("\"apiVersion\""))
+    {
         return None;
     }
     let documents: Vec<Node> = serde_saphyr::from_multiple_with_options(text, yaml()).ok()?;
@@ -37,8 +42,13 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
     let found: Vec<&Node> = manifests.into_iter().filter_map(of).collect();
     Some(match found.as_slice() {
         [one] => Ok((*one).clone()),
-        [] => Err("none of its manifests is a WasmPlugin or TrafficExtension with experiments".to_owned()),
-        several => Err(format!("{} of its manifests have experiments; one is allowed", several.len())),
+        [] => {
+            Err("none of its manifests is a WasmPlugin or TrafficExtension with experiments"
+                .to_owned())
+        }
+        several => {
+            Err(format!("{} of its manifests have experiments; one is allowed", several.len()))
+        }
     })
 }
 

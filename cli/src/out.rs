@@ -17,7 +17,10 @@ impl Out {
     /// Stdout. `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM` are respected.
     pub(crate) fn stdout() -> Self {
         let colours = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
-        Self { writer: BufWriter::with_capacity(1 << 18, io::stdout().lock()), ink: Ink { colours } }
+        Self {
+            writer: BufWriter::with_capacity(1 << 18, io::stdout().lock()),
+            ink: Ink { colours },
+        }
     }
 
     /// The colours of this output.

@@ -25,8 +25,10 @@ use module::Module;
 /// The result is an OCI image layout: a folder that skopeo, crane, oras and others push to a registry. The same module
 /// gives the same image and the same digest everywhere. A folder that holds an OCI layout already keeps its other images.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  sidetrack package --wasm dist/sidetrack.wasm --out dist/image\n  \
-    sidetrack package --wasm dist/sidetrack.wasm --out dist/image --repository ghcr.io/acme/sidetrack --json")]
+#[command(
+    after_help = "Examples:\n  sidetrack package --wasm dist/sidetrack.wasm --out dist/image\n  \
+    sidetrack package --wasm dist/sidetrack.wasm --out dist/image --repository ghcr.io/acme/sidetrack --json"
+)]
 pub(crate) struct Args {
     /// The filter, as `make wasm` builds it
     #[arg(long, value_name = "FILE")]
@@ -114,7 +116,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 /// For a shell: as it is, or in quotes.
 fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+@%,=".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 fn tag(text: &str) -> Result<String, String> {
@@ -141,7 +147,8 @@ fn repository(text: &str) -> Result<String, String> {
     }
     if !text.contains('/') || last.is_empty() || last.contains(':') || !text.chars().all(allowed) {
         return Err(
-            "allowed: a registry and a name without a tag, such as registry.example.com/sidetrack".to_owned()
+            "allowed: a registry and a name without a tag, such as registry.example.com/sidetrack"
+                .to_owned(),
         );
     }
     Ok(text.to_owned())
@@ -162,7 +169,8 @@ mod tests {
         for good in ["registry.example.com/sidetrack", "127.0.0.1:5000/a/b", "[::1]:5000/a"] {
             assert!(repository(good).is_ok(), "{good}");
         }
-        for bad in ["", "sidetrack", "docker://r/x", "r.example.com/x:1", "r.example.com/", "r/x y"] {
+        for bad in ["", "sidetrack", "docker://r/x", "r.example.com/x:1", "r.example.com/", "r/x y"]
+        {
             assert!(repository(bad).is_err(), "{bad}");
         }
     }

@@ -98,7 +98,8 @@ struct Listed {
 }
 
 fn compare(old: &Plan, new: &Plan, now: Timestamp) -> Report {
-    let twin = |plan: &'_ Plan, name: &str| plan.experiments.iter().position(|other| other.name == name);
+    let twin =
+        |plan: &'_ Plan, name: &str| plan.experiments.iter().position(|other| other.name == name);
     let mut experiments = Vec::new();
     for experiment in &old.experiments {
         let twin = twin(new, &experiment.name).and_then(|index| new.experiments.get(index));
@@ -131,11 +132,17 @@ fn compared(old: Option<&Experiment>, new: Option<&Experiment>, now: Timestamp) 
 
 /// Units that either version lists and that move.
 fn listed(old: &Experiment, new: &Experiment, now: Timestamp) -> Vec<Listed> {
-    let mut units: Vec<&str> =
-        old.overrides.units.iter().chain(&new.overrides.units).map(|(unit, _)| unit.as_str()).collect();
+    let mut units: Vec<&str> = old
+        .overrides
+        .units
+        .iter()
+        .chain(&new.overrides.units)
+        .map(|(unit, _)| unit.as_str())
+        .collect();
     units.sort_unstable();
     units.dedup();
-    let get = |experiment: &Experiment, unit: &str| match Roster::new(experiment, now).place(unit.as_bytes())
+    let get = |experiment: &Experiment, unit: &str| match Roster::new(experiment, now)
+        .place(unit.as_bytes())
     {
         Place::Variant(variant, _) => {
             let name = crate::words::variant(experiment, variant).to_owned();
@@ -146,8 +153,9 @@ fn listed(old: &Experiment, new: &Experiment, now: Timestamp) -> Vec<Listed> {
     let step = |unit: &str| {
         let (from, to) = (get(old, unit), get(new, unit));
         let name = |place: &Option<(String, bool)>| place.as_ref().map(|(name, _)| name.clone());
-        let candidate =
-            |place: &Option<(String, bool)>| place.as_ref().is_some_and(|(_, candidate)| *candidate);
+        let candidate = |place: &Option<(String, bool)>| {
+            place.as_ref().is_some_and(|(_, candidate)| *candidate)
+        };
         let (swap, from, to) = (candidate(&from) && candidate(&to), name(&from), name(&to));
         (from != to).then(|| Listed { unit: unit.to_owned(), from, to, swap })
     };
@@ -175,10 +183,13 @@ fn notes(old: &Experiment, new: &Experiment) -> Vec<String> {
     }
     if old.assignment != new.assignment {
         let (before, after) = (old.assignment.as_str(), new.assignment.as_str());
-        notes.push(format!("the assignment changes from {before} to {after}: everyone is drawn again"));
+        notes.push(format!(
+            "the assignment changes from {before} to {after}: everyone is drawn again"
+        ));
     } else if moves::is_random(new) {
         notes.push(
-            "each request draws anew: nobody keeps a variant, so nobody moves; only shares change".to_owned(),
+            "each request draws anew: nobody keeps a variant, so nobody moves; only shares change"
+                .to_owned(),
         );
     }
     if old.units != new.units {
@@ -189,12 +200,18 @@ fn notes(old: &Experiment, new: &Experiment) -> Vec<String> {
         );
     }
     if old.conditions != new.conditions {
-        notes.push("the conditions change: the moves are those of requests that match both".to_owned());
+        notes.push(
+            "the conditions change: the moves are those of requests that match both".to_owned(),
+        );
     }
     if old.enabled != new.enabled {
         notes.push(
-            if new.enabled { "it is switched on" } else { "it is switched off: everyone gets the baseline" }
-                .to_owned(),
+            if new.enabled {
+                "it is switched on"
+            } else {
+                "it is switched off: everyone gets the baseline"
+            }
+            .to_owned(),
         );
     }
     notes

@@ -59,7 +59,8 @@ impl<'p> Roster<'p> {
         let units = &self.experiment.overrides.units;
         let found = units.binary_search_by(|(name, _)| name.as_bytes().cmp(unit)).ok()?;
         let (_, variant) = *units.get(found)?;
-        let weight = self.weights.and_then(|weights| weights.get(variant).copied()).unwrap_or_default();
+        let weight =
+            self.weights.and_then(|weights| weights.get(variant).copied()).unwrap_or_default();
         // A list is no guard: a candidate that nobody is to reach is not reached this way either.
         (variant == self.experiment.baseline || weight > Ppm::ZERO).then_some(variant)
     }
@@ -91,7 +92,9 @@ mod tests {
             Outcome::Decided(decision) if decision.reason == Reason::Excluded => {
                 (Place::Excluded, decision.phase)
             }
-            Outcome::Decided(decision) => (Place::Variant(decision.served, decision.bucket), decision.phase),
+            Outcome::Decided(decision) => {
+                (Place::Variant(decision.served, decision.bucket), decision.phase)
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -106,9 +106,11 @@ impl Variant {
 fn simulate(experiment: &Experiment, units: u64) -> Simulated {
     let phases: Vec<(Option<String>, &[Ppm])> = match &experiment.schedule {
         Schedule::Fixed(weights) => vec![(None, weights)],
-        Schedule::Rollout(rollout) => {
-            rollout.phases.iter().map(|phase| (Some(phase.name.clone()), phase.weights.as_slice())).collect()
-        }
+        Schedule::Rollout(rollout) => rollout
+            .phases
+            .iter()
+            .map(|phase| (Some(phase.name.clone()), phase.weights.as_slice()))
+            .collect(),
     };
     let mut counts = vec![vec![0u64; experiment.variants.len()]; phases.len()];
     let mut inside = 0u64;
@@ -120,15 +122,17 @@ fn simulate(experiment: &Experiment, units: u64) -> Simulated {
         let Some(bucket) = bucket(experiment, &unit) else { continue };
         inside += 1;
         for ((_, weights), counts) in phases.iter().zip(&mut counts) {
-            let variant = experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline);
+            let variant =
+                experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline);
             if let Some(count) = counts.get_mut(variant) {
                 *count += 1;
             }
         }
     }
     let phases = phases.into_iter().zip(counts);
-    let phases =
-        phases.map(|((name, weights), counts)| compare(experiment, name, weights, &counts)).collect();
+    let phases = phases
+        .map(|((name, weights), counts)| compare(experiment, name, weights, &counts))
+        .collect();
     Simulated { name: experiment.name.clone(), enabled: experiment.enabled, units: inside, phases }
 }
 
@@ -141,7 +145,12 @@ fn bucket(experiment: &Experiment, unit: &[u8]) -> Option<Bucket> {
     inside.then(|| experiment.arm.bucket(unit))
 }
 
-fn compare(experiment: &Experiment, phase: Option<String>, weights: &[Ppm], counts: &[u64]) -> Phase {
+fn compare(
+    experiment: &Experiment,
+    phase: Option<String>,
+    weights: &[Ppm],
+    counts: &[u64],
+) -> Phase {
     let targets = shares_of(experiment, weights);
     let pairs: Vec<(u64, Ppm)> = counts.iter().copied().zip(targets).collect();
     let test = chi_square::test(&pairs);
@@ -149,9 +158,23 @@ fn compare(experiment: &Experiment, phase: Option<String>, weights: &[Ppm], coun
     let variants = experiment.variants.iter().zip(pairs).map(|(variant, (units, weight))| {
         let share = if sum == 0 { 0.0 } else { chi_square::float(units) / chi_square::float(sum) };
         let target = weight.fraction();
-        Variant { name: variant.name.clone(), units, share, target, difference: share - target, weight }
+        Variant {
+            name: variant.name.clone(),
+            units,
+            share,
+            target,
+            difference: share - target,
+            weight,
+        }
     });
     let suspicious = test.p_value.is_some_and(|p| p < SUSPICIOUS);
     let variants = variants.collect();
-    Phase { phase, variants, chi_square: test.statistic, df: test.df, p_value: test.p_value, suspicious }
+    Phase {
+        phase,
+        variants,
+        chi_square: test.statistic,
+        df: test.df,
+        p_value: test.p_value,
+        suspicious,
+    }
 }

@@ -31,7 +31,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MEAN", requires = "sd", allow_negative_numbers = true)]
     baseline_mean: Option<f64>,
     /// The standard deviation of single units
-    #[arg(long, value_name = "SD", conflicts_with = "baseline_rate", allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "SD",
+        conflicts_with = "baseline_rate",
+        allow_negative_numbers = true
+    )]
     sd: Option<f64>,
     /// The smallest difference to find: absolute (0.02 is two points of a rate), or with --relative in percent of the baseline
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
@@ -52,7 +57,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     daily_units: Option<u64>,
     /// For rates
-    #[arg(long, value_name = "FORMULA", default_value = "pooled", conflicts_with = "baseline_mean")]
+    #[arg(
+        long,
+        value_name = "FORMULA",
+        default_value = "pooled",
+        conflicts_with = "baseline_mean"
+    )]
     formula: Choice,
     /// For machines
     #[arg(long)]
@@ -98,7 +108,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     }
     if args.relative && base == 0.0 {
         return Err(Fault(
-            "--relative: the baseline is 0, and a part of nothing is nothing; give --mde as it is".to_owned(),
+            "--relative: the baseline is 0, and a part of nothing is nothing; give --mde as it is"
+                .to_owned(),
         )
         .into());
     }
@@ -135,7 +146,8 @@ fn sized(args: &Args, mde: f64, goal: Goal) -> anyhow::Result<Size> {
             Choice::Cohen => Formula::CohenH,
         };
         let rate = fraction("--baseline-rate", rate)?;
-        return size_for_rate(rate, mde, goal, formula).map_err(|error| named("--mde", &text, &error));
+        return size_for_rate(rate, mde, goal, formula)
+            .map_err(|error| named("--mde", &text, &error));
     }
     let (mean, sd) = (args.baseline_mean.unwrap_or_default(), args.sd.unwrap_or_default());
     if !mean.is_finite() {
@@ -150,12 +162,22 @@ fn sized(args: &Args, mde: f64, goal: Goal) -> anyhow::Result<Size> {
     size_for_mean(sd, mde, goal).map_err(|error| named("--mde", &text, &error))
 }
 
-fn tell(args: &Args, mde: f64, size: Size, days: Option<(u64, u64)>, out: &mut Out) -> anyhow::Result<()> {
+fn tell(
+    args: &Args,
+    mde: f64,
+    size: Size,
+    days: Option<(u64, u64)>,
+    out: &mut Out,
+) -> anyhow::Result<()> {
     let ink = out.ink();
     let each = if size.baseline == size.candidate {
         format!("{} for each variant", grouped(size.candidate))
     } else {
-        format!("{} for the baseline, {} for the candidate", grouped(size.baseline), grouped(size.candidate))
+        format!(
+            "{} for the baseline, {} for the candidate",
+            grouped(size.baseline),
+            grouped(size.candidate)
+        )
     };
     let time = days.map_or_else(String::new, |(days, _)| format!(", {days} days"));
     writeln!(out, "{} {each}; {} in all{time}\n", ink.bold("Units:"), grouped(size.total()))?;

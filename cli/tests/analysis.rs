@@ -61,7 +61,8 @@ impl Folder {
 
     /// `analyze run experiment.json --exposures access.log … --json`.
     pub(crate) fn analysis(&self, more: &[&str]) -> Value {
-        let mut arguments = vec!["analyze", "run", "experiment.json", "--json", "--exposures", "access.log"];
+        let mut arguments =
+            vec!["analyze", "run", "experiment.json", "--json", "--exposures", "access.log"];
         arguments.extend(more);
         let output = self.run(&arguments);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
@@ -77,8 +78,10 @@ impl Folder {
 /// A candidate's result in a metric.
 pub(crate) fn result<'a>(analysis: &'a Value, metric: &str) -> &'a Value {
     let metrics = analysis["metrics"].as_array().unwrap();
-    let metric =
-        metrics.iter().find(|found| found["name"] == metric).unwrap_or_else(|| panic!("{analysis:#}"));
+    let metric = metrics
+        .iter()
+        .find(|found| found["name"] == metric)
+        .unwrap_or_else(|| panic!("{analysis:#}"));
     &metric["candidates"][0]
 }
 

@@ -72,9 +72,17 @@ fn json(arguments: &[&str], stdin: &[u8]) -> serde_json::Value {
 /// What a user sees.
 fn seen(arguments: &[&str]) -> String {
     let output = run(arguments, b"");
-    let errors =
-        if output.stderr.is_empty() { String::new() } else { format!("--- stderr\n{}", stderr(&output)) };
-    format!("$ sidetrack {}\n{}{errors}--- exit {}", arguments.join(" "), stdout(&output), code(&output))
+    let errors = if output.stderr.is_empty() {
+        String::new()
+    } else {
+        format!("--- stderr\n{}", stderr(&output))
+    };
+    format!(
+        "$ sidetrack {}\n{}{errors}--- exit {}",
+        arguments.join(" "),
+        stdout(&output),
+        code(&output)
+    )
 }
 
 /// Compares with tests/snapshots; `cargo insta review` takes over what has changed on purpose.
@@ -84,8 +92,14 @@ fn snapshot(name: &str, text: impl AsRef<str>) {
 
 /// A request that the full experiment takes, in its second phase.
 fn full<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments =
-        vec!["explain", "full.yaml", "--at", "2026-11-23T10:30:00Z", "--host", "predictor.example.com"];
+    let mut arguments = vec![
+        "explain",
+        "full.yaml",
+        "--at",
+        "2026-11-23T10:30:00Z",
+        "--host",
+        "predictor.example.com",
+    ];
     arguments.extend(["--path", "/v2/models/forecast/infer", "--header", "x-tenant: acme"]);
     arguments.extend(more);
     arguments
@@ -108,7 +122,10 @@ fn known(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
                 let own = &schema["properties"][key];
                 let inner = if own.is_null() { &schema["additionalProperties"] } else { own };
                 assert!(inner.is_object(), "{at}.{key} is not in the schema: {schema}");
-                assert!(own.is_null() || own["description"].is_string(), "{at}.{key} has no description");
+                assert!(
+                    own.is_null() || own["description"].is_string(),
+                    "{at}.{key} has no description"
+                );
                 known(inner, value, &format!("{at}.{key}"));
             }
         }

@@ -14,8 +14,15 @@ fn a_short_demo_shows_that_all_is_well() {
     let output = demo.command(&["--acts", "1", "--for", "2s", "--rate", "300"]).output().unwrap();
     let text = text(&output);
     assert!(output.status.success(), "{text}");
-    for line in ["✓ answered", "✓ sticky", "✓ fair", "✓ foretold", "✓ counted", "All is well", "With --keep"]
-    {
+    for line in [
+        "✓ answered",
+        "✓ sticky",
+        "✓ fair",
+        "✓ foretold",
+        "✓ counted",
+        "All is well",
+        "With --keep",
+    ] {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
     assert!(text.contains("x-ab-bucket: 21263"), "{text}");
@@ -42,8 +49,10 @@ fn kept_it_answers_the_very_commands_that_it_prints() {
     let demo = Demo::new();
     let mut child = demo.start(&["--acts", "1", "--for", "1s", "--keep", "--workers", "1"]);
     let mut text = child.read_until("until you press Ctrl-C");
-    let commands: Vec<&str> =
-        text.lines().filter(|line| line.starts_with("curl ") || line.starts_with("tail ")).collect();
+    let commands: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("curl ") || line.starts_with("tail "))
+        .collect();
     let answers: Vec<String> = commands.iter().map(|command| shell(command)).collect();
     let expected = [
         "\"model_version\":\"2.0.0\"",
@@ -129,15 +138,19 @@ fn a_failing_model_is_left_and_comes_back() {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
     // By hand: it fails, its breaker opens, a user of its own gets the baseline.
-    let with =
-        |word: &str| text.lines().find(|line| line.starts_with("curl ") && line.contains(word)).unwrap();
+    let with = |word: &str| {
+        text.lines().find(|line| line.starts_with("curl ") && line.contains(word)).unwrap()
+    };
     let [state, fail, heal] = ["breaker_state", "status=503", "status=200"].map(with);
     assert!(shell(state).trim_end().ends_with(" 0"), "{text}");
     assert!(shell(fail).contains(r#""answers":503"#), "{text}");
     let opened = (0..50).any(|_| shell(&format!("sleep 0.1; {state}")).trim_end().ends_with(" 2"));
     assert!(opened, "{text}");
     let user = shell(with("4711' -H 'x-ab-debug"));
-    assert!(user.contains("x-ab-assigned: enhanced") && user.contains("x-ab-breaker: open"), "{user}");
+    assert!(
+        user.contains("x-ab-assigned: enhanced") && user.contains("x-ab-breaker: open"),
+        "{user}"
+    );
     assert!(shell(heal).contains(r#""answers":200"#), "{text}");
     child.signal("INT");
     let status = child.finish(&mut text);
@@ -174,7 +187,10 @@ fn both_acts_are_played_and_an_early_end_is_no_failure() {
     child.signal("INT");
     let status = child.finish(&mut text);
     assert!(status.success(), "{status}\n{text}");
-    assert!(text.contains("✓ fair") && text.contains("All is well (interrupted): no caller saw"), "{text}");
+    assert!(
+        text.contains("✓ fair") && text.contains("All is well (interrupted): no caller saw"),
+        "{text}"
+    );
     demo.left_nothing();
 }
 

@@ -45,7 +45,12 @@ struct Story {
 impl Story {
     fn start(dir: &Path, ports: &HashMap<&str, u16>) -> Self {
         let mut command = Command::new(root().join("examples/mlflow/run.sh"));
-        command.arg("--keep").arg(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).env("NO_COLOR", "1");
+        command
+            .arg("--keep")
+            .arg(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .env("NO_COLOR", "1");
         command.envs(ports.iter().map(|(name, port)| (name, port.to_string())));
         command.env("SIDETRACK", env!("CARGO_BIN_EXE_sidetrack"));
         command.env("SIDETRACK_WASM", wasm());
@@ -62,7 +67,9 @@ impl Story {
     fn wait_for(&mut self, word: &str) {
         loop {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.lines.recv_timeout(left) else { panic!("no {word:?} in\n{}", self.text) };
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("no {word:?} in\n{}", self.text)
+            };
             self.text.push_str(&line);
             self.text.push('\n');
             if line.contains(word) {
@@ -83,9 +90,11 @@ impl Drop for Story {
 
 /// The filter: `SIDETRACK_WASM`, or what `make wasm` built.
 fn wasm() -> PathBuf {
-    let given = std::env::var_os("SIDETRACK_WASM").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let given =
+        std::env::var_os("SIDETRACK_WASM").filter(|path| !path.is_empty()).map(PathBuf::from);
     let path = given.unwrap_or_else(|| root().join("dist/sidetrack.wasm"));
-    path.canonicalize().unwrap_or_else(|error| panic!("{}: {error}: `make wasm` builds it", path.display()))
+    path.canonicalize()
+        .unwrap_or_else(|error| panic!("{}: {error}: `make wasm` builds it", path.display()))
 }
 
 fn free_ports() -> HashMap<&'static str, u16> {
@@ -140,11 +149,16 @@ fn every_request_is_an_exposure_of_a_user_who_keeps_the_version(dir: &Path) {
     let mut requests = 0;
     for line in log.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        assert_eq!((text(&line, "experiment"), text(&line, "reason")), ("digits-ab-test", "hash"), "{line}");
+        assert_eq!(
+            (text(&line, "experiment"), text(&line, "reason")),
+            ("digits-ab-test", "hash"),
+            "{line}"
+        );
         assert_eq!(line["cluster"], line["served"], "{line}");
         assert!(outcomes.contains_key(text(&line, "request_id")), "{line}");
-        let version =
-            users.entry(text(&line, "unit").to_owned()).or_insert_with(|| text(&line, "served").to_owned());
+        let version = users
+            .entry(text(&line, "unit").to_owned())
+            .or_insert_with(|| text(&line, "served").to_owned());
         assert_eq!(version, text(&line, "served"), "a user has changed the version: {line}");
         requests += 1;
     }
@@ -165,7 +179,8 @@ fn the_registry_says_who_won_and_why(port: u16) {
     assert_eq!((won["ab_test.result"], lost["ab_test.result"]), ("promoted", "replaced"));
     assert!(!won.contains_key("ab_test_candidate"), "{won:?}");
 
-    let run = mlflow(port, &format!("runs/get?run_id={}", won["ab_test.run_id"]), None)["run"].clone();
+    let run =
+        mlflow(port, &format!("runs/get?run_id={}", won["ab_test.run_id"]), None)["run"].clone();
     assert_eq!(run["info"]["status"], "FINISHED");
     let metric = |key: &str| {
         let metrics = run["data"]["metrics"].as_array().unwrap();
@@ -184,8 +199,9 @@ fn the_readme_shows_the_very_commands(output: &str, ports: &HashMap<&str, u16>) 
         output = output.replace(&ports[name].to_string(), usual);
     }
     let ran: Vec<&str> = output.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
-    let readme =
-        std::fs::read_to_string(root().join("examples/mlflow/README.md")).unwrap().replace(" \\\n    ", " ");
+    let readme = std::fs::read_to_string(root().join("examples/mlflow/README.md"))
+        .unwrap()
+        .replace(" \\\n    ", " ");
     let shown: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("$ ")).collect();
     assert_eq!(shown, ran);
 }

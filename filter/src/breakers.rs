@@ -64,11 +64,19 @@ impl Breakers {
     /// The epoch that an outcome of this request will count in.
     pub(crate) fn epoch(&self, decision: &Decision) -> u32 {
         let trial = self.experiments.get(decision.experiment);
-        trial.and_then(|trial| trial.seats.get(decision.served)).map_or(0, |seat| seat.watch.shared.epoch())
+        trial
+            .and_then(|trial| trial.seats.get(decision.served))
+            .map_or(0, |seat| seat.watch.shared.epoch())
     }
 
     /// Counts how a request ended.
-    pub(crate) fn ended(&mut self, decision: &Decision, epoch: u32, ended: Ended, metrics: &Metrics) {
+    pub(crate) fn ended(
+        &mut self,
+        decision: &Decision,
+        epoch: u32,
+        ended: Ended,
+        metrics: &Metrics,
+    ) {
         let Some(trial) = self.experiments.get_mut(decision.experiment) else { return };
         if !trial.rule.is_active() {
             return;
@@ -144,22 +152,28 @@ impl Trial {
     }
 
     fn judge_rates(&mut self, variant: usize, now: Timestamp, metrics: &Metrics) {
-        let (rule, baseline) = (&self.rule, self.seats.get(self.baseline).map(|seat| seat.key.clone()));
-        let counts =
-            || baseline.as_deref().and_then(read).map_or_else(Counts::default, |(b, _)| b.counts(now));
+        let (rule, baseline) =
+            (&self.rule, self.seats.get(self.baseline).map(|seat| seat.key.clone()));
+        let counts = || {
+            baseline.as_deref().and_then(read).map_or_else(Counts::default, |(b, _)| b.counts(now))
+        };
         let jitter = host::random().unwrap_or_default();
         if let Some(seat) = self.seats.get_mut(variant) {
-            let event = seat.sync(now, |record, new| record.advance(rule, now, new, counts, jitter));
+            let event =
+                seat.sync(now, |record, new| record.advance(rule, now, new, counts, jitter));
             seat.announce(event, variant, rule, metrics);
         }
     }
 
     fn judge_streak(&mut self, variant: usize, now: Timestamp, metrics: &Metrics) {
-        let (Some(seat), Some(baseline)) = (self.seats.get(variant), self.seats.get(self.baseline)) else {
+        let (Some(seat), Some(baseline)) = (self.seats.get(variant), self.seats.get(self.baseline))
+        else {
             return;
         };
         let used = baseline.watch.local.is_used();
-        let Streak::Trips(failures) = seat.watch.local.streak(&self.rule, &baseline.watch.local, used) else {
+        let Streak::Trips(failures) =
+            seat.watch.local.streak(&self.rule, &baseline.watch.local, used)
+        else {
             return;
         };
         let (rule, jitter) = (&self.rule, host::random().unwrap_or_default());

@@ -33,7 +33,8 @@ impl Endings {
     /// `counts_attempts`: whether a request that was sent upstream again may have ended well elsewhere.
     pub(crate) fn prepare(counts_attempts: bool) -> Self {
         let question = |is_grpc: bool| {
-            let conditions = [Some(IS_WELL), is_grpc.then_some(GRPC_WELL), counts_attempts.then_some(ONCE)];
+            let conditions =
+                [Some(IS_WELL), is_grpc.then_some(GRPC_WELL), counts_attempts.then_some(ONCE)];
             let all: Vec<&str> = conditions.into_iter().flatten().collect();
             host::expression(&format!("{} ? 'y' : ''", all.join(" && "))).ok()
         };
@@ -63,7 +64,11 @@ impl Endings {
         }
         Ending {
             grpc_status: is_grpc.then(|| u32::try_from(number(Property::GRPC_STATUS)).unwrap_or(0)),
-            attempts: if self.counts_attempts { number(Property::ATTEMPTS).cast_unsigned() } else { 1 },
+            attempts: if self.counts_attempts {
+                number(Property::ATTEMPTS).cast_unsigned()
+            } else {
+                1
+            },
             ..failure(answered)
         }
     }

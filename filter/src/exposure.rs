@@ -29,9 +29,10 @@ impl Exposure {
             match self.wanted {
                 ExposureUnit::None => Ok(()),
                 ExposureUnit::Plain => host::set_property("sidetrack.unit", unit),
-                ExposureUnit::Digest => {
-                    host::set_property("sidetrack.unit", experiment.exposure.pseudonym(unit).as_bytes())
-                }
+                ExposureUnit::Digest => host::set_property(
+                    "sidetrack.unit",
+                    experiment.exposure.pseudonym(unit).as_bytes(),
+                ),
             }
             .ok();
         }

@@ -64,8 +64,9 @@ fn number(bytes: [u8; 4]) -> usize {
 impl Request for Headers {
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         // Envoy's names are lower case, and so are the plan's.
-        let named =
-            move |place: &&Place| place.name.len() == name.len() && self.at(&place.name) == name.as_bytes();
+        let named = move |place: &&Place| {
+            place.name.len() == name.len() && self.at(&place.name) == name.as_bytes()
+        };
         self.places.iter().filter(named).map(|place| self.at(&place.value))
     }
 

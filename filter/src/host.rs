@@ -99,7 +99,13 @@ pub(crate) fn header_map(map: Map) -> Result<Vec<u8>> {
 pub(crate) fn set_header(map: Map, name: &str, value: &str) -> Result<()> {
     // SAFETY: both strings are valid for the call.
     done(unsafe {
-        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+        proxy_replace_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
     })
 }
 
@@ -107,7 +113,13 @@ pub(crate) fn set_header(map: Map, name: &str, value: &str) -> Result<()> {
 pub(crate) fn add_header(map: Map, name: &str, value: &str) -> Result<()> {
     // SAFETY: both strings are valid for the call.
     done(unsafe {
-        proxy_add_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+        proxy_add_header_map_value(
+            map as u32,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
     })
 }
 
@@ -127,7 +139,14 @@ pub(crate) fn expression(text: &str) -> Result<Expression> {
     let token = returned(|data, size| {
         // SAFETY: the name, the text and the out pointers are valid for the call.
         unsafe {
-            proxy_call_foreign_function(NAME.as_ptr(), NAME.len(), text.as_ptr(), text.len(), data, size)
+            proxy_call_foreign_function(
+                NAME.as_ptr(),
+                NAME.len(),
+                text.as_ptr(),
+                text.len(),
+                data,
+                size,
+            )
         }
     })?;
     token.try_into().map(Expression).map_err(|_| Failed(u32::MAX))
@@ -223,7 +242,9 @@ pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
 /// Sets a value that all VMs of the proxy share, if it still has this version; 0 sets it whatever it was.
 pub(crate) fn set_shared(key: &str, value: &[u8], version: u32) -> Result<()> {
     // SAFETY: key and value are valid for the call.
-    done(unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })
+    done(unsafe {
+        proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version)
+    })
 }
 
 /// Asks for a tick every so many milliseconds; 0 stops them.
@@ -301,8 +322,18 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
-    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_get_metric(id: u32, value: *mut u64) -> u32;

@@ -21,7 +21,10 @@ mod series;
 mod stream;
 
 /// What `sidetrack package` knows the module by: a custom section of this name that holds the version. Proxies skip it.
-#[expect(unsafe_code, reason = "naming a section counts as unsafe; nothing else in the module uses the name")]
+#[expect(
+    unsafe_code,
+    reason = "naming a section counts as unsafe; nothing else in the module uses the name"
+)]
 #[used]
 #[unsafe(link_section = "sidetrack")]
 static MARK: [u8; VERSION.len()] = match VERSION.as_bytes().first_chunk() {

@@ -100,7 +100,12 @@ impl Metrics {
             overrides: counter("ab_test_overrides_total"),
             missing_unit: counter("ab_test_missing_unit_total"),
             mirrored: counter("ab_test_mirrored_total"),
-            variants: experiment.variants.iter().enumerate().map(|(i, v)| variant(i, &v.name)).collect(),
+            variants: experiment
+                .variants
+                .iter()
+                .enumerate()
+                .map(|(i, v)| variant(i, &v.name))
+                .collect(),
             counted: Cell::new(false),
             timed: Cell::new(false),
         }
@@ -206,7 +211,8 @@ impl Metrics {
         let candidates: u32 = experiment.candidates().map(weight).sum();
         for (index, variant) in self.variants.iter().enumerate() {
             let is_baseline = index == experiment.baseline;
-            let share = if is_baseline { Ppm::ALL.get().saturating_sub(candidates) } else { weight(index) };
+            let share =
+                if is_baseline { Ppm::ALL.get().saturating_sub(candidates) } else { weight(index) };
             variant.weight.set(u64::from(share));
         }
     }

@@ -65,7 +65,8 @@ impl Runtime {
         let metrics = Metrics::define(&plan);
         let breakers = RefCell::new(Breakers::new(&plan, &metrics, now()));
         let fails_over = host::is_set(FAILOVER);
-        let needs_clock = plan.experiments.iter().any(|e| matches!(e.schedule, Schedule::Rollout(_)));
+        let needs_clock =
+            plan.experiments.iter().any(|e| matches!(e.schedule, Schedule::Rollout(_)));
         Self {
             plan,
             metrics,
@@ -231,6 +232,9 @@ fn after_bad(problems: &Problems, global: &Global) -> Option<Plan> {
     if global.config_rejected.value() == Some(0) {
         global.config_rejected.count();
     }
-    host::log(Level::Error, "sidetrack: no configuration was good yet; all requests pass untouched");
+    host::log(
+        Level::Error,
+        "sidetrack: no configuration was good yet; all requests pass untouched",
+    );
     config::parse_json(NO_EXPERIMENTS).ok()
 }

@@ -14,7 +14,8 @@ pub(crate) struct Series(Option<u32>);
 
 impl Series {
     pub(crate) fn define(kind: Kind, labels: &[(&str, &str)], metric: &str) -> Self {
-        let labels: String = labels.iter().map(|(label, value)| format!("{label}=.={value};.;")).collect();
+        let labels: String =
+            labels.iter().map(|(label, value)| format!("{label}=.={value};.;")).collect();
         let name = labels + metric;
         let id = host::define_metric(kind, &name);
         if let Err(failed) = id {

@@ -124,11 +124,14 @@ impl Stream {
         // A clock that steps back makes an answer fast.
         let took = since_1970().saturating_sub(self.began);
         let rescued = runtime.fails_over && decision.served != experiment.baseline && was_rescued();
-        let decision = if rescued { Decision { served: experiment.baseline, ..decision } } else { decision };
+        let decision =
+            if rescued { Decision { served: experiment.baseline, ..decision } } else { decision };
         let settings = &runtime.plan.settings;
         if settings.response_headers && !runtime.routes_tell {
             set(Map::Response, &settings.headers.experiment, &experiment.name);
-            mark(&settings.headers, experiment, &decision, |name, value| set(Map::Response, name, value));
+            mark(&settings.headers, experiment, &decision, |name, value| {
+                set(Map::Response, name, value)
+            });
         }
         if let Some(variant) = experiment.variants.get(decision.served) {
             for (name, value) in &variant.response_headers {
@@ -136,7 +139,12 @@ impl Stream {
             }
         }
         if let Some((mint, identity)) = experiment.mint.as_ref().zip(decision.minted) {
-            host::add_header(Map::Response, "set-cookie", &mint.set_cookie(identity, self.is_https)).ok();
+            host::add_header(
+                Map::Response,
+                "set-cookie",
+                &mint.set_cookie(identity, self.is_https),
+            )
+            .ok();
         }
         if self.explain {
             let names = &settings.headers;
@@ -224,7 +232,8 @@ impl Stream {
             metrics.ended(&decision, ending.status(), self.took);
         }
         if let Some(failed) = ending.failed() {
-            let slow = runtime.slow_over(&decision).zip(self.took).is_some_and(|(over, took)| took > over);
+            let slow =
+                runtime.slow_over(&decision).zip(self.took).is_some_and(|(over, took)| took > over);
             let ended = Ended { failed, slow };
             runtime.breakers.borrow_mut().ended(&decision, self.epoch, ended, metrics);
         }
@@ -245,8 +254,11 @@ impl Stream {
             entropy: || host::random().unwrap_or_default(),
             gate: &|experiment, variant| runtime.breakers.borrow().gate(experiment, variant),
         };
-        let mut exposure =
-            Exposure::new(if runtime.exposes { plan.settings.exposure_unit } else { ExposureUnit::None });
+        let mut exposure = Exposure::new(if runtime.exposes {
+            plan.settings.exposure_unit
+        } else {
+            ExposureUnit::None
+        });
         let outcome = decide(plan, &Arrived { headers: &headers, body }, &mut world, &mut exposure);
         if matches!(outcome, Outcome::NeedsBody(_)) {
             self.waiting = Some(headers);
@@ -300,14 +312,19 @@ impl Stream {
 
 impl Runtime {
     fn of(&self, decision: &Decision) -> Option<(&Experiment, &Metrics)> {
-        Some((self.plan.experiments.get(decision.experiment)?, self.metrics.get(decision.experiment)?))
+        Some((
+            self.plan.experiments.get(decision.experiment)?,
+            self.metrics.get(decision.experiment)?,
+        ))
     }
 
     /// Whether this request may be held back until its body is there: its length must be known and small.
     fn may_wait(&self, headers: &Headers) -> bool {
         let length = || core::str::from_utf8(headers.first("content-length")?).ok()?.parse().ok();
         self.waits_for_bodies
-            && length().is_some_and(|length| body_is_readable(headers, length, self.plan.settings.body_limit))
+            && length().is_some_and(|length| {
+                body_is_readable(headers, length, self.plan.settings.body_limit)
+            })
     }
 
     /// The time above which an answer of this experiment is slow, when that is watched.
@@ -322,8 +339,9 @@ impl Runtime {
 fn remove_own(names: &HeaderNames, headers: &Headers) {
     // An override header may have any name; the others begin alike, and a request's headers hardly ever do.
     let begins = |name: &[u8]| name.starts_with(names.prefix.as_bytes());
-    let is_own =
-        |name: &[u8]| begins(name) || names.strangers.iter().any(|stranger| stranger.as_bytes() == name);
+    let is_own = |name: &[u8]| {
+        begins(name) || names.strangers.iter().any(|stranger| stranger.as_bytes() == name)
+    };
     if headers.iter().any(|(name, _)| is_own(name)) {
         for name in &names.owned {
             host::remove_header(Map::Request, name).ok();
@@ -332,7 +350,12 @@ fn remove_own(names: &HeaderNames, headers: &Headers) {
 }
 
 /// Says which variant of the experiment this is.
-fn mark(names: &HeaderNames, experiment: &Experiment, decision: &Decision, say: impl Fn(&str, &str)) {
+fn mark(
+    names: &HeaderNames,
+    experiment: &Experiment,
+    decision: &Decision,
+    say: impl Fn(&str, &str),
+) {
     if let Some(served) = experiment.variants.get(decision.served) {
         say(&names.variant, &served.name);
     }

@@ -31,7 +31,8 @@ fn read(node: &Node) {
     match config::parse(node) {
         Ok(plan) => {
             let text = serde_json::to_vec(node).unwrap();
-            let again = config::parse_json(&text).unwrap_or_else(|problems| panic!("{problems}\n{node:?}"));
+            let again =
+                config::parse_json(&text).unwrap_or_else(|problems| panic!("{problems}\n{node:?}"));
             assert_eq!(plan.hash, again.hash, "{node:?}");
             assert_eq!(format!("{:?}", plan.experiments), format!("{:?}", again.experiments));
             decides(&plan);
@@ -54,13 +55,16 @@ fn leads_somewhere(problem: &Problem, node: &Node) {
 
 /// A few requests, made of the words of the plan itself, at the times when it changes.
 fn decides(plan: &Plan) {
-    let mut headers: Vec<(&str, &[u8])> = vec![(":method", b"POST"), ("cookie", b"session_id=7; sid=7")];
+    let mut headers: Vec<(&str, &[u8])> =
+        vec![(":method", b"POST"), ("cookie", b"session_id=7; sid=7")];
     for experiment in &plan.experiments {
         for variant in &experiment.variants {
             let force = experiment.overrides.header.as_deref().unwrap_or("x-ab-force");
             headers.push((force, variant.name.as_bytes()));
         }
-        headers.extend(experiment.conditions.headers.iter().map(|rule| (rule.name.as_str(), &b"acme"[..])));
+        headers.extend(
+            experiment.conditions.headers.iter().map(|rule| (rule.name.as_str(), &b"acme"[..])),
+        );
     }
     headers.extend([("x-user-id", &b"4711"[..]), (":authority", b"predictor.example.com")]);
     for path in ["/v2/models/forecast?user_id=%41", "/"] {

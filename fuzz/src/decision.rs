@@ -50,7 +50,8 @@ pub fn run(data: &[u8]) {
     let Ok(plan) = config::parse_json(file.to_string().as_bytes()) else { return };
     for _ in 0..4 {
         let Ok((headers, body, now)) = asked(&mut input) else { return };
-        let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, &**value)).collect();
+        let headers: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (*name, &**value)).collect();
         let whole = body.as_deref().map_or(Body::Absent, Body::Whole);
         for body in [whole, Body::Pending] {
             sound::decided(&plan, &Asked { headers: headers.clone(), body }, Timestamp(now));

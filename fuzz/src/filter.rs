@@ -61,8 +61,12 @@ const CALLS: &[&str] = &[
 ];
 
 /// Those that hand over bytes.
-const TELLING: &[&str] =
-    &["proxy_get_header_map_pairs", "proxy_get_property", "proxy_get_buffer_bytes", "proxy_get_shared_data"];
+const TELLING: &[&str] = &[
+    "proxy_get_header_map_pairs",
+    "proxy_get_property",
+    "proxy_get_buffer_bytes",
+    "proxy_get_shared_data",
+];
 
 const STATUSES: &[Status] = &[
     Status::NotFound,
@@ -218,7 +222,8 @@ impl House {
             assert!(worker.memory_bytes() <= MOST_MEMORY, "{} bytes", worker.memory_bytes());
             assert_eq!(worker.roots(), 1, "configurations that nobody uses stay");
             for user in ["1", "2", "3"] {
-                let spoofed = [("x-user-id", user), ("x-ab-cluster", "mine"), ("x-ab-force", "mine")];
+                let spoofed =
+                    [("x-user-id", user), ("x-ab-cluster", "mine"), ("x-ab-force", "mine")];
                 let exchange = worker.get("/", spoofed).unwrap_or_else(|dead| panic!("{dead}"));
                 assert_eq!(exchange.action, Action::Continue);
                 assert_eq!(exchange.request.all("x-ab-variant").len(), 1);

@@ -37,7 +37,11 @@ pub fn decided(plan: &Plan, request: &Asked<'_>, now: Timestamp) {
             Outcome::Skipped(experiment) => assert!(experiment < plan.experiments.len()),
             Outcome::NeedsBody(experiment) => {
                 assert!(experiment < plan.experiments.len());
-                assert_eq!(request.body, Body::Pending, "a body is asked for that is there or will not come");
+                assert_eq!(
+                    request.body,
+                    Body::Pending,
+                    "a body is asked for that is there or will not come"
+                );
             }
             Outcome::Decided(decision) => sound(plan, request, gate, &decision),
         }
@@ -64,12 +68,19 @@ fn sound(plan: &Plan, request: &Asked<'_>, gate: Gate, decision: &Decision) {
     let (baseline, served, assigned) = (experiment.baseline, decision.served, decision.assigned);
     assert!(assigned < experiment.variants.len(), "{decision:?}");
     assert!(served == assigned || served == baseline, "{decision:?}");
-    assert!(decision.phase.is_none_or(|phase| phase < experiment.schedule.phases().len()), "{decision:?}");
-    assert!(decision.unit_source.is_none_or(|source| source < experiment.units.len()), "{decision:?}");
+    assert!(
+        decision.phase.is_none_or(|phase| phase < experiment.schedule.phases().len()),
+        "{decision:?}"
+    );
+    assert!(
+        decision.unit_source.is_none_or(|source| source < experiment.units.len()),
+        "{decision:?}"
+    );
     assert!(!decision.mirror || experiment.mirror.is_some(), "{decision:?}");
     assert_eq!(served != assigned, decision.reason == Reason::BreakerOpen, "{decision:?}");
     let guarded = experiment.overrides.token.is_some();
-    let chosen = experiment.overrides.header.as_ref().is_some_and(|name| request.first(name).is_some());
+    let chosen =
+        experiment.overrides.header.as_ref().is_some_and(|name| request.first(name).is_some());
     if decision.reason == Reason::Override {
         assert!(chosen || !experiment.overrides.units.is_empty(), "nobody chose: {decision:?}");
     }

@@ -82,7 +82,9 @@ impl Client {
         let mut wire = Wire::open(self.addr, self.protocol).await?;
         match wire.exchange(self.addr, request, begun).await {
             Ok(answer) => Ok(self.keep(wire, answer)),
-            Err(Failure::NotSent) => anyhow::bail!("the connection closed before the request was sent"),
+            Err(Failure::NotSent) => {
+                anyhow::bail!("the connection closed before the request was sent")
+            }
             Err(Failure::Broken(error)) => Err(error),
         }
     }

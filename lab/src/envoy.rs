@@ -84,7 +84,9 @@ impl Envoy {
         let mut files = Files::create(&options.bootstrap_yaml)?;
         let mut child = spawn(&options, &files)?;
         match Self::wait_until_ready(&mut child, &files).await {
-            Ok((pid, guard, admin)) => Ok(Self { child: Mutex::new(child), pid, guard, admin, files }),
+            Ok((pid, guard, admin)) => {
+                Ok(Self { child: Mutex::new(child), pid, guard, admin, files })
+            }
             Err(error) => {
                 // Ended before the log is read, so that the log is whole.
                 let _ = child.kill().await;
@@ -104,7 +106,8 @@ impl Envoy {
         let guard = Guard::watch(pid)?;
         let deadline = Instant::now() + START_DEADLINE;
         let mut state =
-            "it has not opened its admin port; does the configuration have `admin.address`?".to_owned();
+            "it has not opened its admin port; does the configuration have `admin.address`?"
+                .to_owned();
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait()? {
                 bail!("the process ended: {status}");
@@ -113,7 +116,9 @@ impl Envoy {
                 let admin = Admin::new(address);
                 match admin.ready().await {
                     Ok(true) => return Ok((pid, guard, admin)),
-                    Ok(false) => state = "its admin port answers, but `/ready` does not say 200".to_owned(),
+                    Ok(false) => {
+                        state = "its admin port answers, but `/ready` does not say 200".to_owned()
+                    }
                     Err(error) => state = format!("its admin port does not answer: {error:#}"),
                 }
             }
@@ -190,8 +195,10 @@ struct Files {
 
 impl Files {
     fn create(bootstrap_yaml: &str) -> Result<Self> {
-        let dir =
-            tempfile::Builder::new().prefix("sidetrack-envoy-").tempdir().context("creating a directory")?;
+        let dir = tempfile::Builder::new()
+            .prefix("sidetrack-envoy-")
+            .tempdir()
+            .context("creating a directory")?;
         let files = Self { dir };
         std::fs::write(files.config(), bootstrap_yaml).context("writing Envoy's configuration")?;
         Ok(files)

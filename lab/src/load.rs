@@ -148,7 +148,8 @@ impl Shared {
         // Of its own: from a common pool a fast server would see the same one or two connections all the time, and an
         // Envoy of several workers would use one of them.
         let options = &self.options;
-        let client = if options.http2 { Client::http2(options.addr) } else { Client::new(options.addr) };
+        let client =
+            if options.http2 { Client::http2(options.addr) } else { Client::new(options.addr) };
         let client = client.with_timeout(options.timeout);
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);

@@ -60,8 +60,11 @@ impl ModelStub {
             behaviour: RwLock::new(Behaviour::Healthy),
             record: Record::default(),
         };
-        let stub =
-            Self { addr: listener.local_addr()?, shared: Arc::new(shared), acceptor: Mutex::new(None) };
+        let stub = Self {
+            addr: listener.local_addr()?,
+            shared: Arc::new(shared),
+            acceptor: Mutex::new(None),
+        };
         stub.accept_from(listener);
         Ok(stub)
     }
@@ -145,7 +148,10 @@ impl ModelStub {
     }
 
     fn replace_acceptor(&self, acceptor: Option<JoinHandle<()>>) -> Option<JoinHandle<()>> {
-        std::mem::replace(&mut *self.acceptor.lock().unwrap_or_else(PoisonError::into_inner), acceptor)
+        std::mem::replace(
+            &mut *self.acceptor.lock().unwrap_or_else(PoisonError::into_inner),
+            acceptor,
+        )
     }
 }
 

@@ -64,15 +64,20 @@ async fn carries_traffic_and_answers_questions() {
     let port = envoy.listener_port("front").await.unwrap();
     let client = Client::new(([127, 0, 0, 1], port).into());
     for _ in 0..3 {
-        let answer =
-            client.send(Request::post("/v2/models/m/infer", "{}").header("x-a", b"\xe9")).await.unwrap();
+        let answer = client
+            .send(Request::post("/v2/models/m/infer", "{}").header("x-a", b"\xe9"))
+            .await
+            .unwrap();
         assert_eq!(answer.json().unwrap()["model_version"], "v1", "{}", envoy.report().await);
     }
     assert_eq!(stub.count(), 3);
     assert_eq!(stub.requests()[0].header("x-a"), Some(b"\xe9".as_slice()));
 
     let stats = envoy.stats(r"^cluster\.model\.upstream_rq_(200|time)$").await.unwrap();
-    assert_eq!(stats.into_iter().collect::<Vec<_>>(), [("cluster.model.upstream_rq_200".to_owned(), 3)]);
+    assert_eq!(
+        stats.into_iter().collect::<Vec<_>>(),
+        [("cluster.model.upstream_rq_200".to_owned(), 3)]
+    );
     let page = envoy.prometheus().await.unwrap();
     let labels = [("envoy_cluster_name", "model"), ("envoy_response_code", "200")];
     assert_eq!(prometheus_value(&page, "envoy_cluster_upstream_rq", &labels), Some(3.0));
@@ -84,7 +89,8 @@ async fn carries_traffic_and_answers_questions() {
     assert!(envoy.log_tail(50).contains("[http]"), "{}", envoy.log());
     let report = envoy.report().await;
     assert!(
-        report.contains("stat_prefix: front") && report.contains("cluster.model.upstream_rq_200: 4"),
+        report.contains("stat_prefix: front")
+            && report.contains("cluster.model.upstream_rq_200: 4"),
         "{report}"
     );
     let error = envoy.listener_port("back").await.unwrap_err().to_string();
@@ -131,7 +137,9 @@ async fn a_bad_configuration_says_why() {
     assert!(std::fs::read_to_string(path).unwrap().contains("stat_prefixx"));
     std::fs::remove_dir_all(Path::new(path).parent().unwrap()).unwrap();
 
-    let error =
-        format!("{:#}", Envoy::start(EnvoyOptions::new("/no/such/envoy".into(), good)).await.unwrap_err());
+    let error = format!(
+        "{:#}",
+        Envoy::start(EnvoyOptions::new("/no/such/envoy".into(), good)).await.unwrap_err()
+    );
     assert!(error.contains("starting /no/such/envoy"), "{error}");
 }

@@ -24,7 +24,9 @@ async fn infers_and_is_ready() {
     assert_eq!(answer["outputs"][0]["shape"][0], 1);
     assert!(answer["outputs"][0]["data"][0].is_number());
 
-    for path in ["/v2/health/ready", "/v2/models/forecast/ready", "/v2/models/forecast/versions/3/ready"] {
+    for path in
+        ["/v2/health/ready", "/v2/models/forecast/ready", "/v2/models/forecast/versions/3/ready"]
+    {
         assert_eq!(client.send(Request::get(path)).await.unwrap().status, 200, "{path}");
     }
     let other = client.send(Request::new("PURGE", "/any/thing?x=1")).await.unwrap();
@@ -84,8 +86,10 @@ async fn changes_its_behaviour() {
 async fn echoes_every_byte() {
     let (stub, client) = pair("a").await.unwrap();
     stub.set(Behaviour::Echo);
-    let body: Vec<u8> = (0..300_000_u32).map(|i| i.to_le_bytes()[usize::from(i % 3 == 0)]).collect();
-    let answer = client.send(Request::post("/", body.clone()).header("content-type", "x/y")).await.unwrap();
+    let body: Vec<u8> =
+        (0..300_000_u32).map(|i| i.to_le_bytes()[usize::from(i % 3 == 0)]).collect();
+    let answer =
+        client.send(Request::post("/", body.clone()).header("content-type", "x/y")).await.unwrap();
     assert!(answer.body == body, "{} bytes came back", answer.body.len());
     assert_eq!(answer.header("content-type"), Some(b"x/y".as_slice()));
     assert_eq!(stub.requests()[0].body_len, 300_000);
@@ -108,7 +112,8 @@ async fn resets_http1_and_http2() {
 async fn speaks_grpc_statuses() {
     let stub = ModelStub::start("a").await.unwrap();
     let client = Client::http2(stub.addr());
-    let call = || Request::post("/inference.GRPCInferenceService/ModelInfer", "").header("te", "trailers");
+    let call =
+        || Request::post("/inference.GRPCInferenceService/ModelInfer", "").header("te", "trailers");
 
     stub.set(Behaviour::GrpcStatus(14));
     let failed = client.send(call()).await.unwrap();
@@ -134,7 +139,8 @@ async fn refuses_and_listens_again() {
         stub.refuse().await;
         let error = format!("{:#}", client.send(Request::get("/")).await.unwrap_err());
         assert!(error.contains("refused") || error.contains("closed"), "{error}");
-        let error = format!("{:#}", Client::new(stub.addr()).send(Request::get("/")).await.unwrap_err());
+        let error =
+            format!("{:#}", Client::new(stub.addr()).send(Request::get("/")).await.unwrap_err());
         assert!(error.contains("refused"), "{error}");
         stub.listen().await.unwrap();
         stub.listen().await.unwrap();
@@ -146,9 +152,11 @@ async fn refuses_and_listens_again() {
 #[tokio::test]
 async fn raw_bytes_reach_the_server() {
     let (stub, _) = pair("a").await.unwrap();
-    let answer =
-        send_raw(stub.addr(), b"GET / HTTP/1.1\r\nhost: x\r\nX-A: \x80\xff\r\nconnection: close\r\n\r\n")
-            .await;
+    let answer = send_raw(
+        stub.addr(),
+        b"GET / HTTP/1.1\r\nhost: x\r\nX-A: \x80\xff\r\nconnection: close\r\n\r\n",
+    )
+    .await;
     assert!(answer.unwrap().starts_with(b"HTTP/1.1 200 OK\r\n"));
     assert_eq!(stub.requests()[0].header("x-a"), Some(b"\x80\xff".as_slice()));
     let answer = send_raw(stub.addr(), b"GET / HTTP/1.1\r\nbad header\r\n\r\n").await.unwrap();

@@ -69,11 +69,14 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Opened { why, length, would } => {
-                let (verb, note) = if *would { ("would open", " (dry run)") } else { ("opens", "") };
+                let (verb, note) =
+                    if *would { ("would open", " (dry run)") } else { ("opens", "") };
                 let (seconds, tenths) = (length.0 / 1000, length.0 % 1000 / 100);
                 write!(f, "the breaker {verb} for {seconds}.{tenths} s{note}: {why}")
             }
-            Self::Trying(share) => write!(f, "the breaker is half-open: {share} percent of its units try it"),
+            Self::Trying(share) => {
+                write!(f, "the breaker is half-open: {share} percent of its units try it")
+            }
             Self::Closed => write!(f, "the breaker is closed: it has its units back"),
         }
     }
@@ -82,7 +85,9 @@ impl fmt::Display for Event {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Streak(failures) => write!(f, "{failures} requests in a row failed on one worker"),
+            Self::Streak(failures) => {
+                write!(f, "{failures} requests in a row failed on one worker")
+            }
             Self::Rate { kind, seen, baseline } => {
                 let (count, of) = kind.of(*seen);
                 write!(f, "{count} of {of} requests {}", kind.word())?;

@@ -50,7 +50,8 @@ impl Local {
         if epoch != self.epoch {
             return;
         }
-        let one = Counts { requests: 1, errors: u32::from(ended.failed), slow: u32::from(ended.slow) };
+        let one =
+            Counts { requests: 1, errors: u32::from(ended.failed), slow: u32::from(ended.slow) };
         self.pending = self.pending.plus(one);
         self.latest = number;
         self.recent = self.recent << 1 | u32::from(ended.failed);

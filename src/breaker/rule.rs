@@ -82,12 +82,14 @@ impl Rule {
     /// Whether a stage of the recovery has failed: already when the failures exceed what `min_requests` may have.
     pub(super) fn stage_fails(&self, seen: Counts) -> Option<Kind> {
         let of = seen.requests.max(self.min_requests);
-        self.limits(seen).find_map(|(kind, count, limit)| surely_above(count, of, limit, 0).then_some(kind))
+        self.limits(seen)
+            .find_map(|(kind, count, limit)| surely_above(count, of, limit, 0).then_some(kind))
     }
 
     /// Whether the baseline has the same fault: it has requests enough, and the candidate is not surely worse.
     pub(super) fn shares(&self, kind: Kind, candidate: Counts, baseline: Counts) -> bool {
-        baseline.requests >= self.min_requests && !surely_worse(kind.of(candidate), kind.of(baseline))
+        baseline.requests >= self.min_requests
+            && !surely_worse(kind.of(candidate), kind.of(baseline))
     }
 
     /// Whether `streak` failures in a row are as improbable for somebody who failed `failed` times of `of` as
@@ -109,7 +111,9 @@ impl Rule {
     }
 
     fn doubled(&self, level: u8) -> Millis {
-        Millis(self.open_for.0.saturating_mul(1u64.checked_shl(u32::from(level)).unwrap_or(u64::MAX)))
+        Millis(
+            self.open_for.0.saturating_mul(1u64.checked_shl(u32::from(level)).unwrap_or(u64::MAX)),
+        )
     }
 
     /// How long the breaker stays open after `level` trips in a row: doubled each time, within ±10 percent.
@@ -136,7 +140,8 @@ fn surely_above(count: u32, of: u32, limit: Ppm, z2: u64) -> bool {
     let Some(excess) = (count * whole).checked_sub(limit * of).filter(|&excess| excess > 0) else {
         return false;
     };
-    let Some(square) = excess.checked_mul(excess).and_then(|square| square.checked_mul(1_000_000)) else {
+    let Some(square) = excess.checked_mul(excess).and_then(|square| square.checked_mul(1_000_000))
+    else {
         return true;
     };
     square > u128::from(z2) * limit * (whole - limit) * of
@@ -237,7 +242,11 @@ mod tests {
                 let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
                 let bound = (centre - spread) / (1.0 + z * z / n);
                 if (bound - 0.05).abs() > 1e-6 {
-                    assert_eq!(surely_above(count, of, limit, z2), bound > 0.05, "{count} of {of}: {bound}");
+                    assert_eq!(
+                        surely_above(count, of, limit, z2),
+                        bound > 0.05,
+                        "{count} of {of}: {bound}"
+                    );
                 }
             }
         }

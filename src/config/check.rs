@@ -17,8 +17,16 @@ use crate::plan::{ConfigHash, Debug, Experiment, HeaderNames, Notice, Plan, Sett
 use crate::unit::UnitSource;
 
 /// Headers that HTTP itself needs; a variant that set them would break the message.
-const FRAMING: &[&str] =
-    &["connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+const FRAMING: &[&str] = &[
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// What the checks of all experiments share.
 struct Checker<'a> {
@@ -32,7 +40,8 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
     let root = Path::Root;
     let raw_settings = file.settings.get().cloned().unwrap_or_default();
     let prefix = raw_settings.header_prefix.get().map_or("x-ab-", |prefix| prefix.0.as_str());
-    let mut checker = Checker { names: HeaderNames::new(prefix, []), problems, notices: Vec::new() };
+    let mut checker =
+        Checker { names: HeaderNames::new(prefix, []), problems, notices: Vec::new() };
     let at = root.key("experiments");
     let mut experiments: Vec<Experiment> = Vec::new();
     let mut places: Vec<usize> = Vec::new();
@@ -43,7 +52,8 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
             && raw.name.get().is_some()
         {
             let first = places.get(twin).copied().unwrap_or_default();
-            let message = format!("found \"{}\", which experiments[{first}] has already", experiment.name);
+            let message =
+                format!("found \"{}\", which experiments[{first}] has already", experiment.name);
             let hint = "metrics and headers tell experiments apart by their names";
             checker.problems.push(&at.key("name"), Code::DuplicateName, message, hint);
         }
@@ -89,14 +99,19 @@ impl Checker<'_> {
         for (experiment, place) in experiments.iter().zip(places) {
             // A header of the filter's own is reported where it is read.
             let own = |header: &&String| self.names.owned.contains(header);
-            let Some(header) = experiment.overrides.header.as_ref().filter(|h| !own(h)) else { continue };
+            let Some(header) = experiment.overrides.header.as_ref().filter(|h| !own(h)) else {
+                continue;
+            };
             let needs = |other: &&Experiment| {
-                let unit = other.units.iter().any(|unit| *unit == UnitSource::Header(header.clone()));
+                let unit =
+                    other.units.iter().any(|unit| *unit == UnitSource::Header(header.clone()));
                 unit || other.conditions.headers.iter().any(|condition| condition.name == *header)
             };
             if let Some(other) = experiments.iter().find(needs) {
-                let message =
-                    format!("found \"{header}\", which \"{}\" reads as a unit or a condition", other.name);
+                let message = format!(
+                    "found \"{header}\", which \"{}\" reads as a unit or a condition",
+                    other.name
+                );
                 let hint = format!(
                     "the filter removes it from requests; choose another, such as {}",
                     self.names.force
@@ -121,7 +136,8 @@ impl Checker<'_> {
                     "found slots {} to {} of \"{}\", of which \"{}\" has {} to {}; allowed: slots of its own",
                     layer.from, layer.to, layer.name, other.name, theirs.from, theirs.to
                 );
-                let hint = "experiments of one layer exclude each other, so their slots must not overlap";
+                let hint =
+                    "experiments of one layer exclude each other, so their slots must not overlap";
                 self.problems.push(&at.key("layer"), Code::LayerOverlap, message, hint);
             }
         }
@@ -148,11 +164,17 @@ impl Checker<'_> {
     }
 
     /// Headers that a variant adds, names in lower case.
-    fn added_headers(&mut self, given: &Given<Pairs<HeaderValue>>, at: &Path<'_>) -> Vec<(String, String)> {
+    fn added_headers(
+        &mut self,
+        given: &Given<Pairs<HeaderValue>>,
+        at: &Path<'_>,
+    ) -> Vec<(String, String)> {
         let mut headers: Vec<(String, String)> = Vec::new();
         for (name, value) in given.get().iter().flat_map(|pairs| &pairs.0) {
             let at = at.key(name);
-            let Some(name) = super::value::HeaderName::read(name, &at, self.problems) else { continue };
+            let Some(name) = super::value::HeaderName::read(name, &at, self.problems) else {
+                continue;
+            };
             let name = name.0;
             self.owned(&name, &at, "the filter sets it itself");
             self.framing(&name, &at);

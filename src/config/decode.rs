@@ -52,13 +52,24 @@ impl<T> Given<T> {
 pub(crate) const GROUP: &str = "write one \"key: value\" per line, indented below this key";
 
 /// Reports that `node` is not of the kind that `allowed` says.
-pub(crate) fn wrong_type(node: &Node, at: &Path<'_>, problems: &mut Problems, allowed: &str, hint: &str) {
+pub(crate) fn wrong_type(
+    node: &Node,
+    at: &Path<'_>,
+    problems: &mut Problems,
+    allowed: &str,
+    hint: &str,
+) {
     let hint = match (node, at) {
         (_, Path::Root) => "an experiment file begins with \"experiments:\"",
         (Node::Null, _) => "remove the key, or give it a value",
         _ => hint,
     };
-    problems.push(at, Code::WrongType, format!("found {}; allowed: {allowed}", node.describe()), hint);
+    problems.push(
+        at,
+        Code::WrongType,
+        format!("found {}; allowed: {allowed}", node.describe()),
+        hint,
+    );
 }
 
 /// The longest text that may be a mistyped word.
@@ -123,7 +134,13 @@ impl<T> List<T> {
 impl<T: Decode> Decode for List<T> {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Node::List(items) = node else {
-            wrong_type(node, at, problems, "a list", "write one entry per line, each behind \"- \"");
+            wrong_type(
+                node,
+                at,
+                problems,
+                "a list",
+                "write one entry per line, each behind \"- \"",
+            );
             return None;
         };
         let read = |(i, item)| T::decode(item, &at.item(i), problems).map(|value| (i, value));
@@ -297,7 +314,9 @@ pub(crate) use words;
 
 pub(crate) fn not_one_of(node: &Node, at: &Path<'_>, words: &[&str], problems: &mut Problems) {
     let hint = match node {
-        Node::Text(text) => or_else(did_you_mean(text, words), "use one of the words, as it stands here"),
+        Node::Text(text) => {
+            or_else(did_you_mean(text, words), "use one of the words, as it stands here")
+        }
         Node::Bool(_) => {
             "YAML reads a bare yes, no, on or off as true or false; use one of the words".to_owned()
         }

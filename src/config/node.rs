@@ -88,7 +88,9 @@ impl Serialize for Node {
             },
             Self::Text(text) => serializer.serialize_str(text),
             Self::List(items) => serializer.collect_seq(items),
-            Self::Map(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, value))),
+            Self::Map(entries) => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (key, value)))
+            }
         }
     }
 }
@@ -210,7 +212,9 @@ mod tests {
 
     #[test]
     fn a_repeated_key_is_kept_for_the_reader_to_report() {
-        let Node::Map(entries) = serde_json::from_str(r#"{"a":1,"a":2}"#).unwrap() else { panic!("no map") };
+        let Node::Map(entries) = serde_json::from_str(r#"{"a":1,"a":2}"#).unwrap() else {
+            panic!("no map")
+        };
         assert_eq!(entries.len(), 2);
     }
 }

@@ -37,7 +37,12 @@ impl Problems {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.0.push(Problem { path: path.to_string(), code, message: message.into(), hint: hint.into() });
+        self.0.push(Problem {
+            path: path.to_string(),
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        });
     }
 }
 
@@ -82,7 +87,9 @@ impl fmt::Display for Path<'_> {
                     write!(f, "{parent}.")?;
                 }
                 // A key that the user made up may hold spaces or line breaks, or go on for ever.
-                let plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '[' | ']');
+                let plain = |c: char| {
+                    !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '[' | ']')
+                };
                 let bare = !key.is_empty() && key.len() <= 63 && key.chars().all(plain);
                 if bare { f.write_str(key) } else { f.write_str(&quoted(key)) }
             }

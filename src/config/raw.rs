@@ -8,8 +8,8 @@ use super::decode::{Decode, List, Pairs, not_one_of, object, words};
 use super::node::Node;
 use super::problem::{Path, Problems};
 use super::value::{
-    ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Method, Name, PathText, Percent,
-    Pointer, Salt, Size, Span, Time,
+    ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Method, Name, PathText,
+    Percent, Pointer, Salt, Size, Span, Time,
 };
 
 const SECOND: u64 = 1000;

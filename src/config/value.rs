@@ -11,7 +11,9 @@ impl Decode for bool {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Node::Bool(value) = node else {
             let hint = match node {
-                Node::Text(text) if matches!(text.as_str(), "true" | "false") => "write it without quotes",
+                Node::Text(text) if matches!(text.as_str(), "true" | "false") => {
+                    "write it without quotes"
+                }
                 Node::Text(text) if is_one_of(text, &["on", "yes", "y"]) => "write true",
                 Node::Text(text) if is_one_of(text, &["off", "no", "n"]) => "write false",
                 _ => "write one of the two, without quotes",
@@ -232,7 +234,12 @@ impl Decode for Time {
             }
             None => as_written.to_owned(),
         };
-        problems.push(at, Code::BadTime, format!("found {}; allowed: {allowed}", node.describe()), hint);
+        problems.push(
+            at,
+            Code::BadTime,
+            format!("found {}; allowed: {allowed}", node.describe()),
+            hint,
+        );
         None
     }
 
@@ -270,7 +277,12 @@ impl Decode for Percent {
         match ppm {
             Some(_) if too_precise => {
                 let message = format!("found {number}; allowed: up to four decimals");
-                problems.push(at, Code::TooPrecise, message, "one bucket of a million is 0.0001 percent");
+                problems.push(
+                    at,
+                    Code::TooPrecise,
+                    message,
+                    "one bucket of a million is 0.0001 percent",
+                );
                 None
             }
             Some(ppm) => Some(Self(ppm)),
@@ -305,7 +317,12 @@ impl<const MIN: u32, const MAX: u32> Decode for Count<MIN, MAX> {
             } else {
                 "write a number within these"
             };
-            problems.push(at, Code::OutOfRange, format!("found {number}; allowed: {allowed}"), hint);
+            problems.push(
+                at,
+                Code::OutOfRange,
+                format!("found {number}; allowed: {allowed}"),
+                hint,
+            );
         }
         count.map(Self)
     }
@@ -333,7 +350,9 @@ impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
         let found = format!("found {}; allowed: {allowed}", quoted(text));
         match with_units(text, &SPAN_UNITS) {
             Some(millis) if (MIN..=MAX).contains(&millis) => return Some(Self(Millis(millis))),
-            Some(millis) if millis > MAX => problems.push(at, Code::OutOfRange, found, "make it shorter"),
+            Some(millis) if millis > MAX => {
+                problems.push(at, Code::OutOfRange, found, "make it shorter")
+            }
             Some(_) => problems.push(at, Code::OutOfRange, found, "make it longer"),
             None => problems.push(at, Code::BadDuration, found, hint),
         }
@@ -420,9 +439,17 @@ mod tests {
     fn spans_add_up_and_refuse_what_they_cannot_read() {
         assert_eq!(with_units("1h30m", &SPAN_UNITS), Some(5_400_000));
         assert_eq!(with_units("200ms", &SPAN_UNITS), Some(200));
-        for bad in
-            ["", "30", "s", "-1s", "1.5s", "1w", "30 s", "99999999999999999999s", "18446744073709551615d"]
-        {
+        for bad in [
+            "",
+            "30",
+            "s",
+            "-1s",
+            "1.5s",
+            "1w",
+            "30 s",
+            "99999999999999999999s",
+            "18446744073709551615d",
+        ] {
             assert_eq!(with_units(bad, &SPAN_UNITS), None, "{bad}");
         }
     }

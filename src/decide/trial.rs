@@ -53,7 +53,9 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         let barred = |variant: usize| match in_force {
             _ if variant == experiment.baseline => None,
             InForce::NotStarted => Some("the rollout begins later"),
-            InForce::Weights(weights, _) if weights.get(variant).is_none_or(|w| *w == Ppm::ZERO) => {
+            InForce::Weights(weights, _)
+                if weights.get(variant).is_none_or(|w| *w == Ppm::ZERO) =>
+            {
                 Some("the variant has weight 0")
             }
             InForce::Weights(..) => open(variant).then_some("the variant's breaker is open"),
@@ -94,7 +96,11 @@ impl<'p, R: Request> Trial<'p, '_, R> {
             match experiment.missing_unit {
                 MissingUnit::Baseline => {
                     let mirror = self.mirrored(None);
-                    return Outcome::Decided(Decision { reason: Reason::MissingUnit, mirror, ..base });
+                    return Outcome::Decided(Decision {
+                        reason: Reason::MissingUnit,
+                        mirror,
+                        ..base
+                    });
                 }
                 MissingUnit::Skip => return Outcome::Skipped(self.index),
                 MissingUnit::Random => {}
@@ -132,7 +138,8 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         });
         let assigned = experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline);
         let reason = if by_hash.is_some() { Reason::Hash } else { Reason::Random };
-        let decision = Decision { assigned, served: assigned, reason, bucket: Some(bucket), ..base };
+        let decision =
+            Decision { assigned, served: assigned, reason, bucket: Some(bucket), ..base };
         let decision = self.through_the_breaker(decision, by_hash, world, trace);
         Outcome::Decided(Decision { mirror: self.mirrored(unit), ..decision })
     }
@@ -141,7 +148,11 @@ impl<'p, R: Request> Trial<'p, '_, R> {
     fn header_override(&self, trace: &mut impl Trace<'p>) -> Option<usize> {
         let overrides = &self.experiment.overrides;
         let value = self.request.first(overrides.header.as_ref()?)?;
-        if overrides.token.as_ref().is_some_and(|digest| !has_token(self.plan, self.request, digest)) {
+        if overrides
+            .token
+            .as_ref()
+            .is_some_and(|digest| !has_token(self.plan, self.request, digest))
+        {
             trace.step(|| Step::OverrideRefused("the token is missing or wrong"));
             return None;
         }
@@ -243,5 +254,10 @@ enum Unit<'a> {
 }
 
 const fn overridden(base: Decision, variant: usize) -> Outcome {
-    Outcome::Decided(Decision { assigned: variant, served: variant, reason: Reason::Override, ..base })
+    Outcome::Decided(Decision {
+        assigned: variant,
+        served: variant,
+        reason: Reason::Override,
+        ..base
+    })
 }

@@ -205,11 +205,15 @@ impl Pairs {
             return Err(Invalid::new("a negative variance", "0 or more", ""));
         }
         if covariance.abs() > (variances.0.sqrt() * variances.1.sqrt()) * (1.0 + 1e-9) {
-            let found = format!("covariance {covariance} with variances {} and {}", variances.0, variances.1);
+            let found = format!(
+                "covariance {covariance} with variances {} and {}",
+                variances.0, variances.1
+            );
             return Err(Invalid::new(found, "a correlation between -1 and 1", ""));
         }
         let df = float(n) - 1.0;
-        let column = |mean: f64, variance: f64| Column { origin: mean, offset: 0.0, squares: variance * df };
+        let column =
+            |mean: f64, variance: f64| Column { origin: mean, offset: 0.0, squares: variance * df };
         let (y, x) = (column(means.0, variances.0), column(means.1, variances.1));
         Ok(Self { n, y, x, products: covariance * df })
     }
@@ -219,5 +223,9 @@ fn finite(value: f64) -> Result<(), Invalid> {
     if value.is_finite() && value.abs() <= 1e150 {
         return Ok(());
     }
-    Err(Invalid::new(value.to_string(), "a number up to 1e150", "leave out units that have no value"))
+    Err(Invalid::new(
+        value.to_string(),
+        "a number up to 1e150",
+        "leave out units that have no value",
+    ))
 }

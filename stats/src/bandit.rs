@@ -50,7 +50,8 @@ impl State {
             return Err(Invalid::new(found, "one for each variant", ""));
         }
         for (arm, outcome) in self.arms.iter_mut().zip(outcomes) {
-            let (successes, failures) = outcome.map_or((0.0, 0.0), |data| (data.x(), data.n() - data.x()));
+            let (successes, failures) =
+                outcome.map_or((0.0, 0.0), |data| (data.x(), data.n() - data.x()));
             *arm = (self.discount * arm.0 + successes, self.discount * arm.1 + failures);
         }
         Ok(())
@@ -59,7 +60,10 @@ impl State {
     /// The posteriors, after a uniform prior.
     #[must_use]
     pub fn posteriors(&self) -> Vec<Beta> {
-        self.arms.iter().map(|(successes, failures)| Beta::UNIFORM.plus(*successes, *failures)).collect()
+        self.arms
+            .iter()
+            .map(|(successes, failures)| Beta::UNIFORM.plus(*successes, *failures))
+            .collect()
     }
 
     /// How many units each variant has, old ones counting less.
@@ -103,7 +107,10 @@ pub fn weights(state: &State, rule: Rule, current: &[f64]) -> Result<Vec<f64>, I
         ));
     }
     let sum: f64 = current.iter().sum();
-    if current.len() != count || current.iter().any(|w| w.is_nan() || *w < 0.0) || (sum - 1.0).abs() > 1e-6 {
+    if current.len() != count
+        || current.iter().any(|w| w.is_nan() || *w < 0.0)
+        || (sum - 1.0).abs() > 1e-6
+    {
         let found = format!("{} weights that sum to {sum}", current.len());
         return Err(Invalid::new(found, "a weight for each variant, which sum to 1", ""));
     }

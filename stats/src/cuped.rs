@@ -27,7 +27,11 @@ pub struct Adjusted {
 ///
 /// # Errors
 /// `TooFew` when a group has fewer than two units.
-pub fn compare(baseline: &Pairs, candidate: &Pairs, level: Fraction) -> Result<Adjusted, Undefined> {
+pub fn compare(
+    baseline: &Pairs,
+    candidate: &Pairs,
+    level: Fraction,
+) -> Result<Adjusted, Undefined> {
     if baseline.count() < 2 || candidate.count() < 2 {
         return Err(Undefined::TooFew);
     }

@@ -26,7 +26,9 @@ impl Spending {
     pub fn spent(self, share: f64, level: Fraction) -> f64 {
         let alpha = level.get();
         match self {
-            Self::ObrienFleming => 4.0 * normal::upper(normal::quantile(0.25 * alpha) / share.sqrt()),
+            Self::ObrienFleming => {
+                4.0 * normal::upper(normal::quantile(0.25 * alpha) / share.sqrt())
+            }
             Self::Pocock => alpha * (share * (std::f64::consts::E - 1.0)).ln_1p(),
             Self::Power(rho) => alpha * share.powf(rho),
         }

@@ -48,7 +48,11 @@ impl Proportion {
     pub fn new(successes: u64, trials: u64) -> Result<Self, Invalid> {
         let found = || format!("{successes} of {trials}");
         if trials == 0 {
-            return Err(Invalid::new(found(), "at least one unit", "a group without units shows nothing"));
+            return Err(Invalid::new(
+                found(),
+                "at least one unit",
+                "a group without units shows nothing",
+            ));
         }
         if successes > trials {
             let hint = "the first number counts units with a success, the second all units";
@@ -130,7 +134,11 @@ impl Sample {
         }
         if !(sd.is_finite() && (0.0..=LARGEST).contains(&sd)) {
             let hint = "the standard deviation of single units, not the standard error of the mean";
-            return Err(Invalid::new(format!("standard deviation {sd}"), "0 or more, up to 1e150", hint));
+            return Err(Invalid::new(
+                format!("standard deviation {sd}"),
+                "0 or more, up to 1e150",
+                hint,
+            ));
         }
         if !(2..MOST).contains(&n) {
             let hint = "one unit has no standard deviation";
@@ -187,8 +195,11 @@ impl Fraction {
         if value > 0.0 && value < 1.0 {
             return Ok(Self(value));
         }
-        let hint =
-            if (1.0..100.0).contains(&value) { "percent are written as a fraction: 5 % is 0.05" } else { "" };
+        let hint = if (1.0..100.0).contains(&value) {
+            "percent are written as a fraction: 5 % is 0.05"
+        } else {
+            ""
+        };
         Err(Invalid::new(value.to_string(), "strictly between 0 and 1", hint))
     }
 

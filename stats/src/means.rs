@@ -31,7 +31,12 @@ pub fn compare_raw(
     let sample = |moments: &Moments| moments.sample().map_err(|_| Undefined::TooFew);
     let (one, two) = (sample(baseline)?, sample(candidate)?);
     let estimate = Estimate { difference: baseline.difference(candidate), ..welch(one, two) };
-    Ok(of_estimate((one.mean(), two.mean()), (one.mean_variance(), two.mean_variance()), estimate, level))
+    Ok(of_estimate(
+        (one.mean(), two.mean()),
+        (one.mean_variance(), two.mean_variance()),
+        estimate,
+        level,
+    ))
 }
 
 /// The candidate's means against the baseline's over several phases, each compared within itself and merged by precision.
@@ -46,8 +51,9 @@ pub fn stratified(phases: &[(Sample, Sample)], level: Fraction) -> Result<Compar
     let merged = merge(&estimates)?.estimate;
     // The values get the weights of the differences.
     let weights = || estimates.iter().map(|estimate| merged.variance / estimate.variance);
-    let mean =
-        |of: &dyn Fn(&(Sample, Sample)) -> f64| phases.iter().zip(weights()).map(|(p, w)| w * of(p)).sum();
+    let mean = |of: &dyn Fn(&(Sample, Sample)) -> f64| {
+        phases.iter().zip(weights()).map(|(p, w)| w * of(p)).sum()
+    };
     let variance = |of: &dyn Fn(&(Sample, Sample)) -> f64| {
         phases.iter().zip(weights()).map(|(p, w)| w * w * of(p)).sum()
     };
@@ -90,13 +96,16 @@ pub(crate) fn of_estimate(
     Comparison {
         values,
         estimate,
-        interval: test.is_ok().then(|| Interval::around(estimate.difference, critical * estimate.se())),
+        interval: test
+            .is_ok()
+            .then(|| Interval::around(estimate.difference, critical * estimate.se())),
         lift: if values.0 == 0.0 {
             Err(Undefined::ZeroBaseline)
         } else {
             Ok(estimate.difference / values.0.abs())
         },
-        lift_interval: test.and_then(|_| lift_interval(values, variances, estimate.difference, critical)),
+        lift_interval: test
+            .and_then(|_| lift_interval(values, variances, estimate.difference, critical)),
         power: estimate.power(estimate.difference, level),
         test,
     }

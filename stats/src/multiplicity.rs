@@ -39,7 +39,11 @@ fn order(p_values: &[PValue]) -> Vec<usize> {
     order
 }
 
-fn adjusted(p_values: &[PValue], order: Vec<usize>, mut step: impl FnMut(usize, f64) -> f64) -> Vec<PValue> {
+fn adjusted(
+    p_values: &[PValue],
+    order: Vec<usize>,
+    mut step: impl FnMut(usize, f64) -> f64,
+) -> Vec<PValue> {
     let mut out = p_values.to_vec();
     for (rank, index) in order.into_iter().enumerate() {
         if let Some(p) = out.get_mut(index) {

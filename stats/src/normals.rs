@@ -17,13 +17,16 @@ const MOST: f64 = 200_000.0;
 /// one is above it on average. `None` when an error is not positive.
 #[must_use]
 pub fn best(arms: &[(f64, f64)], lowest: bool) -> Option<Vec<(f64, f64)>> {
-    if arms.is_empty() || arms.iter().any(|(value, se)| !(value.is_finite() && *se > 0.0 && se.is_finite())) {
+    if arms.is_empty()
+        || arms.iter().any(|(value, se)| !(value.is_finite() && *se > 0.0 && se.is_finite()))
+    {
         return None;
     }
     let sign = if lowest { -1.0 } else { 1.0 };
     let arms: Vec<(f64, f64)> = arms.iter().map(|(value, se)| (sign * value, *se)).collect();
-    let bound =
-        |side: f64| arms.iter().map(|(v, se)| side * (v + side * REACH * se)).fold(f64::MIN, f64::max) * side;
+    let bound = |side: f64| {
+        arms.iter().map(|(v, se)| side * (v + side * REACH * se)).fold(f64::MIN, f64::max) * side
+    };
     let (low, high) = (bound(-1.0), bound(1.0));
     let finest = arms.iter().map(|(_, se)| *se).fold(f64::MAX, f64::min);
     let count = ((high - low) / finest * FINE).clamp(100.0, MOST).ceil();
@@ -31,10 +34,15 @@ pub fn best(arms: &[(f64, f64)], lowest: bool) -> Option<Vec<(f64, f64)>> {
     let mut sums = vec![(0.0, 0.0); arms.len()];
     let mut x = low;
     while x <= high {
-        let below: Vec<f64> = arms.iter().map(|(value, se)| normal::upper((value - x) / se)).collect();
+        let below: Vec<f64> =
+            arms.iter().map(|(value, se)| normal::upper((value - x) / se)).collect();
         for (index, ((value, se), sum)) in arms.iter().zip(&mut sums).enumerate() {
-            let others: f64 =
-                below.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, p)| p).product();
+            let others: f64 = below
+                .iter()
+                .enumerate()
+                .filter(|(other, _)| *other != index)
+                .map(|(_, p)| p)
+                .product();
             let own = below.get(index).copied().unwrap_or_default();
             sum.0 += normal::density((x - value) / se) / se * others * step;
             // E max(best of the others − this, 0) = ∫ F_this (1 − Π F_other) dx.
@@ -55,7 +63,8 @@ mod tests {
             let found = best(&[(10.0, se * 0.6), (10.0 + difference, se * 0.8)], false).unwrap();
             let z = difference / se;
             // For X ~ N(d, s): E max(X, 0) = s φ(d/s) + d Φ(d/s).
-            let (p, loss) = (normal::upper(-z), se * normal::density(z) + difference * normal::upper(-z));
+            let (p, loss) =
+                (normal::upper(-z), se * normal::density(z) + difference * normal::upper(-z));
             assert!((found[1].0 - p).abs() < 1e-9, "{found:?} {p}");
             assert!((found[0].1 - loss).abs() < 1e-9, "{found:?} {loss}");
             let mirrored = best(&[(10.0, se * 0.6), (10.0 + difference, se * 0.8)], true).unwrap();

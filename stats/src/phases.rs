@@ -43,12 +43,16 @@ pub fn merge(phases: &[Estimate]) -> Result<Merged, Undefined> {
     }
     let precision: f64 = phases.iter().map(|phase| 1.0 / phase.variance).sum();
     // Around the first phase, so that close differences lose no digits.
-    let shift =
-        phases.iter().map(|phase| (phase.difference - first.difference) / phase.variance).sum::<f64>();
+    let shift = phases
+        .iter()
+        .map(|phase| (phase.difference - first.difference) / phase.variance)
+        .sum::<f64>();
     let difference = first.difference + shift / precision;
-    let q: f64 = phases.iter().map(|phase| (phase.difference - difference).powi(2) / phase.variance).sum();
+    let q: f64 =
+        phases.iter().map(|phase| (phase.difference - difference).powi(2) / phase.variance).sum();
     let df = float(phases.len() as u64) - 1.0;
-    let heterogeneity = Test { statistic: q, df: Some(df), p: PValue::of_ln(chi_square::ln_upper(q, df)) };
+    let heterogeneity =
+        Test { statistic: q, df: Some(df), p: PValue::of_ln(chi_square::ln_upper(q, df)) };
     let estimate = Estimate { difference, variance: 1.0 / precision, df: None };
     Ok(Merged { estimate, heterogeneity: Some(heterogeneity) })
 }

@@ -32,11 +32,13 @@ impl Prior {
 /// For each variant: the probability that its share is the largest (with `lowest`: the smallest).
 #[must_use]
 pub fn best(arms: &[Beta], lowest: bool) -> Vec<f64> {
-    let arms: Vec<Beta> = arms.iter().map(|arm| if lowest { arm.mirrored() } else { *arm }).collect();
+    let arms: Vec<Beta> =
+        arms.iter().map(|arm| if lowest { arm.mirrored() } else { *arm }).collect();
     let of = |index: usize, arm: &Beta| {
         let others = || arms.iter().enumerate().filter(move |(other, _)| *other != index);
-        let integrand =
-            |s: f64| arm.ln_density_at(s) + others().map(|(_, other)| other.ln_tails_at(s).0).sum::<f64>();
+        let integrand = |s: f64| {
+            arm.ln_density_at(s) + others().map(|(_, other)| other.ln_tails_at(s).0).sum::<f64>()
+        };
         let (centre, scale) = arm.logit();
         ln_integral(centre, scale, integrand).exp().min(1.0)
     };
@@ -48,7 +50,8 @@ pub fn best(arms: &[Beta], lowest: bool) -> Vec<f64> {
 /// Zero for a variant that is surely the best. A rule that chooses when this falls below what one cares about needs no level.
 #[must_use]
 pub fn expected_loss(arms: &[Beta], lowest: bool) -> Vec<f64> {
-    let arms: Vec<Beta> = arms.iter().map(|arm| if lowest { arm.mirrored() } else { *arm }).collect();
+    let arms: Vec<Beta> =
+        arms.iter().map(|arm| if lowest { arm.mirrored() } else { *arm }).collect();
     let of = |index: usize, arm: &Beta| {
         let others: Vec<&Beta> =
             arms.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, arm)| arm).collect();

@@ -68,7 +68,9 @@ impl Formula {
             Self::PooledZ => {
                 "n₁ = (z_{α/2} √(p̄ q̄ (1 + 1/k)) + z_β √(p₁ q₁ + p₂ q₂/k))² / (p₂ − p₁)², n₂ = k n₁, p̄ = (p₁ + k p₂)/(1 + k)"
             }
-            Self::CohenH => "n₁ = (1 + 1/k) ((z_{α/2} + z_β) / h)², n₂ = k n₁, h = 2 asin √p₂ − 2 asin √p₁",
+            Self::CohenH => {
+                "n₁ = (1 + 1/k) ((z_{α/2} + z_β) / h)², n₂ = k n₁, h = 2 asin √p₂ − 2 asin √p₁"
+            }
             Self::WelchT => {
                 "the smallest n₁, n₂ = k n₁, at which the non-central t distribution gives the power"
             }
@@ -80,7 +82,12 @@ impl Formula {
 ///
 /// # Errors
 /// A changed share that is not strictly between 0 and 1, no difference, another formula than those for shares, or a size beyond 10^15.
-pub fn size_for_rate(rate: Fraction, difference: f64, goal: Goal, formula: Formula) -> Result<Size, Invalid> {
+pub fn size_for_rate(
+    rate: Fraction,
+    difference: f64,
+    goal: Goal,
+    formula: Formula,
+) -> Result<Size, Invalid> {
     let (p1, p2) = (rate.get(), rate.get() + difference);
     if difference == 0.0 || !(p2 > 0.0 && p2 < 1.0) {
         let found = format!("{difference} beside a rate of {p1}");
@@ -91,7 +98,8 @@ pub fn size_for_rate(rate: Fraction, difference: f64, goal: Goal, formula: Formu
         ));
     }
     let k = goal.share.get() / goal.share.rest();
-    let (level, power) = (normal::quantile(0.5 * goal.level.get()), normal::quantile(goal.power.rest()));
+    let (level, power) =
+        (normal::quantile(0.5 * goal.level.get()), normal::quantile(goal.power.rest()));
     let n1 = match formula {
         Formula::PooledZ => {
             let mean = (p1 + k * p2) / (1.0 + k);
@@ -103,7 +111,9 @@ pub fn size_for_rate(rate: Fraction, difference: f64, goal: Goal, formula: Formu
             let h = 2.0 * p2.sqrt().asin() - 2.0 * p1.sqrt().asin();
             ((level + power) / h).powi(2) * (1.0 + 1.0 / k)
         }
-        Formula::WelchT => return Err(Invalid::new("welch_t", "pooled_z or cohen_h", "it is for means")),
+        Formula::WelchT => {
+            return Err(Invalid::new("welch_t", "pooled_z or cohen_h", "it is for means"));
+        }
     };
     sized(n1, k * n1, formula)
 }
@@ -155,7 +165,11 @@ fn power_for_mean(effect: f64, n1: f64, n2: f64, level: Fraction) -> f64 {
     }
     let (v1, v2) = (1.0 / n1, 1.0 / n2);
     let df = satterthwaite((v1, n1 - 1.0), (v2, n2 - 1.0));
-    student::two_sided_power(effect / (v1 + v2).sqrt(), df, student::quantile(0.5 * level.get(), df))
+    student::two_sided_power(
+        effect / (v1 + v2).sqrt(),
+        df,
+        student::quantile(0.5 * level.get(), df),
+    )
 }
 
 /// The power of the z test for shares `p1` and `p2` in groups of these sizes.
@@ -173,7 +187,8 @@ pub fn detectable_for_rate(
     power: Fraction,
 ) -> Option<f64> {
     let sizes = (float(sizes.0), float(sizes.1));
-    let found = |rise: f64| z_power(rate.get(), rate.get() + rise, rise, sizes, level) - power.get();
+    let found =
+        |rise: f64| z_power(rate.get(), rate.get() + rise, rise, sizes, level) - power.get();
     (found(rate.rest()) > 0.0).then(|| rising(0.0, rate.rest(), found))
 }
 
@@ -187,9 +202,12 @@ pub fn detectable_for_means(
 ) -> Option<f64> {
     let estimate = crate::means::welch(baseline, candidate);
     let found = |differences: f64| {
-        estimate.power(differences * estimate.se(), level).map_or(f64::NAN, |found| found - power.get())
+        estimate
+            .power(differences * estimate.se(), level)
+            .map_or(f64::NAN, |found| found - power.get())
     };
-    (estimate.variance > 0.0).then(|| estimate.se() * rising(0.0, estimate.critical(level) + 60.0, found))
+    (estimate.variance > 0.0)
+        .then(|| estimate.se() * rising(0.0, estimate.critical(level) + 60.0, found))
 }
 
 fn sized(baseline: f64, candidate: f64, formula: Formula) -> Result<Size, Invalid> {

@@ -37,7 +37,8 @@ pub fn test(baseline: Proportion, candidate: Proportion) -> Result<Test, Undefin
         return Err(Undefined::ZeroVariance);
     }
     // (p₂ − p₁) / √(p q (1/n₁ + 1/n₂)), with every division brought to the end.
-    let statistic = baseline.cross(candidate) * ((n1 + n2) / (successes * failures * n1 * n2)).sqrt();
+    let statistic =
+        baseline.cross(candidate) * ((n1 + n2) / (successes * failures * n1 * n2)).sqrt();
     Ok(Test { statistic, df: None, p: PValue::of_ln(normal::ln_two_sided(statistic)) })
 }
 
@@ -49,7 +50,10 @@ pub fn test(baseline: Proportion, candidate: Proportion) -> Result<Test, Undefin
 ///
 /// # Errors
 /// `TooFew` without phases.
-pub fn stratified(phases: &[(Proportion, Proportion)], level: Fraction) -> Result<Comparison, Undefined> {
+pub fn stratified(
+    phases: &[(Proportion, Proportion)],
+    level: Fraction,
+) -> Result<Comparison, Undefined> {
     if let [(baseline, candidate)] = phases {
         return Ok(compare(*baseline, *candidate, level));
     }
@@ -64,7 +68,8 @@ pub fn stratified(phases: &[(Proportion, Proportion)], level: Fraction) -> Resul
     let scored = sum(&|b, c| b.cross(c) / (b.n() + c.n()));
     let difference = scored / weights;
     let variance =
-        sum(&|b, c| weight(b, c).powi(2) * (b.variance() / b.n() + c.variance() / c.n())) / weights.powi(2);
+        sum(&|b, c| weight(b, c).powi(2) * (b.variance() / b.n() + c.variance() / c.n()))
+            / weights.powi(2);
     // Var(Σ w d) under the null: Σ w p q, with each phase's own pooled p.
     let null = sum(&|b, c| {
         let (successes, n) = (b.x() + c.x(), b.n() + c.n());
@@ -78,13 +83,15 @@ pub fn stratified(phases: &[(Proportion, Proportion)], level: Fraction) -> Resul
     };
     let critical = critical(None, level);
     let bound = critical * null.sqrt() / weights;
-    let mean = |of: &dyn Fn(Proportion, Proportion) -> f64| sum(&|b, c| weight(b, c) * of(b, c)) / weights;
+    let mean =
+        |of: &dyn Fn(Proportion, Proportion) -> f64| sum(&|b, c| weight(b, c) * of(b, c)) / weights;
     let (lift, lift_interval) = stratified_lift(phases, critical);
     let power = |_| two_tails(bound, difference, variance.sqrt());
     Ok(Comparison {
         values: (mean(&|b, _| b.share()), mean(&|_, c| c.share())),
         estimate: Estimate { difference, variance, df: None },
-        interval: (variance > 0.0).then(|| Interval::around(difference, critical * variance.sqrt())),
+        interval: (variance > 0.0)
+            .then(|| Interval::around(difference, critical * variance.sqrt())),
         lift,
         lift_interval,
         power: test.ok().map(power),
@@ -199,7 +206,13 @@ fn power_at(baseline: Proportion, candidate: Proportion, difference: f64, level:
 }
 
 /// The power of the z test, both tails: the variance is pooled in the test and unpooled in truth.
-pub(crate) fn z_power(p1: f64, p2: f64, difference: f64, (n1, n2): (f64, f64), level: Fraction) -> f64 {
+pub(crate) fn z_power(
+    p1: f64,
+    p2: f64,
+    difference: f64,
+    (n1, n2): (f64, f64),
+    level: Fraction,
+) -> f64 {
     let pooled = (p1 * n1 + p2 * n2) / (n1 + n2);
     let null = (pooled * (1.0 - pooled) * (1.0 / n1 + 1.0 / n2)).sqrt();
     let truth = (p1 * (1.0 - p1) / n1 + p2 * (1.0 - p2) / n2).sqrt();

@@ -42,7 +42,11 @@ pub fn ratio(units: &Pairs) -> Result<Ratio, Undefined> {
 ///
 /// # Errors
 /// As for `ratio`.
-pub fn compare(baseline: &Pairs, candidate: &Pairs, level: Fraction) -> Result<Comparison, Undefined> {
+pub fn compare(
+    baseline: &Pairs,
+    candidate: &Pairs,
+    level: Fraction,
+) -> Result<Comparison, Undefined> {
     let (one, two) = (ratio(baseline)?, ratio(candidate)?);
     let estimate = estimate(baseline, candidate)?;
     Ok(of_estimate((one.value, two.value), (one.variance, two.variance), estimate, level))
@@ -54,5 +58,9 @@ pub fn compare(baseline: &Pairs, candidate: &Pairs, level: Fraction) -> Result<C
 /// As for `ratio`.
 pub fn estimate(baseline: &Pairs, candidate: &Pairs) -> Result<Estimate, Undefined> {
     let (one, two) = (ratio(baseline)?, ratio(candidate)?);
-    Ok(Estimate { difference: two.value - one.value, variance: one.variance + two.variance, df: None })
+    Ok(Estimate {
+        difference: two.value - one.value,
+        variance: one.variance + two.variance,
+        df: None,
+    })
 }

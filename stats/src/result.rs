@@ -131,9 +131,10 @@ impl Estimate {
             return Err(Undefined::ZeroVariance);
         }
         let statistic = self.difference / self.se();
-        let ln = self
-            .df
-            .map_or_else(|| normal::ln_two_sided(statistic), |df| student::ln_two_sided(statistic, df));
+        let ln = self.df.map_or_else(
+            || normal::ln_two_sided(statistic),
+            |df| student::ln_two_sided(statistic, df),
+        );
         Ok(Test { statistic, df: self.df, p: PValue::of_ln(ln) })
     }
 
@@ -244,7 +245,12 @@ impl Comparison {
 
 /// Better or worse, when the p-value is below the level.
 #[must_use]
-pub fn decision(difference: f64, p: Result<PValue, Undefined>, goal: Goal, level: Fraction) -> Decision {
+pub fn decision(
+    difference: f64,
+    p: Result<PValue, Undefined>,
+    goal: Goal,
+    level: Fraction,
+) -> Decision {
     let Ok(p) = p else { return Decision::Undefined };
     if !p.below(level) || difference == 0.0 {
         return Decision::NoDifferenceShown;

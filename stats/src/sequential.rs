@@ -82,7 +82,11 @@ impl Msprt {
         if effect > 0.0 && effect < 1e150 {
             return Ok(Self { effect });
         }
-        Err(Invalid::new(effect.to_string(), "a positive difference", "about the smallest one that matters"))
+        Err(Invalid::new(
+            effect.to_string(),
+            "a positive difference",
+            "about the smallest one that matters",
+        ))
     }
 
     /// The interval at this look.

@@ -83,7 +83,8 @@ impl Counts {
         if total == 0 {
             return Err(Invalid::new("no units", "at least one unit", ""));
         }
-        let uninvited = shares.0.iter().zip(observed).any(|(share, count)| *share == 0.0 && *count > 0);
+        let uninvited =
+            shares.0.iter().zip(observed).any(|(share, count)| *share == 0.0 && *count > 0);
         let invited = || shares.0.iter().zip(observed).filter(|(share, _)| **share > 0.0);
         let counted: f64 = invited().map(|(_, count)| float(*count)).sum();
         Ok(Self {
@@ -115,7 +116,8 @@ impl Counts {
 
     fn chi_square(&self) -> (f64, f64) {
         let pairs = self.expected.iter().zip(&self.observed);
-        let statistic = pairs.map(|(expected, observed)| (observed - expected).powi(2) / expected).sum();
+        let statistic =
+            pairs.map(|(expected, observed)| (observed - expected).powi(2) / expected).sum();
         (statistic, float(self.expected.len() as u64) - 1.0)
     }
 }
@@ -148,7 +150,11 @@ pub fn over_phases(phases: &[Counts]) -> Result<Test, Undefined> {
 /// inference for multinomial count data", NeurIPS 2022); the p-value is one over it. Keep the smallest of all looks.
 #[must_use]
 pub fn always_valid(counts: &Counts, concentration: f64) -> PValue {
-    let prior = if concentration.is_finite() && concentration > 0.0 { concentration } else { CONCENTRATION };
+    let prior = if concentration.is_finite() && concentration > 0.0 {
+        concentration
+    } else {
+        CONCENTRATION
+    };
     let total: f64 = prior + counts.observed.iter().sum::<f64>();
     // ln B(prior + n) − ln B(prior) − Σ n ln share, with Stirling's formula, whose large terms meet in the deviances.
     let mut ln = 0.5 * (total.ln() - prior.ln()) + stirling_error(prior) - stirling_error(total);

@@ -40,14 +40,20 @@ pub fn weights(sizes: &[(u64, u64)]) -> Vec<f64> {
 ///
 /// # Errors
 /// `TooFew` when no stratum has units of both.
-pub fn merge(strata: &[(Side, Side)], covariance: f64, level: Fraction) -> Result<Comparison, Undefined> {
+pub fn merge(
+    strata: &[(Side, Side)],
+    covariance: f64,
+    level: Fraction,
+) -> Result<Comparison, Undefined> {
     let sizes: Vec<(u64, u64)> = strata.iter().map(|(one, two)| (one.units, two.units)).collect();
     let weights = weights(&sizes);
     if weights.iter().all(|weight| *weight == 0.0) {
         return Err(Undefined::TooFew);
     }
     let counted = || weights.iter().zip(strata).filter(|(weight, _)| **weight > 0.0);
-    let sum = |term: &dyn Fn(f64, &(Side, Side)) -> f64| -> f64 { counted().map(|(w, s)| term(*w, s)).sum() };
+    let sum = |term: &dyn Fn(f64, &(Side, Side)) -> f64| -> f64 {
+        counted().map(|(w, s)| term(*w, s)).sum()
+    };
     let values = (sum(&|w, (one, _)| w * one.value), sum(&|w, (_, two)| w * two.value));
     let difference = sum(&|w, (one, two)| w * (two.value - one.value));
     let own = (sum(&|w, (one, _)| w * w * one.variance), sum(&|w, (_, two)| w * w * two.variance));
@@ -70,7 +76,8 @@ mod tests {
     #[test]
     fn one_stratum_is_itself() {
         let merged =
-            merge(&[(side(2.0, 0.01, 50), side(2.5, 0.02, 70))], 0.0, Fraction::FIVE_PERCENT).unwrap();
+            merge(&[(side(2.0, 0.01, 50), side(2.5, 0.02, 70))], 0.0, Fraction::FIVE_PERCENT)
+                .unwrap();
         assert!((merged.estimate.difference - 0.5).abs() < 1e-15);
         assert!((merged.estimate.variance - 0.03).abs() < 1e-15);
         assert!((merged.lift.unwrap() - 0.25).abs() < 1e-15);
@@ -79,12 +86,17 @@ mod tests {
     #[test]
     fn a_drift_between_phases_is_no_difference() {
         // Both variants rise from 1 to 3 while the candidate's share rises from a tenth to a half: pooled, the candidate would win.
-        let strata =
-            [(side(1.0, 1e-4, 9000), side(1.0, 1e-3, 1000)), (side(3.0, 2e-4, 5000), side(3.0, 2e-4, 5000))];
+        let strata = [
+            (side(1.0, 1e-4, 9000), side(1.0, 1e-3, 1000)),
+            (side(3.0, 2e-4, 5000), side(3.0, 2e-4, 5000)),
+        ];
         let merged = merge(&strata, 0.0, Fraction::FIVE_PERCENT).unwrap();
         assert!(merged.estimate.difference.abs() < 1e-15);
         let weights = weights(&[(9000, 1000), (5000, 5000)]);
-        assert!((weights[0] - 900.0 / 3400.0).abs() < 1e-15 && (weights[1] - 2500.0 / 3400.0).abs() < 1e-15);
+        assert!(
+            (weights[0] - 900.0 / 3400.0).abs() < 1e-15
+                && (weights[1] - 2500.0 / 3400.0).abs() < 1e-15
+        );
     }
 
     #[test]

@@ -47,7 +47,10 @@ fn zero_variance_is_undefined() {
     let same = pairs(&[(1.0, 2.0), (1.0, 2.0), (2.0, 4.0)]);
     assert_eq!(ratio::compare(&same, &same, LEVEL).unwrap().test, Err(Undefined::ZeroVariance));
     let known = Estimate { difference: 1.0, variance: 0.0, df: None };
-    assert_eq!(phases::merge(&[known, Estimate { variance: 1.0, ..known }]), Err(Undefined::ZeroVariance));
+    assert_eq!(
+        phases::merge(&[known, Estimate { variance: 1.0, ..known }]),
+        Err(Undefined::ZeroVariance)
+    );
     assert_eq!(Msprt::new(1.0).unwrap().p_value(known), Err(Undefined::ZeroVariance));
 }
 
@@ -62,7 +65,10 @@ fn a_share_of_nothing_is_undefined() {
     assert_eq!((found.lift, found.lift_interval), (Ok(-1.0), Err(Undefined::TooFew)));
     let sample = |mean| Sample::new(mean, 1.0, 10).unwrap();
     assert_eq!(means::compare(sample(0.0), sample(1.0), LEVEL).lift, Err(Undefined::ZeroBaseline));
-    assert_eq!(means::compare(sample(0.1), sample(1.0), LEVEL).lift_interval, Err(Undefined::ZeroBaseline));
+    assert_eq!(
+        means::compare(sample(0.1), sample(1.0), LEVEL).lift_interval,
+        Err(Undefined::ZeroBaseline)
+    );
     // Of a negative baseline more is still more.
     assert!(means::compare(sample(-5.0), sample(-4.0), LEVEL).lift.unwrap() > 0.0);
     let nobody = pairs(&[(1.0, 0.0), (2.0, 0.0)]);
@@ -74,7 +80,10 @@ fn too_few_is_said() {
     let one = pairs(&[(1.0, 1.0)]);
     assert_eq!(ratio::ratio(&one), Err(Undefined::TooFew));
     assert_eq!(cuped::compare(&one, &one, LEVEL), Err(Undefined::TooFew));
-    assert_eq!(means::compare_raw(&Moments::default(), &Moments::default(), LEVEL), Err(Undefined::TooFew));
+    assert_eq!(
+        means::compare_raw(&Moments::default(), &Moments::default(), LEVEL),
+        Err(Undefined::TooFew)
+    );
     assert_eq!(phases::merge(&[]), Err(Undefined::TooFew));
     assert_eq!(proportions::stratified(&[], LEVEL), Err(Undefined::TooFew));
     assert_eq!(means::stratified(&[], LEVEL), Err(Undefined::TooFew));
@@ -93,16 +102,23 @@ fn what_cannot_be_used_is_refused() {
             && Proportion::new(0, 0).is_err()
             && Proportion::new(0, 1 << 53).is_err()
     );
-    for (mean, sd, n) in
-        [(f64::NAN, 1.0, 2), (1.0, f64::NAN, 2), (1.0, -1.0, 2), (1.0, f64::INFINITY, 2), (1.0, 1.0, 1)]
-    {
+    for (mean, sd, n) in [
+        (f64::NAN, 1.0, 2),
+        (1.0, f64::NAN, 2),
+        (1.0, -1.0, 2),
+        (1.0, f64::INFINITY, 2),
+        (1.0, 1.0, 1),
+    ] {
         assert!(Sample::new(mean, sd, n).is_err(), "{mean} {sd} {n}");
     }
     for value in [0.0, 1.0, -0.5, 5.0, f64::NAN] {
         assert!(Fraction::new(value).is_err(), "{value}");
     }
     assert!(Fraction::new(5.0).unwrap_err().to_string().contains("0.05"));
-    assert!(Moments::default().add(f64::NAN).is_err() && Pairs::default().add(1.0, f64::INFINITY).is_err());
+    assert!(
+        Moments::default().add(f64::NAN).is_err()
+            && Pairs::default().add(1.0, f64::INFINITY).is_err()
+    );
     assert!(Pairs::of_summary(10, (1.0, 1.0), (1.0, 1.0), 1.5).is_err());
     assert!(Shares::new(&[50.0, 40.0]).is_err() && Shares::new(&[100.0, 0.0]).is_err());
     assert!(Shares::new(&[f64::NAN, 100.0]).is_err());
@@ -114,7 +130,9 @@ fn what_cannot_be_used_is_refused() {
     }
     assert!(bounds(&[1.0], Spending::Power(0.0), LEVEL).is_err());
     assert!(Beta::new(0.0, 1.0).is_none() && Beta::new(1.0, f64::NAN).is_none());
-    assert!(State::new(1, 1.0).is_err() && State::new(2, 0.0).is_err() && State::new(2, 1.5).is_err());
+    assert!(
+        State::new(1, 1.0).is_err() && State::new(2, 0.0).is_err() && State::new(2, 1.5).is_err()
+    );
     let state = State::new(2, 1.0).unwrap();
     let weigh = |rule: Rule, now: &[f64]| weights(&state, rule, now).is_ok();
     assert!(weigh(Rule::default(), &[0.5, 0.5]));
@@ -165,7 +183,11 @@ fn quantiles_turn_tails_around() {
         let beta = Beta::new(a, b).unwrap();
         for probability in [1e-12, 0.025, 0.5, 0.975] {
             let (lower, _) = beta.ln_tails(beta.quantile(probability));
-            assert!((lower.exp() / probability - 1.0).abs() < 1e-6, "{a} {b} {probability}: {}", lower.exp());
+            assert!(
+                (lower.exp() / probability - 1.0).abs() < 1e-6,
+                "{a} {b} {probability}: {}",
+                lower.exp()
+            );
         }
     }
 }
@@ -173,7 +195,8 @@ fn quantiles_turn_tails_around() {
 #[test]
 fn a_summary_is_as_good_as_the_data() {
     let raw = pairs(&[(1.0, 2.0), (4.0, 3.0), (2.0, 7.0), (9.0, 8.0)]);
-    let summary = Pairs::of_summary(raw.count(), raw.means(), raw.variances(), raw.covariance()).unwrap();
+    let summary =
+        Pairs::of_summary(raw.count(), raw.means(), raw.variances(), raw.covariance()).unwrap();
     let (one, two) = (ratio::ratio(&raw).unwrap(), ratio::ratio(&summary).unwrap());
     assert!((one.value - two.value).abs() < 1e-14 && (one.variance - two.variance).abs() < 1e-14);
 }

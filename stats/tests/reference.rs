@@ -73,7 +73,12 @@ impl Group {
     }
 
     fn done(self) {
-        println!("{}: {} cases, worst relative error {:.1e}", self.name, self.cases.len(), self.worst);
+        println!(
+            "{}: {} cases, worst relative error {:.1e}",
+            self.name,
+            self.cases.len(),
+            self.worst
+        );
         assert!(self.wrong.is_empty(), "\n{}", self.wrong.join("\n"));
     }
 }

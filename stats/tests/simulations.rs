@@ -28,7 +28,9 @@ const LEVEL: Fraction = Fraction::FIVE_PERCENT;
 
 /// How often something happened.
 fn rate(repetitions: u64, seed: u64, mut happens: impl FnMut(&mut Dice) -> bool) -> f64 {
-    let hits = (0..repetitions).filter(|number| happens(&mut Dice::new(seed.wrapping_add(*number)))).count();
+    let hits = (0..repetitions)
+        .filter(|number| happens(&mut Dice::new(seed.wrapping_add(*number))))
+        .count();
     hits as f64 / repetitions as f64
 }
 

@@ -17,8 +17,11 @@ use anyhow::{Context as _, bail};
 #[must_use]
 pub fn wasm() -> &'static Path {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    const ARGUMENTS: &[&str] = &["-p", "sidetrack-filter", "--profile", "wasm", "--target", "wasm32-wasip1"];
-    once(&BUILT, "SIDETRACK_WASM", || build(ARGUMENTS, "sidetrack_filter", |file| file.ends_with(".wasm")))
+    const ARGUMENTS: &[&str] =
+        &["-p", "sidetrack-filter", "--profile", "wasm", "--target", "wasm32-wasip1"];
+    once(&BUILT, "SIDETRACK_WASM", || {
+        build(ARGUMENTS, "sidetrack_filter", |file| file.ends_with(".wasm"))
+    })
 }
 
 /// The path of a filter that crashes at a request with the header `x-test-crash`; otherwise it is the one that ships.
@@ -71,7 +74,9 @@ fn once(
     let found = cell.get_or_init(|| match given() {
         // Tests run in the directory of their package, the person who gave the path does not.
         Some(path) if path.is_file() => path.canonicalize().map_err(|error| error.to_string()),
-        Some(path) => Err(format!("{variable} is {}, which is not a file from here", path.display())),
+        Some(path) => {
+            Err(format!("{variable} is {}, which is not a file from here", path.display()))
+        }
         None => build().map_err(|error| format!("it does not build: {error:?}")),
     });
     match found {
@@ -80,14 +85,19 @@ fn once(
     }
 }
 
-fn build(arguments: &[&str], target: &str, is_it: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
+fn build(
+    arguments: &[&str],
+    target: &str,
+    is_it: impl Fn(&str) -> bool,
+) -> anyhow::Result<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(&root).stdin(Stdio::null()).arg("build").args(arguments);
     cargo.arg("--message-format=json-render-diagnostics");
     // What the outer cargo or a coverage tool set for its own code is not meant for this build.
     for inherited in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
-        let of_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_FEATURE_"];
+        let of_package =
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_FEATURE_"];
         let of_compiler =
             ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
         if of_package.iter().any(|prefix| inherited.starts_with(prefix))
@@ -100,9 +110,11 @@ fn build(arguments: &[&str], target: &str, is_it: impl Fn(&str) -> bool) -> anyh
         // As scripts/build-wasm.sh: the same flags give the same bytes, and nothing is built twice.
         let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
         let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-        let (home, root) = (home.context("neither CARGO_HOME nor HOME is set")?, root.canonicalize()?);
+        let (home, root) =
+            (home.context("neither CARGO_HOME nor HOME is set")?, root.canonicalize()?);
         let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-        cargo.env("RUSTFLAGS", format!("{} {}", remap(&home, "/cargo"), remap(&root, "/sidetrack")));
+        cargo
+            .env("RUSTFLAGS", format!("{} {}", remap(&home, "/cargo"), remap(&root, "/sidetrack")));
     }
     let output = cargo.output().context("starting cargo")?;
     if !output.status.success() {
@@ -114,7 +126,8 @@ fn build(arguments: &[&str], target: &str, is_it: impl Fn(&str) -> bool) -> anyh
 
 /// The file that cargo says it made, wherever its target directory is.
 fn artifact_of(messages: &str, target: &str, is_it: impl Fn(&str) -> bool) -> Option<PathBuf> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let messages =
+        messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let of_target = |message: &serde_json::Value| {
         message.pointer("/target/name").and_then(|name| name.as_str()) == Some(target)
     };
@@ -122,7 +135,11 @@ fn artifact_of(messages: &str, target: &str, is_it: impl Fn(&str) -> bool) -> Op
         .filter(of_target)
         .filter_map(|message| {
             let files = message.get("filenames")?.as_array()?.clone();
-            files.iter().filter_map(|file| file.as_str()).find(|file| is_it(file)).map(PathBuf::from)
+            files
+                .iter()
+                .filter_map(|file| file.as_str())
+                .find(|file| is_it(file))
+                .map(PathBuf::from)
         })
         .next_back()
 }

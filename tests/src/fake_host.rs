@@ -81,7 +81,8 @@ impl Proxy {
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
         let mut state = self.state();
-        state.now_ns = state.now_ns.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX));
+        state.now_ns =
+            state.now_ns.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// Restarts the stream of random bytes.

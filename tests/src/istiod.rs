@@ -102,7 +102,8 @@ impl Mesh {
             }));
         }
         let router = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
-        filters.push(json!({"name": "envoy.filters.http.router", "typed_config": {"@type": router}}));
+        filters
+            .push(json!({"name": "envoy.filters.http.router", "typed_config": {"@type": router}}));
         let mut manager = json!({
             "@type": patch::CONNECTION_MANAGER,
             "stat_prefix": "proxy",
@@ -151,14 +152,17 @@ impl Mesh {
             }
             for (subset, labels) in subsets {
                 let fits = |pod: &&(BTreeMap<String, String>, SocketAddr)| {
-                    group(&labels)
-                        .all(|(label, value)| pod.0.get(label).is_some_and(|has| *value == has.as_str()))
+                    group(&labels).all(|(label, value)| {
+                        pod.0.get(label).is_some_and(|has| *value == has.as_str())
+                    })
                 };
                 let endpoint = |(_, addr): &(BTreeMap<String, String>, SocketAddr)| {
-                    let address = json!({"address": addr.ip().to_string(), "port_value": addr.port()});
+                    let address =
+                        json!({"address": addr.ip().to_string(), "port_value": addr.port()});
                     json!({"endpoint": {"address": {"socket_address": address}}})
                 };
-                let endpoints: Vec<Value> = service.pods.iter().filter(fits).map(endpoint).collect();
+                let endpoints: Vec<Value> =
+                    service.pods.iter().filter(fits).map(endpoint).collect();
                 let name = proxy.cluster(service, subset);
                 clusters.push(json!({
                     "name": name, "type": "STATIC", "connect_timeout": "10s",
@@ -176,7 +180,8 @@ impl Mesh {
 
     /// The labels that the proxy's statistics may have beside Istio's own: the annotation's instead of the mesh's.
     fn stat_tags(&self, proxy: &Proxy<'_>) -> Vec<String> {
-        let annotation = proxy.annotations.iter().find(|(name, _)| *name == "sidecar.istio.io/extraStatTags");
+        let annotation =
+            proxy.annotations.iter().find(|(name, _)| *name == "sidecar.istio.io/extraStatTags");
         match annotation {
             Some((_, tags)) => tags.split(',').map(ToOwned::to_owned).collect(),
             None => {
@@ -189,14 +194,16 @@ impl Mesh {
     /// The access loggers of the providers that a Telemetry names. A provider that the mesh does not know is nothing.
     fn access_log(&self, proxy: &Proxy<'_>, stdout: &Path) -> Result<Vec<Value>> {
         let mut loggers = Vec::new();
-        for telemetry in self.of_kind(&["Telemetry"]).filter(|telemetry| proxy.is_meant(telemetry)) {
+        for telemetry in self.of_kind(&["Telemetry"]).filter(|telemetry| proxy.is_meant(telemetry))
+        {
             for logging in list(&telemetry["spec"]["accessLogging"]) {
                 if !proxy.has_mode(&logging["match"]["mode"])? {
                     continue;
                 }
                 for provider in list(&logging["providers"]) {
                     let known = list(&self.config["extensionProviders"]);
-                    let Some(known) = known.iter().find(|known| known["name"] == provider["name"]) else {
+                    let Some(known) = known.iter().find(|known| known["name"] == provider["name"])
+                    else {
                         continue;
                     };
                     let log = &known["envoyFileAccessLog"];
@@ -230,17 +237,18 @@ impl Proxy<'_> {
             let (name, in_namespace) = (parts.next(), parts.next());
             let targets = list(&spec["targetRefs"]);
             return namespace.as_str() == in_namespace
-                && targets
-                    .iter()
-                    .any(|t| t["kind"] == "Service" && t["group"] == "" && t["name"].as_str() == name);
+                && targets.iter().any(|t| {
+                    t["kind"] == "Service" && t["group"] == "" && t["name"].as_str() == name
+                });
         }
         let labels = if spec["workloadSelector"].is_null() {
             &spec["selector"]["matchLabels"]
         } else {
             &spec["workloadSelector"]["labels"]
         };
-        let has =
-            |(label, value): (&str, &Value)| self.labels.iter().any(|(l, v)| *l == label && *value == *v);
+        let has = |(label, value): (&str, &Value)| {
+            self.labels.iter().any(|(l, v)| *l == label && *value == *v)
+        };
         spec["targetRefs"].is_null()
             && (*namespace == self.namespace || *namespace == "istio-system")
             && group(labels).all(has)
@@ -264,7 +272,9 @@ impl Proxy<'_> {
             Role::Waypoint(own) if own == service.host && subset.is_empty() => {
                 format!("inbound-vip|{port}|http|{host}")
             }
-            Role::Waypoint(own) if own == service.host => format!("inbound-vip|{port}|http/{subset}|{host}"),
+            Role::Waypoint(own) if own == service.host => {
+                format!("inbound-vip|{port}|http/{subset}|{host}")
+            }
             _ => format!("outbound|{port}|{subset}|{host}"),
         }
     }

@@ -68,7 +68,11 @@ impl Prometheus {
             let log = fs::File::create(dir.path().join("log"))?;
             let child = Command::new(&program)
                 .current_dir(dir.path())
-                .args(["--config.file=prometheus.yaml", "--storage.tsdb.path=data", "--log.level=warn"])
+                .args([
+                    "--config.file=prometheus.yaml",
+                    "--storage.tsdb.path=data",
+                    "--log.level=warn",
+                ])
                 .arg(format!("--web.listen-address={addr}"))
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)
@@ -82,7 +86,11 @@ impl Prometheus {
             if this.is_ready().await? {
                 return Ok(this);
             }
-            ensure!(this.log().contains("address already in use"), "Prometheus ended:\n{}", this.log());
+            ensure!(
+                this.log().contains("address already in use"),
+                "Prometheus ended:\n{}",
+                this.log()
+            );
             Self { dir, .. } = this;
         }
         bail!("Prometheus found no free port")
@@ -121,9 +129,12 @@ impl Prometheus {
     /// # Errors
     /// If Prometheus does not answer, or with an error, such as one in a query.
     pub async fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-        let form: Vec<String> =
-            parameters.iter().map(|(key, value)| format!("{key}={}", percent_encoded(value))).collect();
-        let path = if form.is_empty() { path.to_owned() } else { format!("{path}?{}", form.join("&")) };
+        let form: Vec<String> = parameters
+            .iter()
+            .map(|(key, value)| format!("{key}={}", percent_encoded(value)))
+            .collect();
+        let path =
+            if form.is_empty() { path.to_owned() } else { format!("{path}?{}", form.join("&")) };
         let answer = self.client.send(Request::get(path.clone())).await?;
         let mut body = answer.json().with_context(|| format!("{path}: {}", answer.text()))?;
         let good = body.get("status").and_then(Value::as_str) == Some("success");
@@ -143,7 +154,13 @@ impl Prometheus {
     ///
     /// # Errors
     /// If the query is not good.
-    pub async fn query_range(&self, expr: &str, from: f64, to: f64, step: f64) -> Result<Vec<Value>> {
+    pub async fn query_range(
+        &self,
+        expr: &str,
+        from: f64,
+        to: f64,
+        step: f64,
+    ) -> Result<Vec<Value>> {
         let [from, to, step] = [from, to, step].map(|number| number.to_string());
         let parameters = [("query", expr), ("start", &from), ("end", &to), ("step", &step)];
         result(self.api("/api/v1/query_range", &parameters).await?)
@@ -170,7 +187,9 @@ fn result(mut data: Value) -> Result<Vec<Value>> {
 /// Everything but RFC 3986's unreserved characters as `%XX`.
 fn percent_encoded(text: &str) -> String {
     let encoded = text.bytes().map(|byte| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
         _ => format!("%{byte:02X}"),
     });
     encoded.collect()

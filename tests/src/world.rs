@@ -62,7 +62,13 @@ impl Stage {
     /// A stage for worlds of this kind.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self { kind, change: |bootstrap| bootstrap, options: &[], workers: 2, worlds: Arc::default() }
+        Self {
+            kind,
+            change: |bootstrap| bootstrap,
+            options: &[],
+            workers: 2,
+            worlds: Arc::default(),
+        }
     }
 
     /// A stage for real Envoys whose bootstrap is rendered with these options too.
@@ -105,18 +111,31 @@ impl Stage {
     /// If it does not come to be, or `file` is bad.
     #[expect(clippy::panic, clippy::expect_used, reason = "a harness fails loudly")]
     pub async fn start_with(&self, file: &Value, configuration: &str) -> World {
-        let routes = parse(file).unwrap_or_else(|problems| panic!("the scenario's file is bad:\n{problems}"));
+        let routes = parse(file)
+            .unwrap_or_else(|problems| panic!("the scenario's file is bad:\n{problems}"));
         let plan = config::parse_json(configuration.as_bytes()).ok();
         let backend = match self.kind {
-            Kind::InProcess => Backend::InProcess(Box::new(InProcess::start(routes, configuration))),
+            Kind::InProcess => {
+                Backend::InProcess(Box::new(InProcess::start(routes, configuration)))
+            }
             Kind::Envoy => Backend::Envoy(Box::new(
-                RealEnvoy::start(file, &routes, configuration, self.change, self.options, self.workers)
-                    .await
-                    .expect("a real Envoy"),
+                RealEnvoy::start(
+                    file,
+                    &routes,
+                    configuration,
+                    self.change,
+                    self.options,
+                    self.workers,
+                )
+                .await
+                .expect("a real Envoy"),
             )),
         };
-        let state =
-            State { plan: plan.map(Arc::new), file: configuration.to_owned(), recent: VecDeque::new() };
+        let state = State {
+            plan: plan.map(Arc::new),
+            file: configuration.to_owned(),
+            recent: VecDeque::new(),
+        };
         let world = World(Arc::new(Inner { backend, state: Mutex::new(state) }));
         locked(&self.worlds).push(world.clone());
         world
@@ -404,7 +423,9 @@ impl World {
             Backend::InProcess(fake) => Timestamp(fake.proxy.now() / 1_000_000),
             Backend::Envoy(_) => {
                 let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                Timestamp(now.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+                Timestamp(
+                    now.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+                )
             }
         }
     }
@@ -462,7 +483,8 @@ fn lines_of(request: &Request) -> Lines {
     let headers: Lines = request.headers.iter().map(lower).collect();
     let host = headers.iter().find(|(name, _)| name == "host").map(|(_, value)| value.clone());
     let authority = (":authority".to_owned(), host.unwrap_or_else(|| b"models.test".to_vec()));
-    let mut lines = vec![authority, pseudo(":path", &request.path), pseudo(":method", &request.method)];
+    let mut lines =
+        vec![authority, pseudo(":path", &request.path), pseudo(":method", &request.method)];
     lines.push(pseudo(":scheme", "http"));
     if !request.body.is_empty() {
         lines.push(pseudo("content-length", &request.body.len().to_string()));

@@ -82,7 +82,14 @@ impl Lab {
 
     /// Copies the tree to `name`.
     fn copy(&self, name: &str) {
-        good(Command::new("cp").arg("-r").arg(self.path("ab")).arg(self.path(name)).output().unwrap());
+        good(
+            Command::new("cp")
+                .arg("-r")
+                .arg(self.path("ab"))
+                .arg(self.path(name))
+                .output()
+                .unwrap(),
+        );
     }
 
     fn edit(&self, file: &str, from: &str, to: &str) {
@@ -94,8 +101,9 @@ impl Lab {
 
     fn build(&self, overlay: &str) -> PathBuf {
         let file = self.path(&format!("{overlay}.yaml"));
-        let built =
-            good(python("kustomize.py").arg(self.path("ab/overlays").join(overlay)).output().unwrap());
+        let built = good(
+            python("kustomize.py").arg(self.path("ab/overlays").join(overlay)).output().unwrap(),
+        );
         fs::write(&file, built).unwrap();
         file
     }
@@ -105,8 +113,11 @@ impl Lab {
         let command = artifact::cli().parent().unwrap();
         let path = format!("{}:{}", command.display(), std::env::var("PATH").unwrap());
         let python = root().join(".tools/py/bin/python");
-        let kustomize =
-            format!("{} -B {}", python.display(), root().join("tests/istio/kustomize.py").display());
+        let kustomize = format!(
+            "{} -B {}",
+            python.display(),
+            root().join("tests/istio/kustomize.py").display()
+        );
         Command::new(self.path("ab/ci/gate.sh"))
             .arg(self.path(before))
             .arg(self.path("ab"))
@@ -140,7 +151,8 @@ fn each_overlay_is_its_phase_and_off_is_the_baseline() {
 
 #[test]
 fn the_clusters_would_take_everything() {
-    let labs = ["wasmplugin", "trafficextension"].map(|kind| Lab::new(&experiment(), &["--kind", kind]));
+    let labs =
+        ["wasmplugin", "trafficextension"].map(|kind| Lab::new(&experiment(), &["--kind", kind]));
     // Importing the schemas takes Python seconds, so all go into one run.
     let mut command = python("validate.py");
     for lab in &labs {
@@ -166,21 +178,24 @@ fn the_clusters_would_take_everything() {
     let run = command.output().unwrap();
     assert_eq!(run.status.code(), Some(1), "{}", said(&run));
     for (i, (_, to, complaint)) in broken.iter().enumerate() {
-        let about = |line: &str| line.contains(&format!("broken-{i}.yaml")) && line.contains(complaint);
+        let about =
+            |line: &str| line.contains(&format!("broken-{i}.yaml")) && line.contains(complaint);
         assert!(said(&run).lines().any(about), "{to}: {}", said(&run));
     }
 }
 
 #[test]
 fn phases_of_the_command_line_replace_those_of_the_file() {
-    let lab = Lab::new(&experiment(), &["--phase", "first=next:1,other:2", "--phase", "second=other:50"]);
+    let lab =
+        Lab::new(&experiment(), &["--phase", "first=next:1,other:2", "--phase", "second=other:50"]);
     let mut names: Vec<_> = fs::read_dir(lab.path("ab/overlays"))
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
     assert_eq!(names, ["first", "off", "second"]);
-    let checked = good(Command::new(artifact::cli()).arg("check").arg(lab.build("second")).output().unwrap());
+    let checked =
+        good(Command::new(artifact::cli()).arg("check").arg(lab.build("second")).output().unwrap());
     assert!(checked.contains("50 %"), "{checked}");
 
     let refused = |options: &[&str], words: &str| {
@@ -262,7 +277,8 @@ fn without_a_folder_all_of_it_is_one_stream_of_yaml() {
     let file = root().join("istio/experiment.yaml");
     let run = Command::new(artifact::cli()).args(["render", "argocd"]).arg(file).output().unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&good(run)).unwrap();
-    let kinds: Vec<&str> = documents.iter().filter_map(|document| document.get("kind")?.as_str()).collect();
+    let kinds: Vec<&str> =
+        documents.iter().filter_map(|document| document.get("kind")?.as_str()).collect();
     assert_eq!(kinds.iter().filter(|kind| **kind == "Application").count(), 1, "{kinds:?}");
     assert_eq!(kinds.iter().filter(|kind| **kind == "Kustomization").count(), 3, "{kinds:?}");
 }
@@ -288,6 +304,10 @@ fn the_example_is_what_the_command_in_its_readme_writes() {
 }
 
 fn walk(folder: &Path) -> usize {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { walk(&path) } else { 1 }).sum()
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| if path.is_dir() { walk(&path) } else { 1 })
+        .sum()
 }

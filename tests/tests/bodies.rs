@@ -54,7 +54,8 @@ fn file() -> Value {
 
 /// A question of this user to the model.
 fn question(user: &str) -> String {
-    json!({"inputs": [{"name": "x", "shape": [2], "data": [1.5, 2.0]}], "user_id": user}).to_string()
+    json!({"inputs": [{"name": "x", "shape": [2], "data": [1.5, 2.0]}], "user_id": user})
+        .to_string()
 }
 
 /// A question of this user that is so many bytes long.
@@ -76,7 +77,8 @@ fn decided(plan: &Plan, body: Body<'_>) -> Decision {
     }
     let entropy = || -> u64 { panic!("a hash needs no randomness") };
     let mut world = decide::World { now: Default::default(), entropy, gate: &|_, _| Gate::Closed };
-    let request = Asked(vec![(":method", "POST"), (":path", PATH), (":authority", "models.test")], body);
+    let request =
+        Asked(vec![(":method", "POST"), (":path", PATH), (":authority", "models.test")], body);
     match decide::decide(plan, &request, &mut world, &mut ()) {
         Outcome::Decided(decision) => decision,
         other => panic!("{other:?}"),
@@ -89,8 +91,9 @@ fn variant(plan: &Plan, decision: &Decision) -> String {
 
 /// A user whom the recipe gives the candidate.
 fn user_of_new(plan: &Plan) -> String {
-    let is_new =
-        |user: &String| variant(plan, &decided(plan, Body::Whole(question(user).as_bytes()))) == "new";
+    let is_new = |user: &String| {
+        variant(plan, &decided(plan, Body::Whole(question(user).as_bytes()))) == "new"
+    };
     (0..).map(|n| format!("user-{n}")).find(is_new).unwrap()
 }
 
@@ -124,7 +127,12 @@ fn is_as_decided(plan: &Plan, answer: &Answer, body: &[u8], read: Body<'_>) {
     assert_eq!(header("x-ab-reason").as_deref(), Some(decision.reason.as_str()), "{what}");
     assert_eq!(header("x-ab-bucket"), decision.bucket.map(|bucket| bucket.to_string()), "{what}");
     assert_eq!(header("x-ab-breaker").as_deref(), (name == "new").then_some("closed"), "{what}");
-    assert!(answer.body == body, "another body came back: {} of {} bytes", answer.body.len(), body.len());
+    assert!(
+        answer.body == body,
+        "another body came back: {} of {} bytes",
+        answer.body.len(),
+        body.len()
+    );
 }
 
 #[tokio::test]
@@ -137,7 +145,9 @@ async fn a_hundred_users_by_their_bodies() {
             let body = match n % 4 {
                 0 => question(&format!("user-{n}")),
                 1 => format!(r#"{{"user_id": {n}}}"#),
-                2 => format!("{{\"user_id\":\"first\",\r\n\t\"user_id\" : \"Zo\\u00eb \u{1f682} {n}\" }}\n"),
+                2 => format!(
+                    "{{\"user_id\":\"first\",\r\n\t\"user_id\" : \"Zo\\u00eb \u{1f682} {n}\" }}\n"
+                ),
                 _ => question_of(&format!("user-{n}"), LIMIT),
             };
             let answer = client.send(post(body.clone())).await.unwrap();
@@ -195,10 +205,13 @@ async fn what_is_not_read_passes_as_it_is() {
             is_as_decided(&plan, &answer, &body, Body::Absent);
             missing += 1;
         }
-        world.expect_metric("ab_test_missing_unit_total", &[("experiment", "bodies")], missing).await;
+        world
+            .expect_metric("ab_test_missing_unit_total", &[("experiment", "bodies")], missing)
+            .await;
         // Just as large as the limit, and not compressed: read.
         let body = question_of(&user, LIMIT);
-        let answer = client.send(post(body.clone()).header("content-encoding", "identity")).await.unwrap();
+        let answer =
+            client.send(post(body.clone()).header("content-encoding", "identity")).await.unwrap();
         is_as_decided(&plan, &answer, body.as_bytes(), Body::Whole(body.as_bytes()));
         world.expect_metric("ab_test_missing_unit_total", &[], missing).await;
         world.expect_metric("ab_test_requests_total", &[("model_name", "old")], missing).await;
@@ -223,8 +236,9 @@ impl Wire {
 
     /// The headers of a request that closes its connection.
     async fn begin(&mut self, headers: &str) {
-        let head =
-            format!("POST {PATH} HTTP/1.1\r\nhost: models.test\r\nconnection: close\r\nx-ab-debug: 1\r\n");
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: models.test\r\nconnection: close\r\nx-ab-debug: 1\r\n"
+        );
         self.write(format!("{head}{headers}\r\n")).await;
     }
 
@@ -234,7 +248,8 @@ impl Wire {
         while !head.ends_with(b"\r\n\r\n") {
             let byte = timeout(Duration::from_secs(5), self.0.read_u8()).await;
             head.push(
-                byte.unwrap_or_else(|_| panic!("no answer: {:?}", String::from_utf8_lossy(&head))).unwrap(),
+                byte.unwrap_or_else(|_| panic!("no answer: {:?}", String::from_utf8_lossy(&head)))
+                    .unwrap(),
             );
         }
         String::from_utf8(head).unwrap()
@@ -270,7 +285,8 @@ fn unchunked(mut rest: &[u8]) -> Bytes {
     let mut body = Vec::new();
     loop {
         let line = rest.windows(2).position(|two| two == b"\r\n").unwrap();
-        let length = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        let length =
+            usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
         body.extend_from_slice(&rest[line + 2..line + 2 + length]);
         rest = &rest[line + 2 + length + 2..];
         if length == 0 {
@@ -324,7 +340,10 @@ async fn a_body_of_unknown_length_is_not_waited_for() {
         wire.write(format!("5\r\n{}\r\n", &body[..5])).await;
         // The model answers a body that is still on its way.
         let head = wire.head().await;
-        assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("x-ab-reason: missing_unit"), "{head}");
+        assert!(
+            head.starts_with("HTTP/1.1 200 ") && head.contains("x-ab-reason: missing_unit"),
+            "{head}"
+        );
         wire.write(format!("{:x}\r\n{}\r\n0\r\n\r\n", body.len() - 5, &body[5..])).await;
         let mut rest = Vec::new();
         wire.0.read_to_end(&mut rest).await.unwrap();
@@ -360,7 +379,12 @@ async fn an_earlier_source_does_not_wait() {
         assert!(wire.is_silent().await);
         assert_eq!(arrived(&world), 1);
         wire.write(rest).await;
-        is_as_decided(&world.plan(), &wire.answer().await, body.as_bytes(), Body::Whole(body.as_bytes()));
+        is_as_decided(
+            &world.plan(),
+            &wire.answer().await,
+            body.as_bytes(),
+            Body::Whole(body.as_bytes()),
+        );
     })
     .await;
 }
@@ -401,7 +425,8 @@ async fn upload(
     tokio::spawn(connection);
     let (frames, received) = tokio::sync::mpsc::channel::<Frame<Bytes>>(1);
     let body = Frames(received);
-    let mut request = hyper::Request::post(format!("http://models.test{PATH}")).header("x-ab-debug", "1");
+    let mut request =
+        hyper::Request::post(format!("http://models.test{PATH}")).header("x-ab-debug", "1");
     if let Some(length) = length {
         request = request.header("content-length", length);
     }
@@ -425,8 +450,9 @@ async fn upload(
         sleep(Duration::from_millis(50)).await;
     }
     if !trailers.is_empty() {
-        let entry =
-            |&(name, value): &(&'static str, &'static str)| (name.parse().unwrap(), value.parse().unwrap());
+        let entry = |&(name, value): &(&'static str, &'static str)| {
+            (name.parse().unwrap(), value.parse().unwrap())
+        };
         frames.send(Frame::trailers(trailers.iter().map(entry).collect())).await.unwrap();
     }
     drop(frames);
@@ -505,7 +531,8 @@ async fn a_client_that_leaves_in_the_middle_of_its_body_harms_nobody() {
         world.expect_metric("ab_test_requests_total", &[], 10).await;
         world.expect_metric("ab_test_requests_total", &[("status", "aborted")], 0).await;
         world.expect_metric("ab_test_missing_unit_total", &[], 0).await;
-        let active = world.real().envoy.stats("^http.predictors.downstream_rq_active$").await.unwrap();
+        let active =
+            world.real().envoy.stats("^http.predictors.downstream_rq_active$").await.unwrap();
         assert!(active.values().all(|&active| active == 0), "{active:?}");
     })
     .await;
@@ -548,9 +575,11 @@ async fn the_mirror_gets_the_body_too() {
         })
         .await
         .unwrap();
-        let mut bodies: Vec<Vec<u8>> = shadow.requests().into_iter().map(|seen| seen.body).collect();
+        let mut bodies: Vec<Vec<u8>> =
+            shadow.requests().into_iter().map(|seen| seen.body).collect();
         bodies.sort();
-        let expected: Vec<Vec<u8>> = (0..10).map(|n| question(&format!("user-{n}")).into_bytes()).collect();
+        let expected: Vec<Vec<u8>> =
+            (0..10).map(|n| question(&format!("user-{n}")).into_bytes()).collect();
         assert_eq!(bodies, expected);
         world.expect_metric("ab_test_mirrored_total", &[], 10).await;
     })
@@ -571,7 +600,13 @@ fn worker(environment: &[(&str, &str)]) -> (Proxy, Vm, Plan) {
 
 fn head(length: impl std::fmt::Display) -> HeaderMap {
     let length = length.to_string();
-    [(":method", "POST"), (":path", PATH), (":authority", "models.test"), ("content-length", &length)].into()
+    [
+        (":method", "POST"),
+        (":path", PATH),
+        (":authority", "models.test"),
+        ("content-length", &length),
+    ]
+    .into()
 }
 
 /// A count, once the worker has told it.
@@ -620,7 +655,9 @@ fn where_envoy_lets_it_wait_the_last_piece_decides() {
     stream.finish().unwrap();
     vm.tick().unwrap();
     assert_eq!(
-        proxy.counter("experiment=.=bodies;.;model_name=.=new;.;status=.=success;.;ab_test_requests_total"),
+        proxy.counter(
+            "experiment=.=bodies;.;model_name=.=new;.;status=.=success;.;ab_test_requests_total"
+        ),
         Some(1)
     );
 }
@@ -675,7 +712,11 @@ fn lengths_that_lie_or_say_nothing() {
     let body = question(&user_of_new(&plan));
     for length in ["0", "-1", "abc", "", "1e2", "4097", "99999999999999999999999", "5,5"] {
         let stream = vm.stream();
-        assert_eq!(stream.request_headers(head(length), false).unwrap(), Action::Continue, "{length}");
+        assert_eq!(
+            stream.request_headers(head(length), false).unwrap(),
+            Action::Continue,
+            "{length}"
+        );
         assert_eq!(told(&stream).as_deref(), Some("old"), "{length}");
         assert_eq!(stream.request_body(&body, true).unwrap(), Action::Continue, "{length}");
     }

@@ -80,7 +80,8 @@ impl Stand {
     async fn update(&self, breaker: &Value, wasm: &Path) -> Result<()> {
         const RELOADS: &str = "extension_config_discovery.http_filter.sidetrack.config_reload";
         let before = self.stat(RELOADS).await?;
-        let text = render(self.dir.path(), breaker, wasm, &self.watched, &filter_only(&self.options))?;
+        let text =
+            render(self.dir.path(), breaker, wasm, &self.watched, &filter_only(&self.options))?;
         let next = self.dir.path().join("next.yaml");
         fs::write(&next, text)?;
         fs::rename(&next, &self.watched)?;
@@ -93,7 +94,8 @@ impl Stand {
 
     async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
         let text = self.envoy.prometheus().await?;
-        prometheus_value(&text, name, labels).with_context(|| format!("no {name} {labels:?} in:\n{text}"))
+        prometheus_value(&text, name, labels)
+            .with_context(|| format!("no {name} {labels:?} in:\n{text}"))
     }
 
     async fn state(&self) -> Result<f64> {
@@ -106,7 +108,8 @@ impl Stand {
 
     /// Both workers have seen requests; what one of them does alone would be faster.
     async fn both_workers_took_part(&self) -> Result<()> {
-        let connections = self.envoy.stats(r"^listener\..*\.worker_\d+\.downstream_cx_total$").await?;
+        let connections =
+            self.envoy.stats(r"^listener\..*\.worker_\d+\.downstream_cx_total$").await?;
         let enough = connections.values().filter(|&&count| count > 30).count();
         ensure!(enough == 2, "{connections:?}");
         Ok(())
@@ -116,8 +119,8 @@ impl Stand {
     fn load(&self, http2: bool, answers: &Answers) -> Result<Load> {
         let make = move |n: u64| {
             let user = n.wrapping_mul(2_654_435_761) % 5000;
-            let request =
-                Request::post("/v2/models/forecast/infer", "{}").header("x-user-id", user.to_string());
+            let request = Request::post("/v2/models/forecast/infer", "{}")
+                .header("x-user-id", user.to_string());
             if http2 { request.header("content-type", "application/grpc") } else { request }
         };
         let mut options = LoadOptions::new(self.addr, RATE, make);
@@ -134,16 +137,25 @@ fn filter_only(options: &[String]) -> Vec<String> {
     [options, &["--filter-only".to_owned()]].concat()
 }
 
-fn render(dir: &Path, breaker: &Value, wasm: &Path, watched: &Path, more: &[String]) -> Result<String> {
+fn render(
+    dir: &Path,
+    breaker: &Value,
+    wasm: &Path,
+    watched: &Path,
+    more: &[String],
+) -> Result<String> {
     let file = dir.join("experiment.json");
     fs::write(&file, experiment(breaker).to_string())?;
     let text = |path: &Path| path.display().to_string();
     let log = text(&dir.join("access.log"));
     let mut arguments: Vec<String> =
-        ["render", "envoy", &text(&file), "--wasm", &text(wasm), "--watch"].map(str::to_owned).into();
+        ["render", "envoy", &text(&file), "--wasm", &text(wasm), "--watch"]
+            .map(str::to_owned)
+            .into();
     arguments.push(text(watched));
     arguments.extend(
-        ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--access-log", &log].map(str::to_owned),
+        ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--access-log", &log]
+            .map(str::to_owned),
     );
     arguments.extend(more.iter().cloned());
     sidetrack_command(&arguments)
@@ -195,7 +207,9 @@ impl Answers {
                     .map(|status| String::from_utf8_lossy(status).into_owned()),
                 variant: answer.header_text("x-ab-variant").unwrap_or_default(),
             },
-            Err(_) => Seen { sent: answered, answered, status: 0, grpc: None, variant: String::new() },
+            Err(_) => {
+                Seen { sent: answered, answered, status: 0, grpc: None, variant: String::new() }
+            }
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
     }
@@ -257,20 +271,32 @@ async fn time_to_leave(fault: Fault) -> Result<Duration> {
     let slow_over = (fault == Fault::Slow).then_some(SLOW_OVER);
     let of_candidate: Vec<Seen> =
         answers.all().into_iter().filter(|seen| seen.variant == CANDIDATE).collect();
-    let mut failures: Vec<Instant> =
-        of_candidate.iter().filter(|seen| seen.failed(slow_over)).map(|seen| seen.answered).collect();
+    let mut failures: Vec<Instant> = of_candidate
+        .iter()
+        .filter(|seen| seen.failed(slow_over))
+        .map(|seen| seen.answered)
+        .collect();
     failures.sort();
-    let fifth = *failures.get(4).with_context(|| format!("{fault:?}: only {} failures", failures.len()))?;
-    let last = of_candidate.iter().map(|seen| seen.sent).max().context("nothing reached the candidate")?;
+    let fifth =
+        *failures.get(4).with_context(|| format!("{fault:?}: only {} failures", failures.len()))?;
+    let last =
+        of_candidate.iter().map(|seen| seen.sent).max().context("nothing reached the candidate")?;
 
     ensure!(
         stand.state().await? == 2.0,
         "{fault:?}: the breaker is not open\n{}",
         stand.envoy.report().await
     );
-    ensure!(stand.trips().await? == 1.0, "{fault:?}: not exactly one trip\n{}", stand.envoy.report().await);
+    ensure!(
+        stand.trips().await? == 1.0,
+        "{fault:?}: not exactly one trip\n{}",
+        stand.envoy.report().await
+    );
     let log = stand.envoy.log();
-    ensure!(log.matches("the breaker opens").count() == 1, "{fault:?}: not one line for the trip\n{log}");
+    ensure!(
+        log.matches("the breaker opens").count() == 1,
+        "{fault:?}: not one line for the trip\n{log}"
+    );
     let fallbacks = stand.metric("ab_test_fallbacks_total", &[("model_name", CANDIDATE)]).await?;
     ensure!(fallbacks > 100.0, "{fault:?}: {fallbacks} fallbacks");
     stand.both_workers_took_part().await?;
@@ -282,7 +308,10 @@ async fn leaves_within_a_second(fault: Fault) -> Result<()> {
     let _alone = ALONE.lock().await;
     for run in 1..=runs() {
         let time = time_to_leave(fault).await?;
-        println!("{fault:?} run {run}: {} ms from the fifth failure to the last request", time.as_millis());
+        println!(
+            "{fault:?} run {run}: {} ms from the fifth failure to the last request",
+            time.as_millis()
+        );
         ensure!(time <= Duration::from_secs(1), "{fault:?}: {time:?}");
     }
     Ok(())
@@ -326,7 +355,8 @@ async fn with_failover_callers_see_no_failure() -> Result<()> {
         fault.begin(&stand.candidate).await;
         sleep(Duration::from_secs(2)).await;
         load.stop().await;
-        let failed: Vec<Seen> = answers.all().into_iter().filter(|seen| seen.failed(None)).collect();
+        let failed: Vec<Seen> =
+            answers.all().into_iter().filter(|seen| seen.failed(None)).collect();
         ensure!(
             failed.is_empty(),
             "{fault:?}: {} failures, {:?}\n{}",
@@ -362,7 +392,11 @@ async fn with_failover_a_burst_of_failures_is_answered_as_well() -> Result<()> {
         burst.spawn(async move { client.send(request).await.map(|answer| answer.status) });
     }
     let answers: Vec<u16> = burst.join_all().await.into_iter().collect::<Result<_>>()?;
-    ensure!(answers.iter().all(|&status| status == 200), "{answers:?}\n{}", stand.envoy.report().await);
+    ensure!(
+        answers.iter().all(|&status| status == 200),
+        "{answers:?}\n{}",
+        stand.envoy.report().await
+    );
     ensure!(
         stand.candidate.count() > 30,
         "only {} of the burst reached the candidate",
@@ -419,8 +453,14 @@ async fn a_healed_candidate_gets_its_share_back_in_stages() -> Result<()> {
     sleep(Duration::from_secs(2)).await;
     load.stop().await;
     let after: Vec<Seen> = answers.all().into_iter().filter(|seen| seen.sent > closed).collect();
-    let share = after.iter().filter(|seen| seen.variant == CANDIDATE).count() as f64 / after.len() as f64;
-    ensure!((share - 0.5).abs() < 0.06, "share {share} of {}\n{}", after.len(), stand.envoy.report().await);
+    let share =
+        after.iter().filter(|seen| seen.variant == CANDIDATE).count() as f64 / after.len() as f64;
+    ensure!(
+        (share - 0.5).abs() < 0.06,
+        "share {share} of {}\n{}",
+        after.len(),
+        stand.envoy.report().await
+    );
     let log = stand.envoy.log();
     for line in [
         "the breaker opens for",
@@ -487,7 +527,9 @@ async fn an_open_breaker_outlives_updates_new_code_and_crashes() -> Result<()> {
     let reaches_candidate = async || -> Result<bool> {
         let before = stand.candidate.count();
         for (user, client) in clients.iter().cycle().take(100).enumerate() {
-            client.send(Request::post("/infer", "{}").header("x-user-id", user.to_string())).await?;
+            client
+                .send(Request::post("/infer", "{}").header("x-user-id", user.to_string()))
+                .await?;
         }
         Ok(stand.candidate.count() > before)
     };
@@ -499,14 +541,19 @@ async fn an_open_breaker_outlives_updates_new_code_and_crashes() -> Result<()> {
 
     // On each worker a request that crashes the filter; a new one is loaded for the next.
     for _ in 0..8 {
-        let crash = Request::post("/infer", "{}").header("x-user-id", "1").header("x-test-crash", "1");
+        let crash =
+            Request::post("/infer", "{}").header("x-user-id", "1").header("x-test-crash", "1");
         Client::new(stand.addr).send(crash).await.ok();
     }
     let crashes = stand.stat("wasm.*vm_reload").await?;
     sleep(Duration::from_millis(1500)).await;
     ensure!(!reaches_candidate().await?, "forgotten by a crash\n{}", stand.envoy.report().await);
     let reloads = stand.stat("wasm.*vm_reload_success").await?;
-    ensure!(reloads > 0, "nothing crashed: {crashes} reloads tried\n{}", stand.envoy.report().await);
+    ensure!(
+        reloads > 0,
+        "nothing crashed: {crashes} reloads tried\n{}",
+        stand.envoy.report().await
+    );
 
     // The same module with another byte in a custom section is other code to Envoy.
     let mut other = fs::read(artifact::wasm())?;
@@ -515,6 +562,10 @@ async fn an_open_breaker_outlives_updates_new_code_and_crashes() -> Result<()> {
     fs::write(&path, other)?;
     stand.update(&json!({"error_rate": 6}), &path).await?;
     ensure!(!reaches_candidate().await?, "forgotten by new code\n{}", stand.envoy.report().await);
-    ensure!(stand.state().await? == 2.0, "the state is not published\n{}", stand.envoy.report().await);
+    ensure!(
+        stand.state().await? == 2.0,
+        "the state is not published\n{}",
+        stand.envoy.report().await
+    );
     stand.envoy.stop().await
 }

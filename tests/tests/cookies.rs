@@ -104,7 +104,10 @@ async fn callers_keep_what_they_got(stage: Stage) {
             for _ in 0..3 {
                 let again = world.send(with(&identity)).await;
                 is_of(&world, &again, &identity);
-                assert_eq!((again.down("x-ab-variant").as_ref(), cookies(&again)), (Some(&variant), vec![]));
+                assert_eq!(
+                    (again.down("x-ab-variant").as_ref(), cookies(&again)),
+                    (Some(&variant), vec![])
+                );
             }
         }
         assert!(identities.insert(identity), "two callers have the same identity");
@@ -237,7 +240,8 @@ async fn the_models_own_cookies_survive() {
 /// The attributes of the cookie that a caller gets who comes like this.
 fn attributes(vm: &Vm, lines: &[(&str, &str)]) -> String {
     let usual = [(":method", "GET"), (":path", PATH), (":authority", "models.test")];
-    let request: HeaderMap = usual.iter().chain(lines).map(|(name, value)| (*name, *value)).collect();
+    let request: HeaderMap =
+        usual.iter().chain(lines).map(|(name, value)| (*name, *value)).collect();
     let exchange = vm.exchange(request, Reply::status(200)).unwrap();
     let cookie = exchange.response_header("set-cookie").unwrap();
     cookie.split_once("; ").unwrap().1.to_owned()

@@ -30,7 +30,8 @@ fn yaml(text: &str) -> Result<Node, Problems> {
         underscored_numbers_as_strings: true,
         with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| config::syntax(&error.to_string()))
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| config::syntax(&error.to_string()))
 }
 
 fn load(path: &Path) -> Result<Plan, Problems> {
@@ -105,7 +106,10 @@ fn what_needs_its_surroundings_is_noticed() {
 // ---- The hash --------------------------------------------------------------------------------------------------
 
 fn hash(json: &str) -> String {
-    config::parse_json(json.as_bytes()).unwrap_or_else(|problems| panic!("{problems}")).hash.to_string()
+    config::parse_json(json.as_bytes())
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .hash
+        .to_string()
 }
 
 #[test]
@@ -120,7 +124,11 @@ fn the_hash_is_of_the_meaning_and_not_of_the_writing() {
     assert_eq!(hash(one), hash(reordered), "keys in another order");
     let as_yaml = "experiments: [{name: a, unit: [{header: x-user-id}], baseline: s,\
         variants: [{name: s}, {name: c, weight: 30.0}]}]";
-    assert_eq!(hash(one), config::parse(&yaml(as_yaml).unwrap()).unwrap().hash.to_string(), "as YAML");
+    assert_eq!(
+        hash(one),
+        config::parse(&yaml(as_yaml).unwrap()).unwrap().hash.to_string(),
+        "as YAML"
+    );
     assert_ne!(hash(one), hash(&one.replace("30", "31")));
     assert_ne!(hash(one), hash(&one.replace("\"a\"", "\"b\"")));
 }
@@ -185,12 +193,20 @@ fn every_code_has_a_heading_whose_first_example_has_it_and_whose_second_is_mende
         page.split("\n## ").skip(1).map(|section| section.split_once('\n').unwrap()).collect();
     let headings: Vec<&str> = sections.iter().map(|(heading, _)| *heading).collect();
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
-    assert_eq!(headings, codes, "docs/problems.md has a heading per code, in the order of the codes");
+    assert_eq!(
+        headings, codes,
+        "docs/problems.md has a heading per code, in the order of the codes"
+    );
     for (heading, text) in sections {
         let examples = examples(text);
-        let Some((bad, mended)) = examples.split_first() else { panic!("{heading} has no example") };
-        let Err(problems) = parse_example(bad) else { panic!("{heading}: the example is accepted:\n{bad}") };
-        let codes: BTreeSet<&str> = problems.0.iter().map(|problem| problem.code.as_str()).collect();
+        let Some((bad, mended)) = examples.split_first() else {
+            panic!("{heading} has no example")
+        };
+        let Err(problems) = parse_example(bad) else {
+            panic!("{heading}: the example is accepted:\n{bad}")
+        };
+        let codes: BTreeSet<&str> =
+            problems.0.iter().map(|problem| problem.code.as_str()).collect();
         assert_eq!(codes, BTreeSet::from([heading]), "{heading}:\n{bad}\n{problems}");
         assert!(!mended.is_empty(), "{heading} shows no mended example");
         for example in mended {
@@ -232,7 +248,8 @@ fn the_reference_names_every_key_of_the_schema() {
     let page = read("docs/configuration.md");
     let mut names = BTreeSet::new();
     keys(&config::json_schema(), &mut names);
-    let missing: Vec<&String> = names.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    let missing: Vec<&String> =
+        names.iter().filter(|name| !page.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "docs/configuration.md says nothing about {missing:?}");
 }
 
@@ -244,7 +261,10 @@ fn the_json_schema_is_the_one_of_the_code() {
         std::fs::create_dir_all(root().join("docs/schema")).unwrap();
         std::fs::write(root().join(FILE), &schema).unwrap();
     }
-    assert!(read(FILE) == schema, "{FILE} is old: UPDATE=1 cargo test -p sidetrack-tests --test corpus");
+    assert!(
+        read(FILE) == schema,
+        "{FILE} is old: UPDATE=1 cargo test -p sidetrack-tests --test corpus"
+    );
 }
 
 /// Runs the JSON Schema over files: whether they fit, and what it said.
@@ -266,8 +286,13 @@ fn the_json_schema_accepts_every_good_file_and_sees_what_one_value_shows() {
     let (fit, said) = fit_the_schema(&corpus("good"));
     assert!(fit, "{said}");
     let bad = root().join("tests/golden/config/bad");
-    for name in ["unknown-keys.yaml", "wrong-types.yaml", "names.yaml", "percentages.json", "conflicts.yaml"]
-    {
+    for name in [
+        "unknown-keys.yaml",
+        "wrong-types.yaml",
+        "names.yaml",
+        "percentages.json",
+        "conflicts.yaml",
+    ] {
         let (fit, said) = fit_the_schema(&[bad.join(name)]);
         assert!(!fit && said.starts_with(name), "{name}: {said}");
     }

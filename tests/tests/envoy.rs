@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use scenarios::{FORECAST, by, experiment, forecast, forecast_with, merge, untouched, user_of, variant};
+use scenarios::{
+    FORECAST, by, experiment, forecast, forecast_with, merge, untouched, user_of, variant,
+};
 use serde_json::{Value, json};
 use sidetrack_lab::{Client, EnvoyBinary, Load, LoadOptions, Request, validate};
 use sidetrack_tests::artifact;
@@ -46,7 +48,8 @@ fn golden(file: &str) -> PathBuf {
 fn over(units: &[String], mut program: Command) -> Vec<String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), units.join("\n") + "\n").unwrap();
-    let run = program.stdin(File::open(file.path()).unwrap()).stderr(Stdio::inherit()).output().unwrap();
+    let run =
+        program.stdin(File::open(file.path()).unwrap()).stderr(Stdio::inherit()).output().unwrap();
     assert!(run.status.success(), "{program:?}");
     String::from_utf8(run.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
 }
@@ -86,14 +89,16 @@ async fn ten_thousand_units_and_five_accounts_of_them() {
                 let client = Client::new(addr);
                 let mut told = Vec::new();
                 for unit in part {
-                    let answer = client.send(Request::get("/").header("x-user-id", &unit)).await.unwrap();
+                    let answer =
+                        client.send(Request::get("/").header("x-user-id", &unit)).await.unwrap();
                     assert_eq!(answer.status, 200);
                     told.push((unit, answer.header_text("x-ab-variant").unwrap()));
                 }
                 told
             });
         }
-        let told: BTreeMap<String, String> = clients.join_all().await.into_iter().flatten().collect();
+        let told: BTreeMap<String, String> =
+            clients.join_all().await.into_iter().flatten().collect();
         assert!(told == by_recipe, "callers were told otherwise than the recipe says");
 
         let mut asked = BTreeMap::new();
@@ -109,7 +114,8 @@ async fn ten_thousand_units_and_five_accounts_of_them() {
         by_recipe.values().for_each(|variant| *counts.entry(variant).or_default() += 1);
         assert!(counts.len() >= 3, "{counts:?}");
         for (variant, count) in counts {
-            let labels = [("experiment", "golden"), ("model_name", variant.as_str()), ("status", "success")];
+            let labels =
+                [("experiment", "golden"), ("model_name", variant.as_str()), ("status", "success")];
             world.expect_metric("ab_test_requests_total", &labels, count).await;
         }
         world.expect_metric("ab_test_requests_total", &[], 10_000).await;
@@ -127,11 +133,16 @@ fn without(text: &str, from: &str, to: &str) -> String {
 #[tokio::test]
 async fn without_the_filter_everyone_gets_the_baseline() {
     let stage = Stage::changed(|bootstrap| {
-        without(&bootstrap, "          - name: sidetrack\n", "          - name: envoy.filters.http.router\n")
+        without(
+            &bootstrap,
+            "          - name: sidetrack\n",
+            "          - name: envoy.filters.http.router\n",
+        )
     });
     run(stage, |stage| async move {
-        let mut file =
-            forecast_with(json!({"overrides": {"header": "x-choose"}, "mirror": {"cluster": "shadow"}}));
+        let mut file = forecast_with(
+            json!({"overrides": {"header": "x-choose"}, "mirror": {"cluster": "shadow"}}),
+        );
         let tagging = json!({
             "name": "images", "match": {"path": {"prefix": "/images"}}, "baseline": "i-old",
             "variants": [{"name": "i-old"}, {"name": "i-new", "weight": 50}],
@@ -142,8 +153,16 @@ async fn without_the_filter_everyone_gets_the_baseline() {
         let world = stage.start_with(&file, "there is no filter to read this").await;
         untouched(&world.send(by("anna")).await);
         let forge = |mut request: Request| {
-            for own in ["experiment", "variant", "assigned", "phase", "reason", "bucket", "breaker", "config"]
-            {
+            for own in [
+                "experiment",
+                "variant",
+                "assigned",
+                "phase",
+                "reason",
+                "bucket",
+                "breaker",
+                "config",
+            ] {
                 request = request.header(format!("x-ab-{own}"), "forged");
             }
             for tester in ["x-ab-force", "x-ab-token", "x-ab-debug", "x-choose"] {
@@ -172,7 +191,10 @@ async fn without_the_filter_everyone_gets_the_baseline() {
             ]
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(world.received("shadow") + world.received("new-cluster") + world.received("i-new"), 0);
+        assert_eq!(
+            world.received("shadow") + world.received("new-cluster") + world.received("i-new"),
+            0
+        );
     })
     .await;
 }
@@ -202,7 +224,8 @@ async fn lean_routes_say_what_the_filter_does_not() {
         });
         let variants = json!([{"name": "old"}, {"name": "new"}]);
         let breaker = json!({"consecutive_errors": 1, "open_for": "1m"});
-        let file = forecast_with(json!({"variants": variants, "rollout": rollout, "breaker": breaker}));
+        let file =
+            forecast_with(json!({"variants": variants, "rollout": rollout, "breaker": breaker}));
         let world = stage.start(&file).await;
         let user = user_of(&world, "new");
         for (user, expected) in [(user_of(&world, "old"), "old"), (user.clone(), "new")] {
@@ -243,8 +266,8 @@ async fn lean_routes_need_variants_that_they_can_tell_apart() {
         (json!({"experiments": [one, two]}), "forecast-ab and other both have a variant old"),
     ] {
         fs::write(&path, file.to_string()).unwrap();
-        let error =
-            sidetrack_command(&["render", "envoy", &path.display().to_string(), "--lean"]).unwrap_err();
+        let error = sidetrack_command(&["render", "envoy", &path.display().to_string(), "--lean"])
+            .unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
 }
@@ -261,7 +284,8 @@ async fn ten_bad_updates_under_load_fail_no_request() {
         let mut options = LoadOptions::new(world.real().addr, 250.0, {
             let users = Arc::clone(&users);
             move |n| {
-                Request::get(FORECAST).header("x-user-id", &users[usize::try_from(n).unwrap() % users.len()])
+                Request::get(FORECAST)
+                    .header("x-user-id", &users[usize::try_from(n).unwrap() % users.len()])
             }
         });
         options.on_answer = {
@@ -327,9 +351,18 @@ async fn the_access_log_tells_of_every_exposure() {
                     _ => json!(user),
                 };
                 let bucket = world.plan().experiments[0].arm.bucket(user.as_bytes()).to_string();
-                let told =
-                    ["unit", "experiment", "assigned", "served", "status", "reason", "bucket", "rescued"];
-                let expected = json!([unit, "forecast-ab", served, served, 200, "hash", bucket, null]);
+                let told = [
+                    "unit",
+                    "experiment",
+                    "assigned",
+                    "served",
+                    "status",
+                    "reason",
+                    "bucket",
+                    "rescued",
+                ];
+                let expected =
+                    json!([unit, "forecast-ab", served, served, 200, "hash", bucket, null]);
                 assert_eq!(json!(told.map(|key| &line[key])), expected, "{setting:?}: {line}");
                 assert_eq!(line["cluster"], format!("{served}-cluster"));
                 for key in ["time", "request_id", "phase", "duration"] {
@@ -353,7 +386,8 @@ async fn log_of(world: &World, count: usize) -> Vec<Value> {
         // Envoy writes its log in the background, every ten seconds or when it is asked to.
         world.real().envoy.admin_post("/reopen_logs").await.unwrap();
         let log = world.real().access_log();
-        let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines: Vec<Value> =
+            log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         if lines.len() >= count {
             return lines;
         }
@@ -400,7 +434,10 @@ fn shapes() -> Vec<(&'static str, Value)> {
         ("layers, several", json!({"experiments": [one, two]})),
         ("rollout", forecast_with(json!({"variants": unweighted, "rollout": rollout}))),
         ("another prefix", prefixed),
-        ("everything disabled", forecast_with(json!({"enabled": false, "breaker": {"mode": "disabled"}}))),
+        (
+            "everything disabled",
+            forecast_with(json!({"enabled": false, "breaker": {"mode": "disabled"}})),
+        ),
     ]
 }
 
@@ -435,7 +472,9 @@ async fn envoy_accepts_what_is_rendered_for_files_of_every_shape() {
         let filter = sidetrack_command(&[&render[..], &["--filter-only"]].concat()).unwrap();
         fs::write(&watched, filter).unwrap();
         let watching = sidetrack_command(&render).unwrap();
-        validate(&envoy, &watching).await.unwrap_or_else(|error| panic!("{name}: {error:?}\n{watching}"));
+        validate(&envoy, &watching)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error:?}\n{watching}"));
     }
 }
 

@@ -57,7 +57,9 @@ fn requests(vm: &Vm, count: u32, status: &str, content_type: &str) {
 /// How many requests were counted as success and as error.
 fn counted(proxy: &Proxy) -> (u64, u64) {
     let of = |status| {
-        proxy.counter(&format!("{CANDIDATE}status=.={status};.;ab_test_requests_total")).unwrap_or_default()
+        proxy
+            .counter(&format!("{CANDIDATE}status=.={status};.;ab_test_requests_total"))
+            .unwrap_or_default()
     };
     (of("success"), of("error"))
 }

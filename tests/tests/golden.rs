@@ -55,8 +55,16 @@ fn every_draw_is_the_one_of_the_vectors() {
         };
         let draw = Draw::new(purpose, vector["salt"].as_str().unwrap());
         let unit = bytes(vector["unit"].as_str().unwrap());
-        assert_eq!(format!("{:016x}", draw.draw(&unit)), vector["draw"].as_str().unwrap(), "{vector}");
-        assert_eq!(u64::from(draw.bucket(&unit).get()), vector["bucket"].as_u64().unwrap(), "{vector}");
+        assert_eq!(
+            format!("{:016x}", draw.draw(&unit)),
+            vector["draw"].as_str().unwrap(),
+            "{vector}"
+        );
+        assert_eq!(
+            u64::from(draw.bucket(&unit).get()),
+            vector["bucket"].as_u64().unwrap(),
+            "{vector}"
+        );
     }
 }
 
@@ -69,7 +77,8 @@ fn a_plan_draws_each_thing_for_its_purpose() {
     for vector in &vectors {
         let salt = vector["salt"].as_str().unwrap();
         let purpose = vector["purpose"].as_str().unwrap();
-        let is_name = salt.len() <= 63 && salt.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let is_name =
+            salt.len() <= 63 && salt.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if purpose == "layer1" && !is_name {
             continue;
         }
@@ -90,7 +99,11 @@ fn a_plan_draws_each_thing_for_its_purpose() {
             other => panic!("unknown purpose {other}"),
         };
         let unit = bytes(vector["unit"].as_str().unwrap());
-        assert_eq!(format!("{:016x}", draw.draw(&unit)), vector["draw"].as_str().unwrap(), "{vector}");
+        assert_eq!(
+            format!("{:016x}", draw.draw(&unit)),
+            vector["draw"].as_str().unwrap(),
+            "{vector}"
+        );
         checked[number] += 1;
     }
     assert!(checked.iter().all(|&count| count >= 30), "{checked:?}");
@@ -136,8 +149,10 @@ fn by_the_core(plan: &Plan, units: &[Vec<u8>]) -> Vec<Vec<u8>> {
         assert_eq!((decision.reason, decision.served), (Reason::Hash, decision.assigned));
         let quote = unit.iter().any(|byte| b",\"\r\n".contains(byte));
         let field = if quote {
-            let doubled: Vec<u8> =
-                unit.iter().flat_map(|&b| std::iter::repeat_n(b, 1 + usize::from(b == b'"'))).collect();
+            let doubled: Vec<u8> = unit
+                .iter()
+                .flat_map(|&b| std::iter::repeat_n(b, 1 + usize::from(b == b'"')))
+                .collect();
             [&b"\""[..], &doubled, b"\""].concat()
         } else {
             unit.clone()
@@ -163,14 +178,16 @@ fn ten_thousand_units_get_the_same_variants_from_both_implementations() {
         .unwrap();
     assert!(run.status.success());
     let ours = by_the_core(&plan, &units);
-    let theirs: Vec<&[u8]> = run.stdout.strip_suffix(b"\n").unwrap().split(|&byte| byte == b'\n').collect();
+    let theirs: Vec<&[u8]> =
+        run.stdout.strip_suffix(b"\n").unwrap().split(|&byte| byte == b'\n').collect();
     assert_eq!(ours.len(), theirs.len());
     for (ours, theirs) in ours.iter().zip(theirs) {
         assert_eq!(String::from_utf8_lossy(ours), String::from_utf8_lossy(theirs));
     }
     for variant in ["model-0", "model-a", "model-b"] {
         let name = format!(",{variant},");
-        let some = ours.iter().any(|line| line.windows(name.len()).any(|part| part == name.as_bytes()));
+        let some =
+            ours.iter().any(|line| line.windows(name.len()).any(|part| part == name.as_bytes()));
         assert!(some, "nobody got {variant}: the comparison would prove nothing");
     }
 }

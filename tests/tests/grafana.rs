@@ -27,7 +27,12 @@ fn dashboard() -> Value {
 fn validated(files: &[PathBuf]) -> Output {
     let python = root().join(".tools/py/bin/python");
     assert!(python.exists(), "{} is missing: run make setup", python.display());
-    Command::new(python).arg("-B").arg(root().join("tests/grafana/validate.py")).args(files).output().unwrap()
+    Command::new(python)
+        .arg("-B")
+        .arg(root().join("tests/grafana/validate.py"))
+        .args(files)
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -45,7 +50,11 @@ fn grafana_would_take_the_dashboard() {
 #[test]
 fn grafana_would_not_take_a_broken_one() {
     let cases = [
-        ("\"drawStyle\": \"line\"", "\"drawStyle\": \"lines\"", "fieldConfig.defaults.custom.drawStyle"),
+        (
+            "\"drawStyle\": \"line\"",
+            "\"drawStyle\": \"lines\"",
+            "fieldConfig.defaults.custom.drawStyle",
+        ),
         ("\"graphTooltip\": 1", "\"graphTooltip\": 7", "graphTooltip"),
         ("\"colorMode\"", "\"colourMode\"", "'colourMode' was unexpected"),
         ("\"schemaVersion\": 42", "\"schemaVersion\": 41", "schemaVersion"),
@@ -70,7 +79,10 @@ fn grafana_would_not_take_a_broken_one() {
     assert_eq!(run.status.code(), Some(1), "{said}");
     for (copy, (_, broken, complaint)) in copies.iter().zip(cases) {
         let name = copy.display().to_string();
-        assert!(said.lines().any(|l| l.starts_with(&name) && l.contains(complaint)), "{broken}:\n{said}");
+        assert!(
+            said.lines().any(|l| l.starts_with(&name) && l.contains(complaint)),
+            "{broken}:\n{said}"
+        );
     }
 }
 
@@ -111,5 +123,9 @@ fn the_committed_dashboard_is_what_the_command_writes() {
         fs::write(&file, &text).unwrap();
     }
     let found = fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == text, "{} is not what the command writes; UPDATE=1 writes it anew", file.display());
+    assert!(
+        found == text,
+        "{} is not what the command writes; UPDATE=1 writes it anew",
+        file.display()
+    );
 }

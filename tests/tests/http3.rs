@@ -1,7 +1,11 @@
 //! Callers that speak HTTP/3. Envoy logs such a request only when its caller has acknowledged the answer, often after
 //! the filter's stream is gone.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on may stop"
+)]
 
 use std::net::UdpSocket;
 
@@ -44,11 +48,16 @@ fn a_request_that_is_logged_late_is_counted_once() {
         }
         vm.tick().unwrap();
         let count = |status| {
-            let name =
-                format!("experiment=.=e;.;model_name=.=new;.;status=.={status};.;ab_test_requests_total");
+            let name = format!(
+                "experiment=.=e;.;model_name=.=new;.;status=.={status};.;ab_test_requests_total"
+            );
             proxy.counter(&name).unwrap()
         };
-        assert_eq!((count("success"), count("error"), count("aborted")), (2, 1, 0), "logger: {logger}");
+        assert_eq!(
+            (count("success"), count("error"), count("aborted")),
+            (2, 1, 0),
+            "logger: {logger}"
+        );
     }
 }
 
@@ -61,8 +70,9 @@ fn behind_http3(bootstrap: String) -> String {
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = |protocol, port| json!({"socket_address": {"protocol": protocol, "address": "127.0.0.1", "port_value": port}});
     let socket = |name: &str, side: &str, tls: Value| {
-        let kind =
-            format!("type.googleapis.com/envoy.extensions.transport_sockets.quic.v3.Quic{name}Transport");
+        let kind = format!(
+            "type.googleapis.com/envoy.extensions.transport_sockets.quic.v3.Quic{name}Transport"
+        );
         json!({"name": "envoy.transport_sockets.quic", "typed_config": {"@type": kind, side: tls}})
     };
 
@@ -73,7 +83,8 @@ fn behind_http3(bootstrap: String) -> String {
     filter["name"] = json!("http3");
     filter["address"] = address("UDP", port);
     filter["udp_listener_config"] = json!({"quic_options": {}});
-    let tls = json!({"tls_certificates": [{"certificate_chain": certificate, "private_key": private}]});
+    let tls =
+        json!({"tls_certificates": [{"certificate_chain": certificate, "private_key": private}]});
     let chain = &mut filter["filter_chains"][0];
     chain["transport_socket"] =
         socket("Downstream", "downstream_tls_context", json!({"common_tls_context": tls}));

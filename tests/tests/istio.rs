@@ -27,7 +27,9 @@ fn manifests() -> Vec<PathBuf> {
         files.extend(entries.map(|entry| entry.unwrap().path()));
     }
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-    files.retain(|file| !file.ends_with("istio/experiment.yaml") && !file.ends_with("rendered/mesh.yaml"));
+    files.retain(|file| {
+        !file.ends_with("istio/experiment.yaml") && !file.ends_with("rendered/mesh.yaml")
+    });
     files.sort();
     assert!(files.len() >= 8, "{files:?}");
     files
@@ -44,7 +46,12 @@ fn value(file: &str) -> Value {
 fn validate(files: &[PathBuf]) -> Output {
     let python = root().join(".tools/py/bin/python");
     assert!(python.exists(), "{} is missing: run make setup", python.display());
-    Command::new(python).arg("-B").arg(root().join("tests/istio/validate.py")).args(files).output().unwrap()
+    Command::new(python)
+        .arg("-B")
+        .arg(root().join("tests/istio/validate.py"))
+        .args(files)
+        .output()
+        .unwrap()
 }
 
 fn complaints(run: &Output) -> String {
@@ -60,7 +67,12 @@ fn istio_would_take_every_manifest() {
 #[test]
 fn istio_would_take_none_of_the_broken_ones() {
     let cases = [
-        ("wasmplugin.yaml", "failStrategy", "failStrategi", "spec.failStrategi: Istio has no such field"),
+        (
+            "wasmplugin.yaml",
+            "failStrategy",
+            "failStrategi",
+            "spec.failStrategi: Istio has no such field",
+        ),
         ("wasmplugin.yaml", "FAIL_OPEN", "FAIL_OFTEN", "spec.failStrategy: "),
         ("wasmplugin.yaml", "matchLabels", "match_labels", "spec.selector.match_labels: "),
         ("wasmplugin.yaml", "mode: CLIENT", "mode: OUTBOUND", "spec.match[0].mode: "),
@@ -70,7 +82,12 @@ fn istio_would_take_none_of_the_broken_ones() {
         ("destinationrule.yaml", "namespace:", "namespaces:", "metadata.namespaces: "),
         ("destinationrule.yaml", "DestinationRule", "DestinationRole", "has no kind"),
         ("destinationrule.yaml", "  host:", "  subsets: []\n  host:", "subsets stands here twice"),
-        ("rendered/trafficextension.yaml", "failStrategy", "failStrategi", "'failStrategi' was unexpected"),
+        (
+            "rendered/trafficextension.yaml",
+            "failStrategy",
+            "failStrategi",
+            "'failStrategi' was unexpected",
+        ),
         ("rendered/trafficextension.yaml", "url: oci", "url: ftp", "spec.wasm.url: "),
         (
             "rendered/waypoint.yaml",
@@ -123,7 +140,8 @@ fn commands() -> Vec<(Vec<String>, PathBuf)> {
 #[test]
 fn the_rendered_examples_are_what_the_commands_in_the_readme_write() {
     for (arguments, file) in commands() {
-        let run = Command::new(artifact::cli()).args(&arguments).current_dir(root()).output().unwrap();
+        let run =
+            Command::new(artifact::cli()).args(&arguments).current_dir(root()).output().unwrap();
         assert!(run.status.success(), "{arguments:?}\n{}", complaints(&run));
         let written = String::from_utf8(run.stdout).unwrap();
         if std::env::var_os("UPDATE").is_some() {
@@ -154,7 +172,17 @@ fn istio_would_take_whatever_is_rendered() {
             let run = Command::new(artifact::cli())
                 .args(["render", "istio"])
                 .arg(&experiments)
-                .args(["--kind", kind, "--topology", topology, "--route", route, "--port", "80", "--sha256"])
+                .args([
+                    "--kind",
+                    kind,
+                    "--topology",
+                    topology,
+                    "--route",
+                    route,
+                    "--port",
+                    "80",
+                    "--sha256",
+                ])
                 .args([&digest, "--pull-secret", "registry", "--fail-strategy", "reload"])
                 .args(["--destination", "New_Model=models.other.svc.cluster.local:81/v2"])
                 .output()
@@ -212,7 +240,11 @@ fn what_cannot_work_is_refused_with_a_way_out() {
         assert_eq!(run.status.code(), Some(code), "{options:?}: {}", complaints(&run));
         assert!(run.stdout.is_empty(), "nothing is half written");
         for word in words {
-            assert!(complaints(&run).contains(word), "{options:?} does not say {word}: {}", complaints(&run));
+            assert!(
+                complaints(&run).contains(word),
+                "{options:?} does not say {word}: {}",
+                complaints(&run)
+            );
         }
     };
     let mut body = everything();
@@ -221,8 +253,18 @@ fn what_cannot_work_is_refused_with_a_way_out() {
     let good = everything();
     let mut unnamed = everything();
     unnamed["experiments"][0]["variants"][1]["cluster"] = "New.Model".into();
-    refused(&unnamed, &[], 2, ["New.Model, which cannot name a service", "--destination New_Model="]);
-    refused(&unnamed, &["--service", "all"], 2, ["cannot name a subset", "--destination New_Model="]);
+    refused(
+        &unnamed,
+        &[],
+        2,
+        ["New.Model, which cannot name a service", "--destination New_Model="],
+    );
+    refused(
+        &unnamed,
+        &["--service", "all"],
+        2,
+        ["cannot name a subset", "--destination New_Model="],
+    );
     let waypoint = ["--topology", "waypoint"];
     refused(
         &good,
@@ -230,10 +272,20 @@ fn what_cannot_work_is_refused_with_a_way_out() {
         2,
         ["waypoint", "--route virtualservice"],
     );
-    refused(&good, &[&waypoint[..], &["--selector", "a=b"]].concat(), 2, ["ignores selectors", "--host"]);
+    refused(
+        &good,
+        &[&waypoint[..], &["--selector", "a=b"]].concat(),
+        2,
+        ["ignores selectors", "--host"],
+    );
     refused(&good, &["--route", "envoyfilter", "--no-guard"], 2, ["--no-guard", "any cluster"]);
     refused(&good, &["--route", "envoyfilter"], 2, ["no port", "--port"]);
-    refused(&good, &["--destination", "nobody=a"], 2, ["found nobody", "New_Model, copies, new, next, old"]);
+    refused(
+        &good,
+        &["--destination", "nobody=a"],
+        2,
+        ["found nobody", "New_Model, copies, new, next, old"],
+    );
     refused(&good, &["--namespace", "a\nb"], 2, ["--namespace", "lower-case letters"]);
     refused(&good, &["--host", "a b"], 2, ["--host", "a host name in lower case"]);
     refused(&good, &["--selector", "app=\n"], 2, ["--selector", "letters, digits"]);
@@ -294,8 +346,15 @@ fn every_candidate_has_a_route_and_the_last_route_takes_the_rest() {
             assert_eq!(tagged.iter().filter(matches).count(), 1, "routes for {header}: {name}");
         }
         let hosts = service["spec"]["hosts"].as_array().unwrap();
-        let host = vec![(":authority", hosts[0].as_str().unwrap()), (":path", "/v2/models/forecast/infer")];
-        assert_eq!(experiment.conditions.mismatch(&host), None, "the routes' host is the experiment's");
+        let host = vec![
+            (":authority", hosts[0].as_str().unwrap()),
+            (":path", "/v2/models/forecast/infer"),
+        ];
+        assert_eq!(
+            experiment.conditions.mismatch(&host),
+            None,
+            "the routes' host is the experiment's"
+        );
     }
 }
 

@@ -14,7 +14,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sidetrack_lab::{Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request, prometheus_value};
+use sidetrack_lab::{
+    Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request, prometheus_value,
+};
 use sidetrack_tests::artifact;
 use sidetrack_tests::istiod::{Machine, Mesh, Proxy, Role, Service};
 use sidetrack_tests::world::sidetrack_command;
@@ -100,7 +102,8 @@ impl Case {
         let mut arguments = vec!["render", "istio", file, "--namespace", "models"];
         arguments.extend(self.options);
         let text = sidetrack_command(&arguments).unwrap();
-        let config = manifests(&sidetrack_command(&["render", "istio", file, "--mesh-config"]).unwrap());
+        let config =
+            manifests(&sidetrack_command(&["render", "istio", file, "--mesh-config"]).unwrap());
         let mut models = BTreeMap::new();
         for name in [BASELINE, ENHANCED, "traffic-mirror"] {
             models.insert(name.to_owned(), ModelStub::start(name).await.unwrap());
@@ -118,7 +121,8 @@ impl Case {
         options.extra_args = ["--file-flush-interval-msec", "50"].map(String::from).to_vec();
         let envoy = Envoy::start(options).await.unwrap();
         let port = envoy.listener_port("proxy").await.unwrap();
-        let client = Client::new(([127, 0, 0, 1], port).into()).with_timeout(Duration::from_secs(10));
+        let client =
+            Client::new(([127, 0, 0, 1], port).into()).with_timeout(Duration::from_secs(10));
         Running { models, envoy, client, folder, host: self.host }
     }
 
@@ -139,9 +143,13 @@ impl Case {
         };
         let mut services = vec![service("traffic-mirror", &["traffic-mirror"])];
         match self.services {
-            Services::Two => services
-                .extend([service("forecast-1", &["forecast-1"]), service("forecast-2", &["forecast-2"])]),
-            Services::OneWithSubsets => services.push(service("predictor", &["forecast-1", "forecast-2"])),
+            Services::Two => services.extend([
+                service("forecast-1", &["forecast-1"]),
+                service("forecast-2", &["forecast-2"]),
+            ]),
+            Services::OneWithSubsets => {
+                services.push(service("predictor", &["forecast-1", "forecast-2"]))
+            }
         }
         services
     }
@@ -169,7 +177,9 @@ fn users() -> Vec<String> {
 
 impl Running {
     fn request(&self, user: &str) -> Request {
-        Request::post("/v2/models/forecast/infer", "{}").header("host", self.host).header("x-user-id", user)
+        Request::post("/v2/models/forecast/infer", "{}")
+            .header("host", self.host)
+            .header("x-user-id", user)
     }
 
     /// Which variant each user has, by the command.
@@ -224,7 +234,8 @@ impl Running {
         let begun = Instant::now();
         // The filter tells its counts on its next tick, and a copy may arrive after the answer.
         let (copies, counted) = loop {
-            let counted = self.metric("ab_test_mirrored_total", &[("experiment", "forecast")]).await;
+            let counted =
+                self.metric("ab_test_mirrored_total", &[("experiment", "forecast")]).await;
             let copies = self.models["traffic-mirror"].count();
             if copies == counted && counted > 0 || begun.elapsed() > Duration::from_secs(10) {
                 break (copies, counted);
@@ -248,7 +259,8 @@ impl Running {
         .await;
         let page = self.envoy.prometheus().await.unwrap();
         let value = prometheus_value(&page, name, labels);
-        let value = value.unwrap_or_else(|| panic!("no {name}{labels:?} in {}", lines_with(&page, name)));
+        let value =
+            value.unwrap_or_else(|| panic!("no {name}{labels:?} in {}", lines_with(&page, name)));
         format!("{value}").parse().unwrap()
     }
 
@@ -281,12 +293,16 @@ impl Running {
         let file = self.folder.path().join("stdout.log");
         let read = || fs::read_to_string(&file).unwrap_or_default();
         self.until("the log is written", || async { read().lines().count() >= USERS }).await;
-        let lines: Vec<Value> = read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<Value> =
+            read().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), USERS);
         let told: BTreeMap<String, String> = lines
             .iter()
             .map(|line| {
-                (line["unit"].as_str().unwrap().to_owned(), line["served"].as_str().unwrap().to_owned())
+                (
+                    line["unit"].as_str().unwrap().to_owned(),
+                    line["served"].as_str().unwrap().to_owned(),
+                )
             })
             .collect();
         assert_eq!(told, *assigned);
@@ -298,7 +314,9 @@ impl Running {
             assert_eq!(line["served"] == ENHANCED, bucket < 500_000, "{line}");
             assert_eq!(line["status"], 200, "{line}");
             assert!(
-                line["duration"].is_u64() && line["time"].is_string() && line["request_id"].is_string(),
+                line["duration"].is_u64()
+                    && line["time"].is_string()
+                    && line["request_id"].is_string(),
                 "{line}"
             );
             assert_eq!(line["served"] == ENHANCED, line["cluster"] == cluster, "{line}");
@@ -312,7 +330,10 @@ impl Running {
             if !matches!(role, Role::Waypoint(_)) {
                 request = request
                     .header("x-ab-variant", ENHANCED)
-                    .header("x-ab-cluster", "outbound|8080||traffic-mirror.models.svc.cluster.local")
+                    .header(
+                        "x-ab-cluster",
+                        "outbound|8080||traffic-mirror.models.svc.cluster.local",
+                    )
                     .header("x-ab-mirror", "traffic-mirror");
             }
             let answer = self.client.send(request).await.unwrap();
@@ -334,7 +355,14 @@ async fn a_gateway_with_subsets() {
         proxy: GATEWAY,
         services: Services::OneWithSubsets,
         host: HOST,
-        options: &["--gateway", "istio-ingress/predictors", "--host", HOST, "--service", "predictor"],
+        options: &[
+            "--gateway",
+            "istio-ingress/predictors",
+            "--host",
+            HOST,
+            "--service",
+            "predictor",
+        ],
         cluster: "outbound|8080|forecast-2|predictor.models.svc.cluster.local",
     };
     case.works().await;
@@ -346,7 +374,14 @@ async fn a_gateway_whose_clusters_come_from_a_header() {
         proxy: GATEWAY,
         services: Services::Two,
         host: HOST,
-        options: &["--gateway", "istio-ingress/predictors", "--route", "envoyfilter", "--port", "8080"],
+        options: &[
+            "--gateway",
+            "istio-ingress/predictors",
+            "--route",
+            "envoyfilter",
+            "--port",
+            "8080",
+        ],
         cluster: "outbound|8080||forecast-2.models.svc.cluster.local",
     };
     case.works().await;
@@ -358,7 +393,14 @@ async fn a_sidecar_with_a_traffic_extension() {
         proxy: SIDECAR,
         services: Services::Two,
         host: "forecast-1.models.svc.cluster.local",
-        options: &["--topology", "sidecar", "--selector", "app=frontend", "--kind", "trafficextension"],
+        options: &[
+            "--topology",
+            "sidecar",
+            "--selector",
+            "app=frontend",
+            "--kind",
+            "trafficextension",
+        ],
         cluster: "outbound|8080||forecast-2.models.svc.cluster.local",
     };
     case.works().await;
@@ -424,14 +466,19 @@ async fn two_experiments_keep_their_own_baselines() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("experiment.json");
     fs::write(&file, experiments.to_string()).unwrap();
-    let text = sidetrack_command(&["render", "istio", file.to_str().unwrap(), "--port", "80"]).unwrap();
+    let text =
+        sidetrack_command(&["render", "istio", file.to_str().unwrap(), "--port", "80"]).unwrap();
     let names = ["rank-1", "price-1", "rank-2", "price-2"];
     let mut models = BTreeMap::new();
     let mut services = Vec::new();
     for name in names {
         let model = ModelStub::start(name).await.unwrap();
         let pods = vec![(BTreeMap::new(), model.addr())];
-        services.push(Service { host: format!("{name}.default.svc.cluster.local"), port: 80, pods });
+        services.push(Service {
+            host: format!("{name}.default.svc.cluster.local"),
+            port: 80,
+            pods,
+        });
         models.insert(name, model);
     }
     let mut mesh = Mesh { manifests: manifests(&text), config: Value::Null, services };
@@ -440,11 +487,13 @@ async fn two_experiments_keep_their_own_baselines() {
     for (rank, price) in expected {
         let machine = Machine { wasm: artifact::wasm(), folder: folder.path() };
         let bootstrap = mesh.bootstrap(&gateway, machine).unwrap();
-        let envoy = Envoy::start(EnvoyOptions::new(EnvoyBinary::find().unwrap(), bootstrap)).await.unwrap();
+        let envoy =
+            Envoy::start(EnvoyOptions::new(EnvoyBinary::find().unwrap(), bootstrap)).await.unwrap();
         let port = envoy.listener_port("proxy").await.unwrap();
         let client = Client::new(([127, 0, 0, 1], port).into());
-        let request =
-            |path: &str| Request::get(path).header("host", "a.Example.com:80").header("x-user-id", "7");
+        let request = |path: &str| {
+            Request::get(path).header("host", "a.Example.com:80").header("x-user-id", "7")
+        };
         let taken = request("/rank/1").header("x-tenant", "acme");
         for (request, model) in [
             (taken.clone(), rank),
@@ -454,7 +503,8 @@ async fn two_experiments_keep_their_own_baselines() {
         ] {
             models.values().for_each(ModelStub::clear);
             assert_eq!(client.send(request.clone()).await.unwrap().status, 200);
-            let asked: Vec<&str> = names.into_iter().filter(|name| models[name].count() == 1).collect();
+            let asked: Vec<&str> =
+                names.into_iter().filter(|name| models[name].count() == 1).collect();
             assert_eq!(asked, [model], "{request:?}");
         }
         mesh.manifests.retain(|manifest| manifest["kind"] != "WasmPlugin");

@@ -39,7 +39,8 @@ fn times(proxy: &Proxy, variant: &str) -> ([u64; 12], u64, u64) {
 /// A request of a user of the baseline that is answered after so long.
 fn answered_after(proxy: &Proxy, vm: &Vm, time: Duration, more: &[(&str, &str)]) {
     let stream = vm.stream();
-    let mut headers = vec![(":method", "GET"), (":path", FORECAST), (":authority", "a"), ("x-user-id", "1")];
+    let mut headers =
+        vec![(":method", "GET"), (":path", FORECAST), (":authority", "a"), ("x-user-id", "1")];
     headers.extend(more);
     stream.request_headers(headers, true).unwrap();
     proxy.advance(time);
@@ -110,7 +111,8 @@ fn only_what_counts_as_a_request_is_timed() {
     answered_after(&proxy, &worker, short, &[("x-ab-force", "old")]);
     // Nobody was there to be answered.
     let stream = worker.stream();
-    let headers = [(":method", "GET"), (":path", FORECAST), (":authority", "a"), ("x-user-id", "1")];
+    let headers =
+        [(":method", "GET"), (":path", FORECAST), (":authority", "a"), ("x-user-id", "1")];
     stream.request_headers(headers, true).unwrap();
     stream.finish().unwrap();
     a_second_of_ticks(&worker);
@@ -132,12 +134,19 @@ fn no_count_is_lost_with_its_configuration_or_for_want_of_ticks() {
     let worker = vm(&proxy, &forecast());
     let success = format!("{}status=.=success;.;ab_test_requests_total", labels("old"));
     answered_after(&proxy, &worker, Duration::from_millis(700), &[]);
-    assert_eq!((proxy.counter(&success), times(&proxy, "old").1), (Some(0), 0), "told before the tick");
+    assert_eq!(
+        (proxy.counter(&success), times(&proxy, "old").1),
+        (Some(0), 0),
+        "told before the tick"
+    );
     let mut other = experiment();
     other["name"] = json!("another");
     assert!(worker.configure(json!({"experiments": [other]}).to_string()).unwrap());
     assert_eq!(worker.roots(), 1);
-    assert_eq!((proxy.counter(&success), times(&proxy, "old").1, times(&proxy, "old").2), (Some(1), 1, 1));
+    assert_eq!(
+        (proxy.counter(&success), times(&proxy, "old").1, times(&proxy, "old").2),
+        (Some(1), 1, 1)
+    );
 
     let proxy = Proxy::new(Module::sidetrack());
     let status = sidetrack_tests::fake_host::Status::Unimplemented;
@@ -175,12 +184,17 @@ async fn a_slow_model_shows_in_envoys_own_statistics() {
             world.send(by(&fast_user)).await;
         }
         for variant in ["old", "new"] {
-            world.expect_metric("ab_test_response_time_seconds_count", &[("model_name", variant)], 5).await;
+            world
+                .expect_metric("ab_test_response_time_seconds_count", &[("model_name", variant)], 5)
+                .await;
         }
         let median = quantile(&world, "new", 0.5).await;
         assert!((0.5..2.0).contains(&median), "a model that takes 0.6 s has a median of {median}");
         // Half a second for each of two workers.
-        let sum = world.metric("ab_test_response_time_seconds_sum", &[("model_name", "new")]).await.unwrap();
+        let sum = world
+            .metric("ab_test_response_time_seconds_sum", &[("model_name", "new")])
+            .await
+            .unwrap();
         assert!(sum >= 2, "5 answers of 0.6 s and more make {sum} s");
     })
     .await;

@@ -81,7 +81,8 @@ async fn every_command_of_the_handbook_works() {
         link(&prometheus::program(name).unwrap(), &format!("bin/{name}"));
     }
 
-    let stubs = [ModelStub::start("baseline").await.unwrap(), ModelStub::start("enhanced").await.unwrap()];
+    let stubs =
+        [ModelStub::start("baseline").await.unwrap(), ModelStub::start("enhanced").await.unwrap()];
     let mut script = PROLOGUE.to_owned();
     for (number, (language, text)) in blocks(&page()).iter().enumerate() {
         if language == "sh" {
@@ -106,13 +107,20 @@ async fn every_command_of_the_handbook_works() {
     let [listen, admin, _] = ports;
     script = script.replace(
         "--watch live/filter.yaml \\\n",
-        &format!("--watch live/filter.yaml --listen 127.0.0.1:{listen} --admin 127.0.0.1:{admin} \\\n"),
+        &format!(
+            "--watch live/filter.yaml --listen 127.0.0.1:{listen} --admin 127.0.0.1:{admin} \\\n"
+        ),
     );
     script = script.replace(
         "live/prometheus.yaml\nprometheus ",
-        &format!("live/prometheus.yaml\nsed -i s/:9901/:{admin}/ live/prometheus.yaml\nprometheus "),
+        &format!(
+            "live/prometheus.yaml\nsed -i s/:9901/:{admin}/ live/prometheus.yaml\nprometheus "
+        ),
     );
-    assert!(script.matches("--listen").count() == 1 && script.matches("sed -i").count() == 1, "{script}");
+    assert!(
+        script.matches("--listen").count() == 1 && script.matches("sed -i").count() == 1,
+        "{script}"
+    );
 
     let path = std::env::var("PATH").unwrap();
     let mut shell = Command::new("bash");

@@ -26,7 +26,14 @@ use sidetrack_tests::world::sidetrack_command;
 
 fn package(wasm: &Path, out: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(artifact::cli());
-    command.arg("package").arg("--wasm").arg(wasm).arg("--out").arg(out).args(more).env("NO_COLOR", "1");
+    command
+        .arg("package")
+        .arg("--wasm")
+        .arg(wasm)
+        .arg("--out")
+        .arg(out)
+        .args(more)
+        .env("NO_COLOR", "1");
     command.output().unwrap()
 }
 
@@ -45,7 +52,9 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
             files.extend(
-                self::files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)),
+                self::files(&path)
+                    .into_iter()
+                    .map(|(below, bytes)| (format!("{name}/{below}"), bytes)),
             );
         } else {
             files.insert(name, fs::read(&path).unwrap());
@@ -73,7 +82,8 @@ async fn through_a_registry(layout: &str) {
     let registry = Registry::start().await;
     let remote = format!("docker://{}/mesh/sidetrack:v1", registry.addr);
     copy(&format!("oci:{}:v1", image.display()), &remote);
-    let told = registry.get("/v2/mesh/sidetrack/manifests/v1").await.header_text("docker-content-digest");
+    let told =
+        registry.get("/v2/mesh/sidetrack/manifests/v1").await.header_text("docker-content-digest");
     assert_eq!(told.as_deref(), Some(digest), "the registry's digest is the one that we print");
 
     let back = dir.path().join("back");
@@ -82,7 +92,10 @@ async fn through_a_registry(layout: &str) {
     assert!(blobs(&back) == blobs(&image), "other blobs came back");
 
     let module = agent::fetch(&registry, "mesh/sidetrack", "v1", sha256).await.unwrap();
-    assert_eq!(agent::hexadecimal(&module), agent::hexadecimal(&fs::read(artifact::wasm()).unwrap()));
+    assert_eq!(
+        agent::hexadecimal(&module),
+        agent::hexadecimal(&fs::read(artifact::wasm()).unwrap())
+    );
     let refused = agent::fetch(&registry, "mesh/sidetrack", "v1", &"0".repeat(64)).await;
     assert!(refused.unwrap_err().contains("the WasmPlugin says"));
     let pulled = dir.path().join("pulled.wasm");
@@ -92,7 +105,8 @@ async fn through_a_registry(layout: &str) {
 
 /// Runs a module in Envoy: half of the users get the candidate, and are told so.
 async fn splits(wasm: &Path, dir: &Path) {
-    let (old, new) = (ModelStub::start("old").await.unwrap(), ModelStub::start("new").await.unwrap());
+    let (old, new) =
+        (ModelStub::start("old").await.unwrap(), ModelStub::start("new").await.unwrap());
     let file = dir.join("experiment.json");
     let experiment = json!({"experiments": [{
         "name": "pulled", "unit": [{"header": "x-user-id"}], "baseline": "old",
@@ -108,11 +122,13 @@ async fn splits(wasm: &Path, dir: &Path) {
         arguments.extend(["--endpoint".to_owned(), format!("{}={}", stub.name(), stub.addr())]);
     }
     let bootstrap = sidetrack_command(&arguments).unwrap();
-    let envoy = Envoy::start(EnvoyOptions::new(EnvoyBinary::find().unwrap(), bootstrap)).await.unwrap();
+    let envoy =
+        Envoy::start(EnvoyOptions::new(EnvoyBinary::find().unwrap(), bootstrap)).await.unwrap();
     let addr = ([127, 0, 0, 1], envoy.listener_port("predictors").await.unwrap()).into();
     let client = Client::new(addr);
     for user in 0..40 {
-        let answer = client.send(Request::get("/").header("x-user-id", user.to_string())).await.unwrap();
+        let answer =
+            client.send(Request::get("/").header("x-user-id", user.to_string())).await.unwrap();
         let (model, told) = (answer.header_text("x-model"), answer.header_text("x-ab-variant"));
         assert!(model.is_some() && model == told, "{user}: {model:?} served, {told:?} was told");
     }
@@ -129,14 +145,18 @@ fn the_layout_is_what_the_specification_says() {
     let layout = OciLayout::from_file(image.join("oci-layout")).unwrap();
     assert_eq!(layout.image_layout_version(), "1.0.0");
     let index = ImageIndex::from_file(image.join("index.json")).unwrap();
-    let names: Vec<_> = index.manifests().iter().map(|m| m.annotations().clone().unwrap()).collect();
+    let names: Vec<_> =
+        index.manifests().iter().map(|m| m.annotations().clone().unwrap()).collect();
     assert_eq!(names.len(), 2, "an image more keeps the one before: {names:?}");
     assert_eq!(names[0]["org.opencontainers.image.ref.name"], env!("CARGO_PKG_VERSION"));
     assert_eq!(names[1]["org.opencontainers.image.ref.name"], "artifact");
     let read = |descriptor: &oci_spec::image::Descriptor| {
         let digest = descriptor.digest().digest();
         let bytes = fs::read(image.join("blobs/sha256").join(digest)).unwrap();
-        assert_eq!((descriptor.size(), agent::hexadecimal(&bytes).as_str()), (bytes.len() as u64, digest));
+        assert_eq!(
+            (descriptor.size(), agent::hexadecimal(&bytes).as_str()),
+            (bytes.len() as u64, digest)
+        );
         bytes
     };
     for entry in index.manifests() {
@@ -151,7 +171,8 @@ fn the_layout_is_what_the_specification_says() {
     let config = ImageConfiguration::from_reader(read(manifest.config()).as_slice()).unwrap();
     let layer = read(&manifest.layers()[0]);
     let mut tar = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(layer.as_slice()), &mut tar).unwrap();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(layer.as_slice()), &mut tar)
+        .unwrap();
     assert_eq!(config.rootfs().diff_ids(), &[format!("sha256:{}", agent::hexadecimal(&tar))]);
 }
 
@@ -181,8 +202,11 @@ fn the_same_module_gives_the_same_bytes_and_a_tag_can_be_written_again() {
 fn people_get_the_next_commands() {
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("image");
-    let run =
-        package(artifact::wasm(), &image, &["--tag", "v1", "--repository", "127.0.0.1:5000/mesh/sidetrack"]);
+    let run = package(
+        artifact::wasm(),
+        &image,
+        &["--tag", "v1", "--repository", "127.0.0.1:5000/mesh/sidetrack"],
+    );
     let said = String::from_utf8(run.stdout).unwrap();
     let sha256 = packaged(&image, &["--tag", "v1"])["sha256"].as_str().unwrap().to_owned();
     let skopeo = format!(
@@ -191,7 +215,9 @@ fn people_get_the_next_commands() {
     );
     assert!(said.contains(&skopeo), "{said}");
     assert!(
-        said.contains(&format!("\n  url: oci://127.0.0.1:5000/mesh/sidetrack:v1\n  sha256: {sha256}\n")),
+        said.contains(&format!(
+            "\n  url: oci://127.0.0.1:5000/mesh/sidetrack:v1\n  sha256: {sha256}\n"
+        )),
         "{said}"
     );
 }
@@ -208,7 +234,9 @@ fn a_folder_of_somebody_else_is_not_touched() {
     fs::create_dir(&broken).unwrap();
     fs::write(broken.join("oci-layout"), "{}").unwrap();
     fs::write(broken.join("index.json"), "{").unwrap();
-    for (out, why) in [(&folder, "holds \"thesis.tex\""), (&file, "is a file"), (&broken, "is no JSON")] {
+    for (out, why) in
+        [(&folder, "holds \"thesis.tex\""), (&file, "is a file"), (&broken, "is no JSON")]
+    {
         let run = package(artifact::wasm(), out, &[]);
         let said = String::from_utf8_lossy(&run.stderr);
         assert_eq!(run.status.code(), Some(1), "{said}");
@@ -228,7 +256,8 @@ fn what_is_no_filter_is_refused() {
     let whole = fs::read(artifact::wasm()).unwrap();
     let other_abi = r#"(module (func (export "proxy_abi_version_0_1_0")))"#;
     let other_filter = r#"(module (func (export "proxy_abi_version_0_2_1")))"#;
-    let unfit = r#"(module (@custom "sidetrack" "\1b[31m") (func (export "proxy_abi_version_0_2_1")))"#;
+    let unfit =
+        r#"(module (@custom "sidetrack" "\1b[31m") (func (export "proxy_abi_version_0_2_1")))"#;
     let cases: [(&str, Vec<u8>, &str); 9] = [
         ("empty", vec![], "is too short to be a module"),
         ("text", b"#!/bin/sh".to_vec(), "begins with \"#!/b\""),
@@ -239,7 +268,11 @@ fn what_is_no_filter_is_refused() {
             module("(module)"),
             "is a WebAssembly module, but no filter for a proxy: it does not export",
         ),
-        ("other-abi", module(other_abi), "exports proxy_abi_version_0_1_0; allowed: proxy_abi_version_0_2_1"),
+        (
+            "other-abi",
+            module(other_abi),
+            "exports proxy_abi_version_0_1_0; allowed: proxy_abi_version_0_2_1",
+        ),
         ("other-filter", module(other_filter), "is a filter for a proxy, but not Sidetrack's"),
         ("unfit", module(unfit), "is a filter for a proxy, but not Sidetrack's"),
         ("for-tests", fs::read(artifact::crashing_wasm()).unwrap(), "is a build for tests"),

@@ -52,7 +52,8 @@ fn rendered(file: &str, more: &[&str]) -> TempDir {
     let path = dir.path().join("experiment.yaml");
     fs::write(&path, file).unwrap();
     let render = |arguments: &[&str]| {
-        let arguments = [&["render", "prometheus", path.to_str().unwrap()], more, arguments].concat();
+        let arguments =
+            [&["render", "prometheus", path.to_str().unwrap()], more, arguments].concat();
         sidetrack_command(&arguments).unwrap()
     };
     fs::write(dir.path().join(RULES), render(&[])).unwrap();
@@ -69,7 +70,10 @@ fn good(folder: &Path, arguments: &[&str]) {
     let output = promtool(folder, arguments).unwrap();
     let told = told(&output);
     // A lint that fails does not fail promtool.
-    assert!(output.status.success() && told.contains("SUCCESS") && !told.contains("FAILED"), "{told}");
+    assert!(
+        output.status.success() && told.contains("SUCCESS") && !told.contains("FAILED"),
+        "{told}"
+    );
 }
 
 fn yaml(text: &str) -> Value {
@@ -98,16 +102,19 @@ fn each_alert_has_a_test_that_fires_and_one_that_does_not() {
     let dir = rendered(FILE, &[]);
     let read = |name: &str| yaml(&fs::read_to_string(dir.path().join(name)).unwrap());
     let (rules, minutes, calendar) = (read(RULES), read("minutes.yaml"), read("calendar.yaml"));
-    let tests = || minutes["tests"].as_array().unwrap().iter().chain(calendar["tests"].as_array().unwrap());
+    let tests =
+        || minutes["tests"].as_array().unwrap().iter().chain(calendar["tests"].as_array().unwrap());
     let names: std::collections::BTreeSet<&str> =
         alerts(&rules).iter().map(|alert| alert["alert"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 11, "{names:?}");
     for alert in alerts(&rules) {
         let of_it = |test: &&Value| test["alert_rule_test"][0]["alertname"] == alert["alert"];
-        let expected = |test: &Value| test["alert_rule_test"][0]["exp_alerts"].as_array().unwrap().clone();
+        let expected =
+            |test: &Value| test["alert_rule_test"][0]["exp_alerts"].as_array().unwrap().clone();
         let experiment = &alert["labels"]["experiment"];
-        let fires =
-            |test: &Value| expected(test).iter().any(|a| &a["exp_labels"]["experiment"] == experiment);
+        let fires = |test: &Value| {
+            expected(test).iter().any(|a| &a["exp_labels"]["experiment"] == experiment)
+        };
         assert!(tests().filter(of_it).any(fires), "{} of {experiment} never fires", alert["alert"]);
         assert!(tests().filter(of_it).any(|test| expected(test).is_empty()), "{}", alert["alert"]);
     }
@@ -129,7 +136,11 @@ fn the_tests_notice_broken_rules() {
             ),
             ("} > 0.05\n", "} > 1.05\n", "SidetrackErrorRate"),
             ("} > 0.01\n", "} > 1.01\n", "SidetrackSlow"),
-            ("sidetrack-bypass:forecast_v1", "sidetrack-bypass:forecast.v1", "SidetrackFilterMissing"),
+            (
+                "sidetrack-bypass:forecast_v1",
+                "sidetrack-bypass:forecast.v1",
+                "SidetrackFilterMissing",
+            ),
             ("!= ", "== ", "SidetrackConfigUnexpected"),
             ("offset 15m", "offset 1m", "SidetrackConfigRejected"),
             ("success|failure|backoff", "failure|backoff", "SidetrackFilterCrashed"),
@@ -174,7 +185,8 @@ fn limits_come_from_the_file() {
     let rules = yaml(&rules);
     let of = |alert: &str, experiment: &str| {
         let all = alerts(&rules);
-        let mut found = all.iter().filter(|a| a["alert"] == alert && a["labels"]["experiment"] == experiment);
+        let mut found =
+            all.iter().filter(|a| a["alert"] == alert && a["labels"]["experiment"] == experiment);
         found.next().map(|a| a["expr"].as_str().unwrap().to_owned())
     };
     assert!(of("SidetrackErrorRate", "ranking").unwrap().contains("} > 0.005\n"));
@@ -208,7 +220,10 @@ fn each_alert_has_a_heading_in_the_handbook() {
     let rules = yaml(&fs::read_to_string(dir.path().join(RULES)).unwrap());
     for alert in alerts(&rules) {
         let name = alert["alert"].as_str().unwrap();
-        assert!(handbook.contains(&format!("### {name}\n")), "docs/operations.md has no heading {name}");
+        assert!(
+            handbook.contains(&format!("### {name}\n")),
+            "docs/operations.md has no heading {name}"
+        );
         let anchor = format!("docs/operations.md#{}", name.to_lowercase());
         assert_eq!(alert["annotations"]["runbook_url"], anchor.as_str());
     }
@@ -230,7 +245,11 @@ fn the_committed_rules_are_what_the_command_writes() {
             fs::write(&file, &text).unwrap();
         }
         let found = fs::read_to_string(&file).unwrap_or_default();
-        assert!(found == text, "{} is not what the command writes; UPDATE=1 writes it anew", file.display());
+        assert!(
+            found == text,
+            "{} is not what the command writes; UPDATE=1 writes it anew",
+            file.display()
+        );
     }
     good(&folder, &["test", "rules", "sidetrack.tests.yaml"]);
     good(&folder, &["check", "config", "prometheus.yaml"]);

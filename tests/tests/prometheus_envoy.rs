@@ -4,7 +4,11 @@
 //! One run of about a minute: a rollout in three short phases, a second experiment whose breaker runs dry, a mirror, testers,
 //! callers without a unit, slow answers, scattered errors, and an outage with its recovery.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on may stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on may stop"
+)]
 
 #[path = "prometheus_envoy/dashboard.rs"]
 mod dashboard;
@@ -80,8 +84,10 @@ async fn counts(stand: &Stand, answers: &[Answered]) -> Result<()> {
         let overridden = answer.reason == "override";
         if !answer.variant.is_empty() && !overridden {
             let status = if answer.status >= 500 { "error" } else { "success" };
-            let labels =
-                format!("model_name=\"{}\",phase=\"{}\",status=\"{status}\"", answer.variant, answer.phase);
+            let labels = format!(
+                "model_name=\"{}\",phase=\"{}\",status=\"{status}\"",
+                answer.variant, answer.phase
+            );
             count(format!("ab_test_requests_total{{{experiment},{labels}}}"));
             let model = format!("model_name=\"{}\"", answer.variant);
             count(format!("ab_test_response_time_seconds_count{{{experiment},{model}}}"));
@@ -90,7 +96,10 @@ async fn counts(stand: &Stand, answers: &[Answered]) -> Result<()> {
             count(format!("ab_test_overrides_total{{{experiment}}}"));
         }
         if answer.reason == "breaker_open" {
-            count(format!("ab_test_fallbacks_total{{{experiment},model_name=\"{}\"}}", answer.assigned));
+            count(format!(
+                "ab_test_fallbacks_total{{{experiment},model_name=\"{}\"}}",
+                answer.assigned
+            ));
         }
         if !answer.has_unit {
             count(format!("ab_test_missing_unit_total{{{experiment}}}"));
@@ -132,7 +141,8 @@ async fn shares(stand: &Stand, answers: &[Answered]) -> Result<()> {
         ("ab_test:errors:ratio5m", of(&|a| of_candidate(a) && a.status >= 500) / of(&of_candidate)),
         ("ab_test:assigned:share30m", of(&|a| a.assigned == CANDIDATE) / drawn),
     ] {
-        let expr = format!("{record}{{job=\"{JOB}\",experiment=\"forecast\",model_name=\"{CANDIDATE}\"}}");
+        let expr =
+            format!("{record}{{job=\"{JOB}\",experiment=\"forecast\",model_name=\"{CANDIDATE}\"}}");
         let found = stand.prometheus.value(&expr).await?.context(expr.clone())?;
         ensure!((found - expected).abs() < 0.001, "{expr}: counted {expected}, recorded {found}");
     }
@@ -143,7 +153,8 @@ async fn shares(stand: &Stand, answers: &[Answered]) -> Result<()> {
     let found = stand.prometheus.value(&p50).await?.context(p50)?;
     ensure!((0.02..=0.1).contains(&found), "half of the baseline's answers within {found} s");
     let slow = of(&|a| !of_candidate(a) && a.seconds > 0.2) / of(&|a| !of_candidate(a));
-    let expr = format!("ab_test:slow:ratio5m{{experiment=\"forecast\",model_name!=\"{CANDIDATE}\"}}");
+    let expr =
+        format!("ab_test:slow:ratio5m{{experiment=\"forecast\",model_name!=\"{CANDIDATE}\"}}");
     let found = stand.prometheus.value(&expr).await?.context(expr)?;
     // The generator's clock also has the way there and back, on a machine that may be busy.
     ensure!(
@@ -157,16 +168,21 @@ async fn shares(stand: &Stand, answers: &[Answered]) -> Result<()> {
 async fn rules(stand: &Stand) -> Result<()> {
     let rules = stand.prometheus.api("/api/v1/rules", &[]).await?;
     let groups = rules["groups"].as_array().context("groups")?;
-    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
+    let rules: Vec<&Value> =
+        groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
     ensure!(rules.len() > 40, "only {} rules", rules.len());
     for rule in rules {
         ensure!(rule["health"] == "ok", "{rule:#}");
         if rule["type"] == "recording" {
             let name = rule["name"].as_str().context("a name")?;
             let labels = rule["labels"].as_object().context("labels")?;
-            let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let labels: Vec<String> =
+                labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let expr = format!("{name}{{{}}}", labels.join(","));
-            ensure!(stand.has_numbers(&stand.over_time(&expr).await?), "{expr} recorded nothing: {rule:#}");
+            ensure!(
+                stand.has_numbers(&stand.over_time(&expr).await?),
+                "{expr} recorded nothing: {rule:#}"
+            );
         }
     }
     Ok(())

@@ -40,11 +40,9 @@ fn percent(buckets: u32) -> Value {
 
 fn variants(candidates: &[Candidate]) -> Vec<Value> {
     let mut variants = vec![json!({"name": "0-baseline"})];
-    variants.extend(
-        candidates
-            .iter()
-            .map(|c| json!({"name": c.name, "weight": percent(c.weight), "reserve": percent(c.width)})),
-    );
+    variants.extend(candidates.iter().map(
+        |c| json!({"name": c.name, "weight": percent(c.weight), "reserve": percent(c.width)}),
+    ));
     variants
 }
 
@@ -96,7 +94,8 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     (names, prop::collection::vec(0..=BUCKETS, 5), prop::collection::vec(0..=100_u32, 5)).prop_map(
         |(names, mut cuts, parts)| {
             cuts.sort_unstable();
-            let widths = cuts.iter().scan(0, |before, &cut| Some(cut - std::mem::replace(before, cut)));
+            let widths =
+                cuts.iter().scan(0, |before, &cut| Some(cut - std::mem::replace(before, cut)));
             let candidate = |((name, width), part): ((String, u32), u32)| {
                 let weight = u32::try_from(u64::from(width) * u64::from(part) / 100).unwrap();
                 Candidate { name, width, weight }
@@ -409,7 +408,8 @@ fn shares_are_right_over_a_million_units_of_every_kind_of_id() {
         .map(|(name, width, weight)| Candidate { name: name.to_owned(), width, weight });
     let plan = plan_of(&candidates);
     let experiment = &plan.experiments[0];
-    let sidetrack::rollout::InForce::Weights(weights, _) = experiment.schedule.at(Timestamp(0)) else {
+    let sidetrack::rollout::InForce::Weights(weights, _) = experiment.schedule.at(Timestamp(0))
+    else {
         panic!("no weights")
     };
     type Family = (&'static str, fn(u64, &mut Vec<u8>));
@@ -427,7 +427,8 @@ fn shares_are_right_over_a_million_units_of_every_kind_of_id() {
             unit.clear();
             make(n, &mut unit);
             let bucket = experiment.arm.bucket(&unit);
-            by_variant[experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline)] += 1;
+            by_variant
+                [experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline)] += 1;
             by_percent[usize::try_from(bucket.get() / 10_000).unwrap()] += 1;
         }
         let shares = chi_square(&by_variant, &[0.24, 0.25, 0.01, 0.5]);
@@ -453,7 +454,8 @@ fn weight_zero_gets_none_of_the_million_buckets_and_a_hundred_gets_all() {
     for (weight, expected) in [(0, 0), (BUCKETS, BUCKETS)] {
         let plan = plan_of(&[Candidate { name: "a".to_owned(), width: BUCKETS, weight }]);
         let experiment = &plan.experiments[0];
-        let sidetrack::rollout::InForce::Weights(weights, _) = experiment.schedule.at(Timestamp(0)) else {
+        let sidetrack::rollout::InForce::Weights(weights, _) = experiment.schedule.at(Timestamp(0))
+        else {
             panic!("no weights")
         };
         let holds = |number: &u32| experiment.layout.candidate(bucket(*number), weights) == Some(1);

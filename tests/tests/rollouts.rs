@@ -110,7 +110,8 @@ fn load(world: &World, rate: f64) -> (Load, Arc<Mutex<Vec<Told>>>) {
     options.on_answer = {
         let told = Arc::clone(&told);
         Arc::new(move |number, _, answer| {
-            let answer = answer.unwrap_or_else(|error| panic!("request {number} failed: {error:#}"));
+            let answer =
+                answer.unwrap_or_else(|error| panic!("request {number} failed: {error:#}"));
             told.lock().unwrap().push(Told::of(user(number), &answer));
         })
     };
@@ -165,7 +166,8 @@ async fn a_rollout_under_load_follows_the_clock() {
                 let decision = decided(&plan, &told.user, at);
                 let experiment = &plan.experiments[0];
                 let variant = &experiment.variants[decision.served].name;
-                let phase = decision.phase.map(|phase| experiment.schedule.phases()[phase].name.clone());
+                let phase =
+                    decision.phase.map(|phase| experiment.schedule.phases()[phase].name.clone());
                 told.variant.as_ref() == Some(variant)
                     && told.served_by == Some(format!("{variant}-cluster"))
                     && told.phase == phase
@@ -190,14 +192,17 @@ async fn a_rollout_under_load_follows_the_clock() {
                 .collect();
             // A busy machine sends fewer; the bounds below take that into account.
             assert!(users.len() > 100, "{name}: only {} users", users.len());
-            let (count, of) = (u64::try_from(new.len()).unwrap(), u64::try_from(users.len()).unwrap());
+            let (count, of) =
+                (u64::try_from(new.len()).unwrap(), u64::try_from(users.len()).unwrap());
             let off = (count * 100).abs_diff(of * weight);
             assert!(
                 off * off <= 25 * of * weight * (100 - weight),
                 "{name}: {count} of {of}, not {weight} %"
             );
-            let left: Vec<_> =
-                of_new.iter().filter(|user| users.contains(*user) && !new.contains(*user)).collect();
+            let left: Vec<_> = of_new
+                .iter()
+                .filter(|user| users.contains(*user) && !new.contains(*user))
+                .collect();
             assert!(left.is_empty(), "{name}: {left:?} lost the candidate");
             of_new.extend(new);
             let labels = [("experiment", "forecast"), ("phase", name)];
@@ -210,7 +215,10 @@ async fn a_rollout_under_load_follows_the_clock() {
         let steps: Vec<(u64, u64)> = weights.iter().map(|(_, weights, _)| *weights).collect();
         let mut distinct = steps.clone();
         distinct.dedup();
-        assert_eq!(distinct, [(1_000_000, 0), (950_000, 50_000), (800_000, 200_000), (500_000, 500_000)]);
+        assert_eq!(
+            distinct,
+            [(1_000_000, 0), (950_000, 50_000), (800_000, 200_000), (500_000, 500_000)]
+        );
         for (asked, (_, new), answered) in weights {
             let weight = |at: u64| match at.checked_sub(start) {
                 Some(since) => PHASES[usize::try_from(since / 2_000).unwrap().min(2)].1 * 10_000,
@@ -220,7 +228,10 @@ async fn a_rollout_under_load_follows_the_clock() {
             let since = answered.saturating_sub(start);
             assert!(allowed.contains(&new), "{since} ms after the start: {new}, not {allowed:?}");
         }
-        assert_eq!(world.real().envoy.stats("config_reload$").await.unwrap().values().sum::<i64>(), 1);
+        assert_eq!(
+            world.real().envoy.stats("config_reload$").await.unwrap().values().sum::<i64>(),
+            1
+        );
     })
     .await;
 }
@@ -260,17 +271,29 @@ async fn the_mirror_gets_the_same_fifth_each_time() {
         let client = Client::new(world.real().addr);
         for round in 1..=rounds {
             for number in 0..USERS {
-                let answer = client.send(Request::get(PATH).header("x-user-id", user(number))).await.unwrap();
+                let answer = client
+                    .send(Request::get(PATH).header("x-user-id", user(number)))
+                    .await
+                    .unwrap();
                 assert_eq!(answer.status, 200);
                 assert!(answer.header("x-ab-mirror").is_none());
             }
-            world.expect_metric("ab_test_mirrored_total", &[("experiment", "forecast")], count * round).await;
+            world
+                .expect_metric(
+                    "ab_test_mirrored_total",
+                    &[("experiment", "forecast")],
+                    count * round,
+                )
+                .await;
             let begun = Instant::now();
-            while world.received("shadow") < count * round && begun.elapsed() < Duration::from_secs(2) {
+            while world.received("shadow") < count * round
+                && begun.elapsed() < Duration::from_secs(2)
+            {
                 sleep(Duration::from_millis(10)).await;
             }
         }
-        let copies: BTreeMap<String, u64> = expected.iter().map(|user| (user.clone(), rounds)).collect();
+        let copies: BTreeMap<String, u64> =
+            expected.iter().map(|user| (user.clone(), rounds)).collect();
         assert!(seen_by(&world, "shadow") == copies, "the mirror got others than the recipe says");
         // Copies are no exposures, and nobody's request is replaced by its copy.
         let models = seen_by(&world, "old-cluster").len() + seen_by(&world, "new-cluster").len();
@@ -305,9 +328,14 @@ async fn a_mirror_that_is_slow_fails_or_is_gone_harms_nobody() {
             sleep(Duration::from_secs(2)).await;
             let totals = load.stop().await;
             assert!(totals.done > 400, "{trouble:?}: {totals:?}");
-            assert_eq!((totals.errors, totals.status(200)), (0, totals.done), "{trouble:?}: {totals:?}");
+            assert_eq!(
+                (totals.errors, totals.status(200)),
+                (0, totals.done),
+                "{trouble:?}: {totals:?}"
+            );
             for told in told.lock().unwrap().iter() {
-                let served = &plan.experiments[0].variants[decided(&plan, &told.user, 0).served].name;
+                let served =
+                    &plan.experiments[0].variants[decided(&plan, &told.user, 0).served].name;
                 assert_eq!(told.variant.as_ref(), Some(served), "{trouble:?}: {told:?}");
                 assert!(told.answered - told.sent < 1_000, "{trouble:?}: {told:?}");
             }

@@ -4,7 +4,11 @@
 //! Costs are instructions and host calls of the module that ships, over whole requests: the same on every machine and
 //! in every run, so that a limit on them is no timed test.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on may stop"
+)]
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -39,7 +43,9 @@ impl By {
             Self::HostAndPath => {
                 json!({"hosts": [host(number)], "path": {"prefix": "/v2/models/forecast"}})
             }
-            Self::Path => json!({"hosts": ["models.example.com"], "path": {"prefix": path(number)}}),
+            Self::Path => {
+                json!({"hosts": ["models.example.com"], "path": {"prefix": path(number)}})
+            }
             Self::Header => json!({"headers": [{"name": "x-tenant", "exact": tenant(number)}]}),
         }
     }
@@ -118,7 +124,10 @@ fn price(by: By, size: usize) -> Price {
     let calls = || proxy.host_calls().values().sum::<u64>();
     let before = (proxy.fuel_used(), calls());
     numbers.iter().for_each(|&number| send(number));
-    Price { instructions: (proxy.fuel_used() - before.0) / 10, host_calls: (calls() - before.1) / 10 }
+    Price {
+        instructions: (proxy.fuel_used() - before.0) / 10,
+        host_calls: (calls() - before.1) / 10,
+    }
 }
 
 #[test]
@@ -138,7 +147,10 @@ fn a_request_costs_the_same_with_a_thousand_experiments() {
     for (by, [one, .., thousand]) in rows {
         assert_eq!(one.host_calls, thousand.host_calls, "{by:?}");
         if by != By::Header {
-            assert!(thousand.instructions * 10 <= one.instructions * 11, "{by:?}: {one:?}, {thousand:?}");
+            assert!(
+                thousand.instructions * 10 <= one.instructions * 11,
+                "{by:?}: {one:?}, {thousand:?}"
+            );
         }
     }
 }
@@ -157,8 +169,9 @@ fn reading(file: &str) -> u64 {
 /// Ten times the file, ten times the work: nothing in it makes Envoy's main thread stand still.
 #[test]
 fn a_large_file_costs_in_proportion_to_its_size() {
-    let users =
-        |size: usize| (0..size).map(|n| format!("\"user-{n}\": \"new\"")).collect::<Vec<_>>().join(",");
+    let users = |size: usize| {
+        (0..size).map(|n| format!("\"user-{n}\": \"new\"")).collect::<Vec<_>>().join(",")
+    };
     let with = |more: &str| {
         format!(
             r#"{{"experiments": [{{"name": "e", "unit": [{{"header": "x-user-id"}}], "baseline": "old",
@@ -241,8 +254,12 @@ fn units() -> impl Strategy<Value = Value> {
 
 /// The file's experiments: few words, so that they often match the same request and each other's slots.
 fn files() -> impl Strategy<Value = Value> {
-    let conditions =
-        (maybe(some_of(HOSTS)), maybe(path_rule()), maybe(some_of(&["GET", "POST"])), maybe(header_rule()));
+    let conditions = (
+        maybe(some_of(HOSTS)),
+        maybe(path_rule()),
+        maybe(some_of(&["GET", "POST"])),
+        maybe(header_rule()),
+    );
     let behaviour = (
         units(),
         select(&["baseline", "random", "skip"][..]),
@@ -252,14 +269,20 @@ fn files() -> impl Strategy<Value = Value> {
     );
     prop::collection::vec((conditions, behaviour), 0..=20).prop_map(|all| {
         let experiment = |(number, ((hosts, path, methods, headers), behaviour))| {
-            let (units, missing_unit, enabled, layer, weight): (Value, &str, bool, Option<&str>, u32) =
-                behaviour;
+            let (units, missing_unit, enabled, layer, weight): (
+                Value,
+                &str,
+                bool,
+                Option<&str>,
+                u32,
+            ) = behaviour;
             let mut experiment = json!({
                 "name": format!("experiment-{number}"), "unit": units, "missing_unit": missing_unit,
                 "enabled": enabled, "baseline": "old", "match": {},
                 "variants": [{"name": "old"}, {"name": "new", "weight": weight}],
             });
-            let parts = [("hosts", hosts), ("path", path), ("methods", methods), ("headers", headers)];
+            let parts =
+                [("hosts", hosts), ("path", path), ("methods", methods), ("headers", headers)];
             for (key, part) in parts {
                 if let Some(part) = part {
                     experiment["match"][key] = part;
@@ -267,7 +290,8 @@ fn files() -> impl Strategy<Value = Value> {
             }
             if let Some(name) = layer {
                 // Of its twenty slots each takes its own.
-                experiment["layer"] = json!({"name": name, "from": number * 5, "to": number * 5 + 5});
+                experiment["layer"] =
+                    json!({"name": name, "from": number * 5, "to": number * 5 + 5});
             }
             experiment
         };
@@ -295,8 +319,11 @@ impl Request for Asked {
 fn requests() -> impl Strategy<Value = Asked> {
     let path = (select(PATHS), select(&["", "", "/", "/x", "?u=7", "#f"][..]))
         .prop_map(|(path, more)| format!("{path}{more}"));
-    let own = |words: &'static [&'static str]| prop::option::of(select(words).prop_map(ToOwned::to_owned));
-    let body = select(vec![Body::Absent, Body::Pending, Body::Whole(b"{\"u\": 7}"), Body::Whole(b"{}")]);
+    let own = |words: &'static [&'static str]| {
+        prop::option::of(select(words).prop_map(ToOwned::to_owned))
+    };
+    let body =
+        select(vec![Body::Absent, Body::Pending, Body::Whole(b"{\"u\": 7}"), Body::Whole(b"{}")]);
     let headers = (
         own(AUTHORITIES),
         prop::option::weighted(0.98, path),
@@ -308,8 +335,11 @@ fn requests() -> impl Strategy<Value = Asked> {
     (headers, body).prop_map(|((authority, path, method, tenant, user, cookie), body)| {
         let names = [":authority", ":path", ":method", "x-tenant", "x-user-id", "cookie"];
         let values = [authority, path, method, tenant, user, cookie];
-        let headers =
-            names.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
+        let headers = names
+            .into_iter()
+            .zip(values)
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect();
         Asked { headers, body }
     })
 }

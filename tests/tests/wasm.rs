@@ -14,7 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use scenarios::{FORECAST, by, experiment, forecast, forecast_with, told, untouched, user_of, variant};
+use scenarios::{
+    FORECAST, by, experiment, forecast, forecast_with, told, untouched, user_of, variant,
+};
 use serde_json::{Value, json};
 use sidetrack::draw::{Draw, Purpose};
 use sidetrack::outcome::{Ending, Status as Ended};
@@ -54,7 +56,8 @@ fn count(proxy: &Proxy, name: &str) -> u64 {
 
 #[test]
 fn the_module_draws_as_the_golden_vectors_say() {
-    let vectors: Vec<Value> = serde_json::from_slice(&fs::read(golden("draw.json")).unwrap()).unwrap();
+    let vectors: Vec<Value> =
+        serde_json::from_slice(&fs::read(golden("draw.json")).unwrap()).unwrap();
     let proxy = Proxy::new(Module::sidetrack());
     let worker = proxy.start_vm().unwrap();
     let (mut salt, mut compared) = (String::new(), 0);
@@ -191,7 +194,8 @@ fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
                 stream.set_number(&["upstream", "request_attempt_count"], attempts);
                 if let Some(status) = status {
                     let mut answer: HeaderMap = [(":status", status.to_string())].into();
-                    grpc.into_iter().for_each(|code: u32| answer.add("grpc-status", code.to_string()));
+                    grpc.into_iter()
+                        .for_each(|code: u32| answer.add("grpc-status", code.to_string()));
                     stream.response_headers(answer, true).unwrap();
                 }
                 let before = proxy.host_calls();
@@ -213,7 +217,11 @@ fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
                     && flags == 0
                     && grpc.unwrap_or(0) == 0
                     && ending.attempts == 1;
-                assert_eq!(reads == 0, expressions && well, "{expressions} {ending:?}: {reads} reads");
+                assert_eq!(
+                    reads == 0,
+                    expressions && well,
+                    "{expressions} {ending:?}: {reads} reads"
+                );
                 asked[usize::from(reads == 0)] += 1;
                 let at_once = ending.failed() == Some(true);
                 assert_eq!(
@@ -223,9 +231,11 @@ fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
                     proxy.log_text()
                 );
                 worker.tick().unwrap();
-                for (name, status) in
-                    [("success", Ended::Success), ("error", Ended::Error), ("aborted", Ended::Aborted)]
-                {
+                for (name, status) in [
+                    ("success", Ended::Success),
+                    ("error", Ended::Error),
+                    ("aborted", Ended::Aborted),
+                ] {
                     let name = format!(
                         "experiment=.=forecast-ab;.;model_name=.=new;.;status=.={name};.;ab_test_requests_total"
                     );
@@ -258,7 +268,8 @@ fn a_request_keeps_the_configuration_it_began_with() {
     let proxy = Proxy::new(Module::sidetrack());
     let worker = vm(&proxy, &forecast());
     let stream = worker.stream();
-    let headers = [(":method", "GET"), (":path", FORECAST), (":authority", "a"), ("x-user-id", "anna")];
+    let headers =
+        [(":method", "GET"), (":path", FORECAST), (":authority", "a"), ("x-user-id", "anna")];
     stream.request_headers(headers, true).unwrap();
     let variant = stream.request_header("x-ab-variant").unwrap();
     let mut other = experiment();
@@ -277,10 +288,15 @@ fn a_request_keeps_the_configuration_it_began_with() {
 fn what_a_model_answers_under_our_names_is_replaced() {
     let proxy = Proxy::new(Module::sidetrack());
     let worker = vm(&proxy, &forecast());
-    let answer: HeaderMap =
-        [(":status", "200"), ("x-ab-variant", "mine"), ("x-ab-variant", "mine"), ("x-ab-experiment", "mine")]
-            .into();
-    let exchange = worker.get_replied(FORECAST, [("x-user-id", "1")], Reply::Headers(answer)).unwrap();
+    let answer: HeaderMap = [
+        (":status", "200"),
+        ("x-ab-variant", "mine"),
+        ("x-ab-variant", "mine"),
+        ("x-ab-experiment", "mine"),
+    ]
+    .into();
+    let exchange =
+        worker.get_replied(FORECAST, [("x-user-id", "1")], Reply::Headers(answer)).unwrap();
     let response = exchange.response.unwrap();
     assert_eq!(response.all("x-ab-variant"), [b"old".to_vec()]);
     assert_eq!(response.all("x-ab-experiment"), [b"forecast-ab".to_vec()]);
@@ -307,11 +323,13 @@ fn a_faulty_host_costs_no_request() {
         "random_get",
         "proxy_log",
     ];
-    let mut file =
-        forecast_with(json!({"missing_unit": "random", "mirror": {"cluster": "shadow", "percent": 50}}));
+    let mut file = forecast_with(
+        json!({"missing_unit": "random", "mirror": {"cluster": "shadow", "percent": 50}}),
+    );
     file["settings"] = json!({"debug": "allowed"});
     for call in calls {
-        for status in [Status::InternalFailure, Status::NotFound, Status::BadArgument, Status::Unimplemented]
+        for status in
+            [Status::InternalFailure, Status::NotFound, Status::BadArgument, Status::Unimplemented]
         {
             for from_the_start in [true, false] {
                 let proxy = Proxy::new(Module::sidetrack());
@@ -326,7 +344,8 @@ fn a_faulty_host_costs_no_request() {
                     vec![("x-ab-cluster", "new-cluster")],
                 ] {
                     for reply in [Reply::status(200), Reply::status(503), Reply::Abort] {
-                        let exchange = worker.get_replied(FORECAST, headers.clone(), reply).unwrap();
+                        let exchange =
+                            worker.get_replied(FORECAST, headers.clone(), reply).unwrap();
                         assert_eq!(exchange.action, Action::Continue, "{call} {status:?}");
                         assert!(exchange.local_response.is_none(), "{call} {status:?}");
                     }
@@ -393,7 +412,8 @@ fn a_vm_that_dies_takes_no_other_with_it() {
     // What Envoy puts in its place goes on where it was.
     let third = vm(&proxy, &forecast());
     assert_eq!(get(&third, "anna").request_header("x-ab-variant"), before);
-    let name = "experiment=.=forecast-ab;.;model_name=.=old;.;status=.=success;.;ab_test_requests_total";
+    let name =
+        "experiment=.=forecast-ab;.;model_name=.=old;.;status=.=success;.;ab_test_requests_total";
     let other = name.replace("=old", "=new");
     for worker in [&second, &third] {
         worker.tick().unwrap();
@@ -426,7 +446,8 @@ fn hidden_metrics_are_said_loudly_and_stop_no_breaker() {
     assert!(proxy.log_text().contains("Envoy hides the filter's metrics"), "{}", proxy.log_text());
     let variant_of = |vm: &Vm, user: &str| get(vm, user).request_header("x-ab-variant");
     let users = (0..1_000).map(|n| format!("user-{n}"));
-    let user = users.into_iter().find(|user| variant_of(&other, user).as_deref() == Some("new")).unwrap();
+    let user =
+        users.into_iter().find(|user| variant_of(&other, user).as_deref() == Some("new")).unwrap();
     let variant = |vm: &Vm| variant_of(vm, &user);
     assert_eq!(variant(&other).as_deref(), Some("new"));
     for _ in 0..5 {
@@ -458,7 +479,9 @@ fn a_decision_is_told_to_the_access_log() {
             .map(|name| stream.filter_state(&[name]).map(|value| String::from_utf8(value).unwrap()))
     };
     let bucket = Draw::new(Purpose::Arm, "forecast-1").bucket(b"anna").to_string();
-    let hash = |unit: Option<&str>| [unit.map(str::to_owned), Some("hash".to_owned()), Some(bucket.clone())];
+    let hash = |unit: Option<&str>| {
+        [unit.map(str::to_owned), Some("hash".to_owned()), Some(bucket.clone())]
+    };
     let (anna, digest) = ([("x-user-id", "anna")], "14ddaacd8eb14e10d45b1e65aabd54f7");
     assert_eq!(told(true, "none", &anna), hash(None));
     assert_eq!(told(true, "plain", &anna), hash(Some("anna")));

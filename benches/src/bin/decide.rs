@@ -44,7 +44,8 @@ fn time() -> Result<()> {
     let before = resident_bytes()?;
     // Several, so that what the allocator keeps at hand matters little.
     let plans: Vec<Plan> = (0..10).map(|_| plan_of(&text)).collect::<Result<_>>()?;
-    let each = resident_bytes()?.saturating_sub(before) / u64::from(EXPERIMENTS) / plans.len() as u64;
+    let each =
+        resident_bytes()?.saturating_sub(before) / u64::from(EXPERIMENTS) / plans.len() as u64;
     println!("memory: {each} bytes for an experiment");
     Ok(())
 }

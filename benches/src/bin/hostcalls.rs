@@ -10,8 +10,15 @@ use serde_json::Value;
 use sidetrack_tests::fake_host::{Module, Proxy, Vm};
 
 /// What Envoy calls for a GET with an answer of one piece, where the module exports it.
-const CALLBACKS: [&str; 7] =
-    ["context_create", "request_headers", "response_headers", "response_body", "log", "done", "delete"];
+const CALLBACKS: [&str; 7] = [
+    "context_create",
+    "request_headers",
+    "response_headers",
+    "response_body",
+    "log",
+    "done",
+    "delete",
+];
 
 /// Calls whose answer the host puts into memory that it asks the VM for: an entry more each.
 const ALLOCATING: [&str; 3] =
@@ -28,7 +35,8 @@ fn main() -> Result<()> {
     let exported = |name: &&str| exports.contains(&format!("proxy_on_{name}"));
     let callbacks: Vec<&str> = CALLBACKS.into_iter().filter(exported).collect();
     for file in arguments {
-        let (file, variable) = file.split_once(':').map_or((&*file, None), |(file, name)| (file, Some(name)));
+        let (file, variable) =
+            file.split_once(':').map_or((&*file, None), |(file, name)| (file, Some(name)));
         let calls = calls_per_request(&module, &std::fs::read(file)?, variable)?;
         let of = |name: &&str| calls.get(name).copied().unwrap_or_default();
         let allocations: f64 = ALLOCATING.iter().map(of).sum();
@@ -62,7 +70,8 @@ fn calls_per_request(
         request(&vm, user)?;
     }
     let count = |(name, after): (&'static str, u64)| {
-        let more = u32::try_from(after - before.get(name).copied().unwrap_or_default()).unwrap_or(u32::MAX);
+        let more = u32::try_from(after - before.get(name).copied().unwrap_or_default())
+            .unwrap_or(u32::MAX);
         (more > 0).then(|| (name, f64::from(more) / f64::from(REQUESTS)))
     };
     Ok(proxy.host_calls().into_iter().filter_map(count).collect())
@@ -99,7 +108,11 @@ fn flat(module: &Module) -> Result<()> {
             let (experiments, variants) = if what == "variants" { (1, size) } else { (size, 2) };
             let (price, calls) = price(module, experiments, variants)?;
             let hundredths = price * 100 / *first.get_or_insert(price);
-            println!("| {size} {what} | {price} | {}.{:02} | {calls} |", hundredths / 100, hundredths % 100);
+            println!(
+                "| {size} {what} | {price} | {}.{:02} | {calls} |",
+                hundredths / 100,
+                hundredths % 100
+            );
             ensure!(hundredths <= 110, "the goal is at most 1.10 of the first");
         }
     }
@@ -132,11 +145,17 @@ fn price(module: &Module, experiments: u32, variants: u32) -> Result<(u64, u64)>
     let (fuel, calls) = (proxy.fuel_used(), all_calls());
     for user in 0..REQUESTS {
         let stream = vm.stream();
-        let (host, path) =
-            (format!("host-{:04}.example.com", experiments - 1), format!("/v2/{:04}/infer", experiments - 1));
+        let (host, path) = (
+            format!("host-{:04}.example.com", experiments - 1),
+            format!("/v2/{:04}/infer", experiments - 1),
+        );
         let unit = format!("user-{user:06}");
-        let headers =
-            [(":authority", host.as_str()), (":path", &path), (":method", "GET"), ("x-user-id", &unit)];
+        let headers = [
+            (":authority", host.as_str()),
+            (":path", &path),
+            (":method", "GET"),
+            ("x-user-id", &unit),
+        ];
         stream.request_headers(headers, true)?;
         stream.response_headers([(":status", "200")], true)?;
         stream.finish()?;

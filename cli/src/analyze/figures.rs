@@ -11,7 +11,8 @@ pub(crate) fn digits(value: f64, significant: usize) -> String {
         return format!("{value:.*e}", significant.saturating_sub(1));
     }
     // How many digits stand before the point, after rounding.
-    let rounded: f64 = format!("{value:.*e}", significant.saturating_sub(1)).parse().unwrap_or(value);
+    let rounded: f64 =
+        format!("{value:.*e}", significant.saturating_sub(1)).parse().unwrap_or(value);
     let mut decimals = significant;
     let mut bound = 1.0;
     while decimals > 0 && rounded.abs() >= bound {
@@ -28,7 +29,11 @@ pub(crate) fn digits(value: f64, significant: usize) -> String {
 
 /// The same with its sign.
 pub(crate) fn signed(value: f64, significant: usize) -> String {
-    if value > 0.0 { format!("+{}", digits(value, significant)) } else { digits(value, significant) }
+    if value > 0.0 {
+        format!("+{}", digits(value, significant))
+    } else {
+        digits(value, significant)
+    }
 }
 
 /// `p = 0.0123`; below what a double holds, a power of ten.
@@ -59,7 +64,9 @@ pub(crate) fn percent(fraction: f64) -> String {
 fn spaced(text: &str) -> String {
     let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let whole = whole.parse().map_or_else(|_| whole.to_owned(), |number: u64| crate::words::grouped(number));
+    let whole = whole
+        .parse()
+        .map_or_else(|_| whole.to_owned(), |number: u64| crate::words::grouped(number));
     format!("{sign}{whole}{rest}")
 }
 

@@ -12,7 +12,9 @@ pub(crate) fn fraction(flag: &str, value: f64) -> anyhow::Result<Fraction> {
 /// `X/N`: so many of so many.
 pub(super) fn proportion(flag: &str, text: &str) -> anyhow::Result<Proportion> {
     let form = || {
-        Fault(format!("{flag} {text}: allowed: X/N, two whole numbers of 0 or more, for example 250/1000"))
+        Fault(format!(
+            "{flag} {text}: allowed: X/N, two whole numbers of 0 or more, for example 250/1000"
+        ))
     };
     let (successes, trials) = text.split_once('/').ok_or_else(form)?;
     let count = |text: &str| text.trim().parse::<u64>().map_err(|_| form());
@@ -30,9 +32,16 @@ pub(super) fn sample(flag: &str, text: &str) -> anyhow::Result<Sample> {
 }
 
 /// Numbers with commas between them.
-pub(super) fn list<T: std::str::FromStr>(flag: &str, text: &str, example: &str) -> anyhow::Result<Vec<T>> {
-    let form =
-        || Fault(format!("{flag} {text}: allowed: numbers with commas between them, for example {example}"));
+pub(super) fn list<T: std::str::FromStr>(
+    flag: &str,
+    text: &str,
+    example: &str,
+) -> anyhow::Result<Vec<T>> {
+    let form = || {
+        Fault(format!(
+            "{flag} {text}: allowed: numbers with commas between them, for example {example}"
+        ))
+    };
     text.split(',').map(|part| part.trim().parse().map_err(|_| form().into())).collect()
 }
 

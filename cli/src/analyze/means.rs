@@ -38,9 +38,11 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let read = |flag: &str, texts: &[String]| -> anyhow::Result<Vec<Sample>> {
         texts.iter().map(|text| sample(flag, text)).collect()
     };
-    let phases = paired(read("--baseline", &args.baseline)?, read("--candidate", &args.candidate)?)?;
+    let phases =
+        paired(read("--baseline", &args.baseline)?, read("--candidate", &args.candidate)?)?;
     args.terms.unit.check(args.terms.adaptive, phases.len())?;
-    let comparison = means::stratified(&phases, level).map_err(|error| Fault(format!("a phase: {error}")))?;
+    let comparison =
+        means::stratified(&phases, level).map_err(|error| Fault(format!("a phase: {error}")))?;
     let mut rows = Vec::new();
     for (index, (baseline, candidate)) in phases.iter().enumerate() {
         let phase = if phases.len() > 1 { format!(", phase {}", index + 1) } else { String::new() };

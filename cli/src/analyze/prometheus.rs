@@ -161,13 +161,17 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
     phases.dedup();
     let compare = |candidate: usize| {
         let candidate = crate::words::variant(experiment, candidate);
-        let pairs: Vec<(Proportion, Proportion)> =
-            phases.iter().filter_map(|phase| share(baseline, phase).zip(share(candidate, phase))).collect();
+        let pairs: Vec<(Proportion, Proportion)> = phases
+            .iter()
+            .filter_map(|phase| share(baseline, phase).zip(share(candidate, phase)))
+            .collect();
         let compared = proportions::stratified(&pairs, Fraction::FIVE_PERCENT).ok();
         Compared {
             variant: candidate.to_owned(),
             diff: compared.map(|compared| compared.estimate.difference),
-            ci: compared.and_then(|compared| compared.interval).map(|interval| [interval.low, interval.high]),
+            ci: compared
+                .and_then(|compared| compared.interval)
+                .map(|interval| [interval.low, interval.high]),
             phases: pairs.len(),
         }
     };
@@ -185,8 +189,9 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
 /// Upper bounds and counts up to them, in order.
 fn histogram(buckets: &[Sample], variant: &str) -> Vec<(f64, f64)> {
     let own = buckets.iter().filter(|sample| sample.label("model_name") == variant);
-    let mut bounds: Vec<(f64, f64)> =
-        own.filter_map(|sample| Some((sample.label("le").parse().ok()?, sample.value()?))).collect();
+    let mut bounds: Vec<(f64, f64)> = own
+        .filter_map(|sample| Some((sample.label("le").parse().ok()?, sample.value()?)))
+        .collect();
     bounds.sort_by(|a, b| a.0.total_cmp(&b.0));
     bounds
 }
@@ -267,7 +272,12 @@ impl Prometheus {
         let reply: Reply = serde_json::from_str(&text).with_context(|| {
             format!("--url {}: it answers {status}, but not as Prometheus does; allowed: the server's own address, as in http://prometheus:9090", self.url)
         })?;
-        anyhow::ensure!(reply.status == "success", "--url {}: Prometheus says: {}", self.url, reply.error);
+        anyhow::ensure!(
+            reply.status == "success",
+            "--url {}: Prometheus says: {}",
+            self.url,
+            reply.error
+        );
         Ok(reply.data.map(|data| data.result).unwrap_or_default())
     }
 }
@@ -287,7 +297,8 @@ fn tell(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
     );
     writeln!(out, "{}", ink.dim(head))?;
     let ms = |seconds: Option<f64>| {
-        seconds.map_or_else(|| "–".to_owned(), |seconds| format!("{} ms", digits(seconds * 1000.0, 3)))
+        seconds
+            .map_or_else(|| "–".to_owned(), |seconds| format!("{} ms", digits(seconds * 1000.0, 3)))
     };
     for variant in &answer.variants {
         let rate = variant

@@ -42,10 +42,13 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let read = |flag: &str, texts: &[String]| -> anyhow::Result<Vec<Proportion>> {
         texts.iter().map(|text| proportion(flag, text)).collect()
     };
-    let phases = paired(read("--baseline", &args.baseline)?, read("--candidate", &args.candidate)?)?;
+    let phases =
+        paired(read("--baseline", &args.baseline)?, read("--candidate", &args.candidate)?)?;
     args.terms.unit.check(args.terms.adaptive, phases.len())?;
-    let comparison = proportions::stratified(&phases, level).map_err(|error| Fault(error.to_string()))?;
-    let sizes = phases.iter().fold((0, 0), |sums, (b, c)| (sums.0 + b.trials(), sums.1 + c.trials()));
+    let comparison =
+        proportions::stratified(&phases, level).map_err(|error| Fault(error.to_string()))?;
+    let sizes =
+        phases.iter().fold((0, 0), |sums, (b, c)| (sums.0 + b.trials(), sums.1 + c.trials()));
     let mut rows = Vec::new();
     for (index, (baseline, candidate)) in phases.iter().enumerate() {
         let phase = if phases.len() > 1 { format!(", phase {}", index + 1) } else { String::new() };
@@ -55,7 +58,8 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let mut notes = Vec::new();
     if phases.iter().any(|(b, c)| proportions::is_sparse(*b, *c)) && phases.len() == 1 {
         notes.push(
-            "fewer than five units are expected in one of the four cells: the z test is rough".to_owned(),
+            "fewer than five units are expected in one of the four cells: the z test is rough"
+                .to_owned(),
         );
     }
     if trap::weights_changed(&phases).is_ok_and(|test| test.p.get() < CHANGED) {
@@ -72,7 +76,9 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         units: sizes.0 + sizes.1,
         detectable: Fraction::new(comparison.values.0)
             .ok()
-            .and_then(|rate| power::detectable_for_rate(rate, sizes, level, Fraction::EIGHTY_PERCENT))
+            .and_then(|rate| {
+                power::detectable_for_rate(rate, sizes, level, Fraction::EIGHTY_PERCENT)
+            })
             .filter(|_| single),
         methods: if single {
             ["pooled z test", "Newcombe", "log ratio"]
@@ -94,7 +100,8 @@ fn shown(proportion: Proportion) -> String {
 fn summed(phases: &[(Proportion, Proportion)]) -> f64 {
     let float = crate::simulate::chi_square::float;
     let share = |of: &dyn Fn(&(Proportion, Proportion)) -> Proportion| {
-        let sum = |count: fn(Proportion) -> u64| float(phases.iter().map(|phase| count(of(phase))).sum());
+        let sum =
+            |count: fn(Proportion) -> u64| float(phases.iter().map(|phase| count(of(phase))).sum());
         sum(Proportion::successes) / sum(Proportion::trials)
     };
     share(&|phase| phase.1) - share(&|phase| phase.0)

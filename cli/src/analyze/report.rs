@@ -91,10 +91,17 @@ const fn ends(interval: Interval) -> [f64; 2] {
 
 impl Report {
     /// Prints it. What was found is an answer and no problem: exit 0.
-    pub(super) fn tell(mut self, terms: &Terms, level: Fraction, out: &mut Out) -> anyhow::Result<ExitCode> {
+    pub(super) fn tell(
+        mut self,
+        terms: &Terms,
+        level: Fraction,
+        out: &mut Out,
+    ) -> anyhow::Result<ExitCode> {
         let anytime = self.anytime(terms, level)?;
         if terms.adaptive {
-            self.notes.push("a bandit chose the weights: each batch was compared within itself".to_owned());
+            self.notes.push(
+                "a bandit chose the weights: each batch was compared within itself".to_owned(),
+            );
         }
         let p = anytime
             .filter(|anytime| anytime.decides)
@@ -130,7 +137,13 @@ impl Report {
         Ok(Some(both.map_err(few)?))
     }
 
-    fn json(&self, decision: Decision, anytime: Option<Anytime>, terms: &Terms, level: Fraction) -> Json<'_> {
+    fn json(
+        &self,
+        decision: Decision,
+        anytime: Option<Anytime>,
+        terms: &Terms,
+        level: Fraction,
+    ) -> Json<'_> {
         let (comparison, test) = (&self.comparison, self.comparison.test.ok());
         let decides = anytime.is_some_and(|anytime| anytime.decides);
         Json {
@@ -152,11 +165,13 @@ impl Report {
             units: self.units,
             test: self.methods[0],
             undefined: comparison.test.err().map(|undefined| undefined.code()),
-            always_valid: anytime.zip(terms.planned_units).map(|(anytime, planned_units)| JsonAnytime {
-                ci: ends(anytime.interval),
-                p_value: anytime.p.get(),
-                log10_p: anytime.p.log10(),
-                planned_units,
+            always_valid: anytime.zip(terms.planned_units).map(|(anytime, planned_units)| {
+                JsonAnytime {
+                    ci: ends(anytime.interval),
+                    p_value: anytime.p.get(),
+                    log10_p: anytime.p.log10(),
+                    planned_units,
+                }
             }),
             notes: &self.notes,
         }
@@ -172,8 +187,10 @@ impl Report {
         let ink = out.ink();
         let comparison = &self.comparison;
         let ci = format!("{} CI", percent(level.rest()));
-        let interval =
-            anytime.filter(|anytime| anytime.decides).map(|anytime| anytime.interval).or(comparison.interval);
+        let interval = anytime
+            .filter(|anytime| anytime.decides)
+            .map(|anytime| anytime.interval)
+            .or(comparison.interval);
         let found = match interval {
             Some(interval) => format!("{} ({ci} {})", self.difference(), self.range(interval)),
             None => self.difference(),
@@ -181,8 +198,10 @@ impl Report {
         writeln!(out, "{}\n", verdict(decision, &found, ink))?;
         let mut rows = self.rows.clone();
         let [test_name, interval_name, lift_name] = self.methods;
-        let range = |name: &str, interval: Interval| format!("  {ci} {} ({name})", self.range(interval));
-        let shown = comparison.interval.map_or_else(String::new, |interval| range(interval_name, interval));
+        let range =
+            |name: &str, interval: Interval| format!("  {ci} {} ({name})", self.range(interval));
+        let shown =
+            comparison.interval.map_or_else(String::new, |interval| range(interval_name, interval));
         rows.push(row("difference", format!("{}{shown}", self.difference())));
         rows.push(row(
             "relative lift",
@@ -203,7 +222,8 @@ impl Report {
             "test",
             match comparison.test {
                 Ok(test) => {
-                    let df = test.df.map_or_else(String::new, |df| format!(", df {}", digits(df, 5)));
+                    let df =
+                        test.df.map_or_else(String::new, |df| format!(", df {}", digits(df, 5)));
                     let letter = if test.df.is_some() { "t" } else { "z" };
                     format!(
                         "{letter} = {}{df}, {}, two-sided  ({test_name})",
@@ -215,16 +235,25 @@ impl Report {
             },
         ));
         if let Some(anytime) = anytime {
-            let text =
-                format!("{ci} {}, {}, however often one looks", self.range(anytime.interval), p(anytime.p));
+            let text = format!(
+                "{ci} {}, {}, however often one looks",
+                self.range(anytime.interval),
+                p(anytime.p)
+            );
             rows.push(row("always valid", text));
         }
         if let Some(power) = comparison.power {
-            rows.push(row("power", format!("{}, were the true difference the one found", percent(power))));
+            rows.push(row(
+                "power",
+                format!("{}, were the true difference the one found", percent(power)),
+            ));
         }
         if let Some(detectable) = self.detectable {
             let size = if self.metric == Metric::Share { 100.0 * detectable } else { detectable };
-            rows.push(row("detectable", format!("{}{} with a power of 80 %", digits(size, 3), self.unit())));
+            rows.push(row(
+                "detectable",
+                format!("{}{} with a power of 80 %", digits(size, 3), self.unit()),
+            ));
         }
         let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
         for (label, text) in rows {
@@ -266,7 +295,10 @@ fn verdict(decision: Decision, found: &str, ink: Ink) -> String {
         Decision::Better => format!("{} {found}", ink.good("The candidate is better:")),
         Decision::Worse => format!("{} {found}", ink.bad("The candidate is worse:")),
         Decision::NoDifferenceShown => {
-            format!("{} {found}; that is no proof that there is none", ink.bold("No difference was shown:"))
+            format!(
+                "{} {found}; that is no proof that there is none",
+                ink.bold("No difference was shown:")
+            )
         }
         Decision::Undefined => {
             format!("{} nothing varies, so there is no test: {found}", ink.note("Undefined:"))

@@ -62,11 +62,13 @@ use worth::Price;
 /// candidate with the baseline. The unit of analysis is the unit of the log, else the request. As long as the planned
 /// number of units is not reached, intervals and p-values are such that you may look at any time.
 #[derive(Arguments)]
-#[command(after_help = "A METRIC is NAME[=KIND][:increase|decrease], a guardrail ends in a margin:\n  \
+#[command(
+    after_help = "A METRIC is NAME[=KIND][:increase|decrease], a guardrail ends in a margin:\n  \
     --metric accuracy --metric revenue=mean --guardrail latency_p95:20ms --guardrail error_rate:0.5pt\n\
     Built in: error_rate, latency_mean, latency_p50, latency_p95, latency_p99, abort_rate; accuracy when the\n\
     outcomes have `correct` or `prediction,label`; and each of their other columns.\n\n\
-    Example:\n  sidetrack analyze run experiment.yaml --exposures access.log* --outcomes outcomes.csv --html report.html")]
+    Example:\n  sidetrack analyze run experiment.yaml --exposures access.log* --outcomes outcomes.csv --html report.html"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
@@ -124,9 +126,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let source = Source::read(&args.file.file)?;
     let plan = source.good()?.plan;
     let experiment = chosen(&plan, args.experiment.as_deref())?;
-    let strata = Strata::new(experiment, &String::from_utf8_lossy(source.bytes())).map_err(Fault)?;
+    let strata =
+        Strata::new(experiment, &String::from_utf8_lossy(source.bytes())).map_err(Fault)?;
     let level = super::fraction("--alpha", args.alpha)?;
-    let outcomes = args.outcomes.as_ref().map(|path| Outcomes::read(path, experiment)).transpose()?;
+    let outcomes =
+        args.outcomes.as_ref().map(|path| Outcomes::read(path, experiment)).transpose()?;
     let logs = Logs::new(&args.exposures)?;
     let work = Work { args, experiment, strata, level, outcomes: outcomes.unwrap_or_default() };
     let (analysis, plots) = work.analyse(&logs, plan.hash.to_string())?;
@@ -194,8 +198,11 @@ impl Work<'_> {
         let srm = srm::srm(self.experiment, &self.strata, &observed, main.units);
         let request_level = !main.units && self.experiment.assignment == Assignment::UserHash;
         let other_weights = share(main.lines.excluded(Excluded::OtherWeights), main.lines.used);
-        let candidates: Vec<&str> =
-            self.experiment.candidates().filter_map(|index| names.variants.get(index).copied()).collect();
+        let candidates: Vec<&str> = self
+            .experiment
+            .candidates()
+            .filter_map(|index| names.variants.get(index).copied())
+            .collect();
         let verdict = verdict::verdict(&verdict::Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),
@@ -207,7 +214,8 @@ impl Work<'_> {
             candidates: &candidates,
             baseline: names.variants.get(names.baseline).copied().unwrap_or("the baseline"),
         });
-        let plots = growth::plots(&self.data(&main), &metrics, look, &names, &self.strata, self.experiment);
+        let plots =
+            growth::plots(&self.data(&main), &metrics, look, &names, &self.strata, self.experiment);
         let mut reasons = verdict.reasons;
         if request_level {
             warnings.insert(0, "the log names no units, so this assumes independent requests, which those of one user are not".to_owned());
@@ -242,15 +250,21 @@ impl Work<'_> {
     }
 
     fn metrics(&self) -> anyhow::Result<Vec<Metric>> {
-        let binary: Vec<bool> =
-            (0..self.outcomes.columns.len()).map(|column| self.outcomes.is_binary(column)).collect();
-        let menu =
-            Menu { columns: &self.outcomes.columns, by_request: self.outcomes.by_request, binary: &binary };
+        let binary: Vec<bool> = (0..self.outcomes.columns.len())
+            .map(|column| self.outcomes.is_binary(column))
+            .collect();
+        let menu = Menu {
+            columns: &self.outcomes.columns,
+            by_request: self.outcomes.by_request,
+            binary: &binary,
+        };
         let args = self.args;
-        let wishes = Wishes { primary: &args.metric, guardrail: &args.guardrail, explore: &args.explore };
+        let wishes =
+            Wishes { primary: &args.metric, guardrail: &args.guardrail, explore: &args.explore };
         let metrics = menu.order(&wishes).map_err(Fault)?;
         for price in &args.value_per {
-            let known = || metrics.iter().map(|metric| metric.name.as_str()).collect::<Vec<_>>().join(", ");
+            let known =
+                || metrics.iter().map(|metric| metric.name.as_str()).collect::<Vec<_>>().join(", ");
             if !metrics.iter().any(|metric| metric.name == price.metric) {
                 return Err(Fault(format!(
                     "--value-per {}: there is no such metric; allowed: {}",
@@ -263,7 +277,12 @@ impl Work<'_> {
         Ok(metrics)
     }
 
-    fn pass(&self, logs: &Logs, closed: &BTreeSet<u64>, title: &'static str) -> anyhow::Result<Pass> {
+    fn pass(
+        &self,
+        logs: &Logs,
+        closed: &BTreeSet<u64>,
+        title: &'static str,
+    ) -> anyhow::Result<Pass> {
         let reading = Reading {
             experiment: self.experiment,
             strata: &self.strata,
@@ -300,7 +319,13 @@ impl Work<'_> {
         }
     }
 
-    fn judged(&self, pass: &Pass, metrics: &[Metric], look: Look, names: &Names<'_>) -> Vec<MetricResult> {
+    fn judged(
+        &self,
+        pass: &Pass,
+        metrics: &[Metric],
+        look: Look,
+        names: &Names<'_>,
+    ) -> Vec<MetricResult> {
         let data = self.data(pass);
         // Callers that leave are worth a line only where some did.
         let aborts = (0..self.strata.list.len() * self.experiment.variants.len()).any(|slot| {
@@ -308,7 +333,9 @@ impl Work<'_> {
             pass.ledger.totals(slot / arms, slot % arms).is_some_and(|totals| totals.aborted > 0)
         });
         let wanted = metrics.iter().filter(|metric| {
-            aborts || metric.source != metric::Source::Aborts || metric.role != metric::Role::Exploratory
+            aborts
+                || metric.source != metric::Source::Aborts
+                || metric.role != metric::Role::Exploratory
         });
         let measured: Vec<(Metric, Vec<Found>)> =
             wanted.map(|metric| (metric.clone(), data.measure(metric))).collect();
@@ -317,7 +344,12 @@ impl Work<'_> {
 
     fn names(&self) -> Names<'_> {
         Names {
-            variants: self.experiment.variants.iter().map(|variant| variant.name.as_str()).collect(),
+            variants: self
+                .experiment
+                .variants
+                .iter()
+                .map(|variant| variant.name.as_str())
+                .collect(),
             baseline: self.experiment.baseline,
             strata: self.strata.list.iter().map(|stratum| stratum.name.as_deref()).collect(),
         }
@@ -348,9 +380,14 @@ impl Work<'_> {
                 add(usize::from(cell.stratum), usize::from(cell.arm), 1);
             }
         } else {
-            for (stratum, arm) in (0..self.strata.list.len()).flat_map(|s| (0..arms).map(move |arm| (s, arm)))
+            for (stratum, arm) in
+                (0..self.strata.list.len()).flat_map(|s| (0..arms).map(move |arm| (s, arm)))
             {
-                add(stratum, arm, pass.ledger.totals(stratum, arm).map_or(0, |totals| totals.requests));
+                add(
+                    stratum,
+                    arm,
+                    pass.ledger.totals(stratum, arm).map_or(0, |totals| totals.requests),
+                );
             }
         }
         observed

@@ -22,8 +22,10 @@ use crate::words::grouped;
 /// Pearson's chi-square test, at a level of 0.001. Count users (what was randomised), not requests. When the weights changed, give a pair
 /// for each phase: each is held against its own weights. Exit 1 on a mismatch.
 #[derive(Arguments)]
-#[command(after_help = "Examples:\n  sidetrack analyze srm --expected 70,30 --observed 70210,29790\n  \
-    sidetrack analyze srm --expected 95,5 --observed 9500,500 --expected 70,30 --observed 7050,2950")]
+#[command(
+    after_help = "Examples:\n  sidetrack analyze srm --expected 70,30 --observed 70210,29790\n  \
+    sidetrack analyze srm --expected 95,5 --observed 9500,500 --expected 70,30 --observed 7050,2950"
+)]
 pub(super) struct Args {
     /// The shares, the baseline's first: percentages that sum to 100, or fractions that sum to 1; once for each phase
     #[arg(long, value_name = "SHARES", required = true, allow_hyphen_values = true)]
@@ -81,7 +83,8 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         let shares = Shares::new(&list("--expected", expected, "70,30")?)
             .map_err(|error| named("--expected", expected, &error))?;
         let found: Vec<u64> = list("--observed", observed, "7021,2979")?;
-        let beside = Counts::new(&shares, &found).map_err(|error| named("--observed", observed, &error))?;
+        let beside =
+            Counts::new(&shares, &found).map_err(|error| named("--observed", observed, &error))?;
         let total = float(found.iter().sum());
         let test = beside.test();
         phases.push(Phase {
@@ -128,8 +131,11 @@ fn notes(counts: &[Counts], mismatch: bool) -> Vec<String> {
         notes.push("fewer than five units are expected in a group: the test is rough".to_owned());
     }
     if mismatch {
-        let phases =
-            if counts.len() == 1 { "weights that changed (then give each phase by itself), " } else { "" };
+        let phases = if counts.len() == 1 {
+            "weights that changed (then give each phase by itself), "
+        } else {
+            ""
+        };
         notes.push(format!(
             "look for the cause before any result: {phases}a breaker that moved users, retries or bots in the log, lost answers"
         ));
@@ -159,13 +165,21 @@ fn tell(
             ink.good("No mismatch:")
         )?;
     }
-    let head = format!("  {:<12} {:>15} {:>17} {:>17}", "variant", "units", "expected", "difference");
+    let head =
+        format!("  {:<12} {:>15} {:>17} {:>17}", "variant", "units", "expected", "difference");
     for (index, phase) in phases.iter().enumerate() {
         if phases.len() > 1 {
-            writeln!(out, "  {} {}", ink.bold(format!("phase {}", index + 1)), ink.dim(p(phase.p)))?;
+            writeln!(
+                out,
+                "  {} {}",
+                ink.bold(format!("phase {}", index + 1)),
+                ink.dim(p(phase.p))
+            )?;
         }
         writeln!(out, "{}", ink.dim(&head))?;
-        for (variant, (observed, expected)) in phase.observed.iter().zip(&phase.expected).enumerate() {
+        for (variant, (observed, expected)) in
+            phase.observed.iter().zip(&phase.expected).enumerate()
+        {
             let name = match variant {
                 0 => "baseline".to_owned(),
                 1 if phase.observed.len() == 2 => "candidate".to_owned(),

@@ -42,9 +42,15 @@ pub(super) fn edited(
     let mut edits = Vec::new();
     for index in experiment.candidates() {
         let path = format!("experiments[{at}].variants[{index}].weight");
-        let place =
-            places.key(&path).ok_or_else(|| Fault(format!("{path}: there is no number to change")))?;
-        edits.push((place.line, place.column, weights.get(index).copied().unwrap_or_default(), path));
+        let place = places
+            .key(&path)
+            .ok_or_else(|| Fault(format!("{path}: there is no number to change")))?;
+        edits.push((
+            place.line,
+            place.column,
+            weights.get(index).copied().unwrap_or_default(),
+            path,
+        ));
     }
     // From the right, so that the columns to the left stay true.
     edits.sort_by_key(|(line, column, ..)| std::cmp::Reverse((*line, *column)));
@@ -55,7 +61,9 @@ pub(super) fn edited(
             Some(())
         });
         changed.ok_or_else(|| {
-            Fault(format!("{path}: the number does not stand behind its key, so it cannot be changed"))
+            Fault(format!(
+                "{path}: the number does not stand behind its key, so it cannot be changed"
+            ))
         })?;
     }
     note(&mut lines, experiment, weights, now)?;
@@ -70,8 +78,10 @@ fn replaced(line: &str, column: usize, weight: Ppm) -> Option<String> {
     let rest = line.get(colon..)?;
     let value = colon + rest.find(|c: char| !c.is_whitespace())?;
     let rest = line.get(value..)?;
-    let end =
-        value + rest.find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | '#')).unwrap_or(rest.len());
+    let end = value
+        + rest
+            .find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | '#'))
+            .unwrap_or(rest.len());
     line.get(value..end)?.parse::<f64>().ok()?;
     Some(format!("{}{weight}{}", line.get(..value)?, line.get(end..)?))
 }
@@ -88,7 +98,11 @@ fn note(
         let parts: Vec<String> = experiment
             .candidates()
             .map(|index| {
-                format!("{}={}", variant(experiment, index), weights.get(index).copied().unwrap_or_default())
+                format!(
+                    "{}={}",
+                    variant(experiment, index),
+                    weights.get(index).copied().unwrap_or_default()
+                )
             })
             .collect();
         format!("{own}from {from} {}\n", parts.join(" "))
@@ -99,13 +113,17 @@ fn note(
         None => {
             let Schedule::Fixed(before) = &experiment.schedule else { return Ok(()) };
             // Behind a first comment that tools read, such as the schema's.
-            let top = lines.iter().take_while(|line| line.starts_with("# yaml-language-server")).count();
+            let top =
+                lines.iter().take_while(|line| line.starts_with("# yaml-language-server")).count();
             (top, told("the-start", before))
         }
     };
     if let Some(last) = last.and_then(|last| lines.get(last)) {
-        let before =
-            last.split_whitespace().skip_while(|word| *word != "from").nth(1).and_then(Timestamp::parse);
+        let before = last
+            .split_whitespace()
+            .skip_while(|word| *word != "from")
+            .nth(1)
+            .and_then(Timestamp::parse);
         anyhow::ensure!(
             before.is_none_or(|before| before < now),
             Fault(format!(
@@ -130,8 +148,9 @@ fn verify(
     let new = source.with(edited.clone()).good()?.plan;
     let same = old.experiments.len() == new.experiments.len()
         && old.experiments.iter().zip(&new.experiments).all(|(old, new)| {
-            let kept =
-                old.name == new.name && old.salt == new.salt && old.variants.len() == new.variants.len();
+            let kept = old.name == new.name
+                && old.salt == new.salt
+                && old.variants.len() == new.variants.len();
             let wanted = match (&old.schedule, &new.schedule) {
                 (Schedule::Fixed(_), Schedule::Fixed(new_weights)) if old.name == name => {
                     old.candidates().all(|index| new_weights.get(index) == weights.get(index))
@@ -157,10 +176,16 @@ mod tests {
     fn only_the_number_changes() {
         let weight = Ppm::new(123_400).unwrap();
         let change = |line: &str| replaced(line, line.find("weight").unwrap(), weight);
-        assert_eq!(change("    weight: 30   # percent\n").unwrap(), "    weight: 12.34   # percent\n");
+        assert_eq!(
+            change("    weight: 30   # percent\n").unwrap(),
+            "    weight: 12.34   # percent\n"
+        );
         let line = "- {name: ä, weight: 30, reserve: 50}";
         let column = line.chars().position(|c| c == 'w').unwrap();
-        assert_eq!(replaced(line, column, weight).unwrap(), "- {name: ä, weight: 12.34, reserve: 50}");
+        assert_eq!(
+            replaced(line, column, weight).unwrap(),
+            "- {name: ä, weight: 12.34, reserve: 50}"
+        );
         assert_eq!(replaced("weight: *other", 0, weight), None);
         assert_eq!(replaced("weight:", 0, weight), None);
     }

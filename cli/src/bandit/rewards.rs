@@ -23,17 +23,20 @@ impl Rewards {
     pub(super) fn read(path: &Path, experiment: &Experiment) -> anyhow::Result<Self> {
         let name = visible(&path.to_string_lossy());
         let told = || format!("cannot read {name}");
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).with_context(told)?;
+        let mut reader =
+            csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).with_context(told)?;
         let header = reader.headers().with_context(told)?.clone();
-        let column =
-            |wanted: &str| header.iter().position(|name| name.trim_start_matches('\u{feff}') == wanted);
+        let column = |wanted: &str| {
+            header.iter().position(|name| name.trim_start_matches('\u{feff}') == wanted)
+        };
         let needed = |wanted: &str| {
             let found = header.iter().map(visible).collect::<Vec<_>>().join(", ");
             column(wanted).ok_or_else(|| {
                 Fault(format!("--rewards {name}: no column {wanted}; found: {found}; allowed: variant,successes,trials[,batch]"))
             })
         };
-        let (variant, successes, trials) = (needed("variant")?, needed("successes")?, needed("trials")?);
+        let (variant, successes, trials) =
+            (needed("variant")?, needed("successes")?, needed("trials")?);
         let batch = column("batch");
         let mut keys: Vec<String> = Vec::new();
         let mut sums: Vec<Vec<(u64, u64)>> = Vec::new();
@@ -43,9 +46,16 @@ impl Rewards {
             let bad = |what: String| Fault(format!("--rewards {name}, line {line}: {what}"));
             let get = |column: usize| record.get(column).unwrap_or_default();
             let index = experiment.variant(get(variant).as_bytes()).ok_or_else(|| {
-                let names =
-                    experiment.variants.iter().map(|variant| variant.name.as_str()).collect::<Vec<_>>();
-                bad(format!("variant: found \"{}\", allowed: {}", visible(get(variant)), names.join(", ")))
+                let names = experiment
+                    .variants
+                    .iter()
+                    .map(|variant| variant.name.as_str())
+                    .collect::<Vec<_>>();
+                bad(format!(
+                    "variant: found \"{}\", allowed: {}",
+                    visible(get(variant)),
+                    names.join(", ")
+                ))
             })?;
             let count = |what: &str, column: usize| {
                 get(column).parse::<u64>().map_err(|_| {
@@ -76,7 +86,9 @@ impl Rewards {
             return Err(Fault(format!("--rewards {name}: it has no rows")).into());
         }
         let share = |(successes, trials): (u64, u64)| Proportion::new(successes, trials).ok();
-        Ok(Self { batches: sums.into_iter().map(|batch| batch.into_iter().map(share).collect()).collect() })
+        Ok(Self {
+            batches: sums.into_iter().map(|batch| batch.into_iter().map(share).collect()).collect(),
+        })
     }
 
     /// Successes and trials of a variant in all batches.

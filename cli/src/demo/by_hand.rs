@@ -20,14 +20,18 @@ pub(super) fn lines(stage: &Stage, ink: Ink) -> Vec<String> {
     let admin = stage.envoy.admin_addr();
     let infer = format!("curl -si http://{}{PATH} -d '{{}}'", stage.addr);
     let user = "-H 'x-user-id: 4711'";
-    let mut commands =
-        vec![("A user. Ask as often as you like: the same model answers.", format!("{infer} {user}"))];
+    let mut commands = vec![(
+        "A user. Ask as often as you like: the same model answers.",
+        format!("{infer} {user}"),
+    )];
     if let Some((header, candidate)) =
         experiment.overrides.header.as_ref().zip(experiment.candidates().next())
     {
         let force = format!("-H '{header}: {}'", variant(experiment, candidate));
-        commands
-            .push(("A tester who wants the enhanced model, whoever they are.", format!("{infer} {force}")));
+        commands.push((
+            "A tester who wants the enhanced model, whoever they are.",
+            format!("{infer} {force}"),
+        ));
     }
     let debug = format!("{infer} {user} -H '{}: 1' | grep {}", names.debug, names.prefix);
     commands.push(("Why this model?", debug));
@@ -38,12 +42,18 @@ pub(super) fn lines(stage: &Stage, ink: Ink) -> Vec<String> {
 
     let comes = stage.set.open_for.is_some();
     if let Some(model) = stage.models.get(stage.candidate()).filter(|_| comes) {
-        let order =
-            |status| format!("curl -s -X POST 'http://{}/_stub/behaviour?status={status}'", model.addr());
-        let state = format!("curl -s http://{admin}/stats/prometheus | grep ^ab_test_breaker_state");
+        let order = |status| {
+            format!("curl -s -X POST 'http://{}/_stub/behaviour?status={status}'", model.addr())
+        };
+        let state =
+            format!("curl -s http://{admin}/stats/prometheus | grep ^ab_test_breaker_state");
         commands.push(("Make the enhanced model fail yourself.", order(503)));
-        commands.push(("In a second its breaker is open (2), and its users get the baseline.", state));
-        commands.push(("Heal it, and ask again: half-open (1), in half a minute closed (0).", order(200)));
+        commands
+            .push(("In a second its breaker is open (2), and its users get the baseline.", state));
+        commands.push((
+            "Heal it, and ask again: half-open (1), in half a minute closed (0).",
+            order(200),
+        ));
     }
 
     let mut lines = vec![String::new(), format!(" {}", ink.bold("Now try it by hand"))];
@@ -56,7 +66,12 @@ pub(super) fn lines(stage: &Stage, ink: Ink) -> Vec<String> {
     let models = experiment.variants.iter().zip(&stage.models);
     let models: Vec<String> =
         models.map(|(variant, model)| format!("{} {}", variant.name, model.addr())).collect();
-    lines.push(format!(" {} {}   {} {admin}", ink.dim("Envoy"), stage.addr, ink.dim("its admin page")));
+    lines.push(format!(
+        " {} {}   {} {admin}",
+        ink.dim("Envoy"),
+        stage.addr,
+        ink.dim("its admin page")
+    ));
     lines.push(format!(" {} {}", ink.dim("models"), models.join("   ")));
     lines.push(String::new());
     if comes {

@@ -64,8 +64,11 @@ pub(super) fn foretold(sight: &Sight<'_>) -> Check {
     let sums = &sight.sums;
     let holds = sums.unforeseen == 0 && sight.explained.is_confirmed();
     let (same, all) = (sums.answers().saturating_sub(sums.unforeseen), sums.answers());
-    let found =
-        format!("outside of Envoy the core names the same model: {} of {}", grouped(same), grouped(all));
+    let found = format!(
+        "outside of Envoy the core names the same model: {} of {}",
+        grouped(same),
+        grouped(all)
+    );
     Check { name: "foretold", holds, found }
 }
 

@@ -94,7 +94,8 @@ impl Chronicle {
         let told = whole.lines().filter_map(|line| line.split_once(&mark));
         let told = told.filter_map(|(_, text)| Some((Phase::of(text)?, text.to_owned())));
         let at = self.elapsed();
-        let new = told.skip(self.transitions.len()).map(|(phase, text)| Transition { at, phase, text });
+        let new =
+            told.skip(self.transitions.len()).map(|(phase, text)| Transition { at, phase, text });
         self.transitions.extend(new.collect::<Vec<_>>());
     }
 

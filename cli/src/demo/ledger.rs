@@ -102,8 +102,10 @@ impl Ledger {
     /// Enters what came of a request.
     pub(super) fn enter(&self, visit: &Visit, request: &Request, answer: &anyhow::Result<Answer>) {
         let foretold = foretell(&self.plan, request);
-        let served =
-            answer.as_ref().map_err(|error| format!("{error:#}")).and_then(|answer| self.served(answer));
+        let served = answer
+            .as_ref()
+            .map_err(|error| format!("{error:#}"))
+            .and_then(|answer| self.served(answer));
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let Book { sums, users, pages, latency } = &mut *book;
         sums.requests += 1;
@@ -119,8 +121,9 @@ impl Ledger {
                 if let Some(share) = named.and_then(|named| sums.variants.get_mut(named)) {
                     share.failed += 1;
                 }
-                sums.first_wrong
-                    .get_or_insert_with(|| format!("a request of user {} failed: {why}", visit.user));
+                sums.first_wrong.get_or_insert_with(|| {
+                    format!("a request of user {} failed: {why}", visit.user)
+                });
                 return;
             }
         };
@@ -140,7 +143,10 @@ impl Ledger {
             sums.unforeseen += 1;
             let got = self.models.get(variant).map_or("", String::as_str);
             sums.first_wrong.get_or_insert_with(|| {
-                format!("user {} was answered by forecast {got}, which the core did not choose", visit.user)
+                format!(
+                    "user {} was answered by forecast {got}, which the core did not choose",
+                    visit.user
+                )
             });
         }
         let user = users.entry(visit.user).or_insert(User {
@@ -160,7 +166,8 @@ impl Ledger {
         if user.variant != home && !user.changed {
             user.changed = true;
             sums.changed += 1;
-            sums.first_wrong.get_or_insert_with(|| format!("user {} changed the model", visit.user));
+            sums.first_wrong
+                .get_or_insert_with(|| format!("user {} changed the model", visit.user));
         }
     }
 
@@ -171,14 +178,20 @@ impl Ledger {
         }
         let model = answer.header_text("x-model").unwrap_or_default();
         let variant = self.models.iter().position(|name| *name == model);
-        let variant = variant.ok_or_else(|| format!("the answer is not from a model: {}", answer.text()))?;
+        let variant =
+            variant.ok_or_else(|| format!("the answer is not from a model: {}", answer.text()))?;
         Ok((variant, self.named(answer) == Some(variant)))
     }
 
     /// The variant that the filter's header names.
     fn named(&self, answer: &Answer) -> Option<usize> {
         let name = answer.header(&self.plan.settings.headers.variant)?;
-        self.plan.experiments.first()?.variants.iter().position(|variant| variant.name.as_bytes() == name)
+        self.plan
+            .experiments
+            .first()?
+            .variants
+            .iter()
+            .position(|variant| variant.name.as_bytes() == name)
     }
 
     /// From now on, users count for the recovery as well.
@@ -190,7 +203,8 @@ impl Ledger {
     pub(super) fn sums(&self) -> Sums {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let at = |quantile| {
-            let latency = book.latency.as_ref().map_or(0, |latency| latency.value_at_quantile(quantile));
+            let latency =
+                book.latency.as_ref().map_or(0, |latency| latency.value_at_quantile(quantile));
             Duration::from_micros(latency)
         };
         let (slices, recovery) = book.pages.read();

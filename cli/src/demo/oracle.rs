@@ -45,10 +45,16 @@ impl Explained {
         let visit = Visit { user: USER, source: Source::Header };
         let names = &stage.plan.settings.headers;
         let request = visit.request().header(names.debug.as_str(), "1");
-        let decision = foretell(&stage.plan, &request).context("no experiment takes the demo's requests")?;
+        let decision =
+            foretell(&stage.plan, &request).context("no experiment takes the demo's requests")?;
         let bucket = decision.bucket.context("the demo's experiment draws nothing")?;
         let answer = stage.client.send(request.clone()).await?;
-        ensure!(answer.status == 200, "the first request failed: {} {}", answer.status, answer.text());
+        ensure!(
+            answer.status == 200,
+            "the first request failed: {} {}",
+            answer.status,
+            answer.text()
+        );
         let told = answer.header_text(&names.bucket).unwrap_or_else(|| "missing".to_owned());
         Ok(Self { visit, request, answer, decision, bucket, told })
     }
@@ -61,12 +67,15 @@ impl Explained {
     /// The question, the answer, and where the bucket lies.
     pub(super) fn lines(&self, stage: &Stage, ink: Ink) -> Vec<String> {
         let experiment = stage.experiment();
-        let InForce::Weights(weights, _) = experiment.schedule.at(moment::now()) else { return Vec::new() };
+        let InForce::Weights(weights, _) = experiment.schedule.at(moment::now()) else {
+            return Vec::new();
+        };
         let served = variant(experiment, self.decision.served);
         let span = experiment.layout.span_of(self.bucket).map(|(span, _)| span);
         let whose = match span.filter(|span| span.variant == self.decision.assigned) {
             Some(span) => {
-                let share = shares_of(experiment, weights).get(span.variant).copied().unwrap_or_default();
+                let share =
+                    shares_of(experiment, weights).get(span.variant).copied().unwrap_or_default();
                 format!("; {served} holds {}.", buckets(span.start, share.get()))
             }
             None => ", which no candidate holds.".to_owned(),
@@ -97,7 +106,9 @@ mod tests {
     #[test]
     fn the_experiment_reads_a_user_from_wherever_the_request_carries_it() {
         let (_, plan) = experiments(Set::default()).unwrap();
-        for (index, source) in [Source::Header, Source::Cookie, Source::Query].into_iter().enumerate() {
+        for (index, source) in
+            [Source::Header, Source::Cookie, Source::Query].into_iter().enumerate()
+        {
             let decision = foretell(&plan, &Visit { user: USER, source }.request()).unwrap();
             assert_eq!(decision.unit_source, Some(index));
             assert_eq!(decision.bucket.map(Bucket::get), Some(21_263));

@@ -29,7 +29,8 @@ pub(super) fn outage(stage: &Stage) -> Act {
     let healthy = || vec![Behaviour::Healthy; stage.models.len()];
     let failing = || {
         let baseline = stage.experiment().baseline;
-        let of = |index| if index == baseline { Behaviour::Healthy } else { Behaviour::Status(503) };
+        let of =
+            |index| if index == baseline { Behaviour::Healthy } else { Behaviour::Status(503) };
         (0..stage.models.len()).map(of).collect::<Vec<_>>()
     };
     let scene = |now, models, until| Scene { now, models, until, recovered: false };
@@ -71,8 +72,12 @@ pub(super) fn outage(stage: &Stage) -> Act {
             if sight.cut {
                 return always.into();
             }
-            let whole =
-                [check::left(sight), check::tripped(sight), check::lent(sight), check::recovered(sight)];
+            let whole = [
+                check::left(sight),
+                check::tripped(sight),
+                check::lent(sight),
+                check::recovered(sight),
+            ];
             let [answered, counted] = always;
             [answered].into_iter().chain(whole).chain([counted]).collect()
         },
@@ -82,7 +87,9 @@ pub(super) fn outage(stage: &Stage) -> Act {
             let users = grouped(sight.sums.lent_users);
             match sight.cut {
                 true => "no caller saw a failure.".to_owned(),
-                false => format!("{users} users got the baseline meanwhile; no caller saw a failure."),
+                false => {
+                    format!("{users} users got the baseline meanwhile; no caller saw a failure.")
+                }
             }
         },
     }
@@ -125,7 +132,8 @@ fn effects(sight: &Sight<'_>, ink: Ink) -> Vec<String> {
 fn line(sight: &Sight<'_>) -> String {
     let sums = &sight.sums;
     let second = sums.slices.rchunks(4).next().unwrap_or_default();
-    let (candidates, all) = second.iter().fold((0, 0), |(c, a), s| (c + s.of_candidates, a + s.answers));
+    let (candidates, all) =
+        second.iter().fold((0, 0), |(c, a), s| (c + s.of_candidates, a + s.answers));
     let state = match sight.breaker.state {
         State::Closed => "closed",
         State::HalfOpen => "half-open",

@@ -37,7 +37,13 @@ impl Pages {
     }
 
     /// Enters an answer: who got it of whom, and of whom by the draw.
-    pub(super) fn enter(&mut self, user: u64, variant: usize, home: usize, baseline: Option<usize>) {
+    pub(super) fn enter(
+        &mut self,
+        user: u64,
+        variant: usize,
+        home: usize,
+        baseline: Option<usize>,
+    ) {
         let at = self.slice();
         if self.slices.len() <= at {
             self.slices.resize(at + 1, Slice::default());

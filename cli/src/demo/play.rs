@@ -89,7 +89,8 @@ pub(super) async fn play<'a>(
     let rate = rate.max(act.least_rate);
     let (chronicle, pace) = (Chronicle::begin(stage), Pace::new());
     let (now, drawn) = ("", None);
-    let mut show = Show { act, stage, screen, ledger, explained, rate, chronicle, pace, now, drawn };
+    let mut show =
+        Show { act, stage, screen, ledger, explained, rate, chronicle, pace, now, drawn };
     let load = Load::run(options(act, stage, rate, ledger))?;
     let interrupted = tokio::select! {
         played = show.scenes() => played.map(|()| false)?,

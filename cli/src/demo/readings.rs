@@ -64,7 +64,11 @@ impl Readings {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter, far below 2^53")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a counter, far below 2^53"
+)]
 const fn whole(count: f64) -> u64 {
     count as u64
 }

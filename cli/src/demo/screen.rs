@@ -37,7 +37,8 @@ impl<'o> Screen<'o> {
 
     /// Draws a frame over the last one. What does not fit on the screen is left out at the bottom.
     pub(super) fn frame(&mut self, lines: &[String]) -> anyhow::Result<()> {
-        let fits = terminal_size::terminal_size().map_or(usize::MAX, |(_, rows)| usize::from(rows.0));
+        let fits =
+            terminal_size::terminal_size().map_or(usize::MAX, |(_, rows)| usize::from(rows.0));
         let lines = lines.get(..fits).unwrap_or(lines);
         if !self.drawn {
             self.drawn = true;

@@ -59,8 +59,13 @@ impl<'a> Show<'a, '_, '_> {
     /// Plays a scene. Whether what it waits for has come to pass.
     async fn scene(&mut self, scene: &Scene) -> anyhow::Result<bool> {
         self.now = scene.now;
-        self.stage.models.iter().zip(&scene.models).for_each(|(model, behaviour)| model.set(*behaviour));
-        self.chronicle.behaves(scene.models.get(self.stage.candidate()).copied().unwrap_or_default());
+        self.stage
+            .models
+            .iter()
+            .zip(&scene.models)
+            .for_each(|(model, behaviour)| model.set(*behaviour));
+        self.chronicle
+            .behaves(scene.models.get(self.stage.candidate()).copied().unwrap_or_default());
         if scene.recovered {
             self.ledger.recovers();
         }
@@ -125,7 +130,8 @@ impl<'a> Show<'a, '_, '_> {
         let checks = (self.act.checks)(&sight);
         let ink = self.screen.ink();
         // Where lines were written, the head stands above them.
-        let above = if self.screen.is_live() { view::head(self.stage, ink) } else { vec![String::new()] };
+        let above =
+            if self.screen.is_live() { view::head(self.stage, ink) } else { vec![String::new()] };
         let frame = view::frame(self.act, &sight, &checks, true, ink);
         self.screen.write(&[above, frame].concat())?;
         Ok(sight)

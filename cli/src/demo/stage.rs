@@ -99,7 +99,8 @@ impl Stage {
             rendering.push("--failover".to_owned());
         }
         let bootstrap = bootstrap(&plan, &node, &Rendering::try_parse_from(rendering)?.options)?;
-        let mut options = EnvoyOptions { concurrency: args.workers, ..EnvoyOptions::new(binary, bootstrap) };
+        let mut options =
+            EnvoyOptions { concurrency: args.workers, ..EnvoyOptions::new(binary, bootstrap) };
         // Envoy keeps lines of the access log for 10 s otherwise.
         options.extra_args = ["--file-flush-interval-msec", "500"].map(String::from).to_vec();
         let envoy = Envoy::start(options).await?;

@@ -38,7 +38,8 @@ pub(super) fn lines(sight: &Sight<'_>, ink: Ink) -> Vec<String> {
     let mut lines: Vec<String> = (1..=HEIGHT)
         .rev()
         .map(|row| {
-            let label = if row == TARGET { format!("{:.0} %", target * 100.0) } else { String::new() };
+            let label =
+                if row == TARGET { format!("{:.0} %", target * 100.0) } else { String::new() };
             let bars: String = cells
                 .iter()
                 .enumerate()
@@ -75,13 +76,15 @@ pub(super) fn painted(state: State, text: &str, ink: Ink) -> String {
 fn declared(sight: &Sight<'_>) -> f64 {
     let experiment = sight.stage.experiment();
     let shares = shares(experiment, moment::now());
-    let all: f64 = experiment.candidates().filter_map(|index| shares.get(index)).map(|s| s.fraction()).sum();
+    let all: f64 =
+        experiment.candidates().filter_map(|index| shares.get(index)).map(|s| s.fraction()).sum();
     all.max(0.01)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 fn share(slices: &[Slice]) -> f64 {
-    let (candidates, all) = slices.iter().fold((0, 0), |(c, a), s| (c + s.of_candidates, a + s.answers));
+    let (candidates, all) =
+        slices.iter().fold((0, 0), |(c, a), s| (c + s.of_candidates, a + s.answers));
     if all == 0 { 0.0 } else { candidates as f64 / all as f64 }
 }
 
@@ -104,7 +107,8 @@ struct Stretch {
 }
 
 fn breaker(sight: &Sight<'_>) -> Vec<Stretch> {
-    let closed = Stretch { from: Duration::ZERO, state: State::Closed, labels: vec!["closed".to_owned()] };
+    let closed =
+        Stretch { from: Duration::ZERO, state: State::Closed, labels: vec!["closed".to_owned()] };
     let later = sight.chronicle.transitions.iter().map(|transition| Stretch {
         from: transition.at,
         state: transition.phase.state(),
@@ -128,7 +132,8 @@ fn band(stretches: &[Stretch], cell: Duration, cells: usize, ink: Ink) -> String
         // A gap to the one before, unless nothing else would be left.
         let gap = usize::from(room > 1 && index > 0);
         let fits = |label: &&String| label.chars().count() + 2 + gap <= room;
-        let label = stretch.labels.iter().find(fits).map_or_else(String::new, |label| format!("{label} "));
+        let label =
+            stretch.labels.iter().find(fits).map_or_else(String::new, |label| format!("{label} "));
         let line = "━".repeat(room.saturating_sub(label.chars().count() + gap));
         format!("{}{}", " ".repeat(gap), painted(stretch.state, &format!("{label}{line}"), ink))
     };
@@ -141,7 +146,8 @@ mod tests {
 
     #[test]
     fn bars_end_where_they_should() {
-        let bar = |height: f64| (1..=HEIGHT).rev().map(|row| level(height, row)).collect::<String>();
+        let bar =
+            |height: f64| (1..=HEIGHT).rev().map(|row| level(height, row)).collect::<String>();
         assert_eq!(
             [0.0, 0.01, 0.25, 0.5, 1.0, 1.25, 9.0].map(bar),
             ["   ", "  ▁", "  ▄", "  █", " ██", "▄██", "███"]

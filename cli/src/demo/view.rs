@@ -23,7 +23,13 @@ pub(super) fn head(stage: &Stage, ink: Ink) -> Vec<String> {
 }
 
 /// The whole of a moment. `over`: the act has ended.
-pub(super) fn frame(act: &Act, sight: &Sight<'_>, checks: &[Check], over: bool, ink: Ink) -> Vec<String> {
+pub(super) fn frame(
+    act: &Act,
+    sight: &Sight<'_>,
+    checks: &[Check],
+    over: bool,
+    ink: Ink,
+) -> Vec<String> {
     let mut lines = vec![title(act, sight, over, ink)];
     lines.extend(act.story.lines().map(|line| ink.dim(line).to_string()));
     lines.push(String::new());
@@ -48,7 +54,10 @@ fn title(act: &Act, sight: &Sight<'_>, over: bool, ink: Ink) -> String {
         None if over => (format!("{seconds} s"), format!("{seconds} s").len()),
         None => {
             let seconds = format!("{seconds:>4} s");
-            (format!("{}{}", ink.note(sight.now), seconds), sight.now.chars().count() + seconds.len())
+            (
+                format!("{}{}", ink.note(sight.now), seconds),
+                sight.now.chars().count() + seconds.len(),
+            )
         }
     };
     let room = WIDTH.saturating_sub(width);
@@ -85,8 +94,12 @@ pub(super) fn traffic(sight: &Sight<'_>, ink: Ink) -> Vec<String> {
 pub(super) fn shares(sight: &Sight<'_>, ink: Ink) -> Vec<String> {
     let experiment = sight.stage.experiment();
     let targets = crate::words::shares(experiment, moment::now());
-    let width = experiment.variants.iter().map(|variant| variant.name.len()).max().unwrap_or_default();
-    let head = format!("{:<width$}{:>8}{:>7}{:>10}{:>7}{:>BAR$}", "variant", "users", "", "requests", "", "");
+    let width =
+        experiment.variants.iter().map(|variant| variant.name.len()).max().unwrap_or_default();
+    let head = format!(
+        "{:<width$}{:>8}{:>7}{:>10}{:>7}{:>BAR$}",
+        "variant", "users", "", "requests", "", ""
+    );
     let mut lines = vec![ink.dim(format!("{head}  target")).to_string()];
     let (users, answers) = (sight.sums.users(), sight.sums.answers());
     let rows = experiment.variants.iter().zip(&sight.sums.variants).zip(targets).enumerate();

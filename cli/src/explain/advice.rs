@@ -64,8 +64,18 @@ fn flags(case: &Case<'_>, conditions: &Match) -> (Vec<String>, Vec<String>) {
         args.method.is_some(),
         method,
     );
-    need(Match { hosts: conditions.hosts.clone(), ..Match::default() }, "--host", args.host.is_some(), host);
-    need(Match { path: conditions.path.clone(), ..Match::default() }, "--path", args.path.is_some(), path);
+    need(
+        Match { hosts: conditions.hosts.clone(), ..Match::default() },
+        "--host",
+        args.host.is_some(),
+        host,
+    );
+    need(
+        Match { path: conditions.path.clone(), ..Match::default() },
+        "--path",
+        args.path.is_some(),
+        path,
+    );
     for header in &conditions.headers {
         let given = args.headers.iter().any(|other| other.name == header.name);
         let name = format!("--header {}", header.name);
@@ -96,5 +106,9 @@ fn unit_flag(experiment: &Experiment) -> Option<String> {
 /// Quoted for a shell where it needs to be.
 fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-~%@:+".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }

@@ -12,7 +12,8 @@ pub(super) fn sentence(case: &Case<'_>) -> String {
     match case.outcome {
         // A body is given whole or not at all here, so nothing waits for one.
         Outcome::Unmatched | Outcome::NeedsBody(_) => {
-            "No experiment takes this request: it goes where the route's own default sends it.".to_owned()
+            "No experiment takes this request: it goes where the route's own default sends it."
+                .to_owned()
         }
         Outcome::Skipped(index) => {
             let Some(experiment) = case.experiment(index) else { return String::new() };
@@ -93,10 +94,16 @@ fn drawn(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> String
         _ => None,
     });
     let Some((span, weight)) = span else {
-        let end =
-            experiment.layout.spans().iter().map(|span| span.start.saturating_add(span.width.get())).max();
+        let end = experiment
+            .layout
+            .spans()
+            .iter()
+            .map(|span| span.start.saturating_add(span.width.get()))
+            .max();
         return match end.and_then(|end| end.checked_sub(1)) {
-            Some(last) => format!("{bucket} lies beyond those of all candidates (0 to {})", grouped(last)),
+            Some(last) => {
+                format!("{bucket} lies beyond those of all candidates (0 to {})", grouped(last))
+            }
             None => "no candidate has a weight now".to_owned(),
         };
     };
@@ -116,8 +123,11 @@ fn excluded(case: &Case<'_>, experiment: &Experiment) -> String {
         Step::Slot(slot, false) => Some(*slot),
         _ => None,
     });
-    let (Some(layer), Some(slot)) = (&experiment.layer, slot) else { return "it is excluded".to_owned() };
-    let holds = crate::words::buckets(layer.from.get(), layer.to.get().saturating_sub(layer.from.get()));
+    let (Some(layer), Some(slot)) = (&experiment.layer, slot) else {
+        return "it is excluded".to_owned();
+    };
+    let holds =
+        crate::words::buckets(layer.from.get(), layer.to.get().saturating_sub(layer.from.get()));
     format!(
         "its slot in the layer {}, {} of 1 000 000, is outside the experiment's ({holds})",
         layer.name,

@@ -29,7 +29,12 @@ pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
             ("to the caller", to_caller(case, experiment, decision)),
         ]);
     }
-    let width = groups.iter().flat_map(|(_, headers)| headers).map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = groups
+        .iter()
+        .flat_map(|(_, headers)| headers)
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or(0);
     for (title, headers) in groups.iter().filter(|(_, headers)| !headers.is_empty()) {
         writeln!(out, "\n{}", ink.dim(title))?;
         for (name, value) in headers {
@@ -45,8 +50,11 @@ pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
 
 fn to_model<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decision) -> Headers<'a> {
     let mut headers = marks(case, experiment, decision);
-    let added =
-        experiment.variants.get(decision.served).into_iter().flat_map(|variant| &variant.request_headers);
+    let added = experiment
+        .variants
+        .get(decision.served)
+        .into_iter()
+        .flat_map(|variant| &variant.request_headers);
     headers.extend(added.map(|(name, value)| (name.as_str(), value.clone())));
     headers
 }
@@ -65,13 +73,20 @@ fn inside<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decision
     headers
 }
 
-fn to_caller<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decision) -> Headers<'a> {
+fn to_caller<'a>(
+    case: &'a Case<'_>,
+    experiment: &'a Experiment,
+    decision: Decision,
+) -> Headers<'a> {
     let settings = &case.plan.settings;
     let names = &settings.headers;
     let mut headers =
         if settings.response_headers { marks(case, experiment, decision) } else { Headers::new() };
-    let added =
-        experiment.variants.get(decision.served).into_iter().flat_map(|variant| &variant.response_headers);
+    let added = experiment
+        .variants
+        .get(decision.served)
+        .into_iter()
+        .flat_map(|variant| &variant.response_headers);
     headers.extend(added.map(|(name, value)| (name.as_str(), value.clone())));
     if may_explain(case.plan, &case.request) {
         headers.push((&names.reason, decision.reason.to_string()));

@@ -40,7 +40,10 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
         return Err("a header's value has no line breaks".to_owned());
     }
     // White space around a value is not part of it (RFC 9110, 5.5).
-    Ok(Header { name: name.to_ascii_lowercase(), value: value.trim_matches([' ', '\t']).to_owned() })
+    Ok(Header {
+        name: name.to_ascii_lowercase(),
+        value: value.trim_matches([' ', '\t']).to_owned(),
+    })
 }
 
 /// Reads a decimal r of [0, 1) and gives the smallest draw at or above it, so that the bucket is exactly
@@ -69,7 +72,8 @@ pub(super) fn breaker(text: &str) -> Result<Breaker, String> {
         "open" => Gate::Open,
         "half-open" => Gate::HalfOpen(Ppm::new(50_000).unwrap_or_default()),
         _ => {
-            let stage = state.strip_prefix("half-open:").and_then(|stage| stage.parse::<u32>().ok());
+            let stage =
+                state.strip_prefix("half-open:").and_then(|stage| stage.parse::<u32>().ok());
             let share = stage.and_then(|stage| Ppm::new(stage.checked_mul(10_000)?));
             Gate::HalfOpen(share.ok_or(allowed)?)
         }
@@ -82,7 +86,9 @@ pub(super) fn known_breakers(breakers: &[Breaker], plan: &Plan) -> anyhow::Resul
     for breaker in breakers {
         let mut candidates = Vec::new();
         for experiment in &plan.experiments {
-            candidates.extend(experiment.candidates().map(|index| crate::words::variant(experiment, index)));
+            candidates.extend(
+                experiment.candidates().map(|index| crate::words::variant(experiment, index)),
+            );
         }
         anyhow::ensure!(
             candidates.contains(&breaker.variant.as_str()),
@@ -132,7 +138,9 @@ fn headers(args: &Args) -> Vec<(String, String)> {
         (":path".to_owned(), args.path.clone().unwrap_or_else(|| "/".to_owned())),
     ];
     // Envoy knows no header `host`: it becomes the authority.
-    let host = || args.headers.iter().find(|header| header.name == "host").map(|header| header.value.clone());
+    let host = || {
+        args.headers.iter().find(|header| header.name == "host").map(|header| header.value.clone())
+    };
     request.extend(args.host.clone().or_else(host).map(|host| (":authority".to_owned(), host)));
     let others = args.headers.iter().filter(|header| header.name != "host");
     request.extend(others.map(|header| (header.name.clone(), header.value.clone())));

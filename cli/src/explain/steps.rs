@@ -48,10 +48,21 @@ pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(number: usize, label: &str, lines: &[String], ink: Ink, out: &mut Out) -> anyhow::Result<()> {
+fn write(
+    number: usize,
+    label: &str,
+    lines: &[String],
+    ink: Ink,
+    out: &mut Out,
+) -> anyhow::Result<()> {
     for (i, line) in lines.iter().enumerate() {
         if i == 0 {
-            writeln!(out, "{} {} {line}", ink.dim(format!("{number:>3}")), ink.mark(format!("{label:<9}")))?;
+            writeln!(
+                out,
+                "{} {} {line}",
+                ink.dim(format!("{number:>3}")),
+                ink.mark(format!("{label:<9}"))
+            )?;
         } else {
             writeln!(out, "{:13} {line}", "")?;
         }
@@ -66,17 +77,23 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
         Step::Mismatch(_, mismatch) => {
             line("no match", format!("{name}: {}", mismatch_text(case, experiment, *mismatch)))
         }
-        Step::Match(_) => line("match", format!("{name} takes {}", conditions(&experiment.conditions))),
+        Step::Match(_) => {
+            line("match", format!("{name} takes {}", conditions(&experiment.conditions)))
+        }
         Step::Disabled => {
-            let who = if experiment.layer.is_some() { "whoever is in its slots" } else { "everyone" };
+            let who =
+                if experiment.layer.is_some() { "whoever is in its slots" } else { "everyone" };
             line("disabled", format!("enabled: false, so {who} gets the baseline"))
         }
         Step::OverrideRefused(why) => line("override", format!("asked for, and refused: {why}")),
         Step::Override(index, how) => {
-            let how = if *how == "unit" { "overrides.units lists the unit" } else { "the header asks" };
+            let how =
+                if *how == "unit" { "overrides.units lists the unit" } else { "the header asks" };
             line("override", format!("{how}: {}; nothing is drawn", variant(experiment, *index)))
         }
-        Step::NoValue(source) => line("unit", format!("{}: nothing there", source_name(experiment, *source))),
+        Step::NoValue(source) => {
+            line("unit", format!("{}: nothing there", source_name(experiment, *source)))
+        }
         Step::Unit(source, unit) => {
             line("unit", format!("{}: {}", source_name(experiment, *source), quoted(unit)))
         }
@@ -97,24 +114,35 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
             };
             line(
                 "unit",
-                format!("none of: {}; missing_unit is {}, {then}", units(experiment), missing(experiment)),
+                format!(
+                    "none of: {}; missing_unit is {}, {then}",
+                    units(experiment),
+                    missing(experiment)
+                ),
             )
         }
         Step::Slot(slot, inside) => {
             let layer = experiment.layer.as_ref();
-            let (layer_name, from, to) =
-                layer.map_or(("", 0, 0), |layer| (layer.name.as_str(), layer.from.get(), layer.to.get()));
+            let (layer_name, from, to) = layer.map_or(("", 0, 0), |layer| {
+                (layer.name.as_str(), layer.from.get(), layer.to.get())
+            });
             let holds = buckets(from, to.saturating_sub(from));
             let verdict = if *inside { "inside" } else { "outside" };
             let slot = grouped(slot.get());
-            line("layer", format!("{layer_name}: slot {slot} of 1 000 000; {name} has {holds}: {verdict}"))
+            line(
+                "layer",
+                format!("{layer_name}: slot {slot} of 1 000 000; {name} has {holds}: {verdict}"),
+            )
         }
         Step::NotStarted => line("rollout", not_started(case, experiment)),
         Step::Phase(_) => line("rollout", phase_now(experiment, case.now).unwrap_or_default()),
         Step::Drawn(bucket, true) => {
             let salt = quoted(experiment.salt.as_bytes());
             let bucket = grouped(bucket.get());
-            line("bucket", format!("{bucket} of 1 000 000, from the hash of the salt {salt} and the unit"))
+            line(
+                "bucket",
+                format!("{bucket} of 1 000 000, from the hash of the salt {salt} and the unit"),
+            )
         }
         Step::Drawn(bucket, false) => {
             let how = if case.rolled { "rolled just now" } else { "as --random says" };
@@ -136,7 +164,9 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
             };
             line("span", format!("{owner} owns {span_buckets} and holds {all}, {verdict}"))
         }
-        Step::NoSpan => line("span", "no candidate owns this bucket, so it is the baseline's".to_owned()),
+        Step::NoSpan => {
+            line("span", "no candidate owns this bucket, so it is the baseline's".to_owned())
+        }
         Step::Gate(gate, passes) => line("breaker", gate_text(*gate, *passes)),
     }
 }
@@ -158,7 +188,11 @@ fn mismatch_text(case: &Case<'_>, experiment: &Experiment, mismatch: Mismatch<'_
             format!("the path is {}, it takes {wanted}", found(case.request.path()))
         }
         Mismatch::Host => {
-            format!("the host is {}, it takes {}", found(case.request.host()), hosts(&conditions.hosts))
+            format!(
+                "the host is {}, it takes {}",
+                found(case.request.host()),
+                hosts(&conditions.hosts)
+            )
         }
         Mismatch::Method => {
             let wanted = conditions.methods.join(" or ");
@@ -178,7 +212,10 @@ fn mismatch_text(case: &Case<'_>, experiment: &Experiment, mismatch: Mismatch<'_
 fn not_started(case: &Case<'_>, experiment: &Experiment) -> String {
     match &experiment.schedule {
         Schedule::Rollout(rollout) => {
-            format!("starts at {}, it is {}: until then everyone gets the baseline", rollout.start, case.now)
+            format!(
+                "starts at {}, it is {}: until then everyone gets the baseline",
+                rollout.start, case.now
+            )
         }
         Schedule::Fixed(_) => String::new(),
     }
@@ -186,7 +223,9 @@ fn not_started(case: &Case<'_>, experiment: &Experiment) -> String {
 
 fn gate_text(gate: Gate, passes: bool) -> String {
     match (gate, passes) {
-        (Gate::Open, _) => "open: the candidate gets nothing, its units get the baseline".to_owned(),
+        (Gate::Open, _) => {
+            "open: the candidate gets nothing, its units get the baseline".to_owned()
+        }
         (Gate::HalfOpen(share), true) => {
             format!("half-open: {share} % of its units try it, this one among them")
         }
@@ -208,7 +247,9 @@ fn breaker_not_asked(case: &Case<'_>) -> Option<Told> {
     let given = case.args.breakers.iter().any(|breaker| breaker.variant == name);
     let text = match experiment.breaker.mode {
         BreakerMode::Enforce if given => "closed".to_owned(),
-        BreakerMode::Enforce => format!("taken as closed; --breaker {name}=open shows the other case"),
+        BreakerMode::Enforce => {
+            format!("taken as closed; --breaker {name}=open shows the other case")
+        }
         BreakerMode::DryRun => "dry_run: whatever its state, it changes nothing".to_owned(),
         BreakerMode::Disabled => "disabled".to_owned(),
     };

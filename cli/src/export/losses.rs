@@ -32,7 +32,9 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
     if experiment.salt != experiment.name {
         lost("salt", format!("\"{}\": Seldon's draw has none", experiment.salt));
     }
-    if experiment.missing_unit != MissingUnit::Baseline && experiment.assignment == Assignment::UserHash {
+    if experiment.missing_unit != MissingUnit::Baseline
+        && experiment.assignment == Assignment::UserHash
+    {
         lost("missing_unit", "Seldon draws every request".to_owned());
     }
     if experiment.mint.is_some() {
@@ -41,13 +43,18 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
     let Match { hosts, path, methods, headers } = &experiment.conditions;
     if !(hosts.is_empty() && path.is_none() && methods.is_empty() && headers.is_empty()) {
         let taken = conditions(&experiment.conditions);
-        lost("match", format!("{taken}: Seldon takes every request for the model that is the default"));
+        lost(
+            "match",
+            format!("{taken}: Seldon takes every request for the model that is the default"),
+        );
     }
     if matches!(experiment.schedule, Schedule::Rollout(_)) {
         let phase = phase_now(experiment, now).unwrap_or_default();
         lost(
             "rollout",
-            format!("Seldon's weights do not follow the clock; written are those of {now}: {phase}"),
+            format!(
+                "Seldon's weights do not follow the clock; written are those of {now}: {phase}"
+            ),
         );
     }
     for (index, variant) in experiment.variants.iter().enumerate() {
@@ -75,7 +82,10 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
         lost("breaker", "Seldon sends a failing candidate its share of the requests".to_owned());
     }
     if let Some(layer) = &experiment.layer {
-        lost("layer", format!("\"{}\": Seldon's experiments know nothing of each other", layer.name));
+        lost(
+            "layer",
+            format!("\"{}\": Seldon's experiments know nothing of each other", layer.name),
+        );
     }
     let overrides = &experiment.overrides;
     if overrides.header.is_some() || !overrides.units.is_empty() {

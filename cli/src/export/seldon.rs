@@ -22,8 +22,10 @@ use crate::words::{self, percent, visible};
 ///
 /// The weights are those in force now, or at --at. What Seldon cannot say is named on stderr and in comments.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  sidetrack export seldon experiment.yaml | kubectl apply -f -\n  \
-    sidetrack export seldon experiment.yaml --strict --models iris2=traffic-mirror --namespace seldon-mesh")]
+#[command(
+    after_help = "Examples:\n  sidetrack export seldon experiment.yaml | kubectl apply -f -\n  \
+    sidetrack export seldon experiment.yaml --strict --models iris2=traffic-mirror --namespace seldon-mesh"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     file: load::File,
@@ -56,11 +58,13 @@ enum ResourceType {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let plan = load::load(&args.file.file)?.plan;
-    let wanted =
-        |experiment: &&Experiment| args.experiment.as_ref().is_none_or(|name| *name == experiment.name);
+    let wanted = |experiment: &&Experiment| {
+        args.experiment.as_ref().is_none_or(|name| *name == experiment.name)
+    };
     let experiments: Vec<&Experiment> = plan.experiments.iter().filter(wanted).collect();
     if experiments.is_empty() {
-        let known: Vec<&str> = plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
+        let known: Vec<&str> =
+            plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return Err(Fault(format!("experiments: found none to export; there are: {known}")).into());
     }
@@ -133,7 +137,8 @@ impl<'a> Manifest<'a> {
                 .variants
                 .iter()
                 .position(|variant| variant.cluster.as_ref() == Some(&ours.cluster));
-            let same = variant.and_then(|index| candidates.get(index)).map(|(model, _)| model.as_str());
+            let same =
+                variant.and_then(|index| candidates.get(index)).map(|(model, _)| model.as_str());
             let model = model_of(&ours.cluster, args).or(same).unwrap_or(&ours.cluster).to_owned();
             named("the mirror's cluster", &model)?;
             // Seldon takes no model twice: one that gets no share of its own can stand as the mirror alone.
@@ -149,7 +154,13 @@ impl<'a> Manifest<'a> {
                 mirror = Some((model, whole(ours.percent)));
             }
         }
-        Ok(Self { name: &experiment.name, default, candidates: scaled(&candidates), mirror, losses })
+        Ok(Self {
+            name: &experiment.name,
+            default,
+            candidates: scaled(&candidates),
+            mirror,
+            losses,
+        })
     }
 
     fn text(&self, args: &Args) -> anyhow::Result<String> {
@@ -221,7 +232,9 @@ fn scaled(candidates: &[(String, Ppm)]) -> Vec<(String, u32)> {
 fn named(what: &str, name: &str) -> Result<(), Fault> {
     let label = |label: &str| {
         let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        label.starts_with(edge) && label.ends_with(edge) && label.chars().all(|c| edge(c) || c == '-')
+        label.starts_with(edge)
+            && label.ends_with(edge)
+            && label.chars().all(|c| edge(c) || c == '-')
     };
     if name.len() <= 253 && name.split('.').all(label) {
         return Ok(());

@@ -38,7 +38,13 @@ struct Reader {
 type Entries<'a> = &'a [(String, Node)];
 
 impl Reader {
-    fn problem(&mut self, path: &str, code: Code, message: impl Into<String>, hint: impl Into<String>) {
+    fn problem(
+        &mut self,
+        path: &str,
+        code: Code,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
         self.problems.0.push(Problem {
             path: path.to_owned(),
             code,
@@ -57,7 +63,10 @@ impl Reader {
         let metadata = self.needed("", top, "metadata").and_then(|node| self.map("metadata", node));
         let name = metadata.and_then(|metadata| {
             left.extend(
-                metadata.iter().filter(|(key, _)| key != "name").map(|(key, _)| format!("metadata.{key}")),
+                metadata
+                    .iter()
+                    .filter(|(key, _)| key != "name")
+                    .map(|(key, _)| format!("metadata.{key}")),
             );
             self.name("metadata", metadata, "name")
         });
@@ -65,7 +74,8 @@ impl Reader {
         let spec = self.needed("", top, "spec").and_then(|node| self.map("spec", node))?;
         self.keys("spec", spec, &["candidates", "default", "mirror", "resourceType"]);
         let candidates = self.candidates(spec);
-        let mirror = get(spec, "mirror").and_then(|node| self.weighted("spec.mirror", node, "percent", 100));
+        let mirror =
+            get(spec, "mirror").and_then(|node| self.weighted("spec.mirror", node, "percent", 100));
         let default = get(spec, "default").and_then(|_| self.name("spec", spec, "default"));
         let pipelines = match get(spec, "resourceType") {
             None => false,
@@ -90,12 +100,15 @@ impl Reader {
                 );
             }
         }
-        if let Some((name, _)) = mirror.as_ref().filter(|(name, _)| known.contains(&name.as_str())) {
-            let message = format!("found \"{name}\", which is a candidate; allowed: a model that is none");
+        if let Some((name, _)) = mirror.as_ref().filter(|(name, _)| known.contains(&name.as_str()))
+        {
+            let message =
+                format!("found \"{name}\", which is a candidate; allowed: a model that is none");
             self.problem("spec.mirror.name", Code::DuplicateName, message, "Seldon refuses it too");
         }
         if let Some(name) = default.as_ref().filter(|name| !known.contains(&name.as_str())) {
-            let message = format!("found \"{name}\"; allowed: one of the candidates: {}", known.join(", "));
+            let message =
+                format!("found \"{name}\"; allowed: one of the candidates: {}", known.join(", "));
             self.problem("spec.default", Code::UnknownVariant, message, did_you_mean(name, &known));
         }
         if !candidates.is_empty() && candidates.iter().all(|(_, weight)| *weight == 0) {
@@ -129,8 +142,9 @@ impl Reader {
             }
             _ => "",
         };
-        let message =
-            format!("found apiVersion {api}, kind {kind}; allowed: apiVersion {API}, kind Experiment");
+        let message = format!(
+            "found apiVersion {api}, kind {kind}; allowed: apiVersion {API}, kind Experiment"
+        );
         self.problem(if api == API { "kind" } else { "apiVersion" }, Code::NotOneOf, message, hint);
         false
     }
@@ -138,16 +152,23 @@ impl Reader {
     fn candidates(&mut self, spec: Entries<'_>) -> Option<Vec<(String, u32)>> {
         let node = self.needed("spec", spec, "candidates")?;
         let Node::List(items) = node else {
-            let message = format!("found {}; allowed: a list of models with weights", node.describe());
+            let message =
+                format!("found {}; allowed: a list of models with weights", node.describe());
             self.problem("spec.candidates", Code::WrongType, message, "");
             return None;
         };
         if items.is_empty() {
-            self.problem("spec.candidates", Code::Empty, "found an empty list", "Seldon refuses it too");
+            self.problem(
+                "spec.candidates",
+                Code::Empty,
+                "found an empty list",
+                "Seldon refuses it too",
+            );
         }
         let read = items.iter().enumerate();
-        let read =
-            read.map(|(i, item)| self.weighted(&format!("spec.candidates[{i}]"), item, "weight", u32::MAX));
+        let read = read.map(|(i, item)| {
+            self.weighted(&format!("spec.candidates[{i}]"), item, "weight", u32::MAX)
+        });
         // All are read, so that all problems are found, before one that is missing ends it.
         read.collect::<Vec<_>>().into_iter().collect()
     }
@@ -163,7 +184,8 @@ impl Reader {
                 _ => None,
             };
             if number.is_none() {
-                let message = format!("found {}; allowed: a whole number from 0 to {most}", node.describe());
+                let message =
+                    format!("found {}; allowed: a whole number from 0 to {most}", node.describe());
                 self.problem(&join(at, key), Code::OutOfRange, message, "");
             }
             number
@@ -195,7 +217,12 @@ impl Reader {
         if let Node::Map(entries) = node {
             return Some(entries);
         }
-        self.problem(at, Code::WrongType, format!("found {}; allowed: a group of keys", node.describe()), "");
+        self.problem(
+            at,
+            Code::WrongType,
+            format!("found {}; allowed: a group of keys", node.describe()),
+            "",
+        );
         None
     }
 
@@ -214,7 +241,12 @@ impl Reader {
                 let message = format!("found an unknown key; allowed: {}", known.join(", "));
                 self.problem(&path, Code::UnknownKey, message, did_you_mean(key, known));
             } else if entries.iter().take(index).any(|(before, _)| before == key) {
-                self.problem(&path, Code::DuplicateKey, "found a second time", "remove one of them");
+                self.problem(
+                    &path,
+                    Code::DuplicateKey,
+                    "found a second time",
+                    "remove one of them",
+                );
             }
         }
     }

@@ -63,10 +63,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let told = |problems: &Problems| Fault(source.told(problems));
     let node = source.node().map_err(|error| {
         let mut problems = config::syntax(&error);
-        problems
-            .0
-            .iter_mut()
-            .for_each(|problem| "a manifest is YAML or JSON, one at a time".clone_into(&mut problem.hint));
+        problems.0.iter_mut().for_each(|problem| {
+            "a manifest is YAML or JSON, one at a time".clone_into(&mut problem.hint)
+        });
         told(&problems)
     })?;
     let manifest = manifest::read(&node).map_err(|problems| told(&problems))?;
@@ -107,12 +106,17 @@ fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, 
         notes.push("spec.resourceType: the names are pipelines; an experiment file does not know them, only clusters".to_owned());
     }
 
-    let mut text =
-        format!("# From Seldon's Experiment \"{name}\".\nexperiments:\n  - name: {}\n", scalar(name));
+    let mut text = format!(
+        "# From Seldon's Experiment \"{name}\".\nexperiments:\n  - name: {}\n",
+        scalar(name)
+    );
     if let Some(salt) = &options.salt {
         writeln!(text, "    salt: {}", scalar(salt))?;
     }
-    writeln!(text, "    # Seldon splits requests for {reached}. Without a match, every request takes part.")?;
+    writeln!(
+        text,
+        "    # Seldon splits requests for {reached}. Without a match, every request takes part."
+    )?;
     if manifest.default.is_some() {
         writeln!(text, "    # match: {{path: {{prefix: /v2/models/{baseline}/}}}}")?;
     }
@@ -162,7 +166,8 @@ fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, 
         let cluster = clusters.get(mirror.as_str()).copied().unwrap_or(mirror);
         writeln!(text, "    mirror: {{cluster: {}, percent: {percent}}}", scalar(cluster))?;
         notes.push(
-            "spec.mirror: Seldon draws requests; here the same units are mirrored each time".to_owned(),
+            "spec.mirror: Seldon draws requests; here the same units are mirrored each time"
+                .to_owned(),
         );
     } else if manifest.candidates.len() == 1 {
         let why = "an experiment needs a candidate beside the baseline, and this one has neither a second candidate nor a mirror";
@@ -196,7 +201,10 @@ fn baseline<'a>(manifest: &'a Manifest, options: &'a Options) -> anyhow::Result<
 }
 
 /// The cluster of each model: all or none.
-fn clusters<'a>(models: &[&str], options: &'a Options) -> anyhow::Result<BTreeMap<&'a str, &'a str>> {
+fn clusters<'a>(
+    models: &[&str],
+    options: &'a Options,
+) -> anyhow::Result<BTreeMap<&'a str, &'a str>> {
     let mut clusters = BTreeMap::new();
     if options.tag_only {
         return Ok(clusters);
@@ -229,7 +237,8 @@ fn clusters<'a>(models: &[&str], options: &'a Options) -> anyhow::Result<BTreeMa
 fn shares(candidates: &[(String, u32)]) -> (Vec<Ppm>, bool) {
     let whole = u128::from(Ppm::ALL.get());
     let total: u128 = candidates.iter().map(|(_, weight)| u128::from(*weight)).sum::<u128>().max(1);
-    let parts: Vec<u128> = candidates.iter().map(|(_, weight)| u128::from(*weight) * whole).collect();
+    let parts: Vec<u128> =
+        candidates.iter().map(|(_, weight)| u128::from(*weight) * whole).collect();
     let mut order: Vec<usize> = (0..parts.len()).collect();
     let rest = |index: &usize| parts.get(*index).map_or(0, |part| part % total);
     order.sort_by_key(|index| std::cmp::Reverse(rest(index)));

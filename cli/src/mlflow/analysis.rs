@@ -175,8 +175,10 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Read> {
     };
     let form: Form = serde_json::from_slice(&text).map_err(no_analysis)?;
     if form.version != 1 {
-        let text =
-            format!("{name}: version is {}; allowed: 1\nhint: another sidetrack wrote it", form.version);
+        let text = format!(
+            "{name}: version is {}; allowed: 1\nhint: another sidetrack wrote it",
+            form.version
+        );
         return Err(Fault(text).into());
     }
     let analysis = serde_json::from_slice(&text).map_err(no_analysis)?;

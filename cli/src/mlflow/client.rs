@@ -62,7 +62,11 @@ impl Client {
     }
 
     /// Reads, as `registered-models/alias`.
-    pub(crate) fn get<T: DeserializeOwned>(&self, call: &str, query: &[(&str, &str)]) -> anyhow::Result<T> {
+    pub(crate) fn get<T: DeserializeOwned>(
+        &self,
+        call: &str,
+        query: &[(&str, &str)],
+    ) -> anyhow::Result<T> {
         let url = self.url(call);
         let request = self.agent.get(&url).query_pairs(query.iter().copied());
         read(&format!("GET {url}"), self.known(request).call())
@@ -120,7 +124,8 @@ pub(crate) fn refused(error: &anyhow::Error, codes: &[&str]) -> bool {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (call, status, message) = (&self.call, self.status.as_u16(), visible(&self.message));
-        let code = if self.code.is_empty() { String::new() } else { format!(" {}", visible(&self.code)) };
+        let code =
+            if self.code.is_empty() { String::new() } else { format!(" {}", visible(&self.code)) };
         write!(f, "{call}: the server answered {status}{code}: {message}")?;
         let hint = match status {
             403 if self.message.contains("Invalid Host") => {
@@ -145,7 +150,10 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 /// The body of a good answer; an empty one is `{}`.
-fn read<T: DeserializeOwned>(call: &str, sent: Result<Response<Body>, ureq::Error>) -> anyhow::Result<T> {
+fn read<T: DeserializeOwned>(
+    call: &str,
+    sent: Result<Response<Body>, ureq::Error>,
+) -> anyhow::Result<T> {
     let mut response = sent.map_err(|error| unreachable(call, &error))?;
     let status = response.status();
     let location = response
@@ -174,8 +182,10 @@ fn refusal(call: &str, status: StatusCode, location: Option<String>, text: &str)
     match serde_json::from_str(text) {
         Ok(Told { error_code, message }) => Refusal { call, status, code: error_code, message },
         Err(_) => {
-            let text =
-                location.map_or_else(|| text.trim().chars().take(200).collect(), |to| format!("go to {to}"));
+            let text = location.map_or_else(
+                || text.trim().chars().take(200).collect(),
+                |to| format!("go to {to}"),
+            );
             Refusal { call, status, code: String::new(), message: text }
         }
     }
@@ -183,7 +193,9 @@ fn refusal(call: &str, status: StatusCode, location: Option<String>, text: &str)
 
 fn unreachable(call: &str, error: &ureq::Error) -> anyhow::Error {
     let hint = match error {
-        ureq::Error::Timeout(_) => "hint: the server is slow, or something on the way swallows requests",
+        ureq::Error::Timeout(_) => {
+            "hint: the server is slow, or something on the way swallows requests"
+        }
         // TLS tells of a certificate through the socket's errors.
         error if error.to_string().contains("certificate") => {
             "hint: certificates are checked against the system's; SSL_CERT_FILE names a file with others"
@@ -215,7 +227,9 @@ fn base(uri: &str) -> anyhow::Result<String> {
 fn authorization() -> Option<String> {
     let password = || variable("MLFLOW_TRACKING_PASSWORD");
     match variable("MLFLOW_TRACKING_USERNAME").zip(password()) {
-        Some((name, password)) => Some(format!("Basic {}", BASE64.encode(format!("{name}:{password}")))),
+        Some((name, password)) => {
+            Some(format!("Basic {}", BASE64.encode(format!("{name}:{password}"))))
+        }
         None => variable("MLFLOW_TRACKING_TOKEN").map(|token| format!("Bearer {token}")),
     }
 }
@@ -232,10 +246,14 @@ mod tests {
     fn only_web_addresses_are_servers_and_passwords_are_not_shown() {
         assert_eq!(base("http://mlflow:5000/").unwrap(), "http://mlflow:5000");
         assert_eq!(base("https://example.com/mlflow").unwrap(), "https://example.com/mlflow");
-        for bad in ["", "mlflow:5000", "sqlite:///mlflow.db", "http://", "http://a b", "http://a?b"] {
+        for bad in ["", "mlflow:5000", "sqlite:///mlflow.db", "http://", "http://a b", "http://a?b"]
+        {
             assert!(base(bad).unwrap_err().to_string().contains("allowed: the http://"), "{bad}");
         }
         let error = base("https://bob:hunter2@example.com").unwrap_err().to_string();
-        assert!(error.contains("MLFLOW_TRACKING_PASSWORD") && !error.contains("hunter2"), "{error}");
+        assert!(
+            error.contains("MLFLOW_TRACKING_PASSWORD") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }

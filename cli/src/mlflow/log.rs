@@ -56,7 +56,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let kind = if args.file.extension().is_some_and(|end| end == "json") { "json" } else { "yaml" };
     files.push((format!("experiment.{kind}"), source.bytes().to_vec()));
     if let Some(report) = &args.report {
-        let page = std::fs::read(report).with_context(|| format!("cannot read {}", report.display()))?;
+        let page =
+            std::fs::read(report).with_context(|| format!("cannot read {}", report.display()))?;
         files.push(("report.html".to_owned(), page));
     }
     let record = record::record(experiment, &read)?;
@@ -84,7 +85,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     writeln!(out, "  {}/#/experiments/{page}/runs/{id}", client.base)?;
     if !left_out.is_empty() {
         let note = out.ink().note("note:");
-        writeln!(out, "{note} not stored: {}. The server does not keep artifacts", left_out.join(", "))?;
+        writeln!(
+            out,
+            "{note} not stored: {}. The server does not keep artifacts",
+            left_out.join(", ")
+        )?;
         writeln!(out, "      hint: start it with --serve-artifacts, or keep the files yourself")?;
     }
     Ok(ExitCode::SUCCESS)
@@ -93,9 +98,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 /// The experiment of the file that the analysis is about.
 fn analysed<'p>(file: &str, plan: &'p Plan, analysis: &Analysis) -> anyhow::Result<&'p Experiment> {
     let name = visible(&analysis.experiment);
-    let Some(experiment) = plan.experiments.iter().find(|experiment| experiment.name == analysis.experiment)
+    let Some(experiment) =
+        plan.experiments.iter().find(|experiment| experiment.name == analysis.experiment)
     else {
-        let there: Vec<&str> = plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
+        let there: Vec<&str> =
+            plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
         let text = format!(
             "{file}: no experiment {name}, which the analysis is of; there are: {}",
             there.join(", ")

@@ -24,7 +24,8 @@ pub(crate) fn experiment(model: &str) -> String {
 
 /// The model's name in the letters that a variant's name may have.
 fn slug(model: &str, longest: usize) -> String {
-    let letter = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let letter =
+        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let text: String = model.chars().map(letter).take(longest).collect();
     let text = text.trim_matches('-');
     if text.is_empty() { "model".to_owned() } else { text.to_owned() }

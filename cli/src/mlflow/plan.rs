@@ -76,7 +76,9 @@ impl FromStr for Unit {
 /// `KEY=VALUE`, neither of them empty.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => {
+            Ok((key.to_owned(), value.to_owned()))
+        }
         _ => Err("allowed: two words with a = between them".to_owned()),
     }
 }
@@ -90,8 +92,13 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         clusters: &args.cluster,
         path: args.path.as_deref(),
     };
-    let trial =
-        Trial::new(&args.model, &client.base, registry.champion()?, registry.candidates()?, &choices)?;
+    let trial = Trial::new(
+        &args.model,
+        &client.base,
+        registry.champion()?,
+        registry.candidates()?,
+        &choices,
+    )?;
     let text = trial.text()?;
     let hash = checked(&text)?;
     let Some(path) = &args.out else {
@@ -117,8 +124,10 @@ fn checked(text: &str) -> anyhow::Result<String> {
                 let message = crate::words::visible(&problem.message);
                 told.push_str(&format!("\n  {path}: {message} [{}]", problem.code));
             }
-            Err(Fault(format!("{told}\nhint: the values come from the registry's tags and the options"))
-                .into())
+            Err(Fault(format!(
+                "{told}\nhint: the values come from the registry's tags and the options"
+            ))
+            .into())
         }
     }
 }

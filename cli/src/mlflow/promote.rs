@@ -74,7 +74,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         None => None,
     };
     let run = run.as_ref().map(|run| run.info.run_id.as_str());
-    let decided = analysis.decision == Decision::Promote && analysis.winner.as_deref() == Some(winner);
+    let decided =
+        analysis.decision == Decision::Promote && analysis.winner.as_deref() == Some(winner);
     let forced = args.force_reason.as_deref().filter(|_| !decided);
     let steps = steps(&tested, state, run, forced);
 
@@ -135,15 +136,19 @@ fn winner<'a>(args: &'a Args, analysis: &'a Analysis) -> anyhow::Result<&'a str>
     let decided = analysis.winner.as_deref();
     let named = match &args.force_reason {
         Some(reason) if reason.trim().is_empty() => {
-            return Err(
-                Fault("--force-reason is empty; allowed: why it is right to promote".to_owned()).into()
-            );
+            return Err(Fault(
+                "--force-reason is empty; allowed: why it is right to promote".to_owned(),
+            )
+            .into());
         }
         Some(_) => args.winner.as_deref().or(decided).or_else(only),
         None if analysis.decision == Decision::Promote => decided,
         None => {
-            let reasons: Vec<String> =
-                analysis.reasons.iter().map(|reason| format!("\n  - {}", visible(reason))).collect();
+            let reasons: Vec<String> = analysis
+                .reasons
+                .iter()
+                .map(|reason| format!("\n  - {}", visible(reason)))
+                .collect();
             let text = format!(
                 "the analysis says {}; allowed: promote{}\n\
                  hint: nothing was changed; --force-reason promotes all the same, and keeps the reason",
@@ -191,8 +196,9 @@ impl Tested {
             })?;
             Ok((visible(name), version))
         };
-        let baseline =
-            analysis.baseline().ok_or_else(|| Fault("the analysis names no baseline".to_owned()))?;
+        let baseline = analysis
+            .baseline()
+            .ok_or_else(|| Fault("the analysis names no baseline".to_owned()))?;
         let losers = analysis.candidates().filter(|name| *name != winner).map(version);
         let tested = Self {
             baseline: version(baseline)?,
@@ -201,7 +207,9 @@ impl Tested {
             by_hand: told(winner).is_some(),
         };
         let others = std::iter::once(&tested.baseline).chain(&tested.losers);
-        if let Some((name, number)) = others.into_iter().find(|(_, number)| *number == tested.winner.1) {
+        if let Some((name, number)) =
+            others.into_iter().find(|(_, number)| *number == tested.winner.1)
+        {
             let text = format!(
                 "variants {name} and {} are both version {number}; allowed: one each",
                 tested.winner.0
@@ -242,7 +250,9 @@ fn state(registry: &Registry<'_>, tested: &Tested) -> anyhow::Result<State> {
         ));
     }
     let Some(winner) = registry.version(number)? else {
-        return refuse(format!("there is no version {number} ({name}) any more\nhint: nothing was changed"));
+        return refuse(format!(
+            "there is no version {number} ({name}) any more\nhint: nothing was changed"
+        ));
     };
     winner.ready(registry.model)?;
     if !tested.by_hand && !winner.is_candidate() {
@@ -264,7 +274,9 @@ fn steps(tested: &Tested, state: State, run: Option<&str>, forced: Option<&str>)
         steps.push(Step::alias(CHAMPION, winner));
     }
     let losers = tested.losers.iter().map(|(_, version)| (version, "not_promoted"));
-    for (version, result) in [(winner, "promoted"), (baseline, "replaced")].into_iter().chain(losers) {
+    for (version, result) in
+        [(winner, "promoted"), (baseline, "replaced")].into_iter().chain(losers)
+    {
         steps.push(Step::tag(version, RESULT, result));
         steps.extend(run.map(|run| Step::tag(version, RUN_ID, run)));
     }

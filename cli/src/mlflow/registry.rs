@@ -66,7 +66,8 @@ impl Version {
         if self.status == "READY" {
             return Ok(());
         }
-        let (model, version, status) = (visible(model), visible(&self.version), visible(&self.status));
+        let (model, version, status) =
+            (visible(model), visible(&self.version), visible(&self.status));
         let text = format!(
             "{model} version {version}: its status is {status}; allowed: READY\n\
              hint: wait until it is registered, or take the alias or tag {CANDIDATE} away from it"
@@ -98,7 +99,8 @@ impl<'c> Registry<'c> {
 
     /// The version with this alias, if any has it.
     pub(crate) fn aliased(&self, alias: &str) -> anyhow::Result<Option<Version>> {
-        let found = self.client.get("registered-models/alias", &[("name", self.model), ("alias", alias)]);
+        let found =
+            self.client.get("registered-models/alias", &[("name", self.model), ("alias", alias)]);
         match found {
             Ok(One { model_version }) => Ok(Some(model_version)),
             // A missing alias is an invalid parameter to MLflow.
@@ -128,7 +130,8 @@ impl<'c> Registry<'c> {
     pub(crate) fn candidates(&self) -> anyhow::Result<Vec<Version>> {
         // A name with both kinds of quotes cannot stand in a filter; the server says so.
         let quote = if self.model.contains('\'') { '"' } else { '\'' };
-        let filter = format!("name = {quote}{}{quote} AND tags.{CANDIDATE} ILIKE 'true'", self.model);
+        let filter =
+            format!("name = {quote}{}{quote} AND tags.{CANDIDATE} ILIKE 'true'", self.model);
         let (mut found, mut token) = (Vec::new(), String::new());
         loop {
             let mut query = vec![("filter", filter.as_str()), ("max_results", PAGE)];
@@ -159,7 +162,9 @@ impl<'c> Registry<'c> {
 
     /// Removes a tag; one that is not there is no error.
     pub(crate) fn delete_tag(&self, version: &str, key: &str) -> anyhow::Result<()> {
-        self.client
-            .delete("model-versions/delete-tag", &json!({"name": self.model, "version": version, "key": key}))
+        self.client.delete(
+            "model-versions/delete-tag",
+            &json!({"name": self.model, "version": version, "key": key}),
+        )
     }
 }

@@ -113,7 +113,12 @@ impl Client {
     }
 
     /// A new run, which says so far only of which analysis it is.
-    pub(crate) fn new_run(&self, folder: &Folder, record: &Record, digest: &str) -> anyhow::Result<Run> {
+    pub(crate) fn new_run(
+        &self,
+        folder: &Folder,
+        record: &Record,
+        digest: &str,
+    ) -> anyhow::Result<Run> {
         #[derive(Deserialize)]
         struct Made {
             run: Run,
@@ -146,10 +151,13 @@ impl Client {
     /// Stores a file with the run. `false` when its files are not kept by the server, so that only MLflow's own client
     /// with access to the store could write them.
     pub(crate) fn store(&self, run: &Run, name: &str, content: &[u8]) -> anyhow::Result<bool> {
-        let Some(place) = run.info.artifact_uri.strip_prefix("mlflow-artifacts:") else { return Ok(false) };
+        let Some(place) = run.info.artifact_uri.strip_prefix("mlflow-artifacts:") else {
+            return Ok(false);
+        };
         // With a host (mlflow-artifacts://host/1/…) it names the server once more.
-        let path =
-            place.strip_prefix("//").map_or(place, |rest| rest.split_once('/').map_or("", |(_, path)| path));
+        let path = place
+            .strip_prefix("//")
+            .map_or(place, |rest| rest.split_once('/').map_or("", |(_, path)| path));
         self.put(&format!("{}/{name}", path.trim_matches('/')), content)?;
         Ok(true)
     }

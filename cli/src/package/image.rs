@@ -57,7 +57,11 @@ impl Image {
     /// # Errors
     ///
     /// None in practice: everything is written to memory.
-    pub(super) fn new(module: &Module, layout: Layout, extra: &[(String, String)]) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        module: &Module,
+        layout: Layout,
+        extra: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let empty = Descriptor {
             media_type: MANIFEST.to_owned(),
             digest: String::new(),
@@ -82,8 +86,7 @@ impl Image {
                 (image.add(CONFIG, text(&config)?, None), vec![image.add(LAYER, gzip(&tar), None)])
             }
             Layout::Artifact => {
-                let runtime =
-                    json!({"type": "envoy_proxy", "abiVersions": ["0.2.1"], "config": {"root_ids": []}});
+                let runtime = json!({"type": "envoy_proxy", "abiVersions": ["0.2.1"], "config": {"root_ids": []}});
                 let runtime = text(&runtime)?;
                 let about = image.add(WASM_CONFIG, runtime.clone(), Some("runtime-config.json"));
                 let module = image.add(WASM_LAYER, module.bytes.clone(), Some(FILE));
@@ -91,7 +94,8 @@ impl Image {
             }
         };
         annotations.extend(extra.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-        let manifest = Manifest { schema_version: 2, media_type: MANIFEST, config, layers, annotations };
+        let manifest =
+            Manifest { schema_version: 2, media_type: MANIFEST, config, layers, annotations };
         let manifest = text(&manifest)?;
         image.manifest = image.add(MANIFEST, manifest, None);
         Ok(image)
@@ -100,7 +104,8 @@ impl Image {
     fn add(&mut self, media_type: &str, bytes: Vec<u8>, title: Option<&str>) -> Descriptor {
         let (digest, size) = (digest(&bytes), bytes.len());
         self.blobs.push((digest.clone(), bytes));
-        let title = title.map(|title| ("org.opencontainers.image.title".to_owned(), title.to_owned()));
+        let title =
+            title.map(|title| ("org.opencontainers.image.title".to_owned(), title.to_owned()));
         Descriptor {
             media_type: media_type.to_owned(),
             digest,
@@ -112,7 +117,8 @@ impl Image {
 
 /// `sha256:` and 64 hexadecimal digits.
 fn digest(bytes: &[u8]) -> String {
-    let hexadecimal: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hexadecimal: String =
+        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hexadecimal}")
 }
 
@@ -143,7 +149,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255];
     let mut sum = Crc::new();
     sum.update(bytes);
-    [&HEAD[..], &compress_to_vec(bytes, 9), &sum.sum().to_le_bytes(), &sum.amount().to_le_bytes()].concat()
+    [&HEAD[..], &compress_to_vec(bytes, 9), &sum.sum().to_le_bytes(), &sum.amount().to_le_bytes()]
+        .concat()
 }
 
 #[cfg(test)]
@@ -153,9 +160,11 @@ mod tests {
     /// A change here is a change of every released image: users who build a release again would get another digest.
     #[test]
     fn the_same_module_is_the_same_image_on_every_machine() {
-        let bytes: Vec<u8> = (0..200_000u32).map(|i| (i.wrapping_mul(i) >> 7).to_le_bytes()[0]).collect();
+        let bytes: Vec<u8> =
+            (0..200_000u32).map(|i| (i.wrapping_mul(i) >> 7).to_le_bytes()[0]).collect();
         let module = Module { bytes, version: "1.2.3".to_owned() };
-        let annotations: Vec<_> = ["b", "a", "d", "c"].map(|key| (key.to_owned(), "x".to_owned())).into();
+        let annotations: Vec<_> =
+            ["b", "a", "d", "c"].map(|key| (key.to_owned(), "x".to_owned())).into();
         let digest = |layout| Image::new(&module, layout, &annotations).unwrap().manifest.digest;
         assert_eq!(
             digest(Layout::Compat),
@@ -173,9 +182,16 @@ mod tests {
         let mut archive = tar::Archive::new(tar.as_slice());
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         let header = entry.header();
-        assert_eq!((header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()), (0, 0, 0));
+        assert_eq!(
+            (header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()),
+            (0, 0, 0)
+        );
         assert_eq!((header.username().unwrap(), header.groupname().unwrap()), (Some(""), Some("")));
         assert_eq!(header.mode().unwrap(), 0o644);
-        assert_eq!(gzip(&tar).get(3..10).unwrap(), [0, 0, 0, 0, 0, 2, 255], "flags, time, level, system");
+        assert_eq!(
+            gzip(&tar).get(3..10).unwrap(),
+            [0, 0, 0, 0, 0, 2, 255],
+            "flags, time, level, system"
+        );
     }
 }

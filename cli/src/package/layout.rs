@@ -26,7 +26,8 @@ pub(super) fn write(folder: &Path, image: &Image, tag: &str) -> anyhow::Result<(
     let name = visible(&folder.to_string_lossy());
     let mut index = existing(folder, &name)?;
     let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
-    let entries = entries.ok_or_else(|| Fault(format!("{name}/index.json: has no list \"manifests\"")))?;
+    let entries =
+        entries.ok_or_else(|| Fault(format!("{name}/index.json: has no list \"manifests\"")))?;
     let tagged = format!("/annotations/{}", REF_NAME.replace('/', "~1"));
     entries.retain(|entry| entry.pointer(&tagged).and_then(Value::as_str) != Some(tag));
     let mut entry = image.manifest.clone();
@@ -61,7 +62,8 @@ fn existing(folder: &Path, name: &str) -> anyhow::Result<Value> {
     };
     let Some(first) = entries.next() else { return Ok(new) };
     if !folder.join("oci-layout").is_file() {
-        let first = first.map(|entry| visible(&entry.file_name().to_string_lossy())).unwrap_or_default();
+        let first =
+            first.map(|entry| visible(&entry.file_name().to_string_lossy())).unwrap_or_default();
         return Err(Fault(format!(
             "{name}: holds \"{first}\" and is no OCI layout; allowed: a folder that is new, empty or an OCI layout\n  \
              hint: choose another --out; nothing was changed"

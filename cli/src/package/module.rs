@@ -38,7 +38,9 @@ impl Module {
         let name = visible(&path.to_string_lossy());
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
-        read.with_context(|| format!("{name}: cannot be read; `make wasm` builds dist/sidetrack.wasm"))?;
+        read.with_context(|| {
+            format!("{name}: cannot be read; `make wasm` builds dist/sidetrack.wasm")
+        })?;
         match version(&bytes) {
             Ok(version) => Ok(Self { bytes, version }),
             Err(why) => Err(Fault(format!("{name}: {why}")).into()),
@@ -49,7 +51,10 @@ impl Module {
 /// The version of the filter in these bytes, or why they are none: what was found, what is allowed, and a hint.
 fn version(bytes: &[u8]) -> Result<String, String> {
     if u64::try_from(bytes.len()).map_or(true, |size| size > LARGEST) {
-        return Err(format!("is larger than {} MiB; Istio's agent takes no larger module", LARGEST >> 20));
+        return Err(format!(
+            "is larger than {} MiB; Istio's agent takes no larger module",
+            LARGEST >> 20
+        ));
     }
     if !bytes.starts_with(b"\0asm") {
         let found = match bytes.get(..4) {
@@ -70,7 +75,9 @@ fn version(bytes: &[u8]) -> Result<String, String> {
     let (mut mark, mut abi) = (None, None);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(broken)? {
-            Payload::CustomSection(section) if section.name() == MARK => mark = Some(section.data().to_vec()),
+            Payload::CustomSection(section) if section.name() == MARK => {
+                mark = Some(section.data().to_vec())
+            }
             Payload::ExportSection(exports) => {
                 for export in exports {
                     let name = export.map_err(broken)?.name;
@@ -91,7 +98,8 @@ fn version(bytes: &[u8]) -> Result<String, String> {
             "exports {abi}; allowed: {ABI}\n  hint: build the filter again with `make wasm`"
         ));
     }
-    let version = mark.and_then(|mark| String::from_utf8(mark).ok()).filter(|version| named(version));
+    let version =
+        mark.and_then(|mark| String::from_utf8(mark).ok()).filter(|version| named(version));
     let Some(version) = version else {
         return Err(format!(
             "is a filter for a proxy, but not Sidetrack's: it has no custom section \"{MARK}\" with a version\n  \

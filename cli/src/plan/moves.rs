@@ -62,7 +62,8 @@ pub(super) fn moves(
     }
     let name = |place: &Place| place.as_ref().map(|(name, _)| name.clone());
     let candidate = |place: &Place| place.as_ref().is_some_and(|(_, candidate)| *candidate);
-    let mut flows: Vec<((Place, Place), u128)> = flows.into_iter().filter(|(_, share)| *share > 0).collect();
+    let mut flows: Vec<((Place, Place), u128)> =
+        flows.into_iter().filter(|(_, share)| *share > 0).collect();
     flows.sort_by_key(|(_, share)| core::cmp::Reverse(*share));
     let (mut moves, mut stays) = (Vec::new(), Vec::new());
     for ((from, to), parts) in flows {
@@ -112,8 +113,9 @@ fn slots(experiment: Option<&Experiment>) -> Ranges<bool> {
 
 fn arms(experiment: Option<&Experiment>, now: Timestamp) -> Ranges<Place> {
     let Some(experiment) = experiment else { return vec![(BUCKETS, None)] };
-    let place =
-        |index| Some((crate::words::variant(experiment, index).to_owned(), index != experiment.baseline));
+    let place = |index| {
+        Some((crate::words::variant(experiment, index).to_owned(), index != experiment.baseline))
+    };
     let mut ranges = Vec::new();
     if let InForce::Weights(weights, _) = experiment.schedule.at(now)
         && experiment.enabled
@@ -139,7 +141,8 @@ fn joint<T: Clone>(old: &Ranges<T>, new: &Ranges<T>, same_draw: bool) -> Vec<(T,
                 let common = (*old_end).min(*new_end).saturating_sub(old_start.max(new_start));
                 u128::from(common) * u128::from(BUCKETS)
             } else {
-                u128::from(old_end.saturating_sub(old_start)) * u128::from(new_end.saturating_sub(new_start))
+                u128::from(old_end.saturating_sub(old_start))
+                    * u128::from(new_end.saturating_sub(new_start))
             };
             if parts > 0 {
                 pairs.push((a.clone(), b.clone(), parts));
@@ -173,7 +176,13 @@ mod tests {
 
     use super::*;
 
-    fn experiment(salt: &str, c: u32, d: u32, reserve: u32, layer: Option<(&str, u32, u32)>) -> Experiment {
+    fn experiment(
+        salt: &str,
+        c: u32,
+        d: u32,
+        reserve: u32,
+        layer: Option<(&str, u32, u32)>,
+    ) -> Experiment {
         let layer = layer.map_or_else(String::new, |(name, from, to)| {
             format!(r#", "layer": {{"name": "{name}", "from": {from}, "to": {to}}}"#)
         });
@@ -188,7 +197,10 @@ mod tests {
     fn told(old: &Experiment, new: &Experiment) -> Vec<String> {
         let (moves, _) = moves(Some(old), Some(new), Timestamp(0));
         let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
-        moves.iter().map(|step| format!("{}>{} {}", name(&step.from), name(&step.to), step.percent)).collect()
+        moves
+            .iter()
+            .map(|step| format!("{}>{} {}", name(&step.from), name(&step.to), step.percent))
+            .collect()
     }
 
     #[test]

@@ -18,7 +18,12 @@ pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     } else if report.swap {
         let swapped = report.experiments.iter().filter(|experiment| experiment.swap);
         let names: Vec<&str> = swapped.map(|experiment| experiment.name.as_str()).collect();
-        writeln!(out, "{} units of {} move between two candidates", ink.bad("swap:"), names.join(", "))?;
+        writeln!(
+            out,
+            "{} units of {} move between two candidates",
+            ink.bad("swap:"),
+            names.join(", ")
+        )?;
     } else {
         writeln!(out, "{} no unit moves between two candidates", ink.good("✓"))?;
     }
@@ -43,10 +48,19 @@ fn one(experiment: &Compared, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
         ]);
     }
     for stay in &experiment.stays {
-        rows.push([place(stay.variant.as_deref()), "stays".to_owned(), stay.percent.clone(), String::new()]);
+        rows.push([
+            place(stay.variant.as_deref()),
+            "stays".to_owned(),
+            stay.percent.clone(),
+            String::new(),
+        ]);
     }
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let (from_width, to_width) = (width(0), width(1));
     let whole = |percent: &str| percent.find('.').unwrap_or(percent.len());
@@ -70,7 +84,11 @@ fn one(experiment: &Compared, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     for listed in &experiment.units {
         let (from, to) = (place(listed.from.as_deref()), place(listed.to.as_deref()));
         let mark = if listed.swap { format!("  {}", ink.bad("swap")) } else { String::new() };
-        writeln!(out, "  unit {}: {from} → {to} (overrides.units){mark}", quoted(listed.unit.as_bytes()))?;
+        writeln!(
+            out,
+            "  unit {}: {from} → {to} (overrides.units){mark}",
+            quoted(listed.unit.as_bytes())
+        )?;
     }
     for note in &experiment.notes {
         writeln!(out, "  {} {note}", ink.note("note:"))?;

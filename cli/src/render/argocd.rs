@@ -83,8 +83,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     for file in &files {
         let path = folder.join(&file.path);
         let parent = path.parent().unwrap_or(folder);
-        std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
-        std::fs::write(&path, &file.text).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("cannot make {}", parent.display()))?;
+        std::fs::write(&path, &file.text)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         if file.is_script() {
             executable(&path)?;
         }

@@ -154,11 +154,14 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
     environment.add_filter("quote", quote);
     let names = &plan.settings.headers;
     let (own, testers) = (headers::own(plan), headers::testers(plan));
-    let first =
-        plan.experiments.first().context("the file has no experiments, so there is nothing to route")?;
+    let first = plan
+        .experiments
+        .first()
+        .context("the file has no experiments, so there is nothing to route")?;
     let default = options.default_cluster.clone().unwrap_or_else(|| baseline(first).to_owned());
     let failovers = if options.failover { failovers(plan)? } else { Vec::new() };
-    let bodies = plan.experiments.iter().flat_map(|e| &e.units).any(|u| matches!(u, UnitSource::Body(_)));
+    let bodies =
+        plan.experiments.iter().flat_map(|e| &e.units).any(|u| matches!(u, UnitSource::Body(_)));
     if options.lean {
         can_be_lean(plan)?;
     }
@@ -172,8 +175,8 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
     .flatten()
     .collect();
     // Envoy answers 413 when a request that is held does not fit into its buffer, 1 MiB unless we say more.
-    let held =
-        Some(plan.settings.body_limit).filter(|&limit| bodies && (options.failover || limit > 1 << 20));
+    let held = Some(plan.settings.body_limit)
+        .filter(|&limit| bodies && (options.failover || limit > 1 << 20));
     let mut context = json!({
         "options": {
             "wasm": options.wasm, "listen": options.listen, "admin": options.admin,
@@ -248,8 +251,12 @@ fn failovers(plan: &Plan) -> anyhow::Result<Vec<Failover>> {
     let mut failovers: Vec<Failover> = Vec::new();
     for experiment in &plan.experiments {
         for candidate in experiment.candidates() {
-            let Some(cluster) = experiment.variants.get(candidate).and_then(|v| v.cluster.clone()) else {
-                anyhow::bail!("--failover needs variants with clusters; {} has none", experiment.name);
+            let Some(cluster) = experiment.variants.get(candidate).and_then(|v| v.cluster.clone())
+            else {
+                anyhow::bail!(
+                    "--failover needs variants with clusters; {} has none",
+                    experiment.name
+                );
             };
             let baseline = baseline(experiment).to_owned();
             if let Some(other) = failovers.iter().find(|other| other.cluster == cluster) {
@@ -276,7 +283,11 @@ fn can_be_lean(plan: &Plan) -> anyhow::Result<()> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for experiment in &plan.experiments {
         let by_cluster = experiment.variants.iter().any(|variant| variant.cluster.is_some());
-        anyhow::ensure!(!by_cluster, "--lean needs variants without clusters; {} has some", experiment.name);
+        anyhow::ensure!(
+            !by_cluster,
+            "--lean needs variants without clusters; {} has some",
+            experiment.name
+        );
         for variant in &experiment.variants {
             if let Some((name, other)) = seen.iter().find(|(name, _)| *name == variant.name) {
                 anyhow::bail!(
@@ -294,8 +305,7 @@ fn can_be_lean(plan: &Plan) -> anyhow::Result<()> {
 fn tagged(plan: &Plan) -> Vec<Value> {
     let tagging = |e: &&Experiment| e.variants.iter().all(|v| v.cluster.is_none());
     let routes = |e: &Experiment| {
-        let route =
-            |v: usize| json!({"experiment": e.name, "cluster": cluster(e, v), "told": told(plan, e, v)});
+        let route = |v: usize| json!({"experiment": e.name, "cluster": cluster(e, v), "told": told(plan, e, v)});
         (0..e.variants.len()).map(route).collect::<Vec<_>>()
     };
     plan.experiments.iter().filter(tagging).flat_map(routes).collect()
@@ -412,8 +422,14 @@ fn clusters(
         seen.push(name);
         new
     });
-    if let Some(stray) = endpoints.iter().find(|endpoint| !names.contains(&endpoint.cluster.as_str())) {
-        anyhow::bail!("--endpoint {}: no such cluster; there are: {}", stray.cluster, names.join(", "));
+    if let Some(stray) =
+        endpoints.iter().find(|endpoint| !names.contains(&endpoint.cluster.as_str()))
+    {
+        anyhow::bail!(
+            "--endpoint {}: no such cluster; there are: {}",
+            stray.cluster,
+            names.join(", ")
+        );
     }
     let describe = |name: &&str| {
         let addresses: Vec<&Address> =
@@ -422,7 +438,8 @@ fn clusters(
         let addresses = if addresses.is_empty() { vec![&by_name] } else { addresses };
         let is_literal = |address: &&Address| address.host.parse::<std::net::IpAddr>().is_ok();
         let discovery = if addresses.iter().all(is_literal) { "STATIC" } else { "STRICT_DNS" };
-        let name = failovers.iter().find(|f| f.cluster == *name).map_or(*name, |failover| &failover.alone);
+        let name =
+            failovers.iter().find(|f| f.cluster == *name).map_or(*name, |failover| &failover.alone);
         json!({"name": name, "discovery": discovery, "addresses": addresses})
     };
     Ok(names.iter().map(describe).collect())

@@ -23,7 +23,9 @@ use crate::out::Out;
 /// Import it, or put it where Grafana provisions dashboards from. Targets, limits and phases need the rules of `render
 /// prometheus` in the same Prometheus.
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  sidetrack render grafana experiment.yaml --job envoy > sidetrack.json")]
+#[command(
+    after_help = "Example:\n  sidetrack render grafana experiment.yaml --job envoy > sidetrack.json"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
@@ -43,8 +45,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 }
 
 fn dashboard(plan: &Plan, args: &Args) -> anyhow::Result<Value> {
-    let first =
-        plan.experiments.first().context("the file has no experiments, so there is nothing to show")?;
+    let first = plan
+        .experiments
+        .first()
+        .context("the file has no experiments, so there is nothing to show")?;
     Ok(json!({
         "uid": "sidetrack",
         "title": "Sidetrack",

@@ -6,7 +6,8 @@ use sidetrack::plan::Plan;
 pub(super) fn testers(plan: &Plan) -> Vec<&str> {
     let names = &plan.settings.headers;
     let fixed = [&names.force, &names.token, &names.debug];
-    let overrides = plan.experiments.iter().filter_map(|experiment| experiment.overrides.header.as_ref());
+    let overrides =
+        plan.experiments.iter().filter_map(|experiment| experiment.overrides.header.as_ref());
     let mut testers: Vec<&str> = fixed.into_iter().chain(overrides).map(String::as_str).collect();
     testers.sort_unstable();
     testers.dedup();

@@ -144,8 +144,11 @@ pub(crate) enum FailStrategy {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let loaded = load::load(&args.file)?;
-    let text =
-        if args.mesh_config { page::mesh(&loaded.plan)? } else { manifests(&loaded, &args.options, false)? };
+    let text = if args.mesh_config {
+        page::mesh(&loaded.plan)?
+    } else {
+        manifests(&loaded, &args.options, false)?
+    };
     out.write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -182,7 +185,9 @@ fn possible(options: &Options) -> anyhow::Result<()> {
         );
     }
     if options.topology != Topology::Gateway && options.gateway.is_some() {
-        bail!("--gateway — found --topology sidecar or waypoint; allowed: gateway\n  hint: leave it out");
+        bail!(
+            "--gateway — found --topology sidecar or waypoint; allowed: gateway\n  hint: leave it out"
+        );
     }
     Ok(())
 }

@@ -89,8 +89,11 @@ struct Group {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let plan = load::load(&args.file.file)?.plan;
-    plan.experiments.first().context("the file has no experiments, so there is nothing to watch")?;
-    let mut groups: Vec<Group> = plan.experiments.iter().map(|e| of_experiment(e, &args.job)).collect();
+    plan.experiments
+        .first()
+        .context("the file has no experiments, so there is nothing to watch")?;
+    let mut groups: Vec<Group> =
+        plan.experiments.iter().map(|e| of_experiment(e, &args.job)).collect();
     groups.push(of_proxies(&plan, &args.job));
     let text = render(args, &plan, groups)?;
     out.write_all(text.as_bytes())?;
@@ -123,7 +126,8 @@ fn render(args: &Args, plan: &Plan, groups: Vec<Group>) -> anyhow::Result<String
     environment.set_syntax(syntax.build()?);
     environment.add_filter("quote", quote);
     environment.add_template("rules", include_str!("../../templates/prometheus-rules.yaml"))?;
-    environment.add_template("operator", include_str!("../../templates/prometheus-operator.yaml"))?;
+    environment
+        .add_template("operator", include_str!("../../templates/prometheus-operator.yaml"))?;
     environment.add_template("tests", include_str!("../../templates/prometheus-tests.yaml"))?;
     let (template, cases) = match args.tests {
         None if args.operator => ("operator", Vec::new()),
@@ -196,8 +200,10 @@ fn baseline(experiment: &Experiment) -> &str {
 fn phases(experiment: &Experiment) -> Vec<(&str, &[Ppm])> {
     match &experiment.schedule {
         Schedule::Fixed(weights) => vec![("", weights)],
-        Schedule::Rollout(rollout) => {
-            rollout.phases.iter().map(|phase| (phase.name.as_str(), phase.weights.as_slice())).collect()
-        }
+        Schedule::Rollout(rollout) => rollout
+            .phases
+            .iter()
+            .map(|phase| (phase.name.as_str(), phase.weights.as_slice()))
+            .collect(),
     }
 }

@@ -43,7 +43,10 @@ mod tests {
     use super::*;
 
     fn shares(counts: &[(u64, u32)]) -> Vec<(u64, Ppm)> {
-        counts.iter().map(|&(count, percent)| (count, Ppm::new(percent * 10_000).unwrap())).collect()
+        counts
+            .iter()
+            .map(|&(count, percent)| (count, Ppm::new(percent * 10_000).unwrap()))
+            .collect()
     }
 
     fn p(counts: &[(u64, u32)]) -> f64 {

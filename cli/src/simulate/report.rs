@@ -35,7 +35,12 @@ pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
             for variant in &phase.variants {
                 writeln!(out, "  {}", row(variant, width))?;
                 if variant.is_uninvited() {
-                    writeln!(out, "  {} {} has weight 0 and got units", ink.bad("error:"), variant.name)?;
+                    writeln!(
+                        out,
+                        "  {} {} has weight 0 and got units",
+                        ink.bad("error:"),
+                        variant.name
+                    )?;
                 }
             }
             writeln!(out, "  {}", verdict(phase))?;

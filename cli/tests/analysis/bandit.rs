@@ -40,7 +40,10 @@ fn less_may_be_better_and_a_breaker_keeps_a_weight() {
     assert!(new(&found)[2] < 5.01, "{found:#}");
     assert!((new(&found)[1] - 25.0).abs() < 1e-9, "b stays within its reserve: {found:#}");
     let (_, found, _) = step(GOOD_C, &["--breaker", "c=open", "--max-change", "100"]);
-    assert!((new(&found)[2] - 20.0).abs() < 1e-9 && found["variants"][2]["p_best"].is_null(), "{found:#}");
+    assert!(
+        (new(&found)[2] - 20.0).abs() < 1e-9 && found["variants"][2]["p_best"].is_null(),
+        "{found:#}"
+    );
 }
 
 #[test]
@@ -60,6 +63,7 @@ fn what_cannot_be_used_is_an_error() {
         assert_eq!(code, 1, "{what}: {error}");
         assert!(error.contains(what), "{what}: {error}");
     }
-    let (_, found, _) = step("variant,successes,trials\na,1,10\nb,1,10\nc,9,10\n", &["--max-change", "100"]);
+    let (_, found, _) =
+        step("variant,successes,trials\na,1,10\nb,1,10\nc,9,10\n", &["--max-change", "100"]);
     assert!(found["notes"].to_string().contains("warming up"), "{found:#}");
 }

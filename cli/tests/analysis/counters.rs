@@ -7,7 +7,10 @@ use crate::truth::ROLLOUT;
 use crate::{Folder, number};
 
 /// Answers so many queries, each by the metric that it asks for, and says what was asked.
-fn server(answer: fn(&str) -> String, queries: usize) -> (String, std::thread::JoinHandle<Vec<String>>) {
+fn server(
+    answer: fn(&str) -> String,
+    queries: usize,
+) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let asked = std::thread::spawn(move || {
@@ -30,9 +33,14 @@ fn server(answer: fn(&str) -> String, queries: usize) -> (String, std::thread::J
 fn vector(samples: &[(&str, &str)]) -> String {
     let samples: Vec<String> = samples
         .iter()
-        .map(|(labels, value)| format!(r#"{{"metric":{{{labels}}},"value":[1795424400.5,"{value}"]}}"#))
+        .map(|(labels, value)| {
+            format!(r#"{{"metric":{{{labels}}},"value":[1795424400.5,"{value}"]}}"#)
+        })
         .collect();
-    format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#, samples.join(","))
+    format!(
+        r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#,
+        samples.join(",")
+    )
 }
 
 #[test]
@@ -70,7 +78,10 @@ fn counters_say_what_they_can_and_no_more() {
     assert_eq!(code, 0, "{error}");
     let found: serde_json::Value = serde_json::from_str(&out).unwrap();
     let asked = asked.join().unwrap();
-    assert!(asked[0].starts_with("GET /api/v1/query?query=") && asked[0].contains("7200s"), "{asked:?}");
+    assert!(
+        asked[0].starts_with("GET /api/v1/query?query=") && asked[0].contains("7200s"),
+        "{asked:?}"
+    );
     assert!(number(&found["candidates"][0]["diff"]).abs() < 1e-3, "{found:#}");
     assert_eq!(
         (&found["candidates"][0]["phases"], &found["decision"]),
@@ -83,7 +94,10 @@ fn counters_say_what_they_can_and_no_more() {
     );
     let (url, _) = server(answer, 3);
     let (_, text, _) = folder.text(&["analyze", "prometheus", "e.json", "--url", &url]);
-    assert!(text.contains("assumes independent requests") && text.contains("not a decision"), "{text}");
+    assert!(
+        text.contains("assumes independent requests") && text.contains("not a decision"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -92,7 +106,10 @@ fn a_server_that_is_none_is_told() {
     folder.write("e.json", ROLLOUT);
     for (answer, what) in [
         ((|_| "<html>".to_owned()) as fn(&str) -> String, "not as Prometheus does"),
-        (|_| r#"{"status":"error","error":"parse error"}"#.to_owned(), "Prometheus says: parse error"),
+        (
+            |_| r#"{"status":"error","error":"parse error"}"#.to_owned(),
+            "Prometheus says: parse error",
+        ),
         (|_| vector(&[]), "knows no ab_test_requests_total of forecast"),
     ] {
         let (url, asked) = server(answer, 1);

@@ -47,7 +47,8 @@ pub(crate) struct Truth {
     pub(crate) revenue: f64,
 }
 
-pub(crate) const BASELINE: Truth = Truth { error: 0.01, latency: 40.0, accuracy: 0.876, revenue: 2.0 };
+pub(crate) const BASELINE: Truth =
+    Truth { error: 0.01, latency: 40.0, accuracy: 0.876, revenue: 2.0 };
 
 /// A crowd and its time.
 pub(crate) struct Crowd {
@@ -96,7 +97,8 @@ impl Crowd {
         };
         for user in 0..self.users {
             let unit = format!("user-{}-{user}", self.seed);
-            let name = if digest { experiment.exposure.pseudonym(unit.as_bytes()) } else { unit.clone() };
+            let name =
+                if digest { experiment.exposure.pseudonym(unit.as_bytes()) } else { unit.clone() };
             // Users differ: some make many requests, and some meet more errors than others.
             let many = if random.chance(0.05) { 8.0 } else { 0.6 };
             let count = 1 + random.below((2.0 * self.requests * many) as u64 + 1);

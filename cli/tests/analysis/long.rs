@@ -18,8 +18,8 @@ fn ten_million_lines_in_half_a_minute_and_a_gigabyte() {
     let mut lines = 0;
     let mut seed = 0;
     while lines < times * 10_000_000 {
-        let written =
-            Crowd { seed, ..Crowd::new(20_000, vec![BASELINE, BASELINE]) }.write(&experiment(SIMPLE), false);
+        let written = Crowd { seed, ..Crowd::new(20_000, vec![BASELINE, BASELINE]) }
+            .write(&experiment(SIMPLE), false);
         log.write_all(written.log.as_bytes()).unwrap();
         lines += written.lines;
         seed += 1;

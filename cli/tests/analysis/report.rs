@@ -40,7 +40,10 @@ fn chromium() -> String {
     let runs = |name: &String| {
         Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success())
     };
-    names.into_iter().find(runs).expect("no Chromium: run scripts/setup.sh tests, or set SIDETRACK_CHROMIUM")
+    names
+        .into_iter()
+        .find(runs)
+        .expect("no Chromium: run scripts/setup.sh tests, or set SIDETRACK_CHROMIUM")
 }
 
 fn browse(folder: &Folder, arguments: &[&str]) -> (String, String) {
@@ -82,11 +85,19 @@ fn the_page_is_whole_in_a_browser() {
     let inside = html.replace('&', "&amp;").replace('"', "&quot;");
     folder.write("page.html", format!("<!doctype html><body><iframe style=\"width:390px;height:800px;border:0\" srcdoc=\"{inside}\"></iframe>{probe}"));
     let (dom, log) = browse(&folder, &["--dump-dom"]);
-    assert!(dom.contains("<title>width 390 plots 4</title>"), "{}", dom.split_once("</title>").unwrap().0);
-    assert!(dom.ends_with("</html>\n") && dom.contains("Promote fancy: it is better than plain"), "{dom}");
+    assert!(
+        dom.contains("<title>width 390 plots 4</title>"),
+        "{}",
+        dom.split_once("</title>").unwrap().0
+    );
+    assert!(
+        dom.ends_with("</html>\n") && dom.contains("Promote fancy: it is better than plain"),
+        "{dom}"
+    );
     assert!(!log.contains("CONSOLE"), "{log}");
     folder.write("page.html", &html);
-    for (name, size) in [("desktop.png", "--window-size=1200,2400"), ("phone.png", "--window-size=500,3600")]
+    for (name, size) in
+        [("desktop.png", "--window-size=1200,2400"), ("phone.png", "--window-size=500,3600")]
     {
         browse(&folder, &[size, &format!("--screenshot={}", folder.path().join(name).display())]);
         assert!(std::fs::metadata(folder.path().join(name)).unwrap().len() > 20_000, "{name}");
@@ -103,7 +114,8 @@ fn prometheus_gets_accuracy_and_value() {
     let folder = reported();
     let text = std::fs::read_to_string(folder.path().join("ab.prom")).unwrap();
     let value = |start: &str| -> f64 {
-        let line = text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{text}"));
+        let line =
+            text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{text}"));
         line.rsplit_once(' ').unwrap().1.parse().unwrap()
     };
     let analysis = folder.analysis(&["--outcomes", "outcomes.csv"]);

@@ -15,20 +15,33 @@ fn a_sample_ratio_mismatch_has_no_winner() {
     let better = Truth { accuracy: 0.99, ..BASELINE };
     let mut written = Crowd::new(6000, vec![BASELINE, better]).write(&experiment(SIMPLE), false);
     // A crash loses every fifth user of the candidate.
-    let lost = |line: &str| line.contains("\"assigned\":\"fancy\"") && line.contains("3\",\"experiment\"");
-    written.log = written.log.lines().filter(|line| !lost(line)).map(|line| format!("{line}\n")).collect();
+    let lost =
+        |line: &str| line.contains("\"assigned\":\"fancy\"") && line.contains("3\",\"experiment\"");
+    written.log =
+        written.log.lines().filter(|line| !lost(line)).map(|line| format!("{line}\n")).collect();
     let folder = folder(SIMPLE, &written);
-    let analysis = folder.analysis(&["--outcomes", "outcomes.csv", "--guardrail", "latency_p95:100ms"]);
-    assert_eq!((&analysis["srm"]["verdict"], &analysis["decision"]), (&"mismatch".into(), &"invalid".into()));
+    let analysis =
+        folder.analysis(&["--outcomes", "outcomes.csv", "--guardrail", "latency_p95:100ms"]);
+    assert_eq!(
+        (&analysis["srm"]["verdict"], &analysis["decision"]),
+        (&"mismatch".into(), &"invalid".into())
+    );
     assert_eq!(analysis["winner"], serde_json::Value::Null);
-    let (code, text, _) = folder.text(&["analyze", "run", "experiment.json", "--exposures", "access.log"]);
+    let (code, text, _) =
+        folder.text(&["analyze", "run", "experiment.json", "--exposures", "access.log"]);
     assert_eq!(code, 1);
     assert!(
-        text.lines().next().unwrap().contains("cannot be trusted") && text.contains("SAMPLE RATIO MISMATCH"),
+        text.lines().next().unwrap().contains("cannot be trusted")
+            && text.contains("SAMPLE RATIO MISMATCH"),
         "{text}"
     );
-    let anyway =
-        folder.analysis(&["--outcomes", "outcomes.csv", "--guardrail", "latency_p95:100ms", "--allow-srm"]);
+    let anyway = folder.analysis(&[
+        "--outcomes",
+        "outcomes.csv",
+        "--guardrail",
+        "latency_p95:100ms",
+        "--allow-srm",
+    ]);
     assert_eq!(anyway["decision"], "promote");
 }
 
@@ -122,7 +135,8 @@ fn broken_lines_are_counted_shown_and_skipped() {
     assert_eq!(analysis["lines"]["malformed"], broken.len() + 1, "{:#}", analysis["lines"]);
     assert_eq!(analysis["lines"]["used"], clean["lines"]["used"]);
     assert_eq!(analysis["metrics"], clean["metrics"], "the good lines say the same");
-    let (_, text, _) = folder.text(&["analyze", "run", "experiment.json", "--exposures", "access.log"]);
+    let (_, text, _) =
+        folder.text(&["analyze", "run", "experiment.json", "--exposures", "access.log"]);
     assert!(
         text.contains("11 malformed lines") && text.contains("access.log:2: not a JSON object"),
         "{text}"
@@ -134,13 +148,18 @@ fn broken_lines_are_counted_shown_and_skipped() {
 fn lines_that_do_not_count_say_why() {
     let written = small();
     let model = written.log.lines().next().unwrap();
-    let reason = |word: &str| model.replace("\"reason\":\"hash\"", &format!("\"reason\":\"{word}\"")) + "\n";
+    let reason =
+        |word: &str| model.replace("\"reason\":\"hash\"", &format!("\"reason\":\"{word}\"")) + "\n";
     let mut log = written.log.clone();
-    for word in ["override", "override", "missing_unit", "random", "not_started", "disabled", "excluded"] {
+    for word in
+        ["override", "override", "missing_unit", "random", "not_started", "disabled", "excluded"]
+    {
         log += &reason(word);
     }
     log += &(model.replace("\"experiment\":\"forecast\"", "\"experiment\":null") + "\n");
-    log += &(model.replace("\"status\":200", "\"status\":0").replace("\"flags\":\"-\"", "\"flags\":\"DC\"")
+    log += &(model
+        .replace("\"status\":200", "\"status\":0")
+        .replace("\"flags\":\"-\"", "\"flags\":\"DC\"")
         + "\n");
     let folder = folder(SIMPLE, &written);
     folder.write("access.log", log);
@@ -227,7 +246,9 @@ fn an_open_breaker_is_told_and_hides_nothing() {
             .contains("without the minutes in which a breaker was open, fancy is worse")
     );
     let elsewhere = number(&analysis["variants"][1]["served_elsewhere"]);
-    assert!(elsewhere > 1000.0 && (elsewhere - number(&analysis["breaker"]["requests"])).abs() < 0.5);
+    assert!(
+        elsewhere > 1000.0 && (elsewhere - number(&analysis["breaker"]["requests"])).abs() < 0.5
+    );
     assert!(number(&analysis["breaker"]["share"]) > 0.8);
     let inside = number(&result(&analysis, "error_rate")["diff"]);
     let without = &analysis["without_breaker"].as_array().unwrap()[0]["candidates"][0];
@@ -242,16 +263,28 @@ fn an_open_breaker_is_told_and_hides_nothing() {
 fn a_bandits_steps_are_kept_apart() {
     let folder = Folder::new();
     folder.write("experiment.yaml", "# yaml-language-server: $schema=x\nexperiments:\n  - name: forecast  # the one\n    unit: [{header: u}]\n    baseline: plain\n    variants:\n      - {name: plain}\n      - name: fancy\n        weight: 30   # percent\n        reserve: 50\nsettings: {exposure_unit: plain}\n");
-    folder.write("rewards.csv", "variant,batch,successes,trials\nplain,1,100,1000\nfancy,1,160,1000\n");
+    folder.write(
+        "rewards.csv",
+        "variant,batch,successes,trials\nplain,1,100,1000\nfancy,1,160,1000\n",
+    );
     let step = |out: &str| {
-        ["bandit", "experiment.yaml", "--rewards", "rewards.csv", "--at", "2026-11-23T12:00:00Z", "--out"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain([out.to_owned()])
-            .collect::<Vec<_>>()
+        [
+            "bandit",
+            "experiment.yaml",
+            "--rewards",
+            "rewards.csv",
+            "--at",
+            "2026-11-23T12:00:00Z",
+            "--out",
+        ]
+        .into_iter()
+        .map(str::to_owned)
+        .chain([out.to_owned()])
+        .collect::<Vec<_>>()
     };
     let arguments = step("experiment.yaml");
-    let (code, text, error) = folder.text(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let (code, text, error) =
+        folder.text(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(code, 0, "{error}");
     assert!(
         text.contains("adaptive") && text.contains("plain → fancy") || text.contains("→ fancy"),
@@ -270,7 +303,9 @@ fn a_bandits_steps_are_kept_apart() {
         crowd.write(&experiment(SIMPLE), false),
         crowd.write(
             &experiment(
-                &SIMPLE.replace("\"weight\": 30", "\"weight\": 40, \"reserve\": 50").replace("30", "40"),
+                &SIMPLE
+                    .replace("\"weight\": 30", "\"weight\": 40, \"reserve\": 50")
+                    .replace("30", "40"),
             ),
             false,
         ),
@@ -280,7 +315,8 @@ fn a_bandits_steps_are_kept_apart() {
         before.log.lines().filter(|line| !noon(line)).map(|line| format!("{line}\n")).collect();
     log.extend(after.log.lines().filter(noon).map(|line| format!("{line}\n")));
     folder.write("access.log", &log);
-    let output = folder.run(&["analyze", "run", "experiment.yaml", "--json", "--exposures", "access.log"]);
+    let output =
+        folder.run(&["analyze", "run", "experiment.yaml", "--json", "--exposures", "access.log"]);
     let analysis: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(
         (&analysis["adaptive"], &analysis["decision"]),
@@ -291,7 +327,8 @@ fn a_bandits_steps_are_kept_apart() {
     assert!(analysis["reasons"].to_string().contains("never pooled"));
     // Without the notes, the change of weights shows in the buckets, and is refused.
     folder.write("experiment.yaml", file.replace("# sidetrack bandit:", "# gone:"));
-    let output = folder.run(&["analyze", "run", "experiment.yaml", "--json", "--exposures", "access.log"]);
+    let output =
+        folder.run(&["analyze", "run", "experiment.yaml", "--json", "--exposures", "access.log"]);
     let analysis: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(analysis["decision"], "invalid", "{analysis:#}");
 }

@@ -91,7 +91,8 @@ fn a_drift_over_the_phases_is_no_effect() {
             .lines()
             .filter(|line| line.contains(&format!("\"assigned\":\"{variant}\"")))
             .collect();
-        lines.iter().filter(|line| line.contains("\"status\":503")).count() as f64 / lines.len() as f64
+        lines.iter().filter(|line| line.contains("\"status\":503")).count() as f64
+            / lines.len() as f64
     };
     assert!(
         pooled("fancy") - pooled("plain") > number(&error["ci"][1]),
@@ -114,8 +115,14 @@ fn outcomes_of_units_are_found_by_digest_and_count_once() {
     let written = Crowd::new(6000, vec![BASELINE, Truth { revenue: 4.0, ..BASELINE }])
         .write(&experiment(ROLLOUT), true);
     let folder = folder(ROLLOUT, &written);
-    let analysis =
-        folder.analysis(&["--outcomes", "by_unit.csv", "--metric", "basket", "--metric", "converted"]);
+    let analysis = folder.analysis(&[
+        "--outcomes",
+        "by_unit.csv",
+        "--metric",
+        "basket",
+        "--metric",
+        "converted",
+    ]);
     assert_eq!(analysis["outcomes"]["matched"], 6000, "{analysis:#}");
     let (basket, converted) = (result(&analysis, "basket"), result(&analysis, "converted"));
     assert_eq!(

@@ -2,8 +2,10 @@
 
 use super::*;
 
-const SHARES: [&str; 6] = ["analyze", "proportions", "--baseline", "200/1000", "--candidate", "250/1000"];
-const MEANS: [&str; 6] = ["analyze", "means", "--baseline", "100,20,1000", "--candidate", "98,21,1000"];
+const SHARES: [&str; 6] =
+    ["analyze", "proportions", "--baseline", "200/1000", "--candidate", "250/1000"];
+const MEANS: [&str; 6] =
+    ["analyze", "means", "--baseline", "100,20,1000", "--candidate", "98,21,1000"];
 
 fn more(start: &[&'static str], end: &[&'static str]) -> Vec<&'static str> {
     [start, end].concat()
@@ -25,19 +27,38 @@ fn the_verdict_comes_first() {
     );
     snapshot(
         "analyze_tiny_p",
-        seen(&["analyze", "proportions", "--baseline", "100000/1000000", "--candidate", "120000/1000000"]),
+        seen(&[
+            "analyze",
+            "proportions",
+            "--baseline",
+            "100000/1000000",
+            "--candidate",
+            "120000/1000000",
+        ]),
     );
     let phases = ["analyze", "proportions", "--baseline", "50/9500", "--candidate", "4/500"];
-    snapshot("analyze_phases", seen(&more(&phases, &["--baseline", "200/7000", "--candidate", "70/3000"])));
-    snapshot("analyze_srm", seen(&["analyze", "srm", "--expected", "50,50", "--observed", "821588,815482"]));
+    snapshot(
+        "analyze_phases",
+        seen(&more(&phases, &["--baseline", "200/7000", "--candidate", "70/3000"])),
+    );
+    snapshot(
+        "analyze_srm",
+        seen(&["analyze", "srm", "--expected", "50,50", "--observed", "821588,815482"]),
+    );
     let ramp = ["analyze", "srm", "--expected", "95,5", "--observed", "9500,500"];
-    snapshot("analyze_srm_phases", seen(&more(&ramp, &["--expected", "0.7,0.3", "--observed", "7050,2950"])));
+    snapshot(
+        "analyze_srm_phases",
+        seen(&more(&ramp, &["--expected", "0.7,0.3", "--observed", "7050,2950"])),
+    );
 }
 
 #[test]
 fn shares_for_machines() {
     let found = json(&more(&SHARES, &["--json"]), b"");
-    assert_eq!((found["decision"].as_str(), &found["df"]), (Some("better"), &serde_json::Value::Null));
+    assert_eq!(
+        (found["decision"].as_str(), &found["df"]),
+        (Some("better"), &serde_json::Value::Null)
+    );
     // Computed with 60 digits by stats/reference/make.py's formulas.
     near(&found["statistic"], 2.677_397_763_008_329_5);
     near(&found["p_value"], 0.007_419_649_261_025_675);
@@ -55,21 +76,31 @@ fn shares_for_machines() {
 
 #[test]
 fn no_variance_is_no_nan() {
-    let shares =
-        json(&["analyze", "proportions", "--baseline", "0/10", "--candidate", "0/20", "--json"], b"");
+    let shares = json(
+        &["analyze", "proportions", "--baseline", "0/10", "--candidate", "0/20", "--json"],
+        b"",
+    );
     assert_eq!(
         (shares["decision"].as_str(), shares["undefined"].as_str()),
         (Some("undefined"), Some("zero_variance"))
     );
-    let means = json(&["analyze", "means", "--baseline", "5,0,10", "--candidate", "6,0,20", "--json"], b"");
+    let means =
+        json(&["analyze", "means", "--baseline", "5,0,10", "--candidate", "6,0,20", "--json"], b"");
     assert_eq!(means["decision"], "undefined");
     for key in ["p_value", "log10_p", "statistic", "ci", "power"] {
         assert!(means[key].is_null(), "{key}: {means}");
     }
     near(&means["diff"], 1.0);
     // A p-value below what a double holds.
-    let tiny =
-        ["analyze", "proportions", "--baseline", "100000/1000000", "--candidate", "120000/1000000", "--json"];
+    let tiny = [
+        "analyze",
+        "proportions",
+        "--baseline",
+        "100000/1000000",
+        "--candidate",
+        "120000/1000000",
+        "--json",
+    ];
     let tiny = json(&tiny, b"");
     near(&tiny["statistic"], 45.198_461_470_556_86);
     assert!(tiny["log10_p"].as_f64().unwrap() < -400.0, "{tiny}");
@@ -79,21 +110,30 @@ fn no_variance_is_no_nan() {
 #[test]
 fn a_running_experiment_is_judged_by_what_may_be_looked_at() {
     let fixed = json(&more(&MEANS, &["--json"]), b"");
-    assert_eq!((fixed["decision"].as_str(), fixed["decided_by"].as_str()), (Some("worse"), Some("fixed")));
+    assert_eq!(
+        (fixed["decision"].as_str(), fixed["decided_by"].as_str()),
+        (Some("worse"), Some("fixed"))
+    );
     let running = json(&more(&MEANS, &["--json", "--planned-units", "8000"]), b"");
     assert_eq!(running["decision"], "no_difference_shown");
     assert_eq!(running["decided_by"], "always_valid");
     assert_eq!(running["p_value"], fixed["p_value"]);
     let done = json(&more(&MEANS, &["--json", "--planned-units", "2000"]), b"");
-    assert_eq!((done["decision"].as_str(), done["decided_by"].as_str()), (Some("worse"), Some("fixed")));
+    assert_eq!(
+        (done["decision"].as_str(), done["decided_by"].as_str()),
+        (Some("worse"), Some("fixed"))
+    );
 }
 
 #[test]
 fn a_mismatch_is_a_problem_of_the_input() {
-    let good = run(&["analyze", "srm", "--expected", "70,30", "--observed", "7021,2979", "--json"], b"");
+    let good =
+        run(&["analyze", "srm", "--expected", "70,30", "--observed", "7021,2979", "--json"], b"");
     assert_eq!(code(&good), 0);
-    let found =
-        json(&["analyze", "srm", "--expected", "50,50", "--observed", "821588,815482", "--json"], b"");
+    let found = json(
+        &["analyze", "srm", "--expected", "50,50", "--observed", "821588,815482", "--json"],
+        b"",
+    );
     assert_eq!(found["decision"], "mismatch");
     near(&found["p_value"], 1.821_792_872_619_187_2e-6);
     // A variant that should have nobody has somebody, and one that should have somebody has nobody.
@@ -111,14 +151,20 @@ fn traps_are_refused_and_mistakes_name_their_flag() {
         let output = run(&[&["analyze"], arguments].concat(), b"");
         assert_eq!(code(&output), 1, "{output:?}");
         assert!(output.stdout.is_empty());
-        words.iter().for_each(|word| assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output)));
+        words.iter().for_each(|word| {
+            assert!(stderr(&output).contains(word), "{word}: {}", stderr(&output))
+        });
     };
-    let shares = |b: &'static str, c: &'static str| ["proportions", "--baseline", b, "--candidate", c];
+    let shares =
+        |b: &'static str, c: &'static str| ["proportions", "--baseline", b, "--candidate", c];
     fails(
         &[&shares("1/10", "2/10")[..], &["--unit", "request"]].concat(),
         &["--unit request", "not independent"],
     );
-    fails(&["srm", "--expected", "50,50", "--observed", "1,2", "--unit", "request"], &["not independent"]);
+    fails(
+        &["srm", "--expected", "50,50", "--observed", "1,2", "--unit", "request"],
+        &["not independent"],
+    );
     fails(&[&shares("1/10", "2/10")[..], &["--adaptive"]].concat(), &["--adaptive", "each batch"]);
     fails(&shares("12/10", "1/2"), &["--baseline 12/10", "no more successes"]);
     fails(&shares("1/10", "-3/10"), &["--candidate -3/10", "X/N"]);

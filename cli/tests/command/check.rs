@@ -39,7 +39,8 @@ fn json_has_the_keys_of_the_contract() {
 
 #[test]
 fn what_cannot_be_read_is_exit_2_and_goes_to_stderr() {
-    for arguments in [&["check", "missing.yaml"][..], &["check", "."], &["check"], &["chekc", "x"]] {
+    for arguments in [&["check", "missing.yaml"][..], &["check", "."], &["check"], &["chekc", "x"]]
+    {
         let output = run(arguments, b"");
         assert_eq!(code(&output), 2, "{arguments:?}");
         assert_eq!(stdout(&output), "");
@@ -118,15 +119,30 @@ fn yaml_means_what_json_means() {
         let text = format!("experiments: []\nsettings: {{response_headers: {value}}}");
         let report = json(&["check", "-", "--json"], text.as_bytes());
         let problems = report["problems"].as_array().unwrap();
-        problems.iter().find(|p| p["path"] == "settings.response_headers").map(|p| p["message"].to_string())
+        problems
+            .iter()
+            .find(|p| p["path"] == "settings.response_headers")
+            .map(|p| p["message"].to_string())
     };
     assert_eq!(found("true"), None);
-    for text in ["yes", "no", "on", "off", "y", "2026-11-23T09:00:00Z", "2026-11-23", "010", "1_000", "1:30"]
-    {
+    for text in [
+        "yes",
+        "no",
+        "on",
+        "off",
+        "y",
+        "2026-11-23T09:00:00Z",
+        "2026-11-23",
+        "010",
+        "1_000",
+        "1:30",
+    ] {
         let message = found(text).unwrap();
         assert!(message.contains(&format!("the text \\\"{text}\\\"")), "{text}: {message}");
     }
-    for (text, number) in [("30", "30"), ("30.0", "30"), ("3e1", "30"), ("0x1e", "30"), ("-0.0", "0")] {
+    for (text, number) in
+        [("30", "30"), ("30.0", "30"), ("3e1", "30"), ("0x1e", "30"), ("-0.0", "0")]
+    {
         let message = found(text).unwrap();
         assert!(message.contains(&format!("the number {number};")), "{text}: {message}");
     }

@@ -12,8 +12,12 @@ fn the_first_line_answers() {
 #[test]
 fn the_breaker_has_its_say() {
     let user = "x-user-id: 4711";
-    snapshot("explain_open", seen(&["explain", "simple.yaml", "--header", user, "--breaker", "new=open"]));
-    let all = ["explain", "simple.yaml", "--header", user, "--breaker", "new=half-open:100", "--json"];
+    snapshot(
+        "explain_open",
+        seen(&["explain", "simple.yaml", "--header", user, "--breaker", "new=open"]),
+    );
+    let all =
+        ["explain", "simple.yaml", "--header", user, "--breaker", "new=half-open:100", "--json"];
     assert_eq!(json(&all, b"")["reason"], "probe");
 }
 
@@ -45,7 +49,8 @@ fn a_rollout_a_layer_and_a_mirror_are_explained() {
 
 #[test]
 fn an_override_needs_its_token() {
-    let force = ["--header", "x-ab-force: enhanced-predictor", "--header", "x-user-id: user-3", "--header"];
+    let force =
+        ["--header", "x-ab-force: enhanced-predictor", "--header", "x-user-id: user-3", "--header"];
     let with = |token: &'static str| json(&full(&[&force[..], &[token, "--json"]].concat()), b"");
     assert_eq!(with("x-ab-token: test")["served"], "enhanced-predictor");
     assert_eq!(with("x-ab-token: test")["reason"], "override");
@@ -65,9 +70,12 @@ fn random_is_exact() {
     let text = std::fs::read_to_string(data().join("simple.yaml")).unwrap();
     let text = text.replace("    baseline", "    assignment: request_random\n    baseline");
     let at = |random| json(&["explain", "-", "--random", random, "--json"], text.as_bytes());
-    for (random, bucket, served) in
-        [("0", 0, "new"), ("0.299999", 299_999, "new"), ("0.3", 300_000, "old"), ("0.999999", 999_999, "old")]
-    {
+    for (random, bucket, served) in [
+        ("0", 0, "new"),
+        ("0.299999", 299_999, "new"),
+        ("0.3", 300_000, "old"),
+        ("0.999999", 999_999, "old"),
+    ] {
         let answer = at(random);
         assert_eq!(
             (answer["bucket"].as_u64(), answer["served"].as_str()),
@@ -86,7 +94,10 @@ fn skip_leaves_the_request_out() {
     let text = std::fs::read_to_string(data().join("simple.yaml")).unwrap();
     let text = text.replace("    baseline", "    missing_unit: skip\n    baseline");
     let answer = json(&["explain", "-", "--json"], text.as_bytes());
-    assert_eq!((answer["experiment"].as_str(), answer["reason"].as_str()), (None, Some("missing_unit")));
+    assert_eq!(
+        (answer["experiment"].as_str(), answer["reason"].as_str()),
+        (None, Some("missing_unit"))
+    );
 }
 
 #[test]

@@ -80,7 +80,8 @@ fn conforms(manifest: &Value) {
 
 #[test]
 fn a_split_becomes_a_file_and_what_stays_behind_is_named() {
-    let output = import(SPLIT, &["--clusters", "iris=iris-v1,iris2=iris-v2", "--unit", "cookie:session_id"]);
+    let output =
+        import(SPLIT, &["--clusters", "iris=iris-v1,iris2=iris-v2", "--unit", "cookie:session_id"]);
     snapshot("import_seldon", format!("{}--- stderr\n{}", stdout(&output), stderr(&output)));
     assert_eq!(code(&run(&["check", "-"], &output.stdout)), 0);
 }
@@ -99,12 +100,18 @@ fn what_seldon_does_not_say_is_asked_for() {
     let open = SPLIT.replace("  default: iris\n", "");
     said(&open, &["--tag-only"], "--baseline MODEL; allowed: iris, iris2");
     said(&open, &["--tag-only", "--baseline", "iris3"], "found \"iris3\"");
-    assert_eq!(file(&open, &["--tag-only", "--baseline", "iris2"])["experiments"][0]["baseline"], "iris2");
+    assert_eq!(
+        file(&open, &["--tag-only", "--baseline", "iris2"])["experiments"][0]["baseline"],
+        "iris2"
+    );
 }
 
 #[test]
 fn options_end_up_in_the_file() {
-    let file = file(SPLIT, &["--tag-only", "--unit", "header:x-id", "--unit", "body:/user", "--salt", "yes"]);
+    let file = file(
+        SPLIT,
+        &["--tag-only", "--unit", "header:x-id", "--unit", "body:/user", "--salt", "yes"],
+    );
     let experiment = &file["experiments"][0];
     assert_eq!(experiment["unit"], json!([{"header": "x-id"}, {"body": "/user"}]));
     assert_eq!(experiment["salt"], "yes");
@@ -125,7 +132,8 @@ fn weights_become_percent_and_rounding_is_said() {
         let output = import(&text, &["--tag-only"]);
         let file: Value = serde_saphyr::from_str(stdout(&output)).unwrap();
         let variants = file["experiments"][0]["variants"].as_array().unwrap().clone();
-        let found: Vec<f64> = variants.iter().skip(1).map(|v| v["weight"].as_f64().unwrap()).collect();
+        let found: Vec<f64> =
+            variants.iter().skip(1).map(|v| v["weight"].as_f64().unwrap()).collect();
         (found, stderr(&output).contains("rounded"))
     };
     assert_eq!(weights(&[70, 30]), (vec![30.0], false));
@@ -139,11 +147,15 @@ fn weights_become_percent_and_rounding_is_said() {
 
 #[test]
 fn a_mirror_alone_becomes_a_candidate_without_weight_and_comes_back() {
-    let text = SPLIT.replace("    - {name: iris2, weight: 50}\n", "  mirror: {name: iris2, percent: 100}\n");
+    let text = SPLIT
+        .replace("    - {name: iris2, weight: 50}\n", "  mirror: {name: iris2, percent: 100}\n");
     let output = import(&text, &["--clusters", "iris=a,iris2=b"]);
     assert!(stderr(&output).contains("\"iris2\" became one, with weight 0"), "{}", stderr(&output));
     let file: Value = serde_saphyr::from_str(stdout(&output)).unwrap();
-    assert_eq!(file["experiments"][0]["variants"][1], json!({"name": "iris2", "cluster": "b", "weight": 0}));
+    assert_eq!(
+        file["experiments"][0]["variants"][1],
+        json!({"name": "iris2", "cluster": "b", "weight": 0})
+    );
     assert_eq!(file["experiments"][0]["mirror"], json!({"cluster": "b", "percent": 100}));
     let back = manifest(stdout(&output), &[]);
     assert_eq!(back["spec"]["candidates"], json!([{"name": "iris", "weight": 100}]));
@@ -226,7 +238,11 @@ fn each_loss_has_a_line() {
         ("breaker", json!({}), "e: breaker is not"),
         ("layer", json!({"name": "l", "from": 0, "to": 50}), "e: layer is not"),
         ("overrides", json!({"header": "x-choose"}), "e: overrides is not"),
-        ("mirror", json!({"cluster": "m", "percent": 12.5}), "e: mirror.percent is not carried over: 12.5 %"),
+        (
+            "mirror",
+            json!({"cluster": "m", "percent": 12.5}),
+            "e: mirror.percent is not carried over: 12.5 %",
+        ),
         ("mirror", json!({"cluster": "cb"}), "e: mirror is not carried over: \"b\" also answers"),
         ("mirror", json!({"cluster": "ca"}), "e: mirror is not carried over: \"a\" also answers"),
     ];
@@ -244,7 +260,8 @@ fn each_loss_has_a_line() {
     for key in ["unit", "missing_unit", "unit[].mint"] {
         assert!(hashed.contains(&format!("e: {key} is not")), "{hashed}");
     }
-    let settings = json!({"experiments": [base.clone()], "settings": {"exposure_unit": "plain"}}).to_string();
+    let settings =
+        json!({"experiments": [base.clone()], "settings": {"exposure_unit": "plain"}}).to_string();
     assert!(stderr(&export(&settings, &[])).contains("e: settings is not"));
 }
 
@@ -259,8 +276,10 @@ fn names_that_kubernetes_refuses_are_refused() {
         "{}",
         stderr(&output)
     );
-    let renamed =
-        manifest(text, &["--models", "old=c-old", "--namespace", "mesh", "--resource-type", "pipeline"]);
+    let renamed = manifest(
+        text,
+        &["--models", "old=c-old", "--namespace", "mesh", "--resource-type", "pipeline"],
+    );
     assert_eq!(renamed["spec"]["default"], "old");
     assert_eq!(renamed["spec"]["resourceType"], "pipeline");
     assert_eq!(renamed["metadata"]["namespace"], "mesh");

@@ -1,5 +1,9 @@
 //! Running the command, and looking for what it left.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot run its command fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot run its command fails"
+)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
@@ -60,7 +64,8 @@ impl Sabotaged {
     pub(super) fn new(change: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let envoy = EnvoyBinary::find().unwrap();
-        let script = format!("#!/bin/sh\nsed -i.bak '{change}' \"$2\"\nexec '{}' \"$@\"\n", envoy.display());
+        let script =
+            format!("#!/bin/sh\nsed -i.bak '{change}' \"$2\"\nexec '{}' \"$@\"\n", envoy.display());
         let path = dir.path().join("envoy");
         std::fs::write(&path, script).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -89,7 +94,11 @@ impl Running {
     pub(super) fn read_until(&mut self, word: &str) -> String {
         let mut text = String::new();
         while !text.contains(word) {
-            assert_ne!(self.lines.read_line(&mut text).unwrap(), 0, "it ended without {word:?}\n{text}");
+            assert_ne!(
+                self.lines.read_line(&mut text).unwrap(),
+                0,
+                "it ended without {word:?}\n{text}"
+            );
         }
         text
     }
@@ -131,7 +140,9 @@ pub(super) fn wasm() -> &'static Path {
         cargo.current_dir(root).args(["build", "-p", "sidetrack-filter", "--profile", "wasm"]);
         cargo.args(["--target", "wasm32-wasip1", "--message-format=json-render-diagnostics"]);
         // What a coverage tool set for native code is not meant for this build.
-        for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
+        for name in
+            ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"]
+        {
             cargo.env_remove(name);
         }
         let output = cargo.output().unwrap();
@@ -140,7 +151,8 @@ pub(super) fn wasm() -> &'static Path {
         let mut files = messages.lines().filter_map(|line| {
             let message: serde_json::Value = serde_json::from_str(line).ok()?;
             let file = message.pointer("/filenames/0")?.as_str()?.to_owned();
-            Some(PathBuf::from(file)).filter(|file| file.extension().is_some_and(|kind| kind == "wasm"))
+            Some(PathBuf::from(file))
+                .filter(|file| file.extension().is_some_and(|kind| kind == "wasm"))
         });
         files.next_back().expect("cargo names the module")
     })

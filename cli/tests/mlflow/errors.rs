@@ -26,8 +26,9 @@ impl Stub {
                 let (mut head, mut length) = (String::new(), 0);
                 while reader.read_line(&mut head).is_ok_and(|read| read > 2) {
                     let line = head.lines().last().unwrap().to_ascii_lowercase();
-                    length =
-                        line.strip_prefix("content-length: ").map_or(length, |text| text.parse().unwrap());
+                    length = line
+                        .strip_prefix("content-length: ")
+                        .map_or(length, |text| text.parse().unwrap());
                 }
                 reader.take(length).read_to_end(&mut Vec::new()).unwrap();
                 let first = head.lines().next().unwrap_or_default().to_owned();
@@ -45,7 +46,10 @@ impl Stub {
 }
 
 fn answer(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn version(number: u32, status: &str, tags: &str) -> String {
@@ -57,7 +61,11 @@ const CANDIDATE: &str = r#"{"key": "ab_test_candidate", "value": "true"}"#;
 #[test]
 fn what_the_server_says_is_passed_on_with_what_to_do() {
     let cases = [
-        ("403 Forbidden", "Invalid Host header - possible DNS rebinding attack detected", "--allowed-hosts"),
+        (
+            "403 Forbidden",
+            "Invalid Host header - possible DNS rebinding attack detected",
+            "--allowed-hosts",
+        ),
         ("401 Unauthorized", "You are not authenticated", "MLFLOW_TRACKING_USERNAME"),
         ("404 Not Found", "<html>nginx</html>", "--tracking-uri"),
         (
@@ -66,7 +74,11 @@ fn what_the_server_says_is_passed_on_with_what_to_do() {
             "INTERNAL_ERROR: locked",
         ),
         ("200 OK", "<html>Log in</html>", "the answer is not MLflow's: <html>Log in"),
-        ("302 Found\r\nlocation: https://login.example.com/", "", "go to https://login.example.com/"),
+        (
+            "302 Found\r\nlocation: https://login.example.com/",
+            "",
+            "go to https://login.example.com/",
+        ),
     ];
     for (status, body, words) in cases {
         let stub = Stub::start(move |_| answer(status, body));
@@ -76,8 +88,9 @@ fn what_the_server_says_is_passed_on_with_what_to_do() {
     let cut = Stub::start(|_| "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{".to_owned());
     cut.plan(&[]).refused(2, &["GET http://127.0.0.1", "hint:"]);
     // A control character from the wire does not reach the terminal.
-    let rude =
-        Stub::start(|_| answer("400 Bad Request", "{\"error_code\": \"X\", \"message\": \"\\u001b[31m\"}"));
+    let rude = Stub::start(|_| {
+        answer("400 Bad Request", "{\"error_code\": \"X\", \"message\": \"\\u001b[31m\"}")
+    });
     rude.plan(&[]).refused(2, &["400 X: \\u{1b}[31m"]);
 }
 
@@ -86,7 +99,10 @@ fn no_server_and_no_address_are_explained() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let plan = ["mlflow", "plan", "--model", "m"];
     let gone = ran(command(&plan).env("MLFLOW_TRACKING_URI", format!("http://{free}")));
-    gone.refused(2, &[&format!("GET http://{free}/api/2.0/mlflow/registered-models/alias"), "hint:"]);
+    gone.refused(
+        2,
+        &[&format!("GET http://{free}/api/2.0/mlflow/registered-models/alias"), "hint:"],
+    );
     ran(&mut command(&plan)).refused(2, &["no MLflow server is named", "MLFLOW_TRACKING_URI"]);
     ran(command(&plan).env("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
         .refused(2, &["sqlite:///mlflow.db", "http://"]);
@@ -105,7 +121,10 @@ fn credentials_are_sent_and_never_shown() {
         let stub = Stub::start(|_| answer("401 Unauthorized", "who are you?"));
         let ran = stub.plan(&environment);
         let told = format!("{}{}", ran.stdout, ran.stderr);
-        assert!(!["hunter2", "Ym9i", "s3cr3t"].iter().any(|secret| told.contains(secret)), "{told}");
+        assert!(
+            !["hunter2", "Ym9i", "s3cr3t"].iter().any(|secret| told.contains(secret)),
+            "{told}"
+        );
         ran.refused(2, &["401: who are you?"]);
         let seen = stub.seen.lock().unwrap()[0].replace("Authorization", "authorization");
         let sent = seen.lines().find(|line| line.starts_with("authorization"));
@@ -126,10 +145,14 @@ fn a_version_that_is_not_ready_is_refused() {
             if first.contains("/alias") {
                 answer("200 OK", &format!(r#"{{"model_version": {}}}"#, version(1, champion, "")))
             } else {
-                answer("200 OK", &format!(r#"{{"model_versions": [{}]}}"#, version(2, candidate, CANDIDATE)))
+                answer(
+                    "200 OK",
+                    &format!(r#"{{"model_versions": [{}]}}"#, version(2, candidate, CANDIDATE)),
+                )
             }
         });
-        stub.plan(&[]).refused(1, &[&format!("m version {unready}: its status is "), "allowed: READY"]);
+        stub.plan(&[])
+            .refused(1, &[&format!("m version {unready}: its status is "), "allowed: READY"]);
     }
 }
 
@@ -138,7 +161,10 @@ fn all_pages_of_candidates_are_read_and_strangers_left_out() {
     let stub = Stub::start(|first| {
         let page = |versions: &[String], token: &str| {
             let versions = versions.join(", ");
-            answer("200 OK", &format!(r#"{{"model_versions": [{versions}], "next_page_token": "{token}"}}"#))
+            answer(
+                "200 OK",
+                &format!(r#"{{"model_versions": [{versions}], "next_page_token": "{token}"}}"#),
+            )
         };
         if first.contains("/alias") {
             answer("200 OK", &format!(r#"{{"model_version": {}}}"#, version(1, "READY", "")))
@@ -149,6 +175,7 @@ fn all_pages_of_candidates_are_read_and_strangers_left_out() {
         }
     });
     let text = stub.plan(&[]).good();
-    let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  - name: ")).collect();
+    let names: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("  - name: ")).collect();
     assert_eq!(names, ["\"m-v1\"", "\"m-v2\"", "\"m-v10\""], "{text}");
 }

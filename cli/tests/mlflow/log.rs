@@ -44,7 +44,10 @@ fn a_run_has_the_numbers_the_parameters_and_the_files() {
 
     let run = only_run("log-whole-ab-test");
     let info = &run["info"];
-    assert!(said.contains(info["run_id"].as_str().unwrap()) && said.contains("is logged"), "{said}");
+    assert!(
+        said.contains(info["run_id"].as_str().unwrap()) && said.contains("is logged"),
+        "{said}"
+    );
     assert_eq!(info["status"], "FINISHED");
     assert_eq!(
         (&info["start_time"], &info["end_time"]),
@@ -87,7 +90,10 @@ fn a_run_has_the_numbers_the_parameters_and_the_files() {
         note.starts_with("**promote: log-whole-v2**") && note.contains("accuracy rises by 0.11"),
         "{note}"
     );
-    assert!(note.contains("| 0.9500 | 0.8400 | 0.1100 [0.0800, –] | 2.00e-9 (score) | better |"), "{note}");
+    assert!(
+        note.contains("| 0.9500 | 0.8400 | 0.1100 [0.0800, –] | 2.00e-9 (score) | better |"),
+        "{note}"
+    );
 
     let stored = |name: &str| String::from_utf8(server().artifact(&run, name)).unwrap();
     assert_eq!(stored("report.html"), "<h1>Promote</h1>");
@@ -157,10 +163,14 @@ fn where_the_server_keeps_no_files_the_rest_is_logged() {
     let dir = tempfile::tempdir().unwrap();
     let (file, analysis) = tested("log-bare", dir.path());
     let path = analysis::write(dir.path(), &analysis);
-    server().post("experiments/create", json!({"name": "bare", "artifact_location": "s3://models/bare"}));
+    server().post(
+        "experiments/create",
+        json!({"name": "bare", "artifact_location": "s3://models/bare"}),
+    );
     let said = log(&file, &path, &["--experiment", "bare"]).good();
     assert!(
-        said.contains("not stored: analysis.json, experiment.yaml") && said.contains("--serve-artifacts"),
+        said.contains("not stored: analysis.json, experiment.yaml")
+            && said.contains("--serve-artifacts"),
         "{said}"
     );
     assert_eq!(only_run("bare")["info"]["status"], "FINISHED");
@@ -176,7 +186,10 @@ fn what_does_not_belong_together_is_refused_and_nothing_is_logged() {
         let path = analysis::write(dir.path(), &changed);
         log(&file, &path, &["--experiment", "log-refused-runs"]).refused(1, words);
     };
-    refused(&|a| a["config_hash"] = json!("00ff"), &["its hash is ", "the analysis is of 00ff", "hint:"]);
+    refused(
+        &|a| a["config_hash"] = json!("00ff"),
+        &["its hash is ", "the analysis is of 00ff", "hint:"],
+    );
     refused(
         &|a| a["experiment"] = json!("other"),
         &["no experiment other", "there are: log-refused-ab-test"],
@@ -190,7 +203,9 @@ fn what_does_not_belong_together_is_refused_and_nothing_is_logged() {
     std::fs::write(&path, infinite).unwrap();
     log(&file, &path, &["--experiment", "log-refused-runs"]).refused(1, &["out of range"]);
 
-    let folders = server()
-        .post("experiments/search", json!({"max_results": 1000, "filter": "name LIKE 'log-refused%'"}));
+    let folders = server().post(
+        "experiments/search",
+        json!({"max_results": 1000, "filter": "name LIKE 'log-refused%'"}),
+    );
     assert_eq!(folders["experiments"], Value::Null, "{folders}");
 }

@@ -98,16 +98,19 @@ fn what_cannot_be_tested_is_refused() {
     for version in ["2", "3"] {
         model.tag(version, "ab_test_candidate", "true");
     }
-    plan(&["--weight", "60"]).refused(1, &["version 2 60 % (--weight), version 3 60 %", "100 % together"]);
+    plan(&["--weight", "60"])
+        .refused(1, &["version 2 60 % (--weight), version 3 60 %", "100 % together"]);
     assert!(plan(&["--weight", "50"]).good().contains("weight: 50"));
-    plan(&["--cluster", "2=rank-2"]).refused(1, &["no cluster for version 1, 3", "--cluster 1=NAME"]);
+    plan(&["--cluster", "2=rank-2"])
+        .refused(1, &["no cluster for version 1, 3", "--cluster 1=NAME"]);
     plan(&["--cluster", "7=rank-7"]).refused(2, &["--cluster 7=…: no such version", "1, 2, 3"]);
     plan(&["--unit", "body:user_id"]).refused(1, &["experiments[0].unit[0].body", "user_id"]);
     plan(&["--unit", "user_id"]).refused(2, &["body:/POINTER"]);
     plan(&["--weight", "10%"]).refused(2, &["without %"]);
 
     model.tag("2", "ab_test.weight", "10%");
-    plan(&[]).refused(1, &["plan-refused version 2, tag ab_test.weight: found \"10%\"", "without %"]);
+    plan(&[])
+        .refused(1, &["plan-refused version 2, tag ab_test.weight: found \"10%\"", "without %"]);
     model.tag("2", "ab_test.weight", "20");
     model.tag("2", "ab_test.experiment", "one");
     model.tag("3", "ab_test.experiment", "two");
@@ -125,7 +128,8 @@ fn a_model_that_is_not_there_or_has_no_champion_is_refused() {
         .refused(1, &["plan-nowhere: no such registered model at http://"]);
     let server = server();
     server.post("registered-models/create", serde_json::json!({"name": "plan-unled"}));
-    mlflow(&["plan", "--model", "plan-unled"]).refused(1, &["no version has the alias champion", "hint:"]);
+    mlflow(&["plan", "--model", "plan-unled"])
+        .refused(1, &["no version has the alias champion", "hint:"]);
 }
 
 #[test]

@@ -21,7 +21,8 @@ impl Tested {
         }
         let dir = tempfile::tempdir().unwrap();
         let file = planned(name, dir.path());
-        let variants: Vec<String> = (1..=versions).map(|version| format!("{name}-v{version}")).collect();
+        let variants: Vec<String> =
+            (1..=versions).map(|version| format!("{name}-v{version}")).collect();
         let candidates: Vec<&str> = variants.iter().skip(1).map(String::as_str).collect();
         let analysis = analysis::of(&file, &variants[0], &candidates, Some(&variants[1]));
         Self { model, dir, file, analysis }
@@ -29,7 +30,8 @@ impl Tested {
 
     fn promote(&self, more: &[&str]) -> Ran {
         let path = analysis::write(self.dir.path(), &self.analysis);
-        let mut arguments = vec!["promote", "--model", self.model.name, "--analysis", path.to_str().unwrap()];
+        let mut arguments =
+            vec!["promote", "--model", self.model.name, "--analysis", path.to_str().unwrap()];
         arguments.extend(more);
         mlflow(&arguments)
     }
@@ -65,7 +67,8 @@ fn the_winner_becomes_the_champion_and_everyone_knows_why() {
     let tested = Tested::new("promote-three", 3);
     let path = analysis::write(tested.dir.path(), &tested.analysis);
     mlflow(&["log", tested.file.to_str().unwrap(), "--analysis", path.to_str().unwrap()]).good();
-    let run = server().runs("promote-three-ab-test")[0]["info"]["run_id"].as_str().unwrap().to_owned();
+    let run =
+        server().runs("promote-three-ab-test")[0]["info"]["run_id"].as_str().unwrap().to_owned();
     let said = tested.promote(&["--yes"]).good();
     assert!(said.contains("✓ version 2 is the champion of promote-three"), "{said}");
     let state = format!(
@@ -85,7 +88,10 @@ fn without_a_run_it_says_so_and_promotes() {
     let tested = Tested::new("promote-unlogged", 2);
     assert!(tested.promote(&["--yes"]).good().contains("no run of this analysis is logged"));
     let state = tested.model.state();
-    assert_eq!(state, "1:ab_test.result=replaced 2:ab_test.result=promoted champion=2 previous_champion=1");
+    assert_eq!(
+        state,
+        "1:ab_test.result=replaced 2:ab_test.result=promoted champion=2 previous_champion=1"
+    );
 }
 
 #[test]
@@ -95,7 +101,10 @@ fn a_promotion_that_was_cut_short_goes_on() {
     tested.model.alias("champion", "2");
     tested.promote(&["--yes"]).good();
     let state = tested.model.state();
-    assert_eq!(state, "1:ab_test.result=replaced 2:ab_test.result=promoted champion=2 previous_champion=1");
+    assert_eq!(
+        state,
+        "1:ab_test.result=replaced 2:ab_test.result=promoted champion=2 previous_champion=1"
+    );
 }
 
 #[test]
@@ -108,7 +117,10 @@ fn only_a_decision_promotes_unless_there_is_a_reason() {
     }
     tested.refused(&["--yes", "--force-reason", " "], &["--force-reason is empty"]);
     let said = tested.promote(&["--yes", "--force-reason", "legal asks for it"]).good();
-    assert!(said.contains("the analysis says invalid, not this; forced: legal asks for it"), "{said}");
+    assert!(
+        said.contains("the analysis says invalid, not this; forced: legal asks for it"),
+        "{said}"
+    );
     let state = tested.model.state();
     assert!(
         state.contains("2:ab_test.force_reason=legal asks for it") && state.contains("champion=2"),
@@ -147,7 +159,10 @@ fn a_champion_that_was_not_tested_is_not_replaced() {
 fn a_candidate_that_was_withdrawn_is_not_promoted() {
     let tested = Tested::new("promote-withdrawn", 2);
     tested.model.tag("2", "ab_test_candidate", "false");
-    tested.refused(&["--yes"], &["version 2 (promote-withdrawn-v2) is no candidate any more", "false"]);
+    tested.refused(
+        &["--yes"],
+        &["version 2 (promote-withdrawn-v2) is no candidate any more", "false"],
+    );
 }
 
 #[test]
@@ -158,7 +173,10 @@ fn variants_with_names_of_their_own_are_told_by_hand() {
     tested.analysis = serde_json::from_str(&text).unwrap();
     tested.refused(&["--yes"], &["variant baseline: which version", "--variant baseline=VERSION"]);
     let named = ["--yes", "--variant", "baseline=1", "--variant"];
-    tested.refused(&[&named[..], &["enhanced=1"]].concat(), &["baseline and enhanced are both version 1"]);
+    tested.refused(
+        &[&named[..], &["enhanced=1"]].concat(),
+        &["baseline and enhanced are both version 1"],
+    );
     tested.refused(&[&named[..], &["enhanced=9"]].concat(), &["there is no version 9 (enhanced)"]);
     tested.promote(&[&named[..], &["enhanced=2"]].concat()).good();
     assert!(tested.model.state().contains("champion=2 previous_champion=1"));

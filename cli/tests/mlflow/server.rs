@@ -40,7 +40,11 @@ pub(super) fn server() -> &'static Server {
 /// The Python environment that `make mlflow` makes.
 fn tools() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/mlflow/bin");
-    assert!(tools.join("mlflow").is_file(), "no MLflow at {}: `make mlflow` fetches it", tools.display());
+    assert!(
+        tools.join("mlflow").is_file(),
+        "no MLflow at {}: `make mlflow` fetches it",
+        tools.display()
+    );
     tools.canonicalize().unwrap()
 }
 
@@ -88,7 +92,11 @@ impl Server {
         answered(
             call,
             &body,
-            ureq::post(self.url(call)).config().http_status_as_error(false).build().send_json(&body),
+            ureq::post(self.url(call))
+                .config()
+                .http_status_as_error(false)
+                .build()
+                .send_json(&body),
         )
     }
 
@@ -101,9 +109,14 @@ impl Server {
     /// A file of a run.
     #[track_caller]
     pub(super) fn artifact(&self, run: &Value, name: &str) -> Vec<u8> {
-        let (id, folder) =
-            (run["info"]["run_id"].as_str().unwrap(), run["info"]["experiment_id"].as_str().unwrap());
-        let url = format!("{}/api/2.0/mlflow-artifacts/artifacts/{folder}/{id}/artifacts/{name}", self.uri);
+        let (id, folder) = (
+            run["info"]["run_id"].as_str().unwrap(),
+            run["info"]["experiment_id"].as_str().unwrap(),
+        );
+        let url = format!(
+            "{}/api/2.0/mlflow-artifacts/artifacts/{folder}/{id}/artifacts/{name}",
+            self.uri
+        );
         ureq::get(&url).call().unwrap().body_mut().read_to_vec().unwrap()
     }
 

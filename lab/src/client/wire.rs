@@ -43,7 +43,8 @@ impl<E: Into<Error>> From<E> for Failure {
 
 impl Wire {
     pub(super) async fn open(addr: SocketAddr, protocol: Protocol) -> Result<Self> {
-        let stream = TcpStream::connect(addr).await.with_context(|| format!("connecting to {addr}"))?;
+        let stream =
+            TcpStream::connect(addr).await.with_context(|| format!("connecting to {addr}"))?;
         stream.set_nodelay(true)?;
         let io = TokioIo::new(stream);
         // A connection's own errors reach us through the request that it carries.
@@ -97,7 +98,11 @@ impl Wire {
     }
 }
 
-fn build(request: &Request, uri: &str, host: Option<SocketAddr>) -> Result<hyper::Request<Full<Bytes>>> {
+fn build(
+    request: &Request,
+    uri: &str,
+    host: Option<SocketAddr>,
+) -> Result<hyper::Request<Full<Bytes>>> {
     let mut message = hyper::Request::builder()
         .method(request.method.as_str())
         .uri(uri)
@@ -105,12 +110,14 @@ fn build(request: &Request, uri: &str, host: Option<SocketAddr>) -> Result<hyper
         .with_context(|| format!("not a request: {} {uri}", request.method))?;
     let headers = message.headers_mut();
     for (name, value) in &request.headers {
-        let parsed =
-            HeaderName::from_bytes(name.as_bytes()).with_context(|| format!("header name {name:?}"))?;
-        let value = HeaderValue::from_bytes(value).with_context(|| format!("value of header {name}"))?;
+        let parsed = HeaderName::from_bytes(name.as_bytes())
+            .with_context(|| format!("header name {name:?}"))?;
+        let value =
+            HeaderValue::from_bytes(value).with_context(|| format!("value of header {name}"))?;
         headers.append(parsed, value);
     }
-    if let Some(host) = host.filter(|_| !request.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("host")))
+    if let Some(host) =
+        host.filter(|_| !request.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("host")))
     {
         headers.insert(HOST, HeaderValue::from_str(&host.to_string())?);
     }

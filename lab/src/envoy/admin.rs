@@ -35,9 +35,17 @@ impl Admin {
 
     pub(super) async fn ask(&self, method: &str, path: &str) -> Result<String> {
         let request = Request::new(method, path);
-        let answer =
-            self.client.send(request).await.with_context(|| format!("Envoy's admin: {method} {path}"))?;
-        ensure!(answer.status == 200, "Envoy's admin: {method} {path}: {}: {}", answer.status, answer.text());
+        let answer = self
+            .client
+            .send(request)
+            .await
+            .with_context(|| format!("Envoy's admin: {method} {path}"))?;
+        ensure!(
+            answer.status == 200,
+            "Envoy's admin: {method} {path}: {}: {}",
+            answer.status,
+            answer.text()
+        );
         Ok(answer.text())
     }
 }
@@ -64,7 +72,8 @@ impl Envoy {
     /// # Errors
     /// If Envoy does not answer, or the expression is not one.
     pub async fn stats(&self, filter_regex: &str) -> Result<BTreeMap<String, i64>> {
-        let text = self.admin_get(&format!("/stats?filter={}", percent_encoded(filter_regex))).await?;
+        let text =
+            self.admin_get(&format!("/stats?filter={}", percent_encoded(filter_regex))).await?;
         Ok(metrics::parse_stats(&text))
     }
 
@@ -102,8 +111,11 @@ impl Envoy {
 
 fn listener_ports(json: &str) -> Result<BTreeMap<String, u16>> {
     let page: Value = serde_json::from_str(json).context("reading Envoy's /listeners")?;
-    let statuses =
-        page.get("listener_statuses").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let statuses = page
+        .get("listener_statuses")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     Ok(statuses
         .iter()
         .filter_map(|status| {

@@ -28,10 +28,17 @@ impl EnvoyBinary {
     /// If there is none, or `ENVOY_PATH` does not name a file. The message says how to get one.
     pub fn find() -> Result<PathBuf> {
         let surroundings = Surroundings {
-            envoy_path: env::var_os("ENVOY_PATH").filter(|path| !path.is_empty()).map(PathBuf::from),
+            envoy_path: env::var_os("ENVOY_PATH")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
             envoy_version: env::var("ENVOY_VERSION").ok().filter(|version| !version.is_empty()),
-            starts: [env::current_dir().ok(), env::current_exe().ok()].into_iter().flatten().collect(),
-            path: env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default(),
+            starts: [env::current_dir().ok(), env::current_exe().ok()]
+                .into_iter()
+                .flatten()
+                .collect(),
+            path: env::var_os("PATH")
+                .map(|path| env::split_paths(&path).collect())
+                .unwrap_or_default(),
         };
         surroundings.find()
     }
@@ -54,8 +61,11 @@ impl Surroundings {
         }
         let version = self.envoy_version.as_deref().unwrap_or(DEFAULT_VERSION);
         let local: PathBuf = [".tools", "envoy", version, "envoy"].iter().collect();
-        if let Some(found) =
-            self.starts.iter().flat_map(|start| start.ancestors()).find_map(|dir| file_in(dir, &local))
+        if let Some(found) = self
+            .starts
+            .iter()
+            .flat_map(|start| start.ancestors())
+            .find_map(|dir| file_in(dir, &local))
         {
             return Ok(found);
         }

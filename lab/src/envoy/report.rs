@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{Envoy, tail};
 
 /// The statistics that say something about traffic and configuration; the admin port's own traffic does not.
-const INTERESTING: &str = r"^(wasm|sidetrack|cluster\.|http\.|extension_config|listener_manager|vhost)";
+const INTERESTING: &str =
+    r"^(wasm|sidetrack|cluster\.|http\.|extension_config|listener_manager|vhost)";
 const MAX_STATS: usize = 150;
 const MAX_LOG_LINES: usize = 80;
 
@@ -25,7 +26,8 @@ impl Envoy {
     /// The whole story for a failing test. It does not fail itself, even if Envoy is gone.
     pub async fn report(&self) -> String {
         let running = if self.is_running() { "running" } else { "NOT RUNNING" };
-        let config = std::fs::read_to_string(self.files.config()).unwrap_or_else(|error| error.to_string());
+        let config =
+            std::fs::read_to_string(self.files.config()).unwrap_or_else(|error| error.to_string());
         let stats = match self.stats(INTERESTING).await {
             Ok(stats) => moved(&stats),
             Err(error) => format!("{error:#}"),

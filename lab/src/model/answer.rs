@@ -85,7 +85,8 @@ fn prediction(
         shared.record.failure();
     }
     let said = if status.is_success() {
-        open_inference(method, path, body, &shared.name).unwrap_or_else(|| json!({ "model": shared.name }))
+        open_inference(method, path, body, &shared.name)
+            .unwrap_or_else(|| json!({ "model": shared.name }))
     } else {
         json!({ "model": shared.name, "error": status.as_u16() })
     };
@@ -96,7 +97,8 @@ fn prediction(
 pub(super) fn json_answer(status: StatusCode, said: &Value, shared: &Shared) -> Response<Body> {
     let mut bytes = said.to_string().into_bytes();
     bytes.push(b'\n');
-    let mut response = named(Full::from(bytes).map_err(|never| match never {}).boxed_unsync(), shared);
+    let mut response =
+        named(Full::from(bytes).map_err(|never| match never {}).boxed_unsync(), shared);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -143,8 +143,10 @@ impl Record {
 
 fn seen<B>(request: &Request<B>, at: Instant, at_wall: SystemTime) -> Seen {
     let uri = request.uri();
-    let host =
-        request.headers().get("host").map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    let host = request
+        .headers()
+        .get("host")
+        .map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
     Seen {
         method: request.method().to_string(),
         path: uri.path_and_query().map_or_else(|| uri.path().to_owned(), ToString::to_string),

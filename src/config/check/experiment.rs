@@ -67,7 +67,8 @@ impl Checker<'_> {
                 "it is removed before conditions are compared",
             );
             let exact = rule.exact.get().map(|text| HeaderRule::Value(Text::Exact(text.0.clone())));
-            let prefix = rule.prefix.get().map(|text| HeaderRule::Value(Text::Prefix(text.0.clone())));
+            let prefix =
+                rule.prefix.get().map(|text| HeaderRule::Value(Text::Prefix(text.0.clone())));
             let present = rule.present.get().map(|present| HeaderRule::Present(*present));
             if let Some(rule) = exact.or(prefix).or(present) {
                 headers.push(Header { name: name.0.clone(), rule });
@@ -112,7 +113,9 @@ impl Checker<'_> {
         at: &Path<'_>,
     ) -> Vec<UnitSource> {
         let needed = assignment == raw::Assignment::UserHash;
-        if needed && (raw.unit.is_absent() || raw.unit.get().is_some_and(|list| list.written() == 0)) {
+        if needed
+            && (raw.unit.is_absent() || raw.unit.get().is_some_and(|list| list.written() == 0))
+        {
             let message = "found no unit source; allowed: at least one with assignment user_hash";
             let hint = "say where the user's identity stands, for example \"- header: x-user-id\"";
             self.problems.push(at, Code::MissingKey, message, hint);
@@ -157,7 +160,12 @@ impl Checker<'_> {
             }
             if units.contains(&unit) {
                 let message = format!("found \"{unit}\" a second time; allowed: once");
-                self.problems.push(&at, Code::DuplicateUnit, message, "remove it: the first one decides");
+                self.problems.push(
+                    &at,
+                    Code::DuplicateUnit,
+                    message,
+                    "remove it: the first one decides",
+                );
             }
             units.push(unit);
         }
@@ -176,7 +184,10 @@ impl Checker<'_> {
                 .and_then(|slow| Some(Slow { over: slow.over.get()?.0, rate: slow.rate.get()?.0 })),
             window: raw.window.get().map_or(Millis(30_000), |span| span.0),
             min_requests: raw.min_requests.get().map_or(20, |count| count.0),
-            confidence: raw.confidence.get().map_or_else(|| percent(999_000), |confidence| confidence.0),
+            confidence: raw
+                .confidence
+                .get()
+                .map_or_else(|| percent(999_000), |confidence| confidence.0),
             consecutive_errors: raw.consecutive_errors.get().map_or(5, |count| count.0),
             compare_to_baseline: *raw.compare_to_baseline.get().unwrap_or(&true),
             open_for: raw.open_for.get().map_or(Millis(30_000), |span| span.0),
@@ -196,7 +207,12 @@ impl Checker<'_> {
         }
         if breaker.confidence == Ppm::ALL {
             let message = "found 100; allowed: 0 to 99.9999, since nothing is certain";
-            self.problems.push(&at.key("confidence"), Code::OutOfRange, message, "99.9 is the default");
+            self.problems.push(
+                &at.key("confidence"),
+                Code::OutOfRange,
+                message,
+                "99.9 is the default",
+            );
         }
         breaker
     }
@@ -205,7 +221,8 @@ impl Checker<'_> {
         let raw = raw.layer.get()?;
         let (name, from, to) = (&raw.name.get()?.0, raw.from.get()?.0, raw.to.get()?.0);
         if from >= to {
-            let message = format!("found {to}, which is not after from, which is {from}; allowed: more");
+            let message =
+                format!("found {to}, which is not after from, which is {from}; allowed: more");
             self.problems.push(
                 &at.key("to"),
                 Code::OutOfRange,
@@ -217,7 +234,12 @@ impl Checker<'_> {
         Some(Layer { name: name.clone(), from, to, draw: Draw::new(Purpose::Layer, name) })
     }
 
-    fn overrides(&mut self, raw: &raw::Experiment, variants: &[Variant], at: &Path<'_>) -> Overrides {
+    fn overrides(
+        &mut self,
+        raw: &raw::Experiment,
+        variants: &[Variant],
+        at: &Path<'_>,
+    ) -> Overrides {
         let Some(raw) = raw.overrides.get() else { return Overrides::default() };
         if let Some(header) = raw.header.get()
             && header.0 != self.names.force
@@ -236,7 +258,12 @@ impl Checker<'_> {
         for (unit, variant) in raw.units.get().iter().flat_map(|pairs| &pairs.0) {
             if unit.is_empty() {
                 let message = "found an empty unit; allowed: the text of a unit";
-                self.problems.push(&units_at, Code::Empty, message, "an empty value never counts as a unit");
+                self.problems.push(
+                    &units_at,
+                    Code::Empty,
+                    message,
+                    "an empty value never counts as a unit",
+                );
             }
             if let Some(index) = self.variant_index(variant, variants, &units_at.key(unit)) {
                 units.push((unit.clone(), index));
@@ -259,12 +286,18 @@ impl Checker<'_> {
     ) -> Option<usize> {
         let found = variants.iter().position(|variant| variant.name == name.0);
         // Where a variant's name is missing or bad, which was reported, it may be the one that is meant.
-        if found.is_none() && !variants.is_empty() && variants.iter().all(|variant| !variant.name.is_empty())
+        if found.is_none()
+            && !variants.is_empty()
+            && variants.iter().all(|variant| !variant.name.is_empty())
         {
             let known: Vec<&str> = variants.iter().map(|variant| variant.name.as_str()).collect();
-            let message =
-                format!("found {}, which is no variant; allowed: {}", quoted(&name.0), known.join(", "));
-            let hint = or_else(did_you_mean(&name.0, &known), "name one of them, or add the variant");
+            let message = format!(
+                "found {}, which is no variant; allowed: {}",
+                quoted(&name.0),
+                known.join(", ")
+            );
+            let hint =
+                or_else(did_you_mean(&name.0, &known), "name one of them, or add the variant");
             self.problems.push(at, Code::UnknownVariant, message, hint);
         }
         found

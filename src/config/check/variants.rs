@@ -33,13 +33,22 @@ impl Checker<'_> {
         };
         if written == Some(0) || (written == Some(1) && baseline.is_some()) {
             let found = if variants.is_empty() { "none" } else { "the baseline alone" };
-            let message = format!("found {found}; allowed: the baseline and at least one candidate");
-            self.problems.push(&list_at, Code::NoCandidate, message, "add the variant that is to be tried");
+            let message =
+                format!("found {found}; allowed: the baseline and at least one candidate");
+            self.problems.push(
+                &list_at,
+                Code::NoCandidate,
+                message,
+                "add the variant that is to be tried",
+            );
         }
         let schedule = match raw.rollout.get() {
             Some(rollout) => self.rollout(rollout, &variants, baseline, &at.key("rollout")),
             None => Schedule::Fixed(
-                listed.iter().map(|(_, v)| v.weight.get().map_or(Ppm::ZERO, |weight| weight.0)).collect(),
+                listed
+                    .iter()
+                    .map(|(_, v)| v.weight.get().map_or(Ppm::ZERO, |weight| weight.0))
+                    .collect(),
             ),
         };
         // Without a known baseline nobody can say which variant needs no weight.
@@ -66,17 +75,17 @@ impl Checker<'_> {
                 );
             }
             if raw.cluster.is_absent() && with_cluster > 0 {
-                let message =
-                    "found no cluster, though other variants name one; allowed: for all or for none";
-                let hint =
-                    "with clusters the filter routes; without, it tags and your routes match x-ab-variant";
+                let message = "found no cluster, though other variants name one; allowed: for all or for none";
+                let hint = "with clusters the filter routes; without, it tags and your routes match x-ab-variant";
                 self.problems.push(&at.key("cluster"), Code::ClusterForSome, message, hint);
             }
             variants.push(Variant {
                 name,
                 cluster: raw.cluster.get().map(|cluster| cluster.0.clone()),
-                request_headers: self.added_headers(&raw.request_headers, &at.key("request_headers")),
-                response_headers: self.added_headers(&raw.response_headers, &at.key("response_headers")),
+                request_headers: self
+                    .added_headers(&raw.request_headers, &at.key("request_headers")),
+                response_headers: self
+                    .added_headers(&raw.response_headers, &at.key("response_headers")),
             });
         }
         variants
@@ -134,15 +143,16 @@ impl Checker<'_> {
                 decimals.trim_end_matches('0').trim_end_matches('.'),
                 parts.join(", ")
             );
-            let hint =
-                "a candidate's span is its reserve, else its largest weight; the baseline takes the rest";
+            let hint = "a candidate's span is its reserve, else its largest weight; the baseline takes the rest";
             self.problems.push(list_at, Code::Over100, message, hint);
         }
         Layout::new(widths.into_iter().map(|(_, index, width)| (index, width)))
     }
 
     fn baseline_weight(&mut self, raw: &raw::Variant, at: &Path<'_>) {
-        for (key, absent) in [("weight", raw.weight.is_absent()), ("reserve", raw.reserve.is_absent())] {
+        for (key, absent) in
+            [("weight", raw.weight.is_absent()), ("reserve", raw.reserve.is_absent())]
+        {
             if !absent {
                 let message = format!("found a {key} on the baseline; allowed: only on candidates");
                 let hint = "remove it: the baseline takes what the candidates leave";
@@ -159,7 +169,8 @@ impl Checker<'_> {
         at: &Path<'_>,
     ) -> Schedule {
         let list_at = at.key("phases");
-        let listed: Vec<&(usize, raw::Phase)> = raw.phases.get().iter().flat_map(|list| &list.0).collect();
+        let listed: Vec<&(usize, raw::Phase)> =
+            raw.phases.get().iter().flat_map(|list| &list.0).collect();
         if raw.phases.get().is_some_and(|list| list.written() == 0) {
             self.problems.push(
                 &list_at,
@@ -183,13 +194,20 @@ impl Checker<'_> {
             }
             if phase.length.is_absent() && position + 1 < listed.len() {
                 let message = "found nothing; every phase but the last must say how long it lasts";
-                self.problems.push(&at.key("for"), Code::BadPhases, message, "for example \"for: 1h\"");
+                self.problems.push(
+                    &at.key("for"),
+                    Code::BadPhases,
+                    message,
+                    "for example \"for: 1h\"",
+                );
             }
             let mut weights = vec![Ppm::ZERO; variants.len()];
             let weights_at = at.key("weights");
             for (name, percent) in phase.weights.get().iter().flat_map(|pairs| &pairs.0) {
                 let at = weights_at.key(name);
-                let Some(index) = self.variant_index(&Name(name.clone()), variants, &at) else { continue };
+                let Some(index) = self.variant_index(&Name(name.clone()), variants, &at) else {
+                    continue;
+                };
                 if Some(index) == baseline {
                     let message = "found a weight for the baseline; allowed: only for candidates";
                     let hint = "remove it: the baseline takes what the candidates leave";
@@ -201,7 +219,10 @@ impl Checker<'_> {
             }
             phases.push(Phase { name, length: phase.length.get().map(|length| length.0), weights });
         }
-        Schedule::Rollout(Rollout { start: raw.start.get().map(|time| time.0).unwrap_or_default(), phases })
+        Schedule::Rollout(Rollout {
+            start: raw.start.get().map(|time| time.0).unwrap_or_default(),
+            phases,
+        })
     }
 }
 

@@ -16,8 +16,11 @@ pub fn ln_two_sided(t: f64, df: f64) -> f64 {
     }
     let (a, b) = (0.5 * df, 0.5);
     let square = t * t;
-    let (x, y) =
-        if square.is_finite() { (df / (df + square), square / (df + square)) } else { (df / t / t, 1.0) };
+    let (x, y) = if square.is_finite() {
+        (df / (df + square), square / (df + square))
+    } else {
+        (df / t / t, 1.0)
+    };
     // a − (a + b) x, without the large terms.
     let lambda = a * y - b * x;
     if square < 2.0 {
@@ -38,8 +41,11 @@ fn ln_inner(a: f64, x: f64, y: f64) -> f64 {
             break;
         }
     }
-    let kernel =
-        crate::numeric::incomplete_beta::ln_kernel(0.5, a, Point { x: y, y: x, lambda: 0.5 * x - a * y });
+    let kernel = crate::numeric::incomplete_beta::ln_kernel(
+        0.5,
+        a,
+        Point { x: y, y: x, lambda: 0.5 * x - a * y },
+    );
     kernel + LN_2 + sum.ln()
 }
 

@@ -14,7 +14,8 @@ pub(crate) fn stirling_error(z: f64) -> f64 {
     }
     // Bernoulli numbers: B(2k) / (2k (2k − 1) z^(2k−1)).
     let w = 1.0 / (z * z);
-    let terms = [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0, -691.0 / 360_360.0];
+    let terms =
+        [1.0 / 12.0, -1.0 / 360.0, 1.0 / 1260.0, -1.0 / 1680.0, 1.0 / 1188.0, -691.0 / 360_360.0];
     terms.iter().rev().fold(0.0, |sum, term| sum * w + term) / z
 }
 

@@ -19,7 +19,8 @@ fn posteriors() {
             group.check_all(case, "loss", &posterior::expected_loss(&arms, false));
         }
         // Turned around: who is lowest among the mirrored.
-        let mirrored: Vec<Beta> = arms.iter().map(|arm| Beta::new(arm.b(), arm.a()).unwrap()).collect();
+        let mirrored: Vec<Beta> =
+            arms.iter().map(|arm| Beta::new(arm.b(), arm.a()).unwrap()).collect();
         group.check_all(case, "best", &posterior::best(&mirrored, true));
     });
 }
@@ -43,7 +44,8 @@ fn covariates() {
 #[test]
 fn many_metrics() {
     group("multiplicity", |group, case| {
-        let p: Vec<PValue> = numbers(&case["in"]["p"]).into_iter().map(|p| PValue::new(p).unwrap()).collect();
+        let p: Vec<PValue> =
+            numbers(&case["in"]["p"]).into_iter().map(|p| PValue::new(p).unwrap()).collect();
         let plain = |p: Vec<PValue>| p.into_iter().map(PValue::get).collect::<Vec<_>>();
         group.check_all(case, "holm", &plain(multiplicity::holm(&p)));
         group.check_all(case, "bh", &plain(multiplicity::benjamini_hochberg(&p)));

@@ -73,8 +73,12 @@ fn two_means() {
     group("means", |group, case| {
         let sample = |key: &str| {
             let input = &case["in"][key];
-            Sample::new(input[0].as_f64().unwrap(), input[1].as_f64().unwrap(), input[2].as_u64().unwrap())
-                .unwrap()
+            Sample::new(
+                input[0].as_f64().unwrap(),
+                input[1].as_f64().unwrap(),
+                input[2].as_u64().unwrap(),
+            )
+            .unwrap()
         };
         let found = means::compare(sample("baseline"), sample("candidate"), level(case));
         check(group, case, &found);
@@ -91,8 +95,11 @@ fn two_means() {
 #[test]
 fn power_of_t_tests() {
     group("noncentral_power", |group, case| {
-        let power =
-            student::two_sided_power(number(case, "delta"), number(case, "df"), number(case, "critical"));
+        let power = student::two_sided_power(
+            number(case, "delta"),
+            number(case, "df"),
+            number(case, "critical"),
+        );
         group.check(case, "power", power);
     });
 }

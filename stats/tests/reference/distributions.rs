@@ -7,8 +7,12 @@ use super::*;
 
 #[test]
 fn normal_tails() {
-    group("normal_ln_upper", |group, case| group.check(case, "ln", normal::ln_upper(number(case, "z"))));
-    group("normal_quantile", |group, case| group.check(case, "z", normal::quantile(number(case, "tail"))));
+    group("normal_ln_upper", |group, case| {
+        group.check(case, "ln", normal::ln_upper(number(case, "z")))
+    });
+    group("normal_quantile", |group, case| {
+        group.check(case, "z", normal::quantile(number(case, "tail")))
+    });
 }
 
 #[test]

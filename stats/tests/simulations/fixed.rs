@@ -28,7 +28,8 @@ fn intervals_of_shares_hold_the_truth() {
     is_at_most("Newcombe misses", missed, 0.05, 20_000);
     let missed = rate(20_000, 3, |dice| {
         let (x1, x2) = (dice.binomial(5000, 0.10), dice.binomial(5000, 0.11));
-        let found = proportions::compare(share(x1, 5000), share(x2, 5000), LEVEL).lift_interval.unwrap();
+        let found =
+            proportions::compare(share(x1, 5000), share(x2, 5000), LEVEL).lift_interval.unwrap();
         !(found.low..=found.high).contains(&0.1)
     });
     is_nominal("the lift's interval misses", missed, 0.05, 20_000);
@@ -48,13 +49,18 @@ fn equal_means_are_called_different_at_the_level() {
 
 #[test]
 fn the_planned_size_has_the_planned_power() {
-    let goal =
-        power::Goal { level: LEVEL, power: Fraction::EIGHTY_PERCENT, share: Fraction::new(0.3).unwrap() };
+    let goal = power::Goal {
+        level: LEVEL,
+        power: Fraction::EIGHTY_PERCENT,
+        share: Fraction::new(0.3).unwrap(),
+    };
     let size =
-        power::size_for_rate(Fraction::new(0.1).unwrap(), 0.02, goal, power::Formula::PooledZ).unwrap();
+        power::size_for_rate(Fraction::new(0.1).unwrap(), 0.02, goal, power::Formula::PooledZ)
+            .unwrap();
     let found = rate(10_000, 5, |dice| {
         let (x1, x2) = (dice.binomial(size.baseline, 0.1), dice.binomial(size.candidate, 0.12));
-        let found = proportions::compare(share(x1, size.baseline), share(x2, size.candidate), LEVEL);
+        let found =
+            proportions::compare(share(x1, size.baseline), share(x2, size.candidate), LEVEL);
         found.decision(Goal::Higher, LEVEL) == Decision::Better
     });
     is_nominal("power", found, 0.8, 10_000);
@@ -83,9 +89,11 @@ fn heavy_users_do_not_raise_the_level() {
         }
         let [(one, x1, n1), (two, x2, n2)] = groups;
         users += u64::from(ratio::compare(&one, &two, LEVEL).unwrap().test.unwrap().p.below(LEVEL));
-        requests += u64::from(proportions::test(share(x1, n1), share(x2, n2)).unwrap().p.below(LEVEL));
+        requests +=
+            u64::from(proportions::test(share(x1, n1), share(x2, n2)).unwrap().p.below(LEVEL));
     }
-    let (users, requests) = (users as f64 / repetitions as f64, requests as f64 / repetitions as f64);
+    let (users, requests) =
+        (users as f64 / repetitions as f64, requests as f64 / repetitions as f64);
     is_nominal("A/A with heavy users, by user", users, 0.05, repetitions);
     println!("the same by request: {requests:.3}");
     assert!(requests > 0.15, "the trap is no trap any more: {requests}");

@@ -99,6 +99,8 @@ fn sample_ratios_may_be_looked_at_all_the_time() {
     let naive = rate(500, 50, |dice| look(dice, &|counts| counts.test().p.below(LEVEL)));
     println!("a chi-square test looked at a hundred times: {naive:.3}");
     assert!(naive > 0.2, "the trap is no trap any more: {naive}");
-    let found = rate(2000, 51, |dice| look(dice, &|counts| always_valid(counts, CONCENTRATION).below(LEVEL)));
+    let found = rate(2000, 51, |dice| {
+        look(dice, &|counts| always_valid(counts, CONCENTRATION).below(LEVEL))
+    });
     is_at_most("sequential sample ratio", found, 0.05, 2000);
 }

@@ -32,7 +32,9 @@ fn a_ramp_during_a_drift_fools_only_who_sums_up() {
     });
     println!("phases summed up: {pooled:.3}");
     assert!(pooled > 0.5, "the trap is no trap any more: {pooled}");
-    let apart = rate(10_000, 61, |dice| stratified(&ramp(dice), LEVEL).unwrap().test.unwrap().p.below(LEVEL));
+    let apart = rate(10_000, 61, |dice| {
+        stratified(&ramp(dice), LEVEL).unwrap().test.unwrap().p.below(LEVEL)
+    });
     is_nominal("phases apart", apart, 0.05, 10_000);
     assert!(weights_changed(&ramp(&mut Dice::new(62))).unwrap().p.get() < 1e-12);
     let design = Design { rows: Rows::Units, weights: Weights::Scheduled, summed: true };
@@ -55,7 +57,8 @@ fn a_bandits_sums_fool_and_its_batches_do_not() {
             // Everybody converts more and more often: from 5 to 10 percent.
             let p = 0.05 + 0.002 * f64::from(batch);
             let n2 = dice.binomial(2000, now[1]);
-            let pair = (share(dice.binomial(2000 - n2, p), 2000 - n2), share(dice.binomial(n2, p), n2));
+            let pair =
+                (share(dice.binomial(2000 - n2, p), 2000 - n2), share(dice.binomial(n2, p), n2));
             state.batch(&[Some(pair.0), Some(pair.1)]).unwrap();
             now = weights(&state, rule, &now).unwrap();
             batches.push(pair);
@@ -96,7 +99,10 @@ fn a_bandit_finds_the_best_and_keeps_the_floor() {
         let before = now.clone();
         now = weights(&state, Rule { step: 0.1, ..Rule::default() }, &now).unwrap();
         assert!((now.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{now:?}");
-        assert!(now.iter().zip(&before).all(|(a, b)| (a - b).abs() <= 0.1 + 1e-12), "{now:?} {before:?}");
+        assert!(
+            now.iter().zip(&before).all(|(a, b)| (a - b).abs() <= 0.1 + 1e-12),
+            "{now:?} {before:?}"
+        );
         assert!(now.iter().all(|weight| *weight >= 0.05 - 1e-12), "{now:?}");
     }
     assert!(now[2] > 0.85, "{now:?}");

@@ -73,8 +73,13 @@ impl Vm {
         headers: impl Into<HeaderMap>,
         reply: Reply,
     ) -> Result<Exchange, Dead> {
-        let mut request: HeaderMap =
-            [(":method", "GET"), (":scheme", "http"), (":authority", "models.test"), (":path", path)].into();
+        let mut request: HeaderMap = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "models.test"),
+            (":path", path),
+        ]
+        .into();
         for (name, value) in headers.into().pairs() {
             request.add(name, value);
         }

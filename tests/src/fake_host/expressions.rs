@@ -40,7 +40,8 @@ pub(super) fn call(guest: &mut Guest<'_>, name: &str, argument: &[u8]) -> Option
 }
 
 fn create(guest: &mut Guest<'_>, source: &[u8]) -> Answer<Vec<u8>> {
-    let program = Program::compile(&String::from_utf8_lossy(source)).map_err(|_| Status::BadArgument)?;
+    let program =
+        Program::compile(&String::from_utf8_lossy(source)).map_err(|_| Status::BadArgument)?;
     of_root(guest, |root| {
         let token = root.expressions.next;
         root.expressions.next += 1;
@@ -57,7 +58,8 @@ fn evaluate(guest: &mut Guest<'_>, argument: &[u8]) -> Answer<Vec<u8>> {
         let path = format!("{group}\0{name}");
         let bytes = guest.stream().and_then(|mut stream| stream.property(path.as_bytes(), now));
         let group = values.entry(group).or_default();
-        if let Some(number) = bytes.and_then(|bytes| bytes.try_into().ok()).map(i64::from_le_bytes) {
+        if let Some(number) = bytes.and_then(|bytes| bytes.try_into().ok()).map(i64::from_le_bytes)
+        {
             group.insert(name, kind(number));
         }
     }
@@ -65,7 +67,9 @@ fn evaluate(guest: &mut Guest<'_>, argument: &[u8]) -> Answer<Vec<u8>> {
     for (group, values) in values {
         context.add_variable_from_value(group, values);
     }
-    let result = of_root(guest, |root| root.expressions.by_token.get(&token).map(|it| it.execute(&context)))?;
+    let result = of_root(guest, |root| {
+        root.expressions.by_token.get(&token).map(|it| it.execute(&context))
+    })?;
     match result.ok_or(Status::NotFound)?.map_err(|_| Status::InternalFailure)? {
         Value::String(text) => Ok(text.as_bytes().to_vec()),
         Value::Bool(yes) => Ok(vec![u8::from(yes)]),

@@ -88,8 +88,9 @@ impl HeaderMap {
     }
 
     fn try_decode(bytes: &[u8]) -> Option<Self> {
-        let number =
-            |at: usize| Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?));
+        let number = |at: usize| {
+            Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+        };
         let count = number(0)? as usize;
         let mut at = count.checked_mul(8)?.checked_add(4)?;
         let mut take = |len: u32| {
@@ -109,7 +110,8 @@ impl HeaderMap {
 /// Readable in a failing test: names and values as text where they are text, escaped where not.
 impl fmt::Debug for HeaderMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = |(name, value): &Pair| format!("{}: {}", name.escape_ascii(), value.escape_ascii());
+        let line =
+            |(name, value): &Pair| format!("{}: {}", name.escape_ascii(), value.escape_ascii());
         f.debug_list().entries(self.0.iter().map(line)).finish()
     }
 }

@@ -38,13 +38,17 @@ impl Module {
             let name = import.name().to_owned();
             if let (true, Some(ty)) = (UNSUPPORTED.contains(&import.name()), import.ty().func()) {
                 let trap = move |_: wasmtime::Caller<'_, Host>, _: &[_], _: &mut [_]| {
-                    wasmtime::bail!("{name} is a function of Envoy that the fake host does not have")
+                    wasmtime::bail!(
+                        "{name} is a function of Envoy that the fake host does not have"
+                    )
                 };
                 linker.func_new("env", import.name(), ty.clone(), trap).map_err(plain)?;
             }
         }
-        let pre =
-            linker.instantiate_pre(&module).map_err(plain).context("Envoy would not load the module")?;
+        let pre = linker
+            .instantiate_pre(&module)
+            .map_err(plain)
+            .context("Envoy would not load the module")?;
         Ok(Self { pre, module })
     }
 
@@ -76,8 +80,11 @@ impl Module {
     /// Every import as `module.name`, sorted.
     #[must_use]
     pub fn imports(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            self.module.imports().map(|import| format!("{}.{}", import.module(), import.name())).collect();
+        let mut names: Vec<_> = self
+            .module
+            .imports()
+            .map(|import| format!("{}.{}", import.module(), import.name()))
+            .collect();
         names.sort();
         names
     }
@@ -85,7 +92,8 @@ impl Module {
     /// Every export's name, sorted.
     #[must_use]
     pub fn exports(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.module.exports().map(|export| export.name().to_owned()).collect();
+        let mut names: Vec<_> =
+            self.module.exports().map(|export| export.name().to_owned()).collect();
         names.sort();
         names
     }

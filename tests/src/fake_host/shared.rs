@@ -98,7 +98,12 @@ impl Shared {
     }
 
     /// An absent key takes any number; 0 overwrites unconditionally.
-    pub(super) fn set_data(&mut self, key: Vec<u8>, value: Vec<u8>, cas: u32) -> Result<(), Status> {
+    pub(super) fn set_data(
+        &mut self,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        cas: u32,
+    ) -> Result<(), Status> {
         if self.data.get(&key).is_some_and(|(_, now)| cas != 0 && cas != *now) {
             return Err(Status::CasMismatch);
         }

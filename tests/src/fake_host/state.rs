@@ -94,7 +94,9 @@ impl StreamState {
     /// A status of 500 or more, or any response flag.
     pub(super) fn has_failed(&mut self) -> bool {
         let mut number = |path: &[u8]| {
-            self.property(path, 0).and_then(|bytes| bytes.try_into().ok()).map_or(0, i64::from_le_bytes)
+            self.property(path, 0)
+                .and_then(|bytes| bytes.try_into().ok())
+                .map_or(0, i64::from_le_bytes)
         };
         number(b"response\0code") >= 500 || number(b"response\0flags") != 0
     }
@@ -111,17 +113,23 @@ impl StreamState {
         }
         match parts.as_slice() {
             ["request", "headers", name] => self.joined(0, name),
-            ["request", field] if request_header(field).is_some() => self.joined(0, request_header(field)?),
+            ["request", field] if request_header(field).is_some() => {
+                self.joined(0, request_header(field)?)
+            }
             ["request", "time"] => Some(self.started_ns.to_le_bytes().to_vec()),
-            ["request", "duration"] => Some(now_ns.saturating_sub(self.started_ns).to_le_bytes().to_vec()),
+            ["request", "duration"] => {
+                Some(now_ns.saturating_sub(self.started_ns).to_le_bytes().to_vec())
+            }
             ["response", "headers", name] => self.joined(2, name),
             ["response", "code"] => Some(self.status()?.to_le_bytes().to_vec()),
             ["response", "code_details"] => self.status().map(|_| b"via_upstream".to_vec()),
             ["response", "flags"] => Some(0_u64.to_le_bytes().to_vec()),
             ["response", "grpc_status"] => Some(self.grpc_status()?.to_le_bytes().to_vec()),
-            ["upstream", "request_attempt_count"] => {
-                Some(u64::from(self.phase > Phase::Request && self.status().is_some()).to_le_bytes().to_vec())
-            }
+            ["upstream", "request_attempt_count"] => Some(
+                u64::from(self.phase > Phase::Request && self.status().is_some())
+                    .to_le_bytes()
+                    .to_vec(),
+            ),
             _ => None,
         }
     }

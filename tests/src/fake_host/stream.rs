@@ -27,7 +27,11 @@ impl Stream {
     /// # Errors
     ///
     /// If the VM is dead or dies; so for every callback.
-    pub fn request_headers(&self, headers: impl Into<HeaderMap>, end: bool) -> Result<Action, Dead> {
+    pub fn request_headers(
+        &self,
+        headers: impl Into<HeaderMap>,
+        end: bool,
+    ) -> Result<Action, Dead> {
         self.create()?;
         self.lines(0, Phase::Request, "proxy_on_request_headers", headers.into(), Some(end))
     }
@@ -61,7 +65,11 @@ impl Stream {
     /// # Errors
     ///
     /// As above.
-    pub fn response_headers(&self, headers: impl Into<HeaderMap>, end: bool) -> Result<Action, Dead> {
+    pub fn response_headers(
+        &self,
+        headers: impl Into<HeaderMap>,
+        end: bool,
+    ) -> Result<Action, Dead> {
         self.lines(2, Phase::Response, "proxy_on_response_headers", headers.into(), Some(end))
     }
 

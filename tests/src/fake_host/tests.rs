@@ -79,11 +79,18 @@ fn headers_follow_envoy() {
     let vm = proxy.start_vm().unwrap();
     assert!(vm.configure("").unwrap());
     let stream = vm.stream();
-    let sent =
-        [("x-one", "a"), ("Gone", "1"), ("x-add", "first"), ("X-One", "b"), ("raw", "z"), ("gone", "2")];
+    let sent = [
+        ("x-one", "a"),
+        ("Gone", "1"),
+        ("x-add", "first"),
+        ("X-One", "b"),
+        ("raw", "z"),
+        ("gone", "2"),
+    ];
     assert_eq!(stream.request_headers(sent, true).unwrap(), Action::Continue);
     let got = stream.request();
-    let expected: HeaderMap = [("x-one", "Two"), ("x-add", "first"), ("raw", "z"), ("x-add", "Two")].into();
+    let expected: HeaderMap =
+        [("x-one", "Two"), ("x-add", "first"), ("raw", "z"), ("x-add", "Two")].into();
     assert_eq!(got, expected);
     assert_eq!(proxy.log().first().unwrap().text, "first");
     assert_eq!(proxy.host_calls().get("proxy_get_header_map_pairs"), Some(&1));
@@ -287,7 +294,10 @@ fn a_trap_kills_the_vm_and_nothing_else() {
     let vm = proxy.start_vm().unwrap();
     assert!(vm.configure("").unwrap());
     let dead = vm.get("/", [("a", "b")]).unwrap_err();
-    assert!(dead.0.contains("proxy_on_request_headers") && dead.0.contains("unreachable"), "{dead}");
+    assert!(
+        dead.0.contains("proxy_on_request_headers") && dead.0.contains("unreachable"),
+        "{dead}"
+    );
     assert!(vm.is_dead());
     assert_eq!(vm.tick(), Ok(()), "nothing ticks here");
     assert_eq!(vm.get("/", [("a", "b")]).unwrap_err(), dead);
@@ -299,8 +309,9 @@ fn a_trap_kills_the_vm_and_nothing_else() {
 
 #[test]
 fn endless_loops_and_absent_functions_trap() {
-    let endless =
-        proxy(r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (loop br 0) i32.const 1)"#);
+    let endless = proxy(
+        r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) (loop br 0) i32.const 1)"#,
+    );
     endless.set_fuel_limit(10_000);
     let dead = endless.start_vm().unwrap().configure("").unwrap_err();
     assert!(dead.0.contains("fuel"), "{dead}");
@@ -365,7 +376,8 @@ fn local_responses_stop_the_request() {
 fn modules_that_envoy_would_refuse_do_not_load() {
     let Err(error) = Module::compile("(module)") else { panic!("it loaded") };
     assert!(error.to_string().contains("proxy_abi_version_0_2_1"));
-    let odd = r#"(module (import "env" "proxy_sing" (func)) (func (export "proxy_abi_version_0_2_1")))"#;
+    let odd =
+        r#"(module (import "env" "proxy_sing" (func)) (func (export "proxy_abi_version_0_2_1")))"#;
     let Err(error) = Module::compile(odd) else { panic!("it loaded") };
     assert!(format!("{error:?}").contains("proxy_sing"), "{error:?}");
 }

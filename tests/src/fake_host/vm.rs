@@ -185,7 +185,8 @@ impl Vm {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let inner = &mut *locked(&self.inner);
-        let memory = inner.instance.and_then(|instance| instance.get_memory(&mut inner.store, "memory"));
+        let memory =
+            inner.instance.and_then(|instance| instance.get_memory(&mut inner.store, "memory"));
         memory.map_or(0, |memory| memory.data_size(&inner.store))
     }
 
@@ -194,8 +195,10 @@ impl Vm {
     pub fn edge_counters(&self) -> Vec<u8> {
         let inner = &mut *locked(&self.inner);
         let counters = inner.store.data().counters.clone();
-        let memory = inner.instance.and_then(|instance| instance.get_memory(&mut inner.store, "memory"));
-        let counted = memory.and_then(|memory| memory.data(&inner.store).get(counters).map(<[u8]>::to_vec));
+        let memory =
+            inner.instance.and_then(|instance| instance.get_memory(&mut inner.store, "memory"));
+        let counted =
+            memory.and_then(|memory| memory.data(&inner.store).get(counters).map(<[u8]>::to_vec));
         counted.unwrap_or_default()
     }
 }
@@ -217,7 +220,12 @@ impl Inner {
     }
 
     /// Calls an export; `None` if the module does not have it.
-    pub(super) fn call(&mut self, context: u32, name: &str, arguments: &[u32]) -> Result<Option<u32>, Dead> {
+    pub(super) fn call(
+        &mut self,
+        context: u32,
+        name: &str,
+        arguments: &[u32],
+    ) -> Result<Option<u32>, Dead> {
         if let Some(dead) = &self.dead {
             return Err(dead.clone());
         }
@@ -228,7 +236,8 @@ impl Inner {
         self.fuel_up()?;
         let host = self.store.data_mut();
         (host.current, host.effective, host.stopped) = (context, 0, false);
-        let arguments: Vec<Val> = arguments.iter().map(|word| Val::I32(word.cast_signed())).collect();
+        let arguments: Vec<Val> =
+            arguments.iter().map(|word| Val::I32(word.cast_signed())).collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         let outcome = function.call(&mut self.store, &arguments, &mut results);
         let left = self.store.get_fuel().unwrap_or_default();
@@ -238,7 +247,11 @@ impl Inner {
         shared.fuel_used += shared.fuel_limit.saturating_sub(left);
         if let Err(error) = outcome {
             let dead = Dead(format!("{name}: {}", format!("{error:?}").trim()));
-            shared.write_log(host.vm, LogLevel::Critical, format!("VM {} died: {dead}", host.vm).as_bytes());
+            shared.write_log(
+                host.vm,
+                LogLevel::Critical,
+                format!("VM {} died: {dead}", host.vm).as_bytes(),
+            );
             drop(shared);
             self.dead = Some(dead.clone());
             return Err(dead);
@@ -278,7 +291,9 @@ impl Inner {
 
     /// The access logger hears of a stream, if its filter lets it through.
     pub(super) fn log(&mut self, stream: &Arc<Mutex<StreamState>>) -> Result<(), Dead> {
-        let Some(logger) = self.logger.filter(|_| locked(stream).has_failed()) else { return Ok(()) };
+        let Some(logger) = self.logger.filter(|_| locked(stream).has_failed()) else {
+            return Ok(());
+        };
         let set = |inner: &mut Self, logged| {
             if let Some(root) = inner.host().root_mut(logger) {
                 root.logged = logged;

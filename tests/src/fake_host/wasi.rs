@@ -25,9 +25,15 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
                 let mut text = Vec::new();
                 for part in 0..count {
                     let at = parts.wrapping_add(part.wrapping_mul(8));
-                    text.extend(guest.read(guest.read_u32(at)?, guest.read_u32(at.wrapping_add(4))?)?);
+                    text.extend(
+                        guest.read(guest.read_u32(at)?, guest.read_u32(at.wrapping_add(4))?)?,
+                    );
                 }
-                guest.shared().write_log(guest.host().vm, level, text.strip_suffix(b"\n").unwrap_or(&text));
+                guest.shared().write_log(
+                    guest.host().vm,
+                    level,
+                    text.strip_suffix(b"\n").unwrap_or(&text),
+                );
                 guest.write(written_at, &word(text.len()).to_le_bytes())
             })
         },
@@ -60,28 +66,40 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(MODULE, "environ_get", |caller: Caller<'_, Host>, list_at: u32, text_at: u32| {
-        wasi_call(caller, "environ_get", |guest| {
-            let (mut list_at, mut text_at) = (list_at, text_at);
-            for line in environment(guest) {
-                guest.write(list_at, &text_at.to_le_bytes())?;
-                guest.write(text_at, &line)?;
-                list_at = list_at.wrapping_add(4);
-                text_at = text_at.wrapping_add(word(line.len()));
-            }
-            Ok(())
-        })
-    })?;
-    linker.func_wrap(MODULE, "args_sizes_get", |caller: Caller<'_, Host>, count_at: u32, size_at: u32| {
-        wasi_call(caller, "args_sizes_get", |guest| {
-            guest.write(count_at, &[0; 4])?;
-            guest.write(size_at, &[0; 4])
-        })
-    })?;
+    linker.func_wrap(
+        MODULE,
+        "environ_get",
+        |caller: Caller<'_, Host>, list_at: u32, text_at: u32| {
+            wasi_call(caller, "environ_get", |guest| {
+                let (mut list_at, mut text_at) = (list_at, text_at);
+                for line in environment(guest) {
+                    guest.write(list_at, &text_at.to_le_bytes())?;
+                    guest.write(text_at, &line)?;
+                    list_at = list_at.wrapping_add(4);
+                    text_at = text_at.wrapping_add(word(line.len()));
+                }
+                Ok(())
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "args_sizes_get",
+        |caller: Caller<'_, Host>, count_at: u32, size_at: u32| {
+            wasi_call(caller, "args_sizes_get", |guest| {
+                guest.write(count_at, &[0; 4])?;
+                guest.write(size_at, &[0; 4])
+            })
+        },
+    )?;
     linker.func_wrap(MODULE, "args_get", |_: Caller<'_, Host>, _: u32, _: u32| 0_u32)?;
-    linker.func_wrap(MODULE, "proc_exit", |_: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
-        wasmtime::bail!("the module called proc_exit({code})")
-    })?;
+    linker.func_wrap(
+        MODULE,
+        "proc_exit",
+        |_: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
+            wasmtime::bail!("the module called proc_exit({code})")
+        },
+    )?;
     link_stubs(linker)
 }
 
@@ -100,13 +118,18 @@ fn link_stubs(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         "path_open",
         |_: u32, _: u32, _: u32, _: u32, _: u32, _: u64, _: u64, _: u32, _: u32| NOSYS,
     )?;
-    linker.func_wrap(MODULE, "path_filestat_get", |_: u32, _: u32, _: u32, _: u32, _: u32| NOSYS)?;
+    linker
+        .func_wrap(MODULE, "path_filestat_get", |_: u32, _: u32, _: u32, _: u32, _: u32| NOSYS)?;
     Ok(())
 }
 
 fn environment(guest: &Guest<'_>) -> Vec<Vec<u8>> {
     let shared = guest.shared();
-    shared.environment.iter().map(|(name, value)| format!("{name}={value}\0").into_bytes()).collect()
+    shared
+        .environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}\0").into_bytes())
+        .collect()
 }
 
 /// A host call whose only error of its own is a bad pointer.

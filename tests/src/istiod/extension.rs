@@ -86,8 +86,7 @@ fn plugin(name: &str, wasm: &Value) -> Result<Value> {
     });
     if group(&wasm["pluginConfig"]).next().is_some() {
         let configuration = through_struct(&wasm["pluginConfig"]).to_string();
-        plugin["configuration"] =
-            json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration});
+        plugin["configuration"] = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration});
     }
     Ok(plugin)
 }
@@ -97,7 +96,9 @@ fn through_struct(value: &Value) -> Value {
     match value {
         Value::Number(number) => json!(number.as_f64()),
         Value::Array(items) => items.iter().map(through_struct).collect(),
-        Value::Object(keys) => keys.iter().map(|(key, value)| (key.clone(), through_struct(value))).collect(),
+        Value::Object(keys) => {
+            keys.iter().map(|(key, value)| (key.clone(), through_struct(value))).collect()
+        }
         other => other.clone(),
     }
 }

@@ -5,8 +5,7 @@ use serde_json::Value;
 
 use super::{Mesh, Proxy, Role, list, only};
 
-pub(super) const CONNECTION_MANAGER: &str =
-    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+pub(super) const CONNECTION_MANAGER: &str = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
 /// What a route's action may name as its cluster: one of these.
 const CLUSTER_SPECIFIER: &[&str] = &["cluster", "cluster_header", "weighted_clusters"];
@@ -29,7 +28,10 @@ pub(super) fn apply(mesh: &Mesh, proxy: &Proxy<'_>, manager: &mut Value) -> Resu
                 Some("NETWORK_FILTER") => {
                     only(place, &["context", "listener"])?;
                     let name = &place["listener"]["filterChain"]["filter"]["name"];
-                    ensure!(*name == "envoy.filters.network.http_connection_manager", "the filter {name}");
+                    ensure!(
+                        *name == "envoy.filters.network.http_connection_manager",
+                        "the filter {name}"
+                    );
                     let value = &change["value"]["typed_config"];
                     ensure!(value["@type"] == CONNECTION_MANAGER, "the type {}", value["@type"]);
                     merge(manager, value);
@@ -39,8 +41,9 @@ pub(super) fn apply(mesh: &Mesh, proxy: &Proxy<'_>, manager: &mut Value) -> Resu
                     let name = &place["routeConfiguration"]["vhost"]["route"]["name"];
                     ensure!(name.is_string(), "a patch of every route");
                     for host in items(&mut manager["route_config"]["virtual_hosts"]) {
-                        for route in
-                            items(&mut host["routes"]).iter_mut().filter(|route| route["name"] == *name)
+                        for route in items(&mut host["routes"])
+                            .iter_mut()
+                            .filter(|route| route["name"] == *name)
                         {
                             merge(route, &change["value"]);
                         }

@@ -15,7 +15,9 @@ pub(super) fn hosts(mesh: &Mesh, proxy: &Proxy<'_>) -> Result<Vec<Value>> {
         let gateways = list(&spec["gateways"]);
         let here = match proxy.role {
             Role::Gateway(gateway) => gateways.iter().any(|g| g == gateway),
-            Role::Sidecar | Role::Waypoint(_) => gateways.is_empty() || gateways.iter().any(|g| g == "mesh"),
+            Role::Sidecar | Role::Waypoint(_) => {
+                gateways.is_empty() || gateways.iter().any(|g| g == "mesh")
+            }
         };
         if !here {
             continue;
@@ -41,7 +43,9 @@ pub(super) fn hosts(mesh: &Mesh, proxy: &Proxy<'_>) -> Result<Vec<Value>> {
             }
         }
         if !domains.is_empty() {
-            hosts.push(json!({"name": manifest["metadata"]["name"], "domains": domains, "routes": routes}));
+            hosts.push(
+                json!({"name": manifest["metadata"]["name"], "domains": domains, "routes": routes}),
+            );
         }
     }
     for service in &mesh.services {
@@ -52,7 +56,8 @@ pub(super) fn hosts(mesh: &Mesh, proxy: &Proxy<'_>) -> Result<Vec<Value>> {
         };
         if served && !taken.contains(&service.host.as_str()) {
             let route = json!({"match": {"prefix": "/"}, "route": {"cluster": proxy.cluster(service, None)}});
-            let domains = if proxy.role == Role::Sidecar { json!([service.host]) } else { json!(["*"]) };
+            let domains =
+                if proxy.role == Role::Sidecar { json!([service.host]) } else { json!(["*"]) };
             hosts.push(json!({"name": service.host, "domains": domains, "routes": [route]}));
         }
     }
@@ -92,7 +97,8 @@ fn matched(condition: &Value) -> Result<Value> {
         _ => matched["prefix"] = json!("/"),
     }
     let mut headers = Vec::new();
-    for (name, rule) in [(":method", &condition["method"]), (":authority", &condition["authority"])] {
+    for (name, rule) in [(":method", &condition["method"]), (":authority", &condition["authority"])]
+    {
         if !rule.is_null() {
             headers.push(header(name, rule)?);
         }
@@ -149,8 +155,9 @@ fn action(mesh: &Mesh, proxy: &Proxy<'_>, http: &Value) -> Result<Value> {
         action["weighted_clusters"] = json!({"clusters": clusters});
     }
     if !http["mirror"].is_null() {
-        let percent =
-            http["mirrorPercentage"]["value"].as_f64().context("a mirror without its percentage")?;
+        let percent = http["mirrorPercentage"]["value"]
+            .as_f64()
+            .context("a mirror without its percentage")?;
         action["request_mirror_policies"] = json!([{
             "cluster": cluster(mesh, proxy, &http["mirror"])?,
             "runtime_fraction": {"default_value": {"numerator": percent * 10_000.0, "denominator": "MILLION"}},

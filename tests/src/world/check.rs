@@ -14,22 +14,31 @@ pub(super) fn exchange(exchange: &Exchange, plan: Option<&Plan>) {
     let prefix = plan.map_or("x-ab-", |plan| plan.settings.headers.prefix.as_str());
     let name = |suffix: &str| format!("{prefix}{suffix}");
     let asked = exchange.sent.headers.iter().any(|(n, v)| *n == name("debug") && !v.is_empty());
-    let debugging = asked && plan.is_some_and(|plan| plan.settings.debug != sidetrack::plan::Debug::Denied);
-    for suffix in ["cluster", "mirror", "force", "token", "debug", "reason", "bucket", "breaker", "config"] {
+    let debugging =
+        asked && plan.is_some_and(|plan| plan.settings.debug != sidetrack::plan::Debug::Denied);
+    for suffix in
+        ["cluster", "mirror", "force", "token", "debug", "reason", "bucket", "breaker", "config"]
+    {
         if let Some(model) = &exchange.model {
             let values = values(&model.headers, &name(suffix));
             assert!(values.is_empty(), "{}{suffix} reached the model: {values:?}", prefix);
         }
         let explains = ["reason", "bucket", "breaker", "config"].contains(&suffix);
         let values = values(&exchange.response.headers, &name(suffix));
-        assert!(values.len() <= usize::from(explains && debugging), "{prefix}{suffix} came back: {values:?}");
+        assert!(
+            values.len() <= usize::from(explains && debugging),
+            "{prefix}{suffix} came back: {values:?}"
+        );
     }
     if let Some(model) = &exchange.model {
         marked(&model.headers, prefix, plan, "the model's request");
         for header in plan.iter().flat_map(|plan| &plan.settings.headers.owned) {
             let told = ["experiment", "variant", "assigned", "phase"].map(name);
             let values = values(&model.headers, header);
-            assert!(told.contains(header) || values.is_empty(), "{header} reached the model: {values:?}");
+            assert!(
+                told.contains(header) || values.is_empty(),
+                "{header} reached the model: {values:?}"
+            );
         }
         let answered = first(&exchange.response.headers, "x-model");
         assert!(
@@ -40,11 +49,18 @@ pub(super) fn exchange(exchange: &Exchange, plan: Option<&Plan>) {
         went_where_it_says(&model.headers, &model.cluster, prefix, plan);
     }
     marked(&exchange.response.headers, prefix, plan, "the response");
-    if let (Some(model), true) = (&exchange.model, plan.is_some_and(|plan| plan.settings.response_headers)) {
+    if let (Some(model), true) =
+        (&exchange.model, plan.is_some_and(|plan| plan.settings.response_headers))
+    {
         for suffix in ["experiment", "variant", "assigned", "phase"] {
-            let (up, down) =
-                (first(&model.headers, &name(suffix)), first(&exchange.response.headers, &name(suffix)));
-            assert_eq!(up, down, "{prefix}{suffix} differs between the model's request and the response");
+            let (up, down) = (
+                first(&model.headers, &name(suffix)),
+                first(&exchange.response.headers, &name(suffix)),
+            );
+            assert_eq!(
+                up, down,
+                "{prefix}{suffix} differs between the model's request and the response"
+            );
         }
     }
 }
@@ -53,20 +69,34 @@ pub(super) fn exchange(exchange: &Exchange, plan: Option<&Plan>) {
 fn marked(lines: &Lines, prefix: &str, plan: Option<&Plan>, place: &str) {
     let [experiment, variant, assigned, phase] = ["experiment", "variant", "assigned", "phase"]
         .map(|suffix| values(lines, &format!("{prefix}{suffix}")));
-    for (name, values) in
-        [("experiment", &experiment), ("variant", &variant), ("assigned", &assigned), ("phase", &phase)]
-    {
+    for (name, values) in [
+        ("experiment", &experiment),
+        ("variant", &variant),
+        ("assigned", &assigned),
+        ("phase", &phase),
+    ] {
         assert!(values.len() <= 1, "{place} has {prefix}{name} {} times: {values:?}", values.len());
     }
-    assert_eq!(experiment.len(), variant.len(), "{place} has experiment {experiment:?}, variant {variant:?}");
+    assert_eq!(
+        experiment.len(),
+        variant.len(),
+        "{place} has experiment {experiment:?}, variant {variant:?}"
+    );
     if experiment.is_empty() {
-        assert!(assigned.is_empty() && phase.is_empty(), "{place} has {assigned:?}, {phase:?} alone");
+        assert!(
+            assigned.is_empty() && phase.is_empty(),
+            "{place} has {assigned:?}, {phase:?} alone"
+        );
         return;
     }
     assert_ne!(assigned, variant, "{place} has {prefix}assigned, though it is the served variant");
-    let known = plan.and_then(|plan| plan.experiments.iter().find(|e| experiment == [e.name.as_str()]));
+    let known =
+        plan.and_then(|plan| plan.experiments.iter().find(|e| experiment == [e.name.as_str()]));
     let Some(known) = known else {
-        assert!(experiment.is_empty(), "{place} names the experiment {experiment:?}, which there is not");
+        assert!(
+            experiment.is_empty(),
+            "{place} names the experiment {experiment:?}, which there is not"
+        );
         return;
     };
     for name in variant.iter().chain(&assigned) {
@@ -77,7 +107,10 @@ fn marked(lines: &Lines, prefix: &str, plan: Option<&Plan>, place: &str) {
     }
     for name in &phase {
         let phases = known.schedule.phases();
-        assert!(phases.iter().any(|p| p.name == *name), "{place} names the phase {name}, which there is not");
+        assert!(
+            phases.iter().any(|p| p.name == *name),
+            "{place} names the phase {name}, which there is not"
+        );
     }
 }
 
@@ -85,9 +118,10 @@ fn marked(lines: &Lines, prefix: &str, plan: Option<&Plan>, place: &str) {
 fn went_where_it_says(lines: &Lines, cluster: &str, prefix: &str, plan: Option<&Plan>) {
     let (experiment, variant) =
         (first(lines, &format!("{prefix}experiment")), first(lines, &format!("{prefix}variant")));
-    let experiment =
-        plan.and_then(|plan| plan.experiments.iter().find(|e| Some(&e.name) == experiment.as_ref()));
-    let variant = experiment.and_then(|e| e.variants.iter().find(|v| Some(&v.name) == variant.as_ref()));
+    let experiment = plan
+        .and_then(|plan| plan.experiments.iter().find(|e| Some(&e.name) == experiment.as_ref()));
+    let variant =
+        experiment.and_then(|e| e.variants.iter().find(|v| Some(&v.name) == variant.as_ref()));
     if let Some(variant) = variant {
         let expected = variant.cluster.as_ref().unwrap_or(&variant.name);
         assert_eq!(cluster, expected, "a request for {} went elsewhere", variant.name);

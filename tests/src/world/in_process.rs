@@ -71,7 +71,8 @@ impl InProcess {
     pub(super) fn send(&self, request: Request) -> Exchange {
         let lines = lines_of(&request);
         let stream = self.worker().stream();
-        let action = stream.request_headers(map(&lines), request.body.is_empty()).expect("a VM that lives");
+        let action =
+            stream.request_headers(map(&lines), request.body.is_empty()).expect("a VM that lives");
         assert!(
             stream.local_response().is_none(),
             "the filter answers itself: {:?}",
@@ -120,7 +121,11 @@ impl InProcess {
         for (name, value) in &forwarded {
             let is_the_filters = [&names.cluster, &names.mirror].contains(&name);
             let is_testers = removed.contains(&name) || overrides.contains(&name);
-            assert!(is_the_filters || !is_testers, "the filter let {name} through: {}", value.escape_ascii());
+            assert!(
+                is_the_filters || !is_testers,
+                "the filter let {name} through: {}",
+                value.escape_ascii()
+            );
         }
         forwarded.retain(|(name, _)| !removed.contains(&name) && !overrides.contains(&name));
         let response = Response {
@@ -167,7 +172,9 @@ impl InProcess {
             let MetricValue::Number(value) = value else { return None };
             let mut parts: Vec<&str> = stat.split(";.;").collect();
             let metric = parts.pop()?;
-            let has = |(label, value): &(&str, &str)| parts.contains(&format!("{label}=.={value}").as_str());
+            let has = |(label, value): &(&str, &str)| {
+                parts.contains(&format!("{label}=.={value}").as_str())
+            };
             (metric == name && labels.iter().all(has)).then_some(*value)
         });
         series.reduce(|sum, value| sum + value)
@@ -177,7 +184,11 @@ impl InProcess {
         let metrics = self.proxy.metrics();
         let moved = metrics.iter().filter(|(_, value)| **value != MetricValue::Number(0));
         let moved: Vec<String> = moved.map(|(name, value)| format!("{name}: {value:?}")).collect();
-        format!("=== metrics that moved ===\n{}\n=== log ===\n{}", moved.join("\n"), self.proxy.log_text())
+        format!(
+            "=== metrics that moved ===\n{}\n=== log ===\n{}",
+            moved.join("\n"),
+            self.proxy.log_text()
+        )
     }
 
     /// The cluster of the route that matches.
@@ -189,16 +200,21 @@ impl InProcess {
             return cluster;
         }
         let (experiment, variant) = (first(lines, &names.experiment), first(lines, &names.variant));
-        for tagging in
-            self.routes.experiments.iter().filter(|e| e.variants.iter().all(|v| v.cluster.is_none()))
+        for tagging in self
+            .routes
+            .experiments
+            .iter()
+            .filter(|e| e.variants.iter().all(|v| v.cluster.is_none()))
         {
             let chosen = tagging.variants.iter().find(|v| Some(&v.name) == variant.as_ref());
             if let (true, Some(chosen)) = (Some(&tagging.name) == experiment.as_ref(), chosen) {
                 return chosen.name.clone();
             }
         }
-        let matching = self.routes.experiments.iter().find(|e| e.conditions.mismatch(lines).is_none());
-        let of = matching.or_else(|| self.routes.experiments.first()).expect("an experiment to route");
+        let matching =
+            self.routes.experiments.iter().find(|e| e.conditions.mismatch(lines).is_none());
+        let of =
+            matching.or_else(|| self.routes.experiments.first()).expect("an experiment to route");
         let baseline = of.variants.get(of.baseline).expect("a baseline");
         baseline.cluster.clone().unwrap_or_else(|| baseline.name.clone())
     }
@@ -209,6 +225,8 @@ fn map(lines: &Lines) -> HeaderMap {
 }
 
 fn plain(map: &fake_host::HeaderMap) -> Lines {
-    let line = |(name, value): &fake_host::Pair| (String::from_utf8_lossy(name).into_owned(), value.clone());
+    let line = |(name, value): &fake_host::Pair| {
+        (String::from_utf8_lossy(name).into_owned(), value.clone())
+    };
     map.pairs().iter().map(line).collect()
 }

@@ -85,8 +85,11 @@ impl RealEnvoy {
         let bootstrap = change(sidetrack_command(&arguments)?);
         arguments.push("--filter-only".to_owned());
         let discovery = sidetrack_command(&arguments)?;
-        let head =
-            discovery.rsplit_once("value: |").context("no configuration in the discovery file")?.0.to_owned();
+        let head = discovery
+            .rsplit_once("value: |")
+            .context("no configuration in the discovery file")?
+            .0
+            .to_owned();
         // A good file goes in as it was written, another one in place of it.
         let written = file.to_string();
         let as_written = configuration == written;
@@ -96,10 +99,24 @@ impl RealEnvoy {
         let envoy = Envoy::start(options).await?;
         let addr = SocketAddr::from(([127, 0, 0, 1], envoy.listener_port("predictors").await?));
         // Several connections, so that both workers get some.
-        let clients = (0..6).map(|_| Client::new(addr).with_timeout(Duration::from_secs(10))).collect();
-        let mirrors =
-            routes.experiments.iter().filter_map(|e| Some(e.mirror.as_ref()?.cluster.clone())).collect();
-        Ok(Self { envoy, addr, stubs, mirrors, clients, next: AtomicUsize::new(0), watched, head, dir })
+        let clients =
+            (0..6).map(|_| Client::new(addr).with_timeout(Duration::from_secs(10))).collect();
+        let mirrors = routes
+            .experiments
+            .iter()
+            .filter_map(|e| Some(e.mirror.as_ref()?.cluster.clone()))
+            .collect();
+        Ok(Self {
+            envoy,
+            addr,
+            stubs,
+            mirrors,
+            clients,
+            next: AtomicUsize::new(0),
+            watched,
+            head,
+            dir,
+        })
     }
 
     #[expect(clippy::expect_used, reason = "a harness fails loudly")]
@@ -108,10 +125,14 @@ impl RealEnvoy {
         let client = self.clients.get(number % self.clients.len()).expect("a client");
         let id = number.to_string();
         let answer = client.send(request.clone().header(ID, &id)).await.expect("an answer");
-        let models = self.stubs.values().filter(|stub| !self.mirrors.contains(&stub.name().to_owned()));
+        let models =
+            self.stubs.values().filter(|stub| !self.mirrors.contains(&stub.name().to_owned()));
         let mut arrivals = models.filter_map(|stub| {
-            let seen =
-                stub.requests().into_iter().rev().find(|seen| seen.header(ID) == Some(id.as_bytes()))?;
+            let seen = stub
+                .requests()
+                .into_iter()
+                .rev()
+                .find(|seen| seen.header(ID) == Some(id.as_bytes()))?;
             let headers = seen.headers.into_iter().filter(|(name, _)| name != ID).collect();
             Some(Received { cluster: stub.name().to_owned(), headers })
         });
@@ -161,8 +182,11 @@ impl RealEnvoy {
     #[expect(clippy::expect_used, reason = "a harness fails loudly")]
     pub(super) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         self.settle().await;
-        let value =
-            prometheus_value(&self.envoy.prometheus().await.expect("Envoy's statistics"), name, labels)?;
+        let value = prometheus_value(
+            &self.envoy.prometheus().await.expect("Envoy's statistics"),
+            name,
+            labels,
+        )?;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -175,8 +199,11 @@ impl RealEnvoy {
     async fn settle(&self) {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(2) {
-            let active =
-                self.envoy.stats(r"^http\.predictors\.downstream_rq_active$").await.unwrap_or_default();
+            let active = self
+                .envoy
+                .stats(r"^http\.predictors\.downstream_rq_active$")
+                .await
+                .unwrap_or_default();
             if active.values().all(|active| *active == 0) {
                 break;
             }
@@ -221,8 +248,11 @@ impl RealEnvoy {
     }
 
     async fn discovery(&self) -> BTreeMap<String, i64> {
-        let stats =
-            self.envoy.stats(&format!("^{}", DISCOVERY.replace('.', r"\."))).await.unwrap_or_default();
+        let stats = self
+            .envoy
+            .stats(&format!("^{}", DISCOVERY.replace('.', r"\.")))
+            .await
+            .unwrap_or_default();
         stats.into_iter().map(|(name, value)| (name.replacen(DISCOVERY, "", 1), value)).collect()
     }
 
@@ -239,7 +269,8 @@ impl RealEnvoy {
 ///
 /// If it fails, with what it says.
 pub fn sidetrack_command<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Result<String> {
-    let output = Command::new(artifact::cli()).args(arguments).output().context("starting sidetrack")?;
+    let output =
+        Command::new(artifact::cli()).args(arguments).output().context("starting sidetrack")?;
     if !output.status.success() {
         bail!("sidetrack {}:\n{}", output.status, String::from_utf8_lossy(&output.stderr));
     }
@@ -250,7 +281,9 @@ pub fn sidetrack_command<A: AsRef<std::ffi::OsStr>>(arguments: &[A]) -> Result<S
 fn clusters(plan: &Plan) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for experiment in &plan.experiments {
-        names.extend(experiment.variants.iter().map(|v| v.cluster.clone().unwrap_or_else(|| v.name.clone())));
+        names.extend(
+            experiment.variants.iter().map(|v| v.cluster.clone().unwrap_or_else(|| v.name.clone())),
+        );
         names.extend(experiment.mirror.iter().map(|mirror| mirror.cluster.clone()));
     }
     names.sort();

@@ -39,7 +39,10 @@ fn a_clock_set_back_keeps_the_remaining_time() {
             assert_eq!(breaker.wakes_at(), Some(Timestamp(now + remaining - waited)));
             now += 100;
         }
-        assert!(matches!(tick(&mut breaker, &rule, now), Some(Event::Trying(_))), "{step} back: late");
+        assert!(
+            matches!(tick(&mut breaker, &rule, now), Some(Event::Trying(_))),
+            "{step} back: late"
+        );
     }
 }
 
@@ -159,7 +162,13 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![1 => vec(any::<u8>(), 0..400), 4 => record]
 }
 
-fn walk(breaker: &mut Breaker, rule: &Rule, now: &mut u64, step: &Step, jitter: u64) -> Option<Event> {
+fn walk(
+    breaker: &mut Breaker,
+    rule: &Rule,
+    now: &mut u64,
+    step: &Step,
+    jitter: u64,
+) -> Option<Event> {
     let mut new = Counts::default();
     match *step {
         Step::Forward(by) => *now = now.saturating_add(by),

@@ -40,7 +40,8 @@ fn a_dry_run_tells_once_of_a_crossing_that_ends() {
         proxy.ended(0, Side::Candidate, ended, now);
         proxy.tick(0, now);
     }
-    let [(_, _, Event::Opened { would: true, .. }), (_, _, Event::Closed)] = proxy.events[..] else {
+    let [(_, _, Event::Opened { would: true, .. }), (_, _, Event::Closed)] = proxy.events[..]
+    else {
         panic!("{:?}", proxy.events);
     };
 }
@@ -88,7 +89,8 @@ fn the_bare_rate_trips_exactly_above_its_limit() {
             let at = u32::try_from(u64::from(requests) * above / of).unwrap();
             let near = at.saturating_sub(2)..=(at + 2).min(requests);
             for count in near.chain([0, requests / 2, requests]) {
-                let expected = requests >= 20 && u64::from(count) * of > u64::from(requests) * above;
+                let expected =
+                    requests >= 20 && u64::from(count) * of > u64::from(requests) * above;
                 let errors = Counts { requests, errors: count, slow: 0 };
                 let slow = Counts { requests, errors: 0, slow: count };
                 assert_eq!(trips(&rule, errors), expected, "{percent} %: {errors:?}");

@@ -94,7 +94,9 @@ fn healthy_days(compare: bool) {
         seed += 1;
         trips.extend(event);
     }
-    println!("{days} healthy days, 2 % errors, 5 requests/s, compared: {compare}: trips: {trips:?}");
+    println!(
+        "{days} healthy days, 2 % errors, 5 requests/s, compared: {compare}: trips: {trips:?}"
+    );
     assert!(trips.len() <= 1, "{trips:?}");
 }
 
@@ -112,7 +114,8 @@ fn a_healthy_candidate_without_comparison_keeps_its_units_for_weeks() {
 fn a_step_is_detected() {
     const SEEDS: u64 = 400;
     for (bad, median_allowed) in [(0.1, 100.0), (0.2, 20.0), (0.5, 8.0), (1.0, 3.0)] {
-        for (candidate, baseline) in [(5.0, 5.0), (1.5, 3.5), (20.0, 20.0), (1.0, 1.0), (0.2, 0.0)] {
+        for (candidate, baseline) in [(5.0, 5.0), (1.5, 3.5), (20.0, 20.0), (1.0, 1.0), (0.2, 0.0)]
+        {
             for compare in [true, false] {
                 let rule = rule(&json!({"compare_to_baseline": compare}));
                 let mut streaks = 0;
@@ -122,7 +125,8 @@ fn a_step_is_detected() {
                     assert!(pair.run(60_000.0, rates, [0.02, 0.0]).is_none());
                     let begin = pair.time;
                     let event = pair.run(begin + 600_000.0, rates, [0.02, bad]);
-                    streaks += u32::from(matches!(event, Some(Event::Opened { why: Why::Streak(_), .. })));
+                    streaks +=
+                        u32::from(matches!(event, Some(Event::Opened { why: Why::Streak(_), .. })));
                     if event.is_some() { (pair.time - begin) / 1000.0 } else { f64::INFINITY }
                 });
                 let (median, max) = median_and_max(times.collect());

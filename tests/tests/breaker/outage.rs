@@ -23,7 +23,11 @@ fn shared(rate: f64, weight: f64, bad: f64, seeds: u64, length: f64) -> Vec<(u64
         assert_eq!(traffic.proxy.trips(), 0, "before it began");
         traffic.run(begin + length, [bad, bad], |_, _, _, _| {});
         if let Some((at, _, event)) = traffic.proxy.events.first() {
-            trips.push((seed, f64::from(u32::try_from(at.0 - crate::proxy::START).unwrap()) - begin, *event));
+            trips.push((
+                seed,
+                f64::from(u32::try_from(at.0 - crate::proxy::START).unwrap()) - begin,
+                *event,
+            ));
         }
     }
     println!(
@@ -87,7 +91,8 @@ fn a_candidate_that_fails_alone_is_left_within_a_second() {
             to_trip.push(since(traffic.proxy.events[0].0.0));
             to_last.push(since(last));
         }
-        let ((trip, trip_max), (last, last_max)) = (median_and_max(to_trip), median_and_max(to_last));
+        let ((trip, trip_max), (last, last_max)) =
+            (median_and_max(to_trip), median_and_max(to_last));
         println!(
             "500 requests/s, candidate {:3.0} % failing, baseline {:1.0} %: after its fifth failure the trip: median {trip} ms, \
              max {trip_max} ms; its last request: median {last} ms, max {last_max} ms",

@@ -29,7 +29,11 @@ fn trips_as_we_mean_it() {
     let slow = || rates(&json!({"confidence": 0, "slow": {"over": "200ms", "rate": 5}}));
     let row = |name, breaker, script| Row { name, differs: "", breaker, script };
     play(&[
-        row("O1 exactly five percent is not above five percent", bare(), "95S@0 5F closed @60 closed"),
+        row(
+            "O1 exactly five percent is not above five percent",
+            bare(),
+            "95S@0 5F closed @60 closed",
+        ),
         row("O1 nor is it with confidence", rates(&json!({})), "95S@0 5F closed"),
         row("O2 six of a hundred is, when the bare rate decides", bare(), "94S@0 6F open errors"),
         row(
@@ -71,7 +75,11 @@ fn trips_as_we_mean_it() {
             defaults(),
             "b:S@0 F@1 b:S@3 F@6 b:S@8 F@11 b:S@13 F@16 b:S@18 closed F@21 open streak",
         ),
-        row("one error in three requests trips nothing", defaults(), "F@0 S S closed @3600 closed trips=0"),
+        row(
+            "one error in three requests trips nothing",
+            defaults(),
+            "F@0 S S closed @3600 closed trips=0",
+        ),
         row("one error of one trips nothing", defaults(), "F@0 closed @3600 closed trips=0"),
         row(
             "four in a row, a success, and four more trip nothing",
@@ -92,7 +100,9 @@ fn what_ends_late_changes_nothing() {
     let before = run(&defaults(), "5F@0 open").unwrap();
     let late = run(&defaults(), "5F@0 open late:F@10 late:F late:F @12 open trips=1").unwrap();
     assert_eq!(before.state(), late.state());
-    assert!(matches!(late.state(), State::Open(until) if (27_000..=33_000).contains(&(until.0 - START))));
+    assert!(
+        matches!(late.state(), State::Open(until) if (27_000..=33_000).contains(&(until.0 - START)))
+    );
 }
 
 #[test]
@@ -113,10 +123,21 @@ fn a_reload_keeps_the_state_and_a_new_window_only_loses_counts() {
         assert_eq!(open.epoch(), 1);
     }
     let now = Timestamp(START + 5000);
-    assert_eq!(reload("30S@0 F #31", &same, 5000).counts(now).requests, 62, "31 that were there and 31 told");
-    assert_eq!(reload("30S@0 F #31", &other, 5000).counts(now).requests, 31, "only those that were told");
+    assert_eq!(
+        reload("30S@0 F #31", &same, 5000).counts(now).requests,
+        62,
+        "31 that were there and 31 told"
+    );
+    assert_eq!(
+        reload("30S@0 F #31", &other, 5000).counts(now).requests,
+        31,
+        "only those that were told"
+    );
     let half_open = reload("5F@0 open @34 5% S S S 5%", &other, 34_000);
-    assert!(matches!(half_open.state(), State::HalfOpen(0, seen) if seen.requests == 3), "{half_open:?}");
+    assert!(
+        matches!(half_open.state(), State::HalfOpen(0, seen) if seen.requests == 3),
+        "{half_open:?}"
+    );
 }
 
 #[test]

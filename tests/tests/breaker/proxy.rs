@@ -25,7 +25,8 @@ pub(crate) fn plan(breaker: &Value) -> Plan {
         "name": "breaker", "salt": "breaker-1", "unit": [{"header": "x-user-id"}], "baseline": "old",
         "variants": [{"name": "old"}, {"name": "new", "weight": 100}], "breaker": breaker,
     }]});
-    config::parse_json(file.to_string().as_bytes()).unwrap_or_else(|problems| panic!("{problems}\n{file}"))
+    config::parse_json(file.to_string().as_bytes())
+        .unwrap_or_else(|problems| panic!("{problems}\n{file}"))
 }
 
 pub(crate) fn rule(breaker: &Value) -> Rule {
@@ -106,7 +107,14 @@ impl Proxy {
     }
 
     /// A request ends that was decided in this epoch.
-    pub(crate) fn ended_of(&mut self, worker: usize, side: Side, ended: Ended, epoch: u32, now: Timestamp) {
+    pub(crate) fn ended_of(
+        &mut self,
+        worker: usize,
+        side: Side,
+        ended: Ended,
+        epoch: u32,
+        now: Timestamp,
+    ) {
         if !self.rule.is_active() {
             return;
         }
@@ -148,7 +156,8 @@ impl Proxy {
     fn judge_streak(&mut self, worker: usize, now: Timestamp) {
         let [baseline, candidate] = &self.workers[worker].watches;
         let used = baseline.local.is_used();
-        let Streak::Trips(failures) = candidate.local.streak(&self.rule, &baseline.local, used) else {
+        let Streak::Trips(failures) = candidate.local.streak(&self.rule, &baseline.local, used)
+        else {
             return;
         };
         let epoch = candidate.shared.epoch();
@@ -171,7 +180,8 @@ impl Proxy {
             let mut record = self.record(side);
             self.workers[worker].watches[side as usize].adopt(record.clone());
             let pending = self.workers[worker].watches[side as usize].local.pending();
-            let event = change(&self.rule, &mut record, pending, &self.record(Side::Baseline), jitter);
+            let event =
+                change(&self.rule, &mut record, pending, &self.record(Side::Baseline), jitter);
             if self.random.chance(self.contention) {
                 self.interrupt(worker, now);
             }
@@ -195,7 +205,8 @@ impl Proxy {
 
     /// Another worker has its tick, whole, in the middle of this one's.
     fn interrupt(&mut self, worker: usize, now: Timestamp) {
-        let other = (worker + 1 + self.random.below(self.workers.len().max(2) - 1)) % self.workers.len();
+        let other =
+            (worker + 1 + self.random.below(self.workers.len().max(2) - 1)) % self.workers.len();
         if other != worker {
             let contention = core::mem::take(&mut self.contention);
             self.tick(other, now);

@@ -108,16 +108,36 @@ fn trips_as_published() {
             breaker: p(),
             script: "S@0 F@1 F S F@10 open",
         },
-        Row { name: "P9 ten calls, none failed", differs: "", breaker: p9(), script: "10S@0 closed" },
+        Row {
+            name: "P9 ten calls, none failed",
+            differs: "",
+            breaker: p9(),
+            script: "10S@0 closed",
+        },
         Row {
             name: "P9 ten calls, one failed",
             differs: "strictly above",
             breaker: p9(),
             script: "9S@0 F closed",
         },
-        Row { name: "P9 ten calls, two failed", differs: "", breaker: p9(), script: "8S@0 2F open" },
-        Row { name: "P9 eleven calls, a fifth failed", differs: "", breaker: p9(), script: "8S@0 3F open" },
-        Row { name: "P9 nine calls are too few", differs: "", breaker: p9(), script: "8S@0 F closed" },
+        Row {
+            name: "P9 ten calls, two failed",
+            differs: "",
+            breaker: p9(),
+            script: "8S@0 2F open",
+        },
+        Row {
+            name: "P9 eleven calls, a fifth failed",
+            differs: "",
+            breaker: p9(),
+            script: "8S@0 3F open",
+        },
+        Row {
+            name: "P9 nine calls are too few",
+            differs: "",
+            breaker: p9(),
+            script: "8S@0 F closed",
+        },
         Row {
             name: "H1 half of eight calls failed, one after the other",
             differs: "strictly above: a fifth failure is needed",
@@ -321,9 +341,12 @@ fn recovers_as_published() {
 #[test]
 fn what_is_never_true_is_refused_when_loaded() {
     // E5: Envoy raises a maximum that was left out to the base time; we say what to write instead.
-    for (open_for, max_open_for, good) in
-        [("6m", None, false), ("6m", Some("5m"), false), ("6m", Some("6m"), true), ("5m", None, true)]
-    {
+    for (open_for, max_open_for, good) in [
+        ("6m", None, false),
+        ("6m", Some("5m"), false),
+        ("6m", Some("6m"), true),
+        ("5m", None, true),
+    ] {
         let mut breaker = json!({"open_for": open_for});
         if let Some(max) = max_open_for {
             breaker["max_open_for"] = json!(max);

@@ -15,11 +15,20 @@ fn half_open(rule: &Rule) -> (Breaker, Timestamp) {
     let mut breaker = Breaker::new(rule, Timestamp(START));
     breaker.trip_on_streak(rule, Timestamp(START), 5, 100);
     let now = breaker.wakes_at().unwrap();
-    assert_eq!(advance(&mut breaker, rule, now, 0, 0), Some(Event::Trying(Ppm::new(50_000).unwrap())));
+    assert_eq!(
+        advance(&mut breaker, rule, now, 0, 0),
+        Some(Event::Trying(Ppm::new(50_000).unwrap()))
+    );
     (breaker, now)
 }
 
-fn advance(breaker: &mut Breaker, rule: &Rule, now: Timestamp, requests: u32, errors: u32) -> Option<Event> {
+fn advance(
+    breaker: &mut Breaker,
+    rule: &Rule,
+    now: Timestamp,
+    requests: u32,
+    errors: u32,
+) -> Option<Event> {
     let new = Counts { requests, errors, slow: 0 };
     breaker.advance(rule, now, new, Counts::default, 100)
 }
@@ -50,7 +59,10 @@ fn stages_are_judged_after_min_requests() {
             "what was decided in the stage before does not count in the next",
             "5F@0 open @33 5% 20S 25% late:40S 25% late:40F 25% trips=1",
         ),
-        row("failures in a row open at once", "5F@0 open @33 5% 20S 25% F F F F F open streak trips=2"),
+        row(
+            "failures in a row open at once",
+            "5F@0 open @33 5% 20S 25% F F F F F open streak trips=2",
+        ),
         row(
             "the old failures are forgotten",
             "5F@0 open @33 5% 20S 25% 20S 100% 20S closed S F closed @60 closed trips=1",
@@ -76,10 +88,15 @@ fn whoever_tried_at_five_percent_tries_at_every_stage() {
         let gate = share.map_or(Gate::Open, |share| Gate::HalfOpen(Ppm::new(share).unwrap()));
         let takes = |unit: &u32| {
             let unit = format!("user-{unit}");
-            let mut world =
-                World { now: Timestamp(START), entropy: || panic!("no chance"), gate: &|_, _| gate };
+            let mut world = World {
+                now: Timestamp(START),
+                entropy: || panic!("no chance"),
+                gate: &|_, _| gate,
+            };
             let request = vec![("x-user-id", unit.as_bytes())];
-            let Outcome::Decided(decision) = decide(&plan, &request, &mut world, &mut ()) else { panic!() };
+            let Outcome::Decided(decision) = decide(&plan, &request, &mut world, &mut ()) else {
+                panic!()
+            };
             assert_eq!(decision.assigned, 1);
             let expected = if decision.served == 1 { Reason::Probe } else { Reason::BreakerOpen };
             assert_eq!(decision.reason, expected);
@@ -109,7 +126,9 @@ fn without_traffic_a_stage_waits_and_nothing_is_wedged() {
     }
     assert_eq!((breaker.state(), breaker.epoch()), (State::HalfOpen(0, Counts::default()), epoch));
     let now = Timestamp(began.0 + 3_600_000);
-    for expected in [Event::Trying(Ppm::new(250_000).unwrap()), Event::Trying(Ppm::ALL), Event::Closed] {
+    for expected in
+        [Event::Trying(Ppm::new(250_000).unwrap()), Event::Trying(Ppm::ALL), Event::Closed]
+    {
         assert_eq!(advance(&mut breaker, &rule, now, 20, 0), Some(expected));
     }
 }
@@ -149,7 +168,10 @@ fn outcomes_while_open_do_not_prolong_it() {
     }
     assert_eq!(breaker.wakes_at(), Some(until));
     // At the moment itself, even a worker that still tells of failures only ends it.
-    assert_eq!(advance(&mut breaker, &rule, until, 50, 50), Some(Event::Trying(Ppm::new(50_000).unwrap())));
+    assert_eq!(
+        advance(&mut breaker, &rule, until, 50, 50),
+        Some(Event::Trying(Ppm::new(50_000).unwrap()))
+    );
     assert_eq!(breaker.state(), State::HalfOpen(0, Counts::default()));
 }
 
@@ -179,7 +201,10 @@ fn jitter_fills_ten_percent_on_both_sides() {
             length(breaker.trip_on_streak(&rule, Timestamp(START), 5, jitter)).0
         })
         .collect();
-    assert_eq!((lengths.first(), lengths.last(), lengths.len()), (Some(&27_000), Some(&33_000), 201));
+    assert_eq!(
+        (lengths.first(), lengths.last(), lengths.len()),
+        (Some(&27_000), Some(&33_000), 201)
+    );
 }
 
 /// A breaker after so many trips in a row, just closed again.
@@ -209,7 +234,11 @@ fn each_period_of_health_forgets_one_trip() {
                 let now = Timestamp(closed.0 + u64::from(healthy) * period + rest);
                 let level = 4_u32.saturating_sub(forgotten);
                 let opened = breaker.trip_on_streak(&rule, now, 5, 100);
-                assert_eq!(length(opened), Millis(base << level), "{healthy} periods and {rest} ms");
+                assert_eq!(
+                    length(opened),
+                    Millis(base << level),
+                    "{healthy} periods and {rest} ms"
+                );
             }
         }
     }

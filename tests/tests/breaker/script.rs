@@ -60,7 +60,8 @@ struct Player {
 
 impl Player {
     fn play(&mut self, word: &str) -> Result<(), String> {
-        let (word, time) = word.split_once('@').map_or((word, None), |(word, time)| (word, Some(time)));
+        let (word, time) =
+            word.split_once('@').map_or((word, None), |(word, time)| (word, Some(time)));
         if let Some(time) = time {
             self.go_to(START + milliseconds(time)?);
         }

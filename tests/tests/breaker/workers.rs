@@ -19,15 +19,22 @@ fn no_outcome_is_lost_or_counted_twice() {
     let mut lost = 0;
     for seed in 0..100 {
         let workers = 2 + usize::try_from(seed % 3).unwrap();
-        let mut proxy =
-            contended(workers, &json!({"error_rate": 100, "window": "1h", "consecutive_errors": 0}), seed);
+        let mut proxy = contended(
+            workers,
+            &json!({"error_rate": 100, "window": "1h", "consecutive_errors": 0}),
+            seed,
+        );
         let mut random = Random::new(seed);
         let mut fed = [Counts::default(); 2];
         for millisecond in 0..5000 {
             let now = Timestamp(START + millisecond);
             let (worker, side) = (random.below(workers), random.below(2));
             let ended = Ended { failed: random.chance(0.3), slow: random.chance(0.2) };
-            let one = Counts { requests: 1, errors: u32::from(ended.failed), slow: u32::from(ended.slow) };
+            let one = Counts {
+                requests: 1,
+                errors: u32::from(ended.failed),
+                slow: u32::from(ended.slow),
+            };
             fed[side] = fed[side].plus(one);
             proxy.ended(worker, [Side::Baseline, Side::Candidate][side], ended, now);
             if random.chance(0.05) {

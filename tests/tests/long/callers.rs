@@ -48,12 +48,24 @@ fn raw() -> Vec<(String, Vec<u8>)> {
         add(&format!("lengths {lengths:?}"), request.as_bytes());
     }
     // Two requests in one write: the second is a request of its own, with all that this means.
-    add("pipelined", format!("GET / HTTP/1.1\r\nHost: a\r\nx-user-id: 7\r\n\r\n{inner}").as_bytes());
+    add(
+        "pipelined",
+        format!("GET / HTTP/1.1\r\nHost: a\r\nx-user-id: 7\r\n\r\n{inner}").as_bytes(),
+    );
     add("trailers", format!("POST / HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx-ab-cluster: {VAULT}\r\nx-ab-variant: {FORGED}\r\n\r\n").as_bytes());
 
     // The filter's names, in every spelling.
-    for name in ["experiment", "variant", "assigned", "phase", "cluster", "mirror", "force", "token", "debug"]
-    {
+    for name in [
+        "experiment",
+        "variant",
+        "assigned",
+        "phase",
+        "cluster",
+        "mirror",
+        "force",
+        "token",
+        "debug",
+    ] {
         let value = if ["cluster", "mirror"].contains(&name) { VAULT } else { FORGED };
         let (upper, prefix) = (name.to_uppercase(), "x-ab-");
         for line in [
@@ -71,10 +83,15 @@ fn raw() -> Vec<(String, Vec<u8>)> {
             format!("{prefix}{name}: \r\n {value}\r\n"),
             format!("x%2dab%2d{name}: {value}\r\n"),
             format!("{prefix}{name};: {value}\r\n"),
-            format!("Connection: {prefix}{name}, x-ab-variant, x-ab-cluster\r\n{prefix}{name}: {value}\r\n"),
+            format!(
+                "Connection: {prefix}{name}, x-ab-variant, x-ab-cluster\r\n{prefix}{name}: {value}\r\n"
+            ),
             format!("{prefix}{name}: {value}\r\n").repeat(40),
         ] {
-            add(&format!("spelling {line:.60?}"), format!("GET / HTTP/1.1\r\n{head}{line}\r\n").as_bytes());
+            add(
+                &format!("spelling {line:.60?}"),
+                format!("GET / HTTP/1.1\r\n{head}{line}\r\n").as_bytes(),
+            );
         }
     }
 
@@ -97,10 +114,22 @@ fn raw() -> Vec<(String, Vec<u8>)> {
     ] {
         add(&format!("line {line:?}"), format!("{line}\r\n{head}\r\n").as_bytes());
     }
-    add("giant query", format!("GET /?{} HTTP/1.1\r\n{head}\r\n", "user=%41&".repeat(6_000)).as_bytes());
-    add("endless query", format!("GET /?{} HTTP/1.1\r\n{head}\r\n", "a".repeat(200_000)).as_bytes());
-    add("cookies", format!("GET / HTTP/1.1\r\n{head}Cookie: {}\r\n\r\n", "sid=7; ".repeat(1_000)).as_bytes());
-    add("cookie lines", format!("GET / HTTP/1.1\r\n{head}{}\r\n", "Cookie: a=b\r\n".repeat(90)).as_bytes());
+    add(
+        "giant query",
+        format!("GET /?{} HTTP/1.1\r\n{head}\r\n", "user=%41&".repeat(6_000)).as_bytes(),
+    );
+    add(
+        "endless query",
+        format!("GET /?{} HTTP/1.1\r\n{head}\r\n", "a".repeat(200_000)).as_bytes(),
+    );
+    add(
+        "cookies",
+        format!("GET / HTTP/1.1\r\n{head}Cookie: {}\r\n\r\n", "sid=7; ".repeat(1_000)).as_bytes(),
+    );
+    add(
+        "cookie lines",
+        format!("GET / HTTP/1.1\r\n{head}{}\r\n", "Cookie: a=b\r\n".repeat(90)).as_bytes(),
+    );
     add(
         "many headers",
         format!("GET / HTTP/1.1\r\n{head}{}\r\n", "x-user-id: 8\r\n".repeat(5_000)).as_bytes(),
@@ -110,9 +139,11 @@ fn raw() -> Vec<(String, Vec<u8>)> {
         format!("GET / HTTP/1.1\r\n{head}x-other: {}\r\n\r\n", "y".repeat(300_000)).as_bytes(),
     );
     for unit in [&b"\xff\xfe\x80"[..], b"a\0b", b"a\x01b", b"\xc3(", b"\r", b"\x7f"] {
-        let request = [b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nx-user-id: ", unit, b"\r\n\r\n"];
+        let request =
+            [b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nx-user-id: ", unit, b"\r\n\r\n"];
         add(&format!("unit {}", unit.escape_ascii()), &request.concat());
-        let cookie = [b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: sid=", unit, b"\r\n\r\n"];
+        let cookie =
+            [b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: sid=", unit, b"\r\n\r\n"];
         add(&format!("cookie {}", unit.escape_ascii()), &cookie.concat());
     }
 
@@ -138,7 +169,8 @@ fn raw() -> Vec<(String, Vec<u8>)> {
     for length in [10_usize, 65_536, 65_537, 1 << 40] {
         add(
             &format!("half of {length}"),
-            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{{\"us").as_bytes(),
+            format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{{\"us")
+                .as_bytes(),
         );
     }
     all
@@ -209,8 +241,12 @@ async fn what_callers_put_into_frames() {
     run(stage(), |stage| async move {
         let world = stage.start(&file(50)).await;
         let addr = world.real().addr;
-        let plain: [(&[u8], &[u8]); 4] =
-            [(b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"models.test"), (b":path", b"/")];
+        let plain: [(&[u8], &[u8]); 4] = [
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":authority", b"models.test"),
+            (b":path", b"/"),
+        ];
         let long = vec![b'u'; 50_000];
         let many = "sid=7; ".repeat(1_000).into_bytes();
         let odd: Vec<Vec<(&[u8], &[u8])>> = vec![
@@ -236,9 +272,11 @@ async fn what_callers_put_into_frames() {
         ];
         let mut said = Vec::new();
         for lines in odd {
-            for body in
-                [None, Some(&b"{\"user\": {\"id\": \"\xff\x00\"}}"[..]), Some(b"{\"user\": {\"id\": 1}}")]
-            {
+            for body in [
+                None,
+                Some(&b"{\"user\": {\"id\": \"\xff\x00\"}}"[..]),
+                Some(b"{\"user\": {\"id\": 1}}"),
+            ] {
                 let mut frames = Frames::new();
                 let mut all: Vec<(&[u8], &[u8])> = plain.iter().chain(&lines).copied().collect();
                 let length = body.unwrap_or_default().len().to_string();
@@ -250,7 +288,12 @@ async fn what_callers_put_into_frames() {
                 } else {
                     frames.headers(1, true, &all);
                 }
-                said.push(frames.send(addr, PATIENCE).await.unwrap_or_else(|| panic!("a hang: {lines:?}")));
+                said.push(
+                    frames
+                        .send(addr, PATIENCE)
+                        .await
+                        .unwrap_or_else(|| panic!("a hang: {lines:?}")),
+                );
             }
         }
         // Data for a stream that is over, and for one that never was.
@@ -341,7 +384,12 @@ async fn bodies_that_never_come() {
             slow.push(slowly(real.addr, n).await);
         }
         let under_way = || async {
-            real.envoy.stats(r"^http\.predictors\.downstream_rq_active$").await.unwrap().values().sum::<i64>()
+            real.envoy
+                .stats(r"^http\.predictors\.downstream_rq_active$")
+                .await
+                .unwrap()
+                .values()
+                .sum::<i64>()
         };
         until("all of them wait", || async { under_way().await == callers }).await;
         let client = Client::new(real.addr).with_timeout(PATIENCE);
@@ -355,7 +403,11 @@ async fn bodies_that_never_come() {
             assert_eq!(client.send(by_body).await.unwrap().status, 200);
         }
         assert_eq!(under_way().await, callers, "they still wait");
-        assert_eq!(world.received("old") + world.received("new"), 100, "nobody asked a model for them");
+        assert_eq!(
+            world.received("old") + world.received("new"),
+            100,
+            "nobody asked a model for them"
+        );
         drop(slow);
         unharmed(&world).await;
     })

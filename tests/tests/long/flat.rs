@@ -29,7 +29,8 @@ impl<const N: usize> Curve<N> {
     /// single reading in an unlucky moment says nothing.
     fn grown(&self, quantity: usize, slack: u64) -> Option<String> {
         let quarter = self.points.len() / 4;
-        let (before, after) = (self.median(quantity, quarter..2 * quarter), self.last(quantity, quarter));
+        let (before, after) =
+            (self.median(quantity, quarter..2 * quarter), self.last(quantity, quarter));
         let grown = after > before + slack;
         grown.then(|| format!("{} grew from {before} to {after} KiB", self.names[quantity]))
     }
@@ -39,7 +40,8 @@ impl<const N: usize> Curve<N> {
     }
 
     fn median(&self, quantity: usize, points: std::ops::Range<usize>) -> u64 {
-        let mut readings: Vec<u64> = self.points[points].iter().map(|(_, all)| all[quantity]).collect();
+        let mut readings: Vec<u64> =
+            self.points[points].iter().map(|(_, all)| all[quantity]).collect();
         readings.sort_unstable();
         readings[readings.len() / 2]
     }

@@ -22,13 +22,15 @@ fn resident(pid: u32) -> u64 {
     if let Some(kib) = line {
         return kib.trim().parse().expect("a number of KiB");
     }
-    let output = Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()]).output().expect("ps");
+    let output =
+        Command::new("ps").args(["-o", "rss=", "-p", &pid.to_string()]).output().expect("ps");
     String::from_utf8_lossy(&output.stdout).trim().parse().expect("a number of KiB")
 }
 
 /// What Envoy's allocator has given away, in KiB.
 async fn allocated(world: &World) -> u64 {
-    let page: Value = serde_json::from_str(&world.real().envoy.admin_get("/memory").await.unwrap()).unwrap();
+    let page: Value =
+        serde_json::from_str(&world.real().envoy.admin_get("/memory").await.unwrap()).unwrap();
     page["allocated"].as_str().unwrap().parse::<u64>().unwrap() / KIB
 }
 

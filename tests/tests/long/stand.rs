@@ -171,7 +171,8 @@ pub(crate) async fn unharmed(world: &World) {
     .await;
     no_crash(world);
     let statistics = real.envoy.admin_get("/stats").await.unwrap();
-    let callers = statistics.lines().find(|line| line.contains("forged") || line.contains("after-"));
+    let callers =
+        statistics.lines().find(|line| line.contains("forged") || line.contains("after-"));
     assert_eq!(callers, None, "a caller's words are in the statistics");
 }
 

@@ -16,7 +16,8 @@ async fn updates_every_100_ms_fail_no_request() {
     run(stage(), move |stage| async move {
         let world = under_load(&stage, &file(30)).await;
         let envoy = &world.real().envoy;
-        let vms = || async { envoy.stats(r"^wasm\..*\.active$").await.unwrap().values().sum::<i64>() };
+        let vms =
+            || async { envoy.stats(r"^wasm\..*\.active$").await.unwrap().values().sum::<i64>() };
         let before = vms().await;
         assert!(before >= 3, "one VM for each worker and one for the main thread: {before}");
         let answers = Answers::default();

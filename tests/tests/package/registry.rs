@@ -60,8 +60,10 @@ async fn listening(log: &Path) -> SocketAddr {
     let begun = Instant::now();
     loop {
         let text = fs::read_to_string(log).unwrap();
-        let address =
-            text.split("listening on ").nth(1).and_then(|rest| rest.split(['"', ' ', '\n', ',']).next());
+        let address = text
+            .split("listening on ")
+            .nth(1)
+            .and_then(|rest| rest.split(['"', ' ', '\n', ',']).next());
         if let Some(address) = address.and_then(|address| address.parse().ok()) {
             return address;
         }
@@ -90,5 +92,7 @@ fn program(variable: &str, name: &str) -> PathBuf {
         std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
     };
     let found = Some(unpacked).filter(|file| file.is_file()).or_else(installed);
-    found.unwrap_or_else(|| panic!("there is no {name}: run make setup, or set {variable} to the program"))
+    found.unwrap_or_else(|| {
+        panic!("there is no {name}: run make setup, or set {variable} to the program")
+    })
 }

@@ -75,11 +75,14 @@ impl Dashboard {
 async fn has_its_value(stand: &Stand, variable: &Value) -> Result<()> {
     let query = variable["query"]["query"].as_str().context("a query")?;
     let inside = query.strip_prefix("label_values(").and_then(|rest| rest.strip_suffix(')'));
-    let (series, label) =
-        inside.and_then(|inside| inside.rsplit_once(", ")).context("label_values(series, label)")?;
+    let (series, label) = inside
+        .and_then(|inside| inside.rsplit_once(", "))
+        .context("label_values(series, label)")?;
     let series = expanded(series, 0.0);
-    let values =
-        stand.prometheus.api(&format!("/api/v1/label/{label}/values"), &[("match[]", &series)]).await?;
+    let values = stand
+        .prometheus
+        .api(&format!("/api/v1/label/{label}/values"), &[("match[]", &series)])
+        .await?;
     let current = &variable["current"]["value"];
     ensure!(
         values.as_array().is_some_and(|values| values.contains(current)),

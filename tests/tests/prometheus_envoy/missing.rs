@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use sidetrack_lab::{Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request, prometheus_value};
+use sidetrack_lab::{
+    Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request, prometheus_value,
+};
 use sidetrack_tests::artifact;
 use sidetrack_tests::world::sidetrack_command;
 
@@ -76,8 +78,10 @@ const ROUTE: [(&str, &str); 1] = [("envoy_route", "sidetrack-bypass:a_b")];
 
 /// Neither the number of VMs nor anything else of Envoy's changes when a worker loses its filter; the route's counter does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_without_its_filter_shows_in_the_route_that_only_such_requests_take() -> Result<()> {
-    let open = |text: String| text.replace("failure_policy: FAIL_RELOAD", "failure_policy: FAIL_OPEN");
+async fn a_worker_without_its_filter_shows_in_the_route_that_only_such_requests_take() -> Result<()>
+{
+    let open =
+        |text: String| text.replace("failure_policy: FAIL_RELOAD", "failure_policy: FAIL_OPEN");
     let proxy = proxy(artifact::crashing_wasm(), open).await?;
     ensure!(proxy.round().await? == (16, 0), "the filter is on both workers");
     ensure!(proxy.metric(BYPASS, &ROUTE).await? == Some(0.0), "nothing passes it");
@@ -85,7 +89,11 @@ async fn a_worker_without_its_filter_shows_in_the_route_that_only_such_requests_
     ensure!(proxy.send(0, true).await?.status == 503, "the request that crashes it fails");
     let (marked, plain) = proxy.round().await?;
     ensure!(plain > 0, "after the crash all {marked} requests met a filter");
-    ensure!(proxy.metric(BYPASS, &ROUTE).await? == Some(f64::from(plain)), "{}", proxy.envoy.report().await);
+    ensure!(
+        proxy.metric(BYPASS, &ROUTE).await? == Some(f64::from(plain)),
+        "{}",
+        proxy.envoy.report().await
+    );
     ensure!(
         vms.is_some() && proxy.metric("envoy_wasm_wasm_vm_count", &[]).await? == vms,
         "Envoy counts its VMs after all"
@@ -108,8 +116,7 @@ async fn a_reload_after_a_crash_is_counted() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stats_matcher_hides_every_series_and_nothing_else() -> Result<()> {
     let hide = |text: String| {
-        let matcher =
-            "stats_config:\n  stats_matcher: { exclusion_list: { patterns: [{ prefix: wasmcustom. }] } }\n";
+        let matcher = "stats_config:\n  stats_matcher: { exclusion_list: { patterns: [{ prefix: wasmcustom. }] } }\n";
         text.replacen("stats_config:\n", matcher, 1)
     };
     let proxy = proxy(artifact::wasm(), hide).await?;

@@ -50,7 +50,8 @@ pub(crate) async fn draw(dashboard: &Dashboard) -> Result<()> {
 
     let height = attribute("height").context("a height")?;
     let picture = dir.path().join("dashboard.png");
-    let options = [format!("--window-size={WIDTH},{height}"), format!("--screenshot={}", picture.display())];
+    let options =
+        [format!("--window-size={WIDTH},{height}"), format!("--screenshot={}", picture.display())];
     browse(dir.path(), &page, &options).await?;
     is_a_picture(&picture, height.parse()?)?;
     let committed = root.join("docs/images/dashboard.png");
@@ -67,7 +68,8 @@ pub(crate) async fn draw(dashboard: &Dashboard) -> Result<()> {
 fn is_a_picture(file: &Path, height: u32) -> Result<()> {
     let bytes = fs::read(file).context("the browser wrote no picture")?;
     ensure!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"), "no PNG");
-    let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let number =
+        |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     ensure!((number(16), number(20)) == (WIDTH, height), "{} × {}", number(16), number(20));
     let size = u64::try_from(bytes.len())?;
     ensure!((60_000..=LARGEST).contains(&size), "a picture of {size} bytes");
@@ -79,13 +81,20 @@ async fn browse(dir: &Path, page: &Path, options: &[String]) -> Result<Vec<u8>> 
     let mut command = Command::new(browser()?);
     // Neither a sandbox nor a graphics card is to be had in many containers; the page is our own.
     command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+        ])
         .arg(format!("--user-data-dir={}", dir.join("profile").display()))
         .args(options)
         .arg(format!("file://{}", page.display()))
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let output = timeout(DEADLINE, command.output()).await.context("the browser does not end")??;
+    let output =
+        timeout(DEADLINE, command.output()).await.context("the browser does not end")??;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(output.stdout)
 }

@@ -100,12 +100,15 @@ fn experiments(start: f64) -> Value {
 fn request(n: u64) -> (Request, &'static str, bool) {
     let experiment = if n % 5 == 4 { "ranking" } else { "forecast" };
     let user = n.wrapping_mul(2_654_435_761) % 5000;
-    let request = Request::post(format!("/v2/models/{experiment}/infer"), "{}").header("x-ab-debug", "1");
+    let request =
+        Request::post(format!("/v2/models/{experiment}/infer"), "{}").header("x-ab-debug", "1");
     match n % 100 {
         7 | 42 | 64 => (request, experiment, false),
-        11 | 83 => {
-            (request.header("x-user-id", user.to_string()).header("x-ab-force", CANDIDATE), experiment, true)
-        }
+        11 | 83 => (
+            request.header("x-user-id", user.to_string()).header("x-ab-force", CANDIDATE),
+            experiment,
+            true,
+        ),
         _ => (request.header("x-user-id", user.to_string()), experiment, true),
     }
 }
@@ -138,7 +141,9 @@ impl Stand {
         fs::write(&file, experiments(now() + 10.0).to_string())?;
         let mut arguments =
             vec!["render".to_owned(), "envoy".to_owned(), file.clone(), "--wasm".to_owned(), wasm];
-        for pair in [["--listen", "127.0.0.1:0"], ["--admin", "127.0.0.1:0"], ["--access-log", &log]] {
+        for pair in
+            [["--listen", "127.0.0.1:0"], ["--admin", "127.0.0.1:0"], ["--access-log", &log]]
+        {
             arguments.extend(pair.map(ToOwned::to_owned));
         }
         for stub in [&baseline, &candidate, &mirror] {
@@ -192,11 +197,14 @@ impl Stand {
 
     /// Ends the load, and waits until Prometheus has seen all of it and the rules have been evaluated since.
     pub(crate) async fn finish(&self) -> Result<Vec<Answered>> {
-        let load = self.load.lock().unwrap_or_else(PoisonError::into_inner).take().context("a load")?;
+        let load =
+            self.load.lock().unwrap_or_else(PoisonError::into_inner).take().context("a load")?;
         let totals = load.stop().await;
         ensure!(totals.errors == 0, "requests without an answer: {totals:?}");
-        let answers = std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
-        let expected = answers.iter().filter(|a| !a.variant.is_empty() && a.reason != "override").count();
+        let answers =
+            std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        let expected =
+            answers.iter().filter(|a| !a.variant.is_empty() && a.reason != "override").count();
         #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
         let expected = expected as f64;
         for counter in ["ab_test_requests_total", "ab_test_response_time_seconds_count"] {
@@ -209,7 +217,11 @@ impl Stand {
         let seen = now();
         until("the rules have been evaluated", async || {
             let newest = "min(timestamp(ab_test:sample_ratio:drift30m))";
-            Ok(self.prometheus.value(newest).await?.is_some_and(|time| time > seen + f64::from(INTERVAL)))
+            Ok(self
+                .prometheus
+                .value(newest)
+                .await?
+                .is_some_and(|time| time > seen + f64::from(INTERVAL)))
         })
         .await?;
         Ok(answers)
@@ -273,9 +285,9 @@ async fn owners() -> Result<SocketAddr> {
         while let Ok((mut stream, _)) = listener.accept().await {
             // One read is the whole question, and a connection carries one.
             if stream.read(&mut [0; 4096]).await.is_ok() {
-                let head =
-                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n";
-                let answer = format!("{head}content-length: {}\r\n\r\n{OF_OWNERS}", OF_OWNERS.len());
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain; version=0.0.4\r\nconnection: close\r\n";
+                let answer =
+                    format!("{head}content-length: {}\r\n\r\n{OF_OWNERS}", OF_OWNERS.len());
                 stream.write_all(answer.as_bytes()).await.ok();
             }
         }

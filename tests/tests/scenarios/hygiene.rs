@@ -60,7 +60,11 @@ pub(crate) async fn no_match_leaves_no_trace(stage: Stage) {
         ("GET", "/v2/models/forecaster?x", "a.b.example.com", "eu-1"),
     ] {
         let exchange = world.send(request(method, path, host, "acme", region)).await;
-        assert_eq!(exchange.up("x-ab-experiment").as_deref(), Some("forecast-ab"), "{method} {path} {host}");
+        assert_eq!(
+            exchange.up("x-ab-experiment").as_deref(),
+            Some("forecast-ab"),
+            "{method} {path} {host}"
+        );
     }
     for without in [
         request("PUT", FORECAST, "models.test", "acme", "eu-1"),
@@ -80,7 +84,8 @@ pub(crate) async fn no_match_leaves_no_trace(stage: Stage) {
 
 /// Forged headers do not survive, whichever way a request takes through the filter.
 pub(crate) async fn what_a_client_forges_does_not_survive(stage: Stage) {
-    let mut file = forecast_with(json!({"missing_unit": "skip", "overrides": {"header": "x-ab-force"}}));
+    let mut file =
+        forecast_with(json!({"missing_unit": "skip", "overrides": {"header": "x-ab-force"}}));
     let world = stage.start(&file).await;
     let old = user_of(&world, "old");
     let elsewhere = || Request::get("/elsewhere").header("x-user-id", &old);
@@ -90,7 +95,8 @@ pub(crate) async fn what_a_client_forges_does_not_survive(stage: Stage) {
     told(&matched, "old");
     assert_eq!(matched.cluster(), Some("old-cluster"));
     nothing_forged(&matched);
-    for exchange in [world.send(forged(elsewhere())).await, world.send(forged(Request::get(FORECAST))).await]
+    for exchange in
+        [world.send(forged(elsewhere())).await, world.send(forged(Request::get(FORECAST))).await]
     {
         nothing_forged(&exchange);
         untouched(&exchange);
@@ -117,12 +123,17 @@ pub(crate) async fn another_header_prefix(stage: Stage) {
     file["settings"] = json!({"header_prefix": "x-trial-", "debug": "allowed"});
     let world = stage.start(&file).await;
     let old = user_of(&world, "old");
-    let exchange =
-        world.send(by(&old).header("x-trial-debug", "1").header("x-ab-variant", "the caller's")).await;
+    let exchange = world
+        .send(by(&old).header("x-trial-debug", "1").header("x-ab-variant", "the caller's"))
+        .await;
     assert_eq!(exchange.up("x-trial-variant").as_deref(), Some("old"));
     assert_eq!(exchange.down("x-trial-variant").as_deref(), Some("old"));
     assert_eq!(exchange.down("x-trial-reason").as_deref(), Some("hash"));
-    assert_eq!(exchange.up("x-ab-variant").as_deref(), Some("the caller's"), "no longer the filter's header");
+    assert_eq!(
+        exchange.up("x-ab-variant").as_deref(),
+        Some("the caller's"),
+        "no longer the filter's header"
+    );
     assert_eq!(exchange.down("x-ab-variant"), None);
     let exchange = world.send(by(&old).header("x-trial-force", "new")).await;
     assert_eq!(exchange.up("x-trial-variant").as_deref(), Some("new"));

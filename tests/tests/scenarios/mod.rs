@@ -122,7 +122,10 @@ pub(crate) fn variant(world: &World, request: &Request) -> String {
 /// Some user whom the core gives this variant of the first experiment.
 pub(crate) fn user_of(world: &World, wanted: &str) -> String {
     let users = (0..10_000).map(|n| format!("user-{n}"));
-    users.into_iter().find(|user| variant(world, &by(user)) == wanted).expect("a user of every variant")
+    users
+        .into_iter()
+        .find(|user| variant(world, &by(user)) == wanted)
+        .expect("a user of every variant")
 }
 
 /// Asserts that the model and the caller are told of this variant.

@@ -9,7 +9,9 @@ use super::*;
 const DIGEST: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 async fn expect(world: &World, overridden: u64, served: u64) {
-    world.expect_metric("ab_test_overrides_total", &[("experiment", "forecast-ab")], overridden).await;
+    world
+        .expect_metric("ab_test_overrides_total", &[("experiment", "forecast-ab")], overridden)
+        .await;
     world.expect_metric("ab_test_requests_total", &[("experiment", "forecast-ab")], served).await;
 }
 
@@ -19,7 +21,8 @@ pub(crate) async fn an_override_chooses(stage: Stage) {
     let world = stage.start(&file).await;
     let (old, new) = (user_of(&world, "old"), user_of(&world, "new"));
     for (user, forced) in [(&old, "new"), (&new, "old"), (&new, "new")] {
-        let exchange = world.send(by(user).header("x-ab-force", forced).header("x-ab-debug", "1")).await;
+        let exchange =
+            world.send(by(user).header("x-ab-force", forced).header("x-ab-debug", "1")).await;
         told(&exchange, forced);
         assert_eq!(exchange.cluster(), Some(format!("{forced}-cluster").as_str()));
         assert_eq!(exchange.down("x-ab-reason").as_deref(), Some("override"));
@@ -28,7 +31,8 @@ pub(crate) async fn an_override_chooses(stage: Stage) {
     expect(&world, 3, 0).await;
     for unknown in ["newer", "", "NEW", "new "] {
         // HTTP takes the space off, so the last is a name again.
-        let exchange = world.send(by(&old).header("x-ab-force", unknown.trim_end().to_owned() + "!")).await;
+        let exchange =
+            world.send(by(&old).header("x-ab-force", unknown.trim_end().to_owned() + "!")).await;
         told(&exchange, "old");
     }
     told(&world.send(by(&old).header("x-ab-force", "")).await, "old");
@@ -38,7 +42,8 @@ pub(crate) async fn an_override_chooses(stage: Stage) {
 }
 
 pub(crate) async fn an_override_needs_its_token(stage: Stage) {
-    let file = forecast_with(json!({"overrides": {"header": "x-ab-force", "token_sha256": DIGEST}}));
+    let file =
+        forecast_with(json!({"overrides": {"header": "x-ab-force", "token_sha256": DIGEST}}));
     let world = stage.start(&file).await;
     let old = user_of(&world, "old");
     let forced = || by(&old).header("x-ab-force", "new");
@@ -56,12 +61,16 @@ pub(crate) async fn an_override_needs_its_token(stage: Stage) {
 pub(crate) async fn an_undeclared_override_is_nothing(stage: Stage) {
     let world = stage.start(&forecast()).await;
     let old = user_of(&world, "old");
-    told(&world.send(by(&old).header("x-ab-force", "new").header("x-ab-token", "test")).await, "old");
+    told(
+        &world.send(by(&old).header("x-ab-force", "new").header("x-ab-token", "test")).await,
+        "old",
+    );
     expect(&world, 0, 1).await;
 }
 
 pub(crate) async fn an_override_header_of_another_name(stage: Stage) {
-    let world = stage.start(&forecast_with(json!({"overrides": {"header": "x-choose-model"}}))).await;
+    let world =
+        stage.start(&forecast_with(json!({"overrides": {"header": "x-choose-model"}}))).await;
     let old = user_of(&world, "old");
     let exchange = world.send(by(&old).header("x-choose-model", "new")).await;
     told(&exchange, "new");
@@ -71,7 +80,8 @@ pub(crate) async fn an_override_header_of_another_name(stage: Stage) {
 }
 
 pub(crate) async fn a_unit_on_the_list_gets_its_variant(stage: Stage) {
-    let mut file = forecast_with(json!({"overrides": {"units": {"qa-alice": "new", "qa-bob": "old"}}}));
+    let mut file =
+        forecast_with(json!({"overrides": {"units": {"qa-alice": "new", "qa-bob": "old"}}}));
     file["settings"] = json!({"debug": "allowed"});
     let world = stage.start(&file).await;
     for (user, forced) in [("qa-alice", "new"), ("qa-bob", "old")] {
@@ -88,12 +98,16 @@ pub(crate) async fn a_unit_on_the_list_gets_its_variant(stage: Stage) {
 
 pub(crate) async fn only_a_guarded_override_beats_the_kill_switch(stage: Stage) {
     let overrides = json!({"header": "x-ab-force", "units": {"qa-alice": "new"}});
-    let world = stage.start(&forecast_with(json!({"enabled": false, "overrides": overrides}))).await;
+    let world =
+        stage.start(&forecast_with(json!({"enabled": false, "overrides": overrides}))).await;
     told(&world.send(by("anna").header("x-ab-force", "new")).await, "old");
     told(&world.send(by("qa-alice")).await, "old");
     let overrides = json!({"header": "x-ab-force", "token_sha256": DIGEST});
     world.update(&forecast_with(json!({"enabled": false, "overrides": overrides}))).await;
-    told(&world.send(by("anna").header("x-ab-force", "new").header("x-ab-token", "test")).await, "new");
+    told(
+        &world.send(by("anna").header("x-ab-force", "new").header("x-ab-token", "test")).await,
+        "new",
+    );
     told(&world.send(by("anna").header("x-ab-force", "new")).await, "old");
     expect(&world, 1, 3).await;
 }
@@ -109,7 +123,9 @@ fn unexplained(exchange: &Exchange) {
 
 pub(crate) async fn debug_is_denied_by_default(stage: Stage) {
     let world = stage.start(&forecast()).await;
-    unexplained(&world.send(by("anna").header("x-ab-debug", "1").header("x-ab-token", "test")).await);
+    unexplained(
+        &world.send(by("anna").header("x-ab-debug", "1").header("x-ab-token", "test")).await,
+    );
 }
 
 pub(crate) async fn debug_explains_when_allowed(stage: Stage) {

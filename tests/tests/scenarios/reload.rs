@@ -11,7 +11,11 @@ pub(crate) async fn a_bad_first_configuration_passes_everything(stage: Stage) {
     for user in 0..10 {
         untouched(&world.send(by(&user.to_string())).await);
     }
-    untouched(&world.send(by("anna").header("x-ab-cluster", "new-cluster").header("x-ab-debug", "1")).await);
+    untouched(
+        &world
+            .send(by("anna").header("x-ab-cluster", "new-cluster").header("x-ab-debug", "1"))
+            .await,
+    );
     world.expect_metric("ab_test_config_rejected_total", &[], 1).await;
     let log = world.log();
     assert!(log.contains("experiments[0].baseline") && log.contains("older"), "{log}");
@@ -43,10 +47,18 @@ pub(crate) async fn a_bad_update_changes_nothing(stage: Stage) {
         world.refuses(text).await;
         world.expect_metric("ab_test_config_rejected_total", &[], rejected).await;
         let log = world.log();
-        let lines = log.lines().filter(|line| line.contains("configuration rejected")).collect::<Vec<_>>();
-        assert!(lines.iter().any(|line| line.contains(path)) || *path == "experiments", "{path}: {lines:?}");
+        let lines =
+            log.lines().filter(|line| line.contains("configuration rejected")).collect::<Vec<_>>();
+        assert!(
+            lines.iter().any(|line| line.contains(path)) || *path == "experiments",
+            "{path}: {lines:?}"
+        );
         for (user, before) in users.iter().zip(&before) {
-            assert_eq!(world.send(by(user)).await.up("x-ab-variant"), *before, "user {user} after {path}");
+            assert_eq!(
+                world.send(by(user)).await.up("x-ab-variant"),
+                *before,
+                "user {user} after {path}"
+            );
         }
     }
     world.expect_metric("ab_test_config_hash", &[], hash).await;

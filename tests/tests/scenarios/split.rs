@@ -20,13 +20,21 @@ pub(crate) async fn the_split_is_sticky_and_as_the_recipe_says(stage: Stage) {
             let exchange = world.send(request).await;
             assert_eq!(exchange.status(), 200);
             told(&exchange, &expected);
-            assert_eq!(exchange.cluster(), Some(format!("{expected}-cluster").as_str()), "round {round}");
+            assert_eq!(
+                exchange.cluster(),
+                Some(format!("{expected}-cluster").as_str()),
+                "round {round}"
+            );
             *served.entry(expected).or_default() += 1;
         }
     }
     assert!(served["new"] > 60 && served["old"] > 200, "{served:?} is no split of 30 percent");
     for (variant, count) in served {
-        let labels = [("experiment", "forecast-ab"), ("model_name", variant.as_str()), ("status", "success")];
+        let labels = [
+            ("experiment", "forecast-ab"),
+            ("model_name", variant.as_str()),
+            ("status", "success"),
+        ];
         world.expect_metric("ab_test_requests_total", &labels, count).await;
         assert_eq!(world.received(&format!("{variant}-cluster")), count);
     }
@@ -84,12 +92,18 @@ pub(crate) async fn headers_tell_model_and_caller(stage: Stage) {
     let exchange = world.send(by(&new).header("x-model-version", "mine")).await;
     let versions: Vec<_> = exchange.model.unwrap().headers;
     let versions: Vec<_> = versions.iter().filter(|(name, _)| name == "x-model-version").collect();
-    assert_eq!(versions, [&("x-model-version".to_owned(), b"2.0.0".to_vec())], "the variant's value wins");
+    assert_eq!(
+        versions,
+        [&("x-model-version".to_owned(), b"2.0.0".to_vec())],
+        "the variant's value wins"
+    );
 }
 
 pub(crate) async fn a_file_without_clusters_only_tags(stage: Stage) {
     let world = stage
-        .start(&forecast_with(json!({"variants": [{"name": "old"}, {"name": "new", "weight": 30}]})))
+        .start(&forecast_with(
+            json!({"variants": [{"name": "old"}, {"name": "new", "weight": 30}]}),
+        ))
         .await;
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     for user in 0..50 {
@@ -212,16 +226,26 @@ pub(crate) async fn an_experiment_that_is_switched_off_keeps_only_its_own_slots(
             let told = |name| exchange.down(name).unwrap();
             let is_off = (name == "first" && !first) || (name == "second" && !second);
             if reason == "hash" && !is_off {
-                assert_eq!((&told("x-ab-experiment"), &told("x-ab-variant")), (name, variant), "user {user}");
+                assert_eq!(
+                    (&told("x-ab-experiment"), &told("x-ab-variant")),
+                    (name, variant),
+                    "user {user}"
+                );
                 assert_eq!(told("x-ab-reason"), "hash");
             } else {
                 // In the slots of one that is off, or in nobody's.
-                assert_eq!((told("x-ab-variant"), told("x-ab-reason")), ("old".into(), "disabled".into()));
+                assert_eq!(
+                    (told("x-ab-variant"), told("x-ab-reason")),
+                    ("old".into(), "disabled".into())
+                );
             }
         }
     }
     for name in ["first", "second", "third"] {
-        assert!(before.iter().filter(|(taker, _, reason)| taker == name && reason == "hash").count() > 5);
+        assert!(
+            before.iter().filter(|(taker, _, reason)| taker == name && reason == "hash").count()
+                > 5
+        );
     }
 }
 
@@ -230,9 +254,9 @@ pub(crate) async fn a_rollout_is_in_the_phase_of_the_clock(stage: Stage) {
         "start": "2020-01-01T00:00:00Z",
         "phases": [{"name": "canary", "for": "1h", "weights": {"new": 5}}, {"name": "all", "weights": {"new": 40}}],
     });
-    let variants =
-        json!([{"name": "old", "cluster": "old-cluster"}, {"name": "new", "cluster": "new-cluster"}]);
-    let world = stage.start(&forecast_with(json!({"rollout": rollout, "variants": variants}))).await;
+    let variants = json!([{"name": "old", "cluster": "old-cluster"}, {"name": "new", "cluster": "new-cluster"}]);
+    let world =
+        stage.start(&forecast_with(json!({"rollout": rollout, "variants": variants}))).await;
     for user in 0..50 {
         let request = by(&user.to_string());
         let expected = variant(&world, &request);
@@ -247,10 +271,8 @@ pub(crate) async fn a_rollout_is_in_the_phase_of_the_clock(stage: Stage) {
 }
 
 pub(crate) async fn a_rollout_that_has_not_started_is_the_baseline(stage: Stage) {
-    let rollout =
-        json!({"start": "2090-01-01T00:00:00Z", "phases": [{"name": "all", "weights": {"new": 100}}]});
-    let variants =
-        json!([{"name": "old", "cluster": "old-cluster"}, {"name": "new", "cluster": "new-cluster"}]);
+    let rollout = json!({"start": "2090-01-01T00:00:00Z", "phases": [{"name": "all", "weights": {"new": 100}}]});
+    let variants = json!([{"name": "old", "cluster": "old-cluster"}, {"name": "new", "cluster": "new-cluster"}]);
     let mut file = forecast_with(json!({"rollout": rollout, "variants": variants}));
     file["settings"] = json!({"debug": "allowed"});
     let world = stage.start(&file).await;
@@ -281,7 +303,8 @@ pub(crate) async fn the_mirror_gets_its_share(stage: Stage) {
     let tagging = json!([{"name": "old"}, {"name": "new", "weight": 30}]);
     for (variants, suffix) in [(by_cluster, "-cluster"), (tagging, "")] {
         let mirror = json!({"cluster": "shadow", "percent": 40});
-        let world = stage.start(&forecast_with(json!({"mirror": mirror, "variants": variants}))).await;
+        let world =
+            stage.start(&forecast_with(json!({"mirror": mirror, "variants": variants}))).await;
         let (mut copies, mut copied) = (0, BTreeMap::new());
         for user in 0..100 {
             let request = by(&user.to_string());
@@ -294,7 +317,9 @@ pub(crate) async fn the_mirror_gets_its_share(stage: Stage) {
             (10..70).contains(&copies) && copied.len() == 4,
             "{copied:?} is no 40 percent of each variant"
         );
-        world.expect_metric("ab_test_mirrored_total", &[("experiment", "forecast-ab")], copies).await;
+        world
+            .expect_metric("ab_test_mirrored_total", &[("experiment", "forecast-ab")], copies)
+            .await;
         // A copy is sent along, and may arrive after the answer.
         for _ in 0..100 {
             if world.received("shadow") >= copies {
@@ -325,7 +350,9 @@ pub(crate) async fn a_mirror_of_everything_gets_those_without_a_unit_as_well(sta
             assert_eq!(world.send(nobody()).await.status(), 200);
         }
         world.expect_metric("ab_test_mirrored_total", &[("experiment", "forecast-ab")], 10).await;
-        world.expect_metric("ab_test_missing_unit_total", &[("experiment", "forecast-ab")], 20).await;
+        world
+            .expect_metric("ab_test_missing_unit_total", &[("experiment", "forecast-ab")], 20)
+            .await;
     }
 }
 
@@ -342,22 +369,29 @@ pub(crate) async fn weights_and_hash_are_published(stage: Stage) {
     // Every series is there before anything happened.
     for status in ["success", "error", "aborted"] {
         for variant in ["old", "new"] {
-            let labels = [("experiment", "forecast-ab"), ("model_name", variant), ("status", status)];
+            let labels =
+                [("experiment", "forecast-ab"), ("model_name", variant), ("status", status)];
             world.expect_metric("ab_test_requests_total", &labels, 0).await;
         }
     }
-    for metric in ["ab_test_overrides_total", "ab_test_missing_unit_total", "ab_test_mirrored_total"] {
+    for metric in
+        ["ab_test_overrides_total", "ab_test_missing_unit_total", "ab_test_mirrored_total"]
+    {
         world.expect_metric(metric, &[("experiment", "forecast-ab")], 0).await;
     }
     let candidate = [("experiment", "forecast-ab"), ("model_name", "new")];
-    for metric in ["fallbacks_total", "breaker_state", "breaker_trips_total", "breaker_would_trip_total"] {
+    for metric in
+        ["fallbacks_total", "breaker_state", "breaker_trips_total", "breaker_would_trip_total"]
+    {
         world.expect_metric(&format!("ab_test_{metric}"), &candidate, 0).await;
     }
     for variant in ["old", "new"] {
         let labels = [("experiment", "forecast-ab"), ("model_name", variant), ("le", "0.2")];
         world.expect_metric("ab_test_response_time_seconds_bucket", &labels, 0).await;
         for part in ["sum", "count"] {
-            world.expect_metric(&format!("ab_test_response_time_seconds_{part}"), &labels[..2], 0).await;
+            world
+                .expect_metric(&format!("ab_test_response_time_seconds_{part}"), &labels[..2], 0)
+                .await;
         }
     }
     world.expect_metric("ab_test_config_rejected_total", &[], 0).await;

@@ -14,9 +14,13 @@ pub(crate) async fn without_a_unit_the_baseline_serves(stage: Stage) {
         told(&exchange, "old");
         assert_eq!(exchange.down("x-ab-reason").as_deref(), Some("missing_unit"));
         assert_eq!(exchange.down("x-ab-bucket"), None);
-        world.expect_metric("ab_test_missing_unit_total", &[("experiment", "forecast-ab")], n).await;
+        world
+            .expect_metric("ab_test_missing_unit_total", &[("experiment", "forecast-ab")], n)
+            .await;
     }
-    world.expect_metric("ab_test_requests_total", &[("model_name", "old"), ("status", "success")], 3).await;
+    world
+        .expect_metric("ab_test_requests_total", &[("model_name", "old"), ("status", "success")], 3)
+        .await;
 }
 
 pub(crate) async fn without_a_unit_chance_decides(stage: Stage) {
@@ -32,7 +36,11 @@ pub(crate) async fn without_a_unit_chance_decides(stage: Stage) {
     assert!((21..=99).contains(&new), "{new} of 200 is no 30 percent");
     world.expect_metric("ab_test_missing_unit_total", &[], 200).await;
     let exchange = world.send(by("anna").header("x-ab-debug", "1")).await;
-    assert_eq!(exchange.down("x-ab-reason").as_deref(), Some("hash"), "who has a unit is drawn by it");
+    assert_eq!(
+        exchange.down("x-ab-reason").as_deref(),
+        Some("hash"),
+        "who has a unit is drawn by it"
+    );
     world.expect_metric("ab_test_missing_unit_total", &[], 200).await;
 }
 
@@ -40,7 +48,9 @@ pub(crate) async fn without_a_unit_the_request_is_left_out(stage: Stage) {
     let world = stage.start(&forecast_with(json!({"missing_unit": "skip"}))).await;
     for n in 1..=3 {
         untouched(&world.get(FORECAST, &[("x-other", "1")]).await);
-        world.expect_metric("ab_test_missing_unit_total", &[("experiment", "forecast-ab")], n).await;
+        world
+            .expect_metric("ab_test_missing_unit_total", &[("experiment", "forecast-ab")], n)
+            .await;
     }
     assert_eq!(counted(&world).await, 0);
     let request = by("anna");
@@ -76,22 +86,37 @@ pub(crate) async fn the_body_may_hold_the_unit(stage: Stage) {
     file["settings"] = json!({"body_limit": "4KiB", "debug": "allowed"});
     let world = stage.start(&file).await;
     let post = |body: String| {
-        Request::post(FORECAST, body).header("content-type", "application/json").header("x-ab-debug", "1")
+        Request::post(FORECAST, body)
+            .header("content-type", "application/json")
+            .header("x-ab-debug", "1")
     };
     let (old, new) = (user_of(&world, "old"), user_of(&world, "new"));
     for user in [&old, &new, "4711", "Zo\u{eb}"] {
         let as_header = decision(&world, &by(user));
         let literal = if user == "4711" { user.to_owned() } else { json!(user).to_string() };
-        let body =
-            format!(r#"{{"inputs": [1, 2], "user": {{"id": {literal}}}, "pad": "{}"}}"#, "x".repeat(1000));
+        let body = format!(
+            r#"{{"inputs": [1, 2], "user": {{"id": {literal}}}, "pad": "{}"}}"#,
+            "x".repeat(1000)
+        );
         let exchange = world.send(post(body)).await;
         told(&exchange, &variant(&world, &by(user)));
-        assert_eq!(exchange.down("x-ab-bucket"), as_header.bucket.map(|bucket| bucket.to_string()), "{user}");
+        assert_eq!(
+            exchange.down("x-ab-bucket"),
+            as_header.bucket.map(|bucket| bucket.to_string()),
+            "{user}"
+        );
     }
-    told(&world.send(post(json!({"user": {"id": &new}}).to_string()).header("x-user-id", &old)).await, "old");
+    told(
+        &world
+            .send(post(json!({"user": {"id": &new}}).to_string()).header("x-user-id", &old))
+            .await,
+        "old",
+    );
     world.expect_metric("ab_test_missing_unit_total", &[], 0).await;
     let late = json!({"pad": "x".repeat(5000), "user": {"id": &new}}).to_string();
-    for (n, body) in (1..).zip(["{", "[]", r#"{"user": 1}"#, r#"{"user": {"id": ""}}"#, "not json", &late]) {
+    for (n, body) in
+        (1..).zip(["{", "[]", r#"{"user": 1}"#, r#"{"user": {"id": ""}}"#, "not json", &late])
+    {
         let exchange = world.send(post(body.to_owned())).await;
         assert_eq!(
             exchange.down("x-ab-reason").as_deref(),
@@ -122,9 +147,17 @@ pub(crate) async fn broken_units_are_units_or_nothing(stage: Stage) {
         requests.push(Request::get(FORECAST).header("x-user-id", unit));
         requests.push(Request::get(FORECAST).header("cookie", [b"sid=", unit].concat()));
     }
-    for cookie in
-        ["sid", "=", ";;;", "sid=;sid=1", "=sid; sid =x; sid", "sid=a=b=c", "sid=\"", " ; sid=1;", "SID=1"]
-    {
+    for cookie in [
+        "sid",
+        "=",
+        ";;;",
+        "sid=;sid=1",
+        "=sid; sid =x; sid",
+        "sid=a=b=c",
+        "sid=\"",
+        " ; sid=1;",
+        "SID=1",
+    ] {
         requests.push(Request::get(FORECAST).header("cookie", cookie));
     }
     requests.push(Request::get(FORECAST).header("cookie", "a=1").header("cookie", "sid=2"));
@@ -146,7 +179,9 @@ pub(crate) async fn broken_units_are_units_or_nothing(stage: Stage) {
         requests.push(Request::get(format!("{FORECAST}{query}")));
     }
     for empties in [vec![""], vec!["", ""], vec!["", "second"], vec!["first", ""]] {
-        requests.push(empties.iter().fold(Request::get(FORECAST), |r, value| r.header("x-user-id", value)));
+        requests.push(
+            empties.iter().fold(Request::get(FORECAST), |r, value| r.header("x-user-id", value)),
+        );
     }
     let mut missing = 0;
     for request in requests {
@@ -155,7 +190,11 @@ pub(crate) async fn broken_units_are_units_or_nothing(stage: Stage) {
         let exchange = world.send(request.clone()).await;
         assert_eq!(exchange.status(), 200, "{request:?}");
         told(&exchange, &variant(&world, &request));
-        assert_eq!(exchange.down("x-ab-reason").as_deref(), Some(expected.reason.as_str()), "{request:?}");
+        assert_eq!(
+            exchange.down("x-ab-reason").as_deref(),
+            Some(expected.reason.as_str()),
+            "{request:?}"
+        );
         let bucket = expected.bucket.map(|bucket| bucket.to_string());
         assert_eq!(exchange.down("x-ab-bucket"), bucket, "{request:?}");
         missing += u64::from(expected.missing_unit);

@@ -13,7 +13,10 @@ impl Work<'_> {
     /// Units and requests of each variant.
     pub(super) fn variants(&self, pass: &Pass, observed: &[Vec<u64>]) -> Vec<Variant> {
         let sum = |arm: usize, what: fn(&Totals) -> u64| -> u64 {
-            (0..self.strata.list.len()).filter_map(|stratum| pass.ledger.totals(stratum, arm)).map(what).sum()
+            (0..self.strata.list.len())
+                .filter_map(|stratum| pass.ledger.totals(stratum, arm))
+                .map(what)
+                .sum()
         };
         let variant = |(arm, variant): (usize, &sidetrack::plan::Variant)| Variant {
             name: variant.name.clone(),
@@ -43,16 +46,20 @@ impl Work<'_> {
                 minutes.insert(*minute);
                 breaker.requests += touched;
                 match &mut last {
-                    Some((_, end, sum)) if *minute <= *end + 1 => (*end, *sum) = (*minute, *sum + touched),
+                    Some((_, end, sum)) if *minute <= *end + 1 => {
+                        (*end, *sum) = (*minute, *sum + touched)
+                    }
                     last => intervals.extend(last.replace((*minute, *minute, touched))),
                 }
             }
             intervals.extend(last);
-            breaker.intervals.extend(intervals.into_iter().map(|(from, to, requests)| OpenInterval {
-                variant: crate::words::variant(self.experiment, arm).to_owned(),
-                from: Timestamp(from * MINUTE).to_string(),
-                to: Timestamp((to + 1) * MINUTE).to_string(),
-                requests,
+            breaker.intervals.extend(intervals.into_iter().map(|(from, to, requests)| {
+                OpenInterval {
+                    variant: crate::words::variant(self.experiment, arm).to_owned(),
+                    from: Timestamp(from * MINUTE).to_string(),
+                    to: Timestamp((to + 1) * MINUTE).to_string(),
+                    requests,
+                }
             }));
         }
         breaker.minutes = minutes.len() as u64;
@@ -63,7 +70,8 @@ impl Work<'_> {
     /// What became of the outcomes' rows.
     pub(super) fn outcome_counts(&self, pass: &Pass) -> Option<OutcomeCounts> {
         self.args.outcomes.as_ref()?;
-        let met = |at_least: u8| pass.ledger.met.iter().filter(|met| **met >= at_least).count() as u64;
+        let met =
+            |at_least: u8| pass.ledger.met.iter().filter(|met| **met >= at_least).count() as u64;
         let rows = self.outcomes.rows() as u64;
         let (matched, unmatched, early) = match &pass.placed {
             Some(placed) => (placed.matched, placed.unmatched, placed.early),
@@ -82,7 +90,12 @@ impl Work<'_> {
     }
 
     /// What a reader must know before the numbers.
-    pub(super) fn warnings(&self, pass: &Pass, breaker: &Breaker, other_weights: f64) -> Vec<String> {
+    pub(super) fn warnings(
+        &self,
+        pass: &Pass,
+        breaker: &Breaker,
+        other_weights: f64,
+    ) -> Vec<String> {
         let mut warnings = Vec::new();
         let lines = &pass.lines;
         let mut warn = |text: String| warnings.push(text);
@@ -103,7 +116,9 @@ impl Work<'_> {
                 breaker.minutes
             ));
         }
-        if (0.0..=verdict::TOLERATED).contains(&other_weights) && lines.excluded(Excluded::OtherWeights) > 0 {
+        if (0.0..=verdict::TOLERATED).contains(&other_weights)
+            && lines.excluded(Excluded::OtherWeights) > 0
+        {
             warn(format!(
                 "{} requests were assigned by other weights than the file's and are left out",
                 crate::words::grouped(lines.excluded(Excluded::OtherWeights))
@@ -151,7 +166,8 @@ pub(super) fn torn(ledger: &Ledger) -> u64 {
 /// What became of the lines.
 pub(super) fn line_counts(pass: &Pass) -> LineCounts {
     let lines = &pass.lines;
-    let aborted = pass.ledger.minutes.values().flatten().map(|minute| u64::from(minute.aborted)).sum();
+    let aborted =
+        pass.ledger.minutes.values().flatten().map(|minute| u64::from(minute.aborted)).sum();
     LineCounts {
         read: lines.read,
         used: lines.used - aborted,

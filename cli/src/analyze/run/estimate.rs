@@ -62,7 +62,8 @@ pub(super) fn place(ledger: &Ledger, outcomes: &Outcomes) -> Placed {
         early: 0,
     };
     for (keys, time, values) in outcomes.units() {
-        let Some((number, cell)) = keys.into_iter().find_map(|key| ledger.unit(key)?.first()) else {
+        let Some((number, cell)) = keys.into_iter().find_map(|key| ledger.unit(key)?.first())
+        else {
             placed.unmatched += 1;
             continue;
         };
@@ -71,7 +72,9 @@ pub(super) fn place(ledger: &Ledger, outcomes: &Outcomes) -> Placed {
             continue;
         }
         placed.matched += 1;
-        for (column, value) in placed.columns.iter_mut().zip(values).filter(|(_, value)| !value.is_nan()) {
+        for (column, value) in
+            placed.columns.iter_mut().zip(values).filter(|(_, value)| !value.is_nan())
+        {
             if let Some((sum, count)) = column.get_mut(number as usize) {
                 *sum += value;
                 *count += 1;
@@ -86,7 +89,9 @@ impl Data<'_> {
     pub(super) fn measure(&self, metric: &Metric) -> Vec<Found> {
         let candidates = (0..self.arms).filter(|arm| *arm != self.baseline);
         match metric.kind {
-            Kind::Quantile(share) => candidates.map(|candidate| self.quantile(candidate, share)).collect(),
+            Kind::Quantile(share) => {
+                candidates.map(|candidate| self.quantile(candidate, share)).collect()
+            }
             _ if self.units => {
                 let pairs = self.pairs(metric);
                 candidates.map(|candidate| self.by_unit(metric, &pairs, candidate)).collect()
@@ -98,7 +103,10 @@ impl Data<'_> {
     /// What a unit's cell adds to a metric: numerator and denominator.
     fn value(&self, metric: &Metric, number: u32, cell: &Cell, first: bool) -> Option<(f64, f64)> {
         let answered = f64::from(cell.answered());
-        #[expect(clippy::cast_precision_loss, reason = "milliseconds of one unit are far below 2^53")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "milliseconds of one unit are far below 2^53"
+        )]
         let (y, x) = match metric.source {
             Source::Errors => (f64::from(cell.failed), answered),
             Source::Aborts => (f64::from(cell.aborted), f64::from(cell.requests)),
@@ -106,7 +114,9 @@ impl Data<'_> {
             Source::Column(column) => {
                 let (sum, count) = match self.by_unit.get(column) {
                     // An outcome of a unit belongs to the variant that the unit met first.
-                    Some(column) if first => column.get(number as usize).copied().unwrap_or_default(),
+                    Some(column) if first => {
+                        column.get(number as usize).copied().unwrap_or_default()
+                    }
                     Some(_) => return None,
                     None => self.ledger.column(column, number),
                 };
@@ -126,7 +136,11 @@ impl Data<'_> {
     }
 
     /// Gives each unit's values to `see`: the unit's first request, and slot, numerator and denominator of each cell.
-    pub(super) fn each_unit(&self, metric: &Metric, mut see: impl FnMut(u64, &[(usize, f64, f64)])) {
+    pub(super) fn each_unit(
+        &self,
+        metric: &Metric,
+        mut see: impl FnMut(u64, &[(usize, f64, f64)]),
+    ) {
         let mut values = Vec::new();
         for unit in self.ledger.units() {
             values.clear();
@@ -172,15 +186,18 @@ impl Data<'_> {
                 units: pairs.count(),
             })
         };
-        (0..self.strata).map(|stratum| (side(stratum, self.baseline), side(stratum, candidate))).collect()
+        (0..self.strata)
+            .map(|stratum| (side(stratum, self.baseline), side(stratum, candidate)))
+            .collect()
     }
 
     fn by_unit(&self, metric: &Metric, pairs: &[Pairs], candidate: usize) -> Found {
         let sides = self.sides(pairs, candidate);
         let used: Vec<usize> = usable(&sides);
         let sizes = sizes(&sides);
-        let pair =
-            |stratum: usize, arm: usize| pairs.get(self.slot(stratum, arm)).copied().unwrap_or_default();
+        let pair = |stratum: usize, arm: usize| {
+            pairs.get(self.slot(stratum, arm)).copied().unwrap_or_default()
+        };
         let within: Vec<_> = used
             .iter()
             .filter_map(|&stratum| {
@@ -220,12 +237,26 @@ impl Data<'_> {
             ("", _) => "means per unit",
             (word, _) => word,
         };
-        Found { candidate, sizes, comparison, method: told(word, used.len()), strata: within, shares }
+        Found {
+            candidate,
+            sizes,
+            comparison,
+            method: told(word, used.len()),
+            strata: within,
+            shares,
+        }
     }
 
     /// What units in several strata add to the variance of the merged difference.
-    fn covariance(&self, metric: &Metric, sides: &[(Side, Side)], pairs: &[Pairs], candidate: usize) -> f64 {
-        let sizes: Vec<(u64, u64)> = sides.iter().map(|(one, two)| (one.units, two.units)).collect();
+    fn covariance(
+        &self,
+        metric: &Metric,
+        sides: &[(Side, Side)],
+        pairs: &[Pairs],
+        candidate: usize,
+    ) -> f64 {
+        let sizes: Vec<(u64, u64)> =
+            sides.iter().map(|(one, two)| (one.units, two.units)).collect();
         let weights = strata::weights(&sizes);
         // How far a unit moves the merged difference, for a numerator that is one above what its denominator lets expect.
         let pull = |slot: usize| -> Option<(f64, f64)> {
@@ -295,7 +326,11 @@ impl Data<'_> {
         };
         let within = used.iter().filter_map(|&stratum| {
             let sides = *sides.get(stratum)?;
-            Some((stratum, (sides.0.units, sides.1.units), strata::merge(&[sides], 0.0, self.level).ok()?))
+            Some((
+                stratum,
+                (sides.0.units, sides.1.units),
+                strata::merge(&[sides], 0.0, self.level).ok()?,
+            ))
         });
         Found {
             candidate,
@@ -318,8 +353,9 @@ impl Data<'_> {
                 let histogram = &self.ledger.totals(stratum, arm)?.histogram;
                 let total = histogram.total();
                 let value = total.quantile(share)? / 1000.0;
-                let without =
-                    |group| histogram.without(&total, group).quantile(share).map_or(value, |q| q / 1000.0);
+                let without = |group| {
+                    histogram.without(&total, group).quantile(share).map_or(value, |q| q / 1000.0)
+                };
                 let units = units.get(self.slot(stratum, arm)).copied().unwrap_or(0);
                 Some((value, (0..GROUPS).map(without).collect(), units))
             };
@@ -346,12 +382,19 @@ impl Data<'_> {
             weights.iter().zip(&less).map(term).sum()
         };
         let together = jackknife(&(0..GROUPS).map(merged).collect::<Vec<_>>());
-        let apart: f64 =
-            weights.iter().zip(&full).map(|(w, (one, two))| w * w * (one.variance + two.variance)).sum();
+        let apart: f64 = weights
+            .iter()
+            .zip(&full)
+            .map(|(w, (one, two))| w * w * (one.variance + two.variance))
+            .sum();
         let used = usable(&full);
         let within = used.iter().filter_map(|&stratum| {
             let sides = *full.get(stratum)?;
-            Some((stratum, (sides.0.units, sides.1.units), strata::merge(&[sides], 0.0, self.level).ok()?))
+            Some((
+                stratum,
+                (sides.0.units, sides.1.units),
+                strata::merge(&[sides], 0.0, self.level).ok()?,
+            ))
         });
         Found {
             candidate,

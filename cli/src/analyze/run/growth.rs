@@ -64,7 +64,9 @@ pub(super) fn plots(
     let Some(span) = data.ledger.span else { return Plots::default() };
     let name = |variant: usize| names.variants.get(variant).copied().unwrap_or("?").to_owned();
     let candidates: Vec<usize> = experiment.candidates().collect();
-    let drawn = |metric: &&Metric| metric.role == Role::Primary && !matches!(metric.kind, Kind::Quantile(_));
+    let drawn = |metric: &&Metric| {
+        metric.role == Role::Primary && !matches!(metric.kind, Kind::Quantile(_))
+    };
     let metric = metrics.iter().find(drawn).filter(|_| data.units);
     let growth = metric.map(|metric| {
         let slices = slices(data, metric, span);
@@ -131,8 +133,9 @@ fn points(
     };
     let mut points = Vec::new();
     for (index, pairs) in slices.iter().enumerate() {
-        let sides: Vec<(Side, Side)> =
-            (0..data.strata).map(|s| (side(pairs, s, data.baseline), side(pairs, s, candidate))).collect();
+        let sides: Vec<(Side, Side)> = (0..data.strata)
+            .map(|s| (side(pairs, s, data.baseline), side(pairs, s, candidate)))
+            .collect();
         let Ok(comparison) = strata::merge(&sides, 0.0, data.level) else { continue };
         let units: u64 = sides.iter().map(|(one, two)| one.units + two.units).sum();
         points.push(Point {
@@ -165,14 +168,18 @@ fn split(
     let mut joined = vec![vec![0u64; data.strata * data.arms]; MOMENTS];
     for (_, cell) in data.ledger.units().filter_map(Unit::first) {
         let slot = usize::from(cell.stratum) * data.arms + usize::from(cell.arm);
-        if let Some(count) = joined.get_mut(moment(cell.first, span)).and_then(|slots| slots.get_mut(slot)) {
+        if let Some(count) =
+            joined.get_mut(moment(cell.first, span)).and_then(|slots| slots.get_mut(slot))
+        {
             *count += 1;
         }
     }
     let shares: Vec<Vec<f64>> = strata
         .list
         .iter()
-        .map(|stratum| shares_of(experiment, &stratum.weights).iter().map(|share| share.fraction()).collect())
+        .map(|stratum| {
+            shares_of(experiment, &stratum.weights).iter().map(|share| share.fraction()).collect()
+        })
         .collect();
     let line = |&candidate: &usize| {
         let (mut all, mut own, mut expected) = (0.0, 0.0, 0.0);
@@ -182,8 +189,11 @@ fn split(
                 let units: u64 = counts.iter().sum();
                 all += units as f64;
                 own += counts.get(candidate).copied().unwrap_or(0) as f64;
-                let share =
-                    shares.get(stratum).and_then(|shares| shares.get(candidate)).copied().unwrap_or(0.0);
+                let share = shares
+                    .get(stratum)
+                    .and_then(|shares| shares.get(candidate))
+                    .copied()
+                    .unwrap_or(0.0);
                 expected += share * units as f64;
             }
             if all > 0.0 {

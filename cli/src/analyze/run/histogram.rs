@@ -134,8 +134,8 @@ fn bin(milliseconds: u32) -> usize {
         milliseconds
     } else {
         let octave = milliseconds.ilog2() - EXACT.ilog2();
-        let step =
-            u64::from(milliseconds - (EXACT << octave)) * u64::from(STEPS) / u64::from(EXACT << octave);
+        let step = u64::from(milliseconds - (EXACT << octave)) * u64::from(STEPS)
+            / u64::from(EXACT << octave);
         EXACT + octave * STEPS + u32::try_from(step).unwrap_or(0)
     };
     usize::try_from(index).unwrap_or(0)

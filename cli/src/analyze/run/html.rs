@@ -11,7 +11,9 @@ use minijinja::{Environment, Value, context};
 use super::super::figures::digits;
 use super::analysis::{Analysis, CandidateResult, MetricResult};
 use super::growth::Plots;
-use super::report::{amount, change, decided, effect, headline, left_out, looks, margin, p_value, skipped};
+use super::report::{
+    amount, change, decided, effect, headline, left_out, looks, margin, p_value, skipped,
+};
 use crate::words::grouped;
 
 const TEMPLATE: &str = include_str!("../../../templates/report.html");
@@ -24,7 +26,8 @@ pub(super) fn page(analysis: &Analysis, plots: &Plots) -> anyhow::Result<String>
     let mut environment = Environment::new();
     environment.add_template("report.html", TEMPLATE).context("the report's template")?;
     let template = environment.get_template("report.html").context("the report's template")?;
-    let variants: Vec<String> = analysis.variants.iter().map(|variant| variant.name.clone()).collect();
+    let variants: Vec<String> =
+        analysis.variants.iter().map(|variant| variant.name.clone()).collect();
     let whole: Value = serde_json::from_value(serde_json::to_value(analysis)?)?;
     let page = template.render(context! {
         title => format!("{}: {}", analysis.experiment, headline(analysis)),
@@ -77,7 +80,8 @@ fn drawn(analysis: &Analysis, plots: &Plots, variants: &[String]) -> Vec<Value> 
     add(
         "Split against target".to_owned(),
         plot::split(&plots.split, plots.span, variants),
-        "Each candidate's share of all units so far (line) and what the weights promise (dashed).".to_owned(),
+        "Each candidate's share of all units so far (line) and what the weights promise (dashed)."
+            .to_owned(),
     );
     add(
         "Latency".to_owned(),
@@ -90,7 +94,8 @@ fn drawn(analysis: &Analysis, plots: &Plots, variants: &[String]) -> Vec<Value> 
 /// The numbers to see first: each primary metric and candidate.
 fn cards(analysis: &Analysis) -> Vec<Value> {
     let primary = analysis.metrics.iter().filter(|metric| metric.role == "primary");
-    let pairs = primary.flat_map(|metric| metric.candidates.iter().map(move |result| (metric, result)));
+    let pairs =
+        primary.flat_map(|metric| metric.candidates.iter().map(move |result| (metric, result)));
     pairs
         .map(|(metric, result)| {
             let value = |value: Option<f64>| {
@@ -121,7 +126,8 @@ fn percent(share: f64) -> String {
 
 fn interval(metric: &MetricResult, result: &CandidateResult) -> String {
     let text = effect(metric, result);
-    text.split_once("(CI ").map_or_else(String::new, |(_, rest)| rest.trim_end_matches(')').to_owned())
+    text.split_once("(CI ")
+        .map_or_else(String::new, |(_, rest)| rest.trim_end_matches(')').to_owned())
 }
 
 fn variant_rows(analysis: &Analysis) -> Vec<Value> {
@@ -159,10 +165,14 @@ fn srm(analysis: &Analysis) -> Value {
 fn srm_phases(analysis: &Analysis) -> Vec<Value> {
     let phases = analysis.srm.phases.iter().filter(|_| analysis.srm.phases.len() > 1);
     let row = |phase: &super::analysis::SrmPhase| {
-        let parts = phase.observed.iter().zip(&phase.expected).map(|((name, count), (_, share))| {
-            let count = grouped(count.as_u64().unwrap_or(0));
-            format!("{name} {count} (aim {} %)", digits(share.as_f64().unwrap_or(0.0) * 100.0, 3))
-        });
+        let parts =
+            phase.observed.iter().zip(&phase.expected).map(|((name, count), (_, share))| {
+                let count = grouped(count.as_u64().unwrap_or(0));
+                format!(
+                    "{name} {count} (aim {} %)",
+                    digits(share.as_f64().unwrap_or(0.0) * 100.0, 3)
+                )
+            });
         context! {
             name => phase.phase.clone(),
             parts => parts.collect::<Vec<_>>(),
@@ -181,15 +191,26 @@ fn sections(analysis: &Analysis) -> Vec<Value> {
             sections.push(context! { title, note, rows });
         }
     };
-    let of = |role: &str| analysis.metrics.iter().filter(|metric| metric.role == role).collect::<Vec<_>>();
-    add("What the experiment is for", "P-values are adjusted for each other (Holm).", of("primary"));
-    add("Guardrails", "Each must be shown not to be worse by more than its margin.", of("guardrail"));
+    let of = |role: &str| {
+        analysis.metrics.iter().filter(|metric| metric.role == role).collect::<Vec<_>>()
+    };
+    add(
+        "What the experiment is for",
+        "P-values are adjusted for each other (Holm).",
+        of("primary"),
+    );
+    add(
+        "Guardrails",
+        "Each must be shown not to be worse by more than its margin.",
+        of("guardrail"),
+    );
     add(
         "Also looked at",
         "Ideas, not findings; p-values are adjusted (Benjamini and Hochberg).",
         of("exploratory"),
     );
-    let without = analysis.without_breaker.iter().flatten().filter(|metric| metric.role != "exploratory");
+    let without =
+        analysis.without_breaker.iter().flatten().filter(|metric| metric.role != "exploratory");
     add(
         "Without the minutes in which a breaker was open",
         "While it is open the baseline answers for the candidate, which hides failures. Here these minutes are left out for all.",

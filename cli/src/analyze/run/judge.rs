@@ -3,7 +3,9 @@
 use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::multiplicity::{benjamini_hochberg, holm};
 use sidetrack_stats::posterior::{self, Prior};
-use sidetrack_stats::result::{Comparison, Decision, Estimate, Goal, Interval, PValue, Undefined, decision};
+use sidetrack_stats::result::{
+    Comparison, Decision, Estimate, Goal, Interval, PValue, Undefined, decision,
+};
 use sidetrack_stats::sequential::{ConfidenceSequence, FEWEST};
 use sidetrack_stats::{normals, proportions};
 
@@ -47,7 +49,9 @@ pub(super) fn judge(
 ) -> Vec<MetricResult> {
     let seen: Vec<(&Metric, Vec<Seen<'_>>)> = measured
         .iter()
-        .map(|(metric, found)| (metric, found.iter().map(|found| see(metric, found, look, level)).collect()))
+        .map(|(metric, found)| {
+            (metric, found.iter().map(|found| see(metric, found, look, level)).collect())
+        })
         .collect();
     let adjusted = adjust(&seen);
     let mut results = Vec::new();
@@ -92,7 +96,8 @@ fn margin(metric: &Metric, baseline: Option<f64>) -> Option<f64> {
 
 /// Puts on the interval and the p-value that the way of looking asks for.
 fn see<'f>(metric: &Metric, found: &'f Found, look: Look, level: Fraction) -> Seen<'f> {
-    let nothing = |why| Seen { found, comparison: None, interval: None, lift: None, p: Err(why), note: "" };
+    let nothing =
+        |why| Seen { found, comparison: None, interval: None, lift: None, p: Err(why), note: "" };
     let comparison = match found.comparison {
         Ok(comparison) => comparison,
         Err(why) => return nothing(why),
@@ -110,22 +115,28 @@ fn see<'f>(metric: &Metric, found: &'f Found, look: Look, level: Fraction) -> Se
     };
     if let Look::Always(sequence) = look {
         // How much further the interval reaches that may be looked at always.
-        let stretch = sequence.interval(Estimate { difference: 0.0, variance: 1.0, df: None }, units);
+        let stretch =
+            sequence.interval(Estimate { difference: 0.0, variance: 1.0, df: None }, units);
         let fixed = estimate.critical(level);
         seen.interval = sequence.interval(estimate, units).ok().filter(|_| estimate.variance > 0.0);
-        seen.lift = seen.lift.zip(stretch.ok()).zip(comparison.lift.ok()).map(|((lift, stretch), centre)| {
-            let factor = stretch.high / fixed;
-            Interval {
-                low: centre - (centre - lift.low) * factor,
-                high: centre + (lift.high - centre) * factor,
-            }
-        });
+        seen.lift = seen.lift.zip(stretch.ok()).zip(comparison.lift.ok()).map(
+            |((lift, stretch), centre)| {
+                let factor = stretch.high / fixed;
+                Interval {
+                    low: centre - (centre - lift.low) * factor,
+                    high: centre + (lift.high - centre) * factor,
+                }
+            },
+        );
         seen.p = test.and_then(|_| sequence.p_value(estimate, units));
     }
     if metric.is_share() && test == Err(Undefined::ZeroVariance) && estimate.difference == 0.0 {
         seen.interval = by_units(comparison, found.sizes, look, level);
         seen.note = "; nobody differs, so the interval is Newcombe's for as many units";
-    } else if test == Err(Undefined::ZeroVariance) && units >= FEWEST && metric.role == Role::Guardrail {
+    } else if test == Err(Undefined::ZeroVariance)
+        && units >= FEWEST
+        && metric.role == Role::Guardrail
+    {
         // No unit differs from any other of its variant: the difference is what it is.
         seen.interval = Some(Interval { low: estimate.difference, high: estimate.difference });
         seen.note = "; no unit differs from another of its variant";
@@ -134,12 +145,18 @@ fn see<'f>(metric: &Metric, found: &'f Found, look: Look, level: Fraction) -> Se
 }
 
 /// The interval where no unit differs from another: how rare can a failure be that this many units have not met?
-fn by_units(comparison: Comparison, sizes: (u64, u64), look: Look, level: Fraction) -> Option<Interval> {
+fn by_units(
+    comparison: Comparison,
+    sizes: (u64, u64),
+    look: Look,
+    level: Fraction,
+) -> Option<Interval> {
     let share = |n: u64| Proportion::new(if comparison.values.0 > 0.5 { n } else { 0 }, n).ok();
     let interval = proportions::newcombe(share(sizes.0)?, share(sizes.1)?, level);
     let Look::Always(sequence) = look else { return Some(interval) };
     let unit = Estimate { difference: 0.0, variance: 1.0, df: None };
-    let factor = (sequence.interval(unit, sizes.0 + sizes.1).ok()?.high / unit.critical(level)).powi(2);
+    let factor =
+        (sequence.interval(unit, sizes.0 + sizes.1).ok()?.high / unit.critical(level)).powi(2);
     Some(Interval { low: interval.low * factor, high: interval.high * factor })
 }
 
@@ -150,7 +167,9 @@ fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
     for role in [Role::Primary, Role::Exploratory] {
         let mut places = Vec::new();
         let mut p_values = Vec::new();
-        for (row, (_, seen)) in seen.iter().enumerate().filter(|(_, (metric, _))| metric.role == role) {
+        for (row, (_, seen)) in
+            seen.iter().enumerate().filter(|(_, (metric, _))| metric.role == role)
+        {
             for (column, seen) in seen.iter().enumerate() {
                 if let Ok(p) = seen.p {
                     places.push((row, column));
@@ -158,7 +177,8 @@ fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
                 }
             }
         }
-        let p_values = if role == Role::Primary { holm(&p_values) } else { benjamini_hochberg(&p_values) };
+        let p_values =
+            if role == Role::Primary { holm(&p_values) } else { benjamini_hochberg(&p_values) };
         for ((row, column), p) in places.into_iter().zip(p_values) {
             if let Some(slot) = adjusted.get_mut(row).and_then(|row| row.get_mut(column)) {
                 *slot = Some(p);
@@ -177,7 +197,8 @@ fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
         let Some((baseline, _)) = shares.first() else { return none };
         let arms = std::iter::once(*baseline).chain(shares.iter().map(|(_, candidate)| *candidate));
         let arms: Vec<_> = arms.map(|share| Prior::UNIFORM.after(share)).collect();
-        let (best, loss) = (posterior::best(&arms, lowest), posterior::expected_loss(&arms, lowest));
+        let (best, loss) =
+            (posterior::best(&arms, lowest), posterior::expected_loss(&arms, lowest));
         return best.into_iter().zip(loss).skip(1).map(Some).collect();
     }
     // Normal distributions around the differences; the baseline's part of their variance by its part of the units.
@@ -186,7 +207,8 @@ fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
         let Some(comparison) = seen.comparison else { return none };
         let estimate = comparison.estimate;
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-        let of_baseline = seen.found.sizes.1 as f64 / (seen.found.sizes.0 + seen.found.sizes.1).max(1) as f64;
+        let of_baseline =
+            seen.found.sizes.1 as f64 / (seen.found.sizes.0 + seen.found.sizes.1).max(1) as f64;
         if arms.is_empty() {
             arms.push((0.0, (estimate.variance * of_baseline).sqrt()));
         }
@@ -207,12 +229,16 @@ fn result(
     let difference = comparison.map(|comparison| comparison.estimate.difference);
     let test = comparison.and_then(|comparison| comparison.test.ok());
     let goal = if metric.increase { Goal::Higher } else { Goal::Lower };
-    let ends = |interval: Option<Interval>| interval.map_or([None; 2], |i| [finite(i.low), finite(i.high)]);
+    let ends = |interval: Option<Interval>| {
+        interval.map_or([None; 2], |i| [finite(i.low), finite(i.high)])
+    };
     let decided = match metric.role {
         Role::Guardrail => guard(metric, comparison, seen.interval),
         _ => {
             let p = adjusted.map_or_else(|| seen.p.and(Err(Undefined::TooFew)), Ok);
-            difference.map_or(Decision::Undefined, |difference| decision(difference, p, goal, level)).code()
+            difference
+                .map_or(Decision::Undefined, |difference| decision(difference, p, goal, level))
+                .code()
         }
     };
     let phases = seen.found.strata.iter().filter(|_| seen.found.strata.len() > 1);
@@ -222,7 +248,12 @@ fn result(
         diff: comparison.estimate.difference,
         ci: ends(comparison.interval),
     });
-    let why = seen.p.err().filter(|_| seen.note.is_empty()).map(|why| format!("; {why}")).unwrap_or_default();
+    let why = seen
+        .p
+        .err()
+        .filter(|_| seen.note.is_empty())
+        .map(|why| format!("; {why}"))
+        .unwrap_or_default();
     CandidateResult {
         variant: name(names, seen.found.candidate),
         n: seen.found.sizes.1,
@@ -249,13 +280,20 @@ fn finite(value: f64) -> Option<f64> {
 }
 
 /// Not worse by more than the margin, shown by the whole interval; or worse by more, shown the same way.
-fn guard(metric: &Metric, comparison: Option<Comparison>, interval: Option<Interval>) -> &'static str {
+fn guard(
+    metric: &Metric,
+    comparison: Option<Comparison>,
+    interval: Option<Interval>,
+) -> &'static str {
     let judged = || {
         let margin = margin(metric, Some(comparison?.values.0))?;
         let interval = interval?;
         // How much worse, at least and at most.
-        let (least, most) =
-            if metric.increase { (-interval.high, -interval.low) } else { (interval.low, interval.high) };
+        let (least, most) = if metric.increase {
+            (-interval.high, -interval.low)
+        } else {
+            (interval.low, interval.high)
+        };
         Some(if most < margin || (most == 0.0 && margin == 0.0) {
             "non_inferior"
         } else if least > margin {

@@ -133,7 +133,9 @@ impl Ledger {
             if let Some(met) = usize::try_from(row).ok().and_then(|row| self.met.get_mut(row)) {
                 *met = met.saturating_add(1);
             }
-            for (column, value) in outcomes.row(row).iter().enumerate().filter(|(_, value)| !value.is_nan()) {
+            for (column, value) in
+                outcomes.row(row).iter().enumerate().filter(|(_, value)| !value.is_nan())
+            {
                 totals.outcomes.get_mut(column).map(|moments| moments.add(*value).ok());
                 let sums = self.columns.get_mut(column);
                 if let Some((sum, count)) = cell.and_then(|cell| sums?.get_mut(cell)) {
@@ -146,8 +148,10 @@ impl Ledger {
 
     fn add_to_minute(&mut self, record: &Record) {
         let arms = self.arms;
-        let minute =
-            self.minutes.entry(record.time / MINUTE).or_insert_with(|| vec![Minute::default(); arms]);
+        let minute = self
+            .minutes
+            .entry(record.time / MINUTE)
+            .or_insert_with(|| vec![Minute::default(); arms]);
         if let Some(minute) = minute.get_mut(usize::from(record.arm)) {
             minute.requests += 1;
             minute.failed += u32::from(record.marks.failed);
@@ -189,7 +193,8 @@ impl Ledger {
             Some(head) => cell.next = std::mem::replace(&mut head.next, new),
             None => {
                 let cells = &self.cells;
-                self.index.insert_unique(unit, new, |&cell| cells.get(cell).map_or(0, |cell| cell.unit));
+                self.index
+                    .insert_unique(unit, new, |&cell| cells.get(cell).map_or(0, |cell| cell.unit));
             }
         }
         self.cells.push(cell);
@@ -219,7 +224,9 @@ impl Ledger {
 
     /// The unit of this key.
     pub(super) fn unit(&self, key: u64) -> Option<Unit<'_>> {
-        let head = self.index.find(key, |&cell| self.cells.get(cell).is_some_and(|cell| cell.unit == key))?;
+        let head = self
+            .index
+            .find(key, |&cell| self.cells.get(cell).is_some_and(|cell| cell.unit == key))?;
         Some(Unit { ledger: self, head: *head })
     }
 

@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn values_come_as_envoy_writes_them() {
-        let line = br#"{"time":"-","unit":null,"status":"200","duration":17.0,"reason":"","bucket":"12x",
+        let line =
+            br#"{"time":"-","unit":null,"status":"200","duration":17.0,"reason":"","bucket":"12x",
             "phase":"a\"b","rescued":true,"path":"/x","more":{"deep":[1]}}"#;
         let line = Line::parse(line).unwrap();
         assert!(matches!(line.time, Field::Nothing) && matches!(line.unit, Field::Nothing));
@@ -203,7 +204,9 @@ mod tests {
 
     #[test]
     fn what_is_no_object_of_values_is_told() {
-        for bad in ["", "x", "[1]", "{", "{\"time\":{}}", "{\"time\":1,\"time\":2}", "{} {}", "\u{0}"] {
+        for bad in
+            ["", "x", "[1]", "{", "{\"time\":{}}", "{\"time\":1,\"time\":2}", "{} {}", "\u{0}"]
+        {
             assert!(Line::parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(Line::parse(b"{\"unit\":\"\xff\"}").is_err());

@@ -118,9 +118,12 @@ impl FromStr for Wish {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = text.split(':');
         let head = parts.next().unwrap_or_default();
-        let (name, kind) = head.split_once('=').map_or((head, None), |(name, kind)| (name, Some(kind)));
+        let (name, kind) =
+            head.split_once('=').map_or((head, None), |(name, kind)| (name, Some(kind)));
         if name.is_empty() {
-            return Err(format!("found \"{text}\", allowed: NAME[=KIND][:increase|decrease][:MARGIN]"));
+            return Err(format!(
+                "found \"{text}\", allowed: NAME[=KIND][:increase|decrease][:MARGIN]"
+            ));
         }
         let kind = kind.map(|kind| match kind {
             "proportion" => Ok(Word::Proportion),
@@ -128,7 +131,8 @@ impl FromStr for Wish {
             "ratio" => Ok(Word::Ratio),
             other => Err(format!("found the kind \"{other}\", allowed: proportion, mean, ratio")),
         });
-        let mut wish = Self { name: name.to_owned(), kind: kind.transpose()?, increase: None, margin: None };
+        let mut wish =
+            Self { name: name.to_owned(), kind: kind.transpose()?, increase: None, margin: None };
         for part in parts {
             match part {
                 "increase" | "decrease" => wish.increase = Some(part == "increase"),
@@ -147,8 +151,11 @@ impl FromStr for Margin {
         let units = [("%", 0.01), ("pt", 0.01), ("ms", 0.001), ("s", 1.0), ("", 1.0)];
         let read = |(suffix, one): (&str, f64)| {
             let value: f64 = text.strip_suffix(suffix)?.parse().ok()?;
-            let margin =
-                if suffix == "%" { Self::Relative(value * one) } else { Self::Absolute(value * one) };
+            let margin = if suffix == "%" {
+                Self::Relative(value * one)
+            } else {
+                Self::Absolute(value * one)
+            };
             (value.is_finite() && value >= 0.0).then_some(margin)
         };
         units.into_iter().find_map(read).ok_or_else(|| {
@@ -203,10 +210,14 @@ impl Menu<'_> {
         ];
         for (flag, role, wishes) in roles {
             for wish in wishes {
-                let metric =
-                    self.metric(wish, role).map_err(|what| format!("{flag} {}: {what}", wish.name))?;
+                let metric = self
+                    .metric(wish, role)
+                    .map_err(|what| format!("{flag} {}: {what}", wish.name))?;
                 if metrics.iter().any(|other| other.name == metric.name) {
-                    return Err(format!("{flag} {}: it is asked for twice; give it one role", wish.name));
+                    return Err(format!(
+                        "{flag} {}: it is asked for twice; give it one role",
+                        wish.name
+                    ));
                 }
                 metrics.push(metric);
             }
@@ -258,8 +269,14 @@ impl Menu<'_> {
                 (source, kind)
             }
             (None, None) => {
-                let known =
-                    ["error_rate", "latency_mean", "latency_p50", "latency_p95", "latency_p99", "abort_rate"];
+                let known = [
+                    "error_rate",
+                    "latency_mean",
+                    "latency_p50",
+                    "latency_p95",
+                    "latency_p99",
+                    "abort_rate",
+                ];
                 let known: Vec<&str> =
                     known.into_iter().chain(self.columns.iter().map(String::as_str)).collect();
                 return Err(format!("there is no such metric; allowed: {}", known.join(", ")));
@@ -310,8 +327,11 @@ mod tests {
         let menu = Menu { columns: &columns, by_request, binary: &binary };
         let read = |list: &[&str]| list.iter().map(|text| wish(text)).collect::<Vec<_>>();
         let (primary, guardrail) = (read(primary), read(guardrail));
-        let metrics = menu.order(&Wishes { primary: &primary, guardrail: &guardrail, explore: &[] })?;
-        let told = |metric: &Metric| format!("{} {} {}", metric.role.code(), metric.kind.code(), metric.name);
+        let metrics =
+            menu.order(&Wishes { primary: &primary, guardrail: &guardrail, explore: &[] })?;
+        let told = |metric: &Metric| {
+            format!("{} {} {}", metric.role.code(), metric.kind.code(), metric.name)
+        };
         Ok(metrics.iter().take(4).map(told).collect::<Vec<_>>().join(", "))
     }
 
@@ -343,7 +363,9 @@ mod tests {
             "primary mean revenue, guardrail ratio latency_mean, guardrail ratio error_rate, guardrail quantile latency_p95"
         );
         assert!(ordered(&[], false, &["nps"], &[]).unwrap_err().contains("no such metric"));
-        assert!(ordered(&[], false, &["error_rate"], &["error_rate"]).unwrap_err().contains("twice"));
+        assert!(
+            ordered(&[], false, &["error_rate"], &["error_rate"]).unwrap_err().contains("twice")
+        );
         assert!(ordered(&[], false, &["error_rate:1pt"], &[]).unwrap_err().contains("margin"));
     }
 }

@@ -57,15 +57,23 @@ impl Outcomes {
     pub(super) fn read(path: &Path, experiment: &Experiment) -> anyhow::Result<Self> {
         let name = visible(&path.to_string_lossy());
         let told = || format!("cannot read {name}");
-        let mut file =
-            std::io::BufReader::with_capacity(1 << 18, std::fs::File::open(path).with_context(told)?);
-        let gzip = std::io::BufRead::fill_buf(&mut file).with_context(told)?.starts_with(&[0x1f, 0x8b]);
-        let text: Box<dyn std::io::Read> =
-            if gzip { Box::new(flate2::bufread::MultiGzDecoder::new(file)) } else { Box::new(file) };
-        let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
+        let mut file = std::io::BufReader::with_capacity(
+            1 << 18,
+            std::fs::File::open(path).with_context(told)?,
+        );
+        let gzip =
+            std::io::BufRead::fill_buf(&mut file).with_context(told)?.starts_with(&[0x1f, 0x8b]);
+        let text: Box<dyn std::io::Read> = if gzip {
+            Box::new(flate2::bufread::MultiGzDecoder::new(file))
+        } else {
+            Box::new(file)
+        };
+        let mut reader =
+            csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
         let head = Head::of(reader.headers().with_context(told)?)
             .map_err(|what| crate::fault::Fault(format!("--outcomes {name}: {what}")))?;
-        let mut out = Self { by_request: head.by_request, columns: head.columns(), ..Self::default() };
+        let mut out =
+            Self { by_request: head.by_request, columns: head.columns(), ..Self::default() };
         let mut record = csv::StringRecord::new();
         loop {
             let line = reader.position().line();
@@ -100,7 +108,9 @@ impl Outcomes {
         let whom = get(head.key).ok_or_else(|| format!("no {}", head.whom()))?;
         let time = match head.time.and_then(get) {
             Some(text) => {
-                Timestamp::parse(text).ok_or_else(|| format!("time: found \"{}\"", visible(text)))?.0
+                Timestamp::parse(text)
+                    .ok_or_else(|| format!("time: found \"{}\"", visible(text)))?
+                    .0
             }
             None => u64::MAX,
         };
@@ -126,15 +136,18 @@ impl Outcomes {
             }
         }
         let key_of = key(whom);
-        let number = u32::try_from(self.keys.len()).map_err(|_| "more rows than 2^32".to_owned())?;
+        let number =
+            u32::try_from(self.keys.len()).map_err(|_| "more rows than 2^32".to_owned())?;
         if head.by_request {
-            let known = self.index.find(key_of, |&row| self.keys.get(row as usize) == Some(&key_of));
+            let known =
+                self.index.find(key_of, |&row| self.keys.get(row as usize) == Some(&key_of));
             if known.is_some() {
                 self.repeated += 1;
                 return Ok(());
             }
             let keys = &self.keys;
-            self.index.insert_unique(key_of, number, |&row| keys.get(row as usize).copied().unwrap_or(0));
+            self.index
+                .insert_unique(key_of, number, |&row| keys.get(row as usize).copied().unwrap_or(0));
         } else {
             self.digests.push(key(&experiment.exposure.pseudonym(whom.as_bytes())));
             self.times.push(time);
@@ -168,9 +181,9 @@ impl Outcomes {
     pub(super) fn units(&self) -> impl Iterator<Item = ([u64; 2], Option<u64>, &[f64])> {
         let times = self.times.iter().map(|time| Some(*time).filter(|time| *time < u64::MAX));
         let keys = self.keys.iter().zip(&self.digests).map(|(key, digest)| [*key, *digest]);
-        keys.zip(times)
-            .enumerate()
-            .map(|(row, (keys, time))| (keys, time, self.row(u32::try_from(row).unwrap_or(u32::MAX))))
+        keys.zip(times).enumerate().map(|(row, (keys, time))| {
+            (keys, time, self.row(u32::try_from(row).unwrap_or(u32::MAX)))
+        })
     }
 
     /// Whether a column has nothing but 0 and 1.

@@ -73,7 +73,8 @@ impl Reading<'_> {
         let (parsed, done) = mpsc::sync_channel::<Parsed>(threads * 2);
         let todo = Mutex::new(todo);
         let mut lines = Lines::default();
-        let mut ledger = Ledger::new(self.strata.list.len(), self.experiment.variants.len(), self.outcomes);
+        let mut ledger =
+            Ledger::new(self.strata.list.len(), self.experiment.variants.len(), self.outcomes);
         std::thread::scope(|scope| {
             let reader = scope.spawn(move || logs.read(|block| blocks.send(block).is_ok()));
             for _ in 0..threads {

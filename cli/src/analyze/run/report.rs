@@ -73,7 +73,8 @@ pub(super) fn amount(metric: &MetricResult, value: f64) -> String {
 /// A guardrail's margin: `0.5 points`, `20 ms`.
 pub(super) fn margin(metric: &MetricResult, value: f64) -> String {
     let text = digits(value * scale(metric), 3);
-    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text =
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     if metric.is_share {
         format!("{text} points")
     } else if metric.unit == Some("s") {
@@ -171,7 +172,11 @@ fn about(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
         )?;
     }
     if analysis.breaker.intervals.len() > 5 {
-        writeln!(out, "  and {} more intervals (--json has all)", analysis.breaker.intervals.len() - 5)?;
+        writeln!(
+            out,
+            "  and {} more intervals (--json has all)",
+            analysis.breaker.intervals.len() - 5
+        )?;
     }
     Ok(())
 }
@@ -191,7 +196,9 @@ pub(super) fn looks(analysis: &Analysis) -> String {
             "the planned {} units are not reached: {confidence} % intervals that hold however often you look",
             grouped(planned)
         ),
-        _ => format!("{confidence} % intervals that hold however often you look (no --planned-units)"),
+        _ => format!(
+            "{confidence} % intervals that hold however often you look (no --planned-units)"
+        ),
     }
 }
 
@@ -202,9 +209,9 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
         "mismatch" => ink.bad("SAMPLE RATIO MISMATCH").to_string(),
         _ => ink.note("split not tested").to_string(),
     };
-    let p = srm
-        .p_value
-        .map(|p| if p < 1e-4 { format!("  p = {p:.1e}") } else { format!("  p = {}", digits(p, 3)) });
+    let p = srm.p_value.map(|p| {
+        if p < 1e-4 { format!("  p = {p:.1e}") } else { format!("  p = {}", digits(p, 3)) }
+    });
     writeln!(out, "{verdict}{}", p.unwrap_or_default())?;
     if let Some(note) = &srm.note {
         writeln!(out, "  {} {note}", ink.note("note:"))?;
@@ -237,8 +244,15 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
                 format!("{name} {count} (aim {:.2} %)", share.as_f64().unwrap_or(0.0) * 100.0)
             })
             .collect();
-        let p = phase.p_value.map_or_else(|| "not tested".to_owned(), |p| format!("p = {}", digits(p, 3)));
-        writeln!(out, "  phase {}: {}  {p}", phase.phase.as_deref().unwrap_or("all"), parts.join(", "))?;
+        let p = phase
+            .p_value
+            .map_or_else(|| "not tested".to_owned(), |p| format!("p = {}", digits(p, 3)));
+        writeln!(
+            out,
+            "  phase {}: {}  {p}",
+            phase.phase.as_deref().unwrap_or("all"),
+            parts.join(", ")
+        )?;
     }
     Ok(())
 }
@@ -247,11 +261,14 @@ fn table(metrics: &[&MetricResult], ink: Ink, out: &mut Out) -> anyhow::Result<(
     let mut rows: Vec<[String; 7]> =
         vec![["metric", "variant", "value", "difference", "interval", "p", ""].map(str::to_owned)];
     for metric in metrics {
-        let value =
-            |value: Option<f64>| value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value));
+        let value = |value: Option<f64>| {
+            value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value))
+        };
         let base = &metric.baseline;
-        let margin =
-            metric.margin.map(|value| format!("margin {}", margin(metric, value))).unwrap_or_default();
+        let margin = metric
+            .margin
+            .map(|value| format!("margin {}", margin(metric, value)))
+            .unwrap_or_default();
         rows.push([
             metric.name.clone(),
             base.variant.clone(),
@@ -263,7 +280,9 @@ fn table(metrics: &[&MetricResult], ink: Ink, out: &mut Out) -> anyhow::Result<(
         ]);
         for result in &metric.candidates {
             let interval = match result.ci {
-                [Some(low), Some(high)] => format!("{} to {}", bare(metric, low), bare(metric, high)),
+                [Some(low), Some(high)] => {
+                    format!("{} to {}", bare(metric, low), bare(metric, high))
+                }
                 _ => "undefined".to_owned(),
             };
             rows.push([
@@ -278,11 +297,16 @@ fn table(metrics: &[&MetricResult], ink: Ink, out: &mut Out) -> anyhow::Result<(
         }
     }
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..6).map(width).collect();
     let w = |column: usize| widths.get(column).copied().unwrap_or(0);
-    for (index, [name, variant, value, difference, interval, p, verdict]) in rows.iter().enumerate() {
+    for (index, [name, variant, value, difference, interval, p, verdict]) in rows.iter().enumerate()
+    {
         let line = format!(
             "  {name:<a$}  {variant:<b$}  {value:>c$}  {difference:>d$}  {interval:>e$}  {p:>f$}",
             a = w(0),
@@ -307,9 +331,12 @@ fn table(metrics: &[&MetricResult], ink: Ink, out: &mut Out) -> anyhow::Result<(
 }
 
 fn lines(lines: &LineCounts, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
-    let parts: Vec<String> =
-        left_out(lines).into_iter().map(|(count, why)| format!("{} {why}", grouped(count))).collect();
-    let left = if parts.is_empty() { String::new() } else { format!("; left out: {}", parts.join(", ")) };
+    let parts: Vec<String> = left_out(lines)
+        .into_iter()
+        .map(|(count, why)| format!("{} {why}", grouped(count)))
+        .collect();
+    let left =
+        if parts.is_empty() { String::new() } else { format!("; left out: {}", parts.join(", ")) };
     writeln!(
         out,
         "{}",

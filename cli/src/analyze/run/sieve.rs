@@ -134,14 +134,23 @@ impl<'p> Sieve<'p> {
         let variant = |name: &str| {
             let known = self.experiment.variant(name.as_bytes());
             known.ok_or_else(|| {
-                format!("found \"{}\", which is no variant of the file", crate::words::visible(name))
+                format!(
+                    "found \"{}\", which is no variant of the file",
+                    crate::words::visible(name)
+                )
             })
         };
-        let assigned =
-            line.assigned.text().ok_or("assigned: nothing, though the request is in the experiment")?;
+        let assigned = line
+            .assigned
+            .text()
+            .ok_or("assigned: nothing, though the request is in the experiment")?;
         let arm = variant(assigned).map_err(|error| format!("assigned: {error}"))?;
-        let served =
-            line.served.text().map(variant).transpose().map_err(|error| format!("served: {error}"))?;
+        let served = line
+            .served
+            .text()
+            .map(variant)
+            .transpose()
+            .map_err(|error| format!("served: {error}"))?;
         let status = line.status.whole().map_err(|found| told("status", &found))?;
         let duration = line.duration.whole().map_err(|found| told("duration", &found))?;
         let status = status.filter(|status| *status < 1000).ok_or("status: no HTTP status")?;
@@ -163,7 +172,8 @@ impl<'p> Sieve<'p> {
         }
         let rescued = line.rescued.text() == Some("true");
         // Envoy's flag for a caller that went away. With a status, it went away during the answer.
-        let left = || line.flags.text().is_some_and(|flags| flags.split(',').any(|flag| flag == "DC"));
+        let left =
+            || line.flags.text().is_some_and(|flags| flags.split(',').any(|flag| flag == "DC"));
         let aborted = status == 0 && left();
         let marks = Marks {
             failed: rescued || (!aborted && (status == 0 || status >= 500)),
@@ -171,7 +181,8 @@ impl<'p> Sieve<'p> {
             elsewhere: rescued || served.is_some_and(|served| served != arm),
             breaker: matches!(reason, Some("breaker_open" | "probe")),
         };
-        let small = |index: usize| u8::try_from(index).map_err(|_| "more than 256 variants or phases");
+        let small =
+            |index: usize| u8::try_from(index).map_err(|_| "more than 256 variants or phases");
         Ok(Sifted::Counts(Record {
             unit: line.unit.text().map(key),
             time,

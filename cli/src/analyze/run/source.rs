@@ -55,8 +55,12 @@ impl Logs {
             let same = if path == Path::new("-") {
                 path.clone()
             } else {
-                let about = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
-                anyhow::ensure!(!about.is_dir(), "cannot read {name}: it is a folder, give the files in it");
+                let about =
+                    std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
+                anyhow::ensure!(
+                    !about.is_dir(),
+                    "cannot read {name}: it is a folder, give the files in it"
+                );
                 size += about.len();
                 path.canonicalize().with_context(|| format!("cannot read {name}"))?
             };
@@ -97,8 +101,10 @@ impl Logs {
             let counted = Counted { raw, done: Arc::clone(&self.done) };
             let mut raw = BufReader::with_capacity(1 << 18, counted);
             let gzip = raw.fill_buf().with_context(told)?.starts_with(&[0x1f, 0x8b]);
-            let text: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-            let mut lines = Lines { text, rest: Vec::new(), first_line: 1, ended: false, damage: None };
+            let text: Box<dyn Read> =
+                if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+            let mut lines =
+                Lines { text, rest: Vec::new(), first_line: 1, ended: false, damage: None };
             loop {
                 match lines.next(file, number) {
                     Ok(Some(block)) => {
@@ -125,7 +131,10 @@ impl Logs {
 }
 
 fn is_damage(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput)
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
+    )
 }
 
 fn name(path: &Path) -> String {
@@ -171,8 +180,9 @@ impl Lines {
             if !text.is_empty() || too_long > 0 {
                 let first_line = self.first_line;
                 let count = memchr::memchr_iter(b'\n', &text).count() as u64;
-                self.first_line +=
-                    count + too_long + u64::from(self.ended && !text.ends_with(b"\n") && !text.is_empty());
+                self.first_line += count
+                    + too_long
+                    + u64::from(self.ended && !text.ends_with(b"\n") && !text.is_empty());
                 return Ok(Some(Block { number, file, first_line, text, too_long }));
             }
         }

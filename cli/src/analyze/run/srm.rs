@@ -14,7 +14,12 @@ use super::strata::Strata;
 use crate::words::shares_of;
 
 /// Tests the counts of units (by stratum and variant).
-pub(super) fn srm(experiment: &Experiment, strata: &Strata, observed: &[Vec<u64>], units: bool) -> Srm {
+pub(super) fn srm(
+    experiment: &Experiment,
+    strata: &Strata,
+    observed: &[Vec<u64>],
+    units: bool,
+) -> Srm {
     let mut phases = Vec::new();
     let mut tested = Vec::new();
     let mut notes = Vec::new();

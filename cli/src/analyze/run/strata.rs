@@ -53,9 +53,12 @@ impl Strata {
                 rollout.phases.iter().map(stratum).collect()
             }
             Schedule::Fixed(_) if adaptive => epochs,
-            Schedule::Fixed(weights) => vec![Stratum { name: None, weights: weights.clone(), from: None }],
+            Schedule::Fixed(weights) => {
+                vec![Stratum { name: None, weights: weights.clone(), from: None }]
+            }
         };
-        let spans = experiment.layout.spans().iter().map(|span| (span.variant, span.start)).collect();
+        let spans =
+            experiment.layout.spans().iter().map(|span| (span.variant, span.start)).collect();
         Ok(Self { list, adaptive, spans, baseline: experiment.baseline })
     }
 
@@ -63,7 +66,12 @@ impl Strata {
     ///
     /// # Errors
     /// A phase that the file does not have.
-    pub(super) fn of(&self, experiment: &Experiment, phase: Option<&str>, time: u64) -> Option<usize> {
+    pub(super) fn of(
+        &self,
+        experiment: &Experiment,
+        phase: Option<&str>,
+        time: u64,
+    ) -> Option<usize> {
         match (&experiment.schedule, phase) {
             (Schedule::Rollout(_), Some(phase)) => {
                 self.list.iter().position(|stratum| stratum.name.as_deref() == Some(phase))
@@ -137,7 +145,10 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
 /// Percent with up to four decimals, exactly.
 fn ppm(percent: &str) -> Option<Ppm> {
     let (whole, decimals) = percent.split_once('.').unwrap_or((percent, ""));
-    if decimals.len() > 4 || whole.is_empty() || !percent.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+    if decimals.len() > 4
+        || whole.is_empty()
+        || !percent.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    {
         return None;
     }
     let decimals: u32 = format!("{decimals:0<4}").parse().ok()?;
@@ -158,7 +169,8 @@ mod tests {
     #[test]
     fn a_bucket_has_one_owner() {
         let strata = Strata::new(&experiment(), "").unwrap();
-        let owners = [0, 199_999, 200_000, 499_999, 500_000, 599_999, 600_000].map(|b| strata.owner(0, b));
+        let owners =
+            [0, 199_999, 200_000, 499_999, 500_000, 599_999, 600_000].map(|b| strata.owner(0, b));
         assert_eq!(owners, [Some(1), Some(1), Some(0), Some(0), Some(2), Some(2), Some(0)]);
         assert!(!strata.adaptive);
     }
@@ -182,7 +194,10 @@ mod tests {
             "e from the-start z=1",
             "e from the-start c=101",
         ] {
-            assert!(Strata::new(&experiment(), &format!("# sidetrack bandit: {bad}")).is_err(), "{bad}");
+            assert!(
+                Strata::new(&experiment(), &format!("# sidetrack bandit: {bad}")).is_err(),
+                "{bad}"
+            );
         }
     }
 }

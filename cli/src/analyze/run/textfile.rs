@@ -20,9 +20,12 @@ const TECHNICAL: [&str; 3] = ["error_rate", "abort_rate", ACCURACY];
 /// A folder that cannot be written.
 pub(super) fn write(path: &Path, analysis: &Analysis) -> anyhow::Result<()> {
     let told = || format!("--prometheus-out: cannot write {}", path.display());
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
+    let mut file =
+        tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
     file.write_all(text(analysis).as_bytes()).with_context(told)?;
     // A temporary file is for its owner alone; a collector is somebody else.
     #[cfg(unix)]
@@ -46,9 +49,14 @@ fn text(analysis: &Analysis) -> String {
         }
     };
     let accuracy = values(analysis, |name| name == ACCURACY);
-    let accuracy =
-        accuracy.into_iter().map(|(model, _, value)| (format!("model_name=\"{}\"", label(&model)), value));
-    family("ab_test_model_accuracy", "Share of right predictions of the assigned model.", accuracy.collect());
+    let accuracy = accuracy
+        .into_iter()
+        .map(|(model, _, value)| (format!("model_name=\"{}\"", label(&model)), value));
+    family(
+        "ab_test_model_accuracy",
+        "Share of right predictions of the assigned model.",
+        accuracy.collect(),
+    );
     let business = |name: &str| !TECHNICAL.contains(&name) && !name.starts_with("latency_");
     let impact = values(analysis, business).into_iter().map(|(model, metric, value)| {
         (format!("model_name=\"{}\",metric_type=\"{}\"", label(&model), label(&metric)), value)

@@ -63,8 +63,10 @@ pub(super) fn verdict(grounds: &Grounds<'_>) -> Verdict {
         .iter()
         .map(|candidate| (*candidate, standing(grounds, candidate, &mut reasons)))
         .collect();
-    let winners =
-        standings.iter().filter(|(_, standing)| matches!(standing, Standing::Wins)).map(|(name, _)| *name);
+    let winners = standings
+        .iter()
+        .filter(|(_, standing)| matches!(standing, Standing::Wins))
+        .map(|(name, _)| *name);
     let winner = winners.max_by(|a, b| p_best(grounds, a).total_cmp(&p_best(grounds, b)));
     if let Some(winner) = winner {
         if grounds.request_level {

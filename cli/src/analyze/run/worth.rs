@@ -23,7 +23,8 @@ impl FromStr for Price {
     fn from_str(text: &str) -> Result<Self, String> {
         let read = || {
             let (metric, amount) = text.split_once('=')?;
-            let amount = amount.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount >= 0.0)?;
+            let amount =
+                amount.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount >= 0.0)?;
             Some(Self { metric: metric.to_owned(), amount })
         };
         read().ok_or_else(|| {
@@ -51,7 +52,11 @@ fn gain(metric: &MetricResult, difference: f64) -> f64 {
 /// For each candidate, where there is something to weigh.
 pub(super) fn worth(metrics: &[MetricResult], prices: &[Price]) -> Vec<Worth> {
     let Some(first) = metrics.first() else { return Vec::new() };
-    first.candidates.iter().filter_map(|candidate| of(&candidate.variant, metrics, prices)).collect()
+    first
+        .candidates
+        .iter()
+        .filter_map(|candidate| of(&candidate.variant, metrics, prices))
+        .collect()
 }
 
 fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Worth> {
@@ -59,7 +64,8 @@ fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Worth
         let metric = metrics.iter().find(|metric| metric.name == name)?;
         Some((metric, metric.candidates.iter().find(|result| result.variant == variant)?))
     };
-    let change = |name: &str| find(name).and_then(|(metric, result)| Some(gain(metric, result.diff?)));
+    let change =
+        |name: &str| find(name).and_then(|(metric, result)| Some(gain(metric, result.diff?)));
     let exchange = change(ACCURACY).zip(change("latency_mean"));
     let (mut parts, mut net, mut half, mut complete) = (Vec::new(), 0.0, 0.0, true);
     for price in prices {
@@ -77,12 +83,16 @@ fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Worth
         exchange.filter(|(points, ms)| *points > 0.0 && *ms < 0.0).map(|(points, ms)| -ms / points);
     let mut sentence = String::new();
     if let Some((points, ms)) = exchange {
-        let costs = if ms < 0.0 { format!("costs {:.1} ms", -ms) } else { format!("saves {ms:.1} ms") };
+        let costs =
+            if ms < 0.0 { format!("costs {:.1} ms", -ms) } else { format!("saves {ms:.1} ms") };
         let brings = if points >= 0.0 { "brings" } else { "loses" };
-        sentence =
-            format!("{variant} {brings} {:.2} points of accuracy and {costs} of mean latency", points.abs());
+        sentence = format!(
+            "{variant} {brings} {:.2} points of accuracy and {costs} of mean latency",
+            points.abs()
+        );
         if let Some(rate) = ms_per_point {
-            sentence += &format!("; worth it where a point of accuracy is worth more than {rate:.1} ms");
+            sentence +=
+                &format!("; worth it where a point of accuracy is worth more than {rate:.1} ms");
         }
     }
     if !parts.is_empty() {

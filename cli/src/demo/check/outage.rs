@@ -13,10 +13,14 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(1);
 /// The failing model was left at once. It failed all the time, so its last failure is its last request.
 pub(in super::super) fn left(sight: &Sight<'_>) -> Check {
     let (holds, found) = match sight.chronicle.last_after_fifth() {
-        Some(Duration::ZERO) => (true, "the failing model got no request after its fifth failure".to_owned()),
+        Some(Duration::ZERO) => {
+            (true, "the failing model got no request after its fifth failure".to_owned())
+        }
         Some(last) => {
             let millis = grouped(u64::try_from(last.as_millis()).unwrap_or(u64::MAX));
-            let found = format!("the failing model's last request came {millis} ms after its fifth failure");
+            let found = format!(
+                "the failing model's last request came {millis} ms after its fifth failure"
+            );
             (last <= LEAVES_WITHIN, found)
         }
         None => (false, "the model failed fewer than five times".to_owned()),
@@ -37,17 +41,24 @@ pub(in super::super) fn tripped(sight: &Sight<'_>) -> Check {
         Phase::Closed => "closed".to_owned(),
     });
     let words = words.collect::<Vec<_>>().join(", ");
-    let trips =
-        if sight.breaker.trips == 1 { "1 trip".to_owned() } else { format!("{} trips", sight.breaker.trips) };
-    let found =
-        if told.is_empty() { format!("{trips}; the log tells of none") } else { format!("{trips}: {words}") };
+    let trips = if sight.breaker.trips == 1 {
+        "1 trip".to_owned()
+    } else {
+        format!("{} trips", sight.breaker.trips)
+    };
+    let found = if told.is_empty() {
+        format!("{trips}; the log tells of none")
+    } else {
+        format!("{trips}: {words}")
+    };
     Check { name: "tripped", holds, found }
 }
 
 /// Nobody changed the model but a candidate's users, and they got the baseline.
 pub(in super::super) fn lent(sight: &Sight<'_>) -> Check {
     let sums = &sight.sums;
-    let baseline = sums.variants.get(sight.stage.experiment().baseline).map_or(0, |share| share.users);
+    let baseline =
+        sums.variants.get(sight.stage.experiment().baseline).map_or(0, |share| share.users);
     let strays = sums.unforeseen;
     let found = if strays == 0 {
         let others = sums.users().saturating_sub(baseline);

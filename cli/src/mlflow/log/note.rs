@@ -7,7 +7,8 @@ use crate::words::visible;
 const LONGEST: usize = 4900;
 
 pub(super) fn note(analysis: &Analysis) -> String {
-    let winner = analysis.winner.as_ref().map_or_else(String::new, |winner| format!(": {}", cell(winner)));
+    let winner =
+        analysis.winner.as_ref().map_or_else(String::new, |winner| format!(": {}", cell(winner)));
     let mut note = format!("**{}{winner}**\n\n", analysis.decision.as_str());
     for reason in &analysis.reasons {
         note.push_str(&format!("- {}\n", cell(reason)));
@@ -37,8 +38,10 @@ pub(super) fn note(analysis: &Analysis) -> String {
 fn row(metric: &Metric, arm: &Compared) -> String {
     let goal = metric.goal.as_deref().map_or_else(String::new, |goal| format!(", {goal}"));
     let ends = arm.ci.filter(|ends| ends.iter().any(Option::is_some));
-    let ends = ends.map_or_else(String::new, |[low, high]| format!(" [{}, {}]", digits(low), digits(high)));
-    let method = arm.method.as_deref().map_or_else(String::new, |method| format!(" ({})", cell(method)));
+    let ends = ends
+        .map_or_else(String::new, |[low, high]| format!(" [{}, {}]", digits(low), digits(high)));
+    let method =
+        arm.method.as_deref().map_or_else(String::new, |method| format!(" ({})", cell(method)));
     let cells = [
         format!("{} ({}{})", cell(&metric.name), cell(&metric.kind), cell(&goal)),
         cell(&metric.role),

@@ -35,7 +35,10 @@ pub(super) fn record(experiment: &Experiment, read: &Read) -> anyhow::Result<Rec
 fn time(key: &str, text: Option<&str>) -> anyhow::Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     let time = Timestamp::parse(text).ok_or_else(|| {
-        Fault(format!("the analysis, {key}: found \"{}\"; allowed: a moment in RFC 3339", visible(text)))
+        Fault(format!(
+            "the analysis, {key}: found \"{}\"; allowed: a moment in RFC 3339",
+            visible(text)
+        ))
     })?;
     Ok(Some(time))
 }
@@ -53,14 +56,16 @@ fn metrics(analysis: &Analysis) -> Vec<(String, f64)> {
         put(format!("served_elsewhere/{name}"), Some(number(variant.served_elsewhere)));
     }
     let lines = &analysis.lines;
-    for (key, count) in [("read", lines.read), ("used", lines.used), ("malformed", lines.malformed)] {
+    for (key, count) in [("read", lines.read), ("used", lines.used), ("malformed", lines.malformed)]
+    {
         put(format!("lines/{key}"), Some(number(count)));
     }
     put("srm/p_value".to_owned(), analysis.srm.p_value);
     put("srm/statistic".to_owned(), analysis.srm.statistic);
     for metric in &analysis.metrics {
         let group = word(&metric.name);
-        let arms = std::iter::once(&metric.baseline).chain(metric.candidates.iter().map(|arm| &arm.measured));
+        let arms = std::iter::once(&metric.baseline)
+            .chain(metric.candidates.iter().map(|arm| &arm.measured));
         for arm in arms {
             put(format!("{group}/{}/value", word(&arm.variant)), arm.value);
             put(format!("{group}/{}/n", word(&arm.variant)), arm.n);
@@ -98,7 +103,8 @@ fn params(
     to: Timestamp,
 ) -> Vec<(String, String)> {
     let baseline = variant(experiment, experiment.baseline);
-    let candidates: Vec<&str> = experiment.candidates().map(|index| variant(experiment, index)).collect();
+    let candidates: Vec<&str> =
+        experiment.candidates().map(|index| variant(experiment, index)).collect();
     let mut params: Vec<(String, String)> = [
         ("experiment", analysis.experiment.clone()),
         ("config_hash", analysis.config_hash.clone()),
@@ -114,8 +120,10 @@ fn params(
     .into();
     for variant in &experiment.variants {
         let version = variant.request_headers.iter().find(|(name, _)| name == VERSION_HEADER);
-        params
-            .extend(version.map(|(_, version)| (format!("model_version/{}", variant.name), version.clone())));
+        params.extend(
+            version
+                .map(|(_, version)| (format!("model_version/{}", variant.name), version.clone())),
+        );
     }
     let mut weights = |prefix: &str, weights| {
         for (index, share) in shares_of(experiment, weights).into_iter().enumerate() {

@@ -39,7 +39,8 @@ impl FromStr for Weight {
             let digits = |text: &str, most: usize| {
                 (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
             };
-            let part = Some(part).filter(|part| digits(part, 4)).map(|part| format!("{part:0<4}"))?;
+            let part =
+                Some(part).filter(|part| digits(part, 4)).map(|part| format!("{part:0<4}"))?;
             let whole: u32 = Some(whole).filter(|whole| digits(whole, 3))?.parse().ok()?;
             Ppm::new(whole * 10_000 + part.parse::<u32>().ok()?)
         };
@@ -103,8 +104,10 @@ impl Trial {
         for version in all() {
             version.ready(model)?;
         }
-        let stranger =
-            choices.clusters.iter().find(|(named, _)| all().all(|version| version.version != *named));
+        let stranger = choices
+            .clusters
+            .iter()
+            .find(|(named, _)| all().all(|version| version.version != *named));
         if let Some((named, _)) = stranger {
             let there: Vec<&str> = all().map(|version| version.version.as_str()).collect();
             anyhow::bail!(
@@ -122,7 +125,10 @@ impl Trial {
         };
         let mut arms = Vec::new();
         for candidate in &candidates {
-            arms.push(Arm { weight: Some(weight(model, candidate, choices.weight)?), ..arm(candidate) });
+            arms.push(Arm {
+                weight: Some(weight(model, candidate, choices.weight)?),
+                ..arm(candidate)
+            });
         }
         let trial = Self {
             model: model.to_owned(),
@@ -159,14 +165,17 @@ impl Trial {
 
     fn fits_into_all(&self) -> anyhow::Result<()> {
         let weights = self.candidates.iter().filter_map(|arm| Some((arm, arm.weight.as_ref()?)));
-        let ppm =
-            weights.clone().filter_map(|(_, weight)| Some(weight.value.parse::<Weight>().ok()?.0.get()));
+        let ppm = weights
+            .clone()
+            .filter_map(|(_, weight)| Some(weight.value.parse::<Weight>().ok()?.0.get()));
         let sum: u32 = ppm.sum();
         if sum <= Ppm::ALL.get() {
             return Ok(());
         }
         let each: Vec<String> = weights
-            .map(|(arm, weight)| format!("version {} {} % ({})", arm.version, weight.value, weight.from))
+            .map(|(arm, weight)| {
+                format!("version {} {} % ({})", arm.version, weight.value, weight.from)
+            })
             .collect();
         let text = format!(
             "{}: the candidates ask for more than there is: {}; allowed: 100 % together\n\
@@ -231,14 +240,19 @@ fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Said<String
 
 fn cluster(version: &Version, given: &[(String, String)]) -> Option<Said<String>> {
     let option = given.iter().find(|(named, _)| *named == version.version);
-    let option = option.map(|(_, cluster)| Said { value: cluster.clone(), from: "--cluster".to_owned() });
-    let tag =
-        || version.tag(CLUSTER).map(|tag| Said { value: tag.to_owned(), from: format!("the tag {CLUSTER}") });
+    let option =
+        option.map(|(_, cluster)| Said { value: cluster.clone(), from: "--cluster".to_owned() });
+    let tag = || {
+        version
+            .tag(CLUSTER)
+            .map(|tag| Said { value: tag.to_owned(), from: format!("the tag {CLUSTER}") })
+    };
     option.or_else(tag)
 }
 
 fn weight(model: &str, version: &Version, given: Option<Weight>) -> anyhow::Result<Said<String>> {
-    let said = |weight: Weight, from: &str| Said { value: weight.0.to_string(), from: from.to_owned() };
+    let said =
+        |weight: Weight, from: &str| Said { value: weight.0.to_string(), from: from.to_owned() };
     if let Some(tag) = version.tag(WEIGHT) {
         let weight: Weight = tag.trim().parse().map_err(|allowed: String| {
             let (model, number, tag) = (visible(model), visible(&version.version), visible(tag));
@@ -259,11 +273,13 @@ mod tests {
     #[test]
     fn a_weight_is_a_percentage() {
         let read = |text: &str| text.parse::<Weight>().map(|weight| weight.0.to_string());
-        for (text, shown) in [("0", "0"), ("10", "10"), ("30.0", "30"), ("0.0001", "0.0001"), ("100", "100")]
+        for (text, shown) in
+            [("0", "0"), ("10", "10"), ("30.0", "30"), ("0.0001", "0.0001"), ("100", "100")]
         {
             assert_eq!(read(text).as_deref(), Ok(shown));
         }
-        for bad in ["", "10%", "-1", "100.0001", "1e1", ".5", "5.", "0.00001", "1000", " 1", "ten"] {
+        for bad in ["", "10%", "-1", "100.0001", "1e1", ".5", "5.", "0.00001", "1000", " 1", "ten"]
+        {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

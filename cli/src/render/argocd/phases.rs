@@ -35,7 +35,8 @@ impl FromStr for Phase {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (name, rest) = text.split_once('=').context("write NAME=PERCENT or NAME=VARIANT:PERCENT,…")?;
+        let (name, rest) =
+            text.split_once('=').context("write NAME=PERCENT or NAME=VARIANT:PERCENT,…")?;
         let share = |part: &str| match part.split_once(':') {
             Some((variant, percent)) => (Some(variant.to_owned()), percent.to_owned()),
             None => (None, part.to_owned()),
@@ -69,7 +70,10 @@ pub(super) fn overlays(plan: &Plan, given: &[Phase]) -> anyhow::Result<Vec<Overl
     }
     let mut seen = Vec::new();
     for name in names {
-        ensure!(given.is_empty() || !seen.contains(&name), "--phase — found {name} twice; allowed: once");
+        ensure!(
+            given.is_empty() || !seen.contains(&name),
+            "--phase — found {name} twice; allowed: once"
+        );
         if !seen.contains(&name) {
             seen.push(name);
         }
@@ -91,14 +95,16 @@ pub(super) fn overlays(plan: &Plan, given: &[Phase]) -> anyhow::Result<Vec<Overl
     for (variant, name) in given.iter().flat_map(|phase| {
         phase.shares.iter().filter_map(|(variant, _)| Some((variant.as_ref()?, &phase.name)))
     }) {
-        let known = plan.experiments.iter().any(|e| e.candidates().any(|c| name_of(e, c) == variant));
+        let known =
+            plan.experiments.iter().any(|e| e.candidates().any(|c| name_of(e, c) == variant));
         ensure!(known, "--phase {name} — found {variant}; allowed: {}", candidates(plan));
     }
     Ok(overlays)
 }
 
 fn weights(experiment: &Experiment, phase: &str, given: &[Phase]) -> anyhow::Result<Weights> {
-    let candidates: Vec<&str> = experiment.candidates().map(|index| name_of(experiment, index)).collect();
+    let candidates: Vec<&str> =
+        experiment.candidates().map(|index| name_of(experiment, index)).collect();
     if let Some(given) = given.iter().find(|given| given.name == phase) {
         let mut weights = Weights::new();
         for (variant, percent) in &given.shares {
@@ -154,7 +160,8 @@ fn candidates(plan: &Plan) -> String {
 
 /// The phases of one experiment in this overlay, as its rollout writes them.
 pub(super) fn written(phase: &str, weights: &Weights) -> Node {
-    let weights = weights.iter().map(|(name, percent)| (name.clone(), Node::Number(percent.clone())));
+    let weights =
+        weights.iter().map(|(name, percent)| (name.clone(), Node::Number(percent.clone())));
     Node::List(vec![Node::Map(vec![
         ("name".to_owned(), Node::Text(phase.to_owned())),
         ("weights".to_owned(), Node::Map(weights.collect())),
@@ -172,14 +179,17 @@ pub(super) fn in_phase(
     let Node::Map(top) = &mut node else { bail!("the file has no keys") };
     let experiments = top.iter_mut().find(|(key, _)| key == "experiments").map(|(_, value)| value);
     let Some(Node::List(experiments)) = experiments else { bail!("the file has no experiments") };
-    for (index, (experiment, written)) in loaded.plan.experiments.iter().zip(experiments).enumerate() {
+    for (index, (experiment, written)) in
+        loaded.plan.experiments.iter().zip(experiments).enumerate()
+    {
         let Node::Map(keys) = written else { continue };
-        let start = keys.iter().find(|(key, _)| key == "rollout").and_then(|(_, rollout)| match rollout {
-            Node::Map(rollout) => {
-                rollout.iter().find(|(key, _)| key == "start").map(|(_, start)| start.clone())
-            }
-            _ => None,
-        });
+        let start =
+            keys.iter().find(|(key, _)| key == "rollout").and_then(|(_, rollout)| match rollout {
+                Node::Map(rollout) => {
+                    rollout.iter().find(|(key, _)| key == "start").map(|(_, start)| start.clone())
+                }
+                _ => None,
+            });
         keys.retain(|(key, _)| key != "rollout");
         for (key, value) in keys.iter_mut() {
             if let ("variants", Node::List(variants)) = (key.as_str(), value) {
@@ -191,8 +201,9 @@ pub(super) fn in_phase(
             }
         }
         let nothing = Weights::new();
-        let (name, weights) = phase
-            .map_or((OFF, &nothing), |phase| (&phase.name, phase.weights.get(index).unwrap_or(&nothing)));
+        let (name, weights) = phase.map_or((OFF, &nothing), |phase| {
+            (&phase.name, phase.weights.get(index).unwrap_or(&nothing))
+        });
         let rollout = vec![
             ("start".to_owned(), start.unwrap_or_else(|| Node::Text(START.to_owned()))),
             ("phases".to_owned(), self::written(name, weights)),
@@ -201,7 +212,9 @@ pub(super) fn in_phase(
     }
     let plan = config::parse(&node).map_err(|problems| {
         let name = phase.map_or(OFF, |phase| &phase.name);
-        crate::fault::Fault(format!("as phase {name} of these phases this is not possible: {problems}"))
+        crate::fault::Fault(format!(
+            "as phase {name} of these phases this is not possible: {problems}"
+        ))
     })?;
     Ok(Loaded { node, plan })
 }
@@ -221,10 +234,11 @@ fn reserve<'a>(
         let name = name_of(experiment, variant);
         let span = experiment.layout.spans().iter().find(|span| span.variant == variant);
         let width = span.map_or_else(|| "0".to_owned(), |span| span.width.to_string());
-        let widest = phases.clone().filter_map(|weights| weights.get(name)).fold(width, |widest, weight| {
-            let larger = weight.parse::<f64>().ok() > widest.parse::<f64>().ok();
-            if larger { weight.clone() } else { widest }
-        });
+        let widest =
+            phases.clone().filter_map(|weights| weights.get(name)).fold(width, |widest, weight| {
+                let larger = weight.parse::<f64>().ok() > widest.parse::<f64>().ok();
+                if larger { weight.clone() } else { widest }
+            });
         keys.push(("reserve".to_owned(), Node::Number(widest)));
     }
 }

@@ -57,7 +57,10 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
             context.insert("phase".to_owned(), name.into());
             context.insert("patches".to_owned(), patches.into());
         }
-        files.push(file(&format!("overlays/{name}/kustomization.yaml"), render("overlay.yaml", &context)?));
+        files.push(file(
+            &format!("overlays/{name}/kustomization.yaml"),
+            render("overlay.yaml", &context)?,
+        ));
         Ok(())
     };
     overlay(OFF, Vec::new())?;
@@ -65,13 +68,17 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
         // Each phase must be possible, not only the first.
         in_phase(loaded, &overlays, Some(phase))?;
         let patch = |(index, weights): (usize, &Weights)| -> anyhow::Result<Value> {
-            let experiment = loaded.plan.experiments.get(index).map(|experiment| experiment.name.as_str());
+            let experiment =
+                loaded.plan.experiments.get(index).map(|experiment| experiment.name.as_str());
             Ok(json!({
                 "experiment": experiment, "at": format!("{prefix}/{index}"),
                 "phases": yaml(&written(&phase.name, weights))?,
             }))
         };
-        overlay(&phase.name, phase.weights.iter().enumerate().map(patch).collect::<anyhow::Result<_>>()?)?;
+        overlay(
+            &phase.name,
+            phase.weights.iter().enumerate().map(patch).collect::<anyhow::Result<_>>()?,
+        )?;
     }
     files.push(file("ci/github.yaml", render("github.yaml", &context)?));
     files.push(file("ci/gate.sh", include_str!("../../../templates/argocd/gate.sh").to_owned()));
@@ -86,9 +93,14 @@ fn file(path: &str, text: String) -> File {
 fn within(args: &Args) -> String {
     let out = args.out.as_deref().unwrap_or_else(|| std::path::Path::new("ab"));
     let inside = |part: &std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
-    let parts: Vec<_> = out.components().filter(|part| *part != std::path::Component::CurDir).collect();
+    let parts: Vec<_> =
+        out.components().filter(|part| *part != std::path::Component::CurDir).collect();
     if parts.iter().all(inside) {
-        return parts.iter().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/");
+        return parts
+            .iter()
+            .map(|part| part.as_os_str().to_string_lossy())
+            .collect::<Vec<_>>()
+            .join("/");
     }
     out.file_name().map_or_else(|| "ab".to_owned(), |name| name.to_string_lossy().into_owned())
 }
@@ -100,11 +112,15 @@ fn render(template: &str, context: &Value) -> anyhow::Result<String> {
     syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
     syntax.block_delimiters("<%", "%>").variable_delimiters("<<", ">>");
     environment.set_syntax(syntax.build()?);
-    environment
-        .add_template("application.yaml", include_str!("../../../templates/argocd/application.yaml"))?;
+    environment.add_template(
+        "application.yaml",
+        include_str!("../../../templates/argocd/application.yaml"),
+    )?;
     environment.add_template("base.yaml", include_str!("../../../templates/argocd/base.yaml"))?;
-    environment.add_template("overlay.yaml", include_str!("../../../templates/argocd/overlay.yaml"))?;
-    environment.add_template("github.yaml", include_str!("../../../templates/argocd/github.yaml"))?;
+    environment
+        .add_template("overlay.yaml", include_str!("../../../templates/argocd/overlay.yaml"))?;
+    environment
+        .add_template("github.yaml", include_str!("../../../templates/argocd/github.yaml"))?;
     environment.add_filter("yaml", |value: &minijinja::Value| {
         let text = yaml(value).map_err(|error| {
             minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, error.to_string())

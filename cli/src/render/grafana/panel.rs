@@ -101,7 +101,10 @@ impl Panel {
     /// A query over time.
     pub(super) fn query(mut self, expr: impl Into<String>, legend: &str) -> Self {
         let target = self.target(expr.into(), legend);
-        self.targets.push(merged(target, json!({"range": true, "instant": false, "format": "time_series"})));
+        self.targets.push(merged(
+            target,
+            json!({"range": true, "instant": false, "format": "time_series"}),
+        ));
         self
     }
 
@@ -109,7 +112,8 @@ impl Panel {
     pub(super) fn now(mut self, expr: impl Into<String>, legend: &str) -> Self {
         let format = if self.kind == "table" { "table" } else { "time_series" };
         let target = self.target(expr.into(), legend);
-        self.targets.push(merged(target, json!({"range": false, "instant": true, "format": format})));
+        self.targets
+            .push(merged(target, json!({"range": false, "instant": true, "format": format})));
         self
     }
 
@@ -144,7 +148,11 @@ impl Panel {
         let dash = json!({"fill": "dash", "dash": [8, 6]});
         self.series(
             regex,
-            &[("custom.lineStyle", dash), ("custom.lineWidth", json!(1)), ("custom.fillOpacity", json!(0))],
+            &[
+                ("custom.lineStyle", dash),
+                ("custom.lineWidth", json!(1)),
+                ("custom.fillOpacity", json!(0)),
+            ],
         )
     }
 
@@ -177,7 +185,8 @@ impl Panel {
             "timeseries" => colours.iter().cloned().chain(self.overrides).collect(),
             _ => self.overrides,
         };
-        let defaults = merged(json!({"unit": self.unit, "mappings": []}), Value::Object(self.defaults));
+        let defaults =
+            merged(json!({"unit": self.unit, "mappings": []}), Value::Object(self.defaults));
         let mut panel = json!({
             "id": id, "type": self.kind, "title": self.title, "description": self.about,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},

@@ -133,9 +133,13 @@ fn at_a_glance() -> Vec<Panel> {
 fn split() -> Vec<Panel> {
     let served = rate("ab_test_requests_total", "", "model_name");
     let all = format!("sum(rate(ab_test_requests_total{{{OF}}}[$__rate_interval]))");
-    let in_phases = |by: &str| format!("sum by ({by}) (increase(ab_test_requests_total{{{OF}}}[$__range]))");
-    let share =
-        format!("{} / on (phase) group_left () ({} > 0)", in_phases("phase, model_name"), in_phases("phase"));
+    let in_phases =
+        |by: &str| format!("sum by ({by}) (increase(ab_test_requests_total{{{OF}}}[$__range]))");
+    let share = format!(
+        "{} / on (phase) group_left () ({} > 0)",
+        in_phases("phase, model_name"),
+        in_phases("phase")
+    );
     vec![
         Panel::lines(
             "Traffic split against target",
@@ -173,11 +177,18 @@ fn split() -> Vec<Panel> {
 
 fn outcomes() -> Vec<Panel> {
     vec![
-        Panel::lines("Requests by outcome", "Aborted: the caller hung up before the answer.", "reqps")
-            .size(12, 8)
-            .query(rate("ab_test_requests_total", "", "model_name, status"), "{{model_name}} {{status}}")
-            .series(" aborted$", &[("color", fixed("text"))])
-            .series(" error$", &[("color", fixed("red"))]),
+        Panel::lines(
+            "Requests by outcome",
+            "Aborted: the caller hung up before the answer.",
+            "reqps",
+        )
+        .size(12, 8)
+        .query(
+            rate("ab_test_requests_total", "", "model_name, status"),
+            "{{model_name}} {{status}}",
+        )
+        .series(" aborted$", &[("color", fixed("text"))])
+        .series(" error$", &[("color", fixed("red"))]),
         Panel::lines("Error share", "Dashed: the breaker's limit.", "percentunit")
             .size(12, 8)
             .query(errors(), "{{model_name}}")
@@ -191,16 +202,21 @@ fn times() -> Vec<Panel> {
     let about = "Seconds to the response's headers.";
     vec![
         Panel::lines("p50", about, "s").query(quantile("0.5"), "{{model_name}}"),
-        Panel::lines("p95", "Seconds to the response's headers. Dashed: the breaker's slow.over.", "s")
-            .query(quantile("0.95"), "{{model_name}}")
-            .query(limit, "limit")
-            .limit(),
+        Panel::lines(
+            "p95",
+            "Seconds to the response's headers. Dashed: the breaker's slow.over.",
+            "s",
+        )
+        .query(quantile("0.95"), "{{model_name}}")
+        .query(limit, "limit")
+        .limit(),
         Panel::lines("p99", about, "s").query(quantile("0.99"), "{{model_name}}"),
     ]
 }
 
 fn breaker() -> Vec<Panel> {
-    let counted = |name: &str| format!("sum by (model_name) (increase({name}{{{OF}}}[$__rate_interval]))");
+    let counted =
+        |name: &str| format!("sum by (model_name) (increase({name}{{{OF}}}[$__rate_interval]))");
     vec![
         Panel::states("Breaker", "The worst of all proxies.")
             .query(state(), "{{model_name}}")

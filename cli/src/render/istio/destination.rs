@@ -62,7 +62,8 @@ pub(super) const LABEL: &str = "lower-case letters, digits and '-' inside, at mo
 
 /// Whether Kubernetes and Istio take this as the name of a service or of a subset.
 pub(super) fn is_label(text: &str) -> bool {
-    let edge = |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let edge =
+        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
     bytes.len() <= 63
         && edge(bytes.first())
@@ -72,7 +73,11 @@ pub(super) fn is_label(text: &str) -> bool {
 
 /// A service's whole host: a short name lies in the routes' namespace.
 pub(super) fn qualified(host: &str, namespace: &str) -> String {
-    if host.contains('.') { host.to_owned() } else { format!("{host}.{namespace}.svc.cluster.local") }
+    if host.contains('.') {
+        host.to_owned()
+    } else {
+        format!("{host}.{namespace}.svc.cluster.local")
+    }
 }
 
 /// Refuses a mapping of something that the file does not have.
@@ -80,21 +85,32 @@ pub(super) fn known(plan: &Plan, options: &Options) -> anyhow::Result<()> {
     let mut names: Vec<&str> = Vec::new();
     for experiment in &plan.experiments {
         names.extend(
-            experiment.variants.iter().flat_map(|v| [Some(v.name.as_str()), v.cluster.as_deref()]).flatten(),
+            experiment
+                .variants
+                .iter()
+                .flat_map(|v| [Some(v.name.as_str()), v.cluster.as_deref()])
+                .flatten(),
         );
         names.extend(experiment.mirror.iter().map(|mirror| mirror.cluster.as_str()));
     }
     names.sort_unstable();
     names.dedup();
     let stray = options.destination.iter().find(|mapping| !names.contains(&mapping.of.as_str()));
-    stray.map_or(Ok(()), |stray| bail!("--destination — found {}; allowed: {}", stray.of, names.join(", ")))
+    stray.map_or(Ok(()), |stray| {
+        bail!("--destination — found {}; allowed: {}", stray.of, names.join(", "))
+    })
 }
 
 /// Where `cluster` is, which is a variant's cluster, a variant that names none, or a mirror's cluster. `variant` is the
 /// variant's name; a mirror has none.
-pub(super) fn of(cluster: &str, variant: Option<&str>, options: &Options) -> anyhow::Result<Destination> {
+pub(super) fn of(
+    cluster: &str,
+    variant: Option<&str>,
+    options: &Options,
+) -> anyhow::Result<Destination> {
     let namespace = &options.namespace;
-    let given = options.destination.iter().find(|m| m.of == cluster || Some(m.of.as_str()) == variant);
+    let given =
+        options.destination.iter().find(|m| m.of == cluster || Some(m.of.as_str()) == variant);
     if let Some(Mapping { destination, .. }) = given {
         let mut destination = destination.clone();
         destination.host = qualified(&destination.host, namespace);

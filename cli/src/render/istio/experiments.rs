@@ -41,7 +41,8 @@ pub(super) fn rewritten(loaded: &Loaded, options: &Options) -> anyhow::Result<Lo
             let Node::Map(keys) = written else { continue };
             keys.retain(|(key, _)| key != "cluster");
             if options.route == Routing::Envoyfilter {
-                let destination = destination::of(cluster(experiment, index), Some(&variant.name), options)?;
+                let destination =
+                    destination::of(cluster(experiment, index), Some(&variant.name), options)?;
                 keys.push(("cluster".to_owned(), Node::Text(named(&destination, &variant.name)?)));
             }
         }

@@ -86,7 +86,8 @@ struct Place {
 impl Place {
     fn of(plan: &Plan, options: &Options, routes: &[Route]) -> anyhow::Result<Self> {
         let in_gateway = options.topology == Topology::Gateway;
-        let gateway = in_gateway.then(|| options.gateway.clone().unwrap_or_else(|| GATEWAY.to_owned()));
+        let gateway =
+            in_gateway.then(|| options.gateway.clone().unwrap_or_else(|| GATEWAY.to_owned()));
         let hosts = hosts(plan, options, routes);
         let mut selector = options.selector.clone();
         if selector.is_empty() && in_gateway {
@@ -103,8 +104,10 @@ impl Place {
             );
             (target, filter_namespace) = (Some(service), Some(namespace));
         }
-        let of_gateway = gateway.as_ref().and_then(|gateway| Some(gateway.split_once('/')?.0.to_owned()));
-        let filter_namespace = filter_namespace.or(of_gateway).unwrap_or_else(|| options.namespace.clone());
+        let of_gateway =
+            gateway.as_ref().and_then(|gateway| Some(gateway.split_once('/')?.0.to_owned()));
+        let filter_namespace =
+            filter_namespace.or(of_gateway).unwrap_or_else(|| options.namespace.clone());
         Ok(Self { filter_namespace, selector, target, gateway, hosts })
     }
 }
@@ -166,8 +169,11 @@ fn rules(destinations: &[Destination], options: &Options) -> Vec<Value> {
         }
     }
     let rule = |host: &&str| {
-        let mut subsets: Vec<&String> =
-            destinations.iter().filter(|d| d.host == **host).filter_map(|d| d.subset.as_ref()).collect();
+        let mut subsets: Vec<&String> = destinations
+            .iter()
+            .filter(|d| d.host == **host)
+            .filter_map(|d| d.subset.as_ref())
+            .collect();
         subsets.dedup();
         let name = if hosts.len() == 1 {
             options.name.clone()
@@ -214,7 +220,8 @@ fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec
             place.hosts.join(", ")
         ));
     }
-    let mut hosts: Vec<&str> = destinations.iter().map(|destination| destination.host.as_str()).collect();
+    let mut hosts: Vec<&str> =
+        destinations.iter().map(|destination| destination.host.as_str()).collect();
     hosts.dedup();
     checks.push(format!("The services exist: {}", hosts.join(", ")));
     if destinations.iter().any(|destination| destination.subset.is_some()) {

@@ -31,15 +31,20 @@ pub(super) struct Route {
 }
 
 /// The routes, and every destination that they name, each once.
-pub(super) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<(Vec<Route>, Vec<Destination>)> {
+pub(super) fn routes(
+    plan: &Plan,
+    options: &Options,
+) -> anyhow::Result<(Vec<Route>, Vec<Destination>)> {
     let names = &plan.settings.headers;
     let at = |experiment: &Experiment, variant: usize| {
         let name = experiment.variants.get(variant).map(|v| v.name.as_str());
         destination::of(cluster(experiment, variant), name, options)
     };
     let mirrors = mirrors(plan);
-    let first =
-        plan.experiments.first().context("the file has no experiments, so there is nothing to route")?;
+    let first = plan
+        .experiments
+        .first()
+        .context("the file has no experiments, so there is nothing to route")?;
     let default = at(first, first.baseline)?;
     let mut fallbacks = Vec::new();
     for experiment in &plan.experiments {
@@ -55,10 +60,12 @@ pub(super) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<(Vec<Rout
     }
     for mirror in &mirrors {
         let copies = mirror.map(|mirror| destination::of(mirror, None, options)).transpose()?;
-        let copied = |name: &str| format!("{name}{}", mirror.map_or_else(String::new, |m| format!(".{m}")));
+        let copied =
+            |name: &str| format!("{name}{}", mirror.map_or_else(String::new, |m| format!(".{m}")));
         if options.route == Routing::Envoyfilter {
             let mut conditions = vec![(names.cluster.clone(), json!({}))];
-            conditions.extend(mirror.map(|mirror| (names.mirror.clone(), json!({"exact": mirror}))));
+            conditions
+                .extend(mirror.map(|mirror| (names.mirror.clone(), json!({"exact": mirror}))));
             routes.push(Route {
                 name: copied("sidetrack-chosen"),
                 note: "The filter has chosen a cluster: the EnvoyFilter lets its header decide. Without the EnvoyFilter \
@@ -84,8 +91,9 @@ pub(super) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<(Vec<Rout
                 } else {
                     format!("{}.{}", experiment.name, variant.name)
                 }),
-                note: mirror
-                    .map_or_else(String::new, |mirror| format!("The filter wants a copy for {mirror}.")),
+                note: mirror.map_or_else(String::new, |mirror| {
+                    format!("The filter wants a copy for {mirror}.")
+                }),
                 conditions: Some(tagged(names, experiment, &variant.name, alone, *mirror)),
                 destination: destination.clone(),
                 mirror: copies.clone(),
@@ -113,7 +121,8 @@ pub(super) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<(Vec<Rout
     } else {
         routes.push(Route {
             name: "baseline".to_owned(),
-            note: "Everything else, and everything while the filter is not there: the baseline.".to_owned(),
+            note: "Everything else, and everything while the filter is not there: the baseline."
+                .to_owned(),
             conditions: None,
             destination: default,
             mirror: None,
@@ -172,7 +181,10 @@ fn conditions(Match { hosts, path, methods, headers }: &Match) -> Option<Value> 
                 Host::Below(suffix) => format!(".+{}", escaped(suffix)),
             })
             .collect();
-        all.insert("authority".to_owned(), json!({"regex": format!("(?i)({})(:[0-9]+)?", any.join("|"))}));
+        all.insert(
+            "authority".to_owned(),
+            json!({"regex": format!("(?i)({})(:[0-9]+)?", any.join("|"))}),
+        );
     }
     match path {
         Some(Text::Exact(path)) => all.insert("uri".to_owned(), json!({"exact": path})),
@@ -185,7 +197,9 @@ fn conditions(Match { hosts, path, methods, headers }: &Match) -> Option<Value> 
     let (mut with, mut without) = (serde_json::Map::new(), serde_json::Map::new());
     for header in headers {
         match &header.rule {
-            HeaderRule::Value(Text::Exact(text)) => with.insert(header.name.clone(), json!({"exact": text})),
+            HeaderRule::Value(Text::Exact(text)) => {
+                with.insert(header.name.clone(), json!({"exact": text}))
+            }
             HeaderRule::Value(Text::Prefix(text)) => {
                 with.insert(header.name.clone(), json!({"prefix": text}))
             }

@@ -51,10 +51,15 @@ pub(super) fn all(experiment: &Experiment, series: &Series) -> Vec<Record> {
 
 fn requests(series: &Series) -> Vec<Record> {
     let requests = |more| series.of("ab_test_requests_total", more);
-    let rate = |more| format!("sum by (job, experiment, model_name) (rate({}[5m]))", requests(more));
+    let rate =
+        |more| format!("sum by (job, experiment, model_name) (rate({}[5m]))", requests(more));
     let recorded = own("ab_test:requests:rate5m", series);
     vec![
-        Record::new("ab_test:requests:rate5m", "Requests per second, by the model that served.", rate("")),
+        Record::new(
+            "ab_test:requests:rate5m",
+            "Requests per second, by the model that served.",
+            rate(""),
+        ),
         Record::new(
             "ab_test:requests:share5m",
             "The share of requests that each model served.",
@@ -97,7 +102,8 @@ fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
 pub(super) fn watched_slow(experiment: &Experiment) -> Option<(Slow, &'static str)> {
     let slow = experiment.breaker.slow?;
     let (smallest, _) = TIME_BOUNDS.first()?;
-    let bound = TIME_BOUNDS.iter().find(|(bound, _)| *bound >= slow.over.0 && slow.over.0 >= *smallest);
+    let bound =
+        TIME_BOUNDS.iter().find(|(bound, _)| *bound >= slow.over.0 && slow.over.0 >= *smallest);
     bound.map(|(_, le)| (slow, *le))
 }
 
@@ -166,7 +172,11 @@ fn targets(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let mut records = Vec::new();
     for (phase, weights) in phases(experiment) {
         for (variant, share) in experiment.variants.iter().zip(shares_of(experiment, weights)) {
-            let about = if records.is_empty() { "The shares that the file promises, by phase." } else { "" };
+            let about = if records.is_empty() {
+                "The shares that the file promises, by phase."
+            } else {
+                ""
+            };
             let share = format!("vector({})", share.fraction());
             let mut record = Record::of_file("ab_test:target:ratio", about, share, series)
                 .label("model_name", &variant.name);
@@ -197,7 +207,11 @@ fn in_force(experiment: &Experiment, series: &Series) -> Vec<Record> {
         let (begins, ends) = phase_times(rollout, index);
         let begins = seconds(begins.0);
         let until = ends.map(|ends| format!(" < {}", seconds(ends.0))).unwrap_or_default();
-        let about = if index == 0 { "1 while the phase is in force, by the file and the clock." } else { "" };
+        let about = if index == 0 {
+            "1 while the phase is in force, by the file and the clock."
+        } else {
+            ""
+        };
         let expr = format!("(vector(time()) >= {begins}{until}) * 0 + 1");
         Record::of_file("ab_test:phase:in_force", about, expr, series).label("phase", name)
     };

@@ -11,7 +11,12 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_header_map_value",
-        |caller: Caller<'_, Host>, map: u32, name: u32, name_len: u32, value_at: u32, len_at: u32| {
+        |caller: Caller<'_, Host>,
+         map: u32,
+         name: u32,
+         name_len: u32,
+         value_at: u32,
+         len_at: u32| {
             host_call(caller, "proxy_get_header_map_value", |guest| {
                 let name = guest.read(name, name_len)?;
                 let value = in_stream(guest, map, |stream| {
@@ -27,7 +32,8 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |caller: Caller<'_, Host>, map: u32, pairs_at: u32, len_at: u32| {
             host_call(caller, "proxy_get_header_map_pairs", |guest| {
                 // Envoy gives an empty list, and no error, for a map that is not there.
-                let pairs = match in_stream(guest, map, |stream| Ok(stream.readable(map)?.encode())) {
+                let pairs = match in_stream(guest, map, |stream| Ok(stream.readable(map)?.encode()))
+                {
                     Ok(pairs) => pairs,
                     Err(_) if map <= LAST_MAP => Vec::new(),
                     Err(stop) => return Err(stop),

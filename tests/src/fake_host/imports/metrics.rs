@@ -29,25 +29,37 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap("env", "proxy_increment_metric", |caller: Caller<'_, Host>, id: u32, offset: i64| {
-        host_call(caller, "proxy_increment_metric", |guest| {
-            let slot = slot(guest, id, true)?;
-            Ok(guest.shared().metrics.increment(slot, offset)?)
-        })
-    })?;
-    linker.func_wrap("env", "proxy_record_metric", |caller: Caller<'_, Host>, id: u32, value: u64| {
-        host_call(caller, "proxy_record_metric", |guest| {
-            let slot = slot(guest, id, false)?;
-            Ok(guest.shared().metrics.record(slot, value)?)
-        })
-    })?;
-    linker.func_wrap("env", "proxy_get_metric", |caller: Caller<'_, Host>, id: u32, value_at: u32| {
-        host_call(caller, "proxy_get_metric", |guest| {
-            let slot = slot(guest, id, true)?;
-            let value = guest.shared().metrics.read(slot)?;
-            guest.write(value_at, &value.to_le_bytes())
-        })
-    })?;
+    linker.func_wrap(
+        "env",
+        "proxy_increment_metric",
+        |caller: Caller<'_, Host>, id: u32, offset: i64| {
+            host_call(caller, "proxy_increment_metric", |guest| {
+                let slot = slot(guest, id, true)?;
+                Ok(guest.shared().metrics.increment(slot, offset)?)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_record_metric",
+        |caller: Caller<'_, Host>, id: u32, value: u64| {
+            host_call(caller, "proxy_record_metric", |guest| {
+                let slot = slot(guest, id, false)?;
+                Ok(guest.shared().metrics.record(slot, value)?)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        "env",
+        "proxy_get_metric",
+        |caller: Caller<'_, Host>, id: u32, value_at: u32| {
+            host_call(caller, "proxy_get_metric", |guest| {
+                let slot = slot(guest, id, true)?;
+                let value = guest.shared().metrics.read(slot)?;
+                guest.write(value_at, &value.to_le_bytes())
+            })
+        },
+    )?;
     Ok(())
 }
 

@@ -38,10 +38,17 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         "env",
         "proxy_get_buffer_bytes",
-        |caller: Caller<'_, Host>, buffer: u32, start: u32, max: u32, bytes_at: u32, len_at: u32| {
+        |caller: Caller<'_, Host>,
+         buffer: u32,
+         start: u32,
+         max: u32,
+         bytes_at: u32,
+         len_at: u32| {
             host_call(caller, "proxy_get_buffer_bytes", |guest| {
                 let bytes = match buffer {
-                    0 | 1 => guest.stream().and_then(|mut stream| stream.body(buffer).map(|b| b.clone())),
+                    0 | 1 => {
+                        guest.stream().and_then(|mut stream| stream.body(buffer).map(|b| b.clone()))
+                    }
                     6 => Some(Vec::new()),
                     7 => guest.host().plugin_config.clone(),
                     _ => None,
@@ -86,7 +93,8 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
          headers_len: u32,
          grpc_status: i32| {
             host_call(caller, "proxy_send_local_response", |guest| {
-                let details = String::from_utf8_lossy(&guest.read(details, details_len)?).into_owned();
+                let details =
+                    String::from_utf8_lossy(&guest.read(details, details_len)?).into_owned();
                 let body = guest.read(body, body_len)?;
                 let headers = HeaderMap::decode(&guest.read(headers, headers_len)?);
                 if let Some(mut stream) = guest.stream() {
@@ -138,7 +146,9 @@ pub(super) fn link(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
                     stream.foreign_calls.push((name.clone(), argument.clone()));
                 }
                 let result = match status {
-                    Status::Ok => expressions::call(guest, &name, &argument).unwrap_or(Ok(Vec::new())),
+                    Status::Ok => {
+                        expressions::call(guest, &name, &argument).unwrap_or(Ok(Vec::new()))
+                    }
                     status => Err(status.into()),
                 };
                 let bytes = result.as_deref().unwrap_or_default();

@@ -38,7 +38,11 @@ const fn at(time: u64) -> f64 {
     time as f64
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a moment between two others")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a moment between two others"
+)]
 const fn time(at: f64) -> u64 {
     at as u64
 }
@@ -74,7 +78,10 @@ pub(super) fn growth(
         let (lower, upper): (Vec<_>, Vec<_>) =
             within.map(|(x, (a, b))| ((x, a * factor), (x, b * factor))).unzip();
         frame.band(&lower, &upper, &class);
-        frame.line(line.points.iter().map(|point| (at(point.time), point.difference * factor)), &class);
+        frame.line(
+            line.points.iter().map(|point| (at(point.time), point.difference * factor)),
+            &class,
+        );
         frame.named(&line.variant, &class);
     }
     frame.level(0.0, "zero");
@@ -85,7 +92,8 @@ pub(super) fn growth(
 pub(super) fn belief(metric: &MetricResult, variants: &[String]) -> Option<String> {
     let (factor, unit) = scale(metric);
     let known = metric.candidates.iter().filter_map(|result| {
-        let (diff, statistic) = (result.diff?, result.statistic.filter(|statistic| *statistic != 0.0)?);
+        let (diff, statistic) =
+            (result.diff?, result.statistic.filter(|statistic| *statistic != 0.0)?);
         Some((result, diff * factor, (diff * factor / statistic).abs()))
     });
     let known: Vec<(&CandidateResult, f64, f64)> = known.filter(|(_, _, se)| *se > 0.0).collect();
@@ -95,8 +103,11 @@ pub(super) fn belief(metric: &MetricResult, variants: &[String]) -> Option<Strin
     let low = known.iter().map(|(_, centre, se)| centre - 4.0 * se).fold(0.0, f64::min);
     let high = known.iter().map(|(_, centre, se)| centre + 4.0 * se).fold(0.0, f64::max);
     let top = known.iter().map(|(_, _, se)| 1.0 / se).fold(0.0, f64::max) * 0.44;
-    let mut frame =
-        Frame::new((low, high), (0.0, top), &format!("Posterior of the difference in {}", metric.name));
+    let mut frame = Frame::new(
+        (low, high),
+        (0.0, top),
+        &format!("Posterior of the difference in {}", metric.name),
+    );
     for (result, centre, se) in known {
         let class = colour(&result.variant, variants);
         let curve: Vec<(f64, f64)> = (0..=80)
@@ -106,7 +117,8 @@ pub(super) fn belief(metric: &MetricResult, variants: &[String]) -> Option<Strin
         let floor: Vec<(f64, f64)> = curve.iter().map(|(x, _)| (*x, 0.0)).collect();
         frame.band(&floor, &curve, &class);
         frame.line(curve.iter().copied(), &class);
-        let best = result.p_best.map(|p| format!(" best: {}", super::percent(p))).unwrap_or_default();
+        let best =
+            result.p_best.map(|p| format!(" best: {}", super::percent(p))).unwrap_or_default();
         frame.named(&format!("{}{best}", result.variant), &class);
     }
     frame.upright(0.0, "zero");
@@ -125,7 +137,10 @@ pub(super) fn split(lines: &[Split], span: (u64, u64), variants: &[String]) -> O
     for line in lines {
         let class = colour(&line.variant, variants);
         frame.line(line.points.iter().map(|(x, share, _)| (at(*x), share * 100.0)), &class);
-        frame.line(line.points.iter().map(|(x, _, aim)| (at(*x), aim * 100.0)), &format!("{class} dashed"));
+        frame.line(
+            line.points.iter().map(|(x, _, aim)| (at(*x), aim * 100.0)),
+            &format!("{class} dashed"),
+        );
         frame.named(&line.variant, &class);
     }
     Some(frame.done(&|x| on_axis(time(x), span), &|y| format!("{} %", short(y))))
@@ -140,7 +155,8 @@ pub(super) fn latencies(
     let quantile = |points: &[(f64, f64)], share: f64| {
         points.iter().find(|(_, below)| *below >= share).map(|(ms, _)| *ms)
     };
-    let end = variants_points.iter().filter_map(|(_, points)| quantile(points, 0.99)).fold(0.0, f64::max);
+    let end =
+        variants_points.iter().filter_map(|(_, points)| quantile(points, 0.99)).fold(0.0, f64::max);
     if end <= 0.0 {
         return None;
     }
@@ -151,7 +167,10 @@ pub(super) fn latencies(
     for (name, points) in variants_points.iter().filter(|(_, points)| !points.is_empty()) {
         let below = |ms: f64| {
             let after = points.partition_point(|(edge, _)| *edge <= ms);
-            after.checked_sub(1).and_then(|index| points.get(index)).map_or(0.0, |(_, share)| *share)
+            after
+                .checked_sub(1)
+                .and_then(|index| points.get(index))
+                .map_or(0.0, |(_, share)| *share)
         };
         let mut curve = vec![(0.0, 0.0)];
         let mut x = 0.0;
@@ -161,7 +180,8 @@ pub(super) fn latencies(
         }
         curves.push((name, curve, [quantile(points, 0.5), quantile(points, 0.95)]));
     }
-    let top = curves.iter().flat_map(|(_, curve, _)| curve).map(|(_, share)| *share).fold(0.0, f64::max);
+    let top =
+        curves.iter().flat_map(|(_, curve, _)| curve).map(|(_, share)| *share).fold(0.0, f64::max);
     let mut frame = Frame::new((0.0, steps * step), (0.0, top * 1.05), "Distribution of latencies");
     for (name, curve, marks) in &curves {
         let class = colour(name, variants);
@@ -179,14 +199,17 @@ pub(super) fn latencies(
 /// An interval beside zero, small, for a table's row.
 pub(super) fn bar(metric: &MetricResult, result: &CandidateResult) -> Option<String> {
     let ([Some(low), Some(high)], Some(diff)) = (result.ci, result.diff) else { return None };
-    let margin = metric.margin.map(|margin| if metric.goal == "increase" { -margin } else { margin });
-    let reach = [low, high, margin.unwrap_or(0.0)].into_iter().map(f64::abs).fold(0.0, f64::max) * 1.1;
+    let margin =
+        metric.margin.map(|margin| if metric.goal == "increase" { -margin } else { margin });
+    let reach =
+        [low, high, margin.unwrap_or(0.0)].into_iter().map(f64::abs).fold(0.0, f64::max) * 1.1;
     if reach <= 0.0 {
         return None;
     }
     let x = |value: f64| 60.0 + 58.0 * value / reach;
-    let margin = margin
-        .map(|margin| format!(r#"<line class="margin" x1="{0:.1}" x2="{0:.1}" y1="1" y2="15"/>"#, x(margin)));
+    let margin = margin.map(|margin| {
+        format!(r#"<line class="margin" x1="{0:.1}" x2="{0:.1}" y1="1" y2="15"/>"#, x(margin))
+    });
     Some(format!(
         r#"<svg class="bar" viewBox="0 0 120 16" role="img" aria-label="{} to {}"><line class="line zero" x1="60" x2="60" y1="0" y2="16"/>{}<line class="reach" x1="{:.1}" x2="{:.1}" y1="8" y2="8"/><circle cx="{:.1}" cy="8" r="3.2"/></svg>"#,
         signed(low, 3),

@@ -24,7 +24,8 @@ pub(super) struct Frame {
 impl Frame {
     /// A frame for these ranges. `label` says to those who cannot see it what it shows.
     pub(super) fn new(x: (f64, f64), y: (f64, f64), label: &str) -> Self {
-        let widen = |(low, high): (f64, f64)| if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
+        let widen =
+            |(low, high): (f64, f64)| if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
         Self {
             x: widen(x),
             y: widen(y),
@@ -41,7 +42,8 @@ impl Frame {
     }
 
     fn at(&self, (x, y): (f64, f64)) -> (f64, f64) {
-        let part = |value: f64, (low, high): (f64, f64)| ((value - low) / (high - low)).clamp(-0.02, 1.02);
+        let part =
+            |value: f64, (low, high): (f64, f64)| ((value - low) / (high - low)).clamp(-0.02, 1.02);
         let (px, py) = (part(x, self.x), part(y, self.y));
         (LEFT + px * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - py * (HEIGHT - TOP - BOTTOM))
     }
@@ -141,7 +143,10 @@ pub(super) fn ticks((low, high): (f64, f64), about: u32) -> Vec<f64> {
         return Vec::new();
     }
     let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|round| round * power).find(|step| *step >= rough);
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|round| round * power)
+        .find(|step| *step >= rough);
     let step = step.unwrap_or(rough);
     let mut value = (low / step).ceil() * step;
     let mut ticks = Vec::new();
@@ -155,8 +160,9 @@ pub(super) fn ticks((low, high): (f64, f64), about: u32) -> Vec<f64> {
 
 /// Round moments within a span of milliseconds: full minutes, hours, days.
 fn moments((low, high): (f64, f64)) -> Vec<f64> {
-    const MINUTES: [f64; 14] =
-        [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 180.0, 360.0, 720.0, 1440.0, 2880.0, 10_080.0];
+    const MINUTES: [f64; 14] = [
+        1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 180.0, 360.0, 720.0, 1440.0, 2880.0, 10_080.0,
+    ];
     let fits = |step: &f64| (high - low) / (step * 60_000.0) <= 4.0;
     let Some(step) = MINUTES.into_iter().find(fits) else { return ticks((low, high), 3) };
     let step = step * 60_000.0;
@@ -194,7 +200,9 @@ mod tests {
         frame.named("<script>", "c0");
         let drawn = frame.done(&|_| "<".to_owned(), &|_| "&".to_owned());
         assert!(
-            !drawn.contains("<script>") && drawn.contains("a&quot;b") && drawn.contains("&lt;script&gt;")
+            !drawn.contains("<script>")
+                && drawn.contains("a&quot;b")
+                && drawn.contains("&lt;script&gt;")
         );
     }
 }

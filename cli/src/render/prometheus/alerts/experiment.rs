@@ -17,7 +17,10 @@ const DECIDE_WITHIN: Millis = Millis(7 * 86_400_000);
 /// How far the calendar of unit tests goes in a step; see `Clock::step`.
 const STEP: u64 = 180 * 86_400_000;
 
-pub(in crate::render::prometheus) fn of_experiment(experiment: &Experiment, series: &Series) -> Vec<Alert> {
+pub(in crate::render::prometheus) fn of_experiment(
+    experiment: &Experiment,
+    series: &Series,
+) -> Vec<Alert> {
     let mode = experiment.breaker.mode;
     let drafts = [
         (mode == BreakerMode::Enforce).then(|| breaker_open(experiment, series)),
@@ -28,7 +31,8 @@ pub(in crate::render::prometheus) fn of_experiment(experiment: &Experiment, seri
         rollout_over(experiment, series),
     ];
     // A label that a rule adds is no `$labels` of its texts, so the experiment's name is written into them.
-    let named = |draft: Draft| Draft { adds: vec![("experiment", experiment.name.clone())], ..draft };
+    let named =
+        |draft: Draft| Draft { adds: vec![("experiment", experiment.name.clone())], ..draft };
     drafts.into_iter().flatten().map(named).map(Draft::alert).collect()
 }
 
@@ -87,7 +91,8 @@ fn breaker_open(experiment: &Experiment, series: &Series) -> Draft {
 
 fn would_trip(experiment: &Experiment, series: &Series) -> Draft {
     let name = candidate(experiment);
-    let trips = |values| vec![input(series.one("ab_test_breaker_would_trip_total", &model(name)), values)];
+    let trips =
+        |values| vec![input(series.one("ab_test_breaker_would_trip_total", &model(name)), values)];
     let counted = series.of("ab_test_breaker_would_trip_total", "");
     Draft {
         alert: "SidetrackBreakerWouldTrip",
@@ -192,7 +197,9 @@ fn slow(experiment: &Experiment, series: &Series) -> Option<Draft> {
         alert: "SidetrackSlow",
         severity: "critical",
         hold: "2m",
-        expr: format!("{share} > {limit}\nand on (job, experiment, model_name)\n  {enough}\n{unless}"),
+        expr: format!(
+            "{share} > {limit}\nand on (job, experiment, model_name)\n  {enough}\n{unless}"
+        ),
         adds: Vec::new(),
         summary: format!(
             "p{quantile} of {{{{ $labels.model_name }}}} in {} is above {}",
@@ -246,7 +253,11 @@ fn bypassed(experiment: &Experiment, series: &Series) -> Draft {
         ),
         // A filter that is not there has no series either.
         fires: vec![passed("0+20x10")],
-        quiet: if skips { vec![passed("0+20x10"), skipped("0+20x10")] } else { vec![passed("0x10")] },
+        quiet: if skips {
+            vec![passed("0+20x10"), skipped("0+20x10")]
+        } else {
+            vec![passed("0x10")]
+        },
         at: "8m".to_owned(),
         clock: Clock::Minutes,
         keeps: vec![("job", series.job.clone()), ("instance", "proxy-1".to_owned())],
@@ -266,7 +277,10 @@ fn rollout_over(experiment: &Experiment, series: &Series) -> Option<Draft> {
     // The first step of the calendar after the end, and one more to hold.
     let step = over.0.div_ceil(STEP) + 1;
     let weights = |ppm: u64| {
-        vec![input(series.one("ab_test_variant_weight_ppm", &model(name)), &format!("{ppm}x{step}"))]
+        vec![input(
+            series.one("ab_test_variant_weight_ppm", &model(name)),
+            &format!("{ppm}x{step}"),
+        )]
     };
     let wanted = match last.length {
         Some(length) => format!("the {length} that the file gives it"),

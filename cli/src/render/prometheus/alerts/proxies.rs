@@ -75,8 +75,9 @@ fn unexpected(plan: &Plan, series: &Series) -> Draft {
 /// Envoy counts the reloads of a filter that crashed by the plugin's name, which Istio makes up; so any name.
 fn crashed(series: &Series) -> Draft {
     let names = series.of("", "__name__=~\"envoy_wasm_.*vm_reload_(success|failure|backoff)\"");
-    let reloads =
-        |values: &str| vec![input(series.one("envoy_wasm_sidetrack_vm_reload_success", ""), values)];
+    let reloads = |values: &str| {
+        vec![input(series.one("envoy_wasm_sidetrack_vm_reload_success", ""), values)]
+    };
     Draft {
         alert: "SidetrackFilterCrashed",
         severity: "critical",
