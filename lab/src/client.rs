@@ -1,8 +1,7 @@
 //! A small HTTP client with a connection pool.
 //!
-//! It sends what it is told: header values are bytes, nothing is added but `host` and the body's length, nothing is
-//! retried except a request that never left because the pooled connection had closed. Names have no order among
-//! each other; the values of one name keep theirs.
+//! Header values are bytes. The client adds only `host` and the body's length, and retries only a request that was
+//! never sent because the pooled connection had closed. The values of one header name keep their order.
 
 pub(crate) mod message;
 mod wire;
@@ -19,8 +18,8 @@ use wire::{Failure, Protocol, Wire};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Sends requests to one address over connections that it keeps open. A connection carries one request at a time,
-/// so that the pool is as large as the largest number of requests that were under way together.
+/// Sends requests to one address over persistent connections. A connection carries one request at a time, so the pool
+/// grows to the largest number of concurrent requests.
 #[derive(Debug)]
 pub struct Client {
     addr: SocketAddr,
@@ -30,35 +29,35 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that speaks HTTP/1.1 and waits 30 seconds for an answer. No connection is opened yet.
+    /// An HTTP/1.1 client with a timeout of 30 seconds. It opens no connection yet.
     #[must_use]
     pub fn new(addr: SocketAddr) -> Self {
         Self { addr, protocol: Protocol::Http1, timeout: DEFAULT_TIMEOUT, idle: Mutex::default() }
     }
 
-    /// A client that speaks cleartext HTTP/2 with prior knowledge, as gRPC does.
+    /// A client for cleartext HTTP/2 with prior knowledge, as gRPC uses it.
     #[must_use]
     pub fn http2(addr: SocketAddr) -> Self {
         Self { protocol: Protocol::Http2, ..Self::new(addr) }
     }
 
-    /// The same client with another limit for the time from the start of a request to the end of its answer.
+    /// The same client with another timeout, from the start of a request to the end of its response.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Where the requests go.
+    /// The address that requests go to.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Sends the request and reads the whole answer. Any status is an answer.
+    /// Sends the request and reads the whole response. Every status counts as a response.
     ///
     /// # Errors
-    /// If the request is not valid HTTP, no connection can be made, it breaks, or the time is up.
+    /// If the request is not valid HTTP, the connection fails, or the timeout expires.
     pub async fn send(&self, request: Request) -> Result<Answer> {
         self.send_ref(&request).await
     }

@@ -1,45 +1,46 @@
-//! A real Envoy as a child process.
+//! An Envoy child process: start, readiness, stop, restart.
 //!
-//! Envoy writes where its admin port is into a file, and its log to the standard error, which is a file too: with
-//! `--log-path` it would keep lines back for up to 10 seconds, and lose them when it crashes. Both lie in a temporary
-//! directory that lives as long as the process. The child has a process group of its own, so that a Ctrl-C in the terminal reaches
-//! us and not Envoy: we stop it, in our order. A `Guard` kills it if we die without getting that far.
+//! Envoy writes its admin address to a file, and its log to standard error, which is a file too: with `--log-path` it
+//! would buffer lines for up to 10 seconds, and lose them in a crash. Both files are in a temporary directory that lives
+//! as long as the process. The child has its own process group, so a Ctrl-C in the terminal reaches only this process,
+//! which then stops Envoy in order. A [`Guard`] kills Envoy if this process dies before that.
 
-pub(crate) mod admin;
+mod admin;
 pub(crate) mod binary;
+mod files;
 mod guard;
 pub(crate) mod metrics;
 mod report;
 
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use admin::Admin;
+use files::{Files, tail};
 use guard::Guard;
 
-/// How long Envoy may take to answer 200 on `/ready`.
+/// The limit for Envoy to return 200 on `/ready`.
 const START_DEADLINE: Duration = Duration::from_secs(20);
-/// How long Envoy may take to end after SIGTERM, before it is killed.
+/// The time between SIGTERM and SIGKILL.
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
-/// How often the start looks whether Envoy is ready.
+/// The interval of readiness checks.
 const POLL: Duration = Duration::from_millis(20);
 
-/// What to start, and how.
+/// The program, configuration and arguments of an Envoy process.
 #[derive(Clone, Debug)]
 pub struct EnvoyOptions {
     /// The program, usually from [`EnvoyBinary::find`](crate::EnvoyBinary::find).
     pub binary: PathBuf,
-    /// The whole bootstrap configuration. It needs an `admin` address; every port in it may be 0.
+    /// The complete bootstrap configuration. It needs an `admin` address; every port in it may be 0.
     pub bootstrap_yaml: String,
     /// Worker threads.
     pub concurrency: u32,
@@ -63,10 +64,11 @@ impl EnvoyOptions {
     }
 }
 
-/// A running Envoy. Dropping it kills the process; [`Envoy::stop`] ends it in good order.
+/// A running Envoy. [`Envoy::stop`] ends it with SIGTERM; dropping it kills the process.
 #[derive(Debug)]
 pub struct Envoy {
-    // The order matters for a drop: the child dies, then the guard is told so, then the files go.
+    options: EnvoyOptions,
+    // The drop order matters: kill the child, then release the guard, then remove the files.
     child: Mutex<Child>,
     pid: u32,
     guard: Guard,
@@ -85,10 +87,10 @@ impl Envoy {
         let mut child = spawn(&options, &files)?;
         match Self::wait_until_ready(&mut child, &files).await {
             Ok((pid, guard, admin)) => {
-                Ok(Self { child: Mutex::new(child), pid, guard, admin, files })
+                Ok(Self { options, child: Mutex::new(child), pid, guard, admin, files })
             }
             Err(error) => {
-                // Ended before the log is read, so that the log is whole.
+                // Killed before the log is read, so that the log is complete.
                 let _ = child.kill().await;
                 files.keep();
                 let tail = tail(&files.log(), 40);
@@ -106,7 +108,7 @@ impl Envoy {
         let guard = Guard::watch(pid)?;
         let deadline = Instant::now() + START_DEADLINE;
         let mut state =
-            "it has not opened its admin port; does the configuration have `admin.address`?"
+            "it has not opened its admin port; does the configuration contain `admin.address`?"
                 .to_owned();
         while Instant::now() < deadline {
             if let Some(status) = child.try_wait()? {
@@ -117,9 +119,10 @@ impl Envoy {
                 match admin.ready().await {
                     Ok(true) => return Ok((pid, guard, admin)),
                     Ok(false) => {
-                        state = "its admin port answers, but `/ready` does not say 200".to_owned()
+                        state =
+                            "its admin port responds, but `/ready` does not return 200".to_owned()
                     }
-                    Err(error) => state = format!("its admin port does not answer: {error:#}"),
+                    Err(error) => state = format!("its admin port does not respond: {error:#}"),
                 }
             }
             sleep(POLL).await;
@@ -133,29 +136,43 @@ impl Envoy {
         self.pid
     }
 
-    /// Whether the process still runs. False after a crash.
+    /// Whether the process is running. False after a crash.
     #[must_use]
     pub fn is_running(&self) -> bool {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(child.try_wait(), Ok(None))
     }
 
-    /// Where the admin interface listens.
+    /// The address of the admin interface.
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.addr()
     }
 
-    /// Ends Envoy with SIGTERM, and with SIGKILL if it is still there after 3 seconds.
+    /// Ends Envoy with SIGTERM, and with SIGKILL after 3 seconds.
     ///
     /// # Errors
-    /// If the process can be neither signalled nor waited for.
+    /// If the process cannot be signaled or waited for.
     pub async fn stop(self) -> Result<()> {
-        let Self { child, pid, guard, .. } = self;
+        self.stop_for_restart().await.map(drop)
+    }
+
+    /// Stops this Envoy and starts another one with this bootstrap and the other options unchanged. Ports that the
+    /// bootstrap names are free by then.
+    ///
+    /// # Errors
+    /// If Envoy cannot be stopped or started; in the latter case none is running.
+    pub async fn restart(self, bootstrap_yaml: impl Into<String>) -> Result<Self> {
+        let options = self.stop_for_restart().await?;
+        Self::start(EnvoyOptions { bootstrap_yaml: bootstrap_yaml.into(), ..options }).await
+    }
+
+    async fn stop_for_restart(self) -> Result<EnvoyOptions> {
+        let Self { options, child, pid, guard, .. } = self;
         let mut child = child.into_inner().unwrap_or_else(PoisonError::into_inner);
         if child.try_wait()?.is_none() {
             if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                // It may end by itself between the two calls: then there is nobody to signal.
+                // The process may end between the two calls; the signal then has no target.
                 let _ = kill_process(pid, Signal::TERM);
             }
             if timeout(STOP_DEADLINE, child.wait()).await.is_err() {
@@ -163,7 +180,7 @@ impl Envoy {
             }
         }
         drop(guard);
-        Ok(())
+        Ok(options)
     }
 }
 
@@ -185,58 +202,4 @@ fn spawn(options: &EnvoyOptions, files: &Files) -> Result<Child> {
         .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("starting {}", options.binary.display()))
-}
-
-/// The files of one run.
-#[derive(Debug)]
-struct Files {
-    dir: TempDir,
-}
-
-impl Files {
-    fn create(bootstrap_yaml: &str) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("sidetrack-envoy-")
-            .tempdir()
-            .context("creating a directory")?;
-        let files = Self { dir };
-        std::fs::write(files.config(), bootstrap_yaml).context("writing Envoy's configuration")?;
-        Ok(files)
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn config(&self) -> PathBuf {
-        self.path().join("bootstrap.yaml")
-    }
-
-    fn admin_path(&self) -> PathBuf {
-        self.path().join("admin.txt")
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.path().join("envoy.log")
-    }
-
-    /// The admin address, once Envoy has written it.
-    fn admin_address(&self) -> Option<SocketAddr> {
-        std::fs::read_to_string(self.admin_path()).ok()?.trim().parse().ok()
-    }
-
-    fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
-    }
-
-    /// Leaves the directory behind, for a person to look at.
-    fn keep(&mut self) {
-        self.dir.disable_cleanup(true);
-    }
-}
-
-/// The last `lines` lines of `text`.
-fn tail(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text.lines().collect();
-    all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
 }

@@ -1,8 +1,8 @@
-//! A steady stream of requests: open-loop, so that a slow server does not slow the stream down.
+//! An open-loop load generator: a slow server does not slow the stream of requests down.
 //!
 //! Request number `n` is due at `start + n / rate`. Workers, one connection each, take the numbers in turn and wait
-//! until theirs is due. If all of them are waiting for answers, requests go out late and are counted as such; the
-//! number of requests under way is never above the number of connections.
+//! until theirs is due. If all workers wait for responses, requests are sent late and counted as late. The number of
+//! connections limits the number of requests in flight.
 
 mod totals;
 
@@ -23,35 +23,35 @@ pub use totals::Totals;
 
 /// Makes the request with this number. Numbers start at 0.
 pub type MakeRequest = Arc<dyn Fn(u64) -> Request + Send + Sync>;
-/// Is told what came of a request. It runs on the load's own tasks and must be quick.
+/// Receives the result of each request. It runs on the load's own tasks and must not block.
 pub type OnAnswer = Arc<dyn Fn(u64, &Request, Result<Answer>) + Send + Sync>;
 
-/// A request that goes out this much after it was due is late.
+/// A request that is sent this much after it was due is late.
 const LATE: Duration = Duration::from_millis(100);
 
-/// What to send, where and how fast.
+/// The target, the rate and the requests of a load.
 #[derive(Clone)]
 pub struct LoadOptions {
-    /// Where the requests go.
+    /// The address that requests go to.
     pub addr: SocketAddr,
     /// Requests per second, above 0.
     pub rate_per_second: f64,
-    /// The most requests under way at once, at least 1.
+    /// The maximum number of requests in flight, at least 1.
     pub connections: usize,
-    /// When to end; `None` means when [`Load::stop`] says so.
+    /// When to end; `None` means at [`Load::stop`].
     pub duration: Option<Duration>,
-    /// How long one answer may take.
+    /// The timeout of one request.
     pub timeout: Duration,
-    /// Speak HTTP/2 in clear text, as gRPC does.
+    /// Use cleartext HTTP/2, as gRPC does.
     pub http2: bool,
     /// Makes each request.
     pub make_request: MakeRequest,
-    /// Sees each answer.
+    /// Receives each result.
     pub on_answer: OnAnswer,
 }
 
 impl LoadOptions {
-    /// 16 connections, 10 seconds for an answer, no end, and nobody who looks at the answers.
+    /// 16 connections, a timeout of 10 seconds, no end, and results that are only counted.
     #[must_use]
     pub fn new(
         addr: SocketAddr,
@@ -82,7 +82,7 @@ impl fmt::Debug for LoadOptions {
     }
 }
 
-/// A stream of requests under way. Dropping it ends it at once.
+/// A running stream of requests. Dropping it aborts it.
 #[derive(Debug)]
 pub struct Load {
     workers: JoinSet<()>,
@@ -94,11 +94,11 @@ impl Load {
     /// Starts the stream on the current tokio runtime.
     ///
     /// # Errors
-    /// If the rate is not a positive number, or there are no connections.
+    /// If the rate is not a positive number, or the number of connections is 0.
     pub fn run(options: LoadOptions) -> Result<Self> {
         let rate = options.rate_per_second;
-        ensure!(rate.is_finite() && rate > 0.0, "a load's rate must be above 0, not {rate}");
-        ensure!(options.connections > 0, "a load needs at least 1 connection");
+        ensure!(rate.is_finite() && rate > 0.0, "the rate is {rate}, but must be greater than 0");
+        ensure!(options.connections > 0, "connections is 0, but must be at least 1");
         let tally = Arc::new(Tally::default());
         let (stop, stopped) = watch::channel(false);
         let start = Instant::now();
@@ -116,19 +116,20 @@ impl Load {
         Ok(Self { workers, stop, tally })
     }
 
-    /// What has come back so far.
+    /// The counts so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.tally.totals()
     }
 
-    /// Sends nothing more, waits for the answers under way, and returns the totals.
+    /// Stops sending, waits for the requests in flight, and returns the totals.
     pub async fn stop(self) -> Totals {
         self.stop.send_replace(true);
         self.finish().await
     }
 
-    /// Waits for the end that [`LoadOptions::duration`] sets, and returns the totals. Without one, it never ends.
+    /// Waits for the end that [`LoadOptions::duration`] sets, and returns the totals. Without a duration it waits
+    /// forever.
     pub async fn finish(mut self) -> Totals {
         while self.workers.join_next().await.is_some() {}
         self.tally.totals()
@@ -145,8 +146,8 @@ struct Shared {
 
 impl Shared {
     async fn work(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
-        // Of its own: from a common pool a fast server would see the same one or two connections all the time, and an
-        // Envoy of several workers would use one of them.
+        // One client per worker: with a common pool, a fast server would see the same one or two connections, and an Envoy
+        // with several workers would use only one of them.
         let options = &self.options;
         let client =
             if options.http2 { Client::http2(options.addr) } else { Client::new(options.addr) };
@@ -173,7 +174,7 @@ impl Shared {
     fn due(&self, number: u64) -> Instant {
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
         let seconds = number as f64 / self.options.rate_per_second;
-        // A rate so low that the time overflows is due never; an hour from now is as good.
+        // A rate so low that the time overflows: an hour from now stands for never.
         let after = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         self.start.checked_add(after).unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }

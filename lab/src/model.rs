@@ -1,15 +1,15 @@
-//! A model server that predicts nothing and fails on command.
+//! A model server stub that fails on command.
 //!
-//! It speaks the Open Inference Protocol over HTTP/1.1 and cleartext HTTP/2, whichever the client begins with, and
-//! answers every other path too, so that any route can end here. What it does with a request can be changed while
-//! it runs, by [`ModelStub::set`] or by `POST /_stub/behaviour?status=503`; what it has seen can be asked afterwards. A
-//! stub has no script and expects nothing.
+//! It serves the Open Inference Protocol over HTTP/1.1 and cleartext HTTP/2, and answers every other path as well, so
+//! that any route can end here. [`ModelStub::set`] or `POST /_stub/behavior?status=503` changes its behavior while it
+//! runs; it counts and records the requests that arrive.
 
 mod answer;
 mod behaviour;
 mod connection;
 mod control;
 pub(crate) mod record;
+mod response;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -30,7 +30,7 @@ pub struct ModelStub {
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the connections of one stub have in common.
+/// State shared by all connections of one stub.
 #[derive(Debug)]
 struct Shared {
     name: String,
@@ -49,7 +49,7 @@ impl Shared {
 }
 
 impl ModelStub {
-    /// Starts a healthy stub on a free port of 127.0.0.1. Every answer carries its name in `x-model`.
+    /// Starts a healthy stub on a free port of 127.0.0.1. Every response carries its name in `x-model`.
     ///
     /// # Errors
     /// If there is no free port.
@@ -69,28 +69,28 @@ impl ModelStub {
         Ok(stub)
     }
 
-    /// The name that the stub answers with.
+    /// The stub's name, the `x-model` header of its responses.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
     }
 
-    /// Where the stub listens, or did before [`ModelStub::refuse`].
+    /// The address that the stub listens on, or did before [`ModelStub::refuse`].
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What to do with requests that arrive from now on.
+    /// Sets the behavior for requests that arrive from now on.
     pub fn set(&self, behaviour: Behaviour) {
         self.shared.set(behaviour);
     }
 
-    /// Stops listening and drops all connections, as if the server had died: new ones are refused.
+    /// Stops listening and drops all connections, as a crash would: new connections are refused.
     pub async fn refuse(&self) {
         if let Some(acceptor) = self.replace_acceptor(None) {
             acceptor.abort();
-            // The port is closed when the task is gone. That it was cancelled is what we wanted.
+            // The port is closed once the task has ended; a cancellation error is expected.
             let _ = acceptor.await;
         }
     }
@@ -98,7 +98,7 @@ impl ModelStub {
     /// Listens again on the same port. Does nothing if the stub listens already.
     ///
     /// # Errors
-    /// If another program has taken the port meanwhile.
+    /// If another process has taken the port meanwhile.
     pub async fn listen(&self) -> Result<()> {
         if self.acceptor.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
             self.accept_from(bind(self.addr)?);
@@ -106,35 +106,35 @@ impl ModelStub {
         Ok(())
     }
 
-    /// How many requests have arrived since the start or the last [`ModelStub::clear`].
+    /// The number of requests that have arrived since the start or the last [`ModelStub::clear`].
     #[must_use]
     pub fn count(&self) -> u64 {
         self.shared.record.count()
     }
 
-    /// When it answered with a 5xx status, oldest first: the first 100,000 times.
+    /// The times of responses with a 5xx status, oldest first, at most 100000.
     #[must_use]
     pub fn failures(&self) -> Vec<Instant> {
         self.shared.record.failures()
     }
 
-    /// Forgets all requests and counts from 0 again.
+    /// Discards all recorded requests and resets the count to 0.
     pub fn clear(&self) {
         self.shared.record.clear();
     }
 
-    /// Whether to remember requests (the default) or only to count them.
+    /// Whether to record requests (the default) or only count them.
     pub fn record(&self, on: bool) {
         self.shared.record.switch(on);
     }
 
-    /// The requests, oldest first: the last 100,000 of them.
+    /// The recorded requests, oldest first, at most the last 100000.
     #[must_use]
     pub fn requests(&self) -> Vec<Seen> {
         self.shared.record.requests()
     }
 
-    /// When the last request arrived.
+    /// The time of the last request's arrival.
     #[must_use]
     pub fn last_arrival(&self) -> Option<(Instant, SystemTime)> {
         self.shared.record.last_arrival()

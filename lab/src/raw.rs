@@ -1,4 +1,4 @@
-//! Requests that no HTTP client would send.
+//! Raw bytes over TCP, for requests that an HTTP client cannot send.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
-/// How long the server may be silent before we take what it said as all.
+/// The idle time after which the response counts as complete.
 const SILENCE: Duration = Duration::from_secs(2);
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
-/// Writes the bytes as they are to a new connection and returns all that comes back until the server closes it,
-/// resets it, or is silent for 2 seconds. Send `connection: close` to be spared those.
+/// Writes the bytes unchanged to a new connection and returns everything that the server sends until it closes or
+/// resets the connection, or is idle for 2 seconds. `connection: close` avoids that wait.
 ///
 /// # Errors
-/// If no connection can be made. That the server hangs up while we write is no error: it may do so.
+/// If the connection fails. A server that closes the connection during the write is not an error.
 pub async fn send_raw(addr: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut stream = timeout(CONNECT_DEADLINE, TcpStream::connect(addr))
         .await
@@ -25,7 +25,7 @@ pub async fn send_raw(addr: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
         .with_context(|| format!("connecting to {addr}"))?;
     stream.set_nodelay(true)?;
     let (mut from, mut to) = stream.split();
-    // Both at once: a server that answers before it has read everything must not block our writing.
+    // Concurrently: a server that responds before it has read everything must not block the write.
     let write = async {
         let _ = timeout(Duration::from_secs(10), to.write_all(bytes)).await;
     };

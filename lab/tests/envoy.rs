@@ -1,4 +1,4 @@
-//! A real Envoy with a plain route to a stub. Without an Envoy on this machine these tests fail: see `make setup`.
+//! A real Envoy with a plain route to a stub. The tests fail without Envoy on this machine: see `make setup`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -82,7 +82,12 @@ async fn carries_traffic_and_answers_questions() {
     let labels = [("envoy_cluster_name", "model"), ("envoy_response_code", "200")];
     assert_eq!(prometheus_value(&page, "envoy_cluster_upstream_rq", &labels), Some(3.0));
 
-    assert!(envoy.admin_get("/server_info").await.unwrap().contains("\"version\""));
+    let scrape = envoy.scrape(r"^cluster\.model\.upstream_rq").await.unwrap();
+    assert_eq!(scrape.count("envoy_cluster_upstream_rq", &labels), Some(3));
+    assert_eq!(scrape.count("envoy_server_live", &[]), None);
+
+    let version = envoy.version().await.unwrap().unwrap();
+    assert_eq!(version.split('.').count(), 3, "{version}");
     assert!(envoy.admin_get("/nonsense").await.is_err());
     envoy.admin_post("/logging?level=debug").await.unwrap();
     client.send(Request::get("/")).await.unwrap();
@@ -116,6 +121,25 @@ async fn a_drop_ends_it_and_a_crash_is_seen() {
     assert!(gone(envoy.pid()).await);
     assert!(!envoy.is_running());
     assert!(envoy.report().await.contains("NOT RUNNING"));
+    let error = envoy.scrape(".").await.unwrap_err().to_string();
+    assert!(error.contains("Envoy has exited"), "{error}");
+    envoy.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_restart_replaces_the_process_and_the_bootstrap() {
+    let [old, new] = [ModelStub::start("v1").await.unwrap(), ModelStub::start("v2").await.unwrap()];
+    let envoy = start(&old).await.unwrap();
+    let (pid, port) = (envoy.pid(), envoy.listener_port("front").await.unwrap());
+    // The listener keeps its port: it is free once the old process has ended.
+    let front = format!("port_value: {port} }} }}\n      filter_chains");
+    let fixed = bootstrap(&new).replace("port_value: 0 } }\n      filter_chains", &front);
+    let envoy = envoy.restart(fixed).await.unwrap();
+    assert!(gone(pid).await && envoy.is_running());
+    assert_eq!(envoy.listener_port("front").await.unwrap(), port);
+    let client = Client::new(([127, 0, 0, 1], port).into());
+    let answer = client.send(Request::get("/")).await.unwrap();
+    assert_eq!(answer.header_text("x-model").as_deref(), Some("v2"), "{}", envoy.report().await);
     envoy.stop().await.unwrap();
 }
 

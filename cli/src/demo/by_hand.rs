@@ -43,7 +43,7 @@ pub(super) fn lines(stage: &Stage, ink: Ink) -> Vec<String> {
     let comes = stage.set.open_for.is_some();
     if let Some(model) = stage.models.get(stage.candidate()).filter(|_| comes) {
         let order = |status| {
-            format!("curl -s -X POST 'http://{}/_stub/behaviour?status={status}'", model.addr())
+            format!("curl -s -X POST 'http://{}/_stub/behavior?status={status}'", model.addr())
         };
         let state =
             format!("curl -s http://{admin}/stats/prometheus | grep ^ab_test_breaker_state");

@@ -1,4 +1,4 @@
-//! Requests and answers as plain data.
+//! Requests and responses as plain data.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use bytes::Bytes;
 pub struct Request {
     /// For example `GET`.
     pub method: String,
-    /// Path and query, from the `/` on.
+    /// Path and query, beginning with `/`.
     pub path: String,
-    /// Names and values in order. A value may be any bytes that HTTP allows, 0x80 and above included.
+    /// Names and values in order. A value may contain any bytes that HTTP allows, including 0x80 and above.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body; its length is announced if it is not empty.
+    /// The body. A non-empty body sets `content-length`.
     pub body: Bytes,
 }
 
@@ -30,7 +30,7 @@ impl Request {
         Self::new("GET", path)
     }
 
-    /// A POST of this body. It has no content type until a header gives one.
+    /// A POST of this body, without a content type.
     #[must_use]
     pub fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Self {
         Self { body: body.into(), ..Self::new("POST", path) }
@@ -44,18 +44,18 @@ impl Request {
     }
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// Names, in lower case, and values as they came.
+    /// Names in lower case, and values as received.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Bytes,
-    /// The trailers, where gRPC's status is. Empty if there were none.
+    /// The trailers, which carry gRPC's status.
     pub trailers: Vec<(String, Vec<u8>)>,
-    /// From the call to the end of the answer; a new connection's handshake counts.
+    /// From the call to the end of the response, including a new connection's handshake.
     pub elapsed: Duration,
 }
 
@@ -66,13 +66,13 @@ impl Answer {
         self.header_values(name).next()
     }
 
-    /// The first value of a header as text; what is not UTF-8 is replaced.
+    /// The first value of a header as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn header_text(&self, name: &str) -> Option<String> {
         self.header(name).map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
-    /// All values of a header, in order: `set-cookie` comes more than once.
+    /// All values of a header, in order, for example of `set-cookie`.
     pub fn header_values<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h [u8]> {
         values(&self.headers, name)
     }
@@ -83,7 +83,7 @@ impl Answer {
         values(&self.trailers, name).next()
     }
 
-    /// The body as text; what is not UTF-8 is replaced.
+    /// The body as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

@@ -13,23 +13,23 @@ use tokio::net::TcpStream;
 
 use super::message::{Answer, Request, plain};
 
-/// What the client speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Protocol {
     Http1,
     Http2,
 }
 
-/// An open connection. It closes when this is dropped.
+/// An open connection. Dropping it closes it.
 #[derive(Debug)]
 pub(super) enum Wire {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 pub(super) enum Failure {
-    /// The connection had closed: the request may go out over another one.
+    /// The connection had closed: the request may be sent over another one.
     NotSent,
     /// Anything else; the server may have seen the request.
     Broken(Error),
@@ -47,7 +47,7 @@ impl Wire {
             TcpStream::connect(addr).await.with_context(|| format!("connecting to {addr}"))?;
         stream.set_nodelay(true)?;
         let io = TokioIo::new(stream);
-        // A connection's own errors reach us through the request that it carries.
+        // Connection errors surface through the request that the connection carries.
         Ok(match protocol {
             Protocol::Http1 => {
                 let (sender, connection) = http1::handshake(io).await?;
@@ -62,7 +62,7 @@ impl Wire {
         })
     }
 
-    /// Sends one request and reads the whole answer.
+    /// Sends one request and reads the whole response.
     pub(super) async fn exchange(
         &mut self,
         addr: SocketAddr,
@@ -86,7 +86,7 @@ impl Wire {
             None => Failure::from(failed.into_error()),
         })?;
         let (head, body) = response.into_parts();
-        let body = body.collect().await.context("reading the answer's body")?;
+        let body = body.collect().await.context("reading the response body")?;
         let trailers = body.trailers().map(plain).unwrap_or_default();
         Ok(Answer {
             status: head.status.as_u16(),
@@ -107,7 +107,7 @@ fn build(
         .method(request.method.as_str())
         .uri(uri)
         .body(Full::new(request.body.clone()))
-        .with_context(|| format!("not a request: {} {uri}", request.method))?;
+        .with_context(|| format!("invalid request: {} {uri}", request.method))?;
     let headers = message.headers_mut();
     for (name, value) in &request.headers {
         let parsed = HeaderName::from_bytes(name.as_bytes())

@@ -1,4 +1,4 @@
-//! Questions to a running Envoy through its admin interface.
+//! Client of the admin interface: pages, commands, statistics, listeners.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{Envoy, metrics};
+use super::Envoy;
+use super::metrics::{Scrape, parse_stats};
 use crate::client::{Client, Request};
 
-/// How long a listener may take to appear: dynamic ones come after the process is ready.
+/// The limit for a listener to appear: dynamic listeners appear after the process is ready.
 const LISTENER_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A client of the admin interface.
@@ -54,7 +55,7 @@ impl Envoy {
     /// The body of an admin page, for example `/config_dump`.
     ///
     /// # Errors
-    /// If Envoy does not answer, or not with 200.
+    /// If Envoy does not respond with 200.
     pub async fn admin_get(&self, path: &str) -> Result<String> {
         self.admin.ask("GET", path).await
     }
@@ -62,33 +63,54 @@ impl Envoy {
     /// Sends an admin command, for example `/logging?wasm=debug` or `/reset_counters`.
     ///
     /// # Errors
-    /// If Envoy does not answer, or not with 200.
+    /// If Envoy does not respond with 200.
     pub async fn admin_post(&self, path: &str) -> Result<String> {
         self.admin.ask("POST", path).await
     }
 
-    /// Counters and gauges whose names contain a match of the regular expression. Histograms are left out.
+    /// Counters and gauges whose names match the regular expression. Histograms are left out.
     ///
     /// # Errors
-    /// If Envoy does not answer, or the expression is not one.
+    /// If Envoy does not respond, or the expression is invalid.
     pub async fn stats(&self, filter_regex: &str) -> Result<BTreeMap<String, i64>> {
         let text =
             self.admin_get(&format!("/stats?filter={}", percent_encoded(filter_regex))).await?;
-        Ok(metrics::parse_stats(&text))
+        Ok(parse_stats(&text))
     }
 
-    /// All statistics as Prometheus reads them. [`prometheus_value`](crate::prometheus_value) looks one up.
+    /// Scrapes the statistics whose names in Envoy, such as `cluster.a.upstream_rq_200`, match the regular expression.
     ///
     /// # Errors
-    /// If Envoy does not answer.
+    /// If Envoy does not respond; if it has exited, the message contains the log's tail.
+    pub async fn scrape(&self, filter_regex: &str) -> Result<Scrape> {
+        let path = format!("/stats/prometheus?filter={}", percent_encoded(filter_regex));
+        match self.admin_get(&path).await {
+            Ok(page) => Ok(Scrape::parse(&page)),
+            Err(_) if !self.is_running() => bail!("Envoy has exited\n{}", self.log_tail(20)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The release, for example `1.40.0`; `None` if Envoy reports its version in another form.
+    ///
+    /// # Errors
+    /// If Envoy does not respond.
+    pub async fn version(&self) -> Result<Option<String>> {
+        Ok(release(&self.admin_get("/server_info").await?))
+    }
+
+    /// All statistics in the Prometheus text format.
+    ///
+    /// # Errors
+    /// If Envoy does not respond.
     pub async fn prometheus(&self) -> Result<String> {
         self.admin_get("/stats/prometheus").await
     }
 
-    /// The port of the listener with this name; waits up to 2 seconds for it to appear.
+    /// The port of the listener with this name. Waits up to 2 seconds for the listener to appear.
     ///
     /// # Errors
-    /// If there is no such listener. The message names those that there are.
+    /// If the listener does not exist. The message names the existing listeners.
     pub async fn listener_port(&self, listener_name: &str) -> Result<u16> {
         let deadline = Instant::now() + LISTENER_DEADLINE;
         loop {
@@ -124,6 +146,12 @@ fn listener_ports(json: &str) -> Result<BTreeMap<String, u16>> {
             Some((name.to_owned(), u16::try_from(port).ok()?))
         })
         .collect())
+}
+
+/// The release in `commit/1.40.0/Clean/RELEASE/BoringSSL`.
+fn release(server_info: &str) -> Option<String> {
+    let info: Value = serde_json::from_str(server_info).ok()?;
+    Some(info.get("version")?.as_str()?.split('/').nth(1)?.to_owned())
 }
 
 /// Everything but RFC 3986's unreserved characters as `%XX`.

@@ -1,4 +1,4 @@
-//! Where the Envoy program is, and whether it would accept a configuration.
+//! Search for the Envoy program, and validation of a configuration.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::{Files, tail};
+use super::files::{Files, tail};
 
-/// The release that `make setup` fetches when `ENVOY_VERSION` does not name another one.
+/// The release that `make setup` fetches unless `ENVOY_VERSION` names another one.
 const DEFAULT_VERSION: &str = "1.40.0";
 const VALIDATE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -22,10 +22,10 @@ pub struct EnvoyBinary;
 impl EnvoyBinary {
     /// Looks for Envoy: `ENVOY_PATH`; then `.tools/envoy/VERSION/envoy` in the current directory, the directory of
     /// this executable, and every directory above the two; then `envoy` on `PATH`. The version is `ENVOY_VERSION`,
-    /// or 1.40.0. When `ENVOY_VERSION` is set, `PATH` is not asked: it could only answer with another version.
+    /// or 1.40.0. With `ENVOY_VERSION` set, `PATH` is not searched: its version is unknown.
     ///
     /// # Errors
-    /// If there is none, or `ENVOY_PATH` does not name a file. The message says how to get one.
+    /// If no Envoy is found, or `ENVOY_PATH` does not name a file. The message says how to get one.
     pub fn find() -> Result<PathBuf> {
         let surroundings = Surroundings {
             envoy_path: env::var_os("ENVOY_PATH")
@@ -44,7 +44,7 @@ impl EnvoyBinary {
     }
 }
 
-/// What the search depends on, apart from the disk.
+/// The inputs of the search, apart from the disk.
 #[derive(Default)]
 struct Surroundings {
     envoy_path: Option<PathBuf>,
@@ -87,10 +87,10 @@ fn file_in(dir: &Path, name: &Path) -> Option<PathBuf> {
     Some(dir.join(name)).filter(|path| path.is_file())
 }
 
-/// Asks Envoy whether it would accept the configuration (`--mode validate`). No ports are opened.
+/// Validates the configuration with Envoy itself (`--mode validate`). No ports are opened.
 ///
 /// # Errors
-/// If it would not, with what Envoy said about it.
+/// If Envoy rejects it, with Envoy's message.
 pub async fn validate(binary: &Path, yaml: &str) -> Result<()> {
     let files = Files::create(yaml)?;
     let run = Command::new(binary)
@@ -101,10 +101,14 @@ pub async fn validate(binary: &Path, yaml: &str) -> Result<()> {
         .output();
     let output = timeout(VALIDATE_DEADLINE, run)
         .await
-        .context("Envoy took more than 30 s to check the configuration")?
+        .context("Envoy took more than 30 s to validate the configuration")?
         .with_context(|| format!("starting {}", binary.display()))?;
-    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "Envoy rejects the configuration:\n{}", tail(said.trim(), 40));
+    let message = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "Envoy rejects the configuration:\n{}",
+        tail(message.trim(), 40)
+    );
     Ok(())
 }
 

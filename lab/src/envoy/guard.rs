@@ -1,8 +1,8 @@
-//! Ends Envoy when this process dies without having done so: a SIGKILL, a crash, a closed terminal.
+//! A watchdog that kills Envoy when this process dies without stopping it: SIGKILL, a crash, a closed terminal.
 //!
-//! Linux could do this in one call (`PR_SET_PDEATHSIG`), but it fires when the *thread* that started the child ends,
-//! and needs unsafe code. So a shell waits on a pipe whose other end only we hold: a line from us means "all is
-//! well", the end of the pipe means that we are gone.
+//! Linux has a call for this (`PR_SET_PDEATHSIG`), but it fires when the *thread* that started the child ends, and it
+//! needs unsafe code. Instead, a shell waits on a pipe whose other end only this process holds: a line releases the
+//! child, the end of the pipe means that this process has died.
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 const SCRIPT: &str = r#"if read -r _; then exit 0; fi; kill -KILL "$1""#;
 
-/// A shell that kills a process after our death, until it is dropped.
+/// A shell that kills a process when this process dies. Dropping the guard releases the process.
 #[derive(Debug)]
 pub(super) struct Guard {
     shell: Child,
@@ -38,7 +38,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(mut line) = self.line.take() {
-            // If the shell is gone already, there is nothing to call off.
+            // If the shell has exited, nothing remains to release.
             let _ = line.write_all(b"\n");
         }
         let _ = self.shell.wait();
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_pipe_kills() {
+    fn the_end_of_the_pipe_kills_the_process() {
         let mut child = sleeper();
         let mut guard = Guard::watch(child.id()).unwrap();
         drop(guard.line.take());
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_spares() {
+    fn a_drop_releases_the_process() {
         let mut child = sleeper();
         drop(Guard::watch(child.id()).unwrap());
         assert_eq!(child.try_wait().unwrap(), None);

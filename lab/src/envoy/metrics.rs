@@ -1,8 +1,71 @@
-//! Reads the two forms in which Envoy prints its statistics.
+//! Envoy's statistics as typed values, from the two text formats of its admin interface.
 
 use std::collections::BTreeMap;
 
-/// Reads `name: number` lines. Histograms and text readouts, whose values are no numbers, are skipped.
+/// One scrape of `/stats/prometheus`.
+///
+/// ```
+/// use sidetrack_lab::Scrape;
+///
+/// let scrape = Scrape::parse("rq{code=\"200\",model=\"a\"} 3\nrq{code=\"500\",model=\"a\"} 1\n");
+/// assert_eq!(scrape.sum("rq", &[("model", "a")]), Some(4.0));
+/// assert_eq!(scrape.count("rq", &[("code", "500")]), Some(1));
+/// assert_eq!(scrape.sum("rq", &[("model", "b")]), None);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scrape {
+    series: Vec<Series>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Series {
+    name: String,
+    labels: Vec<(String, String)>,
+    value: f64,
+}
+
+impl Scrape {
+    /// Parses the Prometheus text format. Comments and malformed lines are skipped.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        Self { series: text.lines().filter_map(parse_series).collect() }
+    }
+
+    /// The sum over all series of `metric` with at least these labels. `None` if no such series exists, which is
+    /// different from 0.
+    #[must_use]
+    pub fn sum(&self, metric: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let has = |series: &&Series| {
+            series.name == metric && labels.iter().all(|(name, value)| series.has(name, value))
+        };
+        self.series.iter().filter(has).map(|series| series.value).reduce(|sum, value| sum + value)
+    }
+
+    /// The same sum as a count: rounded to the nearest integer, at least 0.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and counters are far below 2^53"
+    )]
+    pub fn count(&self, metric: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        Some(self.sum(metric, labels)?.round() as u64)
+    }
+}
+
+impl Series {
+    fn has(&self, name: &str, value: &str) -> bool {
+        self.labels.iter().any(|(n, v)| n == name && v == value)
+    }
+}
+
+/// [`Scrape::sum`] of a single value.
+#[must_use]
+pub fn prometheus_value(text: &str, metric_name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    Scrape::parse(text).sum(metric_name, labels)
+}
+
+/// Parses `name: number` lines. Histograms and text readouts are skipped.
 pub(super) fn parse_stats(text: &str) -> BTreeMap<String, i64> {
     text.lines()
         .filter_map(|line| {
@@ -12,38 +75,8 @@ pub(super) fn parse_stats(text: &str) -> BTreeMap<String, i64> {
         .collect()
 }
 
-/// The sum over all series of `metric_name` that carry at least these labels, in the Prometheus text format.
-/// `None` if there is no such series, which is different from 0.
-///
-/// ```
-/// let page = "rq{code=\"200\",model=\"a\"} 3\nrq{code=\"500\",model=\"a\"} 1\n";
-/// assert_eq!(sidetrack_lab::prometheus_value(page, "rq", &[("model", "a")]), Some(4.0));
-/// assert_eq!(sidetrack_lab::prometheus_value(page, "rq", &[("model", "b")]), None);
-/// ```
-#[must_use]
-pub fn prometheus_value(text: &str, metric_name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-    text.lines()
-        .filter_map(parse_series)
-        .filter(|series| series.name == metric_name)
-        .filter(|series| labels.iter().all(|(name, value)| series.has(name, value)))
-        .map(|series| series.value)
-        .reduce(|sum, value| sum + value)
-}
-
-struct Series<'a> {
-    name: &'a str,
-    labels: Vec<(&'a str, String)>,
-    value: f64,
-}
-
-impl Series<'_> {
-    fn has(&self, name: &str, value: &str) -> bool {
-        self.labels.iter().any(|(n, v)| *n == name && v == value)
-    }
-}
-
-/// Reads `name{label="value",…} number` or `name number`. Comments and broken lines are `None`.
-fn parse_series(line: &str) -> Option<Series<'_>> {
+/// Parses `name{label="value",…} number` or `name number`; `None` for comments and malformed lines.
+fn parse_series(line: &str) -> Option<Series> {
     if line.starts_with('#') {
         return None;
     }
@@ -55,14 +88,14 @@ fn parse_series(line: &str) -> Option<Series<'_>> {
         while !rest.starts_with('}') {
             let (label, after) = rest.split_once("=\"")?;
             let (value, after) = parse_quoted(after)?;
-            labels.push((label, value));
+            labels.push((label.to_owned(), value));
             rest = after.strip_prefix(',').unwrap_or(after);
         }
         rest = rest.strip_prefix('}')?;
     }
-    // A time stamp may follow the value.
+    // A timestamp may follow the value.
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some(Series { name, labels, value })
+    Some(Series { name: name.to_owned(), labels, value })
 }
 
 /// Reads up to the closing quote; `\\`, `\"` and `\n` are escapes. Returns the value and what follows it.
@@ -93,19 +126,17 @@ mod tests {
     }
 
     #[test]
-    fn prometheus_names_match_whole() {
-        let page = "# TYPE rq counter\nrq_total{} 5\nrq 7\n";
-        assert_eq!(prometheus_value(page, "rq", &[]), Some(7.0));
-        assert_eq!(prometheus_value(page, "rq_total", &[]), Some(5.0));
+    fn metric_names_match_whole() {
+        let scrape = Scrape::parse("# TYPE rq counter\nrq_total{} 5\nrq 7\n");
+        assert_eq!(scrape.count("rq", &[]), Some(7));
+        assert_eq!(scrape.count("rq_total", &[]), Some(5));
     }
 
     #[test]
-    fn prometheus_labels_may_hold_anything() {
-        let page = r#"rq{note="a \"b\", c=\"d\"}",model="m\\1"} 2.5"#;
-        assert_eq!(
-            prometheus_value(page, "rq", &[("note", "a \"b\", c=\"d\"}"), ("model", "m\\1")]),
-            Some(2.5)
-        );
-        assert_eq!(prometheus_value(page, "rq", &[("c", "d")]), None);
+    fn label_values_may_contain_anything() {
+        let scrape = Scrape::parse(r#"rq{note="a \"b\", c=\"d\"}",model="m\\1"} 2.5"#);
+        let labels = [("note", "a \"b\", c=\"d\"}"), ("model", "m\\1")];
+        assert_eq!(scrape.sum("rq", &labels), Some(2.5));
+        assert_eq!(scrape.sum("rq", &[("c", "d")]), None);
     }
 }

@@ -1,17 +1,25 @@
-//! What a failing test prints about its Envoy: the configuration, the statistics that moved, the log's tail.
+//! Diagnostics of a running Envoy: the configuration, the nonzero statistics, the log's tail.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use super::{Envoy, tail};
+use super::Envoy;
+use super::files::tail;
 
-/// The statistics that say something about traffic and configuration; the admin port's own traffic does not.
+/// Statistics about traffic and configuration, without the admin port's own traffic.
 const INTERESTING: &str =
     r"^(wasm|sidetrack|cluster\.|http\.|extension_config|listener_manager|vhost)";
 const MAX_STATS: usize = 150;
 const MAX_LOG_LINES: usize = 80;
 
 impl Envoy {
-    /// All that Envoy has logged.
+    /// The path of the log file, which exists as long as this process.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.files.log_path()
+    }
+
+    /// Everything that Envoy has logged.
     #[must_use]
     pub fn log(&self) -> String {
         self.files.log()
@@ -23,17 +31,17 @@ impl Envoy {
         tail(&self.log(), lines)
     }
 
-    /// The whole story for a failing test. It does not fail itself, even if Envoy is gone.
+    /// All diagnostics for a failing test. It succeeds even if Envoy has exited.
     pub async fn report(&self) -> String {
         let running = if self.is_running() { "running" } else { "NOT RUNNING" };
         let config =
             std::fs::read_to_string(self.files.config()).unwrap_or_else(|error| error.to_string());
         let stats = match self.stats(INTERESTING).await {
-            Ok(stats) => moved(&stats),
+            Ok(stats) => nonzero(&stats),
             Err(error) => format!("{error:#}"),
         };
         format!(
-            "=== Envoy {} ({running}), admin {} ===\n--- configuration ---\n{}\n--- statistics that moved ---\n{}\n\
+            "=== Envoy {} ({running}), admin {} ===\n--- configuration ---\n{}\n--- nonzero statistics ---\n{}\n\
              --- log ---\n{}\n===",
             self.pid,
             self.admin_addr(),
@@ -44,7 +52,7 @@ impl Envoy {
     }
 }
 
-fn moved(stats: &BTreeMap<String, i64>) -> String {
+fn nonzero(stats: &BTreeMap<String, i64>) -> String {
     let lines: Vec<String> = stats
         .iter()
         .filter(|(name, value)| **value != 0 && !name.starts_with("http.admin."))

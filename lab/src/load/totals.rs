@@ -1,35 +1,35 @@
-//! What came of a load, counted.
+//! The counts of a load.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The counts of a load, so far or at its end.
+/// The counts of a load, running or finished.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Requests with an answer or an error.
+    /// Completed requests: responses and errors.
     pub done: u64,
-    /// Answers by HTTP status.
+    /// Responses by HTTP status.
     pub by_status: BTreeMap<u16, u64>,
-    /// Requests without an answer: refused, broken off, timed out.
+    /// Requests without a response: refused, reset, timed out.
     pub errors: u64,
-    /// Requests that went out more than 100 ms after they were due: this machine or the connections were busy.
+    /// Requests sent more than 100 ms after they were due: this machine or the connections were busy.
     pub late: u64,
 }
 
 impl Totals {
-    /// The number of answers with this status.
+    /// The number of responses with this status.
     #[must_use]
     pub fn status(&self, status: u16) -> u64 {
         self.by_status.get(&status).copied().unwrap_or_default()
     }
 }
 
-/// Totals that many tasks add to.
+/// Totals shared by many tasks.
 #[derive(Debug, Default)]
 pub(super) struct Tally(Mutex<Totals>);
 
 impl Tally {
-    /// Counts one request; without a status it was an error.
+    /// Counts one request; without a status it counts as an error.
     pub(super) fn add(&self, status: Option<u16>, late: bool) {
         let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         totals.done += 1;

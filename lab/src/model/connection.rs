@@ -1,4 +1,4 @@
-//! The stub's connections: accepting, serving, and cutting them.
+//! The stub's connections: accept, serve, reset.
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
@@ -16,9 +16,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::Shared;
-use super::answer::{self, Body, Outcome};
+use super::answer::{self, Outcome};
+use super::response::Body;
 
-/// Serves all who connect. When this task ends, the port closes, and so do the connections.
+/// Serves all connections. When this task ends, the port and the connections close.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut open = JoinSet::new();
     loop {
@@ -27,7 +28,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                 Ok((stream, _)) => {
                     open.spawn(serve(stream, Arc::clone(&shared)));
                 }
-                // Out of file descriptors, say: some will be free when a connection has ended.
+                // For example, no free file descriptor; one becomes free when a connection ends.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
             },
             Some(_) = open.join_next() => {}
@@ -36,13 +37,13 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
-    // An error ends the connection, which is all that a client would see of it anyway.
+    // An error ends the connection; the client sees only that.
     let _ = try_serve(stream, shared).await;
 }
 
 async fn try_serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    // A second handle to the socket: hyper owns the first one, and only the last one to close decides how.
+    // A second handle to the socket: hyper owns the first, and the last one to close decides between FIN and RST.
     let stream = stream.into_std()?;
     let twin = stream.try_clone()?;
     let cut = Arc::new(Notify::new());
@@ -59,7 +60,7 @@ async fn try_serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes the socket with a RST. hyper's handle has been dropped by now, unsaid: this is the last one.
+/// Closes the socket with a RST. hyper has dropped its handle by now, so this is the last one.
 fn reset(twin: std::net::TcpStream) -> io::Result<()> {
     TcpStream::from_std(twin)?.set_zero_linger()
 }

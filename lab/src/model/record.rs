@@ -1,4 +1,4 @@
-//! What a stub has seen.
+//! The record of requests that arrived at a stub.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +8,9 @@ use hyper::Request;
 
 use crate::client::message;
 
-/// The most requests that are remembered.
+/// The maximum number of recorded requests.
 const MAX_REQUESTS: usize = 100_000;
-/// The most bytes of one body that are remembered.
+/// The maximum number of recorded bytes of one body.
 const MAX_BODY: usize = 64 * 1024;
 
 /// A request as it arrived.
@@ -24,7 +24,7 @@ pub struct Seen {
     pub authority: String,
     /// Names in lower case, and values as bytes. The values of one name are in their order.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body's length in bytes, or what of it has arrived.
+    /// The number of body bytes that have arrived.
     pub body_len: u64,
     /// The body's first 64 KiB.
     pub body: Vec<u8>,
@@ -41,7 +41,7 @@ impl Seen {
         self.header_values(name).next()
     }
 
-    /// The first value of a header as text; what is not UTF-8 is replaced.
+    /// The first value of a header as text; invalid UTF-8 is replaced.
     #[must_use]
     pub fn header_text(&self, name: &str) -> Option<String> {
         self.header(name).map(|value| String::from_utf8_lossy(value).into_owned())
@@ -87,7 +87,7 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Counts a request, and remembers it if it should. Returns its number, from 1, and the place for its body.
+    /// Counts a request, and records it if recording is on. Returns its number, from 1, and the entry for its body.
     pub(super) fn arrival<B>(&self, request: &Request<B>) -> (u64, Option<Arc<Entry>>) {
         let (at, at_wall) = (Instant::now(), SystemTime::now());
         let mut log = lock(&self.0);
@@ -104,7 +104,7 @@ impl Record {
         (log.count, Some(entry))
     }
 
-    /// Notes that a request is answered with a 5xx status.
+    /// Records the time of a response with a 5xx status.
     pub(super) fn failure(&self) {
         let mut log = lock(&self.0);
         if log.failures.len() < MAX_REQUESTS {
