@@ -29,10 +29,11 @@ use window::Window;
 
 use crate::config::BreakerMode;
 use crate::decide::Gate;
+use crate::names::breaker_state;
 use crate::quantity::{Millis, Ppm, Timestamp};
 
 /// The shares of a candidate's units that try it while it recovers. Each stage's units contain the one's before.
-const STAGES: [Ppm; 3] = [Ppm::new(50_000).unwrap(), Ppm::new(250_000).unwrap(), Ppm::ALL];
+pub const STAGES: [Ppm; 3] = [Ppm::new(50_000).unwrap(), Ppm::new(250_000).unwrap(), Ppm::ALL];
 
 /// A step back of the clock up to this long is taken for two workers' readings in the wrong order.
 const READING_NOISE: Millis = Millis(1000);
@@ -110,13 +111,13 @@ impl Breaker {
         }
     }
 
-    /// The state as the metric `ab_test_breaker_state` has it: 0 closed, 1 half-open, 2 open. A dry run is closed.
+    /// The value of the metric [`crate::names::metric::BREAKER_STATE`]. A dry run is closed.
     #[must_use]
     pub fn code(&self, rule: &Rule) -> u64 {
         match self.gate(rule) {
-            Gate::Closed => 0,
-            Gate::HalfOpen(_) => 1,
-            Gate::Open => 2,
+            Gate::Closed => breaker_state::CLOSED,
+            Gate::HalfOpen(_) => breaker_state::HALF_OPEN,
+            Gate::Open => breaker_state::OPEN,
         }
     }
 

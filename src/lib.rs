@@ -22,6 +22,7 @@ pub mod draw;
 pub mod index;
 pub mod layout;
 pub mod matching;
+pub mod names;
 pub mod outcome;
 pub mod plan;
 pub mod quantity;

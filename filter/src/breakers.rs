@@ -10,6 +10,7 @@
 
 use sidetrack::breaker::{Breaker, Counts, Ended, Event, Rule, Streak, Watch};
 use sidetrack::decide::{Decision, Gate};
+use sidetrack::names::shared;
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::quantity::Timestamp;
 
@@ -18,8 +19,6 @@ use crate::metrics::Metrics;
 
 /// How often a lost race is taken again before the outcomes wait for the next tick.
 const TRIES: u32 = 8;
-
-const GENERATION: &str = "sidetrack.1.generation";
 
 /// The breakers of a configuration.
 pub(crate) struct Breakers {
@@ -48,7 +47,7 @@ impl Breakers {
     /// The breakers of a plan as the proxy has them; new ones are created closed.
     pub(crate) fn new(plan: &Plan, metrics: &[Metrics], now: Timestamp) -> Self {
         // Read first, so that a transition while the records are read is noticed on the first tick.
-        let generation = host::shared(GENERATION);
+        let generation = host::shared(shared::GENERATION);
         let trial = |(experiment, metrics)| Trial::new(experiment, metrics, now);
         let experiments = plan.experiments.iter().zip(metrics).map(trial).collect();
         Self { experiments, generation }
@@ -91,7 +90,7 @@ impl Breakers {
 
     /// Tells the other workers what is new, and learns what they decided.
     pub(crate) fn tick(&mut self, now: Timestamp, metrics: &[Metrics]) {
-        let generation = host::shared(GENERATION);
+        let generation = host::shared(shared::GENERATION);
         let changed = generation != self.generation;
         self.generation = generation;
         for (trial, metrics) in self.experiments.iter_mut().zip(metrics) {
@@ -106,7 +105,7 @@ impl Trial {
     fn new(experiment: &Experiment, metrics: &Metrics, now: Timestamp) -> Self {
         let rule = Rule::new(&experiment.breaker);
         let seat = |variant: &sidetrack::plan::Variant| {
-            let key = format!("sidetrack.1.breaker.{}.{}", experiment.name, variant.name);
+            let key = format!("{}{}.{}", shared::BREAKER, experiment.name, variant.name);
             let record = read(&key).map(|(record, _)| record);
             if record.is_none() {
                 // The proxy's first VM configures alone, so this creates, and never overwrites what others count.
@@ -225,7 +224,7 @@ impl Seat {
         metrics.breaker_event(variant, &event);
         metrics.breaker_state(variant, self.watch.shared.code(rule));
         // Any new value will do; each write has a new version.
-        host::set_shared(GENERATION, &self.watch.shared.epoch().to_le_bytes(), 0).ok();
+        host::set_shared(shared::GENERATION, &self.watch.shared.epoch().to_le_bytes(), 0).ok();
     }
 }
 

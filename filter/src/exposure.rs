@@ -4,6 +4,7 @@
 
 use sidetrack::config::ExposureUnit;
 use sidetrack::decide::{Decision, Step, Trace, minted_text};
+use sidetrack::names::filter_state;
 use sidetrack::plan::Experiment;
 
 use crate::host;
@@ -21,16 +22,16 @@ impl Exposure {
 
     /// Tells the log. A host that refuses has a log that says less; the request is not concerned.
     pub(crate) fn tell(&self, experiment: &Experiment, decision: &Decision) {
-        host::set_property("sidetrack.reason", decision.reason.as_str().as_bytes()).ok();
+        host::set_property(filter_state::REASON, decision.reason.as_str().as_bytes()).ok();
         if let Some(bucket) = decision.bucket {
-            host::set_property("sidetrack.bucket", bucket.to_string().as_bytes()).ok();
+            host::set_property(filter_state::BUCKET, bucket.to_string().as_bytes()).ok();
         }
         if let Some(unit) = &self.unit {
             match self.wanted {
                 ExposureUnit::None => Ok(()),
-                ExposureUnit::Plain => host::set_property("sidetrack.unit", unit),
+                ExposureUnit::Plain => host::set_property(filter_state::UNIT, unit),
                 ExposureUnit::Digest => host::set_property(
-                    "sidetrack.unit",
+                    filter_state::UNIT,
                     experiment.exposure.pseudonym(unit).as_bytes(),
                 ),
             }
@@ -41,7 +42,7 @@ impl Exposure {
 
 /// Tells the log that the baseline answered what the candidate had failed.
 pub(crate) fn tell_rescued() {
-    host::set_property("sidetrack.rescued", b"true").ok();
+    host::set_property(filter_state::RESCUED, b"true").ok();
 }
 
 impl<'p> Trace<'p> for Exposure {

@@ -14,10 +14,12 @@
 
 use std::cell::{Cell, RefCell};
 
+use sidetrack::names::plugin;
+
 use crate::host::{self, Level};
 
 /// What makes a plugin configuration that of such a logger.
-pub(crate) const CONFIGURATION: &[u8] = b"failures";
+pub(crate) const CONFIGURATION: &[u8] = plugin::FAILURES_CONFIGURATION.as_bytes();
 
 /// One request in so many is asked about.
 const CHECKED: u32 = 128;

@@ -11,6 +11,7 @@
 use core::time::Duration;
 use std::cell::Cell;
 
+use sidetrack::names::{label, metric};
 use sidetrack::outcome::TIME_BOUNDS as BOUNDS;
 
 use crate::host::Kind;
@@ -36,13 +37,13 @@ impl Latency {
         let of = |metric| Series::define(Kind::Counter, labels, metric);
         let bucket = |index: usize| {
             let le = BOUNDS.get(index).map_or("+Inf", |(_, le)| le);
-            let labels = [labels, &[("le", le)]].concat();
-            Series::define(Kind::Counter, &labels, "ab_test_response_time_seconds_bucket")
+            let labels = [labels, &[(label::LE, le)]].concat();
+            Series::define(Kind::Counter, &labels, metric::RESPONSE_TIME_BUCKET)
         };
         Self {
             buckets: core::array::from_fn(bucket),
-            count: of("ab_test_response_time_seconds_count"),
-            sum: of("ab_test_response_time_seconds_sum"),
+            count: of(metric::RESPONSE_TIME_COUNT),
+            sum: of(metric::RESPONSE_TIME_SUM),
             untold: Default::default(),
             untold_sum: Cell::new(HALF_A_SECOND),
         }

@@ -8,6 +8,7 @@ use std::cell::Cell;
 
 use sidetrack::breaker::Event;
 use sidetrack::decide::{Decision, Reason};
+use sidetrack::names::{label, metric, status};
 use sidetrack::outcome::Status;
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::quantity::{Ppm, Timestamp};
@@ -28,9 +29,9 @@ pub(crate) struct Global {
 impl Global {
     pub(crate) fn define() -> Self {
         Self {
-            config_hash: Series::define(Kind::Gauge, &[], "ab_test_config_hash"),
-            config_rejected: Series::define(Kind::Counter, &[], "ab_test_config_rejected_total"),
-            undecided: Series::define(Kind::Counter, &[], "ab_test_undecided_total"),
+            config_hash: Series::define(Kind::Gauge, &[], metric::CONFIG_HASH),
+            config_rejected: Series::define(Kind::Counter, &[], metric::CONFIG_REJECTED),
+            undecided: Series::define(Kind::Counter, &[], metric::UNDECIDED),
         }
     }
 }
@@ -70,36 +71,36 @@ impl Metrics {
     }
 
     fn of(experiment: &Experiment) -> Self {
-        let name = ("experiment", experiment.name.as_str());
-        let counter = |metric| Counter::define(&[name], metric);
+        let name = (label::EXPERIMENT, experiment.name.as_str());
+        let counter = |series| Counter::define(&[name], series);
         let variant = |index: usize, variant: &str| {
-            let labels = [name, ("model_name", variant)];
+            let labels = [name, (label::MODEL, variant)];
             let requests = |phase: Option<&str>| {
-                ["success", "error", "aborted"].map(|status| {
+                [status::SUCCESS, status::ERROR, status::ABORTED].map(|status| {
                     let mut labels = labels.to_vec();
-                    labels.extend(phase.map(|phase| ("phase", phase)));
-                    labels.push(("status", status));
-                    Counter::define(&labels, "ab_test_requests_total")
+                    labels.extend(phase.map(|phase| (label::PHASE, phase)));
+                    labels.push((label::STATUS, status));
+                    Counter::define(&labels, metric::REQUESTS)
                 })
             };
             let phases = experiment.schedule.phases().iter().map(|phase| Some(phase.name.as_str()));
-            let counter = |metric| Series::define(Kind::Counter, &labels, metric);
+            let counter = |series| Series::define(Kind::Counter, &labels, series);
             VariantMetrics {
                 breaker: (index != experiment.baseline).then(|| BreakerMetrics {
-                    state: Series::define(Kind::Gauge, &labels, "ab_test_breaker_state"),
-                    trips: counter("ab_test_breaker_trips_total"),
-                    would_trip: counter("ab_test_breaker_would_trip_total"),
-                    fallbacks: Counter::define(&labels, "ab_test_fallbacks_total"),
+                    state: Series::define(Kind::Gauge, &labels, metric::BREAKER_STATE),
+                    trips: counter(metric::BREAKER_TRIPS),
+                    would_trip: counter(metric::BREAKER_WOULD_TRIP),
+                    fallbacks: Counter::define(&labels, metric::FALLBACKS),
                 }),
                 requests: core::iter::once(None).chain(phases).map(requests).collect(),
                 latency: Latency::define(&labels),
-                weight: Series::define(Kind::Gauge, &labels, "ab_test_variant_weight_ppm"),
+                weight: Series::define(Kind::Gauge, &labels, metric::WEIGHT),
             }
         };
         Self {
-            overrides: counter("ab_test_overrides_total"),
-            missing_unit: counter("ab_test_missing_unit_total"),
-            mirrored: counter("ab_test_mirrored_total"),
+            overrides: counter(metric::OVERRIDES),
+            missing_unit: counter(metric::MISSING_UNIT),
+            mirrored: counter(metric::MIRRORED),
             variants: experiment
                 .variants
                 .iter()

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sidetrack::config::{self, Problems};
+use sidetrack::names::{shared, variable};
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::Schedule;
@@ -20,20 +21,6 @@ const TICK_MILLISECONDS: u32 = 100;
 
 /// After so many ticks Envoy is told the times of answers, and the published weights follow a rollout's clock.
 const TICKS_PER_SECOND: u32 = 10;
-
-/// Set where Envoy lets a filter hold headers back (`allow_on_headers_stop_iteration`). Nothing else tells the filter,
-/// and without that switch a request that is held back never goes on.
-const WAIT_FOR_BODIES: &str = "SIDETRACK_WAIT_FOR_BODIES";
-
-/// Set where Envoy writes an access log of the exposures. The filter state that it is read from costs every request.
-const EXPOSURES: &str = "SIDETRACK_EXPOSURES";
-
-/// Set where routes send a request that its candidate failed to the baseline. To find out whether one did costs each
-/// answer a read, so nobody else pays for it.
-const FAILOVER: &str = "SIDETRACK_FAILOVER";
-
-/// Set where a route for each variant names the experiment, upstream and to the caller, as Envoy does it for less.
-const ROUTES_TELL: &str = "SIDETRACK_ROUTES_TELL";
 
 /// What an empty plugin configuration means, and a first one that is bad.
 const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
@@ -64,7 +51,7 @@ impl Runtime {
     fn new(plan: Plan, global: Global) -> Self {
         let metrics = Metrics::define(&plan);
         let breakers = RefCell::new(Breakers::new(&plan, &metrics, now()));
-        let fails_over = host::is_set(FAILOVER);
+        let fails_over = host::is_set(variable::FAILOVER);
         let needs_clock =
             plan.experiments.iter().any(|e| matches!(e.schedule, Schedule::Rollout(_)));
         Self {
@@ -76,9 +63,9 @@ impl Runtime {
             needs_clock,
             has_ticks: true,
             fails_over,
-            routes_tell: host::is_set(ROUTES_TELL),
-            waits_for_bodies: host::is_set(WAIT_FOR_BODIES),
-            exposes: host::is_set(EXPOSURES),
+            routes_tell: host::is_set(variable::ROUTES_TELL),
+            waits_for_bodies: host::is_set(variable::WAIT_FOR_BODIES),
+            exposes: host::is_set(variable::EXPOSURES),
         }
     }
 
@@ -214,7 +201,7 @@ fn loaded(plan: &Plan, global: &Global) {
 /// Shared data is one namespace for all plugins of a proxy, so the key says whose it is.
 fn loaded_key() -> String {
     let plugin = host::bytes_property(&Property::PLUGIN_NAME).unwrap_or_default();
-    format!("sidetrack.loaded.{}", String::from_utf8_lossy(&plugin))
+    format!("{}{}", shared::LOADED, String::from_utf8_lossy(&plugin))
 }
 
 /// What follows a configuration that cannot be used. `None` refuses it, so that Envoy keeps the one before; if there

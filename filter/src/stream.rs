@@ -7,6 +7,7 @@ use sidetrack::body::body_is_readable;
 use sidetrack::breaker::Ended;
 use sidetrack::config::{BreakerMode, ExposureUnit};
 use sidetrack::decide::{Decision, Outcome, Reason, World, decide, may_explain};
+use sidetrack::names;
 use sidetrack::outcome::Ending;
 use sidetrack::plan::{Experiment, HeaderNames};
 use sidetrack::request::{Body, Request};
@@ -403,7 +404,7 @@ fn add(map: Map, name: &str, value: &str) {
 fn was_rescued() -> bool {
     host::integer_property(&Property::ATTEMPTS).is_some_and(|attempts| attempts > 1)
         && host::bytes_property(&Property::ROUTE_NAME)
-            .is_ok_and(|name| name.starts_with(b"sidetrack-failover:"))
+            .is_ok_and(|name| name.starts_with(names::route::FAILOVER.as_bytes()))
 }
 
 /// A request's headers and what has arrived of its body.

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use sidetrack::body::body_is_readable;
+use sidetrack::breaker::STAGES;
 use sidetrack::decide::Gate;
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Ppm;
@@ -67,10 +68,11 @@ pub(super) fn entropy(text: &str) -> Result<Entropy, String> {
 pub(super) fn breaker(text: &str) -> Result<Breaker, String> {
     let allowed = "allowed: a variant's name, then =open, =half-open, =half-open:25 or =closed";
     let (variant, state) = text.split_once('=').ok_or(allowed)?;
+    let [first_stage, ..] = STAGES;
     let gate = match state {
         "closed" => Gate::Closed,
         "open" => Gate::Open,
-        "half-open" => Gate::HalfOpen(Ppm::new(50_000).unwrap_or_default()),
+        "half-open" => Gate::HalfOpen(first_stage),
         _ => {
             let stage =
                 state.strip_prefix("half-open:").and_then(|stage| stage.parse::<u32>().ok());
@@ -188,7 +190,7 @@ mod tests {
     #[test]
     fn breakers_have_four_states() {
         assert_eq!(breaker("a=open").unwrap().gate, Gate::Open);
-        assert_eq!(breaker("a=half-open").unwrap().gate, Gate::HalfOpen(Ppm::new(50_000).unwrap()));
+        assert_eq!(breaker("a=half-open").unwrap().gate, Gate::HalfOpen(STAGES[0]));
         assert_eq!(breaker("a=half-open:100").unwrap().gate, Gate::HalfOpen(Ppm::ALL));
         assert_eq!(breaker("a=closed").unwrap().gate, Gate::Closed);
         for bad in ["a", "a=", "a=ajar", "a=half-open:101", "a=half-open:x"] {

@@ -1,0 +1,187 @@
+//! Names that two parts of Sidetrack share, each defined once.
+//!
+//! The filter writes these names; rendered configurations, rules and dashboards refer to them; the analysis and the
+//! demo read them. All of these parts import them from here, so a rename breaks the build, or changes every place
+//! together. They are public as well: a rename also breaks the dashboards, rules and log pipelines of users.
+//!
+//! Header names are not here: the experiment file sets their prefix, see [`crate::plan::HeaderNames`].
+
+/// Metrics that the filter defines, as Prometheus exposes them, and those that `analyze` writes for Prometheus.
+pub mod metric {
+    /// The prefix of all of them.
+    pub const PREFIX: &str = "ab_test_";
+
+    /// Gauge: the first 32 bits of the configuration's hash, 0 before the first good configuration.
+    pub const CONFIG_HASH: &str = "ab_test_config_hash";
+    /// Counter: configurations that the proxy rejected.
+    pub const CONFIG_REJECTED: &str = "ab_test_config_rejected_total";
+    /// Counter: requests that passed without a decision because the host did not return their headers.
+    pub const UNDECIDED: &str = "ab_test_undecided_total";
+
+    /// Counter by experiment, variant, phase and status: requests served.
+    pub const REQUESTS: &str = "ab_test_requests_total";
+    /// Counter by experiment and variant: requests of a candidate that the baseline served.
+    pub const FALLBACKS: &str = "ab_test_fallbacks_total";
+    /// Counter by experiment: assignments that a tester overrode.
+    pub const OVERRIDES: &str = "ab_test_overrides_total";
+    /// Counter by experiment: requests without a unit.
+    pub const MISSING_UNIT: &str = "ab_test_missing_unit_total";
+    /// Counter by experiment: requests that were copied to a mirror.
+    pub const MIRRORED: &str = "ab_test_mirrored_total";
+
+    /// Gauge by experiment and variant: the weight in force, in parts per million.
+    pub const WEIGHT: &str = "ab_test_variant_weight_ppm";
+
+    /// Gauge by experiment and candidate: one of [`super::breaker_state`].
+    pub const BREAKER_STATE: &str = "ab_test_breaker_state";
+    /// Counter by experiment and candidate: how often the breaker opened.
+    pub const BREAKER_TRIPS: &str = "ab_test_breaker_trips_total";
+    /// Counter by experiment and candidate: how often a breaker in a dry run would have opened.
+    pub const BREAKER_WOULD_TRIP: &str = "ab_test_breaker_would_trip_total";
+
+    /// Histogram by experiment and variant: seconds to the response headers, in [`crate::outcome::TIME_BOUNDS`].
+    pub const RESPONSE_TIME_BUCKET: &str = "ab_test_response_time_seconds_bucket";
+    /// The number of its observations.
+    pub const RESPONSE_TIME_COUNT: &str = "ab_test_response_time_seconds_count";
+    /// Their sum in seconds.
+    pub const RESPONSE_TIME_SUM: &str = "ab_test_response_time_seconds_sum";
+
+    /// Gauge by experiment and variant: the share of correct predictions, from `analyze --prometheus-out`.
+    pub const MODEL_ACCURACY: &str = "ab_test_model_accuracy";
+    /// Gauge by experiment, variant and metric: a business metric, from `analyze --prometheus-out`.
+    pub const BUSINESS_IMPACT: &str = "ab_test_business_impact";
+}
+
+/// Labels of the metrics.
+pub mod label {
+    /// The experiment.
+    pub const EXPERIMENT: &str = "experiment";
+    /// The variant that served.
+    pub const MODEL: &str = "model_name";
+    /// The phase of a rollout; absent without one.
+    pub const PHASE: &str = "phase";
+    /// How the request ended; one of [`super::status`].
+    pub const STATUS: &str = "status";
+    /// The upper bound of a histogram's bucket, in seconds.
+    pub const LE: &str = "le";
+    /// The name of a business metric; the filter does not use it.
+    pub const METRIC_TYPE: &str = "metric_type";
+
+    /// The labels in the names of the filter's stats, which Envoy has to extract.
+    pub const ALL: [&str; 5] = [EXPERIMENT, MODEL, PHASE, STATUS, LE];
+}
+
+/// Values of the label [`label::STATUS`].
+pub mod status {
+    /// The request was answered.
+    pub const SUCCESS: &str = "success";
+    /// The request failed.
+    pub const ERROR: &str = "error";
+    /// The client closed its connection before the response.
+    pub const ABORTED: &str = "aborted";
+}
+
+/// Values of the metric [`metric::BREAKER_STATE`].
+pub mod breaker_state {
+    /// The candidate gets its units.
+    pub const CLOSED: u64 = 0;
+    /// The candidate gets a share of its units.
+    pub const HALF_OPEN: u64 = 1;
+    /// The baseline serves the candidate's units.
+    pub const OPEN: u64 = 2;
+}
+
+/// Environment variables of the filter's VM. Each one announces what the filter cannot detect by itself.
+pub mod variable {
+    /// Envoy lets the filter hold headers back (`allow_on_headers_stop_iteration`). Without that switch a request that
+    /// is held back never continues.
+    pub const WAIT_FOR_BODIES: &str = "SIDETRACK_WAIT_FOR_BODIES";
+    /// Envoy writes an access log with the filter state of [`super::filter_state`]. Setting it costs every request.
+    pub const EXPOSURES: &str = "SIDETRACK_EXPOSURES";
+    /// Routes named with [`super::route::FAILOVER`] retry failed requests on the baseline. Finding out whether one did
+    /// costs every response a read.
+    pub const FAILOVER: &str = "SIDETRACK_FAILOVER";
+    /// A route for each variant adds the headers with the experiment and the variant, which is cheaper in Envoy.
+    pub const ROUTES_TELL: &str = "SIDETRACK_ROUTES_TELL";
+}
+
+/// Prefixes of the names of routes.
+pub mod route {
+    /// A route that retries on the baseline what a candidate failed; the candidate's cluster follows.
+    pub const FAILOVER: &str = "sidetrack-failover:";
+    /// The stat prefix of a route for requests without the filter's headers; the experiment follows.
+    pub const BYPASS: &str = "sidetrack-bypass:";
+}
+
+/// Keys of the filter state that the access log reads.
+pub mod filter_state {
+    /// Envoy puts this in front of every key that a wasm filter sets.
+    pub const PREFIX: &str = "wasm.";
+
+    /// Why the request got its variant.
+    pub const REASON: &str = "sidetrack.reason";
+    /// The bucket of the unit.
+    pub const BUCKET: &str = "sidetrack.bucket";
+    /// The unit or its digest.
+    pub const UNIT: &str = "sidetrack.unit";
+    /// `true` when the baseline answered what the candidate failed.
+    pub const RESCUED: &str = "sidetrack.rescued";
+}
+
+/// Fields of an exposure: one line of the access log, as JSON.
+pub mod log {
+    /// When the request began, RFC 3339.
+    pub const TIME: &str = "time";
+    /// The value of `x-request-id`.
+    pub const REQUEST_ID: &str = "request_id";
+    /// The unit, its digest, or nothing, as `settings.exposure_unit` says.
+    pub const UNIT: &str = "unit";
+    /// The experiment.
+    pub const EXPERIMENT: &str = "experiment";
+    /// The variant that the unit is assigned to.
+    pub const ASSIGNED: &str = "assigned";
+    /// The variant that served.
+    pub const SERVED: &str = "served";
+    /// Why: one of [`crate::decide::Reason`].
+    pub const REASON: &str = "reason";
+    /// The bucket of the unit, from 0 to 999999.
+    pub const BUCKET: &str = "bucket";
+    /// The phase of the rollout.
+    pub const PHASE: &str = "phase";
+    /// The request's method.
+    pub const METHOD: &str = "method";
+    /// The request's path.
+    pub const PATH: &str = "path";
+    /// The response's status; 0 without a response.
+    pub const STATUS: &str = "status";
+    /// Envoy's response flags.
+    pub const FLAGS: &str = "flags";
+    /// Milliseconds from the request's first byte to the response's last.
+    pub const DURATION: &str = "duration";
+    /// How often the request was sent upstream.
+    pub const ATTEMPTS: &str = "attempts";
+    /// `true` when the baseline answered what the candidate failed.
+    pub const RESCUED: &str = "rescued";
+    /// The upstream cluster.
+    pub const CLUSTER: &str = "cluster";
+}
+
+/// Names of the plugin in Envoy.
+pub mod plugin {
+    /// The filter, its root context and its VM; also the provider of the access log in Istio.
+    pub const NAME: &str = "sidetrack";
+    /// The access logger that reports failures, and its root context.
+    pub const FAILURES: &str = "sidetrack-failures";
+    /// The plugin configuration that makes a root context such a logger.
+    pub const FAILURES_CONFIGURATION: &str = "failures";
+}
+
+/// Keys of Envoy's shared data, one namespace for all plugins of a proxy.
+pub mod shared {
+    /// The number of transitions of all breakers.
+    pub const GENERATION: &str = "sidetrack.1.generation";
+    /// The prefix of a breaker's record; experiment and variant follow, with a dot in between.
+    pub const BREAKER: &str = "sidetrack.1.breaker.";
+    /// The prefix of the marker that a good configuration is in force; the plugin's name follows.
+    pub const LOADED: &str = "sidetrack.loaded.";
+}
