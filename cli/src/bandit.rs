@@ -22,11 +22,13 @@ use sidetrack_stats::bandit::{Rule, State, weights};
 use sidetrack_stats::posterior;
 
 use crate::assign::chosen;
+use crate::atomic;
 use crate::fault::Fault;
 use crate::load::{File, Source};
 use crate::moment::Moment;
 use crate::out::Out;
-use crate::words::variant;
+use crate::table::{Align, Table};
+use crate::words::{grouped, variant};
 use rewards::Rewards;
 
 /// Set the next weights by the rewards so far (Thompson sampling by batches)
@@ -126,7 +128,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let edited = edit::edited(&source, &old, experiment, &next, now)?;
     let new = source.with(edited.clone()).good()?.plan;
     if let Some(path) = &args.out {
-        write(path, &edited)?;
+        atomic::write(path, edited.as_bytes())
+            .with_context(|| format!("--out: cannot write {}", path.display()))?;
     } else {
         notes.push("nothing is written; --out FILE writes the new file".to_owned());
     }
@@ -280,24 +283,6 @@ fn hundredth(share: f64) -> Ppm {
     Ppm::new((share.clamp(0.0, 1.0) * 10_000.0).round() as u32 * 100).unwrap_or_default()
 }
 
-/// Beside its goal and then over it: nobody reads half a file.
-fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
-    let told = || format!("--out: cannot write {}", path.display());
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or_else(|| std::path::Path::new("."));
-    let mut file =
-        tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
-    file.write_all(text.as_bytes()).with_context(told)?;
-    if let Ok(before) = std::fs::metadata(path) {
-        file.as_file().set_permissions(before.permissions()).with_context(told)?;
-    }
-    file.as_file().sync_all().with_context(told)?;
-    file.persist(path).with_context(told)?;
-    Ok(())
-}
-
 fn tell(step: &Step, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     writeln!(
@@ -306,31 +291,29 @@ fn tell(step: &Step, out: &mut Out) -> anyhow::Result<()> {
         ink.bold(&step.experiment),
         ink.dim("adaptive: weights by Thompson sampling")
     )?;
-    let width = step.variants.iter().map(|arm| arm.name.len()).max().unwrap_or(0).max(7);
-    let head = format!(
-        "  {:<width$} {:>21} {:>9} {:>9} {:>9} {:>9}",
-        "variant", "successes of trials", "mean", "P(best)", "old", "new"
-    );
-    writeln!(out, "{}", ink.dim(head))?;
     let percent = |share: Option<f64>| {
         share.map_or_else(|| "–".to_owned(), |share| format!("{:.2} %", share * 100.0))
     };
+    let mut table = Table::new(&[
+        Align::Left,
+        Align::Right,
+        Align::Right,
+        Align::Right,
+        Align::Right,
+        Align::Right,
+    ]);
+    table.head(["variant", "successes of trials", "mean", "P(best)", "old", "new"], ink);
     for arm in &step.variants {
-        let rewards = format!(
-            "{} of {}",
-            crate::words::grouped(arm.successes),
-            crate::words::grouped(arm.trials)
-        );
-        writeln!(
-            out,
-            "  {:<width$} {rewards:>21} {:>9} {:>9} {:>9} {:>9}",
-            arm.name,
-            percent(arm.mean),
-            percent(arm.p_best),
-            format!("{:.2} %", arm.old_weight),
-            format!("{:.2} %", arm.new_weight)
-        )?;
+        table.row([
+            arm.name.as_str().into(),
+            format!("{} of {}", grouped(arm.successes), grouped(arm.trials)).into(),
+            percent(arm.mean).into(),
+            percent(arm.p_best).into(),
+            format!("{:.2} %", arm.old_weight).into(),
+            format!("{:.2} %", arm.new_weight).into(),
+        ]);
     }
+    table.write(out)?;
     for note in &step.notes {
         writeln!(out, "  {} {note}", ink.note("note:"))?;
     }

@@ -10,6 +10,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 use sidetrack::config::{Code, Problem};
 
+use crate::yaml;
+
 /// A line and a column, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
@@ -32,9 +34,7 @@ impl Lines {
     /// Reads the places; of a text that is no YAML there are none.
     pub(crate) fn of(text: &str) -> Self {
         let mut lines = Self::default();
-        if let Ok(tree) =
-            serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, crate::load::yaml())
-        {
+        if let Ok(tree) = yaml::read::<Spanned<Tree>>(text) {
             lines.add(String::new(), &tree.value);
         }
         lines

@@ -1,16 +1,13 @@
 //! Reads an experiment file: YAML or JSON, from a path or from stdin, into the core's tree and plan.
 //!
-//! YAML means YAML 1.2 here: `yes`, `no`, `on` and `off` are text, so are times and `010`. A repeated key
-//! reaches the core, which reports it with its path. Depth, size and aliases are limited, so that a hostile file
-//! is a problem and never a crash. Anchors and merge keys (`<<`) work. A manifest that brings the filter to Istio counts as
-//! the experiment file that it carries.
+//! [`crate::yaml`] has the rules for YAML. A manifest that installs the filter in Istio counts as the experiment file
+//! that it carries.
 
 use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use serde_saphyr::options::DuplicateKeyPolicy;
 use sidetrack::config::{self, Node, Problem, Problems};
 use sidetrack::plan::Plan;
 
@@ -18,6 +15,7 @@ use crate::fault::Fault;
 use crate::lines::{Lines, Place};
 use crate::manifest;
 use crate::words::visible;
+use crate::yaml;
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
@@ -111,7 +109,7 @@ impl Source {
                 Ok(node) => return Ok(node),
             }
         }
-        serde_saphyr::from_str_with_options(text, yaml()).map_err(|error| yaml_message(&error))
+        yaml::parse(text)
     }
 
     fn utf8(&self) -> Result<&str, String> {
@@ -148,43 +146,6 @@ impl Source {
 /// `1 problem`, `2 problems`.
 pub(crate) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// The options that make YAML mean the same as JSON.
-pub(crate) fn yaml() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: 64,
-            max_documents: 1,
-            max_nodes: 100_000,
-            max_aliases: 1_000,
-        },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-        reject_unsupported_tags: true,
-        with_snippet: false,
-    }
-}
-
-/// The parser's words, put plainer where they tell of its insides.
-fn yaml_message(error: &serde_saphyr::Error) -> String {
-    let text = error.to_string();
-    for (inside, plain) in [
-        ("budget breached: Documents", "it holds more than one document"),
-        ("budget breached: Depth", "it is nested too deeply"),
-        ("recursion limit exceeded", "it is nested too deeply"),
-        ("budget breached", "it is too large for an experiment file"),
-        ("alias replay limit", "its aliases unfold to too much"),
-    ] {
-        if text.starts_with(inside) {
-            let place = error.location().map(|location| format!(" at line {}", location.line()));
-            return format!("{plain}{}", place.unwrap_or_default());
-        }
-    }
-    text.replace("rejected by the configured policy", "is not allowed")
 }
 
 /// The FILE argument that most commands take.

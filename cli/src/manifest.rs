@@ -4,8 +4,9 @@
 //! output of `kubectl get wasmplugin -o yaml` or `kubectl kustomize`, without anybody cutting pieces out of it. A file
 //! that is no manifest is not touched.
 
-use serde_saphyr::options::DuplicateKeyPolicy;
 use sidetrack::config::Node;
+
+use crate::yaml;
 
 /// The kinds that bring the filter, and where its configuration is.
 const KINDS: [(&str, &[&str]); 2] = [
@@ -26,7 +27,7 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
     {
         return None;
     }
-    let documents: Vec<Node> = serde_saphyr::from_multiple_with_options(text, yaml()).ok()?;
+    let documents: Vec<Node> = yaml::read_all(text).ok()?;
     let mut manifests = Vec::new();
     for document in &documents {
         match get(document, "kind") {
@@ -62,24 +63,6 @@ fn of(manifest: &Node) -> Option<&Node> {
 fn get<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
     let Node::Map(keys) = node else { return None };
     keys.iter().find(|(name, _)| name == key).map(|(_, value)| value)
-}
-
-/// As experiment files are read, but of several documents.
-fn yaml() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: 64,
-            max_documents: 1_000,
-            max_nodes: 100_000,
-            max_aliases: 1_000,
-        },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-        with_snippet: false,
-    }
 }
 
 #[cfg(test)]

@@ -57,6 +57,13 @@ pub(crate) struct Ink {
 }
 
 impl Ink {
+    /// No colours, wherever the text goes.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { colours: false };
+    /// Colours, wherever the text goes.
+    #[cfg(test)]
+    pub(crate) const COLOURS: Self = Self { colours: true };
+
     /// The colours for stderr.
     pub(crate) fn stderr() -> Self {
         Self { colours: AutoStream::choice(&io::stderr()) != ColorChoice::Never }
@@ -95,6 +102,23 @@ impl Ink {
 pub(crate) struct Painted<T> {
     style: Style,
     text: T,
+}
+
+impl<T> Painted<T> {
+    /// Text without a style.
+    pub(crate) const fn plain(text: T) -> Self {
+        Self { style: Style::new(), text }
+    }
+
+    /// Another text in the same style.
+    pub(crate) fn map<U>(self, to: impl FnOnce(T) -> U) -> Painted<U> {
+        Painted { style: self.style, text: to(self.text) }
+    }
+
+    /// The text without its style.
+    pub(crate) const fn text(&self) -> &T {
+        &self.text
+    }
 }
 
 impl<T: Display> Display for Painted<T> {

@@ -4,6 +4,7 @@ mod argocd;
 mod envoy;
 mod grafana;
 mod headers;
+mod hosts;
 mod istio;
 mod prometheus;
 

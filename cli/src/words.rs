@@ -62,11 +62,15 @@ pub(crate) fn conditions(conditions: &Match) -> String {
     if parts.is_empty() { "every request".to_owned() } else { parts.join(" · ") }
 }
 
-pub(crate) fn hosts(hosts: &[Host]) -> String {
-    let host = |host: &Host| match host {
+/// A host as an experiment file writes it: `*.example.com` covers everything below.
+pub(crate) fn host(host: &Host) -> String {
+    match host {
         Host::Exact(name) => name.clone(),
         Host::Below(suffix) => format!("*{suffix}"),
-    };
+    }
+}
+
+pub(crate) fn hosts(hosts: &[Host]) -> String {
     hosts.iter().map(host).collect::<Vec<_>>().join(" or ")
 }
 

@@ -3,7 +3,6 @@
 //! Nothing panics; what is refused is refused with reasons that lead into the file; what is accepted decides any request,
 //! and means the same after the way into Envoy, where a YAML file arrives as JSON.
 
-use serde_saphyr::options::DuplicateKeyPolicy;
 use sidetrack::config::{self, Node, Problem};
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Timestamp;
@@ -21,7 +20,7 @@ pub fn run(data: &[u8]) {
         assert_eq!(config::parse_json(data).is_ok(), config::parse(&node).is_ok());
     }
     if let Ok(text) = std::str::from_utf8(data)
-        && let Ok(node) = serde_saphyr::from_str_with_options::<Node>(text, yaml())
+        && let Ok(node) = sidetrack_cli::yaml::parse(text)
     {
         read(&node);
     }
@@ -75,24 +74,5 @@ fn decides(plan: &Plan) {
                 sound::decided(plan, &Asked { headers, body }, Timestamp(now));
             }
         }
-    }
-}
-
-/// As the command reads YAML.
-fn yaml() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_depth: 64,
-            max_documents: 1,
-            max_nodes: 100_000,
-            max_aliases: 1_000,
-        },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-        reject_unsupported_tags: true,
-        with_snippet: false,
     }
 }

@@ -22,16 +22,7 @@ fn read(path: &str) -> String {
 }
 
 fn yaml(text: &str) -> Result<Node, Problems> {
-    // As in the command: YAML means the same as JSON, and repeated keys reach the reader.
-    let options = serde_saphyr::options! {
-        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-        with_snippet: false,
-    };
-    serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| config::syntax(&error.to_string()))
+    sidetrack_cli::yaml::parse(text).map_err(|error| config::syntax(&error))
 }
 
 fn load(path: &Path) -> Result<Plan, Problems> {

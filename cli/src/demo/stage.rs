@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use super::Args;
 use super::readings::Readings;
-use crate::load::yaml;
 use crate::render::{Options, bootstrap};
+use crate::yaml;
 
 /// The quick start's experiment.
 const EXPERIMENT: &str = include_str!("../../../envoy/experiment.yaml");
@@ -53,7 +53,7 @@ pub(super) struct Set {
 
 /// The demo's experiments, as written and as meant.
 pub(super) fn experiments(set: Set) -> anyhow::Result<(Node, Plan)> {
-    let mut node: Node = serde_saphyr::from_str_with_options(EXPERIMENT, yaml())?;
+    let mut node: Node = yaml::parse(EXPERIMENT).map_err(anyhow::Error::msg)?;
     if let Some(time) = set.open_for {
         let breaker = Node::Map(vec![("open_for".to_owned(), Node::Text(time.to_owned()))]);
         first_experiment(&mut node)

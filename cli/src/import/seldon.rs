@@ -258,7 +258,7 @@ fn shares(candidates: &[(String, u32)]) -> (Vec<Ppm>, bool) {
 
 /// What was written is good: `sidetrack check` would say the same. A bad cluster or salt is found here.
 fn checked(text: &str) -> anyhow::Result<()> {
-    let node = serde_saphyr::from_str_with_options(text, crate::load::yaml())?;
+    let node = crate::yaml::parse(text).map_err(anyhow::Error::msg)?;
     let problems = config::parse(&node).err();
     problems.map_or(Ok(()), |problems| {
         Err(Fault(format!("the experiment file would be wrong: {problems}")).into())

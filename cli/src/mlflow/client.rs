@@ -1,7 +1,4 @@
-//! Calls to an MLflow server: JSON over HTTP, with errors that name the URL and what to look at.
-//!
-//! Redirects are not followed: a redirected POST would arrive as a GET, and credentials belong to one server. Nothing is
-//! sent twice by itself.
+//! Calls to an MLflow server: JSON over HTTP, with errors that name the URL and a hint.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,12 +10,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use ureq::http::{Response, StatusCode, header};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, RequestBuilder};
 
+use crate::http::{self, unreachable};
 use crate::words::visible;
 
-const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 /// Uploads may be large and links slow.
 const UPLOAD: Duration = Duration::from_secs(600);
@@ -50,15 +46,7 @@ impl Client {
     pub(crate) fn new(server: &Server) -> anyhow::Result<Self> {
         let uri = server.tracking_uri.clone().or_else(|| variable("MLFLOW_TRACKING_URI"));
         let base = base(&uri.with_context(|| format!("no MLflow server is named\n{HINT_URI}"))?)?;
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT))
-            .timeout_global(Some(ANSWER))
-            .user_agent(concat!("sidetrack/", env!("CARGO_PKG_VERSION")))
-            .tls_config(tls);
-        Ok(Self { agent: config.build().new_agent(), base, authorization: authorization() })
+        Ok(Self { agent: http::agent(ANSWER), base, authorization: authorization() })
     }
 
     /// Reads, as `registered-models/alias`.
@@ -154,13 +142,16 @@ fn read<T: DeserializeOwned>(
     call: &str,
     sent: Result<Response<Body>, ureq::Error>,
 ) -> anyhow::Result<T> {
-    let mut response = sent.map_err(|error| unreachable(call, &error))?;
+    let mut response = sent.map_err(|error| unreachable(call, &error, HINT_URI))?;
     let status = response.status();
     let location = response
         .headers()
         .get(header::LOCATION)
         .map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
-    let text = response.body_mut().read_to_string().map_err(|error| unreachable(call, &error))?;
+    let text = response
+        .body_mut()
+        .read_to_string()
+        .map_err(|error| unreachable(call, &error, HINT_URI))?;
     if !status.is_success() {
         return Err(refusal(call, status, location, &text).into());
     }
@@ -189,20 +180,6 @@ fn refusal(call: &str, status: StatusCode, location: Option<String>, text: &str)
             Refusal { call, status, code: String::new(), message: text }
         }
     }
-}
-
-fn unreachable(call: &str, error: &ureq::Error) -> anyhow::Error {
-    let hint = match error {
-        ureq::Error::Timeout(_) => {
-            "hint: the server is slow, or something on the way swallows requests"
-        }
-        // TLS tells of a certificate through the socket's errors.
-        error if error.to_string().contains("certificate") => {
-            "hint: certificates are checked against the system's; SSL_CERT_FILE names a file with others"
-        }
-        _ => HINT_URI,
-    };
-    anyhow::anyhow!("{call}: {error}\n{hint}")
 }
 
 /// The address that calls are appended to.

@@ -16,8 +16,9 @@ use sidetrack::config;
 use super::client::{Client, Server};
 use super::registry::Registry;
 use crate::fault::Fault;
-use crate::load::{count, yaml};
+use crate::load::count;
 use crate::out::Out;
+use crate::yaml;
 use trial::{Choices, Trial, Weight};
 
 /// Write an experiment file: the champion against the versions that are tagged as candidates
@@ -113,8 +114,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 
 /// The configuration's hash; or what the core has against values that the registry or an option gave.
 fn checked(text: &str) -> anyhow::Result<String> {
-    let node = serde_saphyr::from_str_with_options(text, yaml())
-        .context("the file that was to be written is no YAML")?;
+    let node = yaml::parse(text)
+        .map_err(anyhow::Error::msg)
+        .context("the generated file is not valid YAML")?;
     match config::parse(&node) {
         Ok(plan) => Ok(plan.hash.to_string()),
         Err(problems) => {

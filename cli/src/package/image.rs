@@ -9,10 +9,10 @@ use flate2::Crc;
 use miniz_oxide::deflate::compress_to_vec;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::Layout;
 use super::module::Module;
+use crate::digest::sha256;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -117,9 +117,7 @@ impl Image {
 
 /// `sha256:` and 64 hexadecimal digits.
 fn digest(bytes: &[u8]) -> String {
-    let hexadecimal: String =
-        Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hexadecimal}")
+    format!("sha256:{}", sha256(bytes))
 }
 
 /// JSON on one line, with its newline: people look at blobs with `cat`.

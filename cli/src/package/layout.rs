@@ -1,16 +1,17 @@
 //! The image on disk: an OCI image layout, which keeps the other images that it has.
 //!
-//! A blob is written beside its place and moved there, and the index comes last: whoever reads the folder meanwhile
-//! finds the images before or the images after, and a run that was cut off can be repeated.
+//! Each file is replaced atomically and the index comes last. A concurrent reader finds the images before or after, and
+//! an interrupted run can be repeated.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::image::Image;
+use crate::atomic;
 use crate::fault::Fault;
 use crate::words::visible;
 
@@ -37,11 +38,11 @@ pub(super) fn write(folder: &Path, image: &Image, tag: &str) -> anyhow::Result<(
     let written = || -> io::Result<()> {
         let blobs = folder.join("blobs/sha256");
         fs::create_dir_all(&blobs)?;
-        replace(&folder.join("oci-layout"), b"{\"imageLayoutVersion\":\"1.0.0\"}\n")?;
+        atomic::write(&folder.join("oci-layout"), b"{\"imageLayoutVersion\":\"1.0.0\"}\n")?;
         for (digest, bytes) in &image.blobs {
-            replace(&blobs.join(digest.trim_start_matches("sha256:")), bytes)?;
+            atomic::write(&blobs.join(digest.trim_start_matches("sha256:")), bytes)?;
         }
-        replace(&folder.join("index.json"), format!("{index}\n").as_bytes())
+        atomic::write(&folder.join("index.json"), format!("{index}\n").as_bytes())
     };
     written().with_context(|| format!("{name}: cannot be written"))
 }
@@ -81,18 +82,4 @@ fn existing(folder: &Path, name: &str) -> anyhow::Result<Value> {
             })?)
         }
     }
-}
-
-/// Writes a file so that nobody ever sees half of it.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path)?;
-    Ok(())
 }

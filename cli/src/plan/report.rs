@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::{Change, Compared, Report};
 use crate::out::{Ink, Out};
+use crate::table::{Align, Table};
 use crate::words::quoted;
 
 pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
@@ -37,47 +38,24 @@ fn one(experiment: &Compared, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
         Change::Removed => "  (removed)",
     };
     writeln!(out, "\n{}{}", ink.bold(&experiment.name), ink.note(change))?;
-    let mut rows: Vec<[String; 4]> = Vec::new();
+    let mut table = Table::new(&[Align::Left, Align::Left, Align::Point, Align::Left]);
     for step in &experiment.moves {
-        let mark = if step.swap { "swap" } else { "" };
-        rows.push([
-            place(step.from.as_deref()),
-            format!("→ {}", place(step.to.as_deref())),
-            step.percent.clone(),
-            mark.to_owned(),
+        let mark = if step.swap { ink.bad("swap") } else { ink.bad("") };
+        table.row([
+            place(step.from.as_deref()).into(),
+            format!("→ {}", place(step.to.as_deref())).into(),
+            format!("{} %", step.percent).into(),
+            mark.into(),
         ]);
     }
     for stay in &experiment.stays {
-        rows.push([
-            place(stay.variant.as_deref()),
-            "stays".to_owned(),
-            stay.percent.clone(),
-            String::new(),
+        table.row([
+            ink.dim(place(stay.variant.as_deref())).into(),
+            ink.dim("stays").into(),
+            ink.dim(format!("{} %", stay.percent)).into(),
         ]);
     }
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let (from_width, to_width) = (width(0), width(1));
-    let whole = |percent: &str| percent.find('.').unwrap_or(percent.len());
-    let whole_width = rows.iter().map(|[_, _, percent, _]| whole(percent)).max().unwrap_or(0);
-    let fraction_width =
-        rows.iter().map(|[_, _, percent, _]| percent.len() - whole(percent)).max().unwrap_or(0);
-    for [from, to, percent, mark] in &rows {
-        let (ones, decimals) = percent.split_at(whole(percent));
-        let share = format!("{ones:>whole_width$}{decimals:<fraction_width$} %");
-        let line = format!("  {from:<from_width$}  {to:<to_width$}  {share}");
-        if to == "stays" {
-            writeln!(out, "{}", ink.dim(line))?;
-        } else {
-            let mark = if mark.is_empty() { String::new() } else { format!("  {}", ink.bad(mark)) };
-            writeln!(out, "{line}{mark}")?;
-        }
-    }
+    table.write(out)?;
     if experiment.moves.is_empty() {
         writeln!(out, "  nobody moves")?;
     }

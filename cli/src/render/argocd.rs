@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::istio;
+use crate::atomic;
 use crate::load;
 use crate::out::Out;
 use phases::Phase;
@@ -85,7 +86,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent)
             .with_context(|| format!("cannot make {}", parent.display()))?;
-        std::fs::write(&path, &file.text)
+        atomic::write(&path, file.text.as_bytes())
             .with_context(|| format!("cannot write {}", path.display()))?;
         if file.is_script() {
             executable(&path)?;

@@ -10,19 +10,25 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::Context;
-use minijinja::Environment;
-use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sidetrack::config::{BreakerMode, Node};
-use sidetrack::matching::{HeaderRule, Host, Match, Text};
+use sidetrack::matching::{HeaderRule, Match, Text};
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::rollout::Schedule;
 use sidetrack::unit::UnitSource;
 
-use super::headers;
+use super::{headers, hosts};
 use crate::load;
 use crate::out::Out;
+use crate::template;
+
+const TEMPLATES: [(&str, &str); 4] = [
+    ("envoy.yaml", include_str!("../../templates/envoy.yaml")),
+    ("vm.yaml", include_str!("../../templates/vm.yaml")),
+    ("filter.yaml", include_str!("../../templates/filter.yaml")),
+    ("ecds.yaml", include_str!("../../templates/ecds.yaml")),
+];
 
 /// What the names of the routes that try the baseline as well begin with; the filter looks for it.
 const FAILOVER_ROUTE: &str = "sidetrack-failover:";
@@ -143,15 +149,6 @@ pub(crate) fn filter(plan: &Plan, node: &Node, options: &Options) -> anyhow::Res
 }
 
 fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow::Result<String> {
-    let mut environment = Environment::new();
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-    environment.set_syntax(syntax.build()?);
-    environment.add_template("envoy.yaml", include_str!("../../templates/envoy.yaml"))?;
-    environment.add_template("vm.yaml", include_str!("../../templates/vm.yaml"))?;
-    environment.add_template("filter.yaml", include_str!("../../templates/filter.yaml"))?;
-    environment.add_template("ecds.yaml", include_str!("../../templates/ecds.yaml"))?;
-    environment.add_filter("quote", quote);
     let names = &plan.settings.headers;
     let (own, testers) = (headers::own(plan), headers::testers(plan));
     let first = plan
@@ -207,23 +204,14 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
         "default": default,
         "clusters": clusters(plan, &default, &options.endpoint, &failovers)?,
     });
-    let render = |name: &str, context: &Value| -> anyhow::Result<String> {
-        let context: minijinja::Value = serde_json::from_value(context.clone())?;
-        Ok(environment.get_template(name)?.render(context)?)
-    };
     // The parts that stand at two depths.
     for (name, part) in [("vm", "vm.yaml"), ("filter", "filter.yaml")] {
-        let text = render(part, &context)?;
+        let text = template::render(&TEMPLATES, part, &context)?;
         if let Some(context) = context.as_object_mut() {
             context.insert(name.to_owned(), text.trim_end().into());
         }
     }
-    render(template, &context)
-}
-
-/// Text in double quotes, which JSON and YAML read alike.
-fn quote(text: &str) -> String {
-    Value::from(text).to_string()
+    template::render(&TEMPLATES, template, &context)
 }
 
 /// The cluster of a variant: the one it names, or one of its own name.
@@ -350,16 +338,7 @@ pub(super) fn mirrors(plan: &Plan) -> Vec<Option<&str>> {
 fn fallback(experiment: &Experiment) -> Value {
     let Match { hosts, path, methods, headers } = &experiment.conditions;
     let mut rules = Vec::new();
-    if !hosts.is_empty() {
-        let any: Vec<String> = hosts
-            .iter()
-            .map(|host| match host {
-                Host::Exact(name) => escaped(name),
-                Host::Below(suffix) => format!(".+{}", escaped(suffix)),
-            })
-            .collect();
-        rules.push(regex_rule(":authority", &format!("(?i)({})(:[0-9]+)?", any.join("|"))));
-    }
+    rules.extend(hosts::regex(hosts).map(|regex| regex_rule(":authority", &regex)));
     if !methods.is_empty() {
         rules.push(regex_rule(":method", &methods.join("|")));
     }
@@ -396,11 +375,6 @@ pub(crate) fn bypass_stat(experiment: &Experiment) -> String {
 
 fn regex_rule(name: &str, regex: &str) -> Value {
     json!({"name": name, "string_match": {"safe_regex": {"regex": regex}}})
-}
-
-/// `name` as a regular expression; host names hold nothing but these to escape.
-pub(super) fn escaped(name: &str) -> String {
-    name.replace('.', "\\.").replace('[', "\\[").replace(']', "\\]")
 }
 
 /// Every cluster that a request may be sent to.

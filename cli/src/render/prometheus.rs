@@ -14,8 +14,6 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
-use minijinja::Environment;
-use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
 use serde_json::json;
 use sidetrack::plan::{Experiment, Plan};
@@ -26,6 +24,13 @@ use self::alerts::Alert;
 use self::records::Record;
 use crate::load::{self, File};
 use crate::out::Out;
+use crate::template::{self, quote};
+
+const TEMPLATES: [(&str, &str); 3] = [
+    ("rules", include_str!("../../templates/prometheus-rules.yaml")),
+    ("operator", include_str!("../../templates/prometheus-operator.yaml")),
+    ("tests", include_str!("../../templates/prometheus-tests.yaml")),
+];
 
 /// Write recording rules and alerts for Prometheus, with the limits of an experiment file
 ///
@@ -120,15 +125,6 @@ fn of_proxies(plan: &Plan, job: &str) -> Group {
 }
 
 fn render(args: &Args, plan: &Plan, groups: Vec<Group>) -> anyhow::Result<String> {
-    let mut environment = Environment::new();
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-    environment.set_syntax(syntax.build()?);
-    environment.add_filter("quote", quote);
-    environment.add_template("rules", include_str!("../../templates/prometheus-rules.yaml"))?;
-    environment
-        .add_template("operator", include_str!("../../templates/prometheus-operator.yaml"))?;
-    environment.add_template("tests", include_str!("../../templates/prometheus-tests.yaml"))?;
     let (template, cases) = match args.tests {
         None if args.operator => ("operator", Vec::new()),
         None => ("rules", Vec::new()),
@@ -145,13 +141,7 @@ fn render(args: &Args, plan: &Plan, groups: Vec<Group>) -> anyhow::Result<String
         "hash": plan.hash.to_string(), "cases": cases, "groups": groups, "runbook": args.runbook, "rules": args.rules,
         "step": args.tests.map(Clock::step),
     });
-    let context: minijinja::Value = serde_json::from_value(context)?;
-    Ok(environment.get_template(template)?.render(context)?)
-}
-
-/// Text in double quotes, which JSON, YAML and PromQL read alike.
-fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    template::render(&TEMPLATES, template, &context)
 }
 
 /// Names series the way the filter and Envoy do.

@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use super::{Phase, Report, SUSPICIOUS, Variant};
-use crate::out::Out;
+use crate::out::{Ink, Out};
+use crate::table::{Align, Table};
 use crate::words::grouped;
 
 pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
@@ -20,28 +21,15 @@ pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
             format!("{drawn} of {} units are in the layer's slots", grouped(report.units))
         };
         writeln!(out, "{}{}  {}", ink.bold(&experiment.name), ink.note(off), ink.dim(of))?;
-        let names = experiment.phases.iter().flat_map(|phase| &phase.variants);
-        let width = names.map(|variant| variant.name.len()).max().unwrap_or(0).max(7);
         for phase in &experiment.phases {
             writeln!(out)?;
             if let Some(name) = &phase.phase {
                 writeln!(out, "  phase {}", ink.bold(name))?;
             }
-            let head = format!(
-                "  {:<width$} {:>12} {:>11} {:>11} {:>11}",
-                "variant", "units", "share", "target", "difference"
-            );
-            writeln!(out, "{}", ink.dim(head))?;
-            for variant in &phase.variants {
-                writeln!(out, "  {}", row(variant, width))?;
-                if variant.is_uninvited() {
-                    writeln!(
-                        out,
-                        "  {} {} has weight 0 and got units",
-                        ink.bad("error:"),
-                        variant.name
-                    )?;
-                }
+            table(phase, ink).write(out)?;
+            for variant in phase.variants.iter().filter(|variant| variant.is_uninvited()) {
+                let name = &variant.name;
+                writeln!(out, "  {} {name} has weight 0 and got units", ink.bad("error:"))?;
             }
             writeln!(out, "  {}", verdict(phase))?;
             if phase.suspicious {
@@ -53,15 +41,20 @@ pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(variant: &Variant, width: usize) -> String {
-    format!(
-        "{:<width$} {:>12} {:>9.4} % {:>9.4} % {:>+9.4} %",
-        variant.name,
-        grouped(variant.units),
-        variant.share * 100.0,
-        variant.target * 100.0,
-        variant.difference * 100.0
-    )
+fn table(phase: &Phase, ink: Ink) -> Table {
+    let mut table =
+        Table::new(&[Align::Left, Align::Right, Align::Right, Align::Right, Align::Right]);
+    table.head(["variant", "units", "share", "target", "difference"], ink);
+    for Variant { name, units, share, target, difference, .. } in &phase.variants {
+        table.row([
+            name.as_str().into(),
+            grouped(*units).into(),
+            format!("{:.4} %", share * 100.0).into(),
+            format!("{:.4} %", target * 100.0).into(),
+            format!("{:+.4} %", difference * 100.0).into(),
+        ]);
+    }
+    table
 }
 
 fn verdict(phase: &Phase) -> String {

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use minijinja::Environment;
-use minijinja::syntax::SyntaxConfig;
 use serde::Serialize;
 use sidetrack::quantity::Ppm;
 
@@ -12,6 +10,7 @@ use super::Unit;
 use crate::fault::Fault;
 use crate::mlflow::registry::Version;
 use crate::mlflow::{CANDIDATE, CHAMPION, CLUSTER, EXPERIMENT, WEIGHT, names};
+use crate::template::{Escape, environment, value};
 use crate::words::visible;
 
 const TEMPLATE: &str = include_str!("../../../templates/mlflow.yaml");
@@ -151,16 +150,10 @@ impl Trial {
 
     /// The file.
     pub(super) fn text(&self) -> anyhow::Result<String> {
-        let mut environment = Environment::new();
-        let mut syntax = SyntaxConfig::builder();
-        syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-        environment.set_syntax(syntax.build()?);
-        // JSON's quotes and escapes are YAML's as well.
-        environment.add_filter("quote", |text: String| serde_json::Value::from(text).to_string());
-        // What others wrote cannot end a comment.
-        environment.add_filter("said", |text: String| visible(&text));
-        let context: minijinja::Value = serde_json::from_value(serde_json::to_value(self)?)?;
-        Ok(environment.render_str(TEMPLATE, context)?)
+        let mut environment = environment(Escape::Plain)?;
+        // A line break in foreign text would end a comment.
+        environment.add_filter("comment", |text: &str| visible(text));
+        Ok(environment.render_str(TEMPLATE, value(self)?)?)
     }
 
     fn fits_into_all(&self) -> anyhow::Result<()> {

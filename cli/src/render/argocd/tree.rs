@@ -1,14 +1,20 @@
 //! The files of the folder.
 
 use anyhow::ensure;
-use minijinja::Environment;
-use minijinja::syntax::SyntaxConfig;
 use serde_json::{Value, json};
 
 use super::phases::{OFF, Weights, in_phase, overlays, written};
 use super::{Args, istio};
 use crate::load::Loaded;
-use crate::render::istio::{Kind, page::yaml};
+use crate::render::istio::Kind;
+use crate::{template, yaml};
+
+const TEMPLATES: [(&str, &str); 4] = [
+    ("application.yaml", include_str!("../../../templates/argocd/application.yaml")),
+    ("base.yaml", include_str!("../../../templates/argocd/base.yaml")),
+    ("overlay.yaml", include_str!("../../../templates/argocd/overlay.yaml")),
+    ("github.yaml", include_str!("../../../templates/argocd/github.yaml")),
+];
 
 /// A file of the folder.
 pub(super) struct File {
@@ -48,8 +54,8 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
         "file": args.file.file_name().map(|name| name.to_string_lossy()),
     });
     let mut files = vec![
-        file("application.yaml", render("application.yaml", &context)?),
-        file("base/kustomization.yaml", render("base.yaml", &context)?),
+        file("application.yaml", template::render(&TEMPLATES, "application.yaml", &context)?),
+        file("base/kustomization.yaml", template::render(&TEMPLATES, "base.yaml", &context)?),
         file("base/istio.yaml", istio::manifests(&base, options, true)?),
     ];
     let mut overlay = |name: &str, patches: Vec<Value>| -> anyhow::Result<()> {
@@ -59,7 +65,7 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
         }
         files.push(file(
             &format!("overlays/{name}/kustomization.yaml"),
-            render("overlay.yaml", &context)?,
+            template::render(&TEMPLATES, "overlay.yaml", &context)?,
         ));
         Ok(())
     };
@@ -72,7 +78,7 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
                 loaded.plan.experiments.get(index).map(|experiment| experiment.name.as_str());
             Ok(json!({
                 "experiment": experiment, "at": format!("{prefix}/{index}"),
-                "phases": yaml(&written(&phase.name, weights))?,
+                "phases": yaml::write(&written(&phase.name, weights))?,
             }))
         };
         overlay(
@@ -80,7 +86,7 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
             phase.weights.iter().enumerate().map(patch).collect::<anyhow::Result<_>>()?,
         )?;
     }
-    files.push(file("ci/github.yaml", render("github.yaml", &context)?));
+    files.push(file("ci/github.yaml", template::render(&TEMPLATES, "github.yaml", &context)?));
     files.push(file("ci/gate.sh", include_str!("../../../templates/argocd/gate.sh").to_owned()));
     Ok(files)
 }
@@ -103,30 +109,4 @@ fn within(args: &Args) -> String {
             .join("/");
     }
     out.file_name().map_or_else(|| "ab".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-fn render(template: &str, context: &Value) -> anyhow::Result<String> {
-    let mut environment = Environment::new();
-    let mut syntax = SyntaxConfig::builder();
-    // GitHub's own expressions have double braces.
-    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-    syntax.block_delimiters("<%", "%>").variable_delimiters("<<", ">>");
-    environment.set_syntax(syntax.build()?);
-    environment.add_template(
-        "application.yaml",
-        include_str!("../../../templates/argocd/application.yaml"),
-    )?;
-    environment.add_template("base.yaml", include_str!("../../../templates/argocd/base.yaml"))?;
-    environment
-        .add_template("overlay.yaml", include_str!("../../../templates/argocd/overlay.yaml"))?;
-    environment
-        .add_template("github.yaml", include_str!("../../../templates/argocd/github.yaml"))?;
-    environment.add_filter("yaml", |value: &minijinja::Value| {
-        let text = yaml(value).map_err(|error| {
-            minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, error.to_string())
-        });
-        text.map(|text| text.trim_end().to_owned())
-    });
-    let context: minijinja::Value = serde_json::from_value(context.clone())?;
-    Ok(environment.get_template(template)?.render(context)?)
 }

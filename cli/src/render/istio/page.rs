@@ -1,7 +1,5 @@
 //! The texts: what the templates need, and the guesses that a person must look at.
 
-use minijinja::Environment;
-use minijinja::syntax::SyntaxConfig;
 use serde_json::{Value, json};
 use sidetrack::plan::Plan;
 
@@ -10,6 +8,13 @@ use super::routes::{Route, routes};
 use super::{FailStrategy, Kind, Options, Topology};
 use crate::load::Loaded;
 use crate::render::headers;
+use crate::words::host;
+use crate::{template, yaml};
+
+const TEMPLATES: [(&str, &str); 2] = [
+    ("istio.yaml", include_str!("../../../templates/istio/istio.yaml")),
+    ("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml")),
+];
 
 /// The labels of the filter's metrics.
 pub(super) const LABELS: [&str; 5] = ["experiment", "model_name", "phase", "status", "le"];
@@ -45,7 +50,7 @@ pub(super) fn manifests(
         "sha256": options.sha256,
         "pull_secret": options.pull_secret,
         "reload": options.fail_strategy == FailStrategy::Reload,
-        "plugin_config": yaml(&carried.node)?,
+        "plugin_config": yaml::write(&carried.node)?,
         "hash": carried.plan.hash.to_string(),
         "experiments": plan.experiments.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
         "by_header": routes.iter().any(|route| route.by_header),
@@ -57,7 +62,7 @@ pub(super) fn manifests(
         "checks": checks(&place, options, &destinations),
         "routes": routes,
     });
-    render("istio.yaml", &context)
+    template::render(&TEMPLATES, "istio.yaml", &context)
 }
 
 /// The mesh's settings.
@@ -70,7 +75,7 @@ pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
             "phase": names.phase,
         },
     });
-    render("mesh.yaml", &context)
+    template::render(&TEMPLATES, "mesh.yaml", &context)
 }
 
 /// Where the filter runs and what it takes.
@@ -124,10 +129,7 @@ fn hosts(plan: &Plan, options: &Options, routes: &[Route]) -> Vec<String> {
     };
     if hosts.is_empty() && options.topology != Topology::Waypoint {
         let all = plan.experiments.iter().flat_map(|experiment| &experiment.conditions.hosts);
-        hosts.extend(all.map(|host| match host {
-            sidetrack::matching::Host::Exact(name) => name.clone(),
-            sidetrack::matching::Host::Below(suffix) => format!("*{suffix}"),
-        }));
+        hosts.extend(all.map(host));
         // An experiment without hosts takes any.
         if plan.experiments.iter().any(|experiment| experiment.conditions.hosts.is_empty()) {
             hosts.clear();
@@ -236,28 +238,4 @@ fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec
             .to_owned(),
     );
     checks
-}
-
-fn render(template: &str, context: &Value) -> anyhow::Result<String> {
-    let mut environment = Environment::new();
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
-    environment.set_syntax(syntax.build()?);
-    environment.add_template("istio.yaml", include_str!("../../../templates/istio/istio.yaml"))?;
-    environment.add_template("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml"))?;
-    environment.add_filter("yaml", |value: &minijinja::Value| {
-        let text = yaml(value).map_err(|error| {
-            minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, error.to_string())
-        });
-        text.map(|text| text.trim_end().to_owned())
-    });
-    let context: minijinja::Value = serde_json::from_value(context.clone())?;
-    Ok(environment.get_template(template)?.render(context)?)
-}
-
-/// As YAML that readers of YAML 1.1, such as kubectl, take for the same: `on` is quoted, and so are dates.
-pub(crate) fn yaml(value: &impl serde::Serialize) -> anyhow::Result<String> {
-    let mut options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    options.compact_list_indent = true;
-    Ok(serde_saphyr::to_string_with_options(value, options)?)
 }

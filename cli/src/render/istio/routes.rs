@@ -6,12 +6,13 @@
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sidetrack::matching::{HeaderRule, Host, Match, Text};
+use sidetrack::matching::{HeaderRule, Match, Text};
 use sidetrack::plan::{Experiment, HeaderNames, Plan};
 
 use super::destination::{self, Destination};
 use super::{Options, Routing};
-use crate::render::envoy::{cluster, escaped, mirrors};
+use crate::render::envoy::{cluster, mirrors};
+use crate::render::hosts;
 
 /// One entry of `http`.
 #[derive(Debug, Serialize)]
@@ -173,18 +174,8 @@ fn tagged(
 /// An experiment's own conditions, as `match` writes them; `None` when it takes every request.
 fn conditions(Match { hosts, path, methods, headers }: &Match) -> Option<Value> {
     let mut all = serde_json::Map::new();
-    if !hosts.is_empty() {
-        let any: Vec<String> = hosts
-            .iter()
-            .map(|host| match host {
-                Host::Exact(name) => escaped(name),
-                Host::Below(suffix) => format!(".+{}", escaped(suffix)),
-            })
-            .collect();
-        all.insert(
-            "authority".to_owned(),
-            json!({"regex": format!("(?i)({})(:[0-9]+)?", any.join("|"))}),
-        );
+    if let Some(regex) = hosts::regex(hosts) {
+        all.insert("authority".to_owned(), json!({"regex": regex}));
     }
     match path {
         Some(Text::Exact(path)) => all.insert("uri".to_owned(), json!({"exact": path})),

@@ -1,0 +1,101 @@
+//! Templates for the texts that the command writes: rendered configuration and the HTML report.
+//!
+//! Every template has the same rules. An undefined variable is an error, block tags leave no blank lines, and two
+//! filters put values into YAML: `quote` (double quotes, as in JSON) and `yaml` (a scalar or a whole tree).
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use serde::Serialize;
+
+use crate::yaml;
+
+/// How values are escaped that no filter escapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Escape {
+    /// They are not.
+    Plain,
+    /// As HTML text.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the HTML report makes its own environment"))]
+    Html,
+}
+
+/// An environment without templates.
+///
+/// # Errors
+///
+/// Delimiters that the engine refuses; ours are the default.
+pub(crate) fn environment(escape: Escape) -> anyhow::Result<Environment<'static>> {
+    let mut environment = Environment::new();
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
+    environment.set_syntax(syntax.build()?);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(move |_| match escape {
+        Escape::Plain => AutoEscape::None,
+        Escape::Html => AutoEscape::Html,
+    });
+    environment.add_filter("quote", quote);
+    environment.add_filter("yaml", |value: &Value| {
+        let text = yaml::write(value)
+            .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()));
+        text.map(|text| text.trim_end().to_owned())
+    });
+    Ok(environment)
+}
+
+/// Renders one of these plain-text templates, each with its name; they may include each other.
+///
+/// # Errors
+///
+/// A template that does not parse, or that names a value which the context lacks.
+pub(crate) fn render(
+    templates: &[(&'static str, &'static str)],
+    name: &str,
+    context: &impl Serialize,
+) -> anyhow::Result<String> {
+    let mut environment = environment(Escape::Plain)?;
+    for (name, text) in templates {
+        environment.add_template(name, text)?;
+    }
+    Ok(environment.get_template(name)?.render(value(context)?)?)
+}
+
+/// Data as a template sees it.
+pub(crate) fn value(data: &impl Serialize) -> anyhow::Result<Value> {
+    Ok(serde_json::from_value(serde_json::to_value(data)?)?)
+}
+
+/// Text in double quotes, which JSON, YAML and PromQL read alike.
+pub(crate) fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rendered(text: &'static str, escape: Escape) -> Result<String, Error> {
+        let mut environment = environment(escape).unwrap();
+        environment.add_template("it", text).unwrap();
+        environment
+            .get_template("it")
+            .unwrap()
+            .render(value(&json!({"a": "<\"on\">", "on": "on"})).unwrap())
+    }
+
+    #[test]
+    fn an_undefined_value_is_an_error_and_not_an_empty_text() {
+        assert!(rendered("{{ b }}", Escape::Plain).is_err());
+        assert!(rendered("{% if b %}{% endif %}", Escape::Plain).is_err());
+    }
+
+    #[test]
+    fn values_are_quoted_and_escaped() {
+        assert_eq!(rendered("{{ a|quote }}", Escape::Plain).unwrap(), r#""<\"on\">""#);
+        assert_eq!(rendered("{{ on|yaml }}", Escape::Plain).unwrap(), "\"on\"");
+        assert_eq!(rendered("{{ a }}", Escape::Plain).unwrap(), "<\"on\">");
+        assert_eq!(rendered("{{ a }}", Escape::Html).unwrap(), "&lt;&quot;on&quot;&gt;");
+    }
+}
