@@ -16,14 +16,20 @@
 //! finishes late changes nothing. There are no permits that could be lost; without outcomes a stage simply waits.
 
 mod event;
+mod experiment;
+mod fleet;
 mod local;
 mod record;
 mod rule;
+mod shared;
+mod store;
 mod window;
 
 pub use event::{Event, Kind, Why};
-pub use local::{Local, Streak, Watch};
+pub use fleet::{Fleet, Served, Transition};
+pub use local::{LocalOutcomes, LocalView, Streak};
 pub use rule::Rule;
+pub use store::{Store, SwapError};
 pub use window::Counts;
 use window::Window;
 
@@ -88,6 +94,7 @@ impl Breaker {
     }
 
     /// How many transitions there were; outcomes of another epoch do not count.
+    #[inline]
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.epoch
@@ -100,6 +107,7 @@ impl Breaker {
     }
 
     /// What it lets through.
+    #[inline]
     #[must_use]
     pub fn gate(&self, rule: &Rule) -> Gate {
         match self.state {
@@ -122,6 +130,7 @@ impl Breaker {
     }
 
     /// When something happens by itself; `None` when only outcomes can change anything.
+    #[inline]
     #[must_use]
     pub const fn wakes_at(&self) -> Option<Timestamp> {
         if let State::Open(until) = self.state { Some(until) } else { None }

@@ -154,7 +154,7 @@ impl Root {
 
     pub(crate) fn tick(&mut self) {
         let Some(runtime) = &self.runtime else { return };
-        runtime.breakers.borrow_mut().tick(now(), &runtime.metrics);
+        runtime.breakers.borrow_mut().tick(now(), &runtime.plan, &runtime.metrics);
         runtime.tell_counts();
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_PER_SECOND) {

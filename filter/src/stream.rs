@@ -19,7 +19,7 @@ use crate::failures;
 use crate::headers::Headers;
 use crate::host::{self, Map, Property};
 use crate::metrics::Metrics;
-use crate::root::{Runtime, since_1970, timestamp};
+use crate::root::{Runtime, now, since_1970, timestamp};
 
 /// What is remembered of a request until it ends.
 pub(crate) struct Stream {
@@ -236,7 +236,9 @@ impl Stream {
             let slow =
                 runtime.slow_over(&decision).zip(self.took).is_some_and(|(over, took)| took > over);
             let ended = Ended { failed, slow };
-            runtime.breakers.borrow_mut().ended(&decision, self.epoch, ended, metrics);
+            let (plan, metrics) = (&runtime.plan, &runtime.metrics);
+            let mut breakers = runtime.breakers.borrow_mut();
+            breakers.ended(&decision, self.epoch, ended, now, plan, metrics);
         }
         if !runtime.has_ticks {
             metrics.tell_counts();

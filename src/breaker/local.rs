@@ -1,22 +1,24 @@
-//! What one worker knows by itself: outcomes it has not told the others yet, and failures in a row.
+//! State of one variant on one worker: outcomes that are not shared yet, and the current streak of failures.
 //!
-//! Counting here costs no host call; a worker tells the others a few times a second. Failures in a row are the
-//! exception: they are told at once.
+//! Counting an outcome makes no host call. A worker shares its counts on the next tick. A streak that is long enough
+//! to open the breaker does not wait for the tick.
 
 use super::{Breaker, Counts, Ended, Rule};
 use crate::quantity::Timestamp;
 
-/// How many looks a worker gives a silent baseline to prove that it is healthy, unless the streak becomes [`LONG`]
-/// before. A baseline that gets one request in ten is heard by then, and an outage that it shares does not trip.
-const LOOKS_AT_SILENCE: u8 = 30;
+/// Ticks that a long streak waits for a baseline without outcomes, unless the streak grows to [`LONG`] before. This
+/// is enough for a baseline that gets one request in ten to show that it shares the outage.
+const WAIT_FOR_BASELINE: u8 = 30;
 
-/// How many times `consecutive` a streak is that counts beside a silent baseline.
+/// The multiple of `consecutive` from which a streak opens the breaker although the baseline has no new outcome.
 const LONG: u32 = 20;
 
-/// One variant on one worker.
+/// How long a worker may go without reading or writing the shared record.
+const STALE_AFTER: u64 = 1000;
+
+/// The outcomes of one variant on one worker, in one epoch.
 #[derive(Clone, Debug, Default)]
-pub struct Local {
-    /// The epoch that outcomes are counted in.
+pub struct LocalOutcomes {
     epoch: u32,
     pending: Counts,
     /// Failures since the last success.
@@ -25,28 +27,29 @@ pub struct Local {
     streak_began: u64,
     /// The number of the latest outcome.
     latest: u64,
-    /// Whether the latest outcomes were failures, the latest in the lowest bit.
+    /// The latest outcomes, one bit each, 1 for a failure, the latest in the lowest bit.
     recent: u32,
     /// How many of these bits are outcomes.
     known: u32,
-    /// How often the baseline was found silent while the streak was long enough.
-    looks: u8,
+    /// Ticks since the streak became long enough.
+    waited: u8,
 }
 
 /// What failures in a row mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Streak {
-    /// Nothing yet.
+    /// There are too few.
     Short,
-    /// The baseline fails in the same way, or was not heard since they began.
+    /// The baseline fails in the same way, or has had no outcome since they began.
     Undecided,
-    /// The candidate alone fails, this many times in a row.
+    /// Only the candidate fails, this many times in a row.
     Trips(u32),
 }
 
-impl Local {
+impl LocalOutcomes {
     /// Counts an outcome, the `number`th on this worker, of a request that was decided in `epoch`.
-    pub fn ended(&mut self, ended: Ended, epoch: u32, number: u64) {
+    #[inline]
+    pub fn count(&mut self, ended: Ended, epoch: u32, number: u64) {
         if epoch != self.epoch {
             return;
         }
@@ -58,7 +61,7 @@ impl Local {
         self.known = u32::BITS.min(self.known + 1);
         if !ended.failed {
             self.streak = 0;
-            self.looks = 0;
+            self.waited = 0;
         } else {
             if self.streak <= 1 {
                 self.streak_began = number;
@@ -67,47 +70,51 @@ impl Local {
         }
     }
 
-    /// The outcomes that the others do not know yet.
+    /// The outcomes that are not in the shared record yet.
+    #[inline]
     #[must_use]
     pub const fn pending(&self) -> Counts {
         self.pending
     }
 
-    /// The others know all outcomes now.
-    pub fn told(&mut self) {
+    /// Notes that the shared record has all outcomes.
+    pub fn clear_pending(&mut self) {
         self.pending = Counts::default();
     }
 
-    /// What is counted from now on belongs to this epoch; what was counted before does not.
-    pub fn adopt(&mut self, epoch: u32) {
+    /// Starts counting for this epoch. Outcomes of an earlier epoch are dropped.
+    #[inline]
+    pub fn enter_epoch(&mut self, epoch: u32) {
         if epoch != self.epoch {
             *self = Self { epoch, ..Self::default() };
         }
     }
 
-    /// Whether any outcome was counted yet.
+    /// Whether this epoch has had an outcome on this worker.
+    #[inline]
     #[must_use]
     pub const fn is_used(&self) -> bool {
         self.latest > 0
     }
 
-    /// Judges the candidate's failures in a row. `baseline_is_used`: the baseline had requests lately.
+    /// Judges the candidate's failures in a row by the baseline's outcomes on the same worker.
+    #[inline]
     #[must_use]
-    pub fn streak(&self, rule: &Rule, baseline: &Self, baseline_is_used: bool) -> Streak {
+    pub fn streak(&self, rule: &Rule, baseline: &Self) -> Streak {
         if rule.consecutive == 0 || self.streak < rule.consecutive {
             return Streak::Short;
         }
-        let heard = baseline.latest > self.streak_began;
-        let undecided = if heard {
+        let is_comparable = baseline.latest > self.streak_began;
+        let undecided = if is_comparable {
             baseline.streak > 0 || !baseline.would_be_surprised(rule, self.streak)
         } else {
             let is_long = self.streak >= rule.consecutive.saturating_mul(LONG);
-            baseline_is_used && self.looks < LOOKS_AT_SILENCE && !is_long
+            baseline.is_used() && self.waited < WAIT_FOR_BASELINE && !is_long
         };
         if rule.compare && undecided { Streak::Undecided } else { Streak::Trips(self.streak) }
     }
 
-    /// Whether so many failures in a row are improbable here too, going by the last 8 and by the last 32 outcomes.
+    /// Whether a streak of this length is improbable here too, by the last 8 and by the last 32 outcomes.
     fn would_be_surprised(&self, rule: &Rule, streak: u32) -> bool {
         [8, u32::BITS].into_iter().all(|length| {
             let outcomes = self.recent & (u32::MAX >> (u32::BITS - length));
@@ -115,47 +122,49 @@ impl Local {
         })
     }
 
-    /// One look at a streak that is long enough, whether the baseline was heard meanwhile.
-    pub fn look(&mut self, rule: &Rule) {
+    /// Counts a tick that a long streak has waited for an outcome of the baseline.
+    #[inline]
+    pub fn count_wait(&mut self, rule: &Rule) {
         if rule.consecutive > 0 && self.streak >= rule.consecutive {
-            self.looks = self.looks.saturating_add(1);
+            self.waited = self.waited.saturating_add(1);
         }
     }
 }
 
-/// One candidate or baseline as a worker sees it: its own counts, and the shared breaker as it last read it.
+/// One variant as a worker sees it: its own outcomes, and the shared breaker as last read.
 #[derive(Clone, Debug)]
-pub struct Watch {
-    /// What only this worker knows.
-    pub local: Local,
+pub struct LocalView {
+    /// The outcomes on this worker.
+    pub local: LocalOutcomes,
     /// The shared breaker as last read.
     pub shared: Breaker,
-    /// When this worker last told or asked the others.
+    /// When this worker last wrote the shared record.
     pub synced: Timestamp,
 }
 
-impl Watch {
-    /// Begins with a breaker as it was found, or with a new one.
+impl LocalView {
+    /// Starts with this breaker and no outcomes.
     #[must_use]
     pub fn new(shared: Breaker, now: Timestamp) -> Self {
-        let mut local = Local::default();
-        local.adopt(shared.epoch());
+        let mut local = LocalOutcomes::default();
+        local.enter_epoch(shared.epoch());
         Self { local, shared, synced: now }
     }
 
-    /// Takes over what the others decided.
+    /// Takes over the shared breaker; if it is in another epoch, outcomes start anew.
     pub fn adopt(&mut self, shared: Breaker) {
-        self.local.adopt(shared.epoch());
+        self.local.enter_epoch(shared.epoch());
         self.shared = shared;
     }
 
-    /// Whether it is time to tell the others, or to see whether something happened by itself.
+    /// Whether to read, judge and write the shared record now.
+    #[inline]
     #[must_use]
     pub fn is_due(&self, rule: &Rule, now: Timestamp) -> bool {
         let wakes = self.shared.wakes_at().is_some_and(|wakes| wakes <= now);
-        // Each second in any case: outcomes leave the window without new ones coming in, which can raise a rate; the
-        // clock may have been set back; and what another worker decided may have been missed.
-        let stale = now.0.abs_diff(self.synced.0) >= 1000;
-        rule.is_active() && (!self.local.pending().is_empty() || wakes || stale)
+        // Every second in any case: outcomes leave the window without new ones, which can raise a rate; the clock may
+        // have been set back; and this worker may have missed another worker's transition.
+        let is_stale = now.0.abs_diff(self.synced.0) >= STALE_AFTER;
+        rule.is_active() && (!self.local.pending().is_empty() || wakes || is_stale)
     }
 }

@@ -52,6 +52,7 @@ impl Rule {
     }
 
     /// Whether there is anything to watch.
+    #[inline]
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.mode != BreakerMode::Disabled

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::json;
-use sidetrack::breaker::{Breaker, Counts, Event, Rule, State, Watch};
+use sidetrack::breaker::{Breaker, Counts, Event, LocalView, Rule, State};
 use sidetrack::quantity::{Millis, Timestamp};
 
 use crate::proxy::{START, rule};
@@ -82,7 +82,7 @@ fn a_worker_looks_after_a_step_back() {
     let rule = rule(&json!({}));
     let mut breaker = Breaker::new(&rule, Timestamp(START));
     breaker.trip_on_streak(&rule, Timestamp(START), 5, 100);
-    let watch = Watch::new(breaker, Timestamp(START));
+    let watch = LocalView::new(breaker, Timestamp(START));
     assert!(!watch.is_due(&rule, Timestamp(START + 500)), "nothing to tell, nothing to wait for");
     assert!(watch.is_due(&rule, Timestamp(START + 30_000)));
     assert!(watch.is_due(&rule, Timestamp(START - 60_000)));
@@ -96,7 +96,7 @@ fn no_record_keeps_a_candidate_away_longer_than_this_rule_allows() {
     let mut breaker = Breaker::new(&long, Timestamp(START));
     breaker.trip_on_streak(&long, Timestamp(START), 5, 200);
     assert_eq!(breaker.wakes_at(), Some(Timestamp(START + 95_040_000)));
-    let mut watch = Watch::new(breaker, Timestamp(START));
+    let mut watch = LocalView::new(breaker, Timestamp(START));
     let mut now = START;
     while watch.shared.wakes_at().is_some() {
         now += 100;
@@ -231,7 +231,7 @@ proptest! {
                 let _ = breaker.counts(Timestamp(now));
                 breaker.clone().observe(&rule, Timestamp(now), Counts::default());
                 breaker.clone().trip_on_streak(&rule, Timestamp(now), 5, jitter);
-                let _ = Watch::new(breaker.clone(), Timestamp(now)).is_due(&rule, Timestamp(START));
+                let _ = LocalView::new(breaker.clone(), Timestamp(now)).is_due(&rule, Timestamp(START));
             }
             let mut now = START;
             for step in &steps {

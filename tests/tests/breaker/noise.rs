@@ -4,7 +4,7 @@
 //! seconds.
 
 use serde_json::json;
-use sidetrack::breaker::{Breaker, Ended, Event, Local, Rule, Streak, Why};
+use sidetrack::breaker::{Breaker, Ended, Event, LocalOutcomes, Rule, Streak, Why};
 use sidetrack::quantity::Timestamp;
 
 use crate::proxy::{START, median_and_max, rule};
@@ -13,7 +13,7 @@ use crate::random::Random;
 /// A candidate and a baseline of the same rate.
 struct Pair {
     rule: Rule,
-    sides: [(Breaker, Local); 2],
+    sides: [(Breaker, LocalOutcomes); 2],
     random: Random,
     number: u64,
     /// Milliseconds.
@@ -23,7 +23,7 @@ struct Pair {
 
 impl Pair {
     fn new(rule: Rule, seed: u64) -> Self {
-        let side = || (Breaker::new(&rule, Timestamp(START)), Local::default());
+        let side = || (Breaker::new(&rule, Timestamp(START)), LocalOutcomes::default());
         let sides = [side(), side()];
         Self { rule, sides, random: Random::new(seed), number: 0, time: 0.0, second: 0 }
     }
@@ -51,7 +51,7 @@ impl Pair {
             let side = usize::from(self.random.chance(rates[1] / rate));
             let failed = self.random.chance(bad[side]);
             self.number += 1;
-            self.sides[side].1.ended(Ended { failed, slow: false }, 0, self.number);
+            self.sides[side].1.count(Ended { failed, slow: false }, 0, self.number);
             if failed && side == 1 {
                 let now = Timestamp(START + self.time as u64);
                 if let Some(event) = self.judge_streak(now) {
@@ -64,7 +64,7 @@ impl Pair {
 
     fn judge_streak(&mut self, now: Timestamp) -> Option<Event> {
         let [(_, baseline), (candidate, local)] = &mut self.sides;
-        let Streak::Trips(failures) = local.streak(&self.rule, baseline, baseline.is_used()) else {
+        let Streak::Trips(failures) = local.streak(&self.rule, baseline) else {
             return None;
         };
         candidate.trip_on_streak(&self.rule, now, failures, 0)
@@ -74,11 +74,11 @@ impl Pair {
         let now = Timestamp(START + self.second * 1000);
         let [(baseline, heard), (candidate, local)] = &mut self.sides;
         baseline.observe(&self.rule, now, heard.pending());
-        heard.told();
+        heard.clear_pending();
         let new = local.pending();
-        local.told();
+        local.clear_pending();
         let event = candidate.advance(&self.rule, now, new, || baseline.counts(now), 0);
-        local.look(&self.rule);
+        local.count_wait(&self.rule);
         event.or_else(|| self.judge_streak(now))
     }
 }

@@ -1,7 +1,7 @@
 //! What no published test covers, by the survey's numbers.
 //!
 //! Elsewhere: O10 to O13 in `recovery`, O14 in `clock`, O16 in `workers`. Of the filter, and not of this core: O17
-//! (overridden requests do not count) and O18 (callers that hang up), which are never passed to `Local::ended`. O19 (a
+//! (overridden requests do not count) and O18 (callers that hang up), which are never passed to `LocalOutcomes::ended`. O19 (a
 //! retry that rescues a failure elsewhere) is `outcome::Ending::failed`.
 
 use serde_json::{Value, json};

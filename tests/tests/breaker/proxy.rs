@@ -2,7 +2,7 @@
 //! stay with the worker until its tick, the shared records change by compare-and-swap, a number tells of transitions.
 
 use serde_json::{Value, json};
-use sidetrack::breaker::{Breaker, Counts, Ended, Event, Rule, State, Streak, Watch};
+use sidetrack::breaker::{Breaker, Counts, Ended, Event, LocalView, Rule, State, Streak};
 use sidetrack::config;
 use sidetrack::decide::Gate;
 use sidetrack::plan::Plan;
@@ -47,7 +47,7 @@ struct Shared {
 
 pub(crate) struct Worker {
     /// By [`Side`].
-    pub(crate) watches: [Watch; 2],
+    pub(crate) watches: [LocalView; 2],
     outcomes: u64,
     generation: u32,
 }
@@ -68,7 +68,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(crate) fn new(rule: Rule, workers: usize, seed: u64) -> Self {
         let fresh = Breaker::new(&rule, Timestamp(START));
-        let watch = || Watch::new(fresh.clone(), Timestamp(START));
+        let watch = || LocalView::new(fresh.clone(), Timestamp(START));
         let worker = |_| Worker { watches: [watch(), watch()], outcomes: 0, generation: 0 };
         let record = || Shared { bytes: fresh.encode(), version: 1 };
         Self {
@@ -120,7 +120,7 @@ impl Proxy {
         }
         let this = &mut self.workers[worker];
         this.outcomes += 1;
-        this.watches[side as usize].local.ended(ended, epoch, this.outcomes);
+        this.watches[side as usize].local.count(ended, epoch, this.outcomes);
         if ended.failed && side == Side::Candidate {
             self.judge_streak(worker, now);
         }
@@ -149,15 +149,13 @@ impl Proxy {
                 record.advance(rule, now, new, || baseline.counts(now), jitter)
             });
         }
-        self.workers[worker].watches[Side::Candidate as usize].local.look(&self.rule);
+        self.workers[worker].watches[Side::Candidate as usize].local.count_wait(&self.rule);
         self.judge_streak(worker, now);
     }
 
     fn judge_streak(&mut self, worker: usize, now: Timestamp) {
         let [baseline, candidate] = &self.workers[worker].watches;
-        let used = baseline.local.is_used();
-        let Streak::Trips(failures) = candidate.local.streak(&self.rule, &baseline.local, used)
-        else {
+        let Streak::Trips(failures) = candidate.local.streak(&self.rule, &baseline.local) else {
             return;
         };
         let epoch = candidate.shared.epoch();
@@ -192,7 +190,7 @@ impl Proxy {
             }
             *shared = Shared { bytes: record.encode(), version: version + 1 };
             let watch = &mut self.workers[worker].watches[side as usize];
-            watch.local.told();
+            watch.local.clear_pending();
             watch.adopt(record);
             watch.synced = now;
             if let Some(event) = event {

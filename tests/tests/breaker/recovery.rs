@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use sidetrack::breaker::{Breaker, Counts, Event, Local, Rule, State};
+use sidetrack::breaker::{Breaker, Counts, Event, LocalOutcomes, Rule, State};
 use sidetrack::decide::{Gate, Outcome, Reason, World, decide};
 use sidetrack::quantity::{Millis, Ppm, Timestamp};
 
@@ -135,24 +135,24 @@ fn without_traffic_a_stage_waits_and_nothing_is_wedged() {
 
 #[test]
 fn an_earlier_epoch_counts_for_nothing() {
-    let (rule, baseline) = (rule(&json!({})), Local::default());
-    let mut local = Local::default();
-    local.adopt(3);
+    let (rule, baseline) = (rule(&json!({})), LocalOutcomes::default());
+    let mut local = LocalOutcomes::default();
+    local.enter_epoch(3);
     for (number, epoch) in (1..).zip([2, 4, 0, u32::MAX].repeat(50)) {
-        local.ended(FAILED, epoch, number);
+        local.count(FAILED, epoch, number);
     }
     assert!(local.pending().is_empty() && !local.is_used());
-    assert_eq!(local.streak(&rule, &baseline, false), sidetrack::breaker::Streak::Short);
-    local.ended(OK, 3, 201);
+    assert_eq!(local.streak(&rule, &baseline), sidetrack::breaker::Streak::Short);
+    local.count(OK, 3, 201);
     assert_eq!(local.pending().requests, 1);
     // A new epoch drops what was not told, and begins the streak anew.
     for number in 202..206 {
-        local.ended(FAILED, 3, number);
+        local.count(FAILED, 3, number);
     }
-    local.adopt(4);
+    local.enter_epoch(4);
     assert!(local.pending().is_empty());
-    local.ended(FAILED, 4, 206);
-    assert_eq!(local.streak(&rule, &baseline, false), sidetrack::breaker::Streak::Short);
+    local.count(FAILED, 4, 206);
+    assert_eq!(local.streak(&rule, &baseline), sidetrack::breaker::Streak::Short);
 }
 
 #[test]
