@@ -52,6 +52,38 @@ pub mod metric {
     pub const BUSINESS_IMPACT: &str = "ab_test_business_impact";
 }
 
+/// Series that the recording rules of `render prometheus` compute.
+pub mod record {
+    /// Requests per second by variant.
+    pub const REQUESTS_RATE: &str = "ab_test:requests:rate5m";
+    /// The share of requests that each variant served.
+    pub const REQUESTS_SHARE: &str = "ab_test:requests:share5m";
+    /// The share of errors by variant.
+    pub const ERRORS: &str = "ab_test:errors:ratio5m";
+    /// The share of slow responses by variant.
+    pub const SLOW: &str = "ab_test:slow:ratio5m";
+    /// The median of the seconds to the response headers.
+    pub const RESPONSE_TIME_P50: &str = "ab_test:response_time_seconds:p50_5m";
+    /// Their 95th percentile.
+    pub const RESPONSE_TIME_P95: &str = "ab_test:response_time_seconds:p95_5m";
+    /// Their 99th percentile.
+    pub const RESPONSE_TIME_P99: &str = "ab_test:response_time_seconds:p99_5m";
+    /// Requests by assigned variant.
+    pub const ASSIGNED: &str = "ab_test:assigned:increase30m";
+    /// Shares of the requests by assigned variant.
+    pub const ASSIGNED_SHARE: &str = "ab_test:assigned:share30m";
+    /// The distance of these shares from the weights in force.
+    pub const SAMPLE_RATIO_DRIFT: &str = "ab_test:sample_ratio:drift30m";
+    /// The weights of the experiment file, by phase.
+    pub const TARGET: &str = "ab_test:target:ratio";
+    /// The breaker's `error_rate`.
+    pub const ERROR_LIMIT: &str = "ab_test:error_limit:ratio";
+    /// The breaker's `slow.over` in seconds.
+    pub const SLOW_LIMIT: &str = "ab_test:slow_limit:seconds";
+    /// 1 while a phase is in force.
+    pub const PHASE_IN_FORCE: &str = "ab_test:phase:in_force";
+}
+
 /// Labels of the metrics.
 pub mod label {
     /// The experiment.

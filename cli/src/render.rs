@@ -7,6 +7,7 @@ mod headers;
 mod hosts;
 mod istio;
 mod prometheus;
+mod vocabulary;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args as Arguments;
 use serde::{Deserialize, Serialize};
+use sidetrack::names::label::{EXPERIMENT, LE, MODEL, PHASE, STATUS};
+use sidetrack::names::metric;
+use sidetrack::names::status::{ABORTED, ERROR, SUCCESS};
 use sidetrack::plan::Experiment;
 use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::proportions;
@@ -105,25 +108,26 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
     // A name has nothing that PromQL would need escaped: letters, digits, '.', '_' and '-'.
     let of = |by: &str, metric: &str| {
         format!(
-            "sum by ({by}) (increase({metric}{{experiment=\"{}\"}}[{}s]))",
+            "sum by ({by}) (increase({metric}{{{EXPERIMENT}=\"{}\"}}[{}s]))",
             experiment.name,
             since.as_secs().max(1)
         )
     };
-    let requests = source.query(&of("model_name, phase, status", "ab_test_requests_total"))?;
+    let requests = source.query(&of(&format!("{MODEL}, {PHASE}, {STATUS}"), metric::REQUESTS))?;
     anyhow::ensure!(
         !requests.is_empty(),
-        "{} knows no ab_test_requests_total of {}: does it scrape the proxies, and is the experiment's name right?",
+        "{} knows no {} of {}: does it scrape the proxies, and is the experiment's name right?",
         source.url,
+        metric::REQUESTS,
         experiment.name
     );
-    let buckets = source.query(&of("model_name, le", "ab_test_response_time_seconds_bucket"))?;
-    let fallbacks = source.query(&of("model_name", "ab_test_fallbacks_total"))?;
+    let buckets = source.query(&of(&format!("{MODEL}, {LE}"), metric::RESPONSE_TIME_BUCKET))?;
+    let fallbacks = source.query(&of(MODEL, metric::FALLBACKS))?;
     // By variant and phase: requests by status.
     let mut counts: BTreeMap<(String, String), BTreeMap<String, u64>> = BTreeMap::new();
     for sample in &requests {
-        let place = (sample.label("model_name").to_owned(), sample.label("phase").to_owned());
-        *counts.entry(place).or_default().entry(sample.label("status").to_owned()).or_default() +=
+        let place = (sample.label(MODEL).to_owned(), sample.label(PHASE).to_owned());
+        *counts.entry(place).or_default().entry(sample.label(STATUS).to_owned()).or_default() +=
             sample.count();
     }
     let count = |variant: &str, status: &str| -> u64 {
@@ -133,19 +137,19 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
     let mut variants = Vec::new();
     for variant in &experiment.variants {
         let name = variant.name.as_str();
-        let (success, errors) = (count(name, "success"), count(name, "error"));
+        let (success, errors) = (count(name, SUCCESS), count(name, ERROR));
         let histogram = histogram(&buckets, name);
         variants.push(Served {
             name: name.to_owned(),
             requests: success + errors,
             errors,
-            aborted: count(name, "aborted"),
+            aborted: count(name, ABORTED),
             error_rate: Proportion::new(errors, success + errors).ok().map(Proportion::share),
             latency_p50: quantile(&histogram, 0.5),
             latency_p95: quantile(&histogram, 0.95),
             fallbacks: fallbacks
                 .iter()
-                .filter(|sample| sample.label("model_name") == name)
+                .filter(|sample| sample.label(MODEL) == name)
                 .map(Sample::count)
                 .sum(),
         });
@@ -153,7 +157,7 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
     let share = |variant: &str, phase: &str| {
         let by_status = counts.get(&(variant.to_owned(), phase.to_owned()))?;
         let get = |status: &str| by_status.get(status).copied().unwrap_or(0);
-        Proportion::new(get("error"), get("error") + get("success")).ok()
+        Proportion::new(get(ERROR), get(ERROR) + get(SUCCESS)).ok()
     };
     let baseline = crate::words::variant(experiment, experiment.baseline);
     let mut phases: Vec<&str> = counts.keys().map(|(_, phase)| phase.as_str()).collect();
@@ -188,10 +192,9 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
 
 /// Upper bounds and counts up to them, in order.
 fn histogram(buckets: &[Sample], variant: &str) -> Vec<(f64, f64)> {
-    let own = buckets.iter().filter(|sample| sample.label("model_name") == variant);
-    let mut bounds: Vec<(f64, f64)> = own
-        .filter_map(|sample| Some((sample.label("le").parse().ok()?, sample.value()?)))
-        .collect();
+    let own = buckets.iter().filter(|sample| sample.label(MODEL) == variant);
+    let mut bounds: Vec<(f64, f64)> =
+        own.filter_map(|sample| Some((sample.label(LE).parse().ok()?, sample.value()?))).collect();
     bounds.sort_by(|a, b| a.0.total_cmp(&b.0));
     bounds
 }

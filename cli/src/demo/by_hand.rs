@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sidetrack::names::metric::{BREAKER_STATE, PREFIX};
 use sidetrack_lab::{Load, LoadOptions};
 
 use super::crowd::{PATH, Visit};
@@ -35,7 +36,7 @@ pub(super) fn lines(stage: &Stage, ink: Ink) -> Vec<String> {
     }
     let debug = format!("{infer} {user} -H '{}: 1' | grep {}", names.debug, names.prefix);
     commands.push(("Why this model?", debug));
-    let metrics = format!("curl -s http://{admin}/stats/prometheus | grep '^ab_test_'");
+    let metrics = format!("curl -s http://{admin}/stats/prometheus | grep '^{PREFIX}'");
     commands.push(("The metrics, as Prometheus reads them.", metrics));
     let exposures = format!("tail -n 3 {}", stage.exposures().display());
     commands.push(("Who got what: a line for each request, for the analysis.", exposures));
@@ -45,8 +46,7 @@ pub(super) fn lines(stage: &Stage, ink: Ink) -> Vec<String> {
         let order = |status| {
             format!("curl -s -X POST 'http://{}/_stub/behavior?status={status}'", model.addr())
         };
-        let state =
-            format!("curl -s http://{admin}/stats/prometheus | grep ^ab_test_breaker_state");
+        let state = format!("curl -s http://{admin}/stats/prometheus | grep ^{BREAKER_STATE}");
         commands.push(("Make the enhanced model fail yourself.", order(503)));
         commands
             .push(("In a second its breaker is open (2), and its users get the baseline.", state));

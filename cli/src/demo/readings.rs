@@ -1,5 +1,6 @@
 //! What others than the client say: Envoy's metrics at `/stats/prometheus`, and the models.
 
+use sidetrack::names::{breaker_state, label, metric};
 use sidetrack_lab::prometheus_value;
 
 use super::act::State;
@@ -17,7 +18,7 @@ pub(super) struct Readings {
 /// How many requests were counted of one variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counted {
-    /// `ab_test_requests_total`.
+    /// [`metric::REQUESTS`].
     pub(super) metrics: u64,
     /// What arrived at the model.
     pub(super) model: u64,
@@ -28,11 +29,11 @@ pub(super) struct Counted {
 /// The first candidate's breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Breaker {
-    /// `ab_test_breaker_state`.
+    /// [`metric::BREAKER_STATE`].
     pub(super) state: State,
-    /// `ab_test_breaker_trips_total`.
+    /// [`metric::BREAKER_TRIPS`].
     pub(super) trips: u64,
-    /// `ab_test_fallbacks_total`.
+    /// [`metric::FALLBACKS`].
     pub(super) fallbacks: u64,
 }
 
@@ -40,25 +41,25 @@ impl Readings {
     /// From Envoy's page and the stage's models.
     pub(super) fn of(stage: &Stage, page: &str) -> Self {
         let experiment = stage.experiment();
-        let value = |metric: &str, model: &str| {
-            let labels = [("experiment", experiment.name.as_str()), ("model_name", model)];
-            whole(prometheus_value(page, metric, &labels).unwrap_or_default())
+        let value = |name: &str, model: &str| {
+            let labels = [(label::EXPERIMENT, experiment.name.as_str()), (label::MODEL, model)];
+            whole(prometheus_value(page, name, &labels).unwrap_or_default())
         };
         let both = experiment.variants.iter().zip(&stage.models);
         let counted = both.map(|(variant, model)| Counted {
-            metrics: value("ab_test_requests_total", &variant.name),
+            metrics: value(metric::REQUESTS, &variant.name),
             model: model.count(),
             failures: model.failures().len() as u64,
         });
         let candidate = variant(experiment, stage.candidate());
         let breaker = Breaker {
-            state: match value("ab_test_breaker_state", candidate) {
-                0 => State::Closed,
-                1 => State::HalfOpen,
+            state: match value(metric::BREAKER_STATE, candidate) {
+                breaker_state::CLOSED => State::Closed,
+                breaker_state::HALF_OPEN => State::HalfOpen,
                 _ => State::Open,
             },
-            trips: value("ab_test_breaker_trips_total", candidate),
-            fallbacks: value("ab_test_fallbacks_total", candidate),
+            trips: value(metric::BREAKER_TRIPS, candidate),
+            fallbacks: value(metric::FALLBACKS, candidate),
         };
         Self { counted: counted.collect(), breaker }
     }

@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use serde_json::Value;
 use sidetrack::config::{self, Node};
+use sidetrack::names::metric;
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack_lab::{Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub};
 use tempfile::TempDir;
@@ -128,7 +129,8 @@ impl Stage {
 
     /// What Envoy's own metrics and the models say so far.
     pub(super) async fn readings(&self) -> anyhow::Result<Readings> {
-        let page = self.envoy.admin_get("/stats/prometheus?filter=ab_test_").await?;
+        let page =
+            self.envoy.admin_get(&format!("/stats/prometheus?filter={}", metric::PREFIX)).await?;
         Ok(Readings::of(self, &page))
     }
 

@@ -14,11 +14,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sidetrack::config::{BreakerMode, Node};
 use sidetrack::matching::{HeaderRule, Match, Text};
+use sidetrack::names::{route, variable};
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::rollout::Schedule;
 use sidetrack::unit::UnitSource;
 
-use super::{headers, hosts};
+use super::{headers, hosts, vocabulary};
 use crate::load;
 use crate::out::Out;
 use crate::template;
@@ -29,9 +30,6 @@ const TEMPLATES: [(&str, &str); 4] = [
     ("filter.yaml", include_str!("../../templates/filter.yaml")),
     ("ecds.yaml", include_str!("../../templates/ecds.yaml")),
 ];
-
-/// What the names of the routes that try the baseline as well begin with; the filter looks for it.
-const FAILOVER_ROUTE: &str = "sidetrack-failover:";
 
 /// Write a complete Envoy bootstrap with the filter, the routes and the clusters of an experiment file.
 ///
@@ -163,10 +161,10 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
         can_be_lean(plan)?;
     }
     let announcements: Vec<&str> = [
-        Some("SIDETRACK_EXPOSURES"),
-        bodies.then_some("SIDETRACK_WAIT_FOR_BODIES"),
-        options.failover.then_some("SIDETRACK_FAILOVER"),
-        options.lean.then_some("SIDETRACK_ROUTES_TELL"),
+        Some(variable::EXPOSURES),
+        bodies.then_some(variable::WAIT_FOR_BODIES),
+        options.failover.then_some(variable::FAILOVER),
+        options.lean.then_some(variable::ROUTES_TELL),
     ]
     .into_iter()
     .flatten()
@@ -204,6 +202,7 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
         "default": default,
         "clusters": clusters(plan, &default, &options.endpoint, &failovers)?,
     });
+    vocabulary::add(&mut context);
     // The parts that stand at two depths.
     for (name, part) in [("vm", "vm.yaml"), ("filter", "filter.yaml")] {
         let text = template::render(&TEMPLATES, part, &context)?;
@@ -255,7 +254,7 @@ fn failovers(plan: &Plan) -> anyhow::Result<Vec<Failover>> {
                 );
                 continue;
             }
-            let name = format!("{FAILOVER_ROUTE}{cluster}");
+            let name = format!("{}{cluster}", route::FAILOVER);
             failovers.push(Failover { name, alone: format!("{cluster}~alone"), cluster, baseline });
         }
     }
@@ -370,7 +369,7 @@ fn fallback(experiment: &Experiment) -> Value {
 
 /// Under which name Envoy counts the requests of an experiment that the filter did not see. A dot would end the name.
 pub(crate) fn bypass_stat(experiment: &Experiment) -> String {
-    format!("sidetrack-bypass:{}", experiment.name.replace('.', "_"))
+    format!("{}{}", route::BYPASS, experiment.name.replace('.', "_"))
 }
 
 fn regex_rule(name: &str, regex: &str) -> Value {

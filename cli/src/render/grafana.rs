@@ -13,8 +13,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use sidetrack::names::label::{EXPERIMENT, MODEL, PHASE};
+use sidetrack::names::{metric, record};
 use sidetrack::plan::Plan;
 
+use self::panels::{chosen, counted, legend};
 use crate::load::{self, File};
 use crate::out::Out;
 
@@ -87,18 +90,18 @@ fn variables(args: &Args, experiment: &str) -> Vec<Value> {
     };
     vec![
         datasource,
-        query("job", "Job", "label_values(ab_test_config_hash, job)", &args.job),
+        query("job", "Job", &format!("label_values({}, job)", metric::CONFIG_HASH), &args.job),
         query(
             "experiment",
             "Experiment",
-            "label_values(ab_test_requests_total{job=\"$job\"}, experiment)",
+            &format!("label_values({}{{job=\"$job\"}}, {EXPERIMENT})", metric::REQUESTS),
             experiment,
         ),
     ]
 }
 
 fn annotations() -> Vec<Value> {
-    let annotation = |name: &str, colour: &str, expr: &str, title: &str, tag: &str| {
+    let annotation = |name: &str, colour: &str, expr: String, title: String, tag: &str| {
         json!({
             "name": name, "enable": true, "hide": false, "iconColor": colour, "datasource": panel::datasource(),
             "target": {"refId": "Anno", "expr": expr}, "titleFormat": title, "textFormat": "", "tagKeys": tag,
@@ -109,17 +112,16 @@ fn annotations() -> Vec<Value> {
         annotation(
             "Trips",
             "red",
-            "sum by (model_name) (increase(ab_test_breaker_trips_total{job=\"$job\",experiment=\"$experiment\"}\
-             [$__rate_interval])) > 0",
-            "The breaker of {{model_name}} opened",
-            "model_name",
+            format!("{} > 0", counted(metric::BREAKER_TRIPS)),
+            format!("The breaker of {} opened", legend(MODEL)),
+            MODEL,
         ),
         annotation(
             "Phases",
             "blue",
-            "ab_test:phase:in_force{job=\"$job\",experiment=\"$experiment\"}",
-            "Phase {{phase}}",
-            "phase",
+            chosen(record::PHASE_IN_FORCE, ""),
+            format!("Phase {}", legend(PHASE)),
+            PHASE,
         ),
     ]
 }

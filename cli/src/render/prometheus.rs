@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
+use sidetrack::names::label;
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::quantity::Ppm;
 use sidetrack::rollout::Schedule;
@@ -157,7 +158,8 @@ impl Series {
 
     /// A selector: `name{job="…",experiment="…",more}`.
     fn of(&self, name: &str, more: &str) -> String {
-        let experiment = self.experiment.iter().map(|name| format!("experiment={}", quote(name)));
+        let experiment =
+            self.experiment.iter().map(|name| format!("{}={}", label::EXPERIMENT, quote(name)));
         let labels = std::iter::once(format!("job={}", quote(&self.job))).chain(experiment);
         let more = Some(more.to_owned()).filter(|more| !more.is_empty());
         format!("{name}{{{}}}", labels.chain(more).collect::<Vec<_>>().join(","))

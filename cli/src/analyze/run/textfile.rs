@@ -7,6 +7,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use sidetrack::names::label::{EXPERIMENT, METRIC_TYPE, MODEL};
+use sidetrack::names::metric;
 
 use super::analysis::Analysis;
 use super::outcomes::ACCURACY;
@@ -45,24 +47,24 @@ fn text(analysis: &Analysis) -> String {
     let mut family = |name: &str, help: &str, samples: Vec<(String, f64)>| {
         writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge").ok();
         for (labels, value) in samples {
-            writeln!(text, "{name}{{experiment=\"{experiment}\",{labels}}} {value}").ok();
+            writeln!(text, "{name}{{{EXPERIMENT}=\"{experiment}\",{labels}}} {value}").ok();
         }
     };
     let accuracy = values(analysis, |name| name == ACCURACY);
     let accuracy = accuracy
         .into_iter()
-        .map(|(model, _, value)| (format!("model_name=\"{}\"", label(&model)), value));
+        .map(|(model, _, value)| (format!("{MODEL}=\"{}\"", label(&model)), value));
     family(
-        "ab_test_model_accuracy",
+        metric::MODEL_ACCURACY,
         "Share of right predictions of the assigned model.",
         accuracy.collect(),
     );
     let business = |name: &str| !TECHNICAL.contains(&name) && !name.starts_with("latency_");
     let impact = values(analysis, business).into_iter().map(|(model, metric, value)| {
-        (format!("model_name=\"{}\",metric_type=\"{}\"", label(&model), label(&metric)), value)
+        (format!("{MODEL}=\"{}\",{METRIC_TYPE}=\"{}\"", label(&model), label(&metric)), value)
     });
     family(
-        "ab_test_business_impact",
+        metric::BUSINESS_IMPACT,
         "Business value of the assigned model, as the analysis measures it.",
         impact.collect(),
     );

@@ -11,7 +11,7 @@ pub(super) fn datasource() -> Value {
 pub(super) struct Panel {
     kind: &'static str,
     title: &'static str,
-    about: &'static str,
+    about: String,
     width: u32,
     height: u32,
     targets: Vec<Value>,
@@ -26,14 +26,14 @@ impl Panel {
     fn new(
         kind: &'static str,
         title: &'static str,
-        about: &'static str,
+        about: impl Into<String>,
         unit: &'static str,
         options: Value,
     ) -> Self {
         Self {
             kind,
             title,
-            about,
+            about: about.into(),
             width: 8,
             height: 8,
             targets: Vec::new(),
@@ -46,7 +46,7 @@ impl Panel {
     }
 
     /// Lines over time.
-    pub(super) fn lines(title: &'static str, about: &'static str, unit: &'static str) -> Self {
+    pub(super) fn lines(title: &'static str, about: impl Into<String>, unit: &'static str) -> Self {
         let options = json!({
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "desc"},
@@ -59,7 +59,11 @@ impl Panel {
     }
 
     /// Lines whose axis need not begin at zero.
-    pub(super) fn levels(title: &'static str, about: &'static str, unit: &'static str) -> Self {
+    pub(super) fn levels(
+        title: &'static str,
+        about: impl Into<String>,
+        unit: &'static str,
+    ) -> Self {
         let mut panel = Self::lines(title, about, unit);
         if let Some(custom) = panel.defaults.get_mut("custom").and_then(Value::as_object_mut) {
             custom.remove("axisSoftMin");
@@ -69,7 +73,7 @@ impl Panel {
     }
 
     /// The last value, large.
-    pub(super) fn tile(title: &'static str, about: &'static str, unit: &'static str) -> Self {
+    pub(super) fn tile(title: &'static str, about: impl Into<String>, unit: &'static str) -> Self {
         let options = json!({
             "reduceOptions": {"values": false, "calcs": ["lastNotNull"], "fields": ""},
             "orientation": "auto", "textMode": "auto", "wideLayout": true, "colorMode": "value", "graphMode": "area",
@@ -79,7 +83,7 @@ impl Panel {
     }
 
     /// What state something was in over time.
-    pub(super) fn states(title: &'static str, about: &'static str) -> Self {
+    pub(super) fn states(title: &'static str, about: impl Into<String>) -> Self {
         let options = json!({
             "showValue": "auto", "rowHeight": 0.8, "mergeValues": true, "alignValue": "left",
             "legend": {"displayMode": "list", "placement": "bottom", "showLegend": false, "calcs": []},
@@ -90,7 +94,7 @@ impl Panel {
     }
 
     /// Rows of the moment.
-    pub(super) fn table(title: &'static str, about: &'static str, unit: &'static str) -> Self {
+    pub(super) fn table(title: &'static str, about: impl Into<String>, unit: &'static str) -> Self {
         Self::new("table", title, about, unit, json!({"showHeader": true, "cellHeight": "sm"}))
     }
 

@@ -1,12 +1,27 @@
 //! What the dashboard shows, top to bottom: what matters at a glance, then what explains it.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use sidetrack::names::breaker_state::{CLOSED, HALF_OPEN, OPEN};
+use sidetrack::names::label::{EXPERIMENT, LE, METRIC_TYPE, MODEL, PHASE, STATUS};
+use sidetrack::names::metric::{
+    self, BUSINESS_IMPACT, CONFIG_HASH, CONFIG_REJECTED, MODEL_ACCURACY,
+};
+use sidetrack::names::record;
+use sidetrack::names::route::BYPASS;
+use sidetrack::names::status::{ABORTED, ERROR, SUCCESS};
 use sidetrack::plan::Plan;
 
 use super::panel::{Panel, fixed};
 
-/// The selector of the chosen experiment.
-const OF: &str = "job=\"$job\",experiment=\"$experiment\"";
+/// The series of the chosen experiment, with further conditions that begin with a comma.
+pub(super) fn chosen(name: &str, more: &str) -> String {
+    format!("{name}{{job=\"$job\",{EXPERIMENT}=\"$experiment\"{more}}}")
+}
+
+/// A label's value in a legend.
+pub(super) fn legend(label: &str) -> String {
+    format!("{{{{{label}}}}}")
+}
 
 /// All panels, laid out in rows of 24.
 pub(super) fn all(plan: &Plan) -> Vec<Value> {
@@ -74,71 +89,85 @@ fn rows() -> Vec<(Option<&'static str>, Vec<Panel>)> {
 }
 
 fn rate(name: &str, more: &str, by: &str) -> String {
-    format!("sum by ({by}) (rate({name}{{{OF}{more}}}[$__rate_interval]))")
+    format!("sum by ({by}) (rate({}[$__rate_interval]))", chosen(name, more))
+}
+
+pub(super) fn counted(name: &str) -> String {
+    format!("sum by ({MODEL}) (increase({}[$__rate_interval]))", chosen(name, ""))
+}
+
+fn second(name: &str) -> String {
+    format!("sum(rate({}[$__rate_interval]))", chosen(name, ""))
 }
 
 fn errors() -> String {
-    let requests = |more| rate("ab_test_requests_total", more, "model_name");
-    format!("{} / {}", requests(",status=\"error\""), requests(",status=~\"success|error\""))
+    let requests = |more: &str| rate(metric::REQUESTS, more, MODEL);
+    let failed = requests(&format!(",{STATUS}=\"{ERROR}\""));
+    format!("{failed} / {}", requests(&format!(",{STATUS}=~\"{SUCCESS}|{ERROR}\"")))
 }
 
 fn quantile(quantile: &str) -> String {
-    let rate = rate("ab_test_response_time_seconds_bucket", "", "model_name, le");
+    let rate = rate(metric::RESPONSE_TIME_BUCKET, "", &format!("{MODEL}, {LE}"));
     format!("histogram_quantile({quantile}, {rate})")
 }
 
 fn state() -> String {
-    format!("max by (model_name) (ab_test_breaker_state{{{OF}}})")
+    format!("max by ({MODEL}) ({})", chosen(metric::BREAKER_STATE, ""))
 }
 
 fn state_names() -> Value {
     let state = |index: u32, text: &str, colour: &str| json!({"index": index, "text": text, "color": colour});
-    let options = json!({
-        "0": state(0, "closed", "green"), "1": state(1, "half-open", "yellow"), "2": state(2, "open", "red"),
-    });
+    let options: Map<String, Value> = [
+        (CLOSED, state(0, "closed", "green")),
+        (HALF_OPEN, state(1, "half-open", "yellow")),
+        (OPEN, state(2, "open", "red")),
+    ]
+    .map(|(code, state)| (code.to_string(), state))
+    .into_iter()
+    .collect();
     json!([{"type": "value", "options": options}])
 }
 
 fn at_a_glance() -> Vec<Panel> {
     vec![
         Panel::tile("Requests", "Per second, all models together.", "reqps")
-            .query(format!("sum(rate(ab_test_requests_total{{{OF}}}[$__rate_interval]))"), "requests")
+            .query(second(metric::REQUESTS), "requests")
             .default("color", fixed("blue")),
         Panel::tile("Errors", "The share of requests that failed, as callers saw it.", "percentunit")
-            .query(errors(), "{{model_name}}")
+            .query(errors(), &legend(MODEL))
             .option("graphMode", json!("none"))
             .from(0.05, "red"),
         Panel::tile("p95", "95 of 100 answers had their headers within this time.", "s")
-            .query(quantile("0.95"), "{{model_name}}")
+            .query(quantile("0.95"), &legend(MODEL))
             .option("graphMode", json!("none"))
             .default("color", fixed("text")),
         Panel::tile("Breaker", "The worst of all proxies.", "short")
-            .query(state(), "{{model_name}}")
+            .query(state(), &legend(MODEL))
             .option("graphMode", json!("none"))
             .default("mappings", state_names())
             .from(1.0, "red"),
         Panel::tile("Phase", "By the experiment file and the clock.", "short")
-            .now(format!("ab_test:phase:in_force{{{OF}}}"), "{{phase}}")
+            .now(chosen(record::PHASE_IN_FORCE, ""), &legend(PHASE))
             .option("textMode", json!("name"))
             .option("graphMode", json!("none"))
             .default("color", fixed("text"))
             .default("noValue", json!("no rollout")),
         Panel::tile("Configurations", "More than one: an update has not reached all proxies, or one refused it.", "short")
-            .query("count(count by (hash) (count_values by (instance) (\"hash\", ab_test_config_hash{job=\"$job\"})))", "in force")
+            .query(format!("count(count by (hash) (count_values by (instance) (\"hash\", {CONFIG_HASH}{{job=\"$job\"}})))"), "in force")
             .option("graphMode", json!("none"))
             .from(2.0, "red"),
     ]
 }
 
 fn split() -> Vec<Panel> {
-    let served = rate("ab_test_requests_total", "", "model_name");
-    let all = format!("sum(rate(ab_test_requests_total{{{OF}}}[$__rate_interval]))");
+    let served = rate(metric::REQUESTS, "", MODEL);
+    let all = second(metric::REQUESTS);
     let in_phases =
-        |by: &str| format!("sum by ({by}) (increase(ab_test_requests_total{{{OF}}}[$__range]))");
+        |by: &str| format!("sum by ({by}) (increase({}[$__range]))", chosen(metric::REQUESTS, ""));
     let share = format!(
-        "{} / on (phase) group_left () ({} > 0)",
-        in_phases("phase, model_name"),
-        in_phases("phase")
+        "{} / on ({PHASE}) group_left () ({} > 0)",
+        in_phases(&format!("{PHASE}, {MODEL}")),
+        in_phases(PHASE)
     );
     vec![
         Panel::lines(
@@ -147,10 +176,10 @@ fn split() -> Vec<Panel> {
             "percentunit",
         )
         .size(16, 8)
-        .query(format!("{served} / on () group_left () {all}"), "{{model_name}}")
+        .query(format!("{served} / on () group_left () {all}"), &legend(MODEL))
         .query(
-            format!("avg by (model_name) (ab_test_variant_weight_ppm{{{OF}}}) / 1e6"),
-            "{{model_name}} target",
+            format!("avg by ({MODEL}) ({}) / 1e6", chosen(metric::WEIGHT, "")),
+            &format!("{} target", legend(MODEL)),
         )
         .default("max", json!(1))
         .measure(" target$"),
@@ -160,16 +189,16 @@ fn split() -> Vec<Panel> {
             "percentunit",
         )
         .now(share, "")
-        .now(format!("max by (phase, model_name) (ab_test:target:ratio{{{OF}}})"), "")
+        .now(format!("max by ({PHASE}, {MODEL}) ({})", chosen(record::TARGET, "")), "")
         .default("decimals", json!(1))
         .transformed("merge", json!({}))
-        .transformed("sortBy", json!({"sort": [{"field": "phase"}]}))
+        .transformed("sortBy", json!({"sort": [{"field": PHASE}]}))
         .transformed(
             "organize",
             json!({
                 "excludeByName": {"Time": true},
-                "indexByName": {"phase": 0, "model_name": 1, "Value #A": 2, "Value #B": 3},
-                "renameByName": {"model_name": "model", "Value #A": "served", "Value #B": "target"},
+                "indexByName": {PHASE: 0, MODEL: 1, "Value #A": 2, "Value #B": 3},
+                "renameByName": {MODEL: "model", "Value #A": "served", "Value #B": "target"},
             }),
         ),
     ]
@@ -184,42 +213,40 @@ fn outcomes() -> Vec<Panel> {
         )
         .size(12, 8)
         .query(
-            rate("ab_test_requests_total", "", "model_name, status"),
-            "{{model_name}} {{status}}",
+            rate(metric::REQUESTS, "", &format!("{MODEL}, {STATUS}")),
+            &format!("{} {}", legend(MODEL), legend(STATUS)),
         )
-        .series(" aborted$", &[("color", fixed("text"))])
-        .series(" error$", &[("color", fixed("red"))]),
+        .series(&format!(" {ABORTED}$"), &[("color", fixed("text"))])
+        .series(&format!(" {ERROR}$"), &[("color", fixed("red"))]),
         Panel::lines("Error share", "Dashed: the breaker's limit.", "percentunit")
             .size(12, 8)
-            .query(errors(), "{{model_name}}")
-            .query(format!("max(ab_test:error_limit:ratio{{{OF}}})"), "limit")
+            .query(errors(), &legend(MODEL))
+            .query(format!("max({})", chosen(record::ERROR_LIMIT, "")), "limit")
             .limit(),
     ]
 }
 
 fn times() -> Vec<Panel> {
-    let limit = format!("max(ab_test:slow_limit:seconds{{{OF}}})");
+    let limit = format!("max({})", chosen(record::SLOW_LIMIT, ""));
     let about = "Seconds to the response's headers.";
     vec![
-        Panel::lines("p50", about, "s").query(quantile("0.5"), "{{model_name}}"),
+        Panel::lines("p50", about, "s").query(quantile("0.5"), &legend(MODEL)),
         Panel::lines(
             "p95",
             "Seconds to the response's headers. Dashed: the breaker's slow.over.",
             "s",
         )
-        .query(quantile("0.95"), "{{model_name}}")
+        .query(quantile("0.95"), &legend(MODEL))
         .query(limit, "limit")
         .limit(),
-        Panel::lines("p99", about, "s").query(quantile("0.99"), "{{model_name}}"),
+        Panel::lines("p99", about, "s").query(quantile("0.99"), &legend(MODEL)),
     ]
 }
 
 fn breaker() -> Vec<Panel> {
-    let counted =
-        |name: &str| format!("sum by (model_name) (increase({name}{{{OF}}}[$__rate_interval]))");
     vec![
         Panel::states("Breaker", "The worst of all proxies.")
-            .query(state(), "{{model_name}}")
+            .query(state(), &legend(MODEL))
             .default("mappings", state_names())
             .default("color", json!({"mode": "thresholds"})),
         Panel::lines(
@@ -227,24 +254,25 @@ fn breaker() -> Vec<Panel> {
             "Requests per second that were assigned to a candidate and got the baseline.",
             "reqps",
         )
-        .query(rate("ab_test_fallbacks_total", "", "model_name"), "{{model_name}}"),
+        .query(rate(metric::FALLBACKS, "", MODEL), &legend(MODEL)),
         Panel::lines("Trips", "How often breakers opened, or would have.", "short")
-            .query(counted("ab_test_breaker_trips_total"), "{{model_name}}")
-            .query(counted("ab_test_breaker_would_trip_total"), "{{model_name}} would trip")
+            .query(counted(metric::BREAKER_TRIPS), &legend(MODEL))
+            .query(counted(metric::BREAKER_WOULD_TRIP), &format!("{} would trip", legend(MODEL)))
             .series(" would trip$", &[("color", fixed("yellow"))]),
     ]
 }
 
 fn filter() -> Vec<Panel> {
-    let second = |name: &str| format!("sum(rate({name}{{{OF}}}[$__rate_interval]))");
     // As a regular expression, the dots of a name match what Envoy has in their place.
-    let bypass = "sum(rate(envoy_vhost_route_upstream_rq_total\
-                  {job=\"$job\",envoy_route=~\"sidetrack-bypass:$experiment\"}[$__rate_interval]))";
+    let bypass = format!(
+        "sum(rate(envoy_vhost_route_upstream_rq_total{{job=\"$job\",envoy_route=~\"{BYPASS}$experiment\"}}\
+         [$__rate_interval]))"
+    );
     vec![
         Panel::lines("Mirror, units, testers", "Requests per second.", "reqps")
-            .query(second("ab_test_mirrored_total"), "mirrored")
-            .query(second("ab_test_missing_unit_total"), "without a unit")
-            .query(second("ab_test_overrides_total"), "overridden"),
+            .query(second(metric::MIRRORED), "mirrored")
+            .query(second(metric::MISSING_UNIT), "without a unit")
+            .query(second(metric::OVERRIDES), "overridden"),
         Panel::lines(
             "Past the filter",
             "Requests that the filter should have seen and did not, and configurations that it refused.",
@@ -252,7 +280,7 @@ fn filter() -> Vec<Panel> {
         )
         .query(bypass, "without the filter")
         .query(
-            "sum(increase(ab_test_config_rejected_total{job=\"$job\"}[$__rate_interval]))",
+            format!("sum(increase({CONFIG_REJECTED}{{job=\"$job\"}}[$__rate_interval]))"),
             "refused configurations",
         ),
         Panel::levels(
@@ -260,7 +288,7 @@ fn filter() -> Vec<Panel> {
             "How far the assigned shares of 30 minutes are from the weights in force.",
             "percentunit",
         )
-        .query(format!("ab_test:sample_ratio:drift30m{{{OF}}}"), "{{model_name}}")
+        .query(chosen(record::SAMPLE_RATIO_DRIFT, ""), &legend(MODEL))
         .default("min", json!(-0.1))
         .default("max", json!(0.1)),
     ]
@@ -269,17 +297,17 @@ fn filter() -> Vec<Panel> {
 /// What the models' owners publish, from a textfile collector or a job of their own.
 fn models() -> Vec<Panel> {
     vec![
-        Panel::levels("Accuracy", "From whoever publishes ab_test_model_accuracy.", "percentunit")
+        Panel::levels("Accuracy", format!("From whoever publishes {MODEL_ACCURACY}."), "percentunit")
             .size(12, 8)
             .query(
-                "avg by (model_name) (ab_test_model_accuracy{experiment=\"$experiment\"})",
-                "{{model_name}}",
+                format!("avg by ({MODEL}) ({MODEL_ACCURACY}{{{EXPERIMENT}=\"$experiment\"}})"),
+                &legend(MODEL),
             ),
-        Panel::levels("Business impact", "From whoever publishes ab_test_business_impact.", "short")
+        Panel::levels("Business impact", format!("From whoever publishes {BUSINESS_IMPACT}."), "short")
             .size(12, 8)
             .query(
-                "sum by (model_name, metric_type) (ab_test_business_impact{experiment=\"$experiment\"})",
-                "{{model_name}} {{metric_type}}",
+                format!("sum by ({MODEL}, {METRIC_TYPE}) ({BUSINESS_IMPACT}{{{EXPERIMENT}=\"$experiment\"}})"),
+                &format!("{} {}", legend(MODEL), legend(METRIC_TYPE)),
             ),
     ]
 }

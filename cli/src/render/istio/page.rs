@@ -7,7 +7,7 @@ use super::destination::{Destination, qualified};
 use super::routes::{Route, routes};
 use super::{FailStrategy, Kind, Options, Topology};
 use crate::load::Loaded;
-use crate::render::headers;
+use crate::render::{headers, vocabulary};
 use crate::words::host;
 use crate::{template, yaml};
 
@@ -15,9 +15,6 @@ const TEMPLATES: [(&str, &str); 2] = [
     ("istio.yaml", include_str!("../../../templates/istio/istio.yaml")),
     ("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml")),
 ];
-
-/// The labels of the filter's metrics.
-pub(super) const LABELS: [&str; 5] = ["experiment", "model_name", "phase", "status", "le"];
 
 /// The Gateway that is assumed.
 const GATEWAY: &str = "istio-ingress/gateway";
@@ -34,7 +31,7 @@ pub(super) fn manifests(
     let names = &plan.settings.headers;
     let mut hidden = vec![names.cluster.as_str(), names.mirror.as_str()];
     hidden.extend(headers::testers(plan));
-    let context = json!({
+    let mut context = json!({
         "topology": options.topology,
         "kind": options.kind,
         "extension": options.kind == Kind::TrafficExtension,
@@ -62,19 +59,20 @@ pub(super) fn manifests(
         "checks": checks(&place, options, &destinations),
         "routes": routes,
     });
+    vocabulary::add(&mut context);
     template::render(&TEMPLATES, "istio.yaml", &context)
 }
 
 /// The mesh's settings.
 pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
     let names = &plan.settings.headers;
-    let context = json!({
-        "labels": LABELS,
+    let mut context = json!({
         "names": {
             "experiment": names.experiment, "variant": names.variant, "assigned": names.assigned,
             "phase": names.phase,
         },
     });
+    vocabulary::add(&mut context);
     template::render(&TEMPLATES, "mesh.yaml", &context)
 }
 

@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use sidetrack::config::MissingUnit;
+use sidetrack::names::label::{EXPERIMENT, LE, MODEL, PHASE, STATUS};
+use sidetrack::names::status::{ERROR, SUCCESS};
+use sidetrack::names::{metric, record};
 use sidetrack::outcome::TIME_BOUNDS;
 use sidetrack::plan::{Experiment, Slow};
 use sidetrack::rollout::Schedule;
@@ -46,49 +49,49 @@ pub(super) fn all(experiment: &Experiment, series: &Series) -> Vec<Record> {
     records.extend(targets(experiment, series));
     records.extend(in_force(experiment, series));
     // promtool takes rules of one name for duplicates unless their labels differ.
-    records.into_iter().map(|record| record.label("experiment", &experiment.name)).collect()
+    records.into_iter().map(|record| record.label(EXPERIMENT, &experiment.name)).collect()
 }
 
 fn requests(series: &Series) -> Vec<Record> {
-    let requests = |more| series.of("ab_test_requests_total", more);
+    let requests = |more: &str| series.of(metric::REQUESTS, more);
     let rate =
-        |more| format!("sum by (job, experiment, model_name) (rate({}[5m]))", requests(more));
-    let recorded = own("ab_test:requests:rate5m", series);
+        |more: &str| format!("sum by (job, {EXPERIMENT}, {MODEL}) (rate({}[5m]))", requests(more));
+    let recorded = own(record::REQUESTS_RATE, series);
     vec![
         Record::new(
-            "ab_test:requests:rate5m",
+            record::REQUESTS_RATE,
             "Requests per second, by the model that served.",
             rate(""),
         ),
         Record::new(
-            "ab_test:requests:share5m",
+            record::REQUESTS_SHARE,
             "The share of requests that each model served.",
             format!(
-                "{recorded}\n/ on (job, experiment) group_left ()\n(sum by (job, experiment) ({recorded}) > 0)"
+                "{recorded}\n/ on (job, {EXPERIMENT}) group_left ()\n(sum by (job, {EXPERIMENT}) ({recorded}) > 0)"
             ),
         ),
         Record::new(
-            "ab_test:errors:ratio5m",
+            record::ERRORS,
             "The share of errors. A caller that hung up counts as neither.",
-            format!("{}\n/\n({} > 0)", rate("status=\"error\""), rate("status=~\"success|error\"")),
+            format!("{}\n/\n({} > 0)", rate(&format!("{STATUS}=\"{ERROR}\"")), rate(&answered())),
         ),
     ]
 }
 
 fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let quantile = |record, about, quantile: f64| {
-        let buckets = series.of("ab_test_response_time_seconds_bucket", "");
-        let rate = format!("sum by (job, experiment, model_name, le) (rate({buckets}[5m]))");
+        let buckets = series.of(metric::RESPONSE_TIME_BUCKET, "");
+        let rate = format!("sum by (job, {EXPERIMENT}, {MODEL}, {LE}) (rate({buckets}[5m]))");
         Record::new(record, about, format!("histogram_quantile({quantile},\n  {rate})"))
     };
     let mut records = vec![
-        quantile("ab_test:response_time_seconds:p50_5m", "Seconds to the response's headers.", 0.5),
-        quantile("ab_test:response_time_seconds:p95_5m", "", 0.95),
-        quantile("ab_test:response_time_seconds:p99_5m", "", 0.99),
+        quantile(record::RESPONSE_TIME_P50, "Seconds to the response's headers.", 0.5),
+        quantile(record::RESPONSE_TIME_P95, "", 0.95),
+        quantile(record::RESPONSE_TIME_P99, "", 0.99),
     ];
     if let Some((_, le)) = watched_slow(experiment) {
         records.push(Record::new(
-            "ab_test:slow:ratio5m",
+            record::SLOW,
             "The share of answers slower than the breaker's slow.over, or than the histogram's next bound above it.",
             slow_share(le, series),
         ));
@@ -109,10 +112,10 @@ pub(super) fn watched_slow(experiment: &Experiment) -> Option<(Slow, &'static st
 
 fn slow_share(le: &str, series: &Series) -> String {
     let rate = |name: &str, more: &str| {
-        format!("sum by (job, experiment, model_name) (rate({}[5m]))", series.of(name, more))
+        format!("sum by (job, {EXPERIMENT}, {MODEL}) (rate({}[5m]))", series.of(name, more))
     };
-    let fast = rate("ab_test_response_time_seconds_bucket", &format!("le=\"{le}\""));
-    format!("1 -\n{fast}\n/\n({} > 0)", rate("ab_test_response_time_seconds_count", ""))
+    let fast = rate(metric::RESPONSE_TIME_BUCKET, &format!("{LE}=\"{le}\""));
+    format!("1 -\n{fast}\n/\n({} > 0)", rate(metric::RESPONSE_TIME_COUNT, ""))
 }
 
 /// What the draw assigned, against the weights in force. Requests are not users: one busy user is no sample-ratio
@@ -126,42 +129,43 @@ fn ratio(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let increase = |name: &str, more: &str, by: &str| {
         format!("sum by ({by}) (increase({}[30m]))", series.of(name, more))
     };
-    let by_model = "job, experiment, model_name";
+    let by_experiment = &format!("job, {EXPERIMENT}");
+    let by_model = &format!("{by_experiment}, {MODEL}");
     let missing = match experiment.missing_unit {
         MissingUnit::Baseline if experiment.mint.is_none() => format!(
-            "\n- on (job, experiment) group_left ()\n{}",
-            increase("ab_test_missing_unit_total", "", "job, experiment")
+            "\n- on (job, {EXPERIMENT}) group_left ()\n{}",
+            increase(metric::MISSING_UNIT, "", by_experiment)
         ),
         _ => String::new(),
     };
-    let assigned = own("ab_test:assigned:increase30m", series);
-    let share = own("ab_test:assigned:share30m", series);
-    let weight = series.of("ab_test_variant_weight_ppm", "");
+    let assigned = own(record::ASSIGNED, series);
+    let share = own(record::ASSIGNED_SHARE, series);
+    let weight = series.of(metric::WEIGHT, "");
     vec![
         Record::new(
-            "ab_test:assigned:increase30m",
+            record::ASSIGNED,
             "Requests by the model that the draw said, whoever served while a breaker was open.",
             format!(
-                "({}\n+\n{})\nor\n({}\n- on (job, experiment) group_left ()\n{}{missing})",
-                increase("ab_test_requests_total", &format!("model_name!={base}"), by_model),
-                increase("ab_test_fallbacks_total", "", by_model),
-                increase("ab_test_requests_total", &format!("model_name={base}"), by_model),
-                increase("ab_test_fallbacks_total", "", "job, experiment"),
+                "({}\n+\n{})\nor\n({}\n- on (job, {EXPERIMENT}) group_left ()\n{}{missing})",
+                increase(metric::REQUESTS, &format!("{MODEL}!={base}"), by_model),
+                increase(metric::FALLBACKS, "", by_model),
+                increase(metric::REQUESTS, &format!("{MODEL}={base}"), by_model),
+                increase(metric::FALLBACKS, "", by_experiment),
             ),
         ),
         Record::new(
-            "ab_test:assigned:share30m",
+            record::ASSIGNED_SHARE,
             "",
             format!(
-                "{assigned}\n/ on (job, experiment) group_left ()\n(sum by (job, experiment) ({assigned}) > 0)"
+                "{assigned}\n/ on (job, {EXPERIMENT}) group_left ()\n(sum by (job, {EXPERIMENT}) ({assigned}) > 0)"
             ),
         ),
         Record::new(
-            "ab_test:sample_ratio:drift30m",
+            record::SAMPLE_RATIO_DRIFT,
             "How far the assigned share is from the weights that were in force: 0.01 is one percent of the requests.",
             format!(
-                "{share}\n- on (job, experiment, model_name)\n\
-                 avg by (job, experiment, model_name) (avg_over_time({weight}[30m])) / 1e6"
+                "{share}\n- on (job, {EXPERIMENT}, {MODEL})\n\
+                 avg by (job, {EXPERIMENT}, {MODEL}) (avg_over_time({weight}[30m])) / 1e6"
             ),
         ),
     ]
@@ -178,24 +182,24 @@ fn targets(experiment: &Experiment, series: &Series) -> Vec<Record> {
                 ""
             };
             let share = format!("vector({})", share.fraction());
-            let mut record = Record::of_file("ab_test:target:ratio", about, share, series)
-                .label("model_name", &variant.name);
+            let mut record =
+                Record::of_file(record::TARGET, about, share, series).label(MODEL, &variant.name);
             if !phase.is_empty() {
-                record = record.label("phase", phase);
+                record = record.label(PHASE, phase);
             }
             records.push(record);
         }
     }
     let limit = experiment.breaker.error_rate.fraction();
     records.push(Record::of_file(
-        "ab_test:error_limit:ratio",
+        record::ERROR_LIMIT,
         "The limits of the breaker.",
         format!("vector({limit})"),
         series,
     ));
     if let Some(slow) = experiment.breaker.slow {
         let seconds = format!("vector({})", seconds(slow.over.0));
-        records.push(Record::of_file("ab_test:slow_limit:seconds", "", seconds, series));
+        records.push(Record::of_file(record::SLOW_LIMIT, "", seconds, series));
     }
     records
 }
@@ -213,7 +217,7 @@ fn in_force(experiment: &Experiment, series: &Series) -> Vec<Record> {
             ""
         };
         let expr = format!("(vector(time()) >= {begins}{until}) * 0 + 1");
-        Record::of_file("ab_test:phase:in_force", about, expr, series).label("phase", name)
+        Record::of_file(record::PHASE_IN_FORCE, about, expr, series).label(PHASE, name)
     };
     rollout.phases.iter().enumerate().map(|(index, p)| phase(index, &p.name)).collect()
 }
@@ -222,6 +226,11 @@ fn in_force(experiment: &Experiment, series: &Series) -> Vec<Record> {
 pub(super) fn seconds(milliseconds: u64) -> String {
     let (whole, rest) = (milliseconds / 1000, milliseconds % 1000);
     if rest == 0 { whole.to_string() } else { format!("{whole}.{rest:03}") }
+}
+
+/// Selects the requests that were answered, whatever the answer.
+pub(super) fn answered() -> String {
+    format!("{STATUS}=~\"{SUCCESS}|{ERROR}\"")
 }
 
 /// A recorded series of the same experiment.

@@ -1,6 +1,10 @@
 //! Alerts of one experiment.
 
 use sidetrack::config::{BreakerMode, MissingUnit};
+use sidetrack::names::breaker_state::OPEN;
+use sidetrack::names::label::{EXPERIMENT, LE, MODEL, STATUS};
+use sidetrack::names::status::{ERROR, SUCCESS};
+use sidetrack::names::{metric, record};
 use sidetrack::outcome::TIME_BOUNDS;
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::{Millis, Ppm, Timestamp};
@@ -8,7 +12,7 @@ use sidetrack::rollout::Schedule;
 
 use super::{Alert, Draft, input};
 use crate::render::envoy::bypass_stat;
-use crate::render::prometheus::records::{seconds, watched_slow};
+use crate::render::prometheus::records::{answered, seconds, watched_slow};
 use crate::render::prometheus::{Clock, Series, baseline, candidates};
 use crate::words::{percent, phase_times};
 
@@ -31,8 +35,7 @@ pub(in crate::render::prometheus) fn of_experiment(
         rollout_over(experiment, series),
     ];
     // A label that a rule adds is no `$labels` of its texts, so the experiment's name is written into them.
-    let named =
-        |draft: Draft| Draft { adds: vec![("experiment", experiment.name.clone())], ..draft };
+    let named = |draft: Draft| Draft { adds: vec![(EXPERIMENT, experiment.name.clone())], ..draft };
     drafts.into_iter().flatten().map(named).map(Draft::alert).collect()
 }
 
@@ -41,40 +44,40 @@ fn candidate(experiment: &Experiment) -> &str {
 }
 
 fn model(name: &str) -> String {
-    format!("model_name=\"{name}\"")
+    format!("{MODEL}=\"{name}\"")
 }
 
 /// What a series that is summed by experiment and model keeps.
 fn by_model(series: &Series, model: &str) -> Vec<(&'static str, String)> {
     let mut labels = by_experiment(series);
-    labels.push(("model_name", model.to_owned()));
+    labels.push((MODEL, model.to_owned()));
     labels
 }
 
 fn by_experiment(series: &Series) -> Vec<(&'static str, String)> {
-    vec![("job", series.job.clone()), ("experiment", series.experiment.clone().unwrap_or_default())]
+    vec![("job", series.job.clone()), (EXPERIMENT, series.experiment.clone().unwrap_or_default())]
 }
 
 /// Proxies on which a breaker was open in the last five minutes: it closes in between to try.
 fn open(series: &Series) -> String {
-    format!("max_over_time({}[5m]) == 2", series.of("ab_test_breaker_state", ""))
+    format!("max_over_time({}[5m]) == {OPEN}", series.of(metric::BREAKER_STATE, ""))
 }
 
 fn breaker_open(experiment: &Experiment, series: &Series) -> Draft {
     let name = candidate(experiment);
-    let state = |values| vec![input(series.one("ab_test_breaker_state", &model(name)), values)];
+    let state = |values| vec![input(series.one(metric::BREAKER_STATE, &model(name)), values)];
     Draft {
         alert: "SidetrackBreakerOpen",
         severity: "warning",
         hold: "0s",
-        expr: format!("count by (job, experiment, model_name) (\n  {}\n)", open(series)),
+        expr: format!("count by (job, {EXPERIMENT}, {MODEL}) (\n  {}\n)", open(series)),
         adds: Vec::new(),
         summary: format!(
-            "{{{{ $labels.model_name }}}} of {} failed: its users get the baseline",
+            "{{{{ $labels.{MODEL} }}}} of {} failed: its users get the baseline",
             experiment.name
         ),
         description: format!(
-            "The breaker of {{{{ $labels.model_name }}}} is or was open in the last 5 minutes, on {{{{ $value }}}} of the \
+            "The breaker of {{{{ $labels.{MODEL} }}}} is or was open in the last 5 minutes, on {{{{ $value }}}} of the \
              proxies. Callers are served by {}; nothing more is needed to protect them. Find out what ails the candidate; \
              when it heals, its users return by themselves in stages. Do not read results of this time without the \
              assigned variant.",
@@ -91,20 +94,23 @@ fn breaker_open(experiment: &Experiment, series: &Series) -> Draft {
 
 fn would_trip(experiment: &Experiment, series: &Series) -> Draft {
     let name = candidate(experiment);
-    let trips =
-        |values| vec![input(series.one("ab_test_breaker_would_trip_total", &model(name)), values)];
-    let counted = series.of("ab_test_breaker_would_trip_total", "");
+    let trips = |values| vec![input(series.one(metric::BREAKER_WOULD_TRIP, &model(name)), values)];
+    let counted = series.of(metric::BREAKER_WOULD_TRIP, "");
     Draft {
         alert: "SidetrackBreakerWouldTrip",
         severity: "warning",
         hold: "0s",
-        expr: format!("sum by (job, experiment, model_name) (increase({counted}[15m])) > 0"),
+        expr: format!("sum by (job, {EXPERIMENT}, {MODEL}) (increase({counted}[15m])) > 0"),
         adds: Vec::new(),
-        summary: format!("{{{{ $labels.model_name }}}} of {} would have lost its users", experiment.name),
-        description: "The breaker runs dry: it judged that {{ $labels.model_name }} fails its limits and left its users \
-                      there. Look at the candidate's errors and response times. If the verdict is right, lower its weight or \
-                      set mode: enforce; if it is wrong, change the limits before you enforce them."
-            .to_owned(),
+        summary: format!(
+            "{{{{ $labels.{MODEL} }}}} of {} would have lost its users",
+            experiment.name
+        ),
+        description: format!(
+            "The breaker runs dry: it judged that {{{{ $labels.{MODEL} }}}} fails its limits and left its users \
+             there. Look at the candidate's errors and response times. If the verdict is right, lower its weight or \
+             set mode: enforce; if it is wrong, change the limits before you enforce them."
+        ),
         fires: trips("0 0 0 1 1 1"),
         quiet: trips("1 1 1 1 1 1"),
         at: "5m".to_owned(),
@@ -116,13 +122,13 @@ fn would_trip(experiment: &Experiment, series: &Series) -> Draft {
 
 /// Where the breaker has acted, its alert says it; its few failures are still in the window.
 fn unless_open(series: &Series) -> String {
-    format!("unless on (job, experiment, model_name)\n  ({})", open(series))
+    format!("unless on (job, {EXPERIMENT}, {MODEL})\n  ({})", open(series))
 }
 
 fn enough(experiment: &Experiment, series: &Series) -> String {
-    let requests = series.of("ab_test_requests_total", "status=~\"success|error\"");
+    let requests = series.of(metric::REQUESTS, &answered());
     let least = experiment.breaker.min_requests;
-    format!("sum by (job, experiment, model_name) (increase({requests}[5m])) >= {least}")
+    format!("sum by (job, {EXPERIMENT}, {MODEL}) (increase({requests}[5m])) >= {least}")
 }
 
 fn error_rate(experiment: &Experiment, series: &Series) -> Option<Draft> {
@@ -134,12 +140,12 @@ fn error_rate(experiment: &Experiment, series: &Series) -> Option<Draft> {
     // Much more than the least number of requests, each minute.
     let many = format!("0+{}x10", u64::from(experiment.breaker.min_requests) * 2);
     let requests = |success: &str, error: &str| {
-        [("success", success), ("error", error)].map(|(status, values)| {
-            let labels = format!("{},status=\"{status}\"", model(name));
-            input(series.one("ab_test_requests_total", &labels), values)
+        [(SUCCESS, success), (ERROR, error)].map(|(status, values)| {
+            let labels = format!("{},{STATUS}=\"{status}\"", model(name));
+            input(series.one(metric::REQUESTS, &labels), values)
         })
     };
-    let ratio = series.of("ab_test:errors:ratio5m", "");
+    let ratio = series.of(record::ERRORS, "");
     let (enough, unless) = (enough(experiment, series), unless_open(series));
     let least = experiment.breaker.min_requests;
     Some(Draft {
@@ -147,13 +153,13 @@ fn error_rate(experiment: &Experiment, series: &Series) -> Option<Draft> {
         severity: "critical",
         hold: "2m",
         expr: format!(
-            "{ratio} > {}\nand on (job, experiment, model_name)\n  {enough}\n{unless}",
+            "{ratio} > {}\nand on (job, {EXPERIMENT}, {MODEL})\n  {enough}\n{unless}",
             limit.fraction()
         ),
         adds: Vec::new(),
 
         summary: format!(
-            "{{{{ $labels.model_name }}}} of {} fails {{{{ $value | humanizePercentage }}}} of its requests",
+            "{{{{ $labels.{MODEL} }}}} of {} fails {{{{ $value | humanizePercentage }}}} of its requests",
             experiment.name
         ),
         description: format!(
@@ -178,18 +184,18 @@ fn slow(experiment: &Experiment, series: &Series) -> Option<Draft> {
     let times = |fast: &str, all: &str| {
         let mut inputs: Vec<_> = TIME_BOUNDS
             .iter()
-            .map(|(_, le)| (format!("{},le=\"{le}\"", model(name)), fast))
-            .chain([(format!("{},le=\"+Inf\"", model(name)), all)])
+            .map(|(_, le)| (format!("{},{LE}=\"{le}\"", model(name)), fast))
+            .chain([(format!("{},{LE}=\"+Inf\"", model(name)), all)])
             .map(|(labels, values)| {
-                input(series.one("ab_test_response_time_seconds_bucket", &labels), values)
+                input(series.one(metric::RESPONSE_TIME_BUCKET, &labels), values)
             })
             .collect();
-        inputs.push(input(series.one("ab_test_response_time_seconds_count", &model(name)), all));
-        let success = format!("{},status=\"success\"", model(name));
-        inputs.push(input(series.one("ab_test_requests_total", &success), all));
+        inputs.push(input(series.one(metric::RESPONSE_TIME_COUNT, &model(name)), all));
+        let success = format!("{},{STATUS}=\"{SUCCESS}\"", model(name));
+        inputs.push(input(series.one(metric::REQUESTS, &success), all));
         inputs
     };
-    let share = series.of("ab_test:slow:ratio5m", "");
+    let share = series.of(record::SLOW, "");
     let (enough, unless) = (enough(experiment, series), unless_open(series));
     let quantile = Ppm::new(Ppm::ALL.get() - slow.rate.get()).unwrap_or_default();
     let limit = slow.rate.fraction();
@@ -198,11 +204,11 @@ fn slow(experiment: &Experiment, series: &Series) -> Option<Draft> {
         severity: "critical",
         hold: "2m",
         expr: format!(
-            "{share} > {limit}\nand on (job, experiment, model_name)\n  {enough}\n{unless}"
+            "{share} > {limit}\nand on (job, {EXPERIMENT}, {MODEL})\n  {enough}\n{unless}"
         ),
         adds: Vec::new(),
         summary: format!(
-            "p{quantile} of {{{{ $labels.model_name }}}} in {} is above {}",
+            "p{quantile} of {{{{ $labels.{MODEL} }}}} in {} is above {}",
             experiment.name, slow.over
         ),
         description: format!(
@@ -229,12 +235,12 @@ fn bypassed(experiment: &Experiment, series: &Series) -> Draft {
     let mut expr = increase(series.of_envoy(ROUTE, &route));
     let skips = experiment.missing_unit == MissingUnit::Skip;
     if skips {
-        let missing = increase(series.of("ab_test_missing_unit_total", ""));
+        let missing = increase(series.of(metric::MISSING_UNIT, ""));
         expr = format!("({expr}\n  - (\n    {missing}\n    or 0 * {expr}\n  ))");
     }
     let one = format!("instance=\"proxy-1\",{route}");
     let passed = |values| input(series.of_envoy(ROUTE, &one), values);
-    let skipped = |values| input(series.one("ab_test_missing_unit_total", ""), values);
+    let skipped = |values| input(series.one(metric::MISSING_UNIT, ""), values);
     Draft {
         alert: "SidetrackFilterMissing",
         severity: "warning",
@@ -272,16 +278,12 @@ fn rollout_over(experiment: &Experiment, series: &Series) -> Option<Draft> {
     let last = rollout.phases.last()?;
     let (begins, _) = phase_times(rollout, rollout.phases.len().saturating_sub(1));
     let over = Timestamp(begins.0.saturating_add(last.length.unwrap_or(DECIDE_WITHIN).0));
-    let weight = |more: &str| series.of("ab_test_variant_weight_ppm", more);
+    let weight = |more: &str| series.of(metric::WEIGHT, more);
     let name = candidate(experiment);
     // The first step of the calendar after the end, and one more to hold.
     let step = over.0.div_ceil(STEP) + 1;
-    let weights = |ppm: u64| {
-        vec![input(
-            series.one("ab_test_variant_weight_ppm", &model(name)),
-            &format!("{ppm}x{step}"),
-        )]
-    };
+    let weights =
+        |ppm: u64| vec![input(series.one(metric::WEIGHT, &model(name)), &format!("{ppm}x{step}"))];
     let wanted = match last.length {
         Some(length) => format!("the {length} that the file gives it"),
         None => format!("{DECIDE_WITHIN}, which is how long a last phase without `for` may go on"),
@@ -291,8 +293,8 @@ fn rollout_over(experiment: &Experiment, series: &Series) -> Option<Draft> {
         severity: "info",
         hold: "1h",
         expr: format!(
-            "max by (job, experiment) ({}) > 0\nand on ()\n  vector(time()) > {}",
-            weight(&format!("model_name!=\"{}\"", baseline(experiment))),
+            "max by (job, {EXPERIMENT}) ({}) > 0\nand on ()\n  vector(time()) > {}",
+            weight(&format!("{MODEL}!=\"{}\"", baseline(experiment))),
             seconds(over.0)
         ),
         adds: Vec::new(),

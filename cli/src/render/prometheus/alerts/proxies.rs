@@ -1,5 +1,7 @@
 //! Alerts of the proxies, whatever experiments they carry.
 
+use sidetrack::names::metric::{self, PREFIX};
+use sidetrack::names::plugin::NAME;
 use sidetrack::plan::Plan;
 
 use super::{Alert, Draft, Input, input};
@@ -16,8 +18,8 @@ fn of_proxy(series: &Series) -> Vec<(&'static str, String)> {
 }
 
 fn rejected(series: &Series) -> Draft {
-    let counted = series.of("ab_test_config_rejected_total", "");
-    let count = |values: &str| vec![input(series.one("ab_test_config_rejected_total", ""), values)];
+    let counted = series.of(metric::CONFIG_REJECTED, "");
+    let count = |values: &str| vec![input(series.one(metric::CONFIG_REJECTED, ""), values)];
     Draft {
         alert: "SidetrackConfigRejected",
         severity: "warning",
@@ -44,10 +46,10 @@ fn rejected(series: &Series) -> Draft {
 
 fn unexpected(plan: &Plan, series: &Series) -> Draft {
     let expected = plan.hash.first_32_bits();
-    let hash = series.of("ab_test_config_hash", "");
+    let hash = series.of(metric::CONFIG_HASH, "");
     let in_force = |number: u32| {
         let values = format!("{number}x20");
-        vec![input(series.one("ab_test_config_hash", ""), &values)]
+        vec![input(series.one(metric::CONFIG_HASH, ""), &values)]
     };
     Draft {
         alert: "SidetrackConfigUnexpected",
@@ -58,10 +60,11 @@ fn unexpected(plan: &Plan, series: &Series) -> Draft {
         summary: "{{ $value }} proxies run another experiment file than these rules were made from"
             .to_owned(),
         description: format!(
-            "Expected is the hash {}…, that is ab_test_config_hash = {expected}. Either the file has not reached the proxies (or \
+            "Expected is the hash {}…, that is {} = {expected}. Either the file has not reached the proxies (or \
              they refused it), or it was changed without rendering these rules anew: `sidetrack check FILE` prints a \
              file's hash.",
-            plan.hash.short()
+            plan.hash.short(),
+            metric::CONFIG_HASH,
         ),
         fires: in_force(!expected),
         quiet: in_force(expected),
@@ -76,7 +79,7 @@ fn unexpected(plan: &Plan, series: &Series) -> Draft {
 fn crashed(series: &Series) -> Draft {
     let names = series.of("", "__name__=~\"envoy_wasm_.*vm_reload_(success|failure|backoff)\"");
     let reloads = |values: &str| {
-        vec![input(series.one("envoy_wasm_sidetrack_vm_reload_success", ""), values)]
+        vec![input(series.one(&format!("envoy_wasm_{NAME}_vm_reload_success"), ""), values)]
     };
     Draft {
         alert: "SidetrackFilterCrashed",
@@ -106,7 +109,7 @@ fn up(series: &Series, values: &str) -> Input {
 }
 
 fn hidden(series: &Series) -> Draft {
-    let (up_now, hash) = (series.of("up", ""), series.of("ab_test_config_hash", ""));
+    let (up_now, hash) = (series.of("up", ""), series.of(metric::CONFIG_HASH, ""));
     Draft {
         alert: "SidetrackMetricsHidden",
         severity: "warning",
@@ -114,12 +117,13 @@ fn hidden(series: &Series) -> Draft {
         expr: format!("{up_now} == 1\nunless on (job, instance)\n{hash}"),
         adds: Vec::new(),
         summary: "{{ $labels.instance }} shows no metrics of the filter".to_owned(),
-        description: "Prometheus scrapes it, but every ab_test_ series is missing. Either a stats matcher excludes wasmcustom.* \
-                      (the proxy's log says so), or this proxy has no filter. Decisions and breakers work without metrics; \
-                      dashboards and alerts do not."
-            .to_owned(),
+        description: format!(
+            "Prometheus scrapes it, but every {PREFIX} series is missing. Either a stats matcher excludes wasmcustom.* \
+             (the proxy's log says so), or this proxy has no filter. Decisions and breakers work without metrics; \
+             dashboards and alerts do not."
+        ),
         fires: vec![up(series, "1x20")],
-        quiet: vec![up(series, "1x20"), input(series.one("ab_test_config_hash", ""), "1x20")],
+        quiet: vec![up(series, "1x20"), input(series.one(metric::CONFIG_HASH, ""), "1x20")],
         at: "8m".to_owned(),
         clock: Clock::Minutes,
         keeps: of_proxy(series),

@@ -1,0 +1,56 @@
+//! The shared names for the templates of Envoy and Istio.
+
+use serde_json::{Value, json};
+use sidetrack::names::{filter_state, label, log, metric, plugin, variable};
+
+/// Adds the names to a template's context.
+pub(super) fn add(context: &mut Value) {
+    let Some(context) = context.as_object_mut() else { return };
+    let in_envoy = |key: &str| format!("{}{key}", filter_state::PREFIX);
+    for (group, names) in [
+        ("labels", json!(label::ALL)),
+        ("metric", json!({ "config_hash": metric::CONFIG_HASH })),
+        ("variable", json!({ "exposures": variable::EXPOSURES })),
+        (
+            "plugin",
+            json!({
+                "name": plugin::NAME,
+                "failures": plugin::FAILURES,
+                "failures_configuration": plugin::FAILURES_CONFIGURATION,
+            }),
+        ),
+        (
+            "filter_state",
+            json!({
+                "unit": in_envoy(filter_state::UNIT),
+                "reason": in_envoy(filter_state::REASON),
+                "bucket": in_envoy(filter_state::BUCKET),
+                "rescued": in_envoy(filter_state::RESCUED),
+            }),
+        ),
+        (
+            "log",
+            json!({
+                "time": log::TIME,
+                "request_id": log::REQUEST_ID,
+                "unit": log::UNIT,
+                "experiment": log::EXPERIMENT,
+                "assigned": log::ASSIGNED,
+                "served": log::SERVED,
+                "reason": log::REASON,
+                "bucket": log::BUCKET,
+                "phase": log::PHASE,
+                "method": log::METHOD,
+                "path": log::PATH,
+                "status": log::STATUS,
+                "flags": log::FLAGS,
+                "duration": log::DURATION,
+                "attempts": log::ATTEMPTS,
+                "rescued": log::RESCUED,
+                "cluster": log::CLUSTER,
+            }),
+        ),
+    ] {
+        context.insert(group.to_owned(), names);
+    }
+}
