@@ -33,19 +33,19 @@ pub use store::{Store, SwapError};
 pub use window::Counts;
 use window::Window;
 
-use crate::config::BreakerMode;
 use crate::decide::Gate;
 use crate::names::breaker_state;
+use crate::plan::BreakerMode;
 use crate::quantity::{Millis, Ppm, Timestamp};
 
 /// The shares of a candidate's units that try it while it recovers. Each stage's units contain the one's before.
 pub const STAGES: [Ppm; 3] = [Ppm::new(50_000).unwrap(), Ppm::new(250_000).unwrap(), Ppm::ALL];
 
 /// A step back of the clock up to this long is taken for two workers' readings in the wrong order.
-const READING_NOISE: Millis = Millis(1000);
+const READING_NOISE: Millis = Millis::new(1000);
 
 /// How long a candidate must stay healthy, at least, until a past trip is forgotten.
-const FORGET_AFTER: Millis = Millis(60_000);
+const FORGET_AFTER: Millis = Millis::new(60_000);
 
 /// How one request ended, as far as the breaker is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +212,7 @@ impl Breaker {
         if rule.grows(self.level) {
             self.level = self.level.saturating_add(1);
         }
-        self.enter(State::Open(Timestamp(now.0.saturating_add(length.0))));
+        self.enter(State::Open(now + length));
         Event::Opened { why, length, would: rule.mode == BreakerMode::DryRun }
     }
 
@@ -235,7 +235,7 @@ impl Breaker {
     /// One trip is forgotten for each period of health.
     fn forget(&mut self, rule: &Rule, now: Timestamp) {
         if let State::Closed(since) = self.state {
-            let periods = now.since(since).0 / rule.open_for.max(FORGET_AFTER).0.max(1);
+            let periods = now.since(since).get() / rule.open_for.max(FORGET_AFTER).get().max(1);
             self.level = self.level.saturating_sub(u8::try_from(periods).unwrap_or(u8::MAX));
         }
     }
@@ -245,7 +245,7 @@ impl Breaker {
     fn at(&mut self, now: Timestamp, rule: &Rule) -> Timestamp {
         let back = self.clock.since(now);
         if back > READING_NOISE {
-            let moved = |time: Timestamp| Timestamp(time.0.saturating_sub(back.0));
+            let moved = |time: Timestamp| time - back;
             self.state = match self.state {
                 State::Closed(since) => State::Closed(moved(since)),
                 State::Open(until) => State::Open(moved(until)),
@@ -260,7 +260,7 @@ impl Breaker {
         self.clock = self.clock.max(now);
         // A longer rule may have opened it.
         if let State::Open(until) = &mut self.state {
-            *until = Timestamp(self.clock.0.saturating_add(rule.longest().0)).min(*until);
+            *until = (self.clock + rule.longest()).min(*until);
         }
         self.clock
     }

@@ -8,7 +8,7 @@ mod check;
 mod decode;
 mod node;
 mod problem;
-pub(crate) mod raw;
+mod raw;
 mod value;
 
 use decode::Decode;
@@ -16,7 +16,6 @@ pub use decode::did_you_mean;
 pub use node::Node;
 use problem::Path;
 pub use problem::{Code, Problem, Problems};
-pub use raw::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 
 use crate::plan::Plan;
 

@@ -12,7 +12,7 @@ use core::fmt;
 pub use trace::{Step, Trace};
 
 use crate::draw::sha256;
-use crate::plan::{Debug, Plan};
+use crate::plan::{Debug, ExperimentId, Plan, VariantId};
 use crate::quantity::{Bucket, Ppm, Timestamp};
 use crate::request::Request;
 use trial::Trial;
@@ -22,23 +22,24 @@ use trial::Trial;
 pub enum Outcome {
     /// No experiment matched: the filter leaves no trace.
     Unmatched,
-    /// It has no unit, and the experiment of this index leaves such requests out.
-    Skipped(usize),
-    /// The experiment of this index needs the request's body, which has not arrived: ask again when it has.
-    NeedsBody(usize),
+    /// It has no unit, and this experiment leaves such requests out.
+    Skipped(ExperimentId),
+    /// This experiment needs the request's body, which has not arrived: ask again when it has.
+    NeedsBody(ExperimentId),
     /// It takes part.
     Decided(Decision),
 }
 
-/// Who serves a request. Everything is an index, so that it can be kept until the request ends.
+/// Which variant serves a request, and why. Small and without references, so that it can be kept
+/// until the request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// The experiment's index in the plan.
-    pub experiment: usize,
+    /// The experiment.
+    pub experiment: ExperimentId,
     /// The variant that was drawn or chosen.
-    pub assigned: usize,
+    pub assigned: VariantId,
     /// The variant that the request gets: another one only while the breaker is open.
-    pub served: usize,
+    pub served: VariantId,
     /// Why.
     pub reason: Reason,
     /// Where the draw fell; `None` when nothing was drawn.
@@ -53,6 +54,8 @@ pub struct Decision {
     pub missing_unit: bool,
     /// The request is copied to the experiment's mirror.
     pub mirror: bool,
+    /// The request asks for the explanation on the response, and may have it.
+    pub explain: bool,
 }
 
 /// Why a request gets its variant.
@@ -62,7 +65,7 @@ pub enum Reason {
     Hash,
     /// A random bucket.
     Random,
-    /// Somebody with the right to chose it.
+    /// An authorized override chose it.
     Override,
     /// The experiment is switched off.
     Disabled,
@@ -119,12 +122,12 @@ pub struct World<'a, E, G> {
     pub now: Timestamp,
     /// 64 random bits; called only when the decision needs them.
     pub entropy: E,
-    /// The breaker of a candidate, by the indices of experiment and variant.
+    /// The breaker of a candidate, by experiment and variant.
     pub gate: &'a G,
 }
 
 /// Decides a request.
-pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
+pub fn decide<'p, E: FnMut() -> u64, G: Fn(ExperimentId, VariantId) -> Gate>(
     plan: &'p Plan,
     request: &impl Request,
     world: &mut World<'_, E, G>,
@@ -134,13 +137,18 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
     let identity = Cell::new(None);
     // What an experiment of a layer says that does not take the unit, until another one of that layer does.
     let mut left: Option<(&str, Decision)> = None;
-    // Whoever explains wants to hear of every experiment; whoever only decides asks those that the index names.
-    let next = |from| if listens { Some(from) } else { plan.index.next(request, from) };
+    // `explain` visits every experiment, the filter only those that the index finds.
+    let next = |from| {
+        let is_known = from < plan.experiments.len();
+        let all = || is_known.then_some(ExperimentId::new(from));
+        if listens { all() } else { plan.index.next(request, from) }
+    };
+    let decided =
+        |decision| Outcome::Decided(Decision { explain: may_explain(plan, request), ..decision });
     let mut from = 0;
-    while let Some(index) = next(from)
-        && let Some(experiment) = plan.experiments.get(index)
-    {
-        from = index + 1;
+    while let Some(id) = next(from) {
+        from = id.index() + 1;
+        let experiment = &plan.experiments[id];
         let layer = experiment.layer.as_ref().map(|layer| layer.name.as_str());
         if left.is_some_and(|(name, _)| layer != Some(name)) {
             continue;
@@ -152,12 +160,12 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
             conditions.mismatch_elsewhere(request)
         };
         if let Some(mismatch) = mismatch {
-            trace.step(|| Step::Mismatch(index, mismatch));
+            trace.step(|| Step::Mismatch(id, mismatch));
             continue;
         }
-        trace.step(|| Step::Match(index));
+        trace.step(|| Step::Match(id));
         let outcome =
-            Trial { plan, experiment, index, request, identity: &identity }.decide(world, trace);
+            Trial { plan, experiment, id, request, identity: &identity }.decide(world, trace);
         match (outcome, layer) {
             (Outcome::Decided(decision), Some(name)) if decision.reason == Reason::Excluded => {
                 left.get_or_insert((name, decision));
@@ -169,14 +177,15 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
                     left = Some((name, decision));
                 }
             }
+            (Outcome::Decided(decision), _) => return decided(decision),
             (outcome, _) => return outcome,
         }
     }
-    left.map_or(Outcome::Unmatched, |(_, decision)| Outcome::Decided(decision))
+    left.map_or(Outcome::Unmatched, |(_, decision)| decided(decision))
 }
 
 /// Whether the request asks for the explanation and may have it.
-pub fn may_explain(plan: &Plan, request: &impl Request) -> bool {
+fn may_explain(plan: &Plan, request: &impl Request) -> bool {
     let asked =
         || request.first(&plan.settings.headers.debug).is_some_and(|value| !value.is_empty());
     match &plan.settings.debug {
@@ -191,10 +200,4 @@ fn has_token(plan: &Plan, request: &impl Request, digest: &[u8; 32]) -> bool {
         // Every byte is compared, so that the time taken says nothing about the digest.
         sha256(token).iter().zip(digest).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
     })
-}
-
-/// A minted identity as the cookie carries it: 32 hexadecimal digits.
-#[must_use]
-pub fn minted_text(identity: u128) -> String {
-    format!("{identity:032x}")
 }

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::matching::{Host, Match, Text};
+use crate::plan::ExperimentId;
 use crate::request::Request;
 
 /// The experiments of a plan by host and path.
@@ -23,9 +24,9 @@ pub struct Index {
 /// Experiments by path. Each list is in the order of the file.
 #[derive(Clone, Debug, Default)]
 struct Paths {
-    any: Vec<usize>,
-    exact: Table<Vec<usize>>,
-    prefix: Table<Vec<usize>>,
+    any: Vec<ExperimentId>,
+    exact: Table<Vec<ExperimentId>>,
+    prefix: Table<Vec<ExperimentId>>,
     /// The lengths that prefixes have, each once.
     prefix_lengths: Vec<usize>,
 }
@@ -61,6 +62,7 @@ impl Index {
     pub(crate) fn new<'a>(conditions: impl Iterator<Item = &'a Match>) -> Self {
         let mut index = Self::default();
         for (experiment, conditions) in conditions.enumerate() {
+            let experiment = ExperimentId::new(experiment);
             if conditions.hosts.is_empty() {
                 index.any_host.file(experiment, conditions.path.as_ref());
             }
@@ -80,7 +82,7 @@ impl Index {
     }
 
     /// The first experiment from `from` on that the request's host and path allow.
-    pub fn next(&self, request: &impl Request, from: usize) -> Option<usize> {
+    pub fn next(&self, request: &impl Request, from: usize) -> Option<ExperimentId> {
         let path = request.path();
         let mut first = self.any_host.next(path, from);
         if self.exact_hosts.is_empty() && self.hosts_below.is_empty() {
@@ -108,7 +110,7 @@ impl Index {
 }
 
 impl Paths {
-    fn file(&mut self, experiment: usize, rule: Option<&Text>) {
+    fn file(&mut self, experiment: ExperimentId, rule: Option<&Text>) {
         let list = match rule {
             None => &mut self.any,
             Some(Text::Exact(path)) => self.exact.entry(path.as_bytes().into()).or_default(),
@@ -125,10 +127,12 @@ impl Paths {
         }
     }
 
-    fn next(&self, path: Option<&[u8]>, from: usize) -> Option<usize> {
-        let in_list = |list: &Vec<usize>| list.get(list.partition_point(|&e| e < from)).copied();
+    fn next(&self, path: Option<&[u8]>, from: usize) -> Option<ExperimentId> {
+        let in_list = |list: &Vec<ExperimentId>| {
+            list.get(list.partition_point(|&e| e.index() < from)).copied()
+        };
         let mut first = in_list(&self.any);
-        let mut see = |list: Option<&Vec<usize>>| {
+        let mut see = |list: Option<&Vec<ExperimentId>>| {
             if let Some(found) = list.and_then(in_list) {
                 first = Some(first.map_or(found, |first| first.min(found)));
             }

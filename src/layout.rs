@@ -4,6 +4,7 @@
 //! span; all else is the baseline's. So a weight that changes within its span moves units between that candidate
 //! and the baseline, and nobody else.
 
+use crate::plan::{PerVariant, VariantId};
 use crate::quantity::{Bucket, Ppm};
 
 /// The candidates' spans, in the order of buckets.
@@ -15,8 +16,8 @@ pub struct Layout {
 /// The buckets that a candidate may ever hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The candidate's index among the variants.
-    pub variant: usize,
+    /// The candidate.
+    pub variant: VariantId,
     /// The first bucket.
     pub start: u32,
     /// How many buckets.
@@ -24,10 +25,10 @@ pub struct Span {
 }
 
 impl Layout {
-    /// Lays the spans one after another from bucket 0. `widths` are variant indices and widths in the order of names.
-    pub(crate) fn new(widths: impl IntoIterator<Item = (usize, Ppm)>) -> Self {
+    /// Lays the spans one after another from bucket 0. `widths` are the candidates in the order of names.
+    pub(crate) fn new(widths: impl IntoIterator<Item = (VariantId, Ppm)>) -> Self {
         let mut start = 0u32;
-        let lay = |(variant, width): (usize, Ppm)| {
+        let lay = |(variant, width): (VariantId, Ppm)| {
             let span = Span { variant, start, width };
             start = start.saturating_add(width.get());
             span
@@ -51,12 +52,11 @@ impl Layout {
         (offset < span.width.get()).then_some((span, offset))
     }
 
-    /// The candidate that holds the bucket under these weights (by variant index); `None` is the baseline's.
+    /// The candidate that holds the bucket under these weights; `None` is the baseline's.
     #[must_use]
-    pub fn candidate(&self, bucket: Bucket, weights: &[Ppm]) -> Option<usize> {
+    pub fn candidate(&self, bucket: Bucket, weights: &PerVariant<Ppm>) -> Option<VariantId> {
         let (span, offset) = self.span_of(bucket)?;
-        let weight = weights.get(span.variant).copied().unwrap_or_default();
-        (offset < weight.get()).then_some(span.variant)
+        (offset < weights[span.variant].get()).then_some(span.variant)
     }
 }
 
@@ -64,36 +64,38 @@ impl Layout {
 mod tests {
     use super::*;
 
+    const V0: VariantId = VariantId::new(0);
+    const V1: VariantId = VariantId::new(1);
+    const V2: VariantId = VariantId::new(2);
+    const V3: VariantId = VariantId::new(3);
+
     fn ppm(ppm: u32) -> Ppm {
         Ppm::new(ppm).unwrap()
     }
 
-    fn bucket(bucket: u32) -> Bucket {
-        // The smallest draw of that bucket.
-        Bucket::from_draw(u64::try_from((u128::from(bucket) << 64).div_ceil(1_000_000)).unwrap())
-    }
-
     #[test]
     fn boundaries_belong_to_exactly_one_side() {
-        let layout = Layout::new([(1, ppm(300_000)), (2, ppm(0)), (3, ppm(100_000))]);
-        let weights = [ppm(0), ppm(200_000), ppm(0), ppm(100_000)];
-        let at = |b| layout.candidate(bucket(b), &weights);
-        assert_eq!(at(0), Some(1));
-        assert_eq!(at(199_999), Some(1));
+        let layout = Layout::new([(V1, ppm(300_000)), (V2, ppm(0)), (V3, ppm(100_000))]);
+        let weights = PerVariant::new([0, 200_000, 0, 100_000].map(ppm).to_vec());
+        let at = |b| layout.candidate(Bucket::new(b).unwrap(), &weights);
+        assert_eq!(at(0), Some(V1));
+        assert_eq!(at(199_999), Some(V1));
         assert_eq!(at(200_000), None, "reserved, not held");
         assert_eq!(at(299_999), None);
-        assert_eq!(at(300_000), Some(3));
-        assert_eq!(at(399_999), Some(3));
+        assert_eq!(at(300_000), Some(V3));
+        assert_eq!(at(399_999), Some(V3));
         assert_eq!(at(400_000), None);
         assert_eq!(at(999_999), None);
     }
 
     #[test]
     fn weight_zero_gets_nobody_and_a_hundred_everybody() {
-        let layout = Layout::new([(0, Ppm::ALL)]);
+        let layout = Layout::new([(V0, Ppm::ALL)]);
+        let at =
+            |b, weight| layout.candidate(Bucket::new(b).unwrap(), &PerVariant::new(vec![weight]));
         for b in [0, 1, 499_999, 999_999] {
-            assert_eq!(layout.candidate(bucket(b), &[Ppm::ZERO]), None);
-            assert_eq!(layout.candidate(bucket(b), &[Ppm::ALL]), Some(0));
+            assert_eq!(at(b, Ppm::ZERO), None);
+            assert_eq!(at(b, Ppm::ALL), Some(V0));
         }
     }
 }

@@ -1,23 +1,27 @@
 //! The plan: what is true, compiled from what was written. The only configuration that a decision reads.
 //!
-//! Variants are referred to by their index in the file. Everything a request needs is prepared here: header
-//! names joined, salts hashed, spans laid out.
+//! Experiments and variants are referred to by identifiers that index the plan's lists. Everything a
+//! request needs is prepared here: header names joined, salts hashed, spans laid out.
 
-use crate::config::raw::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
-use crate::decide::minted_text;
+mod choices;
+mod id;
+
+pub use choices::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
+pub use id::{ExperimentId, PerExperiment, PerVariant, VariantId};
+
 use crate::draw::Draw;
 use crate::index::Index;
 use crate::layout::Layout;
 use crate::matching::Match;
-use crate::quantity::{Millis, Ppm};
-use crate::rollout::Schedule;
-use crate::unit::UnitSource;
+use crate::quantity::{Millis, Ppm, Timestamp};
+use crate::rollout::{InForce, Schedule};
+use crate::unit::{UnitSource, minted_text};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The experiments in the file's order.
-    pub experiments: Vec<Experiment>,
+    pub experiments: PerExperiment<Experiment>,
     /// The experiments by host and path.
     pub index: Index,
     /// What holds for all of them.
@@ -80,10 +84,10 @@ pub struct Experiment {
     pub missing_unit: MissingUnit,
     /// Hash or chance.
     pub assignment: Assignment,
-    /// The index of the baseline among the variants.
-    pub baseline: usize,
+    /// The baseline among the variants.
+    pub baseline: VariantId,
     /// All variants in the file's order.
-    pub variants: Vec<Variant>,
+    pub variants: PerVariant<Variant>,
     /// The candidates' spans of buckets.
     pub layout: Layout,
     /// The weights and when they hold.
@@ -105,15 +109,33 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// The index of the variant of this name.
+    /// The variant of this name, letter by letter.
     #[must_use]
-    pub fn variant(&self, name: &[u8]) -> Option<usize> {
-        self.variants.iter().position(|variant| variant.name.as_bytes() == name)
+    pub fn variant(&self, name: &[u8]) -> Option<VariantId> {
+        self.variants.find(|variant| variant.name.as_bytes() == name)
     }
 
-    /// The indices of the candidates.
-    pub fn candidates(&self) -> impl Iterator<Item = usize> {
-        (0..self.variants.len()).filter(|&index| index != self.baseline)
+    /// The candidates.
+    pub fn candidates(&self) -> impl Iterator<Item = VariantId> {
+        self.variants.ids().filter(|&variant| variant != self.baseline)
+    }
+
+    /// The share of the traffic that each variant has at a moment, breakers aside. The baseline has
+    /// all of it while the experiment is disabled or has not started.
+    #[must_use]
+    pub fn shares(&self, now: Timestamp) -> PerVariant<Ppm> {
+        match self.schedule.at(now) {
+            InForce::Weights(weights, _) if self.enabled => self.shares_of(weights),
+            _ => self.shares_of(&self.variants.map(|_, _| Ppm::ZERO)),
+        }
+    }
+
+    /// The share of the traffic that each variant has under these weights.
+    #[must_use]
+    pub fn shares_of(&self, weights: &PerVariant<Ppm>) -> PerVariant<Ppm> {
+        let taken: u32 = self.candidates().map(|candidate| weights[candidate].get()).sum();
+        let rest = Ppm::new(Ppm::ALL.get().saturating_sub(taken)).unwrap_or_default();
+        weights.map(|variant, weight| if variant == self.baseline { rest } else { *weight })
     }
 }
 
@@ -133,7 +155,7 @@ impl Mint {
     /// over an encrypted connection it is never sent in clear text.
     #[must_use]
     pub fn set_cookie(&self, identity: u128, secure: bool) -> String {
-        let (name, identity, age) = (&self.cookie, minted_text(identity), self.max_age.0 / 1000);
+        let (name, identity, age) = (&self.cookie, minted_text(identity), self.max_age.seconds());
         let secure = if secure { "; Secure" } else { "" };
         format!("{name}={identity}; Max-Age={age}; Path=/; HttpOnly; SameSite=Lax{secure}")
     }
@@ -217,8 +239,8 @@ pub struct Overrides {
     pub header: Option<String>,
     /// The digest of the token that must come with it.
     pub token: Option<[u8; 32]>,
-    /// Units and the index of the variant they always get, sorted by unit.
-    pub units: Vec<(String, usize)>,
+    /// Units and the variant they always get, sorted by unit.
+    pub units: Vec<(String, VariantId)>,
 }
 
 /// What holds for all experiments.

@@ -3,6 +3,9 @@
 //! All are fixed-width integers: the same arithmetic on a 64-bit server and in a 32-bit wasm module.
 
 use core::fmt;
+use core::iter::Sum;
+use core::ops::{Add, Sub};
+use core::str::FromStr;
 
 /// A share in parts per million, 0 to 1 000 000. One percent is 10 000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +48,43 @@ impl fmt::Display for Ppm {
     }
 }
 
+/// Why a text is not a percentage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPercent {
+    /// Not a decimal number from 0 to 100.
+    OutOfRange,
+    /// A percentage with more than four decimals: one part per million is 0.0001 percent.
+    TooPrecise,
+}
+
+impl fmt::Display for NotPercent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutOfRange => "not a percentage from 0 to 100",
+            Self::TooPrecise => "more than four decimals",
+        })
+    }
+}
+
+impl core::error::Error for NotPercent {}
+
+/// Reads percent as [`Display`](fmt::Display) writes them: digits, and up to four decimals after a point.
+impl FromStr for Ppm {
+    type Err = NotPercent;
+
+    fn from_str(text: &str) -> Result<Self, NotPercent> {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if !is_number(whole) || !is_number(decimals) {
+            return Err(NotPercent::OutOfRange);
+        }
+        let digits = decimals.get(..4).unwrap_or(decimals);
+        let ppm = format!("{whole}{digits:0<4}").parse().ok().and_then(Self::new);
+        let ppm = ppm.ok_or(NotPercent::OutOfRange)?;
+        if decimals.len() > 4 { Err(NotPercent::TooPrecise) } else { Ok(ppm) }
+    }
+}
+
 /// Where a unit falls in an experiment, 0 to 999 999.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(u32);
@@ -52,6 +92,12 @@ pub struct Bucket(u32);
 impl Bucket {
     /// How many buckets there are.
     pub const COUNT: u32 = 1_000_000;
+
+    /// The bucket of this number; `None` from [`Bucket::COUNT`] on.
+    #[must_use]
+    pub const fn new(number: u32) -> Option<Self> {
+        if number < Self::COUNT { Some(Self(number)) } else { None }
+    }
 
     /// The bucket of a 64-bit draw: `(draw × 1 000 000) >> 64`.
     ///
@@ -79,7 +125,58 @@ impl fmt::Display for Bucket {
 
 /// A length of time in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Millis(pub u64);
+pub struct Millis(u64);
+
+impl Millis {
+    /// No time.
+    pub const ZERO: Self = Self(0);
+
+    /// This many milliseconds.
+    #[must_use]
+    pub const fn new(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// The number of milliseconds.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds, rounded down.
+    #[must_use]
+    pub const fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// `factor` times as long; the longest possible time on overflow.
+    #[must_use]
+    pub const fn times(self, factor: u64) -> Self {
+        Self(self.0.saturating_mul(factor))
+    }
+
+    /// This many thousandths of the time, rounded down; saturates like [`Millis::times`].
+    #[must_use]
+    pub const fn thousandths(self, thousandths: u64) -> Self {
+        Self(self.0.saturating_mul(thousandths) / 1000)
+    }
+}
+
+/// Saturates.
+impl Add for Millis {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+}
+
+/// Saturates.
+impl Sum for Millis {
+    fn sum<I: Iterator<Item = Self>>(lengths: I) -> Self {
+        lengths.fold(Self::ZERO, Self::add)
+    }
+}
 
 /// As the experiment file writes it: `200ms`, `30s`, `1h30m`.
 impl fmt::Display for Millis {
@@ -102,9 +199,21 @@ impl fmt::Display for Millis {
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub u64);
+pub struct Timestamp(u64);
 
 impl Timestamp {
+    /// The moment this many milliseconds after 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn new(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
     /// The time since `earlier`; zero when the clock stepped back.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Millis {
@@ -137,6 +246,24 @@ impl Timestamp {
         let seconds =
             days(year, month, day)? * 86_400 + hour * 3600 + minute * 60 + second - offset(zone)?;
         u64::try_from(seconds * 1000 + milliseconds).ok().map(Self)
+    }
+}
+
+/// Saturates: the latest representable moment stands for "never".
+impl Add<Millis> for Timestamp {
+    type Output = Self;
+
+    fn add(self, later: Millis) -> Self {
+        Self(self.0.saturating_add(later.0))
+    }
+}
+
+/// Saturates at 1970.
+impl Sub<Millis> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, earlier: Millis) -> Self {
+        Self(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -222,6 +349,44 @@ mod tests {
         assert_eq!(Bucket::from_draw(1 << 63).get(), 500_000);
         assert_eq!(Bucket::from_draw((1 << 63) - 1).get(), 499_999);
         assert_eq!(Bucket::from_draw((1 << 32) - 1).get(), 0);
+        assert_eq!(Bucket::new(999_999), Some(Bucket::from_draw(u64::MAX)));
+        assert_eq!(Bucket::new(Bucket::COUNT), None);
+    }
+
+    #[test]
+    fn percent_parse_as_they_print() {
+        for ppm in [0, 1, 5, 10_000, 123_456, 300_000, 999_999, 1_000_000].map(Ppm) {
+            assert_eq!(ppm.to_string().parse(), Ok(ppm));
+        }
+        assert_eq!("30.0".parse(), Ok(Ppm(300_000)));
+        for bad in [
+            "",
+            ".",
+            "30.",
+            ".5",
+            "-1",
+            "+1",
+            "1e1",
+            "30 %",
+            "100.0001",
+            "1000000000000",
+            "0.5x",
+            "1.-5",
+        ] {
+            assert_eq!(bad.parse::<Ppm>(), Err(NotPercent::OutOfRange), "{bad}");
+        }
+        assert_eq!("12.34567".parse::<Ppm>(), Err(NotPercent::TooPrecise));
+    }
+
+    #[test]
+    fn times_add_up_without_overflow() {
+        assert_eq!(Timestamp(5) + Millis(3), Timestamp(8));
+        assert_eq!(Timestamp(5) + Millis(u64::MAX), Timestamp(u64::MAX));
+        assert_eq!(Timestamp(5) - Millis(8), Timestamp(0));
+        assert_eq!(Timestamp(5).since(Timestamp(8)), Millis::ZERO);
+        assert_eq!([Millis(1), Millis(2)].into_iter().sum::<Millis>(), Millis(3));
+        assert_eq!((Millis(1500).seconds(), Millis(1500).thousandths(900)), (1, Millis(1350)));
+        assert_eq!(Millis(2).times(u64::MAX), Millis(u64::MAX));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The weights as a function of the clock, and of nothing else: no memory, so a restart, a late start or a clock
 //! that jumps gives the phase of that instant.
 
+use crate::plan::PerVariant;
 use crate::quantity::{Millis, Ppm, Timestamp};
 
 /// The weights of an experiment and when they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// The same weights always, by variant index.
-    Fixed(Vec<Ppm>),
+    /// The same weights always.
+    Fixed(PerVariant<Ppm>),
     /// Phase after phase.
     Rollout(Rollout),
 }
@@ -28,8 +29,8 @@ pub struct Phase {
     pub name: String,
     /// How long it lasts; the last one stays in force.
     pub length: Option<Millis>,
-    /// The weights by variant index.
-    pub weights: Vec<Ppm>,
+    /// The weights.
+    pub weights: PerVariant<Ppm>,
 }
 
 /// What holds at a moment.
@@ -38,7 +39,7 @@ pub enum InForce<'a> {
     /// Before the rollout's start.
     NotStarted,
     /// These weights; with a rollout, the phase's index.
-    Weights(&'a [Ppm], Option<usize>),
+    Weights(&'a PerVariant<Ppm>, Option<usize>),
 }
 
 impl Schedule {
@@ -73,9 +74,7 @@ impl Rollout {
                 break;
             }
             current = InForce::Weights(&phase.weights, Some(index));
-            begins = Timestamp(
-                begins.0.saturating_add(phase.length.map_or(u64::MAX, |length| length.0)),
-            );
+            begins = begins + phase.length.unwrap_or(Millis::new(u64::MAX));
         }
         current
     }
@@ -87,16 +86,20 @@ mod tests {
 
     #[test]
     fn the_phase_is_the_one_of_the_instant() {
-        let phase = |name: &str, length| Phase { name: name.to_owned(), length, weights: vec![] };
+        let phase = |name: &str, length| Phase {
+            name: name.to_owned(),
+            length,
+            weights: PerVariant::new(vec![]),
+        };
         let schedule = Schedule::Rollout(Rollout {
-            start: Timestamp(1000),
+            start: Timestamp::new(1000),
             phases: vec![
-                phase("a", Some(Millis(10))),
-                phase("b", Some(Millis(10))),
+                phase("a", Some(Millis::new(10))),
+                phase("b", Some(Millis::new(10))),
                 phase("c", None),
             ],
         });
-        let at = |now| match schedule.at(Timestamp(now)) {
+        let at = |now| match schedule.at(Timestamp::new(now)) {
             InForce::NotStarted => None,
             InForce::Weights(_, phase) => phase,
         };

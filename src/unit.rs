@@ -48,6 +48,12 @@ impl UnitSource {
     }
 }
 
+/// A minted identity as the cookie carries it: 32 hexadecimal digits.
+#[must_use]
+pub fn minted_text(identity: u128) -> String {
+    format!("{identity:032x}")
+}
+
 /// The first cookie of this name. HTTP/2 may spread cookies over several headers (RFC 9113, 8.2.3).
 fn cookie<'a>(request: &'a impl Request, name: &[u8]) -> Option<&'a [u8]> {
     request.values("cookie").flat_map(|line| line.split(|&byte| byte == b';')).find_map(|pair| {

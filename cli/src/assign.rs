@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::ExitCode;
 
 use clap::Args as Arguments;
-use sidetrack::config::Assignment;
+use sidetrack::plan::Assignment;
 use sidetrack::plan::{Experiment, Plan};
 
 use crate::fault::Fault;
@@ -65,7 +65,7 @@ pub(crate) fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> anyhow::Result<&
     let names: Vec<&str> =
         plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
     let names = names.join(", ");
-    match (name, plan.experiments.as_slice()) {
+    match (name, &*plan.experiments) {
         (Some(name), experiments) => {
             experiments.iter().find(|experiment| experiment.name == name).ok_or_else(|| {
                 anyhow::anyhow!("the file has no experiment \"{}\"; it has: {names}", visible(name))
@@ -115,7 +115,7 @@ fn write(
                 if let Some(bucket) = bucket {
                     digits(bucket.get(), &mut row);
                 }
-                row.extend_from_slice(ends.get(variant).map_or(b"", |end| end.as_bytes()));
+                row.extend_from_slice(ends.get(variant.index()).map_or(b"", |end| end.as_bytes()));
             }
         }
         out.write_all(&row)?;

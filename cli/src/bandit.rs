@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args as Arguments;
 use serde::Serialize;
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Experiment, PerVariant, VariantId};
 use sidetrack::quantity::Ppm;
 use sidetrack::rollout::Schedule;
 use sidetrack_stats::bandit::{Rule, State, weights};
@@ -124,7 +124,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let rewards = Rewards::read(&args.rewards, experiment)?;
     let (arms, mut notes) = decide(args, experiment, in_force, &rewards)?;
     let now = args.moment.get();
-    let next: Vec<Ppm> = arms.iter().map(|arm| arm.weight).collect();
+    let next = arms.map(|_, arm| arm.weight);
     let edited = edit::edited(&source, &old, experiment, &next, now)?;
     let new = source.with(edited.clone()).good()?.plan;
     if let Some(path) = &args.out {
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         experiment: experiment.name.clone(),
         at: now.to_string(),
         adaptive: true,
-        variants: arms,
+        variants: arms.into_iter().collect(),
         file: args.out.as_ref().map(|path| path.display().to_string()),
         notes,
     };
@@ -154,30 +154,26 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 fn decide(
     args: &Args,
     experiment: &Experiment,
-    in_force: &[Ppm],
+    in_force: &PerVariant<Ppm>,
     rewards: &Rewards,
-) -> anyhow::Result<(Vec<Arm>, Vec<String>)> {
-    let shares = crate::words::shares_of(experiment, in_force);
-    let mut left_out = vec![false; shares.len()];
+) -> anyhow::Result<(PerVariant<Arm>, Vec<String>)> {
+    let shares = experiment.shares_of(in_force);
+    let mut left_out = shares.map(|_, _| false);
     for name in &args.breaker {
-        let index =
-            experiment.variant(name.as_bytes()).filter(|index| *index != experiment.baseline);
-        let slot = index.and_then(|index| left_out.get_mut(index));
-        *slot.ok_or_else(|| {
+        let candidate = experiment.variant(name.as_bytes()).filter(|id| *id != experiment.baseline);
+        let candidate = candidate.ok_or_else(|| {
             Fault(format!("--breaker {name}=open: {} has no such candidate", experiment.name))
-        })? = true;
+        })?;
+        left_out[candidate] = true;
     }
-    let taking: Vec<usize> =
-        (0..shares.len()).filter(|index| left_out.get(*index) == Some(&false)).collect();
-    let share = |index: usize| shares.get(index).copied().unwrap_or_default().fraction();
-    let whole: f64 = taking.iter().map(|index| share(*index)).sum();
+    let taking: Vec<VariantId> = shares.ids().filter(|id| !left_out[*id]).collect();
+    let whole: f64 = taking.iter().map(|id| shares[*id].fraction()).sum();
     let named =
         |flag: &str, error: sidetrack_stats::input::Invalid| Fault(format!("{flag}: {error}"));
     let mut state =
         State::new(taking.len(), args.discount).map_err(|error| named("--discount", error))?;
     for batch in &rewards.batches {
-        let outcomes: Vec<_> =
-            taking.iter().map(|index| batch.get(*index).copied().flatten()).collect();
+        let outcomes: Vec<_> = taking.iter().map(|id| batch[*id]).collect();
         state.batch(&outcomes).map_err(|error| named("--rewards", error))?;
     }
     // Floor and step are of all traffic, the weights within what is shared out.
@@ -191,7 +187,7 @@ fn decide(
         args.max_change > 0.0,
         Fault(format!("--max-change: found {}, allowed: more than 0 points", args.max_change))
     );
-    let current: Vec<f64> = taking.iter().map(|index| share(*index) / whole).collect();
+    let current: Vec<f64> = taking.iter().map(|id| shares[*id].fraction() / whole).collect();
     let next = weights(&state, rule, &current).map_err(|error| named("--floor", error))?;
     let posteriors = state.posteriors();
     let best = posterior::best(&posteriors, args.lower_is_better);
@@ -202,31 +198,29 @@ fn decide(
             args.warm_up
         ));
     }
-    for index in (0..shares.len()).filter(|index| !taking.contains(index)) {
+    for id in shares.ids().filter(|id| left_out[*id]) {
         notes.push(format!(
             "{} is left out: its breaker is open, so its weight stays",
-            variant(experiment, index)
+            variant(experiment, id)
         ));
     }
-    let mut arms = Vec::new();
-    for index in 0..shares.len() {
-        let place = taking.iter().position(|taking| *taking == index);
-        let old = shares.get(index).copied().unwrap_or_default();
+    let mut arms = shares.map(|id, &old| {
+        let place = taking.iter().position(|taking| *taking == id);
         let mut new = match place.and_then(|place| next.get(place)) {
             Some(weight) => hundredth(weight * whole),
             None => old,
         };
-        let reserve = edit::reserve(experiment, index).filter(|reserve| new > *reserve);
-        if let Some(reserve) = reserve.filter(|_| index != experiment.baseline) {
+        let reserve = edit::reserve(experiment, id).filter(|reserve| new > *reserve);
+        if let Some(reserve) = reserve.filter(|_| id != experiment.baseline) {
             notes.push(format!(
                 "{} stays at its reserve of {reserve} %; more would move users of other variants",
-                variant(experiment, index)
+                variant(experiment, id)
             ));
             new = reserve;
         }
-        let (successes, trials) = rewards.sums(index);
-        arms.push(Arm {
-            name: variant(experiment, index).to_owned(),
+        let (successes, trials) = rewards.sums(id);
+        Arm {
+            name: variant(experiment, id).to_owned(),
             successes,
             trials,
             mean: place.and_then(|place| posteriors.get(place)).map(|beta| beta.mean()),
@@ -234,31 +228,25 @@ fn decide(
             old_weight: old.fraction() * 100.0,
             new_weight: new.fraction() * 100.0,
             weight: new,
-        });
-    }
+        }
+    });
     fit(experiment, &mut arms, &mut notes);
     // The baseline has what the candidates leave, to the last hundredth.
-    let weight = |index: usize| arms.get(index).map_or(0, |arm| arm.weight.get());
-    let candidates: u32 = experiment.candidates().map(weight).sum();
-    if let Some(arm) = arms.get_mut(experiment.baseline) {
-        arm.weight = Ppm::new(Ppm::ALL.get().saturating_sub(candidates)).unwrap_or_default();
-        arm.new_weight = arm.weight.fraction() * 100.0;
-    }
+    let candidates: u32 = experiment.candidates().map(|id| arms[id].weight.get()).sum();
+    let arm = &mut arms[experiment.baseline];
+    arm.weight = Ppm::new(Ppm::ALL.get().saturating_sub(candidates)).unwrap_or_default();
+    arm.new_weight = arm.weight.fraction() * 100.0;
     Ok((arms, notes))
 }
 
 /// Takes back growth that would leave no room for what is reserved for others.
-fn fit(experiment: &Experiment, arms: &mut [Arm], notes: &mut Vec<String>) {
-    let width =
-        |index: usize, weight: Ppm| edit::reserve(experiment, index).unwrap_or(weight).get();
-    let wide: u32 = experiment
-        .candidates()
-        .filter_map(|index| Some(width(index, arms.get(index)?.weight)))
-        .sum();
+fn fit(experiment: &Experiment, arms: &mut PerVariant<Arm>, notes: &mut Vec<String>) {
+    let width = |id: VariantId, weight: Ppm| edit::reserve(experiment, id).unwrap_or(weight).get();
+    let wide: u32 = experiment.candidates().map(|id| width(id, arms[id].weight)).sum();
     let mut over = wide.saturating_sub(Ppm::ALL.get());
     for index in experiment.candidates().filter(|index| edit::reserve(experiment, *index).is_none())
     {
-        let Some(arm) = arms.get_mut(index) else { continue };
+        let arm = &mut arms[index];
         let old = hundredth(arm.old_weight / 100.0);
         let back = over.min(arm.weight.get().saturating_sub(old.get()));
         if back > 0 {

@@ -1,6 +1,6 @@
 //! Bars of text: shares, and where a bucket falls.
 
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Experiment, PerVariant};
 use sidetrack::quantity::{Bucket, Ppm};
 
 use crate::out::Ink;
@@ -18,13 +18,13 @@ pub(crate) fn share(share: Ppm) -> String {
 /// All buckets in a line, who holds them under these weights, where `bucket` falls, and a legend.
 pub(crate) fn ruler(
     experiment: &Experiment,
-    weights: &[Ppm],
+    weights: &PerVariant<Ppm>,
     bucket: Bucket,
     ink: Ink,
 ) -> Vec<String> {
-    let middle = |i: u32| (i * 2 + 1) * (Bucket::COUNT / WIDTH / 2);
+    let middle = |i: u32| Bucket::new((i * 2 + 1) * (Bucket::COUNT / WIDTH / 2));
     // The cell with the bucket shows who has the bucket, however narrow the span is.
-    let at = |i| if i == column(bucket) { bucket.get() } else { middle(i) };
+    let at = |i| if i == column(bucket) { bucket } else { middle(i).unwrap_or(bucket) };
     let cells: Vec<Cell> = (0..WIDTH).map(|i| Cell::of(experiment, weights, at(i))).collect();
     let bar: String = cells
         .chunk_by(|a, b| a == b)
@@ -47,17 +47,17 @@ fn column(bucket: Bucket) -> u32 {
     u32::try_from(scaled).unwrap_or_default().min(WIDTH - 1)
 }
 
-fn legend(experiment: &Experiment, weights: &[Ppm], ink: Ink) -> String {
-    let shares = crate::words::shares_of(experiment, weights);
+fn legend(experiment: &Experiment, weights: &PerVariant<Ppm>, ink: Ink) -> String {
+    let shares = experiment.shares_of(weights);
     let mut parts = Vec::new();
     let mut reserved = false;
     for (order, span) in experiment.layout.spans().iter().enumerate() {
-        let share = shares.get(span.variant).copied().unwrap_or_default();
+        let share = shares[span.variant];
         reserved |= share < span.width;
         let cell = Cell::Held(order).drawn(1, ink);
         parts.push(format!("{cell} {} {}", variant(experiment, span.variant), percent(share)));
     }
-    let rest = shares.get(experiment.baseline).copied().unwrap_or_default();
+    let rest = shares[experiment.baseline];
     let baseline = variant(experiment, experiment.baseline);
     parts.push(format!("{} {baseline} {}", Cell::Baseline.drawn(1, ink), percent(rest)));
     if reserved {
@@ -77,17 +77,13 @@ enum Cell {
 }
 
 impl Cell {
-    fn of(experiment: &Experiment, weights: &[Ppm], at: u32) -> Self {
-        let spans = experiment.layout.spans();
-        let inside = |start: u32, width: u32| (start..start.saturating_add(width)).contains(&at);
-        let Some(order) = spans.iter().position(|span| inside(span.start, span.width.get())) else {
-            return Self::Baseline;
-        };
-        let held = spans.get(order).is_some_and(|span| {
-            let weight = weights.get(span.variant).copied().unwrap_or_default();
-            inside(span.start, weight.get())
-        });
-        if held { Self::Held(order) } else { Self::Reserved }
+    fn of(experiment: &Experiment, weights: &PerVariant<Ppm>, at: Bucket) -> Self {
+        let Some((span, _)) = experiment.layout.span_of(at) else { return Self::Baseline };
+        let order = experiment.layout.spans().iter().position(|other| *other == span);
+        match experiment.layout.candidate(at, weights).and(order) {
+            Some(order) => Self::Held(order),
+            None => Self::Reserved,
+        }
     }
 
     /// So many of these cells side by side.

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use serde::Serialize;
-use sidetrack::config::{Assignment, BreakerMode, Problems};
-use sidetrack::plan::{Breaker, Experiment, Plan};
+use sidetrack::config::Problems;
+use sidetrack::plan::{Assignment, Breaker, BreakerMode, Experiment, Plan, VariantId};
 use sidetrack::quantity::{Ppm, Timestamp};
 
 use crate::bars;
 use crate::load::{File, Source, count};
 use crate::moment::Moment;
 use crate::out::Out;
-use crate::words::{conditions, percent, phase_now, shares, units, visible};
+use crate::words::{conditions, percent, phase_now, units, visible};
 
 /// Check an experiment file: every problem at once, or what it means
 ///
@@ -124,13 +124,13 @@ fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Re
             writeln!(out, "  {} {text}", ink.dim(format!("{label:<10}")))?;
         }
         let width = experiment.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
-        for (index, (variant, share)) in
-            experiment.variants.iter().zip(shares(experiment, now)).enumerate()
-        {
-            let role = if index == experiment.baseline { "baseline" } else { "candidate" };
+        let shares = experiment.shares(now);
+        for (id, variant) in experiment.variants.entries() {
+            let (share, is_baseline) = (shares[id], id == experiment.baseline);
+            let role = if is_baseline { "baseline" } else { "candidate" };
             let name = format!("{:<width$}", variant.name);
             let share_text = format!("{:>9}", percent(share));
-            let room = room(experiment, index, share);
+            let room = room(experiment, id, share);
             let bar = ink.mark(bars::share(share));
             writeln!(out, "  {} {name} {share_text}  {bar}{room}", ink.dim(format!("{role:<10}")))?;
         }
@@ -187,7 +187,7 @@ fn breaker(breaker: &Breaker) -> Vec<(&'static str, String)> {
 }
 
 /// How far a candidate may grow without moving anybody else.
-fn room(experiment: &Experiment, variant: usize, share: Ppm) -> String {
+fn room(experiment: &Experiment, variant: VariantId, share: Ppm) -> String {
     let span = experiment.layout.spans().iter().find(|span| span.variant == variant);
     match span {
         Some(span) if span.width > share => format!(" room to grow to {}", percent(span.width)),

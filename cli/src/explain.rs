@@ -17,9 +17,8 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use serde::Serialize;
-use sidetrack::config::BreakerMode;
 use sidetrack::decide::{Decision, Gate, Outcome, Step, World, decide};
-use sidetrack::plan::{Experiment, Plan};
+use sidetrack::plan::{BreakerMode, Experiment, ExperimentId, Plan, VariantId};
 use sidetrack::quantity::Timestamp;
 
 use crate::load::{File, load};
@@ -108,10 +107,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 }
 
 /// What the named breaker lets through. One that does not enforce lets everything through.
-fn gate(args: &Args, plan: &Plan, experiment: usize, index: usize) -> Gate {
-    let Some(experiment) = plan.experiments.get(experiment) else { return Gate::Closed };
-    let name = variant(experiment, index);
-    let given = args.breakers.iter().rev().find(|breaker| breaker.variant == name);
+fn gate(args: &Args, plan: &Plan, experiment: ExperimentId, variant: VariantId) -> Gate {
+    let experiment = &plan.experiments[experiment];
+    let name = &experiment.variants[variant].name;
+    let given = args.breakers.iter().rev().find(|breaker| breaker.variant == *name);
     given
         .filter(|_| experiment.breaker.mode == BreakerMode::Enforce)
         .map_or(Gate::Closed, |breaker| breaker.gate)
@@ -135,14 +134,14 @@ fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
 }
 
 impl<'p> Case<'p> {
-    fn experiment(&self, index: usize) -> Option<&'p Experiment> {
-        self.plan.experiments.get(index)
+    fn experiment(&self, id: ExperimentId) -> &'p Experiment {
+        &self.plan.experiments[id]
     }
 
     /// The decision and its experiment, when there is one.
     fn decided(&self) -> Option<(&'p Experiment, Decision)> {
         let Outcome::Decided(decision) = self.outcome else { return None };
-        Some((self.experiment(decision.experiment)?, decision))
+        Some((self.experiment(decision.experiment), decision))
     }
 }
 
@@ -176,10 +175,7 @@ impl Json {
             bucket: decision.bucket.map(sidetrack::quantity::Bucket::get),
             phase: decision.phase.and_then(|index| phase(experiment, index)).map(ToOwned::to_owned),
             unit_source: source.map(ToString::to_string),
-            cluster: experiment
-                .variants
-                .get(decision.served)
-                .and_then(|variant| variant.cluster.clone()),
+            cluster: experiment.variants[decision.served].cluster.clone(),
             mirror: mirror.map(|mirror| mirror.cluster.clone()),
         }
     }

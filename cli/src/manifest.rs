@@ -30,9 +30,9 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
     let documents: Vec<Node> = yaml::read_all(text).ok()?;
     let mut manifests = Vec::new();
     for document in &documents {
-        match get(document, "kind") {
+        match document.get("kind") {
             Some(Node::Text(kind)) if kind == "List" => {
-                if let Some(Node::List(items)) = get(document, "items") {
+                if let Some(Node::List(items)) = document.get("items") {
                     manifests.extend(items);
                 }
             }
@@ -54,15 +54,10 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
 }
 
 fn of(manifest: &Node) -> Option<&Node> {
-    let Some(Node::Text(kind)) = get(manifest, "kind") else { return None };
+    let Some(Node::Text(kind)) = manifest.get("kind") else { return None };
     let (_, path) = KINDS.iter().find(|(name, _)| name == kind)?;
-    let configuration = path.iter().try_fold(manifest, |node, key| get(node, key))?;
-    get(configuration, "experiments").map(|_| configuration)
-}
-
-fn get<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
-    let Node::Map(keys) = node else { return None };
-    keys.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    let configuration = path.iter().try_fold(manifest, |node, key| node.get(key))?;
+    configuration.get("experiments").map(|_| configuration)
 }
 
 #[cfg(test)]
@@ -83,7 +78,7 @@ mod tests {
         ] {
             let found = experiments(&text).unwrap().unwrap();
             assert_eq!(
-                get(&found, "experiments"),
+                found.get("experiments"),
                 Some(&Node::List(vec![Node::Number("1".to_owned())])),
                 "{text}"
             );

@@ -23,7 +23,7 @@ impl Moment {
 /// Now, to the second: nobody reads more, and no phase ends in between.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(since.as_secs().saturating_mul(1000))
+    Timestamp::new(since.as_secs().saturating_mul(1000))
 }
 
 fn parse(text: &str) -> Result<Timestamp, String> {

@@ -2,7 +2,7 @@
 //!
 //! `decide` answers for requests; this answers for a million units a second, and a test holds the two together.
 
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Experiment, PerVariant, VariantId};
 use sidetrack::quantity::{Bucket, Ppm, Timestamp};
 use sidetrack::rollout::InForce;
 
@@ -10,7 +10,7 @@ use sidetrack::rollout::InForce;
 pub(crate) struct Roster<'p> {
     experiment: &'p Experiment,
     /// `None` while everyone gets the baseline: switched off, or not started.
-    weights: Option<&'p [Ppm]>,
+    weights: Option<&'p PerVariant<Ppm>>,
     /// The index of the phase in force.
     pub(crate) phase: Option<usize>,
 }
@@ -19,7 +19,7 @@ pub(crate) struct Roster<'p> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// It gets this variant; with the bucket, when one was drawn.
-    Variant(usize, Option<Bucket>),
+    Variant(VariantId, Option<Bucket>),
     /// It is outside the experiment's slots of its layer.
     Excluded,
 }
@@ -55,12 +55,11 @@ impl<'p> Roster<'p> {
     }
 
     /// The variant that `overrides.units` gives the unit, if anybody may reach it now.
-    fn listed(&self, unit: &[u8]) -> Option<usize> {
+    fn listed(&self, unit: &[u8]) -> Option<VariantId> {
         let units = &self.experiment.overrides.units;
         let found = units.binary_search_by(|(name, _)| name.as_bytes().cmp(unit)).ok()?;
         let (_, variant) = *units.get(found)?;
-        let weight =
-            self.weights.and_then(|weights| weights.get(variant).copied()).unwrap_or_default();
+        let weight = self.weights.map_or(Ppm::ZERO, |weights| weights[variant]);
         // A list is no guard: a candidate that nobody is to reach is not reached this way either.
         (variant == self.experiment.baseline || weight > Ppm::ZERO).then_some(variant)
     }
@@ -107,9 +106,9 @@ mod tests {
             enabled: bool,
         ) {
             let plan = plan(enabled);
-            let roster = Roster::new(&plan.experiments[0], Timestamp(now));
+            let roster = Roster::new(plan.experiments.first().unwrap(), Timestamp::new(now));
             let place = roster.place(unit.as_bytes());
-            prop_assert_eq!((place, roster.phase), decided(&plan, unit.as_bytes(), Timestamp(now)));
+            prop_assert_eq!((place, roster.phase), decided(&plan, unit.as_bytes(), Timestamp::new(now)));
         }
     }
 }

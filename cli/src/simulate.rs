@@ -9,13 +9,12 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use serde::Serialize;
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Experiment, PerVariant};
 use sidetrack::quantity::{Bucket, Ppm};
 use sidetrack::rollout::Schedule;
 
 use crate::load::{File, load};
 use crate::out::Out;
-use crate::words::shares_of;
 
 /// Below this the shares are no accident.
 const SUSPICIOUS: f64 = 1e-6;
@@ -104,15 +103,13 @@ impl Variant {
 }
 
 fn simulate(experiment: &Experiment, units: u64) -> Simulated {
-    let phases: Vec<(Option<String>, &[Ppm])> = match &experiment.schedule {
+    let phases: Vec<(Option<String>, &PerVariant<Ppm>)> = match &experiment.schedule {
         Schedule::Fixed(weights) => vec![(None, weights)],
-        Schedule::Rollout(rollout) => rollout
-            .phases
-            .iter()
-            .map(|phase| (Some(phase.name.clone()), phase.weights.as_slice()))
-            .collect(),
+        Schedule::Rollout(rollout) => {
+            rollout.phases.iter().map(|phase| (Some(phase.name.clone()), &phase.weights)).collect()
+        }
     };
-    let mut counts = vec![vec![0u64; experiment.variants.len()]; phases.len()];
+    let mut counts = vec![experiment.variants.map(|_, _| 0u64); phases.len()];
     let mut inside = 0u64;
     let mut unit = Vec::new();
     for number in 0..units {
@@ -124,9 +121,7 @@ fn simulate(experiment: &Experiment, units: u64) -> Simulated {
         for ((_, weights), counts) in phases.iter().zip(&mut counts) {
             let variant =
                 experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline);
-            if let Some(count) = counts.get_mut(variant) {
-                *count += 1;
-            }
+            counts[variant] += 1;
         }
     }
     let phases = phases.into_iter().zip(counts);
@@ -148,10 +143,10 @@ fn bucket(experiment: &Experiment, unit: &[u8]) -> Option<Bucket> {
 fn compare(
     experiment: &Experiment,
     phase: Option<String>,
-    weights: &[Ppm],
-    counts: &[u64],
+    weights: &PerVariant<Ppm>,
+    counts: &PerVariant<u64>,
 ) -> Phase {
-    let targets = shares_of(experiment, weights);
+    let targets = experiment.shares_of(weights);
     let pairs: Vec<(u64, Ppm)> = counts.iter().copied().zip(targets).collect();
     let test = chi_square::test(&pairs);
     let sum: u64 = counts.iter().sum();

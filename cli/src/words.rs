@@ -1,8 +1,8 @@
 //! How experiments are put into words: the same everywhere in the command.
 
 use sidetrack::matching::{Header, HeaderRule, Host, Match, Text};
-use sidetrack::plan::Experiment;
-use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::plan::{Experiment, VariantId};
+use sidetrack::quantity::{Millis, Ppm, Timestamp};
 use sidetrack::rollout::{InForce, Rollout, Schedule};
 
 /// Text that somebody else wrote, safe for a terminal: control characters are escaped.
@@ -96,8 +96,8 @@ pub(crate) fn units(experiment: &Experiment) -> String {
 }
 
 /// The name of a variant.
-pub(crate) fn variant(experiment: &Experiment, index: usize) -> &str {
-    experiment.variants.get(index).map_or("?", |variant| variant.name.as_str())
+pub(crate) fn variant(experiment: &Experiment, id: VariantId) -> &str {
+    &experiment.variants[id].name
 }
 
 /// The name of a phase.
@@ -107,12 +107,12 @@ pub(crate) fn phase(experiment: &Experiment, index: usize) -> Option<&str> {
 
 /// When a phase begins and, unless it is the last, when the next one does.
 pub(crate) fn phase_times(rollout: &Rollout, index: usize) -> (Timestamp, Option<Timestamp>) {
-    let length = |phase: &sidetrack::rollout::Phase| phase.length.map_or(0, |length| length.0);
-    let before: u64 = rollout.phases.iter().take(index).map(length).sum();
-    let begins = Timestamp(rollout.start.0.saturating_add(before));
+    let length = |phase: &sidetrack::rollout::Phase| phase.length.unwrap_or_default();
+    let before: Millis = rollout.phases.iter().take(index).map(length).sum();
+    let begins = rollout.start + before;
     let last = index + 1 >= rollout.phases.len();
     let ends = rollout.phases.get(index).filter(|_| !last);
-    (begins, ends.map(|phase| Timestamp(begins.0.saturating_add(length(phase)))))
+    (begins, ends.map(|phase| begins + length(phase)))
 }
 
 /// Which phase is in force: `canary, 1 of 3, until 2026-11-23T10:00:00Z`; `None` without a rollout.
@@ -125,26 +125,6 @@ pub(crate) fn phase_now(experiment: &Experiment, now: Timestamp) -> Option<Strin
     let ends = ends.map_or_else(|| format!("since {begins}"), |ends| format!("until {ends}"));
     let name = phase(experiment, index).unwrap_or("?");
     Some(format!("{name}, phase {} of {}, {ends}", index + 1, rollout.phases.len()))
-}
-
-/// The share of each variant at a moment, in the file's order. Nobody but the baseline has one while the
-/// experiment is switched off or has not started.
-pub(crate) fn shares(experiment: &Experiment, now: Timestamp) -> Vec<Ppm> {
-    let in_force = experiment.schedule.at(now);
-    let weights = match in_force {
-        InForce::Weights(weights, _) if experiment.enabled => weights,
-        _ => &[],
-    };
-    shares_of(experiment, weights)
-}
-
-/// The share of each variant under these weights.
-pub(crate) fn shares_of(experiment: &Experiment, weights: &[Ppm]) -> Vec<Ppm> {
-    let weight = |index| weights.get(index).copied().unwrap_or_default();
-    let taken: u32 = experiment.candidates().map(|index| weight(index).get()).sum();
-    let rest = Ppm::new(Ppm::ALL.get().saturating_sub(taken)).unwrap_or_default();
-    let share = |index| if index == experiment.baseline { rest } else { weight(index) };
-    (0..experiment.variants.len()).map(share).collect()
 }
 
 #[cfg(test)]

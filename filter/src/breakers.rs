@@ -5,7 +5,7 @@
 
 use sidetrack::breaker::{Ended, Fleet, Served, Store, SwapError, Transition};
 use sidetrack::decide::{Decision, Gate};
-use sidetrack::plan::Plan;
+use sidetrack::plan::{ExperimentId, PerExperiment, Plan, VariantId};
 use sidetrack::quantity::Timestamp;
 
 use crate::host::{self, Failed, Level};
@@ -32,18 +32,18 @@ pub(crate) struct Breakers(Fleet);
 
 impl Breakers {
     /// Loads the breakers of a plan and publishes their states.
-    pub(crate) fn new(plan: &Plan, metrics: &[Metrics], now: Timestamp) -> Self {
+    pub(crate) fn new(plan: &Plan, metrics: &PerExperiment<Metrics>, now: Timestamp) -> Self {
         let fleet = Fleet::load(plan, &SharedData, now);
-        for (index, (experiment, metrics)) in plan.experiments.iter().zip(metrics).enumerate() {
-            for variant in 0..experiment.variants.len() {
-                metrics.breaker_state(variant, fleet.code(index, variant));
+        for (id, experiment) in plan.experiments.entries() {
+            for variant in experiment.variants.ids() {
+                metrics[id].breaker_state(variant, fleet.code(id, variant));
             }
         }
         Self(fleet)
     }
 
     /// What a candidate's breaker lets through.
-    pub(crate) fn gate(&self, experiment: usize, variant: usize) -> Gate {
+    pub(crate) fn gate(&self, experiment: ExperimentId, variant: VariantId) -> Gate {
         self.0.gate(experiment, variant)
     }
 
@@ -60,7 +60,7 @@ impl Breakers {
         ended: Ended,
         now: impl FnOnce() -> Timestamp,
         plan: &Plan,
-        metrics: &[Metrics],
+        metrics: &PerExperiment<Metrics>,
     ) {
         let served = Served { experiment: decision.experiment, variant: decision.served, epoch };
         if let Some(transition) = self.0.count(&SharedData, served, ended, now, jitter) {
@@ -69,23 +69,20 @@ impl Breakers {
     }
 
     /// Shares outcomes with the other workers, and adopts and makes transitions.
-    pub(crate) fn tick(&mut self, now: Timestamp, plan: &Plan, metrics: &[Metrics]) {
+    pub(crate) fn tick(&mut self, now: Timestamp, plan: &Plan, metrics: &PerExperiment<Metrics>) {
         for transition in self.0.tick(&SharedData, now, jitter) {
             self.report(&transition, plan, metrics);
         }
     }
 
     /// Logs and counts a transition.
-    fn report(&self, transition: &Transition, plan: &Plan, metrics: &[Metrics]) {
-        let Transition { experiment: index, variant, event } = transition;
-        let Some((experiment, metrics)) = plan.experiments.get(*index).zip(metrics.get(*index))
-        else {
-            return;
-        };
-        let name = experiment.variants.get(*variant).map_or("", |variant| &variant.name);
+    fn report(&self, transition: &Transition, plan: &Plan, metrics: &PerExperiment<Metrics>) {
+        let &Transition { experiment: id, variant, ref event } = transition;
+        let (experiment, metrics) = (&plan.experiments[id], &metrics[id]);
+        let name = &experiment.variants[variant].name;
         host::log(Level::Warn, &format!("sidetrack: {}/{name}: {event}", experiment.name));
-        metrics.breaker_event(*variant, event);
-        metrics.breaker_state(*variant, self.0.code(*index, *variant));
+        metrics.breaker_event(variant, event);
+        metrics.breaker_state(variant, self.0.code(id, variant));
     }
 }
 

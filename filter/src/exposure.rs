@@ -2,10 +2,10 @@
 //!
 //! Envoy names it `wasm.sidetrack.reason` and so on; a log line reads it as `%FILTER_STATE(wasm.sidetrack.reason:PLAIN)%`.
 
-use sidetrack::config::ExposureUnit;
-use sidetrack::decide::{Decision, Step, Trace, minted_text};
+use sidetrack::decide::{Decision, Step, Trace};
 use sidetrack::names::filter_state;
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Experiment, ExposureUnit};
+use sidetrack::unit::minted_text;
 
 use crate::host;
 

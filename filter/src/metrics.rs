@@ -10,9 +10,8 @@ use sidetrack::breaker::Event;
 use sidetrack::decide::{Decision, Reason};
 use sidetrack::names::{label, metric, status};
 use sidetrack::outcome::Status;
-use sidetrack::plan::{Experiment, Plan};
-use sidetrack::quantity::{Ppm, Timestamp};
-use sidetrack::rollout::InForce;
+use sidetrack::plan::{Experiment, PerExperiment, PerVariant, Plan, VariantId};
+use sidetrack::quantity::Timestamp;
 
 use crate::host::Kind;
 use crate::latency::Latency;
@@ -41,7 +40,7 @@ pub(crate) struct Metrics {
     overrides: Counter,
     missing_unit: Counter,
     mirrored: Counter,
-    variants: Vec<VariantMetrics>,
+    variants: PerVariant<VariantMetrics>,
     /// Something was counted that Envoy has not been told.
     counted: Cell<bool>,
     /// A time was.
@@ -66,14 +65,14 @@ struct BreakerMetrics {
 
 impl Metrics {
     /// The series of all experiments of a plan, in its order.
-    pub(crate) fn define(plan: &Plan) -> Vec<Self> {
-        plan.experiments.iter().map(Self::of).collect()
+    pub(crate) fn define(plan: &Plan) -> PerExperiment<Self> {
+        plan.experiments.map(|_, experiment| Self::of(experiment))
     }
 
     fn of(experiment: &Experiment) -> Self {
         let name = (label::EXPERIMENT, experiment.name.as_str());
         let counter = |series| Counter::define(&[name], series);
-        let variant = |index: usize, variant: &str| {
+        let variant = |id: VariantId, variant: &str| {
             let labels = [name, (label::MODEL, variant)];
             let requests = |phase: Option<&str>| {
                 [status::SUCCESS, status::ERROR, status::ABORTED].map(|status| {
@@ -86,7 +85,7 @@ impl Metrics {
             let phases = experiment.schedule.phases().iter().map(|phase| Some(phase.name.as_str()));
             let counter = |series| Series::define(Kind::Counter, &labels, series);
             VariantMetrics {
-                breaker: (index != experiment.baseline).then(|| BreakerMetrics {
+                breaker: (id != experiment.baseline).then(|| BreakerMetrics {
                     state: Series::define(Kind::Gauge, &labels, metric::BREAKER_STATE),
                     trips: counter(metric::BREAKER_TRIPS),
                     would_trip: counter(metric::BREAKER_WOULD_TRIP),
@@ -101,12 +100,7 @@ impl Metrics {
             overrides: counter(metric::OVERRIDES),
             missing_unit: counter(metric::MISSING_UNIT),
             mirrored: counter(metric::MIRRORED),
-            variants: experiment
-                .variants
-                .iter()
-                .enumerate()
-                .map(|(i, v)| variant(i, &v.name))
-                .collect(),
+            variants: experiment.variants.map(|id, written| variant(id, &written.name)),
             counted: Cell::new(false),
             timed: Cell::new(false),
         }
@@ -135,7 +129,7 @@ impl Metrics {
 
     /// Counts a request that ended, and the time to its answer, if it got one.
     pub(crate) fn ended(&self, decision: &Decision, status: Status, took: Option<Duration>) {
-        let Some(variant) = self.variants.get(decision.served) else { return };
+        let variant = &self.variants[decision.served];
         let phase = decision.phase.map_or(0, |phase| phase.saturating_add(1));
         if let Some([success, error, aborted]) = variant.requests.get(phase) {
             self.count(match status {
@@ -152,7 +146,7 @@ impl Metrics {
     }
 
     /// Counts a request whose candidate was replaced by the baseline.
-    pub(crate) fn fell_back(&self, assigned: usize) {
+    pub(crate) fn fell_back(&self, assigned: VariantId) {
         if let Some(breaker) = self.breaker(assigned) {
             self.count(&breaker.fallbacks);
         }
@@ -185,36 +179,27 @@ impl Metrics {
     }
 
     /// Counts a transition of a candidate's breaker.
-    pub(crate) fn breaker_event(&self, variant: usize, event: &Event) {
+    pub(crate) fn breaker_event(&self, variant: VariantId, event: &Event) {
         if let (Some(breaker), Event::Opened { would, .. }) = (self.breaker(variant), event) {
             if *would { breaker.would_trip.count() } else { breaker.trips.count() }
         }
     }
 
     /// Publishes the state of a candidate's breaker.
-    pub(crate) fn breaker_state(&self, variant: usize, code: u64) {
+    pub(crate) fn breaker_state(&self, variant: VariantId, code: u64) {
         if let Some(breaker) = self.breaker(variant) {
             breaker.state.set(code);
         }
     }
 
-    fn breaker(&self, variant: usize) -> Option<&BreakerMetrics> {
-        self.variants.get(variant)?.breaker.as_ref()
+    fn breaker(&self, variant: VariantId) -> Option<&BreakerMetrics> {
+        self.variants[variant].breaker.as_ref()
     }
 
     /// Publishes the share that each variant has in force.
     pub(crate) fn publish_weights(&self, experiment: &Experiment, now: Timestamp) {
-        let weights = match experiment.schedule.at(now) {
-            InForce::Weights(weights, _) if experiment.enabled => weights,
-            _ => &[],
-        };
-        let weight = |index| weights.get(index).copied().unwrap_or(Ppm::ZERO).get();
-        let candidates: u32 = experiment.candidates().map(weight).sum();
-        for (index, variant) in self.variants.iter().enumerate() {
-            let is_baseline = index == experiment.baseline;
-            let share =
-                if is_baseline { Ppm::ALL.get().saturating_sub(candidates) } else { weight(index) };
-            variant.weight.set(u64::from(share));
+        for (variant, share) in self.variants.iter().zip(&experiment.shares(now)) {
+            variant.weight.set(u64::from(share.get()));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use sidetrack::config::{self, Problems};
 use sidetrack::names::{shared, variable};
-use sidetrack::plan::Plan;
+use sidetrack::plan::{PerExperiment, Plan};
 use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::Schedule;
 
@@ -28,8 +28,7 @@ const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
 /// A loaded configuration. Requests keep the one they began with.
 pub(crate) struct Runtime {
     pub(crate) plan: Plan,
-    /// By experiment.
-    pub(crate) metrics: Vec<Metrics>,
+    pub(crate) metrics: PerExperiment<Metrics>,
     pub(crate) global: Global,
     pub(crate) breakers: RefCell<Breakers>,
     pub(crate) endings: Endings,
@@ -96,7 +95,7 @@ pub(crate) fn since_1970() -> Duration {
 }
 
 pub(crate) fn timestamp(since_1970: Duration) -> Timestamp {
-    Timestamp(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+    Timestamp::new(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// One plugin configuration in one VM.

@@ -5,11 +5,10 @@ use std::rc::Rc;
 
 use sidetrack::body::body_is_readable;
 use sidetrack::breaker::Ended;
-use sidetrack::config::{BreakerMode, ExposureUnit};
-use sidetrack::decide::{Decision, Outcome, Reason, World, decide, may_explain};
+use sidetrack::decide::{Decision, Outcome, Reason, World, decide};
 use sidetrack::names;
 use sidetrack::outcome::Ending;
-use sidetrack::plan::{Experiment, HeaderNames};
+use sidetrack::plan::{BreakerMode, Experiment, ExposureUnit, HeaderNames};
 use sidetrack::request::{Body, Request};
 
 use crate::breakers;
@@ -25,7 +24,6 @@ use crate::root::{Runtime, now, since_1970, timestamp};
 pub(crate) struct Stream {
     runtime: Option<Rc<Runtime>>,
     decision: Option<Decision>,
-    explain: bool,
     /// The request's headers, while it is held back until its body is there.
     waiting: Option<Headers>,
     is_grpc: bool,
@@ -59,7 +57,6 @@ impl Stream {
         Self {
             runtime,
             decision: None,
-            explain: false,
             waiting: None,
             is_grpc: false,
             is_https: false,
@@ -121,7 +118,7 @@ impl Stream {
 
     pub(crate) fn response_headers(&mut self) {
         let Some((runtime, decision)) = self.decided() else { return };
-        let Some((experiment, _)) = runtime.of(&decision) else { return };
+        let (experiment, _) = runtime.of(&decision);
         // A clock that steps back makes an answer fast.
         let took = since_1970().saturating_sub(self.began);
         let rescued = runtime.fails_over && decision.served != experiment.baseline && was_rescued();
@@ -134,10 +131,8 @@ impl Stream {
                 set(Map::Response, name, value)
             });
         }
-        if let Some(variant) = experiment.variants.get(decision.served) {
-            for (name, value) in &variant.response_headers {
-                set(Map::Response, name, value);
-            }
+        for (name, value) in &experiment.variants[decision.served].response_headers {
+            set(Map::Response, name, value);
         }
         if let Some((mint, identity)) = experiment.mint.as_ref().zip(decision.minted) {
             host::add_header(
@@ -147,7 +142,7 @@ impl Stream {
             )
             .ok();
         }
-        if self.explain {
+        if decision.explain {
             let names = &settings.headers;
             set(Map::Response, &names.reason, decision.reason.as_str());
             set(Map::Response, &names.config, &runtime.plan.hash.short());
@@ -224,7 +219,7 @@ impl Stream {
 
     fn count(&self, ending: &Ending) {
         let Some((runtime, decision)) = self.decided() else { return };
-        let Some((experiment, metrics)) = runtime.of(&decision) else { return };
+        let (experiment, metrics) = runtime.of(&decision);
         if self.rescued {
             metrics.fell_back(decision.assigned);
             let served = Decision { served: experiment.baseline, ..decision };
@@ -271,30 +266,26 @@ impl Stream {
         match outcome {
             Outcome::Unmatched | Outcome::NeedsBody(_) => {}
             Outcome::Skipped(experiment) => {
-                if let Some(metrics) = runtime.metrics.get(experiment) {
-                    metrics.skipped();
-                }
+                runtime.metrics[experiment].skipped();
             }
             Outcome::Decided(decision) => {
                 self.decision = Some(decision);
-                self.explain = may_explain(plan, &headers);
                 self.is_grpc = is_grpc(&headers);
                 self.is_https = decision.minted.is_some() && is_https(&headers);
                 self.epoch = runtime.breakers.borrow().epoch(&decision);
                 self.began = clock.unwrap_or_else(since_1970);
-                if let Some((experiment, metrics)) = runtime.of(&decision) {
-                    metrics.decided(&decision);
-                    // None of the names is there any more, so nothing need be replaced.
-                    if !runtime.routes_tell {
-                        add(Map::Request, &plan.settings.headers.experiment, &experiment.name);
-                    }
-                    mark(&plan.settings.headers, experiment, &decision, |name, value| {
-                        add(Map::Request, name, value);
-                    });
-                    route(&headers, &plan.settings.headers, experiment, &decision);
-                    if runtime.exposes {
-                        exposure.tell(experiment, &decision);
-                    }
+                let (experiment, metrics) = runtime.of(&decision);
+                metrics.decided(&decision);
+                // None of the names is there any more, so nothing need be replaced.
+                if !runtime.routes_tell {
+                    add(Map::Request, &plan.settings.headers.experiment, &experiment.name);
+                }
+                mark(&plan.settings.headers, experiment, &decision, |name, value| {
+                    add(Map::Request, name, value);
+                });
+                route(&headers, &plan.settings.headers, experiment, &decision);
+                if runtime.exposes {
+                    exposure.tell(experiment, &decision);
                 }
             }
         }
@@ -314,11 +305,8 @@ impl Stream {
 }
 
 impl Runtime {
-    fn of(&self, decision: &Decision) -> Option<(&Experiment, &Metrics)> {
-        Some((
-            self.plan.experiments.get(decision.experiment)?,
-            self.metrics.get(decision.experiment)?,
-        ))
+    fn of(&self, decision: &Decision) -> (&Experiment, &Metrics) {
+        (&self.plan.experiments[decision.experiment], &self.metrics[decision.experiment])
     }
 
     /// Whether this request may be held back until its body is there: its length must be known and small.
@@ -332,9 +320,9 @@ impl Runtime {
 
     /// The time above which an answer of this experiment is slow, when that is watched.
     fn slow_over(&self, decision: &Decision) -> Option<Duration> {
-        let breaker = &self.plan.experiments.get(decision.experiment)?.breaker;
+        let breaker = &self.plan.experiments[decision.experiment].breaker;
         let slow = breaker.slow.filter(|_| breaker.mode != BreakerMode::Disabled)?;
-        Some(Duration::from_millis(slow.over.0))
+        Some(Duration::from_millis(slow.over.get()))
     }
 }
 
@@ -359,13 +347,9 @@ fn mark(
     decision: &Decision,
     say: impl Fn(&str, &str),
 ) {
-    if let Some(served) = experiment.variants.get(decision.served) {
-        say(&names.variant, &served.name);
-    }
-    if decision.assigned != decision.served
-        && let Some(assigned) = experiment.variants.get(decision.assigned)
-    {
-        say(&names.assigned, &assigned.name);
+    say(&names.variant, &experiment.variants[decision.served].name);
+    if decision.assigned != decision.served {
+        say(&names.assigned, &experiment.variants[decision.assigned].name);
     }
     if let Some(phase) = decision.phase.and_then(|phase| experiment.schedule.phases().get(phase)) {
         say(&names.phase, &phase.name);
@@ -375,14 +359,13 @@ fn mark(
 /// Tells Envoy where the request goes. Envoy chooses the route again because headers were changed: for modules of this
 /// ABI it does so by itself.
 fn route(headers: &Headers, names: &HeaderNames, experiment: &Experiment, decision: &Decision) {
-    if let Some(served) = experiment.variants.get(decision.served) {
-        if let Some(cluster) = &served.cluster {
-            add(Map::Request, &names.cluster, cluster);
-        }
-        for (name, value) in &served.request_headers {
-            let put = if headers.first(name).is_some() { set } else { add };
-            put(Map::Request, name, value);
-        }
+    let served = &experiment.variants[decision.served];
+    if let Some(cluster) = &served.cluster {
+        add(Map::Request, &names.cluster, cluster);
+    }
+    for (name, value) in &served.request_headers {
+        let put = if headers.first(name).is_some() { set } else { add };
+        put(Map::Request, name, value);
     }
     if decision.mirror
         && let Some(mirror) = &experiment.mirror

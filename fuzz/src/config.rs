@@ -71,7 +71,7 @@ fn decides(plan: &Plan) {
             for now in [0, 1_764_000_000_000, u64::MAX] {
                 let mut headers = headers.clone();
                 headers.push((":path", path.as_bytes()));
-                sound::decided(plan, &Asked { headers, body }, Timestamp(now));
+                sound::decided(plan, &Asked { headers, body }, Timestamp::new(now));
             }
         }
     }

@@ -54,7 +54,7 @@ pub fn run(data: &[u8]) {
             headers.iter().map(|(name, value)| (*name, &**value)).collect();
         let whole = body.as_deref().map_or(Body::Absent, Body::Whole);
         for body in [whole, Body::Pending] {
-            sound::decided(&plan, &Asked { headers: headers.clone(), body }, Timestamp(now));
+            sound::decided(&plan, &Asked { headers: headers.clone(), body }, Timestamp::new(now));
         }
     }
 }

@@ -1,8 +1,7 @@
 //! What holds for every decision, whatever the plan and the request.
 
-use sidetrack::config::Assignment;
 use sidetrack::decide::{Decision, Gate, Outcome, Reason, Step, Trace, World, decide};
-use sidetrack::plan::Plan;
+use sidetrack::plan::{Assignment, Plan};
 use sidetrack::quantity::{Ppm, Timestamp};
 use sidetrack::request::{Body, Request};
 
@@ -34,9 +33,9 @@ pub fn decided(plan: &Plan, request: &Asked<'_>, now: Timestamp) {
         assert_eq!(quiet, told, "who explains decides otherwise: {steps:?}");
         match quiet {
             Outcome::Unmatched => {}
-            Outcome::Skipped(experiment) => assert!(experiment < plan.experiments.len()),
+            Outcome::Skipped(experiment) => assert!(experiment.index() < plan.experiments.len()),
             Outcome::NeedsBody(experiment) => {
-                assert!(experiment < plan.experiments.len());
+                assert!(experiment.index() < plan.experiments.len());
                 assert_eq!(
                     request.body,
                     Body::Pending,
@@ -66,7 +65,7 @@ fn outcome<'p>(
 fn sound(plan: &Plan, request: &Asked<'_>, gate: Gate, decision: &Decision) {
     let experiment = &plan.experiments[decision.experiment];
     let (baseline, served, assigned) = (experiment.baseline, decision.served, decision.assigned);
-    assert!(assigned < experiment.variants.len(), "{decision:?}");
+    assert!(assigned.index() < experiment.variants.len(), "{decision:?}");
     assert!(served == assigned || served == baseline, "{decision:?}");
     assert!(
         decision.phase.is_none_or(|phase| phase < experiment.schedule.phases().len()),

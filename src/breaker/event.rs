@@ -71,7 +71,7 @@ impl fmt::Display for Event {
             Self::Opened { why, length, would } => {
                 let (verb, note) =
                     if *would { ("would open", " (dry run)") } else { ("opens", "") };
-                let (seconds, tenths) = (length.0 / 1000, length.0 % 1000 / 100);
+                let (seconds, tenths) = (length.seconds(), length.get() % 1000 / 100);
                 write!(f, "the breaker {verb} for {seconds}.{tenths} s{note}: {why}")
             }
             Self::Trying(share) => {

@@ -8,18 +8,17 @@
 //! and reads the records only when it changed. A worker that misses an announcement reads its records a second later.
 
 use super::experiment::ExperimentBreakers;
-use super::shared::SharedBreaker;
 use super::store::Store;
-use super::{Ended, Event, Rule};
+use super::{Ended, Event};
 use crate::decide::Gate;
 use crate::names::shared;
-use crate::plan::Plan;
+use crate::plan::{Experiment, ExperimentId, PerExperiment, Plan, VariantId};
 use crate::quantity::Timestamp;
 
 /// The breakers of a configuration on one worker.
 #[derive(Debug)]
 pub struct Fleet {
-    experiments: Vec<ExperimentBreakers>,
+    experiments: PerExperiment<ExperimentBreakers>,
     /// The announcement that this worker has acted on, with its version.
     generation: Option<(Vec<u8>, u32)>,
 }
@@ -27,10 +26,10 @@ pub struct Fleet {
 /// The variant that served a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
-    /// The experiment's index in the plan.
-    pub experiment: usize,
-    /// The variant's index in the experiment.
-    pub variant: usize,
+    /// The experiment.
+    pub experiment: ExperimentId,
+    /// The variant.
+    pub variant: VariantId,
     /// The epoch of the variant's breaker when the request was decided.
     pub epoch: u32,
 }
@@ -38,10 +37,10 @@ pub struct Served {
 /// A transition that this worker has made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// The experiment's index in the plan.
-    pub experiment: usize,
-    /// The candidate's index in the experiment.
-    pub variant: usize,
+    /// The experiment.
+    pub experiment: ExperimentId,
+    /// The candidate.
+    pub variant: VariantId,
     /// What happened.
     pub event: Event,
 }
@@ -52,29 +51,30 @@ impl Fleet {
     pub fn load(plan: &Plan, store: &impl Store, now: Timestamp) -> Self {
         // Read before the records: if a transition happens in between, the first tick notices it.
         let generation = store.get(shared::GENERATION);
-        let load = |experiment| ExperimentBreakers::load(experiment, store, now);
-        Self { experiments: plan.experiments.iter().map(load).collect(), generation }
+        let load = |_, experiment: &Experiment| ExperimentBreakers::load(experiment, store, now);
+        Self { experiments: plan.experiments.map(load), generation }
     }
 
     /// What a candidate's breaker lets through.
     #[inline]
     #[must_use]
-    pub fn gate(&self, experiment: usize, variant: usize) -> Gate {
-        self.find(experiment, variant)
-            .map_or(Gate::Closed, |(rule, breaker)| breaker.view.shared.gate(rule))
+    pub fn gate(&self, experiment: ExperimentId, variant: VariantId) -> Gate {
+        let breakers = &self.experiments[experiment];
+        breakers.variants[variant].view.shared.gate(&breakers.rule)
     }
 
     /// The epoch of a variant's breaker; a request that is decided now counts in it.
     #[inline]
     #[must_use]
-    pub fn epoch(&self, experiment: usize, variant: usize) -> u32 {
-        self.find(experiment, variant).map_or(0, |(_, breaker)| breaker.view.shared.epoch())
+    pub fn epoch(&self, experiment: ExperimentId, variant: VariantId) -> u32 {
+        self.experiments[experiment].epoch(variant)
     }
 
     /// The state of a candidate's breaker as a number, as in [`Breaker::code`](super::Breaker::code).
     #[must_use]
-    pub fn code(&self, experiment: usize, variant: usize) -> u64 {
-        self.find(experiment, variant).map_or(0, |(rule, breaker)| breaker.view.shared.code(rule))
+    pub fn code(&self, experiment: ExperimentId, variant: VariantId) -> u64 {
+        let breakers = &self.experiments[experiment];
+        breakers.variants[variant].view.shared.code(&breakers.rule)
     }
 
     /// Counts how a request ended. Opens the breaker at once if the candidate has failed too often in a row; reads the
@@ -89,7 +89,7 @@ impl Fleet {
         now: impl FnOnce() -> Timestamp,
         jitter: impl FnOnce() -> u64,
     ) -> Option<Transition> {
-        let breakers = self.experiments.get_mut(served.experiment)?;
+        let breakers = &mut self.experiments[served.experiment];
         let may_trip = breakers.count(served.variant, served.epoch, ended);
         if may_trip { self.judge_streak(store, served, now, jitter) } else { None }
     }
@@ -102,7 +102,7 @@ impl Fleet {
         now: impl FnOnce() -> Timestamp,
         jitter: impl FnOnce() -> u64,
     ) -> Option<Transition> {
-        let breakers = self.experiments.get_mut(experiment)?;
+        let breakers = &mut self.experiments[experiment];
         let event = breakers.judge_streak(store, variant, now, jitter)?;
         announce(store, breakers.epoch(variant));
         Some(Transition { experiment, variant, event })
@@ -122,7 +122,8 @@ impl Fleet {
         self.generation = generation;
         // Allocates only if there is a transition.
         let mut transitions = Vec::new();
-        for (experiment, breakers) in self.experiments.iter_mut().enumerate() {
+        for experiment in self.experiments.ids() {
+            let breakers = &mut self.experiments[experiment];
             if !breakers.rule.is_active() {
                 continue;
             }
@@ -138,12 +139,6 @@ impl Fleet {
             }
         }
         transitions
-    }
-
-    #[inline]
-    fn find(&self, experiment: usize, variant: usize) -> Option<(&Rule, &SharedBreaker)> {
-        let breakers = self.experiments.get(experiment)?;
-        Some((&breakers.rule, breakers.variants.get(variant)?))
     }
 }
 

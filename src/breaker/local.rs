@@ -164,7 +164,7 @@ impl LocalView {
         let wakes = self.shared.wakes_at().is_some_and(|wakes| wakes <= now);
         // Every second in any case: outcomes leave the window without new ones, which can raise a rate; the clock may
         // have been set back; and this worker may have missed another worker's transition.
-        let is_stale = now.0.abs_diff(self.synced.0) >= STALE_AFTER;
+        let is_stale = now.get().abs_diff(self.synced.get()) >= STALE_AFTER;
         rule.is_active() && (!self.local.pending().is_empty() || wakes || is_stale)
     }
 }

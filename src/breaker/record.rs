@@ -14,14 +14,14 @@ impl Breaker {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (state, time, stage, seen) = match self.state {
-            State::Closed(since) => (0, since.0, 0, Counts::default()),
-            State::Open(until) => (1, until.0, 0, Counts::default()),
+            State::Closed(since) => (0, since.get(), 0, Counts::default()),
+            State::Open(until) => (1, until.get(), 0, Counts::default()),
             State::HalfOpen(stage, seen) => (2, 0, u8::try_from(stage).unwrap_or(0), seen),
         };
         let mut out = Vec::with_capacity(256);
         out.extend([VERSION, state, stage, self.level]);
         out.extend(self.epoch.to_le_bytes());
-        for number in [self.clock.0, time, self.window.width().0] {
+        for number in [self.clock.get(), time, self.window.width().get()] {
             out.extend(number.to_le_bytes());
         }
         put(&mut out, seen);
@@ -44,16 +44,22 @@ impl Breaker {
         let (clock, time, width) = (reader.number()?, reader.number()?, reader.number()?);
         let seen = reader.counts()?;
         let state = match (state, usize::from(stage)) {
-            (0, _) => State::Closed(Timestamp(time)),
-            (1, _) => State::Open(Timestamp(time)),
+            (0, _) => State::Closed(Timestamp::new(time)),
+            (1, _) => State::Open(Timestamp::new(time)),
             (2, stage) if stage < STAGES.len() => State::HalfOpen(stage, seen),
             _ => return None,
         };
-        let mut window = Window::new(Millis(width));
+        let mut window = Window::new(Millis::new(width));
         for bucket in &mut window.buckets {
             *bucket = (reader.number()?, reader.counts()?);
         }
-        reader.0.is_empty().then_some(Self { epoch, level, clock: Timestamp(clock), state, window })
+        reader.0.is_empty().then_some(Self {
+            epoch,
+            level,
+            clock: Timestamp::new(clock),
+            state,
+            window,
+        })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::event::Kind;
 use super::window::Counts;
-use crate::config::BreakerMode;
 use crate::plan;
+use crate::plan::BreakerMode;
 use crate::quantity::{Millis, Ppm};
 
 /// How certain the candidate must be worse than the baseline: the square of the normal quantile at 99 percent, in
@@ -41,7 +41,7 @@ impl Rule {
             mode: breaker.mode,
             error_limit: breaker.error_rate,
             slow: breaker.slow,
-            width: Millis((breaker.window.0 / 10).max(1)),
+            width: Millis::new((breaker.window.get() / 10).max(1)),
             min_requests: breaker.min_requests,
             z2: squared_quantile(breaker.confidence),
             consecutive: breaker.consecutive_errors,
@@ -67,7 +67,7 @@ impl Rule {
     /// How far back requests count.
     #[must_use]
     pub const fn window(&self) -> Millis {
-        Millis(self.width.0.saturating_mul(10))
+        self.width.times(10)
     }
 
     /// Whether the candidate, seen alone, is bad.
@@ -103,7 +103,7 @@ impl Rule {
 
     /// The longest time that the breaker stays open.
     pub(super) const fn longest(&self) -> Millis {
-        Millis(self.max_open_for.0.saturating_mul(1100) / 1000)
+        self.max_open_for.thousandths(1100)
     }
 
     /// Whether it stays open longer after one more trip in a row than `level`.
@@ -112,16 +112,14 @@ impl Rule {
     }
 
     fn doubled(&self, level: u8) -> Millis {
-        Millis(
-            self.open_for.0.saturating_mul(1u64.checked_shl(u32::from(level)).unwrap_or(u64::MAX)),
-        )
+        self.open_for.times(1u64.checked_shl(u32::from(level)).unwrap_or(u64::MAX))
     }
 
     /// How long the breaker stays open after `level` trips in a row: doubled each time, within ±10 percent.
     pub(super) fn open_for(&self, level: u8, jitter: u64) -> Millis {
         let length = self.doubled(level).min(self.max_open_for);
         // 900 to 1100 thousandths.
-        Millis(length.0.saturating_mul(900 + jitter % 201) / 1000)
+        length.thousandths(900 + jitter % 201)
     }
 
     fn limits(&self, seen: Counts) -> impl Iterator<Item = (Kind, u32, Ppm)> {

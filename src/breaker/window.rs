@@ -75,6 +75,6 @@ impl Window {
     }
 
     fn number(&self, now: Timestamp) -> u64 {
-        now.0 / self.width.0.max(1)
+        now.get() / self.width.get().max(1)
     }
 }

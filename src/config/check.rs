@@ -13,7 +13,9 @@ use super::raw;
 use super::value::HeaderValue;
 use crate::draw::sha256;
 use crate::index::Index;
-use crate::plan::{ConfigHash, Debug, Experiment, HeaderNames, Notice, Plan, Settings};
+use crate::plan::{
+    ConfigHash, Debug, Experiment, ExposureUnit, HeaderNames, Notice, PerExperiment, Plan, Settings,
+};
 use crate::unit::UnitSource;
 
 /// Headers that HTTP itself needs; a variant that set them would break the message.
@@ -75,13 +77,13 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
             }
         },
         body_limit: raw_settings.body_limit.get().map_or(64 << 10, |size| size.0),
-        exposure_unit: *raw_settings.exposure_unit.get().unwrap_or(&raw::ExposureUnit::None),
+        exposure_unit: *raw_settings.exposure_unit.get().unwrap_or(&ExposureUnit::None),
     };
     let mut canonical = String::new();
     node.canonical(&mut canonical);
     let index = Index::new(experiments.iter().map(|experiment| &experiment.conditions));
     Plan {
-        experiments,
+        experiments: PerExperiment::new(experiments),
         index,
         settings,
         hash: ConfigHash(sha256(canonical.as_bytes())),

@@ -273,44 +273,42 @@ pub(crate) fn described(mut schema: Value, doc: &str) -> Value {
     schema
 }
 
-/// A choice of words.
-macro_rules! words {
-    ($(#[doc = $doc:literal])* $name:ident { $($(#[doc = $word_doc:literal])* $variant:ident = $word:literal,)* }) => {
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[doc = $word_doc])* $variant,)* }
-
-        impl $name {
-            /// The word as the file writes it.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)* }
-            }
-        }
-
-        impl $crate::config::decode::Decode for $name {
+/// Reads the plan's choices: each is one of its words.
+macro_rules! choices {
+    ($($choice:ty),*) => {$(
+        impl $crate::config::decode::Decode for $choice {
             fn decode(
                 node: &$crate::config::node::Node,
                 at: &$crate::config::problem::Path<'_>,
                 problems: &mut $crate::config::problem::Problems,
             ) -> Option<Self> {
-                const WORDS: &[&str] = &[$($word),*];
-                match node {
-                    $($crate::config::node::Node::Text(text) if text == $word => Some(Self::$variant),)*
-                    _ => {
-                        $crate::config::decode::not_one_of(node, at, WORDS, problems);
-                        None
-                    }
-                }
+                $crate::config::decode::one_of(node, at, Self::ALL, Self::as_str, problems)
             }
 
             fn schema() -> serde_json::Value {
-                serde_json::json!({"enum": [$($word),*]})
+                let words: Vec<&str> = Self::ALL.iter().map(|choice| choice.as_str()).collect();
+                serde_json::json!({"enum": words})
             }
         }
-    };
+    )*};
 }
-pub(crate) use words;
+pub(crate) use choices;
+
+pub(crate) fn one_of<T: Copy>(
+    node: &Node,
+    at: &Path<'_>,
+    all: &[T],
+    word: impl Fn(T) -> &'static str,
+    problems: &mut Problems,
+) -> Option<T> {
+    let is_written = |choice: &T| matches!(node, Node::Text(text) if text == word(*choice));
+    let found = all.iter().copied().find(is_written);
+    if found.is_none() {
+        let words: Vec<&str> = all.iter().copied().map(word).collect();
+        not_one_of(node, at, &words, problems);
+    }
+    found
+}
 
 pub(crate) fn not_one_of(node: &Node, at: &Path<'_>, words: &[&str], problems: &mut Problems) {
     let hint = match node {

@@ -39,6 +39,19 @@ impl Node {
         }
     }
 
+    /// The value behind a key of a group; the first one when the key is repeated.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        let Self::Map(entries) = self else { return None };
+        entries.iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// The value behind a key of a group, to change.
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        let Self::Map(entries) = self else { return None };
+        entries.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
     /// Canonical JSON: keys sorted, no white space, numbers in shortest form. Equal configurations have equal
     /// text, however their file was formatted, and whether it came as JSON or YAML.
     pub(crate) fn canonical(&self, out: &mut String) {

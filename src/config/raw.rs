@@ -4,13 +4,16 @@
 
 use serde_json::{Value, json};
 
-use super::decode::{Decode, List, Pairs, not_one_of, object, words};
+use super::decode::{Decode, List, Pairs, choices, not_one_of, object};
 use super::node::Node;
 use super::problem::{Path, Problems};
 use super::value::{
     ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Method, Name, PathText,
     Percent, Pointer, Salt, Size, Span, Time,
 };
+use crate::plan::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
+
+choices!(Assignment, BreakerMode, ExposureUnit, MissingUnit);
 
 const SECOND: u64 = 1000;
 const HOUR: u64 = 3600 * SECOND;
@@ -125,28 +128,6 @@ object! {
     }
 }
 
-words! {
-    /// What happens to a request that no unit source identifies.
-    MissingUnit {
-        /// It gets the baseline.
-        Baseline = "baseline",
-        /// It draws at random.
-        Random = "random",
-        /// It stays out of the experiment.
-        Skip = "skip",
-    }
-}
-
-words! {
-    /// What is drawn with.
-    Assignment {
-        /// The unit's hash: the same unit, the same variant.
-        UserHash = "user_hash",
-        /// Fresh randomness for each request.
-        RequestRandom = "request_random",
-    }
-}
-
 object! {
     /// One version of the model.
     Variant {
@@ -184,18 +165,6 @@ object! {
         length: PhaseSpan = "for",
         /// Percent of the units for each candidate; a candidate that is not named gets none.
         weights: Pairs<Percent> = "weights" required,
-    }
-}
-
-words! {
-    /// What the breaker does when a candidate fails.
-    BreakerMode {
-        /// It gives the candidate's units the baseline.
-        Enforce = "enforce",
-        /// It counts that it would have tripped, and changes nothing.
-        DryRun = "dry_run",
-        /// Nothing.
-        Disabled = "disabled",
     }
 }
 
@@ -282,18 +251,6 @@ object! {
         body_limit: Size = "body_limit",
         /// How the access log names the unit: none (the default), its salted digest, or plain.
         exposure_unit: ExposureUnit = "exposure_unit",
-    }
-}
-
-words! {
-    /// How the access log names the unit.
-    ExposureUnit {
-        /// Not at all.
-        None = "none",
-        /// By a digest with the experiment's salt: the same for all its requests, and no identity.
-        Digest = "digest",
-        /// As it is.
-        Plain = "plain",
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::decode::{Decode, wrong_type};
 use super::node::{Node, quoted};
 use super::problem::{Code, Path, Problems};
-use crate::quantity::{Millis, Ppm, Timestamp};
+use crate::quantity::{Millis, NotPercent, Ppm, Timestamp};
 
 impl Decode for bool {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -253,8 +253,8 @@ fn since_1970(text: &str) -> Option<(&'static str, Timestamp)> {
     let whole = text.split('.').next().unwrap_or_default();
     let number: u64 = whole.parse().ok()?;
     match whole.len() {
-        9 | 10 => Some(("seconds", Timestamp(number.saturating_mul(1000)))),
-        12 | 13 => Some(("milliseconds", Timestamp(number))),
+        9 | 10 => Some(("seconds", Timestamp::new(number.saturating_mul(1000)))),
+        12 | 13 => Some(("milliseconds", Timestamp::new(number))),
         _ => None,
     }
 }
@@ -270,12 +270,9 @@ impl Decode for Percent {
             wrong_type(node, at, problems, "a percentage from 0 to 100", hint);
             return None;
         };
-        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
-        let too_precise = decimals.len() > 4;
-        let digits = decimals.get(..4).unwrap_or(decimals);
-        let ppm = format!("{whole}{digits:0<4}").parse().ok().and_then(Ppm::new);
-        match ppm {
-            Some(_) if too_precise => {
+        match number.parse() {
+            Ok(ppm) => Some(Self(ppm)),
+            Err(NotPercent::TooPrecise) => {
                 let message = format!("found {number}; allowed: up to four decimals");
                 problems.push(
                     at,
@@ -285,8 +282,7 @@ impl Decode for Percent {
                 );
                 None
             }
-            Some(ppm) => Some(Self(ppm)),
-            None => {
+            Err(NotPercent::OutOfRange) => {
                 let message = format!("found {number}; allowed: a percentage from 0 to 100");
                 problems.push(at, Code::OutOfRange, message, "30 is thirty of a hundred");
                 None
@@ -341,7 +337,7 @@ const SPAN_UNITS: [(&str, u64); 5] =
 
 impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let allowed = format!("a time span from {} to {}", Millis(MIN), Millis(MAX));
+        let allowed = format!("a time span from {} to {}", Millis::new(MIN), Millis::new(MAX));
         let hint = "a number with ms, s, m, h or d: 200ms, 30s, 1h30m";
         let Node::Text(text) = node else {
             wrong_type(node, at, problems, &allowed, hint);
@@ -349,7 +345,9 @@ impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
         };
         let found = format!("found {}; allowed: {allowed}", quoted(text));
         match with_units(text, &SPAN_UNITS) {
-            Some(millis) if (MIN..=MAX).contains(&millis) => return Some(Self(Millis(millis))),
+            Some(millis) if (MIN..=MAX).contains(&millis) => {
+                return Some(Self(Millis::new(millis)));
+            }
             Some(millis) if millis > MAX => {
                 problems.push(at, Code::OutOfRange, found, "make it shorter")
             }

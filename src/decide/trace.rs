@@ -1,24 +1,24 @@
 //! The steps of a decision, for whoever explains it.
 
 use super::Gate;
-use crate::config::MissingUnit;
 use crate::layout::Span;
 use crate::matching::Mismatch;
+use crate::plan::{ExperimentId, MissingUnit, VariantId};
 use crate::quantity::{Bucket, Ppm};
 
 /// A step on the way, for whoever explains. Deciding without an audience costs nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step<'p> {
-    /// A condition of the experiment of this index did not hold.
-    Mismatch(usize, Mismatch<'p>),
-    /// All conditions of the experiment of this index hold.
-    Match(usize),
+    /// A condition of this experiment did not hold.
+    Mismatch(ExperimentId, Mismatch<'p>),
+    /// All conditions of this experiment hold.
+    Match(ExperimentId),
     /// The kill switch is on.
     Disabled,
     /// The override header was there and was not honoured.
     OverrideRefused(&'static str),
     /// This variant was chosen: by the header, or for the unit.
-    Override(usize, &'static str),
+    Override(VariantId, &'static str),
     /// This source had nothing.
     NoValue(usize),
     /// This source yielded the unit.

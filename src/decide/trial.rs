@@ -3,26 +3,25 @@
 use core::cell::Cell;
 use std::borrow::Cow;
 
-use super::{Decision, Gate, Outcome, Reason, Step, Trace, World, has_token, minted_text};
-use crate::config::{Assignment, MissingUnit};
-use crate::plan::{Experiment, Plan};
+use super::{Decision, Gate, Outcome, Reason, Step, Trace, World, has_token};
+use crate::plan::{Assignment, Experiment, ExperimentId, MissingUnit, Plan, VariantId};
 use crate::quantity::{Bucket, Ppm};
 use crate::request::{Body, Request};
 use crate::rollout::InForce;
-use crate::unit::UnitSource;
+use crate::unit::{UnitSource, minted_text};
 
 /// One request in one experiment.
 pub(super) struct Trial<'p, 'r, R> {
     pub(super) plan: &'p Plan,
     pub(super) experiment: &'p Experiment,
-    pub(super) index: usize,
+    pub(super) id: ExperimentId,
     pub(super) request: &'r R,
     /// What was minted for this request already: experiments of one layer must agree who it is.
     pub(super) identity: &'r Cell<Option<u128>>,
 }
 
 impl<'p, R: Request> Trial<'p, '_, R> {
-    pub(super) fn decide<E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
+    pub(super) fn decide<E: FnMut() -> u64, G: Fn(ExperimentId, VariantId) -> Gate>(
         &self,
         world: &mut World<'_, E, G>,
         trace: &mut impl Trace<'p>,
@@ -31,7 +30,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         let in_force = experiment.schedule.at(world.now);
         let phase = if let InForce::Weights(_, phase) = in_force { phase } else { None };
         let base = Decision {
-            experiment: self.index,
+            experiment: self.id,
             assigned: experiment.baseline,
             served: experiment.baseline,
             reason: Reason::Disabled,
@@ -41,6 +40,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
             minted: None,
             missing_unit: false,
             mirror: false,
+            explain: false,
         };
         let guarded = experiment.overrides.token.is_some();
         let chosen = self.header_override(trace);
@@ -49,13 +49,11 @@ impl<'p, R: Request> Trial<'p, '_, R> {
             return Outcome::Decided(base);
         }
         // Only an override that is guarded by a token reaches a candidate that nobody is to reach.
-        let open = |variant: usize| (world.gate)(self.index, variant) == Gate::Open;
-        let barred = |variant: usize| match in_force {
+        let open = |variant: VariantId| (world.gate)(self.id, variant) == Gate::Open;
+        let barred = |variant: VariantId| match in_force {
             _ if variant == experiment.baseline => None,
             InForce::NotStarted => Some("the rollout begins later"),
-            InForce::Weights(weights, _)
-                if weights.get(variant).is_none_or(|w| *w == Ppm::ZERO) =>
-            {
+            InForce::Weights(weights, _) if weights[variant] == Ppm::ZERO => {
                 Some("the variant has weight 0")
             }
             InForce::Weights(..) => open(variant).then_some("the variant's breaker is open"),
@@ -70,7 +68,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         let hashed = experiment.assignment == Assignment::UserHash;
         let found = self.unit(hashed, trace);
         let minted = match found {
-            Unit::Later => return Outcome::NeedsBody(self.index),
+            Unit::Later => return Outcome::NeedsBody(self.id),
             Unit::Nowhere => self.mint(world, trace),
             Unit::Found(..) | Unit::Unneeded => None,
         };
@@ -102,7 +100,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
                         ..base
                     });
                 }
-                MissingUnit::Skip => return Outcome::Skipped(self.index),
+                MissingUnit::Skip => return Outcome::Skipped(self.id),
                 MissingUnit::Random => {}
             }
         }
@@ -131,9 +129,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         };
         trace.step(|| Step::Drawn(bucket, by_hash.is_some()));
         trace.step(|| match experiment.layout.span_of(bucket) {
-            Some((span, offset)) => {
-                Step::InSpan(span, offset, weights.get(span.variant).copied().unwrap_or_default())
-            }
+            Some((span, offset)) => Step::InSpan(span, offset, weights[span.variant]),
             None => Step::NoSpan,
         });
         let assigned = experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline);
@@ -145,7 +141,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
     }
 
     /// The variant that the override header names, when the experiment declares one and the request may.
-    fn header_override(&self, trace: &mut impl Trace<'p>) -> Option<usize> {
+    fn header_override(&self, trace: &mut impl Trace<'p>) -> Option<VariantId> {
         let overrides = &self.experiment.overrides;
         let value = self.request.first(overrides.header.as_ref()?)?;
         if overrides
@@ -163,7 +159,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         variant
     }
 
-    fn unit_override(&self, unit: &[u8]) -> Option<usize> {
+    fn unit_override(&self, unit: &[u8]) -> Option<VariantId> {
         let units = &self.experiment.overrides.units;
         let found = units.binary_search_by(|(name, _)| name.as_bytes().cmp(unit)).ok()?;
         units.get(found).map(|(_, variant)| *variant)
@@ -203,7 +199,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         Some((mint.source, identity))
     }
 
-    fn through_the_breaker<E: FnMut() -> u64, G: Fn(usize, usize) -> Gate>(
+    fn through_the_breaker<E: FnMut() -> u64, G: Fn(ExperimentId, VariantId) -> Gate>(
         &self,
         decision: Decision,
         unit: Option<&[u8]>,
@@ -213,7 +209,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         if decision.assigned == self.experiment.baseline {
             return decision;
         }
-        let gate = (world.gate)(self.index, decision.assigned);
+        let gate = (world.gate)(self.id, decision.assigned);
         let passes = match gate {
             Gate::Closed => return decision,
             Gate::Open => false,
@@ -253,7 +249,7 @@ enum Unit<'a> {
     Unneeded,
 }
 
-const fn overridden(base: Decision, variant: usize) -> Outcome {
+const fn overridden(base: Decision, variant: VariantId) -> Outcome {
     Outcome::Decided(Decision {
         assigned: variant,
         served: variant,

@@ -420,10 +420,10 @@ impl World {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0.backend {
-            Backend::InProcess(fake) => Timestamp(fake.proxy.now() / 1_000_000),
+            Backend::InProcess(fake) => Timestamp::new(fake.proxy.now() / 1_000_000),
             Backend::Envoy(_) => {
                 let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                Timestamp(
+                Timestamp::new(
                     now.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
                 )
             }

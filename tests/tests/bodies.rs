@@ -86,7 +86,7 @@ fn decided(plan: &Plan, body: Body<'_>) -> Decision {
 }
 
 fn variant(plan: &Plan, decision: &Decision) -> String {
-    plan.experiments[0].variants[decision.served].name.clone()
+    plan.experiments.first().unwrap().variants[decision.served].name.clone()
 }
 
 /// A user whom the recipe gives the candidate.

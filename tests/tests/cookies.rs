@@ -82,7 +82,7 @@ fn decided(world: &World, request: &Request) -> Decision {
 /// Asserts that the exchange is what the core decides about this identity.
 fn is_of(world: &World, exchange: &Exchange, identity: &str) {
     let decision = decided(world, &with(identity));
-    let variant = world.plan().experiments[0].variants[decision.served].name.clone();
+    let variant = world.plan().experiments.first().unwrap().variants[decision.served].name.clone();
     assert_eq!(exchange.status(), 200);
     assert_eq!(exchange.down("x-ab-variant"), Some(variant));
     assert_eq!(exchange.down("x-ab-bucket"), decision.bucket.map(|bucket| bucket.to_string()));

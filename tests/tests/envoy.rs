@@ -344,13 +344,21 @@ async fn the_access_log_tells_of_every_exposure() {
                 world.send(by(user).header("x-ab-variant", "forged")).await;
                 let log = log_of(&world, number + 1).await;
                 let line = log.last().unwrap();
-                let pseudonym = world.plan().experiments[0].exposure.pseudonym(user.as_bytes());
+                let pseudonym =
+                    world.plan().experiments.first().unwrap().exposure.pseudonym(user.as_bytes());
                 let unit = match setting {
                     None | Some("none") => Value::Null,
                     Some("digest") => json!(pseudonym),
                     _ => json!(user),
                 };
-                let bucket = world.plan().experiments[0].arm.bucket(user.as_bytes()).to_string();
+                let bucket = world
+                    .plan()
+                    .experiments
+                    .first()
+                    .unwrap()
+                    .arm
+                    .bucket(user.as_bytes())
+                    .to_string();
                 let told = [
                     "unit",
                     "experiment",

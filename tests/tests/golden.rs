@@ -89,7 +89,7 @@ fn a_plan_draws_each_thing_for_its_purpose() {
             "layer": {"name": layer, "from": 0, "to": 50}, "mirror": {"cluster": "shadow"},
         }]});
         let plan = config::parse_json(file.to_string().as_bytes()).unwrap();
-        let experiment = &plan.experiments[0];
+        let experiment = plan.experiments.first().unwrap();
         let (number, draw) = match purpose {
             "arm1" => (0, &experiment.arm),
             "layer1" => (1, &experiment.layer.as_ref().unwrap().draw),
@@ -137,12 +137,12 @@ fn units() -> Vec<Vec<u8>> {
 
 /// What the core decides for each unit, as `sidetrack assign` writes it.
 fn by_the_core(plan: &Plan, units: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let experiment = &plan.experiments[0];
+    let experiment = plan.experiments.first().unwrap();
     let mut lines = vec![b"unit,bucket,variant,phase".to_vec()];
     for unit in units {
         let request = vec![("x-user-id", unit.as_slice())];
         let entropy = || -> u64 { panic!("a hash needs no randomness") };
-        let mut world = World { now: Timestamp(0), entropy, gate: &|_, _| Gate::Closed };
+        let mut world = World { now: Timestamp::new(0), entropy, gate: &|_, _| Gate::Closed };
         let Outcome::Decided(decision) = decide(plan, &request, &mut world, &mut ()) else {
             panic!("no decision for {unit:?}")
         };

@@ -64,7 +64,7 @@ fn plan_of(candidates: &[Candidate]) -> Plan {
 
 fn decision(plan: &Plan, headers: &[(&str, &[u8])], now: u64) -> Decision {
     let entropy = || -> u64 { panic!("a hash needs no randomness") };
-    let mut world = World { now: Timestamp(now), entropy, gate: &|_, _| Gate::Closed };
+    let mut world = World { now: Timestamp::new(now), entropy, gate: &|_, _| Gate::Closed };
     match decide(plan, &headers.to_vec(), &mut world, &mut ()) {
         Outcome::Decided(decision) => decision,
         other => panic!("{other:?}"),
@@ -80,10 +80,8 @@ fn assigned<'p>(plan: &'p Plan, unit: &[u8]) -> &'p str {
     assigned_at(plan, unit, 0)
 }
 
-/// The bucket of this number, by its smallest draw.
 fn bucket(number: u32) -> Bucket {
-    let draw = (u128::from(number) << 64).div_ceil(u128::from(BUCKETS));
-    Bucket::from_draw(u64::try_from(draw).unwrap())
+    Bucket::new(number).unwrap()
 }
 
 // ---- Random plans ----------------------------------------------------------------------------------------------
@@ -169,8 +167,8 @@ proptest! {
     #[test]
     fn every_candidate_holds_exactly_its_weight_and_only_inside_its_span(candidates in shuffled_candidates()) {
         let plan = plan_of(&candidates);
-        let experiment = &plan.experiments[0];
-        let sidetrack::rollout::InForce::Weights(weights, _) = experiment.schedule.at(Timestamp(0)) else {
+        let experiment = plan.experiments.first().unwrap();
+        let sidetrack::rollout::InForce::Weights(weights, _) = experiment.schedule.at(Timestamp::new(0)) else {
             panic!("no weights")
         };
         let mut by_name = candidates.clone();
@@ -242,7 +240,7 @@ proptest! {
         };
         for unit in &units {
             let before = decision(&plan, &[("x-user-id", unit)], 10 * HOUR - 1);
-            prop_assert_eq!((before.reason, before.assigned), (Reason::NotStarted, 0));
+            prop_assert_eq!((before.reason, before.assigned.index()), (Reason::NotStarted, 0));
             let mut was: Option<&str> = None;
             for (i, step) in weights.iter().enumerate() {
                 let begins = (10 + i as u64) * HOUR;
@@ -323,7 +321,7 @@ proptest! {
             prop_assert_ne!(part(&alone[0]), part(&alone[1]), "a unit has exactly one slot");
             let taken = decision(&both, &[("x-user-id", unit)], 0);
             prop_assert_eq!(taken.reason, Reason::Hash);
-            prop_assert_eq!(taken.experiment, usize::from(!part(&alone[0])));
+            prop_assert_eq!(taken.experiment.index(), usize::from(!part(&alone[0])));
         }
     }
 }
@@ -407,8 +405,9 @@ fn shares_are_right_over_a_million_units_of_every_kind_of_id() {
     let candidates = [("a", 300_000, 250_000), ("b", 100_000, 10_000), ("c", 500_000, 500_000)]
         .map(|(name, width, weight)| Candidate { name: name.to_owned(), width, weight });
     let plan = plan_of(&candidates);
-    let experiment = &plan.experiments[0];
-    let sidetrack::rollout::InForce::Weights(weights, _) = experiment.schedule.at(Timestamp(0))
+    let experiment = plan.experiments.first().unwrap();
+    let sidetrack::rollout::InForce::Weights(weights, _) =
+        experiment.schedule.at(Timestamp::new(0))
     else {
         panic!("no weights")
     };
@@ -427,8 +426,11 @@ fn shares_are_right_over_a_million_units_of_every_kind_of_id() {
             unit.clear();
             make(n, &mut unit);
             let bucket = experiment.arm.bucket(&unit);
-            by_variant
-                [experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline)] += 1;
+            by_variant[experiment
+                .layout
+                .candidate(bucket, weights)
+                .unwrap_or(experiment.baseline)
+                .index()] += 1;
             by_percent[usize::try_from(bucket.get() / 10_000).unwrap()] += 1;
         }
         let shares = chi_square(&by_variant, &[0.24, 0.25, 0.01, 0.5]);
@@ -453,12 +455,13 @@ fn the_test_of_shares_would_catch_one_part_in_a_hundred() {
 fn weight_zero_gets_none_of_the_million_buckets_and_a_hundred_gets_all() {
     for (weight, expected) in [(0, 0), (BUCKETS, BUCKETS)] {
         let plan = plan_of(&[Candidate { name: "a".to_owned(), width: BUCKETS, weight }]);
-        let experiment = &plan.experiments[0];
-        let sidetrack::rollout::InForce::Weights(weights, _) = experiment.schedule.at(Timestamp(0))
+        let experiment = plan.experiments.first().unwrap();
+        let sidetrack::rollout::InForce::Weights(weights, _) =
+            experiment.schedule.at(Timestamp::new(0))
         else {
             panic!("no weights")
         };
-        let holds = |number: &u32| experiment.layout.candidate(bucket(*number), weights) == Some(1);
+        let holds = |number: &u32| experiment.layout.candidate(bucket(*number), weights).is_some();
         assert_eq!(u32::try_from((0..BUCKETS).filter(holds).count()).unwrap(), expected);
         let name = if weight == 0 { "0-baseline" } else { "a" };
         assert!((0..100_000_u32).all(|n| assigned(&plan, n.to_string().as_bytes()) == name));

@@ -63,7 +63,7 @@ fn user(number: u64) -> String {
 /// The core's decision about a user at a moment.
 fn decided(plan: &Plan, user: &str, at: u64) -> Decision {
     let entropy = || -> u64 { panic!("a hash needs no randomness") };
-    let mut world = decide::World { now: Timestamp(at), entropy, gate: &|_, _| Gate::Closed };
+    let mut world = decide::World { now: Timestamp::new(at), entropy, gate: &|_, _| Gate::Closed };
     match decide::decide(plan, &vec![(":path", PATH), ("x-user-id", user)], &mut world, &mut ()) {
         Outcome::Decided(decision) => decision,
         other => panic!("{other:?}"),
@@ -164,7 +164,7 @@ async fn a_rollout_under_load_follows_the_clock() {
         for told in &told {
             let fits = |at| {
                 let decision = decided(&plan, &told.user, at);
-                let experiment = &plan.experiments[0];
+                let experiment = plan.experiments.first().unwrap();
                 let variant = &experiment.variants[decision.served].name;
                 let phase =
                     decision.phase.map(|phase| experiment.schedule.phases()[phase].name.clone());
@@ -301,7 +301,8 @@ async fn the_mirror_gets_the_same_fifth_each_time() {
         assert_eq!(world.received("old-cluster") + world.received("new-cluster"), USERS * rounds);
         world.expect_metric("ab_test_requests_total", &[], USERS * rounds).await;
         // Who is copied has nothing to do with the variant.
-        let of_new = expected.iter().filter(|user| decided(&plan, user, 0).served == 1).count();
+        let of_new =
+            expected.iter().filter(|user| decided(&plan, user, 0).served.index() == 1).count();
         assert!(of_new > 0 && of_new < expected.len());
     })
     .await;
@@ -334,8 +335,9 @@ async fn a_mirror_that_is_slow_fails_or_is_gone_harms_nobody() {
                 "{trouble:?}: {totals:?}"
             );
             for told in told.lock().unwrap().iter() {
-                let served =
-                    &plan.experiments[0].variants[decided(&plan, &told.user, 0).served].name;
+                let served = &plan.experiments.first().unwrap().variants
+                    [decided(&plan, &told.user, 0).served]
+                    .name;
                 assert_eq!(told.variant.as_ref(), Some(served), "{trouble:?}: {told:?}");
                 assert!(told.answered - told.sent < 1_000, "{trouble:?}: {told:?}");
             }

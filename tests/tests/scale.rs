@@ -351,7 +351,7 @@ fn outcome<'p>(plan: &'p Plan, request: &Asked, trace: &mut impl Trace<'p>) -> (
         draws += 1;
         draws.wrapping_mul(0x9e37_79b9_7f4a_7c15)
     };
-    let mut world = World { now: Timestamp(0), entropy, gate: &|_, _| Gate::Closed };
+    let mut world = World { now: Timestamp::new(0), entropy, gate: &|_, _| Gate::Closed };
     let outcome = decide(plan, request, &mut world, trace);
     (outcome, draws)
 }
@@ -393,7 +393,7 @@ fn random_plans_and_requests_meet() {
                 Outcome::Skipped(_) => 1,
                 Outcome::NeedsBody(_) => 2,
                 Outcome::Decided(decision) => {
-                    if decision.experiment == 0 {
+                    if decision.experiment.index() == 0 {
                         3
                     } else {
                         4

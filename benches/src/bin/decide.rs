@@ -63,7 +63,7 @@ fn decide_often(plan: &Plan, count: u32) {
             ("accept", "application/json"),
             ("x-user-id", unit.as_str()),
         ];
-        let mut world = World { now: Timestamp(0), entropy: || 0, gate: &|_, _| Gate::Closed };
+        let mut world = World { now: Timestamp::new(0), entropy: || 0, gate: &|_, _| Gate::Closed };
         let outcome = decide(plan, &headers, &mut world, &mut ());
         debug_assert!(matches!(outcome, Outcome::Decided(_)));
         black_box(outcome);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sidetrack::names::label::{EXPERIMENT, LE, MODEL, PHASE, STATUS};
 use sidetrack::names::metric;
 use sidetrack::names::status::{ABORTED, ERROR, SUCCESS};
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Experiment, VariantId};
 use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::proportions;
 
@@ -163,7 +163,7 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
     let mut phases: Vec<&str> = counts.keys().map(|(_, phase)| phase.as_str()).collect();
     phases.sort_unstable();
     phases.dedup();
-    let compare = |candidate: usize| {
+    let compare = |candidate: VariantId| {
         let candidate = crate::words::variant(experiment, candidate);
         let pairs: Vec<(Proportion, Proportion)> = phases
             .iter()

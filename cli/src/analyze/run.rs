@@ -31,8 +31,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args as Arguments;
-use sidetrack::config::Assignment;
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::Timestamp;
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::sequential::ConfidenceSequence;
@@ -201,7 +200,7 @@ impl Work<'_> {
         let candidates: Vec<&str> = self
             .experiment
             .candidates()
-            .filter_map(|index| names.variants.get(index).copied())
+            .filter_map(|candidate| names.variants.get(candidate.index()).copied())
             .collect();
         let verdict = verdict::verdict(&verdict::Grounds {
             metrics: &results,
@@ -226,8 +225,8 @@ impl Work<'_> {
             version: 1,
             experiment: self.experiment.name.clone(),
             config_hash,
-            from: main.ledger.span.map(|(first, _)| Timestamp(first).to_string()),
-            to: main.ledger.span.map(|(_, last)| Timestamp(last).to_string()),
+            from: main.ledger.span.map(|(first, _)| Timestamp::new(first).to_string()),
+            to: main.ledger.span.map(|(_, last)| Timestamp::new(last).to_string()),
             unit_of_analysis: if main.units { "unit" } else { "request" },
             test: if matches!(look, Look::Fixed) { "fixed" } else { "always_valid" },
             alpha: self.level.get(),
@@ -313,7 +312,7 @@ impl Work<'_> {
             by_unit: pass.placed.as_ref().map_or(&[], |placed| placed.columns.as_slice()),
             strata: self.strata.list.len(),
             arms: self.experiment.variants.len(),
-            baseline: self.experiment.baseline,
+            baseline: self.experiment.baseline.index(),
             units: pass.units,
             level: self.level,
         }
@@ -350,7 +349,7 @@ impl Work<'_> {
                 .iter()
                 .map(|variant| variant.name.as_str())
                 .collect(),
-            baseline: self.experiment.baseline,
+            baseline: self.experiment.baseline.index(),
             strata: self.strata.list.iter().map(|stratum| stratum.name.as_deref()).collect(),
         }
     }

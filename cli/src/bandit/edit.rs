@@ -3,7 +3,7 @@
 //! Only the numbers after `weight:` change, and notes are added. The result is read again and held against what was
 //! meant, so a text that is too clever for this (anchors, merged keys) is an error and never a wrong file.
 
-use sidetrack::plan::{Experiment, Plan};
+use sidetrack::plan::{Experiment, PerVariant, Plan, VariantId};
 use sidetrack::quantity::{Ppm, Timestamp};
 use sidetrack::rollout::Schedule;
 
@@ -14,18 +14,18 @@ use crate::load::Source;
 use crate::words::variant;
 
 /// How far a candidate may grow without moving anybody else; `None` when nothing was reserved for it.
-pub(super) fn reserve(experiment: &Experiment, candidate: usize) -> Option<Ppm> {
+pub(super) fn reserve(experiment: &Experiment, candidate: VariantId) -> Option<Ppm> {
     let Schedule::Fixed(weights) = &experiment.schedule else { return None };
     let span = experiment.layout.spans().iter().find(|span| span.variant == candidate)?;
-    (Some(&span.width) > weights.get(candidate)).then_some(span.width)
+    (span.width > weights[candidate]).then_some(span.width)
 }
 
-/// The file with these weights, by variant index.
+/// The file with these weights, of the candidates.
 pub(super) fn edited(
     source: &Source,
     plan: &Plan,
     experiment: &Experiment,
-    weights: &[Ppm],
+    weights: &PerVariant<Ppm>,
     now: Timestamp,
 ) -> anyhow::Result<String> {
     let name = &experiment.name;
@@ -41,16 +41,11 @@ pub(super) fn edited(
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     let mut edits = Vec::new();
     for index in experiment.candidates() {
-        let path = format!("experiments[{at}].variants[{index}].weight");
+        let path = format!("experiments[{at}].variants[{}].weight", index.index());
         let place = places
             .key(&path)
             .ok_or_else(|| Fault(format!("{path}: there is no number to change")))?;
-        edits.push((
-            place.line,
-            place.column,
-            weights.get(index).copied().unwrap_or_default(),
-            path,
-        ));
+        edits.push((place.line, place.column, weights[index], path));
     }
     // From the right, so that the columns to the left stay true.
     edits.sort_by_key(|(line, column, ..)| std::cmp::Reverse((*line, *column)));
@@ -90,20 +85,14 @@ fn replaced(line: &str, column: usize, weight: Ppm) -> Option<String> {
 fn note(
     lines: &mut Vec<String>,
     experiment: &Experiment,
-    weights: &[Ppm],
+    weights: &PerVariant<Ppm>,
     now: Timestamp,
 ) -> anyhow::Result<()> {
     let own = format!("{MARK} {} ", experiment.name);
-    let told = |from: &str, weights: &[Ppm]| {
+    let told = |from: &str, weights: &PerVariant<Ppm>| {
         let parts: Vec<String> = experiment
             .candidates()
-            .map(|index| {
-                format!(
-                    "{}={}",
-                    variant(experiment, index),
-                    weights.get(index).copied().unwrap_or_default()
-                )
-            })
+            .map(|id| format!("{}={}", variant(experiment, id), weights[id]))
             .collect();
         format!("{own}from {from} {}\n", parts.join(" "))
     };
@@ -143,7 +132,7 @@ fn verify(
     edited: String,
     old: &Plan,
     name: &str,
-    weights: &[Ppm],
+    weights: &PerVariant<Ppm>,
 ) -> anyhow::Result<String> {
     let new = source.with(edited.clone()).good()?.plan;
     let same = old.experiments.len() == new.experiments.len()
@@ -153,7 +142,7 @@ fn verify(
                 && old.variants.len() == new.variants.len();
             let wanted = match (&old.schedule, &new.schedule) {
                 (Schedule::Fixed(_), Schedule::Fixed(new_weights)) if old.name == name => {
-                    old.candidates().all(|index| new_weights.get(index) == weights.get(index))
+                    old.candidates().all(|index| new_weights[index] == weights[index])
                 }
                 (old, new) => old == new,
             };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Experiment, PerVariant, VariantId};
 use sidetrack_stats::input::Proportion;
 
 use crate::fault::Fault;
@@ -12,7 +12,7 @@ use crate::words::visible;
 /// What each variant got.
 pub(super) struct Rewards {
     /// By batch, in the order in which batches first appear; within, by variant.
-    pub(super) batches: Vec<Vec<Option<Proportion>>>,
+    pub(super) batches: Vec<PerVariant<Option<Proportion>>>,
 }
 
 impl Rewards {
@@ -39,7 +39,7 @@ impl Rewards {
             (needed("variant")?, needed("successes")?, needed("trials")?);
         let batch = column("batch");
         let mut keys: Vec<String> = Vec::new();
-        let mut sums: Vec<Vec<(u64, u64)>> = Vec::new();
+        let mut sums: Vec<PerVariant<(u64, u64)>> = Vec::new();
         for record in reader.records() {
             let record = record.with_context(told)?;
             let line = record.position().map_or(0, csv::Position::line);
@@ -75,10 +75,10 @@ impl Rewards {
             let key = batch.map(get).unwrap_or_default();
             let place = keys.iter().position(|known| known == key).unwrap_or_else(|| {
                 keys.push(key.to_owned());
-                sums.push(vec![(0, 0); experiment.variants.len()]);
+                sums.push(experiment.variants.map(|_, _| (0, 0)));
                 keys.len() - 1
             });
-            if let Some(sum) = sums.get_mut(place).and_then(|batch| batch.get_mut(index)) {
+            if let Some(sum) = sums.get_mut(place).map(|batch| &mut batch[index]) {
                 *sum = (sum.0.saturating_add(successes), sum.1.saturating_add(trials));
             }
         }
@@ -86,14 +86,12 @@ impl Rewards {
             return Err(Fault(format!("--rewards {name}: it has no rows")).into());
         }
         let share = |(successes, trials): (u64, u64)| Proportion::new(successes, trials).ok();
-        Ok(Self {
-            batches: sums.into_iter().map(|batch| batch.into_iter().map(share).collect()).collect(),
-        })
+        Ok(Self { batches: sums.iter().map(|batch| batch.map(|_, sum| share(*sum))).collect() })
     }
 
     /// Successes and trials of a variant in all batches.
-    pub(super) fn sums(&self, variant: usize) -> (u64, u64) {
-        let of = self.batches.iter().filter_map(|batch| batch.get(variant).copied().flatten());
+    pub(super) fn sums(&self, variant: VariantId) -> (u64, u64) {
+        let of = self.batches.iter().filter_map(|batch| batch[variant]);
         of.fold((0, 0), |sums, share| (sums.0 + share.successes(), sums.1 + share.trials()))
     }
 }

@@ -11,7 +11,7 @@ use super::stage::Stage;
 use super::view;
 use crate::moment;
 use crate::out::Ink;
-use crate::words::{grouped, shares};
+use crate::words::grouped;
 
 /// One thing to see: who comes, what the models do meanwhile, what is shown, and what must be true of it.
 pub(super) struct Act {
@@ -81,12 +81,12 @@ impl Act {
 /// Both models are well, and each user is served by one of them.
 pub(super) fn live_test(stage: &Stage, length: Duration) -> Act {
     let experiment = stage.experiment();
-    let shares = shares(experiment, moment::now());
+    let shares = experiment.shares(moment::now());
     let candidates = experiment.candidates().filter_map(|index| {
         Some(format!(
             "{} % of the users get forecast {}",
-            shares.get(index)?,
-            stage.models.get(index)?.name()
+            shares[index],
+            stage.models.get(index.index())?.name()
         ))
     });
     let who = candidates.collect::<Vec<_>>().join(", ");

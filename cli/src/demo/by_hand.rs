@@ -42,7 +42,7 @@ pub(super) fn lines(stage: &Stage, ink: Ink) -> Vec<String> {
     commands.push(("Who got what: a line for each request, for the analysis.", exposures));
 
     let comes = stage.set.open_for.is_some();
-    if let Some(model) = stage.models.get(stage.candidate()).filter(|_| comes) {
+    if let Some(model) = stage.models.get(stage.candidate().index()).filter(|_| comes) {
         let order = |status| {
             format!("curl -s -X POST 'http://{}/_stub/behavior?status={status}'", model.addr())
         };

@@ -8,7 +8,7 @@ use super::readings::Counted;
 use super::sight::Sight;
 use crate::moment;
 use crate::simulate::chi_square;
-use crate::words::{grouped, shares};
+use crate::words::grouped;
 pub(super) use outage::{left, lent, recovered, tripped};
 
 /// Shares that are less likely than this are no accident.
@@ -47,7 +47,7 @@ pub(super) fn fair(sight: &Sight<'_>) -> Check {
 
 /// Whether users by variant are as many as the weights say, but for chance.
 fn fits(sight: &Sight<'_>, users: impl Iterator<Item = u64>) -> (bool, String) {
-    let weights = shares(sight.stage.experiment(), moment::now());
+    let weights = sight.stage.experiment().shares(moment::now());
     let counts: Vec<(u64, Ppm)> = users.zip(weights).collect();
     let uninvited = counts.iter().any(|(users, weight)| *users > 0 && *weight == Ppm::ZERO);
     let p_value = chi_square::test(&counts).p_value;

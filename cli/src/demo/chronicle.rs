@@ -114,12 +114,12 @@ mod tests {
 
     #[test]
     fn the_filters_words_are_understood() {
-        let opened = Event::Opened { why: Why::Streak(5), length: Millis(4100), would: false };
+        let opened = Event::Opened { why: Why::Streak(5), length: Millis::new(4100), would: false };
         assert_eq!(Phase::of(&opened.to_string()), Some(Phase::Open));
         let trying = Event::Trying(Ppm::new(50_000).unwrap());
         assert_eq!(Phase::of(&trying.to_string()), Some(Phase::HalfOpen("5".to_owned())));
         assert_eq!(Phase::of(&Event::Closed.to_string()), Some(Phase::Closed));
-        let would = Event::Opened { why: Why::Streak(5), length: Millis(4100), would: true };
+        let would = Event::Opened { why: Why::Streak(5), length: Millis::new(4100), would: true };
         assert_eq!(Phase::of(&would.to_string()), None);
     }
 }

@@ -127,8 +127,8 @@ impl Ledger {
                 return;
             }
         };
-        let drawn = foretold.map(|decision| decision.served);
-        let baseline = self.plan.experiments.first().map(|experiment| experiment.baseline);
+        let drawn = foretold.map(|decision| decision.served.index());
+        let baseline = self.plan.experiments.first().map(|experiment| experiment.baseline.index());
         let lent = self.lends && drawn != baseline && Some(variant) == baseline;
         let home = drawn.filter(|_| lent).unwrap_or(variant);
         pages.enter(visit.user, variant, home, baseline);

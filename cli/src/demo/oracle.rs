@@ -12,7 +12,7 @@ use super::stage::Stage;
 use crate::bars;
 use crate::moment;
 use crate::out::Ink;
-use crate::words::{buckets, grouped, shares_of, variant};
+use crate::words::{buckets, grouped, variant};
 
 /// Whose assignment the demo explains.
 const USER: u64 = 4711;
@@ -74,8 +74,7 @@ impl Explained {
         let span = experiment.layout.span_of(self.bucket).map(|(span, _)| span);
         let whose = match span.filter(|span| span.variant == self.decision.assigned) {
             Some(span) => {
-                let share =
-                    shares_of(experiment, weights).get(span.variant).copied().unwrap_or_default();
+                let share = experiment.shares_of(weights)[span.variant];
                 format!("; {served} holds {}.", buckets(span.start, share.get()))
             }
             None => ", which no candidate holds.".to_owned(),

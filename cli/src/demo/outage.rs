@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) fn outage(stage: &Stage) -> Act {
     let healthy = || vec![Behaviour::Healthy; stage.models.len()];
     let failing = || {
-        let baseline = stage.experiment().baseline;
+        let baseline = stage.experiment().baseline.index();
         let of =
             |index| if index == baseline { Behaviour::Healthy } else { Behaviour::Status(503) };
         (0..stage.models.len()).map(of).collect::<Vec<_>>()

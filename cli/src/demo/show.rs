@@ -65,7 +65,7 @@ impl<'a> Show<'a, '_, '_> {
             .zip(&scene.models)
             .for_each(|(model, behaviour)| model.set(*behaviour));
         self.chronicle
-            .behaves(scene.models.get(self.stage.candidate()).copied().unwrap_or_default());
+            .behaves(scene.models.get(self.stage.candidate().index()).copied().unwrap_or_default());
         if scene.recovered {
             self.ledger.recovers();
         }
@@ -144,7 +144,7 @@ impl<'a> Show<'a, '_, '_> {
         if !stage.envoy.is_running() {
             return Err(Fault(format!("Envoy has died\n{}", stage.envoy.log_tail(20))).into());
         }
-        if let Some(model) = stage.models.get(stage.candidate()) {
+        if let Some(model) = stage.models.get(stage.candidate().index()) {
             self.chronicle.read(&stage.envoy, model);
         }
         readings.context("asking Envoy for its metrics")

@@ -8,7 +8,7 @@ use clap::Parser;
 use serde_json::Value;
 use sidetrack::config::{self, Node};
 use sidetrack::names::metric;
-use sidetrack::plan::{Experiment, Plan};
+use sidetrack::plan::{Experiment, Plan, VariantId};
 use sidetrack_lab::{Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub};
 use tempfile::TempDir;
 
@@ -112,9 +112,9 @@ impl Stage {
     }
 
     /// The experiment that is shown.
-    #[expect(clippy::indexing_slicing, reason = "the start made sure that there is one")]
+    #[expect(clippy::expect_used, reason = "the start made sure that there is one")]
     pub(super) fn experiment(&self) -> &Experiment {
-        &self.plan.experiments[0]
+        self.plan.experiments.first().expect("an experiment")
     }
 
     /// The file with a line for each request: who got what.
@@ -123,8 +123,9 @@ impl Stage {
     }
 
     /// The first candidate.
-    pub(super) fn candidate(&self) -> usize {
-        self.experiment().candidates().next().unwrap_or_default()
+    pub(super) fn candidate(&self) -> VariantId {
+        let experiment = self.experiment();
+        experiment.candidates().next().unwrap_or(experiment.baseline)
     }
 
     /// What Envoy's own metrics and the models say so far.

@@ -8,7 +8,6 @@ use super::pages::{SLICE, Slice};
 use super::sight::Sight;
 use crate::moment;
 use crate::out::Ink;
-use crate::words::shares;
 
 /// The most cells side by side.
 const WIDTH: usize = 70;
@@ -75,9 +74,8 @@ pub(super) fn painted(state: State, text: &str, ink: Ink) -> String {
 /// The share that all candidates should have.
 fn declared(sight: &Sight<'_>) -> f64 {
     let experiment = sight.stage.experiment();
-    let shares = shares(experiment, moment::now());
-    let all: f64 =
-        experiment.candidates().filter_map(|index| shares.get(index)).map(|s| s.fraction()).sum();
+    let shares = experiment.shares(moment::now());
+    let all: f64 = experiment.candidates().map(|id| shares[id].fraction()).sum();
     all.max(0.01)
 }
 

@@ -93,7 +93,7 @@ pub(super) fn traffic(sight: &Sight<'_>, ink: Ink) -> Vec<String> {
 /// Who got which variant, and who should.
 pub(super) fn shares(sight: &Sight<'_>, ink: Ink) -> Vec<String> {
     let experiment = sight.stage.experiment();
-    let targets = crate::words::shares(experiment, moment::now());
+    let targets = experiment.shares(moment::now());
     let width =
         experiment.variants.iter().map(|variant| variant.name.len()).max().unwrap_or_default();
     let head = format!(
@@ -102,18 +102,18 @@ pub(super) fn shares(sight: &Sight<'_>, ink: Ink) -> Vec<String> {
     );
     let mut lines = vec![ink.dim(format!("{head}  target")).to_string()];
     let (users, answers) = (sight.sums.users(), sight.sums.answers());
-    let rows = experiment.variants.iter().zip(&sight.sums.variants).zip(targets).enumerate();
-    lines.extend(rows.map(|(index, ((variant, share), target))| {
+    let rows = experiment.variants.entries().zip(&sight.sums.variants).zip(targets);
+    lines.extend(rows.map(|(((id, variant), share), target)| {
         let of_users = fraction(share.users, users);
         let name = format!("{:<width$}", variant.name);
-        let name = if index == experiment.baseline { ink.bold(name) } else { ink.mark(name) };
+        let name = if id == experiment.baseline { ink.bold(name) } else { ink.mark(name) };
         format!(
             "{name}{:>8}{:>7}{:>10}{:>7}  {}{:>6}",
             grouped(share.users),
             percent(of_users),
             grouped(share.requests),
             percent(fraction(share.requests, answers)),
-            bar(of_users, target.fraction(), index == experiment.baseline, ink),
+            bar(of_users, target.fraction(), id == experiment.baseline, ink),
             format!("{target} %"),
         )
     }));

@@ -26,8 +26,8 @@ pub(super) fn advice(case: &Case<'_>) -> Vec<String> {
     let missing = case.steps.iter().any(|step| matches!(step, Step::MissingUnit(_)));
     let experiment = match case.outcome {
         Outcome::Unmatched => None,
-        Outcome::Skipped(index) | Outcome::NeedsBody(index) => case.experiment(index),
-        Outcome::Decided(decision) => case.experiment(decision.experiment),
+        Outcome::Skipped(id) | Outcome::NeedsBody(id) => Some(case.experiment(id)),
+        Outcome::Decided(decision) => Some(case.experiment(decision.experiment)),
     };
     if let Some(experiment) = experiment.filter(|_| missing) {
         hints.extend(unit_flag(experiment).map(|flag| format!("to say who asks, add {flag}")));

@@ -16,16 +16,14 @@ pub(super) fn sentence(case: &Case<'_>) -> String {
                 .to_owned()
         }
         Outcome::Skipped(index) => {
-            let Some(experiment) = case.experiment(index) else { return String::new() };
+            let experiment = case.experiment(index);
             format!(
                 "The request stays out of {}: it carries no unit ({}), and missing_unit says skip.",
                 experiment.name,
                 units(experiment)
             )
         }
-        Outcome::Decided(decision) => case
-            .experiment(decision.experiment)
-            .map_or_else(String::new, |experiment| decided(case, experiment, decision)),
+        Outcome::Decided(decision) => decided(case, case.experiment(decision.experiment), decision),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use sidetrack::decide::{Decision, Outcome, may_explain};
+use sidetrack::decide::{Decision, Outcome};
 use sidetrack::plan::Experiment;
 
 use super::Case;
@@ -50,11 +50,7 @@ pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
 
 fn to_model<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decision) -> Headers<'a> {
     let mut headers = marks(case, experiment, decision);
-    let added = experiment
-        .variants
-        .get(decision.served)
-        .into_iter()
-        .flat_map(|variant| &variant.request_headers);
+    let added = experiment.variants[decision.served].request_headers.iter();
     headers.extend(added.map(|(name, value)| (name.as_str(), value.clone())));
     headers
 }
@@ -62,9 +58,7 @@ fn to_model<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decisi
 fn inside<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decision) -> Headers<'a> {
     let names = &case.plan.settings.headers;
     let mut headers = Headers::new();
-    if let Some(cluster) =
-        experiment.variants.get(decision.served).and_then(|variant| variant.cluster.clone())
-    {
+    if let Some(cluster) = experiment.variants[decision.served].cluster.clone() {
         headers.push((&names.cluster, cluster));
     }
     if let Some(mirror) = experiment.mirror.as_ref().filter(|_| decision.mirror) {
@@ -82,13 +76,9 @@ fn to_caller<'a>(
     let names = &settings.headers;
     let mut headers =
         if settings.response_headers { marks(case, experiment, decision) } else { Headers::new() };
-    let added = experiment
-        .variants
-        .get(decision.served)
-        .into_iter()
-        .flat_map(|variant| &variant.response_headers);
+    let added = experiment.variants[decision.served].response_headers.iter();
     headers.extend(added.map(|(name, value)| (name.as_str(), value.clone())));
-    if may_explain(case.plan, &case.request) {
+    if decision.explain {
         headers.push((&names.reason, decision.reason.to_string()));
         headers.extend(decision.bucket.map(|bucket| (names.bucket.as_str(), bucket.to_string())));
         headers.push((&names.config, case.plan.hash.short()));

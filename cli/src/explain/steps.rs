@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use sidetrack::config::{BreakerMode, MissingUnit};
-use sidetrack::decide::{Gate, Outcome, Step, minted_text};
+use sidetrack::decide::{Gate, Outcome, Step};
 use sidetrack::matching::Mismatch;
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{BreakerMode, Experiment, MissingUnit};
 use sidetrack::request::Request as _;
 use sidetrack::rollout::{InForce, Schedule};
+use sidetrack::unit::minted_text;
 
 use super::Case;
 use crate::bars::ruler;
@@ -25,7 +25,7 @@ pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     let mut current: Option<&Experiment> = None;
     for (i, step) in case.steps.iter().enumerate() {
         if let Step::Match(index) | Step::Mismatch(index, _) = step {
-            current = case.experiment(*index);
+            current = Some(case.experiment(*index));
         }
         let Some(experiment) = current else { continue };
         let bucket = case.steps.get(i.saturating_sub(1)).and_then(|before| match before {

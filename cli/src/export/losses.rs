@@ -2,10 +2,11 @@
 //!
 //! Read from the plan and not from the file: a default, such as the breaker's, is lost as well as what was written.
 
-use sidetrack::config::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 use sidetrack::matching::Match;
-use sidetrack::plan::{Debug, Experiment, Settings};
-use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::plan::{
+    Assignment, BreakerMode, Debug, Experiment, ExposureUnit, MissingUnit, Settings,
+};
+use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::{InForce, Schedule};
 
 use crate::words::{conditions, percent, phase_now, units};
@@ -57,8 +58,8 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
             ),
         );
     }
-    for (index, variant) in experiment.variants.iter().enumerate() {
-        let key = |name: &str| format!("variants[{index}].{name}");
+    for (id, variant) in experiment.variants.entries() {
+        let key = |name: &str| format!("variants[{}].{name}", id.index());
         if !variant.request_headers.is_empty() {
             lost(&key("request_headers"), "Seldon adds no headers".to_owned());
         }
@@ -68,9 +69,9 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
         // With a rollout the room is part of the rollout.
         let weight = match (&experiment.schedule, experiment.schedule.at(now)) {
             (Schedule::Rollout(_), _) | (_, InForce::NotStarted) => continue,
-            (_, InForce::Weights(weights, _)) => weights.get(index).copied().unwrap_or(Ppm::ZERO),
+            (_, InForce::Weights(weights, _)) => weights[id],
         };
-        let span = experiment.layout.spans().iter().find(|span| span.variant == index);
+        let span = experiment.layout.spans().iter().find(|span| span.variant == id);
         if let Some(span) = span.filter(|span| span.width > weight) {
             lost(
                 &key("reserve"),

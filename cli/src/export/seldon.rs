@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::load;
 use crate::moment::Moment;
 use crate::out::{Ink, Out};
-use crate::words::{self, percent, visible};
+use crate::words::{percent, visible};
 
 /// Write a Seldon Core v2 Experiment for each experiment of a file
 ///
@@ -128,8 +128,8 @@ impl<'a> Manifest<'a> {
             }
             models.push(model.to_owned());
         }
-        let shares = words::shares(experiment, now);
-        let default = models.get(experiment.baseline).cloned().unwrap_or_default();
+        let shares = experiment.shares(now);
+        let default = models.get(experiment.baseline.index()).cloned().unwrap_or_default();
         let mut candidates: Vec<(String, Ppm)> = models.into_iter().zip(shares).collect();
         let mut mirror = None;
         if let Some(ours) = &experiment.mirror {

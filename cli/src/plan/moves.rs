@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sidetrack::config::Assignment;
-use sidetrack::plan::{Experiment, Layer};
+use sidetrack::plan::{Assignment, Experiment, Layer, VariantId};
 use sidetrack::quantity::{Bucket, Timestamp};
 use sidetrack::rollout::InForce;
 
@@ -113,7 +112,7 @@ fn slots(experiment: Option<&Experiment>) -> Ranges<bool> {
 
 fn arms(experiment: Option<&Experiment>, now: Timestamp) -> Ranges<Place> {
     let Some(experiment) = experiment else { return vec![(BUCKETS, None)] };
-    let place = |index| {
+    let place = |index: VariantId| {
         Some((crate::words::variant(experiment, index).to_owned(), index != experiment.baseline))
     };
     let mut ranges = Vec::new();
@@ -121,7 +120,7 @@ fn arms(experiment: Option<&Experiment>, now: Timestamp) -> Ranges<Place> {
         && experiment.enabled
     {
         for span in experiment.layout.spans() {
-            let weight = weights.get(span.variant).copied().unwrap_or_default();
+            let weight = weights[span.variant];
             ranges.push((span.start.saturating_add(weight.get()), place(span.variant)));
             ranges.push((span.start.saturating_add(span.width.get()), place(experiment.baseline)));
         }
@@ -191,11 +190,16 @@ mod tests {
             "variants": [{{"name": "b"}}, {{"name": "c", "weight": {c}, "reserve": {reserve}}},
             {{"name": "d", "weight": {d}}}]{layer}}}]}}"#
         );
-        sidetrack::config::parse_json(json.as_bytes()).unwrap().experiments.remove(0)
+        sidetrack::config::parse_json(json.as_bytes())
+            .unwrap()
+            .experiments
+            .into_iter()
+            .next()
+            .unwrap()
     }
 
     fn told(old: &Experiment, new: &Experiment) -> Vec<String> {
-        let (moves, _) = moves(Some(old), Some(new), Timestamp(0));
+        let (moves, _) = moves(Some(old), Some(new), Timestamp::new(0));
         let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
         moves
             .iter()
@@ -242,13 +246,13 @@ mod tests {
             let old = experiment("s", a, b, a + more, Some(("l", l, l + 1)));
             let layer = if same_layer { "l" } else { "m" };
             let new = experiment(if other { "t" } else { "s" }, c, d, c, Some((layer, 0, m)));
-            let (moves, stays) = moves(Some(&old), Some(&new), Timestamp(0));
+            let (moves, stays) = moves(Some(&old), Some(&new), Timestamp::new(0));
             let shares = moves.iter().map(|step| step.share).chain(stays.iter().map(|stay| stay.share));
             prop_assert!((shares.sum::<f64>() - 1.0).abs() < 1e-9);
             // Whatever a unit does is among the moves and stays.
             for unit in 0..200u32 {
                 let unit = unit.to_string();
-                let name = |experiment: &Experiment| match crate::roster::Roster::new(experiment, Timestamp(0)).place(unit.as_bytes()) {
+                let name = |experiment: &Experiment| match crate::roster::Roster::new(experiment, Timestamp::new(0)).place(unit.as_bytes()) {
                     crate::roster::Place::Variant(variant, _) => Some(experiment.variants[variant].name.clone()),
                     crate::roster::Place::Excluded => None,
                 };

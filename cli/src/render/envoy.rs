@@ -12,10 +12,10 @@ use std::str::FromStr;
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sidetrack::config::{BreakerMode, Node};
+use sidetrack::config::Node;
 use sidetrack::matching::{HeaderRule, Match, Text};
 use sidetrack::names::{route, variable};
-use sidetrack::plan::{Experiment, Plan};
+use sidetrack::plan::{BreakerMode, Experiment, Plan, VariantId};
 use sidetrack::rollout::Schedule;
 use sidetrack::unit::UnitSource;
 
@@ -214,8 +214,9 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
 }
 
 /// The cluster of a variant: the one it names, or one of its own name.
-pub(super) fn cluster(experiment: &Experiment, variant: usize) -> &str {
-    experiment.variants.get(variant).map_or("", |v| v.cluster.as_deref().unwrap_or(&v.name))
+pub(super) fn cluster(experiment: &Experiment, variant: VariantId) -> &str {
+    let variant = &experiment.variants[variant];
+    variant.cluster.as_deref().unwrap_or(&variant.name)
 }
 
 fn baseline(experiment: &Experiment) -> &str {
@@ -238,8 +239,7 @@ fn failovers(plan: &Plan) -> anyhow::Result<Vec<Failover>> {
     let mut failovers: Vec<Failover> = Vec::new();
     for experiment in &plan.experiments {
         for candidate in experiment.candidates() {
-            let Some(cluster) = experiment.variants.get(candidate).and_then(|v| v.cluster.clone())
-            else {
+            let Some(cluster) = experiment.variants[candidate].cluster.clone() else {
                 anyhow::bail!(
                     "--failover needs variants with clusters; {} has none",
                     experiment.name
@@ -292,15 +292,15 @@ fn can_be_lean(plan: &Plan) -> anyhow::Result<()> {
 fn tagged(plan: &Plan) -> Vec<Value> {
     let tagging = |e: &&Experiment| e.variants.iter().all(|v| v.cluster.is_none());
     let routes = |e: &Experiment| {
-        let route = |v: usize| json!({"experiment": e.name, "cluster": cluster(e, v), "told": told(plan, e, v)});
-        (0..e.variants.len()).map(route).collect::<Vec<_>>()
+        let route = |v: VariantId| json!({"experiment": e.name, "cluster": cluster(e, v), "told": told(plan, e, v)});
+        e.variants.ids().map(route).collect::<Vec<_>>()
     };
     plan.experiments.iter().filter(tagging).flat_map(routes).collect()
 }
 
 /// What a route tells the caller, so that the filter need not. What the filter has put into the request's header goes
 /// back under the same name; a header that is not there adds nothing.
-fn told(plan: &Plan, experiment: &Experiment, variant: usize) -> Vec<Value> {
+fn told(plan: &Plan, experiment: &Experiment, variant: VariantId) -> Vec<Value> {
     if !plan.settings.response_headers {
         return Vec::new();
     }
@@ -385,7 +385,7 @@ fn clusters(
 ) -> anyhow::Result<Vec<Value>> {
     let mut names: Vec<&str> = Vec::new();
     for experiment in &plan.experiments {
-        names.extend((0..experiment.variants.len()).map(|variant| cluster(experiment, variant)));
+        names.extend(experiment.variants.ids().map(|variant| cluster(experiment, variant)));
         names.extend(experiment.mirror.iter().map(|mirror| mirror.cluster.as_str()));
     }
     names.push(default);

@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 use sidetrack::names::label;
-use sidetrack::plan::{Experiment, Plan};
+use sidetrack::plan::{Experiment, PerVariant, Plan};
 use sidetrack::quantity::Ppm;
 use sidetrack::rollout::Schedule;
 
@@ -179,23 +179,20 @@ impl Series {
 
 /// The names of the candidates, in the file's order.
 fn candidates(experiment: &Experiment) -> Vec<&str> {
-    let name = |index: usize| experiment.variants.get(index).map(|variant| variant.name.as_str());
-    experiment.candidates().filter_map(name).collect()
+    experiment.candidates().map(|id| crate::words::variant(experiment, id)).collect()
 }
 
 /// The name of the baseline.
 fn baseline(experiment: &Experiment) -> &str {
-    experiment.variants.get(experiment.baseline).map_or("", |variant| variant.name.as_str())
+    crate::words::variant(experiment, experiment.baseline)
 }
 
 /// The phases with their weights by variant; one without a name when there is no rollout.
-fn phases(experiment: &Experiment) -> Vec<(&str, &[Ppm])> {
+fn phases(experiment: &Experiment) -> Vec<(&str, &PerVariant<Ppm>)> {
     match &experiment.schedule {
         Schedule::Fixed(weights) => vec![("", weights)],
-        Schedule::Rollout(rollout) => rollout
-            .phases
-            .iter()
-            .map(|phase| (phase.name.as_str(), phase.weights.as_slice()))
-            .collect(),
+        Schedule::Rollout(rollout) => {
+            rollout.phases.iter().map(|phase| (phase.name.as_str(), &phase.weights)).collect()
+        }
     }
 }

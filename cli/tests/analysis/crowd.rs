@@ -83,7 +83,7 @@ pub(crate) struct Written {
 
 /// The experiment of a file in JSON.
 pub(crate) fn experiment(file: &str) -> Experiment {
-    sidetrack::config::parse_json(file.as_bytes()).unwrap().experiments.remove(0)
+    sidetrack::config::parse_json(file.as_bytes()).unwrap().experiments.into_iter().next().unwrap()
 }
 
 impl Crowd {
@@ -145,7 +145,7 @@ impl Crowd {
         out: &mut Written,
     ) -> usize {
         let bucket = experiment.arm.bucket(unit.as_bytes());
-        let InForce::Weights(weights, phase) = experiment.schedule.at(Timestamp(time)) else {
+        let InForce::Weights(weights, phase) = experiment.schedule.at(Timestamp::new(time)) else {
             panic!("not started")
         };
         let arm = experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline);
@@ -153,12 +153,12 @@ impl Crowd {
             || "null".to_owned(),
             |phase| format!("\"{}\"", experiment.schedule.phases()[phase].name),
         );
-        let truth = self.truths[arm];
+        let truth = self.truths[arm.index()];
         let failed = random.chance(truth.error * factor);
         let duration = truth.latency * (1.0 - (1.0 - random.fraction()).ln() * factor);
         let variant = &experiment.variants[arm].name;
         let milliseconds = time % 1000;
-        let clock = Timestamp(time - milliseconds).to_string();
+        let clock = Timestamp::new(time - milliseconds).to_string();
         let clock = clock.trim_end_matches('Z');
         let request = format!("{:08x}-{:04x}-4000-8000-{:012x}", id.0, id.1, self.seed);
         writeln!(
@@ -177,6 +177,6 @@ impl Crowd {
             let revenue = truth.revenue * (0.5 + random.fraction());
             writeln!(out.outcomes, "{request},{prediction},{label},{revenue:.3}").unwrap();
         }
-        arm
+        arm.index()
     }
 }

@@ -220,7 +220,7 @@ fn an_open_breaker_is_told_and_hides_nothing() {
     let noon = START + 30 * 60_000;
     let open = |line: &str| {
         let time = &line[9..33];
-        let time = sidetrack::quantity::Timestamp::parse(time).unwrap().0;
+        let time = sidetrack::quantity::Timestamp::parse(time).unwrap().get();
         line.contains("\"assigned\":\"fancy\"") && time >= noon
     };
     let log: String = written

@@ -8,7 +8,10 @@ use crate::config::raw;
 use crate::config::value::{HeaderName, Name};
 use crate::draw::{Draw, Purpose};
 use crate::matching::{Header, HeaderRule, Host, Match, Text};
-use crate::plan::{Breaker, Experiment, Layer, Mint, Mirror, Overrides, Slow, Variant};
+use crate::plan::{
+    Assignment, Breaker, BreakerMode, Experiment, Layer, Mint, Mirror, MissingUnit, Overrides,
+    PerVariant, Slow, Variant, VariantId,
+};
 use crate::quantity::{Millis, Ppm};
 use crate::unit::UnitSource;
 
@@ -20,7 +23,7 @@ impl Checker<'_> {
     pub(super) fn experiment(&mut self, raw: &raw::Experiment, at: &Path<'_>) -> Experiment {
         let name = raw.name.get().map_or_else(String::new, |name| name.0.clone());
         let salt = raw.salt.get().map_or_else(|| name.clone(), |salt| salt.0.clone());
-        let assignment = *raw.assignment.get().unwrap_or(&raw::Assignment::UserHash);
+        let assignment = *raw.assignment.get().unwrap_or(&Assignment::UserHash);
         let cast = self.cast(raw, at);
         let overrides = self.overrides(raw, &cast.variants, &at.key("overrides"));
         Experiment {
@@ -28,7 +31,7 @@ impl Checker<'_> {
             conditions: self.conditions(raw, &at.key("match")),
             mint: mint(raw),
             units: self.units(raw, assignment, &at.key("unit")),
-            missing_unit: *raw.missing_unit.get().unwrap_or(&raw::MissingUnit::Baseline),
+            missing_unit: *raw.missing_unit.get().unwrap_or(&MissingUnit::Baseline),
             assignment,
             baseline: cast.baseline,
             variants: cast.variants,
@@ -109,10 +112,10 @@ impl Checker<'_> {
     fn units(
         &mut self,
         raw: &raw::Experiment,
-        assignment: raw::Assignment,
+        assignment: Assignment,
         at: &Path<'_>,
     ) -> Vec<UnitSource> {
-        let needed = assignment == raw::Assignment::UserHash;
+        let needed = assignment == Assignment::UserHash;
         if needed
             && (raw.unit.is_absent() || raw.unit.get().is_some_and(|list| list.written() == 0))
         {
@@ -176,13 +179,13 @@ impl Checker<'_> {
         let raw = raw.breaker.get().cloned().unwrap_or_default();
         let percent = |ppm| Ppm::new(ppm).unwrap_or_default();
         let breaker = Breaker {
-            mode: *raw.mode.get().unwrap_or(&raw::BreakerMode::Enforce),
+            mode: *raw.mode.get().unwrap_or(&BreakerMode::Enforce),
             error_rate: raw.error_rate.get().map_or_else(|| percent(50_000), |rate| rate.0),
             slow: raw
                 .slow
                 .get()
                 .and_then(|slow| Some(Slow { over: slow.over.get()?.0, rate: slow.rate.get()?.0 })),
-            window: raw.window.get().map_or(Millis(30_000), |span| span.0),
+            window: raw.window.get().map_or(Millis::new(30_000), |span| span.0),
             min_requests: raw.min_requests.get().map_or(20, |count| count.0),
             confidence: raw
                 .confidence
@@ -190,8 +193,8 @@ impl Checker<'_> {
                 .map_or_else(|| percent(999_000), |confidence| confidence.0),
             consecutive_errors: raw.consecutive_errors.get().map_or(5, |count| count.0),
             compare_to_baseline: *raw.compare_to_baseline.get().unwrap_or(&true),
-            open_for: raw.open_for.get().map_or(Millis(30_000), |span| span.0),
-            max_open_for: raw.max_open_for.get().map_or(Millis(300_000), |span| span.0),
+            open_for: raw.open_for.get().map_or(Millis::new(30_000), |span| span.0),
+            max_open_for: raw.max_open_for.get().map_or(Millis::new(300_000), |span| span.0),
         };
         if breaker.open_for > breaker.max_open_for {
             let message = format!(
@@ -237,7 +240,7 @@ impl Checker<'_> {
     fn overrides(
         &mut self,
         raw: &raw::Experiment,
-        variants: &[Variant],
+        variants: &PerVariant<Variant>,
         at: &Path<'_>,
     ) -> Overrides {
         let Some(raw) = raw.overrides.get() else { return Overrides::default() };
@@ -254,7 +257,7 @@ impl Checker<'_> {
             self.problems.push(&at.key("token_sha256"), Code::Conflict, message, hint);
         }
         let units_at = at.key("units");
-        let mut units: Vec<(String, usize)> = Vec::new();
+        let mut units: Vec<(String, VariantId)> = Vec::new();
         for (unit, variant) in raw.units.get().iter().flat_map(|pairs| &pairs.0) {
             if unit.is_empty() {
                 let message = "found an empty unit; allowed: the text of a unit";
@@ -265,8 +268,8 @@ impl Checker<'_> {
                     "an empty value never counts as a unit",
                 );
             }
-            if let Some(index) = self.variant_index(variant, variants, &units_at.key(unit)) {
-                units.push((unit.clone(), index));
+            if let Some(id) = self.named_variant(variant, variants, &units_at.key(unit)) {
+                units.push((unit.clone(), id));
             }
         }
         units.sort();
@@ -277,14 +280,14 @@ impl Checker<'_> {
         }
     }
 
-    /// The index of a variant that is named somewhere in the experiment.
-    pub(super) fn variant_index(
+    /// A variant that is named somewhere in the experiment.
+    pub(super) fn named_variant(
         &mut self,
         name: &Name,
-        variants: &[Variant],
+        variants: &PerVariant<Variant>,
         at: &Path<'_>,
-    ) -> Option<usize> {
-        let found = variants.iter().position(|variant| variant.name == name.0);
+    ) -> Option<VariantId> {
+        let found = variants.find(|variant| variant.name == name.0);
         // Where a variant's name is missing or bad, which was reported, it may be the one that is meant.
         if found.is_none()
             && !variants.is_empty()

@@ -5,14 +5,14 @@ use crate::config::problem::{Code, Path};
 use crate::config::raw;
 use crate::config::value::Name;
 use crate::layout::Layout;
-use crate::plan::Variant;
+use crate::plan::{PerVariant, Variant, VariantId};
 use crate::quantity::Ppm;
 use crate::rollout::{Phase, Rollout, Schedule};
 
 /// The variants and how they share the buckets.
 pub(super) struct Cast {
-    pub(super) baseline: usize,
-    pub(super) variants: Vec<Variant>,
+    pub(super) baseline: VariantId,
+    pub(super) variants: PerVariant<Variant>,
     pub(super) layout: Layout,
     pub(super) schedule: Schedule,
 }
@@ -27,7 +27,7 @@ impl Checker<'_> {
         let baseline = match raw.baseline.get() {
             // A variant that could not be read may be the one that is meant.
             Some(name) if written.unwrap_or_default() == variants.len() => {
-                self.variant_index(name, &variants, &at.key("baseline"))
+                self.named_variant(name, &variants, &at.key("baseline"))
             }
             _ => None,
         };
@@ -44,22 +44,26 @@ impl Checker<'_> {
         }
         let schedule = match raw.rollout.get() {
             Some(rollout) => self.rollout(rollout, &variants, baseline, &at.key("rollout")),
-            None => Schedule::Fixed(
-                listed
-                    .iter()
-                    .map(|(_, v)| v.weight.get().map_or(Ppm::ZERO, |weight| weight.0))
-                    .collect(),
-            ),
+            None => {
+                let weight = |(_, raw): &&(usize, raw::Variant)| {
+                    raw.weight.get().map_or(Ppm::ZERO, |weight| weight.0)
+                };
+                Schedule::Fixed(PerVariant::new(listed.iter().map(weight).collect()))
+            }
         };
         // Without a known baseline nobody can say which variant needs no weight.
         let layout = match baseline {
             Some(baseline) => self.layout(raw, &listed, baseline, &schedule, &list_at),
             None => Layout::default(),
         };
-        Cast { baseline: baseline.unwrap_or_default(), variants, layout, schedule }
+        Cast { baseline: baseline.unwrap_or(VariantId::new(0)), variants, layout, schedule }
     }
 
-    fn variants(&mut self, listed: &[&(usize, raw::Variant)], list_at: &Path<'_>) -> Vec<Variant> {
+    fn variants(
+        &mut self,
+        listed: &[&(usize, raw::Variant)],
+        list_at: &Path<'_>,
+    ) -> PerVariant<Variant> {
         let with_cluster = listed.iter().filter(|(_, raw)| !raw.cluster.is_absent()).count();
         let mut variants: Vec<Variant> = Vec::new();
         for (i, raw) in listed {
@@ -88,7 +92,7 @@ impl Checker<'_> {
                     .added_headers(&raw.response_headers, &at.key("response_headers")),
             });
         }
-        variants
+        PerVariant::new(variants)
     }
 
     /// Spans in the order of names: as wide as the reserve, else the largest weight.
@@ -96,14 +100,15 @@ impl Checker<'_> {
         &mut self,
         raw: &raw::Experiment,
         listed: &[&(usize, raw::Variant)],
-        baseline: usize,
+        baseline: VariantId,
         schedule: &Schedule,
         list_at: &Path<'_>,
     ) -> Layout {
-        let mut widths: Vec<(&str, usize, Ppm)> = Vec::new();
+        let mut widths: Vec<(&str, VariantId, Ppm)> = Vec::new();
         for (index, (i, variant)) in listed.iter().enumerate() {
+            let id = VariantId::new(index);
             let at = list_at.item(*i);
-            if index == baseline {
+            if id == baseline {
                 self.baseline_weight(variant, &at);
                 continue;
             }
@@ -121,7 +126,7 @@ impl Checker<'_> {
                     "write 0 to give it nobody for now",
                 );
             }
-            let largest = largest_weight(schedule, index);
+            let largest = largest_weight(schedule, id);
             let width = variant.reserve.get().map_or(largest, |reserve| reserve.0);
             if width < largest {
                 let message = format!(
@@ -130,7 +135,7 @@ impl Checker<'_> {
                 let hint = "the reserve is room to grow; raise it before the weight";
                 self.problems.push(&at.key("reserve"), Code::ReserveTooSmall, message, hint);
             }
-            widths.push((variant.name.get().map_or("", |name| name.0.as_str()), index, width));
+            widths.push((variant.name.get().map_or("", |name| name.0.as_str()), id, width));
         }
         widths.sort_by_key(|(name, ..)| *name);
         let sum: u64 = widths.iter().map(|(_, _, width)| u64::from(width.get())).sum();
@@ -146,7 +151,7 @@ impl Checker<'_> {
             let hint = "a candidate's span is its reserve, else its largest weight; the baseline takes the rest";
             self.problems.push(list_at, Code::Over100, message, hint);
         }
-        Layout::new(widths.into_iter().map(|(_, index, width)| (index, width)))
+        Layout::new(widths.into_iter().map(|(_, id, width)| (id, width)))
     }
 
     fn baseline_weight(&mut self, raw: &raw::Variant, at: &Path<'_>) {
@@ -164,8 +169,8 @@ impl Checker<'_> {
     fn rollout(
         &mut self,
         raw: &raw::Rollout,
-        variants: &[Variant],
-        baseline: Option<usize>,
+        variants: &PerVariant<Variant>,
+        baseline: Option<VariantId>,
         at: &Path<'_>,
     ) -> Schedule {
         let list_at = at.key("phases");
@@ -201,21 +206,19 @@ impl Checker<'_> {
                     "for example \"for: 1h\"",
                 );
             }
-            let mut weights = vec![Ppm::ZERO; variants.len()];
+            let mut weights = variants.map(|_, _| Ppm::ZERO);
             let weights_at = at.key("weights");
             for (name, percent) in phase.weights.get().iter().flat_map(|pairs| &pairs.0) {
                 let at = weights_at.key(name);
-                let Some(index) = self.variant_index(&Name(name.clone()), variants, &at) else {
+                let Some(id) = self.named_variant(&Name(name.clone()), variants, &at) else {
                     continue;
                 };
-                if Some(index) == baseline {
+                if Some(id) == baseline {
                     let message = "found a weight for the baseline; allowed: only for candidates";
                     let hint = "remove it: the baseline takes what the candidates leave";
                     self.problems.push(&at, Code::BaselineWeight, message, hint);
                 }
-                if let Some(weight) = weights.get_mut(index) {
-                    *weight = percent.0;
-                }
+                weights[id] = percent.0;
             }
             phases.push(Phase { name, length: phase.length.get().map(|length| length.0), weights });
         }
@@ -226,12 +229,11 @@ impl Checker<'_> {
     }
 }
 
-fn largest_weight(schedule: &Schedule, variant: usize) -> Ppm {
-    let weight = |weights: &[Ppm]| weights.get(variant).copied().unwrap_or_default();
+fn largest_weight(schedule: &Schedule, variant: VariantId) -> Ppm {
     match schedule {
-        Schedule::Fixed(weights) => weight(weights),
+        Schedule::Fixed(weights) => weights[variant],
         Schedule::Rollout(rollout) => {
-            rollout.phases.iter().map(|phase| weight(&phase.weights)).max().unwrap_or_default()
+            rollout.phases.iter().map(|phase| phase.weights[variant]).max().unwrap_or_default()
         }
     }
 }

@@ -215,7 +215,7 @@ impl InProcess {
             self.routes.experiments.iter().find(|e| e.conditions.mismatch(lines).is_none());
         let of =
             matching.or_else(|| self.routes.experiments.first()).expect("an experiment to route");
-        let baseline = of.variants.get(of.baseline).expect("a baseline");
+        let baseline = &of.variants[of.baseline];
         baseline.cluster.clone().unwrap_or_else(|| baseline.name.clone())
     }
 }

@@ -18,7 +18,7 @@ fn config() -> ProptestConfig {
 }
 
 fn tick(breaker: &mut Breaker, rule: &Rule, now: u64) -> Option<Event> {
-    breaker.advance(rule, Timestamp(now), Counts::default(), Counts::default, 100)
+    breaker.advance(rule, Timestamp::new(now), Counts::default(), Counts::default, 100)
 }
 
 #[test]
@@ -27,8 +27,8 @@ fn a_clock_set_back_keeps_the_remaining_time() {
     for (step, after) in
         [(60_000, 20_000), (3_600_000, 29_900), (60_000, 0), (1_500, 10_000), (START, 12_300)]
     {
-        let mut breaker = Breaker::new(&rule, Timestamp(START));
-        breaker.trip_on_streak(&rule, Timestamp(START), 5, 100);
+        let mut breaker = Breaker::new(&rule, Timestamp::new(START));
+        breaker.trip_on_streak(&rule, Timestamp::new(START), 5, 100);
         for now in (START..=START + after).step_by(100) {
             assert_eq!(tick(&mut breaker, &rule, now), None);
         }
@@ -36,7 +36,7 @@ fn a_clock_set_back_keeps_the_remaining_time() {
         let remaining = 30_000 - after;
         for waited in (0..remaining).step_by(100) {
             assert_eq!(tick(&mut breaker, &rule, now), None, "{step} back, {waited} ms later");
-            assert_eq!(breaker.wakes_at(), Some(Timestamp(now + remaining - waited)));
+            assert_eq!(breaker.wakes_at(), Some(Timestamp::new(now + remaining - waited)));
             now += 100;
         }
         assert!(
@@ -49,8 +49,8 @@ fn a_clock_set_back_keeps_the_remaining_time() {
 #[test]
 fn readings_in_the_wrong_order_are_no_step() {
     let rule = rule(&json!({}));
-    let mut breaker = Breaker::new(&rule, Timestamp(START));
-    breaker.trip_on_streak(&rule, Timestamp(START + 5000), 5, 100);
+    let mut breaker = Breaker::new(&rule, Timestamp::new(START));
+    breaker.trip_on_streak(&rule, Timestamp::new(START + 5000), 5, 100);
     let until = breaker.wakes_at();
     for now in [4001, 5000, 4500, 5500, 4500, 6000, 5000] {
         assert_eq!(tick(&mut breaker, &rule, START + now), None);
@@ -61,31 +61,37 @@ fn readings_in_the_wrong_order_are_no_step() {
 #[test]
 fn a_clock_set_back_forgets_no_trip_and_grants_no_health() {
     let rule = rule(&json!({"max_open_for": "24h"}));
-    let mut breaker = Breaker::new(&rule, Timestamp(START));
-    breaker.trip_on_streak(&rule, Timestamp(START), 5, 100);
-    let mut now = breaker.wakes_at().unwrap().0;
+    let mut breaker = Breaker::new(&rule, Timestamp::new(START));
+    breaker.trip_on_streak(&rule, Timestamp::new(START), 5, 100);
+    let mut now = breaker.wakes_at().unwrap().get();
     tick(&mut breaker, &rule, now);
     let good = Counts { requests: 20, errors: 0, slow: 0 };
     while !matches!(breaker.state(), State::Closed(_)) {
-        breaker.advance(&rule, Timestamp(now), good, Counts::default, 100);
+        breaker.advance(&rule, Timestamp::new(now), good, Counts::default, 100);
     }
     // 50 s of health, an hour back, 5 s of health: not a minute yet.
     tick(&mut breaker, &rule, now + 50_000);
     now = now + 50_000 - 3_600_000;
     tick(&mut breaker, &rule, now);
-    let opened = breaker.trip_on_streak(&rule, Timestamp(now + 5000), 5, 100);
-    assert!(matches!(opened, Some(Event::Opened { length: Millis(60_000), .. })), "{opened:?}");
+    let opened = breaker.trip_on_streak(&rule, Timestamp::new(now + 5000), 5, 100);
+    assert!(
+        matches!(opened, Some(Event::Opened { length, .. }) if length == Millis::new(60_000)),
+        "{opened:?}"
+    );
 }
 
 #[test]
 fn a_worker_looks_after_a_step_back() {
     let rule = rule(&json!({}));
-    let mut breaker = Breaker::new(&rule, Timestamp(START));
-    breaker.trip_on_streak(&rule, Timestamp(START), 5, 100);
-    let watch = LocalView::new(breaker, Timestamp(START));
-    assert!(!watch.is_due(&rule, Timestamp(START + 500)), "nothing to tell, nothing to wait for");
-    assert!(watch.is_due(&rule, Timestamp(START + 30_000)));
-    assert!(watch.is_due(&rule, Timestamp(START - 60_000)));
+    let mut breaker = Breaker::new(&rule, Timestamp::new(START));
+    breaker.trip_on_streak(&rule, Timestamp::new(START), 5, 100);
+    let watch = LocalView::new(breaker, Timestamp::new(START));
+    assert!(
+        !watch.is_due(&rule, Timestamp::new(START + 500)),
+        "nothing to tell, nothing to wait for"
+    );
+    assert!(watch.is_due(&rule, Timestamp::new(START + 30_000)));
+    assert!(watch.is_due(&rule, Timestamp::new(START - 60_000)));
 }
 
 /// A breaker whose open time was written by a longer rule, or by nobody in their right mind.
@@ -93,28 +99,28 @@ fn a_worker_looks_after_a_step_back() {
 fn no_record_keeps_a_candidate_away_longer_than_this_rule_allows() {
     let long = rule(&json!({"open_for": "24h", "max_open_for": "7d"}));
     let short = rule(&json!({}));
-    let mut breaker = Breaker::new(&long, Timestamp(START));
-    breaker.trip_on_streak(&long, Timestamp(START), 5, 200);
-    assert_eq!(breaker.wakes_at(), Some(Timestamp(START + 95_040_000)));
-    let mut watch = LocalView::new(breaker, Timestamp(START));
+    let mut breaker = Breaker::new(&long, Timestamp::new(START));
+    breaker.trip_on_streak(&long, Timestamp::new(START), 5, 200);
+    assert_eq!(breaker.wakes_at(), Some(Timestamp::new(START + 95_040_000)));
+    let mut watch = LocalView::new(breaker, Timestamp::new(START));
     let mut now = START;
     while watch.shared.wakes_at().is_some() {
         now += 100;
         assert!(now < START + 331_200, "still open: {:?}", watch.shared.state());
-        if watch.is_due(&short, Timestamp(now)) {
+        if watch.is_due(&short, Timestamp::new(now)) {
             tick(&mut watch.shared, &short, now);
-            watch.synced = Timestamp(now);
+            watch.synced = Timestamp::new(now);
         }
     }
 }
 
 #[test]
 fn a_window_without_width_at_the_end_of_all_time_has_counts() {
-    let mut bytes = Breaker::new(&rule(&json!({})), Timestamp(START)).encode();
+    let mut bytes = Breaker::new(&rule(&json!({})), Timestamp::new(START)).encode();
     // Behind version, state, stage, level, epoch, clock and time.
     bytes[24..32].fill(0);
     let breaker = Breaker::decode(&bytes).unwrap();
-    assert!(breaker.counts(Timestamp(u64::MAX)).is_empty());
+    assert!(breaker.counts(Timestamp::new(u64::MAX)).is_empty());
 }
 
 #[derive(Clone, Debug)]
@@ -146,7 +152,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let record = (vec(step(), 0..10), vec((0_usize..400, any::<u8>()), 0..6), 0_usize..3).prop_map(
         |(steps, changes, cut)| {
             let rule = rule(&json!({}));
-            let (mut breaker, mut now) = (Breaker::new(&rule, Timestamp(START)), START);
+            let (mut breaker, mut now) = (Breaker::new(&rule, Timestamp::new(START)), START);
             for step in steps {
                 walk(&mut breaker, &rule, &mut now, &step, 7);
             }
@@ -174,10 +180,10 @@ fn walk(
         Step::Forward(by) => *now = now.saturating_add(by),
         Step::Back(by) => *now = now.saturating_sub(by),
         Step::Told(requests, errors, slow) => new = Counts { requests, errors, slow },
-        Step::Streak => return breaker.trip_on_streak(rule, Timestamp(*now), 5, jitter),
+        Step::Streak => return breaker.trip_on_streak(rule, Timestamp::new(*now), 5, jitter),
         Step::Reload => *breaker = Breaker::decode(&breaker.encode()).unwrap(),
     }
-    breaker.advance(rule, Timestamp(*now), new, || new, jitter)
+    breaker.advance(rule, Timestamp::new(*now), new, || new, jitter)
 }
 
 /// Whether it becomes half-open within the longest time that the rule allows, on a clock that only goes forward.
@@ -196,7 +202,7 @@ proptest! {
     fn random_walks_keep_the_invariants(steps in vec(step(), 1..60), jitter in any::<u64>(), slow in any::<bool>()) {
         let breaker = if slow { json!({"slow": {"over": "200ms", "rate": 5}}) } else { json!({"confidence": 0}) };
         let rule = rule(&breaker);
-        let (mut breaker, mut now) = (Breaker::new(&rule, Timestamp(START)), START);
+        let (mut breaker, mut now) = (Breaker::new(&rule, Timestamp::new(START)), START);
         for step in &steps {
             let epoch = breaker.epoch();
             let event = walk(&mut breaker, &rule, &mut now, step, jitter);
@@ -206,8 +212,8 @@ proptest! {
                 State::Open(until) => {
                     prop_assert_eq!(breaker.wakes_at(), Some(until));
                     // At the end of all time there is no later moment.
-                    prop_assert!(until.0 > now || now > u64::MAX - 1000);
-                    prop_assert!(until.0 - now <= 331_000, "{} ms to wait", until.0 - now);
+                    prop_assert!(until.get() > now || now > u64::MAX - 1000);
+                    prop_assert!(until.get() - now <= 331_000, "{} ms to wait", until.get() - now);
                 }
                 State::Closed(_) => prop_assert_eq!(breaker.wakes_at(), None),
                 State::HalfOpen(stage, seen) => {
@@ -216,7 +222,7 @@ proptest! {
                 }
             }
             if let Some(Event::Opened { length, .. }) = event {
-                prop_assert!((27_000..=330_000).contains(&length.0));
+                prop_assert!((27_000..=330_000).contains(&length.get()));
             }
             prop_assert!(now > u64::MAX - 400_000 || opens_up(breaker.clone(), &rule, now));
         }
@@ -228,10 +234,10 @@ proptest! {
             prop_assert!(breaker.encode().len() == bytes.len());
             let rule = rule(&json!({}));
             for now in [0, START, u64::MAX] {
-                let _ = breaker.counts(Timestamp(now));
-                breaker.clone().observe(&rule, Timestamp(now), Counts::default());
-                breaker.clone().trip_on_streak(&rule, Timestamp(now), 5, jitter);
-                let _ = LocalView::new(breaker.clone(), Timestamp(now)).is_due(&rule, Timestamp(START));
+                let _ = breaker.counts(Timestamp::new(now));
+                breaker.clone().observe(&rule, Timestamp::new(now), Counts::default());
+                breaker.clone().trip_on_streak(&rule, Timestamp::new(now), 5, jitter);
+                let _ = LocalView::new(breaker.clone(), Timestamp::new(now)).is_due(&rule, Timestamp::new(START));
             }
             let mut now = START;
             for step in &steps {

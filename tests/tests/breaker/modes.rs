@@ -11,14 +11,14 @@ use crate::proxy::{FAILED, Proxy, START, Side, rule};
 fn a_dry_run_tells_of_a_crossing_once_and_lets_everything_through() {
     let mut proxy = Proxy::new(rule(&json!({"mode": "dry_run"})), 1, 3);
     for millisecond in (0..3_600_000_u64).step_by(100) {
-        let now = Timestamp(START + millisecond);
+        let now = Timestamp::new(START + millisecond);
         proxy.ended(0, Side::Candidate, FAILED, now);
         proxy.tick(0, now);
         assert_eq!(proxy.gate(0), Gate::Closed);
         assert_eq!(proxy.record(Side::Candidate).code(&proxy.rule), 0);
     }
     let opened = proxy.events.iter().filter_map(|(at, _, event)| match event {
-        Event::Opened { length, would, .. } => Some((at.0, length.0, *would)),
+        Event::Opened { length, would, .. } => Some((at.get(), length.get(), *would)),
         _ => None,
     });
     let opened: Vec<_> = opened.collect();
@@ -35,7 +35,7 @@ fn a_dry_run_tells_of_a_crossing_once_and_lets_everything_through() {
 fn a_dry_run_tells_once_of_a_crossing_that_ends() {
     let mut proxy = Proxy::new(rule(&json!({"mode": "dry_run"})), 1, 3);
     for millisecond in (0..600_000_u64).step_by(100) {
-        let now = Timestamp(START + millisecond);
+        let now = Timestamp::new(START + millisecond);
         let ended = if millisecond < 20_000 { FAILED } else { crate::proxy::OK };
         proxy.ended(0, Side::Candidate, ended, now);
         proxy.tick(0, now);
@@ -50,15 +50,15 @@ fn a_dry_run_tells_once_of_a_crossing_that_ends() {
 fn disabled_is_disabled() {
     let mut proxy = Proxy::new(rule(&json!({"mode": "disabled"})), 1, 3);
     for millisecond in (0..60_000_u64).step_by(100) {
-        let now = Timestamp(START + millisecond);
+        let now = Timestamp::new(START + millisecond);
         proxy.ended(0, Side::Candidate, FAILED, now);
         proxy.tick(0, now);
         assert_eq!(proxy.gate(0), Gate::Closed);
     }
     assert!(proxy.events.is_empty());
     // A record that was open under another mode keeps nothing away either.
-    let mut open = Breaker::new(&proxy.rule, Timestamp(START));
-    open.trip_on_streak(&rule(&json!({})), Timestamp(START), 5, 0);
+    let mut open = Breaker::new(&proxy.rule, Timestamp::new(START));
+    open.trip_on_streak(&rule(&json!({})), Timestamp::new(START), 5, 0);
     assert_eq!((open.gate(&proxy.rule), open.code(&proxy.rule)), (Gate::Closed, 0));
     assert_eq!(open.gate(&rule(&json!({"mode": "dry_run"}))), Gate::Closed);
     assert_eq!(open.gate(&rule(&json!({}))), Gate::Open);
@@ -66,8 +66,8 @@ fn disabled_is_disabled() {
 
 /// Whether so many errors and slow answers of so many requests trip.
 fn trips(rule: &sidetrack::breaker::Rule, counts: Counts) -> bool {
-    let mut breaker = Breaker::new(rule, Timestamp(START));
-    breaker.advance(rule, Timestamp(START), counts, Counts::default, 0).is_some()
+    let mut breaker = Breaker::new(rule, Timestamp::new(START));
+    breaker.advance(rule, Timestamp::new(START), counts, Counts::default, 0).is_some()
 }
 
 #[test]

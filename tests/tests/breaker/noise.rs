@@ -23,7 +23,7 @@ struct Pair {
 
 impl Pair {
     fn new(rule: Rule, seed: u64) -> Self {
-        let side = || (Breaker::new(&rule, Timestamp(START)), LocalOutcomes::default());
+        let side = || (Breaker::new(&rule, Timestamp::new(START)), LocalOutcomes::default());
         let sides = [side(), side()];
         Self { rule, sides, random: Random::new(seed), number: 0, time: 0.0, second: 0 }
     }
@@ -53,7 +53,7 @@ impl Pair {
             self.number += 1;
             self.sides[side].1.count(Ended { failed, slow: false }, 0, self.number);
             if failed && side == 1 {
-                let now = Timestamp(START + self.time as u64);
+                let now = Timestamp::new(START + self.time as u64);
                 if let Some(event) = self.judge_streak(now) {
                     return Some(event);
                 }
@@ -71,7 +71,7 @@ impl Pair {
     }
 
     fn tick(&mut self) -> Option<Event> {
-        let now = Timestamp(START + self.second * 1000);
+        let now = Timestamp::new(START + self.second * 1000);
         let [(baseline, heard), (candidate, local)] = &mut self.sides;
         baseline.observe(&self.rule, now, heard.pending());
         heard.clear_pending();

@@ -6,7 +6,7 @@ use sidetrack::quantity::Millis;
 
 use crate::proxy::{Proxy, Side, Traffic, median_and_max, rule};
 
-const TICK: Millis = Millis(100);
+const TICK: Millis = Millis::new(100);
 
 fn traffic(rate: f64, weight: f64, seed: u64) -> Traffic {
     Traffic::new(Proxy::new(rule(&json!({})), 2, seed), rate, weight, TICK, seed)
@@ -25,7 +25,7 @@ fn shared(rate: f64, weight: f64, bad: f64, seeds: u64, length: f64) -> Vec<(u64
         if let Some((at, _, event)) = traffic.proxy.events.first() {
             trips.push((
                 seed,
-                f64::from(u32::try_from(at.0 - crate::proxy::START).unwrap()) - begin,
+                f64::from(u32::try_from(at.get() - crate::proxy::START).unwrap()) - begin,
                 *event,
             ));
         }
@@ -80,15 +80,15 @@ fn a_candidate_that_fails_alone_is_left_within_a_second() {
                 if side == Side::Candidate {
                     failures += u32::from(failed);
                     if failures == 5 {
-                        fifth.get_or_insert(now.0);
+                        fifth.get_or_insert(now.get());
                     }
-                    last = now.0;
+                    last = now.get();
                 }
             });
             let fifth = fifth.unwrap();
             assert_eq!(traffic.proxy.trips(), 1, "{:?}", traffic.proxy.events);
             let since = |time: u64| f64::from(u32::try_from(time.saturating_sub(fifth)).unwrap());
-            to_trip.push(since(traffic.proxy.events[0].0.0));
+            to_trip.push(since(traffic.proxy.events[0].0.get()));
             to_last.push(since(last));
         }
         let ((trip, trip_max), (last, last_max)) =

@@ -101,7 +101,7 @@ fn what_ends_late_changes_nothing() {
     let late = run(&defaults(), "5F@0 open late:F@10 late:F late:F @12 open trips=1").unwrap();
     assert_eq!(before.state(), late.state());
     assert!(
-        matches!(late.state(), State::Open(until) if (27_000..=33_000).contains(&(until.0 - START)))
+        matches!(late.state(), State::Open(until) if (27_000..=33_000).contains(&(until.get() - START)))
     );
 }
 
@@ -111,7 +111,7 @@ fn a_reload_keeps_the_state_and_a_new_window_only_loses_counts() {
     let reload = |script: &str, rule: &Rule, after: u64| {
         let bytes = run(&defaults(), script).unwrap().record(Side::Candidate).encode();
         let mut record = Breaker::decode(&bytes).unwrap();
-        let now = Timestamp(START + after);
+        let now = Timestamp::new(START + after);
         record.advance(rule, now, record.counts(now), Default::default, 7);
         record
     };
@@ -119,10 +119,10 @@ fn a_reload_keeps_the_state_and_a_new_window_only_loses_counts() {
     let other = rule(&json!({"window": "60s"}));
     for rule in [&same, &other] {
         let open = reload("5F@0 open", rule, 5000);
-        assert!(matches!(open.state(), State::Open(until) if until.0 > START + 26_000));
+        assert!(matches!(open.state(), State::Open(until) if until.get() > START + 26_000));
         assert_eq!(open.epoch(), 1);
     }
-    let now = Timestamp(START + 5000);
+    let now = Timestamp::new(START + 5000);
     assert_eq!(
         reload("30S@0 F #31", &same, 5000).counts(now).requests,
         62,

@@ -30,7 +30,7 @@ pub(crate) fn plan(breaker: &Value) -> Plan {
 }
 
 pub(crate) fn rule(breaker: &Value) -> Rule {
-    Rule::new(&plan(breaker).experiments[0].breaker)
+    Rule::new(&plan(breaker).experiments.first().unwrap().breaker)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +67,8 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn new(rule: Rule, workers: usize, seed: u64) -> Self {
-        let fresh = Breaker::new(&rule, Timestamp(START));
-        let watch = || LocalView::new(fresh.clone(), Timestamp(START));
+        let fresh = Breaker::new(&rule, Timestamp::new(START));
+        let watch = || LocalView::new(fresh.clone(), Timestamp::new(START));
         let worker = |_| Worker { watches: [watch(), watch()], outcomes: 0, generation: 0 };
         let record = || Shared { bytes: fresh.encode(), version: 1 };
         Self {
@@ -240,9 +240,9 @@ pub(crate) struct Traffic {
 impl Traffic {
     pub(crate) fn new(proxy: Proxy, rate: f64, weight: f64, tick: Millis, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let phase = |_| u64::try_from(random.below(usize::try_from(tick.0).unwrap())).unwrap();
+        let phase = |_| u64::try_from(random.below(usize::try_from(tick.get()).unwrap())).unwrap();
         let ticks = (0..proxy.workers.len()).map(phase).collect();
-        Self { proxy, random, time: 0.0, rate, weight, ticks, tick: tick.0 }
+        Self { proxy, random, time: 0.0, rate, weight, ticks, tick: tick.get() }
     }
 
     #[expect(
@@ -251,7 +251,7 @@ impl Traffic {
         reason = "a few hours in milliseconds"
     )]
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp(START + self.time as u64)
+        Timestamp::new(START + self.time as u64)
     }
 
     /// Lets requests come until `end`, in milliseconds; `bad` is each side's probability to fail. `seen` hears of each
@@ -293,7 +293,7 @@ impl Traffic {
             if at as f64 > time {
                 return;
             }
-            self.proxy.tick(worker, Timestamp(START + at));
+            self.proxy.tick(worker, Timestamp::new(START + at));
             self.ticks[worker] += self.tick;
         }
     }

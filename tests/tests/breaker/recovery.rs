@@ -12,8 +12,8 @@ use crate::script::{Row, play, run};
 
 /// Opens, waits, and returns the breaker at its first stage.
 fn half_open(rule: &Rule) -> (Breaker, Timestamp) {
-    let mut breaker = Breaker::new(rule, Timestamp(START));
-    breaker.trip_on_streak(rule, Timestamp(START), 5, 100);
+    let mut breaker = Breaker::new(rule, Timestamp::new(START));
+    breaker.trip_on_streak(rule, Timestamp::new(START), 5, 100);
     let now = breaker.wakes_at().unwrap();
     assert_eq!(
         advance(&mut breaker, rule, now, 0, 0),
@@ -89,7 +89,7 @@ fn whoever_tried_at_five_percent_tries_at_every_stage() {
         let takes = |unit: &u32| {
             let unit = format!("user-{unit}");
             let mut world = World {
-                now: Timestamp(START),
+                now: Timestamp::new(START),
                 entropy: || panic!("no chance"),
                 gate: &|_, _| gate,
             };
@@ -97,10 +97,11 @@ fn whoever_tried_at_five_percent_tries_at_every_stage() {
             let Outcome::Decided(decision) = decide(&plan, &request, &mut world, &mut ()) else {
                 panic!()
             };
-            assert_eq!(decision.assigned, 1);
-            let expected = if decision.served == 1 { Reason::Probe } else { Reason::BreakerOpen };
+            assert_eq!(decision.assigned.index(), 1);
+            let expected =
+                if decision.served.index() == 1 { Reason::Probe } else { Reason::BreakerOpen };
             assert_eq!(decision.reason, expected);
-            decision.served == 1
+            decision.served.index() == 1
         };
         (0..40_000).filter(takes).collect()
     };
@@ -120,12 +121,12 @@ fn without_traffic_a_stage_waits_and_nothing_is_wedged() {
     let (mut breaker, began) = half_open(&rule);
     let epoch = breaker.epoch();
     for second in 0..3600 {
-        let now = Timestamp(began.0 + second * 1000);
+        let now = Timestamp::new(began.get() + second * 1000);
         assert_eq!(advance(&mut breaker, &rule, now, 0, 0), None);
         assert_eq!(breaker.wakes_at(), None, "nothing to wake for");
     }
     assert_eq!((breaker.state(), breaker.epoch()), (State::HalfOpen(0, Counts::default()), epoch));
-    let now = Timestamp(began.0 + 3_600_000);
+    let now = Timestamp::new(began.get() + 3_600_000);
     for expected in
         [Event::Trying(Ppm::new(250_000).unwrap()), Event::Trying(Ppm::ALL), Event::Closed]
     {
@@ -158,13 +159,13 @@ fn an_earlier_epoch_counts_for_nothing() {
 #[test]
 fn outcomes_while_open_do_not_prolong_it() {
     let rule = rule(&json!({}));
-    let mut breaker = Breaker::new(&rule, Timestamp(START));
-    breaker.trip_on_streak(&rule, Timestamp(START), 5, 100);
+    let mut breaker = Breaker::new(&rule, Timestamp::new(START));
+    breaker.trip_on_streak(&rule, Timestamp::new(START), 5, 100);
     let until = breaker.wakes_at().unwrap();
-    assert_eq!(until, Timestamp(START + 30_000));
-    for now in (START..until.0).step_by(100) {
-        assert_eq!(advance(&mut breaker, &rule, Timestamp(now), 50, 50), None);
-        assert_eq!(breaker.trip_on_streak(&rule, Timestamp(now), 5, 100), None);
+    assert_eq!(until, Timestamp::new(START + 30_000));
+    for now in (START..until.get()).step_by(100) {
+        assert_eq!(advance(&mut breaker, &rule, Timestamp::new(now), 50, 50), None);
+        assert_eq!(breaker.trip_on_streak(&rule, Timestamp::new(now), 5, 100), None);
     }
     assert_eq!(breaker.wakes_at(), Some(until));
     // At the moment itself, even a worker that still tells of failures only ends it.
@@ -179,11 +180,11 @@ fn outcomes_while_open_do_not_prolong_it() {
 fn each_failed_recovery_waits_twice_as_long_up_to_the_limit() {
     let rule = rule(&json!({}));
     for jitter in [0, 37, 100, 163, 200, 201, u64::MAX] {
-        let mut breaker = Breaker::new(&rule, Timestamp(START));
-        let mut opened = breaker.trip_on_streak(&rule, Timestamp(START), 5, jitter);
+        let mut breaker = Breaker::new(&rule, Timestamp::new(START));
+        let mut opened = breaker.trip_on_streak(&rule, Timestamp::new(START), 5, jitter);
         for expected in [30, 60, 120, 240, 300, 300, 300] {
             let thousandths = 900 + jitter % 201;
-            assert_eq!(length(opened), Millis(expected * thousandths));
+            assert_eq!(length(opened), Millis::new(expected * thousandths));
             let now = breaker.wakes_at().unwrap();
             assert!(matches!(advance(&mut breaker, &rule, now, 0, 0), Some(Event::Trying(_))));
             let new = Counts { requests: 2, errors: 2, slow: 0 };
@@ -197,8 +198,8 @@ fn jitter_fills_ten_percent_on_both_sides() {
     let rule = rule(&json!({}));
     let lengths: BTreeSet<u64> = (0..1000)
         .map(|jitter| {
-            let mut breaker = Breaker::new(&rule, Timestamp(START));
-            length(breaker.trip_on_streak(&rule, Timestamp(START), 5, jitter)).0
+            let mut breaker = Breaker::new(&rule, Timestamp::new(START));
+            length(breaker.trip_on_streak(&rule, Timestamp::new(START), 5, jitter)).get()
         })
         .collect();
     assert_eq!(
@@ -209,8 +210,8 @@ fn jitter_fills_ten_percent_on_both_sides() {
 
 /// A breaker after so many trips in a row, just closed again.
 fn recovered(rule: &Rule, trips: u32) -> (Breaker, Timestamp) {
-    let mut breaker = Breaker::new(rule, Timestamp(START));
-    let mut now = Timestamp(START);
+    let mut breaker = Breaker::new(rule, Timestamp::new(START));
+    let mut now = Timestamp::new(START);
     for _ in 0..trips {
         breaker.trip_on_streak(rule, now, 5, 100);
         now = breaker.wakes_at().unwrap();
@@ -231,12 +232,12 @@ fn each_period_of_health_forgets_one_trip() {
         for healthy in 0..6 {
             for (rest, forgotten) in [(0, healthy), (period - 1, healthy)] {
                 let (mut breaker, closed) = recovered(&rule, 4);
-                let now = Timestamp(closed.0 + u64::from(healthy) * period + rest);
+                let now = Timestamp::new(closed.get() + u64::from(healthy) * period + rest);
                 let level = 4_u32.saturating_sub(forgotten);
                 let opened = breaker.trip_on_streak(&rule, now, 5, 100);
                 assert_eq!(
                     length(opened),
-                    Millis(base << level),
+                    Millis::new(base << level),
                     "{healthy} periods and {rest} ms"
                 );
             }
@@ -248,8 +249,8 @@ fn each_period_of_health_forgets_one_trip() {
 fn time_without_health_forgets_nothing() {
     let rule = rule(&json!({"max_open_for": "24h"}));
     let (mut breaker, began) = half_open(&rule);
-    let now = Timestamp(began.0 + 86_400_000);
-    assert_eq!(length(advance(&mut breaker, &rule, now, 2, 2)), Millis(60_000));
+    let now = Timestamp::new(began.get() + 86_400_000);
+    assert_eq!(length(advance(&mut breaker, &rule, now, 2, 2)), Millis::new(60_000));
 }
 
 #[test]
@@ -257,6 +258,6 @@ fn a_long_outage_is_forgotten_as_fast_as_a_short_one() {
     // The wait stops growing at the fifth trip, so the ones after it must not have to be forgotten one by one.
     let rule = rule(&json!({}));
     let (mut breaker, closed) = recovered(&rule, 300);
-    let now = Timestamp(closed.0 + 5 * 60_000);
-    assert_eq!(length(breaker.trip_on_streak(&rule, now, 5, 100)), Millis(30_000));
+    let now = Timestamp::new(closed.get() + 5 * 60_000);
+    assert_eq!(length(breaker.trip_on_streak(&rule, now, 5, 100)), Millis::new(30_000));
 }

@@ -89,7 +89,7 @@ impl Player {
     }
 
     fn tick(&mut self) {
-        self.proxy.tick(0, Timestamp(self.now));
+        self.proxy.tick(0, Timestamp::new(self.now));
     }
 
     fn outcome(&mut self, word: &str) -> Result<(), String> {
@@ -109,7 +109,7 @@ impl Player {
         };
         for _ in 0..times {
             let epoch = self.proxy.epoch(0, side) - late;
-            self.proxy.ended_of(0, side, Ended { failed, slow }, epoch, Timestamp(self.now));
+            self.proxy.ended_of(0, side, Ended { failed, slow }, epoch, Timestamp::new(self.now));
         }
         Ok(())
     }
@@ -121,13 +121,13 @@ impl Player {
             State::Open(_) => "open",
             State::HalfOpen(stage, _) => ["5%", "25%", "100%"][stage],
         };
-        let counts = self.proxy.record(Side::Candidate).counts(Timestamp(self.now));
+        let counts = self.proxy.record(Side::Candidate).counts(Timestamp::new(self.now));
         if found == expected { Ok(()) } else { Err(format!("it is {found}, {counts:?}")) }
     }
 
     fn must_hold(&mut self, expected: u32) -> Result<(), String> {
         self.tick();
-        let found = self.proxy.record(Side::Candidate).counts(Timestamp(self.now)).requests;
+        let found = self.proxy.record(Side::Candidate).counts(Timestamp::new(self.now)).requests;
         if found == expected { Ok(()) } else { Err(format!("it holds {found}")) }
     }
 

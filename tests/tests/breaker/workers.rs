@@ -27,7 +27,7 @@ fn no_outcome_is_lost_or_counted_twice() {
         let mut random = Random::new(seed);
         let mut fed = [Counts::default(); 2];
         for millisecond in 0..5000 {
-            let now = Timestamp(START + millisecond);
+            let now = Timestamp::new(START + millisecond);
             let (worker, side) = (random.below(workers), random.below(2));
             let ended = Ended { failed: random.chance(0.3), slow: random.chance(0.2) };
             let one = Counts {
@@ -41,7 +41,7 @@ fn no_outcome_is_lost_or_counted_twice() {
                 proxy.tick(random.below(workers), now);
             }
         }
-        let now = Timestamp(START + 5000);
+        let now = Timestamp::new(START + 5000);
         proxy.contention = 0.0;
         for worker in 0..workers {
             proxy.tick(worker, now);
@@ -61,15 +61,21 @@ fn workers_trip_once_and_agree_within_a_tick() {
     for seed in 0..300 {
         let workers = 2 + usize::try_from(seed % 3).unwrap();
         let mut proxy = contended(workers, &json!({}), seed);
-        let now = Timestamp(START + 1000);
+        let now = Timestamp::new(START + 1000);
         for failure in 0..5 {
             for worker in 0..2 {
                 // As if all were in flight when the first worker trips.
-                proxy.ended_of(worker, Side::Candidate, FAILED, 0, Timestamp(now.0 + failure));
+                proxy.ended_of(
+                    worker,
+                    Side::Candidate,
+                    FAILED,
+                    0,
+                    Timestamp::new(now.get() + failure),
+                );
             }
         }
         for worker in 0..workers {
-            proxy.tick(worker, Timestamp(now.0 + 100));
+            proxy.tick(worker, Timestamp::new(now.get() + 100));
             assert_eq!(proxy.gate(worker), Gate::Open, "seed {seed}, worker {worker}");
         }
         assert_eq!(proxy.events.len(), 1, "seed {seed}: {:?}", proxy.events);
@@ -84,18 +90,18 @@ fn workers_recover_once_and_agree_within_a_tick() {
         let mut proxy = contended(workers, &json!({}), seed);
         let mut random = Random::new(seed);
         for _ in 0..5 {
-            proxy.ended(0, Side::Candidate, FAILED, Timestamp(START));
+            proxy.ended(0, Side::Candidate, FAILED, Timestamp::new(START));
         }
         let mut changed = None;
         for now in (START..START + 60_000).step_by(10) {
             let worker = random.below(workers);
             if proxy.gate(worker) != Gate::Open {
-                proxy.ended(worker, Side::Candidate, OK, Timestamp(now));
+                proxy.ended(worker, Side::Candidate, OK, Timestamp::new(now));
             }
             let before = proxy.events.len();
             let tick = usize::try_from(now / 10 % 10).unwrap();
             if tick < workers {
-                proxy.tick(tick, Timestamp(now));
+                proxy.tick(tick, Timestamp::new(now));
             }
             if proxy.events.len() != before {
                 changed = Some(now);
@@ -125,33 +131,33 @@ fn an_announcement_that_was_missed_is_made_up_for() {
         let mut proxy = Proxy::new(rule(&json!({})), 2, 5);
         let mut now = START;
         for _ in 0..5 {
-            proxy.ended(0, Side::Candidate, FAILED, Timestamp(now));
+            proxy.ended(0, Side::Candidate, FAILED, Timestamp::new(now));
         }
         let mut outcomes_of_stages = 0;
         while proxy.events.len() <= step {
             now += 100;
             if proxy.gate(0) != Gate::Open && outcomes_of_stages < 20 * step {
-                proxy.ended(0, Side::Candidate, OK, Timestamp(now));
+                proxy.ended(0, Side::Candidate, OK, Timestamp::new(now));
                 outcomes_of_stages += 1;
             }
-            proxy.tick(0, Timestamp(now));
-            proxy.tick(1, Timestamp(now));
+            proxy.tick(0, Timestamp::new(now));
+            proxy.tick(1, Timestamp::new(now));
         }
         let before = proxy.gate(1);
         for _ in 0..20 {
-            proxy.ended(0, Side::Candidate, OK, Timestamp(now));
+            proxy.ended(0, Side::Candidate, OK, Timestamp::new(now));
         }
         while proxy.events.len() <= step + 1 {
             now += 100;
-            proxy.tick(0, Timestamp(now));
+            proxy.tick(0, Timestamp::new(now));
         }
         proxy.miss_announcement(1);
         let mut waited = 0;
         while proxy.gate(1) != proxy.gate(0) {
             now += 100;
             waited += 100;
-            proxy.tick(0, Timestamp(now));
-            proxy.tick(1, Timestamp(now));
+            proxy.tick(0, Timestamp::new(now));
+            proxy.tick(1, Timestamp::new(now));
             assert!(waited <= 1100, "worker 1 is still {before:?}, worker 0 {:?}", proxy.gate(0));
         }
     }
@@ -161,7 +167,7 @@ fn an_announcement_that_was_missed_is_made_up_for() {
 fn traffic_with_contention_behaves_as_without() {
     for seed in 0..20 {
         let proxy = contended(4, &json!({}), seed);
-        let mut traffic = Traffic::new(proxy, 500.0, 0.5, Millis(100), seed);
+        let mut traffic = Traffic::new(proxy, 500.0, 0.5, Millis::new(100), seed);
         traffic.run(10_000.0, [0.01, 0.01], |_, _, _, _| {});
         assert_eq!(traffic.proxy.trips(), 0);
         traffic.run(15_000.0, [0.01, 1.0], |_, _, _, _| {});

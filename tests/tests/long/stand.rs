@@ -160,7 +160,8 @@ pub(crate) async fn unharmed(world: &World) {
         for user in 0..40 {
             let request = Request::get("/").header("x-user-id", format!("after-{user}"));
             let Outcome::Decided(decision) = world.decided(&request) else { panic!("no decision") };
-            let own = &world.plan().experiments[0].variants[decision.served].name;
+            let plan = world.plan();
+            let own = &plan.experiments.first().unwrap().variants[decision.served].name;
             let answer = client.send(request).await.unwrap();
             if answer.status != 200 || answer.header("x-ab-variant") != Some(own.as_bytes()) {
                 return false;

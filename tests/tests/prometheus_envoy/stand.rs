@@ -66,7 +66,7 @@ pub(crate) struct Stand {
 
 fn experiments(start: f64) -> Value {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time of today")]
-    let start = Timestamp((start * 1000.0) as u64).to_string();
+    let start = Timestamp::new((start * 1000.0) as u64).to_string();
     let variants = |weight: Option<u32>| {
         let mut candidate = json!({"name": CANDIDATE, "cluster": CANDIDATE});
         if let Some(weight) = weight {

@@ -20,7 +20,7 @@ impl Work<'_> {
         };
         let variant = |(arm, variant): (usize, &sidetrack::plan::Variant)| Variant {
             name: variant.name.clone(),
-            role: if arm == self.experiment.baseline { "baseline" } else { "candidate" },
+            role: if arm == self.experiment.baseline.index() { "baseline" } else { "candidate" },
             units: observed.iter().filter_map(|counts| counts.get(arm)).sum(),
             requests: sum(arm, |totals| totals.requests),
             served_elsewhere: sum(arm, |totals| totals.elsewhere),
@@ -37,7 +37,7 @@ impl Work<'_> {
             let mut last: Option<(u64, u64, u64)> = None;
             let mut intervals = Vec::new();
             for (minute, counts) in &ledger.minutes {
-                let Some(counts) = counts.get(arm) else { continue };
+                let Some(counts) = counts.get(arm.index()) else { continue };
                 of_candidates += u64::from(counts.requests);
                 let touched = u64::from(counts.breaker);
                 if touched == 0 {
@@ -56,8 +56,8 @@ impl Work<'_> {
             breaker.intervals.extend(intervals.into_iter().map(|(from, to, requests)| {
                 OpenInterval {
                     variant: crate::words::variant(self.experiment, arm).to_owned(),
-                    from: Timestamp(from * MINUTE).to_string(),
-                    to: Timestamp((to + 1) * MINUTE).to_string(),
+                    from: Timestamp::new(from * MINUTE).to_string(),
+                    to: Timestamp::new((to + 1) * MINUTE).to_string(),
                     requests,
                 }
             }));

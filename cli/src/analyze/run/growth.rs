@@ -3,7 +3,7 @@
 //! The effect is drawn for the units that had joined by each moment, with all that they did until now, so a single reading
 //! suffices; it ends in the analysis itself. Intervals are those of the chosen way of looking.
 
-use sidetrack::plan::Experiment;
+use sidetrack::plan::{Experiment, VariantId};
 use sidetrack::quantity::Timestamp;
 use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::ratio;
@@ -15,7 +15,6 @@ use super::judge::{Look, Names};
 use super::ledger::Unit;
 use super::metric::{Kind, Metric, Role};
 use super::strata::Strata;
-use crate::words::shares_of;
 
 /// How many moments are drawn.
 const MOMENTS: usize = 48;
@@ -63,7 +62,7 @@ pub(super) fn plots(
 ) -> Plots {
     let Some(span) = data.ledger.span else { return Plots::default() };
     let name = |variant: usize| names.variants.get(variant).copied().unwrap_or("?").to_owned();
-    let candidates: Vec<usize> = experiment.candidates().collect();
+    let candidates: Vec<usize> = experiment.candidates().map(VariantId::index).collect();
     let drawn = |metric: &&Metric| {
         metric.role == Role::Primary && !matches!(metric.kind, Kind::Quantile(_))
     };
@@ -178,7 +177,7 @@ fn split(
         .list
         .iter()
         .map(|stratum| {
-            shares_of(experiment, &stratum.weights).iter().map(|share| share.fraction()).collect()
+            experiment.shares_of(&stratum.weights).iter().map(|share| share.fraction()).collect()
         })
         .collect();
     let line = |&candidate: &usize| {
@@ -218,7 +217,7 @@ fn latencies(data: &Data<'_>, arm: usize) -> Vec<(f64, f64)> {
 
 /// `11-23 09:00`: a moment on an axis.
 pub(crate) fn on_axis(time: u64, span: (u64, u64)) -> String {
-    let text = Timestamp(time).to_string();
+    let text = Timestamp::new(time).to_string();
     let (date, clock) = (text.get(5..10).unwrap_or_default(), text.get(11..16).unwrap_or_default());
     if span.1 - span.0 > 3 * 86_400_000 { date.to_owned() } else { format!("{date} {clock}") }
 }

@@ -156,7 +156,7 @@ pub(super) struct Clock {
 impl Clock {
     /// Milliseconds since 1970.
     pub(super) fn read(&mut self, text: &str) -> Option<u64> {
-        self.fast(text.as_bytes()).or_else(|| Timestamp::parse(text).map(|time| time.0))
+        self.fast(text.as_bytes()).or_else(|| Timestamp::parse(text).map(Timestamp::get))
     }
 
     /// `2026-11-23T09:00:00.123Z` to the letter.
@@ -175,7 +175,7 @@ impl Clock {
         }
         if *day != self.day {
             let midnight = format!("{}T00:00:00Z", std::str::from_utf8(day).ok()?);
-            self.midnight = Timestamp::parse(&midnight)?.0;
+            self.midnight = Timestamp::parse(&midnight)?.get();
             self.day = *day;
         }
         let milliseconds = u64::from(g - b'0') * 100 + two(h, i);
@@ -229,7 +229,7 @@ mod tests {
             "2026-11-23T09:00:00.12xZ",
             "",
         ] {
-            assert_eq!(clock.read(text), Timestamp::parse(text).map(|time| time.0), "{text}");
+            assert_eq!(clock.read(text), Timestamp::parse(text).map(Timestamp::get), "{text}");
         }
     }
 }

@@ -107,11 +107,9 @@ impl Outcomes {
         let get = |column: usize| record.get(column).filter(|value| !value.is_empty());
         let whom = get(head.key).ok_or_else(|| format!("no {}", head.whom()))?;
         let time = match head.time.and_then(get) {
-            Some(text) => {
-                Timestamp::parse(text)
-                    .ok_or_else(|| format!("time: found \"{}\"", visible(text)))?
-                    .0
-            }
+            Some(text) => Timestamp::parse(text)
+                .ok_or_else(|| format!("time: found \"{}\"", visible(text)))?
+                .get(),
             None => u64::MAX,
         };
         let mut row = Vec::with_capacity(self.columns.len());

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use sidetrack::config::Assignment;
+use sidetrack::plan::Assignment;
 use sidetrack::plan::Experiment;
+use sidetrack::quantity::Bucket;
 
 use super::line::{Clock, Line};
 use super::strata::Strata;
@@ -161,9 +162,9 @@ impl<'p> Sieve<'p> {
             return Ok(Sifted::Excluded(Excluded::OtherWeights));
         };
         if let Some(bucket) = bucket {
-            let bucket = u32::try_from(bucket).ok().filter(|bucket| *bucket < 1_000_000);
+            let bucket = u32::try_from(bucket).ok().and_then(Bucket::new);
             let bucket = bucket.ok_or("bucket: not from 0 to 999999")?;
-            if self.strata.owner(stratum, bucket) != Some(arm) {
+            if self.strata.owner(self.experiment, stratum, bucket) != Some(arm) {
                 return Ok(Sifted::Excluded(Excluded::OtherWeights));
             }
         }
@@ -189,7 +190,7 @@ impl<'p> Sieve<'p> {
             duration,
             outcome: line.request_id.text().and_then(self.outcome),
             stratum: small(stratum)?,
-            arm: small(arm)?,
+            arm: small(arm.index())?,
             marks,
         }))
     }

@@ -5,13 +5,12 @@
 //! test raises alarms that mean nothing.
 
 use serde_json::Map;
-use sidetrack::config::Assignment;
+use sidetrack::plan::Assignment;
 use sidetrack::plan::Experiment;
 use sidetrack_stats::srm::{Counts, LEVEL, Shares, over_phases};
 
 use super::analysis::{Srm, SrmPhase};
 use super::strata::Strata;
-use crate::words::shares_of;
 
 /// Tests the counts of units (by stratum and variant).
 pub(super) fn srm(
@@ -27,7 +26,7 @@ pub(super) fn srm(
     let (mut uninvited, mut smallest) = (false, 1.0f64);
     for (stratum, observed) in strata.list.iter().zip(observed) {
         let shares: Vec<f64> =
-            shares_of(experiment, &stratum.weights).iter().map(|share| share.fraction()).collect();
+            experiment.shares_of(&stratum.weights).iter().map(|share| share.fraction()).collect();
         let counts = Shares::new(&shares).and_then(|shares| Counts::new(&shares, observed)).ok();
         let test = counts.as_ref().filter(|_| tests).map(|counts| counts.test().p);
         let name = || stratum.name.clone().unwrap_or_else(|| "the experiment".to_owned());

@@ -7,8 +7,8 @@
 //! Each line is held against the weights of its stratum: from its bucket it follows who had to be assigned. A line that
 //! says otherwise was decided by another file.
 
-use sidetrack::plan::Experiment;
-use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::plan::{Experiment, PerVariant, VariantId};
+use sidetrack::quantity::{Bucket, Ppm, Timestamp};
 use sidetrack::rollout::{InForce, Schedule};
 
 /// What begins the comment line of an epoch: `# sidetrack bandit: …`.
@@ -19,8 +19,8 @@ pub(crate) const MARK: &str = "# sidetrack bandit:";
 pub(super) struct Stratum {
     /// The phase's name, or the epoch's beginning; `None` when there is only one stratum.
     pub(super) name: Option<String>,
-    /// By variant index; the baseline's is not among them.
-    pub(super) weights: Vec<Ppm>,
+    /// The candidates' weights; the baseline's is not among them.
+    pub(super) weights: PerVariant<Ppm>,
     /// When an epoch began; `None`: from the start.
     from: Option<Timestamp>,
 }
@@ -31,8 +31,6 @@ pub(super) struct Strata {
     pub(super) list: Vec<Stratum>,
     /// A bandit chose the weights.
     pub(super) adaptive: bool,
-    spans: Vec<(usize, u32)>,
-    baseline: usize,
 }
 
 impl Strata {
@@ -57,9 +55,7 @@ impl Strata {
                 vec![Stratum { name: None, weights: weights.clone(), from: None }]
             }
         };
-        let spans =
-            experiment.layout.spans().iter().map(|span| (span.variant, span.start)).collect();
-        Ok(Self { list, adaptive, spans, baseline: experiment.baseline })
+        Ok(Self { list, adaptive })
     }
 
     /// The stratum that a line belongs to: by the phase that the proxy named, else by the clock.
@@ -76,26 +72,27 @@ impl Strata {
             (Schedule::Rollout(_), Some(phase)) => {
                 self.list.iter().position(|stratum| stratum.name.as_deref() == Some(phase))
             }
-            (Schedule::Rollout(_), None) => match experiment.schedule.at(Timestamp(time)) {
+            (Schedule::Rollout(_), None) => match experiment.schedule.at(Timestamp::new(time)) {
                 InForce::Weights(_, phase) => phase,
                 InForce::NotStarted => None,
             },
             (Schedule::Fixed(_), Some(_)) => None,
             (Schedule::Fixed(_), None) => {
-                let begun = |stratum: &Stratum| stratum.from.is_none_or(|from| from.0 <= time);
+                let begun = |stratum: &Stratum| stratum.from.is_none_or(|from| from.get() <= time);
                 self.list.iter().rposition(begun)
             }
         }
     }
 
     /// Whom the bucket belongs to under the stratum's weights.
-    pub(super) fn owner(&self, stratum: usize, bucket: u32) -> Option<usize> {
+    pub(super) fn owner(
+        &self,
+        experiment: &Experiment,
+        stratum: usize,
+        bucket: Bucket,
+    ) -> Option<VariantId> {
         let weights = &self.list.get(stratum)?.weights;
-        let holds = |(variant, start): &&(usize, u32)| {
-            let weight = weights.get(*variant).copied().unwrap_or_default().get();
-            bucket >= *start && bucket - start < weight
-        };
-        Some(self.spans.iter().find(holds).map_or(self.baseline, |(variant, _)| *variant))
+        Some(experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline))
     }
 }
 
@@ -124,35 +121,20 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
         if epochs.last().is_some_and(|last| last.from >= from) {
             return Err(bad("an epoch that begins before the one above"));
         }
-        let mut weights = vec![Ppm::ZERO; experiment.variants.len()];
+        let mut weights = experiment.variants.map(|_, _| Ppm::ZERO);
         for word in words {
             let read = || {
                 let (name, percent) = word.split_once('=')?;
-                Some((experiment.variant(name.as_bytes())?, ppm(percent)?))
+                Some((experiment.variant(name.as_bytes())?, percent.parse().ok()?))
             };
             let (variant, weight) =
                 read().ok_or_else(|| bad(&format!("\"{}\"", crate::words::visible(word))))?;
-            if let Some(slot) = weights.get_mut(variant) {
-                *slot = weight;
-            }
+            weights[variant] = weight;
         }
         let name = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
         epochs.push(Stratum { name: Some(name), weights, from });
     }
     Ok(epochs)
-}
-
-/// Percent with up to four decimals, exactly.
-fn ppm(percent: &str) -> Option<Ppm> {
-    let (whole, decimals) = percent.split_once('.').unwrap_or((percent, ""));
-    if decimals.len() > 4
-        || whole.is_empty()
-        || !percent.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-    {
-        return None;
-    }
-    let decimals: u32 = format!("{decimals:0<4}").parse().ok()?;
-    Ppm::new(whole.parse::<u32>().ok()?.checked_mul(10_000)?.checked_add(decimals)?)
 }
 
 #[cfg(test)]
@@ -163,15 +145,24 @@ mod tests {
         "variants": [{"name": "b"}, {"name": "c", "weight": 20, "reserve": 50}, {"name": "d", "weight": 10}]}]}"#;
 
     fn experiment() -> Experiment {
-        sidetrack::config::parse_json(FILE.as_bytes()).unwrap().experiments.remove(0)
+        sidetrack::config::parse_json(FILE.as_bytes())
+            .unwrap()
+            .experiments
+            .into_iter()
+            .next()
+            .unwrap()
+    }
+
+    fn owner(strata: &Strata, stratum: usize, bucket: u32) -> usize {
+        strata.owner(&experiment(), stratum, Bucket::new(bucket).unwrap()).unwrap().index()
     }
 
     #[test]
     fn a_bucket_has_one_owner() {
         let strata = Strata::new(&experiment(), "").unwrap();
         let owners =
-            [0, 199_999, 200_000, 499_999, 500_000, 599_999, 600_000].map(|b| strata.owner(0, b));
-        assert_eq!(owners, [Some(1), Some(1), Some(0), Some(0), Some(2), Some(2), Some(0)]);
+            [0, 199_999, 200_000, 499_999, 500_000, 599_999, 600_000].map(|b| owner(&strata, 0, b));
+        assert_eq!(owners, [1, 1, 0, 0, 2, 2, 0]);
         assert!(!strata.adaptive);
     }
 
@@ -181,11 +172,11 @@ mod tests {
             # sidetrack bandit: other from the-start c=99\n\
             # sidetrack bandit: e from 2026-11-23T09:00:00Z c=20.5 d=10\n";
         let strata = Strata::new(&experiment(), text).unwrap();
-        let nine = Timestamp::parse("2026-11-23T09:00:00Z").unwrap().0;
+        let nine = Timestamp::parse("2026-11-23T09:00:00Z").unwrap().get();
         let of = |time| strata.of(&experiment(), None, time);
         assert_eq!([of(0), of(nine - 1), of(nine)], [Some(0), Some(0), Some(1)]);
-        assert_eq!(strata.owner(0, 150_000), Some(0));
-        assert_eq!(strata.owner(1, 204_999), Some(1));
+        assert_eq!(owner(&strata, 0, 150_000), 0);
+        assert_eq!(owner(&strata, 1, 204_999), 1);
         assert!(strata.adaptive);
         for bad in [
             "e from noon c=1",

@@ -58,7 +58,7 @@ pub(in super::super) fn tripped(sight: &Sight<'_>) -> Check {
 pub(in super::super) fn lent(sight: &Sight<'_>) -> Check {
     let sums = &sight.sums;
     let baseline =
-        sums.variants.get(sight.stage.experiment().baseline).map_or(0, |share| share.users);
+        sums.variants.get(sight.stage.experiment().baseline.index()).map_or(0, |share| share.users);
     let strays = sums.unforeseen;
     let found = if strays == 0 {
         let others = sums.users().saturating_sub(baseline);

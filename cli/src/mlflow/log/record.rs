@@ -11,7 +11,7 @@ use crate::fault::Fault;
 use crate::mlflow::analysis::{Analysis, Compared, Read};
 use crate::mlflow::tracking::Record;
 use crate::moment;
-use crate::words::{shares_of, units, variant, visible};
+use crate::words::{units, variant, visible};
 
 /// The header by which `plan` tells a model its version.
 const VERSION_HEADER: &str = "x-model-version";
@@ -24,8 +24,8 @@ pub(super) fn record(experiment: &Experiment, read: &Read) -> anyhow::Result<Rec
     let short: String = read.digest.chars().take(8).collect();
     Ok(Record {
         name: format!("{} {to} {short}", analysis.experiment),
-        from: from.0,
-        to: to.0,
+        from: from.get(),
+        to: to.get(),
         metrics: metrics(analysis),
         params: params(experiment, analysis, from, to),
         tags: tags(analysis),
@@ -126,8 +126,8 @@ fn params(
         );
     }
     let mut weights = |prefix: &str, weights| {
-        for (index, share) in shares_of(experiment, weights).into_iter().enumerate() {
-            params.push((format!("{prefix}/{}", variant(experiment, index)), share.to_string()));
+        for (id, share) in experiment.shares_of(weights).entries() {
+            params.push((format!("{prefix}/{}", variant(experiment, id)), share.to_string()));
         }
     };
     match &experiment.schedule {

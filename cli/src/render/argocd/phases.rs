@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use sidetrack::config::{self, Node};
-use sidetrack::plan::{Experiment, Plan};
+use sidetrack::plan::{Experiment, PerVariant, Plan, VariantId};
 use sidetrack::quantity::Ppm;
 use sidetrack::rollout::Schedule;
 
@@ -127,7 +127,7 @@ fn weights(experiment: &Experiment, phase: &str, given: &[Phase]) -> anyhow::Res
         }
         return Ok(weights);
     }
-    let by_index: &[Ppm] = match &experiment.schedule {
+    let by_variant: &PerVariant<Ppm> = match &experiment.schedule {
         Schedule::Fixed(weights) => weights,
         Schedule::Rollout(rollout) => match rollout.phases.iter().find(|p| p.name == phase) {
             Some(phase) => &phase.weights,
@@ -138,9 +138,7 @@ fn weights(experiment: &Experiment, phase: &str, given: &[Phase]) -> anyhow::Res
             ),
         },
     };
-    let weight = |index: usize| {
-        (name_of(experiment, index).to_owned(), by_index.get(index).copied().unwrap_or_default())
-    };
+    let weight = |id: VariantId| (name_of(experiment, id).to_owned(), by_variant[id]);
     Ok(experiment
         .candidates()
         .map(weight)
@@ -149,8 +147,8 @@ fn weights(experiment: &Experiment, phase: &str, given: &[Phase]) -> anyhow::Res
         .collect())
 }
 
-fn name_of(experiment: &Experiment, variant: usize) -> &str {
-    experiment.variants.get(variant).map_or("", |variant| &variant.name)
+fn name_of(experiment: &Experiment, variant: VariantId) -> &str {
+    &experiment.variants[variant].name
 }
 
 fn candidates(plan: &Plan) -> String {
@@ -176,20 +174,14 @@ pub(super) fn in_phase(
     phase: Option<&Overlay>,
 ) -> anyhow::Result<Loaded> {
     let mut node = loaded.node.clone();
-    let Node::Map(top) = &mut node else { bail!("the file has no keys") };
-    let experiments = top.iter_mut().find(|(key, _)| key == "experiments").map(|(_, value)| value);
-    let Some(Node::List(experiments)) = experiments else { bail!("the file has no experiments") };
+    let Some(Node::List(experiments)) = node.get_mut("experiments") else {
+        bail!("the file has no experiments")
+    };
     for (index, (experiment, written)) in
         loaded.plan.experiments.iter().zip(experiments).enumerate()
     {
+        let start = written.get("rollout").and_then(|rollout| rollout.get("start")).cloned();
         let Node::Map(keys) = written else { continue };
-        let start =
-            keys.iter().find(|(key, _)| key == "rollout").and_then(|(_, rollout)| match rollout {
-                Node::Map(rollout) => {
-                    rollout.iter().find(|(key, _)| key == "start").map(|(_, start)| start.clone())
-                }
-                _ => None,
-            });
         keys.retain(|(key, _)| key != "rollout");
         for (key, value) in keys.iter_mut() {
             if let ("variants", Node::List(variants)) = (key.as_str(), value) {
@@ -225,7 +217,7 @@ fn reserve<'a>(
     variants: &mut [Node],
     phases: impl Iterator<Item = &'a Weights> + Clone,
 ) {
-    for (variant, written) in variants.iter_mut().enumerate() {
+    for (variant, written) in experiment.variants.ids().zip(variants) {
         let Node::Map(keys) = written else { continue };
         keys.retain(|(key, _)| key != "weight" && key != "reserve");
         if variant == experiment.baseline {

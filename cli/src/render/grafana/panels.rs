@@ -58,8 +58,8 @@ fn colours(plan: &Plan) -> Vec<Value> {
     let mut colours = Vec::new();
     for experiment in &plan.experiments {
         let mut candidates = CANDIDATES.iter().cycle();
-        for (index, variant) in experiment.variants.iter().enumerate() {
-            let next = if index == experiment.baseline { Some(&"blue") } else { candidates.next() };
+        for (id, variant) in experiment.variants.entries() {
+            let next = if id == experiment.baseline { Some(&"blue") } else { candidates.next() };
             if seen.contains(&variant.name.as_str()) {
                 continue;
             }

@@ -33,16 +33,16 @@ pub(super) fn possible(plan: &Plan) -> anyhow::Result<()> {
 /// The file with clusters as the routes need them, and what it means.
 pub(super) fn rewritten(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
     let mut node = loaded.node.clone();
-    let experiments = entries(&mut node, "experiments").context("the file has no experiments")?;
+    let experiments = node.get_mut("experiments").context("the file has no experiments")?;
     let Node::List(experiments) = experiments else { bail!("the file has no list of experiments") };
     for (experiment, written) in loaded.plan.experiments.iter().zip(experiments) {
-        let Some(Node::List(variants)) = entries(written, "variants") else { continue };
-        for (index, (variant, written)) in experiment.variants.iter().zip(variants).enumerate() {
+        let Some(Node::List(variants)) = written.get_mut("variants") else { continue };
+        for ((id, variant), written) in experiment.variants.entries().zip(variants) {
             let Node::Map(keys) = written else { continue };
             keys.retain(|(key, _)| key != "cluster");
             if options.route == Routing::Envoyfilter {
                 let destination =
-                    destination::of(cluster(experiment, index), Some(&variant.name), options)?;
+                    destination::of(cluster(experiment, id), Some(&variant.name), options)?;
                 keys.push(("cluster".to_owned(), Node::Text(named(&destination, &variant.name)?)));
             }
         }
@@ -60,10 +60,4 @@ fn named(destination: &Destination, variant: &str) -> anyhow::Result<String> {
             destination.host
         )
     })
-}
-
-/// The value of a key of a group.
-fn entries<'a>(node: &'a mut Node, key: &str) -> Option<&'a mut Node> {
-    let Node::Map(keys) = node else { return None };
-    keys.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
 }

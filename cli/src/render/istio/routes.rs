@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sidetrack::matching::{HeaderRule, Match, Text};
-use sidetrack::plan::{Experiment, HeaderNames, Plan};
+use sidetrack::plan::{Experiment, HeaderNames, Plan, VariantId};
 
 use super::destination::{self, Destination};
 use super::{Options, Routing};
@@ -37,9 +37,9 @@ pub(super) fn routes(
     options: &Options,
 ) -> anyhow::Result<(Vec<Route>, Vec<Destination>)> {
     let names = &plan.settings.headers;
-    let at = |experiment: &Experiment, variant: usize| {
-        let name = experiment.variants.get(variant).map(|v| v.name.as_str());
-        destination::of(cluster(experiment, variant), name, options)
+    let at = |experiment: &Experiment, variant: VariantId| {
+        let name = experiment.variants[variant].name.as_str();
+        destination::of(cluster(experiment, variant), Some(name), options)
     };
     let mirrors = mirrors(plan);
     let first = plan
@@ -55,7 +55,7 @@ pub(super) fn routes(
     let mut routes = Vec::new();
     let mut variants = Vec::new();
     for experiment in &plan.experiments {
-        for (index, variant) in experiment.variants.iter().enumerate() {
+        for (index, variant) in experiment.variants.entries() {
             variants.push((experiment, index, variant, at(experiment, index)?));
         }
     }

@@ -6,16 +6,15 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sidetrack::config::MissingUnit;
 use sidetrack::names::label::{EXPERIMENT, LE, MODEL, PHASE, STATUS};
 use sidetrack::names::status::{ERROR, SUCCESS};
 use sidetrack::names::{metric, record};
 use sidetrack::outcome::TIME_BOUNDS;
-use sidetrack::plan::{Experiment, Slow};
+use sidetrack::plan::{Experiment, MissingUnit, Slow};
 use sidetrack::rollout::Schedule;
 
 use super::{Series, baseline, phases};
-use crate::words::{phase_times, shares_of};
+use crate::words::phase_times;
 
 /// A recording rule.
 #[derive(Serialize)]
@@ -105,8 +104,9 @@ fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
 pub(super) fn watched_slow(experiment: &Experiment) -> Option<(Slow, &'static str)> {
     let slow = experiment.breaker.slow?;
     let (smallest, _) = TIME_BOUNDS.first()?;
-    let bound =
-        TIME_BOUNDS.iter().find(|(bound, _)| *bound >= slow.over.0 && slow.over.0 >= *smallest);
+    let bound = TIME_BOUNDS
+        .iter()
+        .find(|(bound, _)| *bound >= slow.over.get() && slow.over.get() >= *smallest);
     bound.map(|(_, le)| (slow, *le))
 }
 
@@ -175,7 +175,7 @@ fn ratio(experiment: &Experiment, series: &Series) -> Vec<Record> {
 fn targets(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let mut records = Vec::new();
     for (phase, weights) in phases(experiment) {
-        for (variant, share) in experiment.variants.iter().zip(shares_of(experiment, weights)) {
+        for (variant, share) in experiment.variants.iter().zip(experiment.shares_of(weights)) {
             let about = if records.is_empty() {
                 "The shares that the file promises, by phase."
             } else {
@@ -198,7 +198,7 @@ fn targets(experiment: &Experiment, series: &Series) -> Vec<Record> {
         series,
     ));
     if let Some(slow) = experiment.breaker.slow {
-        let seconds = format!("vector({})", seconds(slow.over.0));
+        let seconds = format!("vector({})", seconds(slow.over.get()));
         records.push(Record::of_file(record::SLOW_LIMIT, "", seconds, series));
     }
     records
@@ -209,8 +209,8 @@ fn in_force(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let Schedule::Rollout(rollout) = &experiment.schedule else { return Vec::new() };
     let phase = |index: usize, name: &str| {
         let (begins, ends) = phase_times(rollout, index);
-        let begins = seconds(begins.0);
-        let until = ends.map(|ends| format!(" < {}", seconds(ends.0))).unwrap_or_default();
+        let begins = seconds(begins.get());
+        let until = ends.map(|ends| format!(" < {}", seconds(ends.get()))).unwrap_or_default();
         let about = if index == 0 {
             "1 while the phase is in force, by the file and the clock."
         } else {

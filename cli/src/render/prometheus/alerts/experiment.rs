@@ -1,13 +1,12 @@
 //! Alerts of one experiment.
 
-use sidetrack::config::{BreakerMode, MissingUnit};
 use sidetrack::names::breaker_state::OPEN;
 use sidetrack::names::label::{EXPERIMENT, LE, MODEL, STATUS};
 use sidetrack::names::status::{ERROR, SUCCESS};
 use sidetrack::names::{metric, record};
 use sidetrack::outcome::TIME_BOUNDS;
-use sidetrack::plan::Experiment;
-use sidetrack::quantity::{Millis, Ppm, Timestamp};
+use sidetrack::plan::{BreakerMode, Experiment, MissingUnit};
+use sidetrack::quantity::{Millis, Ppm};
 use sidetrack::rollout::Schedule;
 
 use super::{Alert, Draft, input};
@@ -17,7 +16,7 @@ use crate::render::prometheus::{Clock, Series, baseline, candidates};
 use crate::words::{percent, phase_times};
 
 /// How long the last phase may go on before somebody should decide, unless it says so itself.
-const DECIDE_WITHIN: Millis = Millis(7 * 86_400_000);
+const DECIDE_WITHIN: Millis = Millis::new(7 * 86_400_000);
 /// How far the calendar of unit tests goes in a step; see `Clock::step`.
 const STEP: u64 = 180 * 86_400_000;
 
@@ -277,11 +276,11 @@ fn rollout_over(experiment: &Experiment, series: &Series) -> Option<Draft> {
     let Schedule::Rollout(rollout) = &experiment.schedule else { return None };
     let last = rollout.phases.last()?;
     let (begins, _) = phase_times(rollout, rollout.phases.len().saturating_sub(1));
-    let over = Timestamp(begins.0.saturating_add(last.length.unwrap_or(DECIDE_WITHIN).0));
+    let over = begins + last.length.unwrap_or(DECIDE_WITHIN);
     let weight = |more: &str| series.of(metric::WEIGHT, more);
     let name = candidate(experiment);
     // The first step of the calendar after the end, and one more to hold.
-    let step = over.0.div_ceil(STEP) + 1;
+    let step = over.get().div_ceil(STEP) + 1;
     let weights =
         |ppm: u64| vec![input(series.one(metric::WEIGHT, &model(name)), &format!("{ppm}x{step}"))];
     let wanted = match last.length {
@@ -295,7 +294,7 @@ fn rollout_over(experiment: &Experiment, series: &Series) -> Option<Draft> {
         expr: format!(
             "max by (job, {EXPERIMENT}) ({}) > 0\nand on ()\n  vector(time()) > {}",
             weight(&format!("{MODEL}!=\"{}\"", baseline(experiment))),
-            seconds(over.0)
+            seconds(over.get())
         ),
         adds: Vec::new(),
         summary: format!("The rollout of {} is over and waits for a decision", experiment.name),
