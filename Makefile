@@ -1,6 +1,6 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup mlflow wasm cli demo mlflow-demo test test-long fuzz lint bench clean
+.PHONY: help setup mlflow wasm cli demo recording mlflow-demo test test-long fuzz lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,10 @@ cli: ## build the command: dist/sidetrack
 
 demo: wasm cli ## watch an A/B test in a real Envoy on this machine
 	dist/sidetrack demo --wasm dist/sidetrack.wasm
+
+recording: wasm cli ## record the demo: docs/images/demo.svg and demo.cast
+	@scripts/record-demo.py --cast docs/images/demo.cast --svg docs/images/demo.svg -- \
+		dist/sidetrack demo --wasm dist/sidetrack.wasm --for 8s --no-keep
 
 mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through an A/B test to its promotion
 	@examples/mlflow/run.sh

@@ -1,29 +1,17 @@
-//! `sidetrack demo`: see it work, on this machine, in half a minute.
+//! `sidetrack demo`: an A/B test on a real Envoy on this machine, in half a minute.
 //!
-//! A demo is a list of acts, each on a stage of its own: a real Envoy with the filter, and a model server for each
-//! variant. Nothing that is shown is scripted but the traffic and the models' health; every number is measured, and
-//! a demo that sees something wrong says so and fails.
+//! Each scenario runs on its own [`Testbed`]: an Envoy with the filter, and a model stub per variant. Only the traffic and
+//! the models' health are scripted; every number is measured, and a failed check makes the demo fail.
+//!
+//! Dependencies point one way: `draw` → `observe` → `input`; `runner` connects them.
 
-mod act;
-mod by_hand;
-mod check;
-mod chronicle;
-mod crowd;
-mod interrupt;
-mod ledger;
-mod oracle;
-mod outage;
-mod pages;
-mod play;
-mod readings;
-mod screen;
-mod show;
-mod sight;
-mod stage;
-mod strip;
-mod view;
+mod draw;
+mod input;
+mod observe;
+mod runner;
+mod testbed;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -31,17 +19,23 @@ use std::time::Duration;
 use clap::{Args as Arguments, ValueEnum};
 
 use crate::out::Out;
-use act::live_test;
-use interrupt::Interrupt;
-use play::{Prologue, play};
-use screen::Screen;
-use stage::{Set, Stage};
+use draw::{Screen, Targets, Traffic};
+use input::{Interrupt, Kind, OPEN_FOR, Scenario};
+use runner::{Observers, background_load, run as run_scenario};
+use testbed::{Bind, Options, Testbed, Variation};
+
+/// The ports that are tried first, as in the quick start.
+const PORT: u16 = 10_000;
+const ADMIN_PORT: u16 = 9901;
+
+/// The traffic while the user tries commands. Each request is a line in the exposure log, so it ends by itself.
+const BACKGROUND: Traffic = Traffic { rate: 500, length: Duration::from_secs(600) };
 
 /// Watch an A/B test in a real Envoy on this machine
 ///
-/// Starts two models, an Envoy with the filter before them and a crowd of users, and shows live who gets which model;
-/// then one model fails, and its breaker moves its users away and, when it is well again, back. On a terminal it stays up afterwards, so that you can ask it yourself. Nothing is left behind when it ends. Exit 1
-/// when something that it saw was wrong.
+/// Starts two model stubs and an Envoy with the filter, sends traffic, and shows the split live. Then one model fails:
+/// its breaker moves its users to the baseline and, after the recovery, back. On a terminal it stays up afterwards, so
+/// that you can try commands. It leaves no processes or files behind. Exit 1 if a check failed.
 #[derive(Arguments)]
 #[command(after_help = "Example:\n  sidetrack demo --for 10s --rate 1000")]
 pub(crate) struct Args {
@@ -51,142 +45,197 @@ pub(crate) struct Args {
     /// The Envoy program [default: the one that `make setup` fetches, or on PATH]
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
-    /// What to show: 1 is the live test, 2 is a model's failure and recovery
-    #[arg(long, value_name = "ACTS", default_value = "all")]
-    acts: Acts,
-    /// How long the live test takes
+    /// What to show: the split of live traffic, the failure of a model, or both
+    #[arg(long, value_name = "NAME", default_value = "all")]
+    scenario: Scenarios,
+    /// Length of the split
     #[arg(long = "for", value_name = "TIME", default_value = "20s", value_parser = length)]
     length: Duration,
     /// Stay up afterwards until Ctrl-C; the default on a terminal
     #[arg(long, overrides_with = "no_keep")]
     keep: bool,
-    /// End at once; the default without a terminal
+    /// End after the checks; the default without a terminal
     #[arg(long)]
     no_keep: bool,
     /// Worker threads of Envoy
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: u32,
-    /// Requests per second; the second act takes at least 500
+    /// Requests per second, at least 500 for the failure of a model
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     rate: u32,
-    /// Where Envoy takes requests; port 0 is a free one
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
-    listen: SocketAddr,
-    /// Where Envoy's admin page is; port 0 is a free one
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0")]
-    admin: SocketAddr,
+    /// Port of Envoy on 127.0.0.1, 0 for any free one [default: 10000, or the next free port]
+    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
+    port: Option<u16>,
+    /// Address and port of Envoy instead of --port
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Option<SocketAddr>,
+    /// Address and port of Envoy's admin interface [default: 127.0.0.1:9901, or the next free port]
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
 }
 
-/// Which acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Acts {
-    #[value(name = "1")]
-    LiveTest,
-    #[value(name = "2")]
+enum Scenarios {
+    Split,
     Outage,
     All,
 }
 
-impl Acts {
-    const fn list(self) -> &'static [Self] {
+impl Scenarios {
+    const fn kinds(self) -> &'static [Kind] {
         match self {
-            Self::LiveTest => &[Self::LiveTest],
-            Self::Outage => &[Self::Outage],
-            Self::All => &[Self::LiveTest, Self::Outage],
-        }
-    }
-
-    /// The stage that an act needs.
-    const fn set(self) -> Set {
-        match self {
-            Self::Outage => Set { open_for: Some(outage::OPEN_FOR), failover: true },
-            Self::LiveTest | Self::All => Set { open_for: None, failover: false },
+            Self::Split => &[Kind::Split],
+            Self::Outage => &[Kind::Outage],
+            Self::All => &[Kind::Split, Kind::Outage],
         }
     }
 }
 
 fn length(text: &str) -> Result<Duration, String> {
-    let length =
-        humantime::parse_duration(text).map_err(|error| format!("{error}; allowed: 20s, 5m"))?;
+    let length = humantime::parse_duration(text).ok();
     let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
-    if allowed.contains(&length) { Ok(length) } else { Err("allowed: 1s to 1h".to_owned()) }
+    length
+        .filter(|length| allowed.contains(length))
+        .ok_or_else(|| "expected a time from 1s to 1h, such as 20s or 5m".to_owned())
+}
+
+impl Args {
+    fn bind(&self) -> Bind {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        match (self.listen, self.port) {
+            (Some(addr), _) => Bind::Exact(addr),
+            (None, Some(port)) => Bind::Exact(local(port)),
+            (None, None) => Bind::FirstFree(local(PORT)),
+        }
+    }
+
+    fn admin(&self) -> Bind {
+        let default = Bind::FirstFree(SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT)));
+        self.admin.map_or(default, Bind::Exact)
+    }
+
+    fn options(&self, kind: Kind) -> Options {
+        let variation = match kind {
+            Kind::Split => Variation::default(),
+            Kind::Outage => Variation { open_for: Some(OPEN_FOR), failover: true },
+        };
+        Options {
+            wasm: self.wasm.clone(),
+            envoy: self.envoy.clone(),
+            workers: self.workers,
+            listen: self.bind(),
+            admin: self.admin(),
+            variation,
+        }
+    }
+
+    fn scenario(&self, kind: Kind, testbed: &Testbed) -> Scenario {
+        let models = testbed.models.len();
+        match kind {
+            Kind::Split => Scenario::split(models, self.length),
+            Kind::Outage => Scenario::outage(models, testbed.experiment().baseline.index()),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(perform(args, out))
+    runtime.block_on(run_all(args, out))
 }
 
-/// Sets the stage for each act, plays it, and clears the stage, whatever happened.
-async fn perform(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+/// Starts a testbed for each scenario, runs the scenario, and stops the testbed, also after an error.
+async fn run_all(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let mut interrupt = Interrupt::listen()?;
     let mut screen = Screen::open(out);
     let ink = screen.ink();
-    let mut good = true;
-    let acts = args.acts.list();
-    for (index, act) in acts.iter().enumerate() {
+    let mut passed = true;
+    let kinds = args.scenario.kinds();
+    for (index, kind) in kinds.iter().enumerate() {
         if screen.is_live() {
             screen.frame(&[format!(" {}", ink.dim("Starting two models and Envoy …"))])?;
         }
-        let stage = tokio::select! {
-            stage = Stage::start(args, act.set()) => stage?,
+        let options = args.options(*kind);
+        let testbed = tokio::select! {
+            testbed = Testbed::start(&options) => testbed?,
             () = interrupt.arrives() => {
-                anyhow::ensure!(index > 0, "interrupted before there was anything to see");
+                anyhow::ensure!(index > 0, "interrupted before the first result");
                 break;
             }
         };
-        let is_last = index + 1 == acts.len();
-        let shown = show(args, *act, is_last, &stage, &mut screen, &mut interrupt).await;
-        stage.stop().await?;
-        let shown = shown?;
-        good &= shown.good;
-        if shown.interrupted {
+        let is_last = index + 1 == kinds.len();
+        let ended = show(args, *kind, is_last, &testbed, &mut screen, &mut interrupt).await;
+        testbed.stop().await?;
+        let ended = ended?;
+        passed &= ended.passed;
+        if ended.interrupted {
             break;
         }
         if !is_last {
             screen.write(&[String::new()])?;
         }
     }
-    let stopped = ink.dim("Envoy and the models have been stopped; nothing is left.");
+    let stopped = ink.dim("Envoy and the models have stopped; no files are left.");
     screen.write(&[format!("\n {stopped}")])?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-struct Shown {
-    good: bool,
+struct Ended {
+    passed: bool,
     interrupted: bool,
 }
 
-/// Plays an act, and after the last one lets the user play.
+/// Runs a scenario and, after the last one, keeps the testbed up for the user.
 async fn show(
     args: &Args,
-    act: Acts,
+    kind: Kind,
     is_last: bool,
-    stage: &Stage,
+    testbed: &Testbed,
     screen: &mut Screen<'_>,
     interrupt: &mut Interrupt,
-) -> anyhow::Result<Shown> {
+) -> anyhow::Result<Ended> {
     let ink = screen.ink();
     if !screen.is_live() {
-        screen.write(&view::head(stage, ink))?;
+        screen.write(&draw::header(&testbed.version, testbed.workers, testbed.addr, ink))?;
     }
-    let act =
-        if act == Acts::Outage { outage::outage(stage) } else { live_test(stage, args.length) };
-    let prologue = Prologue::ask(&act, stage).await?;
-    let played = play(&act, stage, &prologue, args.rate, screen, interrupt).await?;
-    screen.write(&played.verdict(&act, ink))?;
-    let good = played.is_good();
-    let interrupted = played.last.cut;
+    let scenario = args.scenario(kind, testbed);
+    let observers = Observers::start(kind, testbed).await?;
+    let finished =
+        run_scenario(&scenario, testbed, &observers, args.rate, screen, interrupt).await?;
+    screen.write(&draw::verdict(&finished.last, &finished.checks, ink))?;
+    let passed = finished.has_passed();
+    let interrupted = finished.last.interrupted;
     let keep = args.keep || (screen.is_live() && !args.no_keep);
     if keep && is_last && !interrupted {
-        let crowd = by_hand::crowd(stage)?;
-        screen.write(&by_hand::lines(stage, ink))?;
-        interrupt.arrives().await;
-        drop(crowd);
+        keep_up(kind, testbed, screen, interrupt).await?;
     } else if is_last && !interrupted {
-        let hint = "With --keep it stays up, so that you can ask it yourself.";
+        let hint = "With --keep it stays up, so that you can try commands.";
         screen.write(&[format!(" {}", ink.dim(hint))])?;
     }
-    Ok(Shown { good, interrupted })
+    Ok(Ended { passed, interrupted })
+}
+
+/// Writes the commands to try, and waits for the signal.
+async fn keep_up(
+    kind: Kind,
+    testbed: &Testbed,
+    screen: &mut Screen<'_>,
+    interrupt: &mut Interrupt,
+) -> anyhow::Result<()> {
+    let traffic = (kind == Kind::Outage).then_some(BACKGROUND);
+    let load =
+        traffic.as_ref().map(|Traffic { rate, length }| background_load(testbed, *rate, *length));
+    let load = load.transpose()?;
+    let targets = Targets {
+        plan: &testbed.plan,
+        addr: testbed.addr,
+        admin: testbed.envoy.admin_addr(),
+        models: testbed.models.iter().map(|model| model.addr()).collect(),
+        exposures: &testbed.exposures(),
+        traffic,
+    };
+    screen.write(&draw::commands(&targets, screen.ink()))?;
+    interrupt.arrives().await;
+    drop(load);
+    Ok(())
 }

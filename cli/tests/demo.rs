@@ -1,53 +1,59 @@
-//! `sidetrack demo` from outside: what it prints, how it ends, and that nothing is left of it.
+//! `sidetrack demo` as a process: its output, its exit status, its ports, and that it leaves nothing behind.
 
 #[path = "demo/running.rs"]
 mod running;
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use running::{Demo, Running, Sabotaged, shell, text, wasm};
+use running::{Demo, Running, Sabotaged, port_of_demo, shell, wasm};
 
+/// Without a terminal it ends by itself.
 #[test]
-fn a_short_demo_shows_that_all_is_well() {
+fn a_split_passes_its_checks_and_ends() {
     let demo = Demo::new();
-    let output = demo.command(&["--acts", "1", "--for", "2s", "--rate", "300"]).output().unwrap();
-    let text = text(&output);
-    assert!(output.status.success(), "{text}");
+    let (status, text) =
+        demo.run(&["--scenario", "split", "--for", "1s", "--rate", "300", "--workers", "1"]);
+    assert!(status.success(), "{text}");
     for line in [
         "✓ answered",
         "✓ sticky",
-        "✓ fair",
-        "✓ foretold",
+        "✓ split",
+        "✓ predicted",
         "✓ counted",
-        "All is well",
+        "All checks passed: ",
         "With --keep",
+        "Envoy and the models have stopped",
     ] {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
     assert!(text.contains("x-ab-bucket: 21263"), "{text}");
     assert!(!text.contains('\x1b') && !text.contains('✗'), "{text}");
+    let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
     demo.left_nothing();
 }
 
 #[test]
-fn interrupted_it_says_what_it_saw_and_leaves_nothing() {
+fn a_signal_ends_it_with_the_checks_so_far() {
     for signal in ["INT", "TERM"] {
         let demo = Demo::new();
         let mut child = demo.start(&["--for", "30s"]);
-        let mut text = child.read_until("requests");
+        let mut text = child.read_until(" requests ");
         child.signal(signal);
         let status = child.finish(&mut text);
         assert!(status.success(), "{signal}: {status}\n{text}");
-        assert!(text.contains("✓ counted") && text.contains("All is well (interrupted)"), "{text}");
+        let passed = text.contains("All checks passed (interrupted)");
+        assert!(text.contains("✓ counted") && passed, "{text}");
         demo.left_nothing();
     }
 }
 
 #[test]
-fn kept_it_answers_the_very_commands_that_it_prints() {
+fn kept_up_it_answers_the_commands_that_it_prints() {
     let demo = Demo::new();
-    let mut child = demo.start(&["--acts", "1", "--for", "1s", "--keep", "--workers", "1"]);
+    let mut child = demo.start(&["--scenario", "split", "--for", "1s", "--keep"]);
     let mut text = child.read_until("until you press Ctrl-C");
     let commands: Vec<&str> = text
         .lines()
@@ -71,14 +77,14 @@ fn kept_it_answers_the_very_commands_that_it_prints() {
     demo.left_nothing();
 }
 
-/// In a terminal, which util-linux's `script` provides. The Ctrl-C goes to all processes of the terminal, as it would.
+/// In a pseudo terminal of util-linux's `script`, which passes the Ctrl-C to all processes, as a terminal does.
 #[test]
 #[cfg(target_os = "linux")]
-fn on_a_terminal_it_draws_and_gives_the_terminal_back() {
+fn on_a_terminal_it_draws_frames_and_restores_the_terminal() {
     let demo = Demo::new();
-    // `exec`: a shell that stayed would itself be interrupted and report that instead of the demo's status.
+    // `exec`: a shell in between would report the signal instead of the demo's status.
     let line = format!(
-        "exec {} demo --for 30s --no-keep --wasm {}",
+        "exec {} demo --for 30s --no-keep --port 0 --admin 127.0.0.1:0 --wasm {}",
         env!("CARGO_BIN_EXE_sidetrack"),
         wasm().display()
     );
@@ -91,53 +97,57 @@ fn on_a_terminal_it_draws_and_gives_the_terminal_back() {
     child.stdin().write_all(b"\x03").unwrap();
     let status = child.finish(&mut text);
     assert!(status.success(), "{status}\n{text}");
-    let (_, after) = text.rsplit_once(end).expect("the terminal is given back");
-    assert!(after.contains("All is well") && !after.contains(begin), "{after}");
+    let (_, after) = text.rsplit_once(end).expect("the terminal is restored");
+    assert!(after.contains("All checks passed") && !after.contains(begin), "{after}");
     demo.left_nothing();
 }
 
+/// An Envoy with a weight of 90 % instead of 30 %.
 #[test]
-fn what_is_wrong_is_seen() {
+fn a_wrong_split_fails() {
     let demo = Demo::new();
-    // An Envoy that gives the enhanced model 48 % instead of 30 %.
-    let envoy = Sabotaged::new(r#"s/"weight": 30/"weight": 48/"#);
-    let arguments = ["--acts", "1", "--for", "2s", "--envoy", envoy.path()];
-    let output = demo.command(&arguments).output().unwrap();
-    let text = text(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    let envoy = Sabotaged::new(r#"s/"weight": 30/"weight": 90/; s/"reserve": 50/"reserve": 90/"#);
+    let (status, text) = demo.run(&["--scenario", "split", "--for", "1s", "--envoy", envoy.path()]);
+    assert_eq!(status.code(), Some(1), "{text}");
     for line in [
-        "✗ fair",
-        "✗ foretold",
+        "✗ split",
+        "✗ predicted",
         "✓ sticky",
         "✓ counted",
         "2 of 5 checks failed",
-        "The first thing wrong: user ",
+        "First problem: user ",
     ] {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
     demo.left_nothing();
 }
 
+/// At three times the default rate, the half-open stages take a third of the time.
 #[test]
-fn a_failing_model_is_left_and_comes_back() {
+fn a_failing_model_is_isolated_and_recovers() {
     let demo = Demo::new();
-    let mut child = demo.start(&["--acts", "2", "--keep"]);
+    let mut child = demo.start(&["--scenario", "outage", "--rate", "1500", "--keep"]);
     let mut text = child.read_until("until you press Ctrl-C");
     for line in [
         "✓ answered",
-        "✓ left",
-        "✓ tripped   1 trip: open, 5 %, 25 %, 100 %, closed",
-        "✓ lent",
+        "✓ isolated",
+        "✓ breaker   1 trip: open, 5 %, 25 %, 100 %, closed",
+        "✓ fallback",
         "✓ recovered",
         "✓ counted",
-        "the breaker opens for ",
-        "the breaker is closed: it has its units back",
-        "failures that callers saw    0",
-        "All is well: ",
+        "failures seen by clients         0",
+        "All checks passed: ",
     ] {
         assert!(text.contains(line), "no {line:?} in\n{text}");
     }
-    // By hand: it fails, its breaker opens, a user of its own gets the baseline.
+    // The breaker's log, from the trip to the recovery.
+    let (_, log) = text.split_once("Envoy's log of financial-ab-test/").expect("the log is shown");
+    let log: Vec<&str> = log.lines().skip(1).take(5).collect();
+    let words = ["opens", "half-open: 5 ", "half-open: 25 ", "half-open: 100 ", "closed"];
+    for (line, word) in log.iter().zip(words) {
+        assert!(line.contains(word), "no {word:?} in {line:?}\n{text}");
+    }
+    // The commands: the model fails, its breaker opens, the baseline serves its user.
     let with = |word: &str| {
         text.lines().find(|line| line.starts_with("curl ") && line.contains(word)).unwrap()
     };
@@ -159,17 +169,16 @@ fn a_failing_model_is_left_and_comes_back() {
 }
 
 #[test]
-fn a_breaker_that_does_not_open_is_seen() {
+fn a_breaker_that_does_not_open_fails() {
     let demo = Demo::new();
     let envoy = Sabotaged::new(r#"s/"open_for": "4s"/"open_for": "4s", "mode": "disabled"/"#);
-    let output = demo.command(&["--acts", "2", "--envoy", envoy.path()]).output().unwrap();
-    let text = text(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    let (status, text) = demo.run(&["--scenario", "outage", "--envoy", envoy.path()]);
+    assert_eq!(status.code(), Some(1), "{text}");
     for line in [
         "✓ answered",
-        "✗ left",
-        "✗ tripped   0 trips",
-        "✓ lent",
+        "✗ isolated",
+        "✗ breaker   0 trips",
+        "✓ fallback",
         "✗ recovered the breaker did not close",
         "✓ counted",
         "3 of 6 checks failed",
@@ -179,34 +188,56 @@ fn a_breaker_that_does_not_open_is_seen() {
     demo.left_nothing();
 }
 
+/// The default is port 10000; if it is in use, the next free one; and all printed commands use the real one. One test for
+/// all cases, since they need the same ports.
 #[test]
-fn both_acts_are_played_and_an_early_end_is_no_failure() {
+fn the_port_is_10000_or_the_next_free_one_or_the_given_one() {
+    let first = (10_000..10_100).map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let (first, held) = (10_000..).zip(first).find(|(_, held)| held.is_some()).unwrap();
+    // While the test holds the port, the demo takes one above it.
+    let above = port_of_demo(&[]);
+    assert!(above > first, "{above} {first}");
+    let busy = Demo::new();
+    let mut text = String::new();
+    let mut command = busy.command_on_default_ports(&["--port", &first.to_string()]);
+    let status = Running::start(&mut command).finish(&mut text);
+    assert_eq!(status.code(), Some(2), "{text}");
+    assert!(text.contains(&format!("cannot listen on 127.0.0.1:{first}: Address")), "{text}");
+    busy.left_nothing();
+    // Released, it is the demo's.
+    drop(held);
+    assert_eq!(port_of_demo(&[]), first);
+    assert_eq!(port_of_demo(&["--port", &first.to_string()]), first);
+}
+
+#[test]
+fn both_scenarios_run_and_a_signal_is_not_a_failure() {
     let demo = Demo::new();
     let mut child = demo.start(&["--for", "1s"]);
-    let mut text = child.read_until("breaker open");
+    let mut text = child.read_until(" open ");
     child.signal("INT");
     let status = child.finish(&mut text);
     assert!(status.success(), "{status}\n{text}");
-    assert!(
-        text.contains("✓ fair") && text.contains("All is well (interrupted): no caller saw"),
-        "{text}"
-    );
+    let early = "All checks passed (interrupted): no client saw";
+    assert!(text.contains("✓ split") && text.contains(early), "{text}");
     demo.left_nothing();
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn a_missing_file_is_named() {
     let demo = Demo::new();
     for (arguments, hint) in [
         (["--wasm", "no/such.wasm"], "`make wasm` builds it"),
         (["--envoy", "/no/such/envoy"], "--envoy is /no/such/envoy, which is not a file"),
     ] {
-        let output = demo.command(&arguments).output().unwrap();
-        let text = text(&output);
-        assert_eq!(output.status.code(), Some(2), "{text}");
+        let (status, text) = demo.run(&arguments);
+        assert_eq!(status.code(), Some(2), "{text}");
         assert!(text.contains(hint), "{text}");
     }
-    let nowhere = demo.command(&[]).env("ENVOY_PATH", "/no/such/envoy").output().unwrap();
-    assert!(text(&nowhere).contains("ENVOY_PATH is /no/such/envoy"), "{}", text(&nowhere));
+    let mut text = String::new();
+    let mut command = demo.command(&[]);
+    let status = Running::start(command.env("ENVOY_PATH", "/no/such/envoy")).finish(&mut text);
+    assert_eq!(status.code(), Some(2), "{text}");
+    assert!(text.contains("ENVOY_PATH is /no/such/envoy"), "{text}");
     demo.left_nothing();
 }

@@ -1,19 +1,26 @@
-//! Running the command, and looking for what it left.
+//! Starts the command, reads its output with a time limit, and looks for files and processes that it left behind.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "a test that cannot run its command fails"
 )]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, PipeReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sidetrack_lab::EnvoyBinary;
 
-/// A demo whose files and processes can be told from all others by their temporary directory.
+/// The limit for any output that a test waits for, and for the end of the command.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A demo with its own temporary directory, which identifies its files and processes.
 pub(super) struct Demo {
     dir: tempfile::TempDir,
 }
@@ -23,12 +30,19 @@ impl Demo {
         Self { dir: tempfile::tempdir().unwrap() }
     }
 
-    /// Where its temporary files are.
+    /// The temporary directory.
     pub(super) fn path(&self) -> &Path {
         self.dir.path()
     }
 
+    /// On free ports, so that tests run side by side.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command_on_default_ports(arguments);
+        command.args(["--port", "0", "--admin", "127.0.0.1:0"]);
+        command
+    }
+
+    pub(super) fn command_on_default_ports(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidetrack"));
         command.arg("demo").args(arguments).env("TMPDIR", self.dir.path()).stdin(Stdio::null());
         if !arguments.contains(&"--wasm") {
@@ -37,11 +51,18 @@ impl Demo {
         command
     }
 
+    /// Runs it to its end.
+    pub(super) fn run(&self, arguments: &[&str]) -> (ExitStatus, String) {
+        let mut text = String::new();
+        let status = self.start(arguments).finish(&mut text);
+        (status, text)
+    }
+
     pub(super) fn start(&self, arguments: &[&str]) -> Running {
         Running::start(&mut self.command(arguments))
     }
 
-    /// No file, and no process with our directory in its environment.
+    /// Asserts that no file is left, and no process with this directory in its environment.
     pub(super) fn left_nothing(&self) {
         let files: Vec<_> = std::fs::read_dir(self.dir.path()).unwrap().collect();
         assert!(files.is_empty(), "{files:?}");
@@ -53,7 +74,7 @@ impl Demo {
     }
 }
 
-/// An Envoy that is given another configuration than the demo wrote.
+/// An Envoy that gets another configuration than the demo wrote.
 pub(super) struct Sabotaged {
     path: String,
     _dir: tempfile::TempDir,
@@ -78,27 +99,34 @@ impl Sabotaged {
     }
 }
 
-/// A demo that is under way; ended if the test fails.
+/// A running demo. Dropping it kills the process.
 pub(super) struct Running {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Running {
+    /// Standard output and standard error are read as one stream.
     pub(super) fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        let (reader, writer) = std::io::pipe().unwrap();
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        let child = command.spawn().unwrap();
+        // The command holds the other end of the pipe: released, so that the stream ends with the child.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self { child, lines: lines_of(reader) }
     }
 
+    /// The output up to the line with this word.
     pub(super) fn read_until(&mut self, word: &str) -> String {
+        let deadline = Instant::now() + LIMIT;
         let mut text = String::new();
         while !text.contains(word) {
-            assert_ne!(
-                self.lines.read_line(&mut text).unwrap(),
-                0,
-                "it ended without {word:?}\n{text}"
-            );
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => text.push_str(&line),
+                Err(RecvTimeoutError::Timeout) => panic!("no {word:?} within {LIMIT:?}\n{text}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("it ended without {word:?}\n{text}"),
+            }
         }
         text
     }
@@ -111,9 +139,25 @@ impl Running {
         assert!(shell(&format!("kill -{name} {} && echo sent", self.child.id())).contains("sent"));
     }
 
+    /// Appends the rest of the output, and waits for the end.
     pub(super) fn finish(mut self, text: &mut String) -> ExitStatus {
-        self.lines.read_to_string(text).unwrap();
-        self.child.wait().unwrap()
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => text.push_str(&line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it did not end within {LIMIT:?}\n{text}"),
+            }
+        }
+        // The output has ended, so the process ends within moments.
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it closed its output and did not end\n{text}");
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -121,6 +165,42 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.child.kill().ok();
     }
+}
+
+fn lines_of(reader: PipeReader) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(reader);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
+            if sender.send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+/// Starts a demo, sends a request by the first command that it prints, and returns the port of the command.
+pub(super) fn port_of_demo(arguments: &[&str]) -> u16 {
+    let demo = Demo::new();
+    let scenario = ["--scenario", "split", "--for", "1s", "--rate", "50", "--keep"];
+    let mut command = demo.command_on_default_ports(&[arguments, &scenario].concat());
+    let mut child = Running::start(&mut command);
+    let mut text = child.read_until("until you press Ctrl-C");
+    let curl = text.lines().find(|line| line.starts_with("curl ")).unwrap();
+    assert!(shell(curl).contains("\"model_version\":\"2.0.0\""), "{text}");
+    let (_, rest) = curl.split_once("http://127.0.0.1:").unwrap();
+    let port = rest.split('/').next().unwrap().parse().unwrap();
+    assert!(
+        text.contains(&format!("with the filter, 2 workers, http://127.0.0.1:{port}\n")),
+        "{text}"
+    );
+    child.signal("INT");
+    let status = child.finish(&mut text);
+    assert!(status.success(), "{status}\n{text}");
+    demo.left_nothing();
+    port
 }
 
 pub(super) fn shell(command: &str) -> String {

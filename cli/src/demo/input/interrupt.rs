@@ -1,16 +1,16 @@
-//! Ctrl-C and SIGTERM, so that everything is put away before the command ends.
+//! Ctrl-C, SIGTERM and SIGHUP as an event, so that the demo stops its child processes before it ends.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask the demo to end. Once it listens, they no longer end the process by themselves.
-pub(super) struct Interrupt {
+/// The signals that end the demo. From `listen` on, they no longer end the process by themselves.
+pub(crate) struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
 impl Interrupt {
-    pub(super) fn listen() -> anyhow::Result<Self> {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -18,8 +18,8 @@ impl Interrupt {
         })
     }
 
-    /// Waits for the next one.
-    pub(super) async fn arrives(&mut self) {
+    /// Waits for the next signal.
+    pub(crate) async fn arrives(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
