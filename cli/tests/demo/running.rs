@@ -3,10 +3,11 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test that cannot run its command fails"
 )]
 
-use std::io::{BufRead, BufReader, PipeReader};
+use std::io::{PipeReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
@@ -102,7 +103,7 @@ impl Sabotaged {
 /// A running demo. Dropping it kills the process.
 pub(super) struct Running {
     child: Child,
-    lines: Receiver<String>,
+    chunks: Receiver<String>,
 }
 
 impl Running {
@@ -113,17 +114,17 @@ impl Running {
         let child = command.spawn().unwrap();
         // The command holds the other end of the pipe: released, so that the stream ends with the child.
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        Self { child, lines: lines_of(reader) }
+        Self { child, chunks: chunks_of(reader) }
     }
 
-    /// The output up to the line with this word.
+    /// The output up to this word, and what arrived with it.
     pub(super) fn read_until(&mut self, word: &str) -> String {
         let deadline = Instant::now() + LIMIT;
         let mut text = String::new();
         while !text.contains(word) {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => text.push_str(&line),
+            match self.chunks.recv_timeout(left) {
+                Ok(chunk) => text.push_str(&chunk),
                 Err(RecvTimeoutError::Timeout) => panic!("no {word:?} within {LIMIT:?}\n{text}"),
                 Err(RecvTimeoutError::Disconnected) => panic!("it ended without {word:?}\n{text}"),
             }
@@ -144,8 +145,8 @@ impl Running {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.lines.recv_timeout(left) {
-                Ok(line) => text.push_str(&line),
+            match self.chunks.recv_timeout(left) {
+                Ok(chunk) => text.push_str(&chunk),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => panic!("it did not end within {LIMIT:?}\n{text}"),
             }
@@ -167,18 +168,22 @@ impl Drop for Running {
     }
 }
 
-fn lines_of(reader: PipeReader) -> Receiver<String> {
-    let (sender, lines) = channel();
+/// Frames have no line breaks, so the output arrives in chunks, cut between characters.
+fn chunks_of(mut reader: PipeReader) -> Receiver<String> {
+    let (sender, chunks) = channel();
     thread::spawn(move || {
-        let mut reader = BufReader::new(reader);
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
-            if sender.send(std::mem::take(&mut line)).is_err() {
+        let (mut buffer, mut pending) = ([0; 4096], Vec::new());
+        while let Ok(length @ 1..) = reader.read(&mut buffer) {
+            pending.extend_from_slice(&buffer[..length]);
+            let valid = std::str::from_utf8(&pending).map_or_else(|e| e.valid_up_to(), str::len);
+            let rest = pending.split_off(valid);
+            let text = String::from_utf8(std::mem::replace(&mut pending, rest)).unwrap();
+            if sender.send(text).is_err() {
                 return;
             }
         }
     });
-    lines
+    chunks
 }
 
 /// Starts a demo, sends a request by the first command that it prints, and returns the port of the command.

@@ -74,9 +74,9 @@ the same model every time: the ID is in a header, a cookie or the query.
 
 1 000 requests   500 per second   0 failed   p50 1.2 ms   p99 1.2 ms
 
-variant              users         requests                             target
-baseline-predictor     700 70.0 %       700 70.0 %  ██████████████│░░░░░  70 %
-enhanced-predictor     300 30.0 %       300 30.0 %  ██████│░░░░░░░░░░░░░  30 %
+variant             users         requests                              target
+baseline-predictor    700  70.0 %      700  70.0 %  ██████████████│░░░░░  70 %
+enhanced-predictor    300  30.0 %      300  30.0 %  ██████│░░░░░░░░░░░░░  30 %
 
 ✓ answered  1 000 requests, 0 failed
 ✓ sticky    0 users returned, 0 of them switched variants

@@ -130,7 +130,7 @@ fn shares(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
     let width =
         experiment.variants.iter().map(|variant| variant.name.len()).max().unwrap_or_default();
     let head = format!(
-        "{:<width$}{:>8}{:>7}{:>10}{:>7}{:>BAR$}",
+        "{:<width$}{:>7}{:>8}{:>9}{:>8}{:>BAR$}",
         "variant", "users", "", "requests", "", ""
     );
     let mut lines = vec![ink.dim(format!("{head}  target")).to_string()];
@@ -143,7 +143,7 @@ fn shares(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
         let name = format!("{:<width$}", variant.name);
         let name = if is_baseline { ink.bold(name) } else { ink.mark(name) };
         format!(
-            "{name}{:>8}{:>7}{:>10}{:>7}  {}{:>6}",
+            "{name}{:>7}{:>8}{:>9}{:>8}  {}{:>6}",
             grouped(counts.users),
             percent(of_users),
             grouped(counts.requests),
