@@ -285,8 +285,8 @@ def write_svg(path, frames, end, columns, rows, title):
         f' height="{height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
         f"<style>text{{font:{SIZE}px {FONT};fill:{COLORS['']};white-space:pre}}"
         f".b{{font-weight:700;fill:{COLORS['b']}}}{classes}"
-        f"#s{{animation:s {end:.1f}s steps(1,end) infinite}}@keyframes s{{{''.join(stops)}}}"
-        f"@media(prefers-reduced-motion:reduce){{#s{{animation:none;transform:translateY(-{last * step}px)}}}}</style>"
+        f"#s{{transform:translateY(-{last * step}px);animation:s {end:.1f}s steps(1,end) infinite}}@keyframes s{{{''.join(stops)}}}"
+        f"@media(prefers-reduced-motion:reduce){{#s{{animation:none}}}}</style>"
         f"<defs>{defs}</defs>"
         f'<rect width="100%" height="100%" rx="10" fill="#0d1117"/>'
         f'<path d="M0 {BAR - 1}h{number(width)}" stroke="#21262d"/>{dots}'

@@ -7,13 +7,12 @@ use super::super::example::{BASELINE, CANDIDATE, Example, USER};
 use super::{Check, all};
 use crate::demo::input::Kind;
 
-/// 30 users of the candidate and 70 of the baseline, with two requests each.
+/// 30 users of the candidate with four requests each, and 70 of the baseline with one.
 fn split() -> Example {
     let mut example = Example::new(Kind::Split);
-    for (variant, count) in [(CANDIDATE, 30), (BASELINE, 70)] {
+    for (variant, count, requests) in [(CANDIDATE, 30, 4), (BASELINE, 70, 1)] {
         for user in example.users_of(variant, count) {
-            example.serve(user, variant);
-            example.serve(user, variant);
+            (0..requests).for_each(|_| example.serve(user, variant));
         }
     }
     example
@@ -70,18 +69,18 @@ fn correct_responses_pass_and_are_counted_by_user_and_by_request() {
     let client = example.snapshot().client;
     let counts =
         |variant: usize| (client.variants[variant].users, client.variants[variant].requests);
-    assert_eq!((counts(BASELINE), counts(CANDIDATE)), ((70, 140), (30, 60)));
-    assert_eq!((client.requests, client.returned, client.switched), (200, 100, 0));
+    assert_eq!((counts(BASELINE), counts(CANDIDATE)), ((70, 70), (30, 120)));
+    assert_eq!((client.requests, client.returned, client.switched), (190, 30, 0));
     let findings: Vec<String> =
         all(&example.snapshot()).into_iter().map(|check| check.finding).collect();
     assert_eq!(
         findings,
         [
-            "200 requests, 0 failed",
-            "100 users returned, 0 of them switched variants",
+            "190 requests, 0 failed",
+            "30 users returned, 0 of them switched variants",
             "user shares match the weights (chi-square p = 1.000)",
-            "the core predicts the variant of 200 of 200 requests",
-            "metrics 200, models 200, client 200",
+            "the core predicts the variant of 190 of 190 requests",
+            "metrics 190, models 190, client 190",
         ]
     );
 }
@@ -128,7 +127,7 @@ fn failures_are_not_responses() {
     answer.status = 503;
     example.record(USER, Ok(answer));
     let client = example.snapshot().client;
-    assert_eq!((client.requests, client.failed, client.responses()), (202, 2, 200));
+    assert_eq!((client.requests, client.failed, client.responses()), (192, 2, 190));
     let problem = client.first_problem.as_deref();
     assert_eq!(problem, Some("a request of user 4711 failed: connection refused"));
 }
