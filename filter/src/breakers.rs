@@ -53,6 +53,7 @@ impl Breakers {
     }
 
     /// Counts how a request ended; reads the clock only if that opens the breaker.
+    #[inline]
     pub(crate) fn ended(
         &mut self,
         decision: &Decision,
