@@ -12,6 +12,7 @@ use serde::Serialize;
 use sidetrack::plan::{Experiment, PerVariant};
 use sidetrack::quantity::{Bucket, Ppm};
 use sidetrack::rollout::Schedule;
+use sidetrack_stats::float;
 
 use crate::load::{File, load};
 use crate::out::Out;
@@ -151,7 +152,7 @@ fn compare(
     let test = chi_square::test(&pairs);
     let sum: u64 = counts.iter().sum();
     let variants = experiment.variants.iter().zip(pairs).map(|(variant, (units, weight))| {
-        let share = if sum == 0 { 0.0 } else { chi_square::float(units) / chi_square::float(sum) };
+        let share = if sum == 0 { 0.0 } else { float(units) / float(sum) };
         let target = weight.fraction();
         Variant {
             name: variant.name.clone(),

@@ -43,3 +43,5 @@ pub mod strata;
 pub mod trap;
 
 mod numeric;
+
+pub use numeric::float;

@@ -6,9 +6,10 @@ pub(crate) mod incomplete_gamma;
 pub(crate) mod quadrature;
 pub(crate) mod root;
 
-/// A count as a float: exact, since the types of `input` let no count reach 2^53.
+/// A count as a float: exact below 2^53, which the types of `input` guarantee for every count of units.
 #[expect(clippy::cast_precision_loss, reason = "counts are below 2^53")]
-pub(crate) const fn float(count: u64) -> f64 {
+#[must_use]
+pub const fn float(count: u64) -> f64 {
     count as f64
 }
 

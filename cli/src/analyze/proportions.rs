@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use sidetrack_stats::input::{Fraction, Proportion};
-use sidetrack_stats::{power, proportions, trap};
+use sidetrack_stats::{float, power, proportions, trap};
 
 use super::figures::percent;
 use super::given::{paired, proportion};
@@ -98,7 +98,6 @@ fn shown(proportion: Proportion) -> String {
 
 /// The difference of the sums, which is wrong.
 fn summed(phases: &[(Proportion, Proportion)]) -> f64 {
-    let float = crate::simulate::chi_square::float;
     let share = |of: &dyn Fn(&(Proportion, Proportion)) -> Proportion| {
         let sum =
             |count: fn(Proportion) -> u64| float(phases.iter().map(|phase| count(of(phase))).sum());

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use serde::Serialize;
+use sidetrack_stats::float;
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::result::{PValue, Test};
 use sidetrack_stats::srm::{self, Counts, Shares};
@@ -14,7 +15,6 @@ use super::figures::{digits, p, percent, short, signed};
 use super::given::{fraction, list, named};
 use crate::fault::Fault;
 use crate::out::Out;
-use crate::simulate::chi_square::float;
 use crate::words::grouped;
 
 /// Check the groups' sizes against the weights: a sample-ratio mismatch spoils every comparison

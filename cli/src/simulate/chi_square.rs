@@ -1,8 +1,9 @@
-//! Pearson's chi-square test of counts against shares.
+//! Pearson's chi-square test of simulated counts against the shares of the file.
 
 use sidetrack::quantity::Ppm;
+use sidetrack_stats::srm::{Counts, Shares};
 
-/// A test's outcome.
+/// The result of a test.
 pub(crate) struct Test {
     pub(crate) statistic: f64,
     pub(crate) df: u32,
@@ -10,32 +11,19 @@ pub(crate) struct Test {
     pub(crate) p_value: Option<f64>,
 }
 
-/// Compares counts with the shares they should have. Only shares above zero count.
+/// Compares counts with their shares. Shares of zero add no degree of freedom.
 pub(crate) fn test(counts: &[(u64, Ppm)]) -> Test {
-    let expected_any = || counts.iter().filter(|(_, share)| *share > Ppm::ZERO);
-    let sum = float(expected_any().map(|(count, _)| count).sum());
-    let df = u32::try_from(expected_any().count()).unwrap_or(u32::MAX).saturating_sub(1);
-    if df == 0 || sum == 0.0 {
-        return Test { statistic: 0.0, df, p_value: None };
+    let positive = counts.iter().filter(|(_, share)| *share > Ppm::ZERO).count();
+    let df = u32::try_from(positive).unwrap_or(u32::MAX).saturating_sub(1);
+    let shares: Vec<f64> = counts.iter().map(|(_, share)| share.fraction()).collect();
+    let units: Vec<u64> =
+        counts.iter().map(|(units, share)| if *share > Ppm::ZERO { *units } else { 0 }).collect();
+    let test = Shares::new(&shares).and_then(|shares| Counts::new(&shares, &units));
+    match test.map(|counts| counts.test()) {
+        Ok(test) => Test { statistic: test.statistic, df, p_value: Some(test.p.get()) },
+        // Fewer than two variants have a share, or no units were drawn.
+        Err(_) => Test { statistic: 0.0, df, p_value: None },
     }
-    let term = |(count, share): &(u64, Ppm)| {
-        let expected = sum * share.fraction();
-        (float(*count) - expected).powi(2) / expected
-    };
-    let statistic: f64 = expected_any().map(term).sum();
-    // The regularised upper incomplete gamma function: Q(df/2, x/2).
-    let p_value = if statistic > 0.0 {
-        statrs::function::gamma::checked_gamma_ur(f64::from(df) / 2.0, statistic / 2.0).ok()
-    } else {
-        Some(1.0)
-    };
-    Test { statistic, df, p_value }
-}
-
-/// A count as a float: exact below 2^53, which no simulation reaches.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-pub(crate) fn float(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]
@@ -65,7 +53,7 @@ mod tests {
     #[test]
     fn weights_of_zero_have_no_degree_of_freedom() {
         assert_eq!(test(&shares(&[(30, 30), (70, 70), (0, 0)])).df, 1);
-        let nobody_to_compare = test(&shares(&[(100, 100), (0, 0)]));
-        assert_eq!((nobody_to_compare.df, nobody_to_compare.p_value), (0, None));
+        let nothing_to_compare = test(&shares(&[(100, 100), (0, 0)]));
+        assert_eq!((nothing_to_compare.df, nothing_to_compare.p_value), (0, None));
     }
 }
