@@ -3,7 +3,6 @@
 //! One file per question; the statistics are those of `sidetrack-stats`. Sums over phases, a bandit's sums and requests are asked about and
 //! refused: they give confident nonsense.
 
-pub(crate) mod figures;
 mod given;
 mod means;
 mod prometheus;
@@ -22,6 +21,7 @@ use sidetrack_stats::trap::{self, Design, Rows, Weights};
 use crate::fault::Fault;
 use crate::out::Out;
 pub(crate) use given::{fraction, named};
+pub(crate) use sidetrack_analysis::figures;
 
 /// Analyse an experiment's results: is the candidate better, and can the data be trusted?
 ///

@@ -4,15 +4,7 @@ use sidetrack::matching::{Header, HeaderRule, Host, Match, Text};
 use sidetrack::plan::{Experiment, VariantId};
 use sidetrack::quantity::{Millis, Ppm, Timestamp};
 use sidetrack::rollout::{InForce, Rollout, Schedule};
-
-/// Text that somebody else wrote, safe for a terminal: control characters are escaped.
-pub(crate) fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
-}
+pub(crate) use sidetrack_analysis::figures::{grouped, visible};
 
 /// Bytes that a client sent, in quotes.
 pub(crate) fn quoted(bytes: &[u8]) -> String {
@@ -20,19 +12,6 @@ pub(crate) fn quoted(bytes: &[u8]) -> String {
         Ok(text) => format!("\"{}\"", visible(text)),
         Err(_) => format!("\"{}\"", bytes.escape_ascii()),
     }
-}
-
-/// `123 456`.
-pub(crate) fn grouped(number: impl Into<u64>) -> String {
-    let digits = number.into().to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// `30 %`.

@@ -6,8 +6,8 @@
 use sidetrack::plan::{Experiment, PerVariant, Plan, VariantId};
 use sidetrack::quantity::{Ppm, Timestamp};
 use sidetrack::rollout::Schedule;
+use sidetrack_analysis::MARK;
 
-use crate::analyze::run::MARK;
 use crate::fault::Fault;
 use crate::lines::Lines;
 use crate::load::Source;

@@ -1,6 +1,6 @@
-//! The report as one page of HTML: the verdict in words, then plots and tables. Nothing is fetched, nothing runs.
+//! The analysis as a single HTML page: the decision with its reasons, plots, tables. The page fetches and runs nothing.
 //!
-//! The page is a template; this puts numbers into words and plots into SVG, so that the template only arranges.
+//! Numbers are put into words and plots into SVG here; the template only arranges them.
 
 mod plot;
 mod svg;
@@ -8,12 +8,15 @@ mod svg;
 use anyhow::Context as _;
 use minijinja::{Environment, Value, context};
 
-use super::super::figures::digits;
-use super::analysis::{Analysis, CandidateResult, MetricResult};
-use super::growth::Plots;
-use super::report::{
-    amount, change, decided, effect, headline, left_out, looks, margin, p_value, skipped,
+use sidetrack_analysis::answer::{
+    CandidateResult, Goal, MetricResult, Role, SrmPhase, SrmVerdict, Variant,
 };
+use sidetrack_analysis::{Analysis, Effect, Scale, Series};
+
+use super::words::{
+    WITHOUT_BREAKER, concluded, headline, left_out, looks, p_text, p_value, share, skipped, title,
+};
+use crate::analyze::figures::digits;
 use crate::words::grouped;
 
 const TEMPLATE: &str = include_str!("../../../templates/report.html");
@@ -21,8 +24,8 @@ const TEMPLATE: &str = include_str!("../../../templates/report.html");
 /// Makes the page.
 ///
 /// # Errors
-/// A template that cannot be rendered, which a test would have seen.
-pub(super) fn page(analysis: &Analysis, plots: &Plots) -> anyhow::Result<String> {
+/// A template that cannot be rendered; tests exclude it.
+pub(super) fn page(analysis: &Analysis, series: &Series) -> anyhow::Result<String> {
     let mut environment = Environment::new();
     environment.add_template("report.html", TEMPLATE).context("the report's template")?;
     let template = environment.get_template("report.html").context("the report's template")?;
@@ -32,7 +35,7 @@ pub(super) fn page(analysis: &Analysis, plots: &Plots) -> anyhow::Result<String>
     let page = template.render(context! {
         title => format!("{}: {}", analysis.experiment, headline(analysis)),
         headline => headline(analysis),
-        decision => analysis.decision,
+        decision => analysis.decision.as_str(),
         analysis => whole,
         looks => looks(analysis),
         cards => cards(analysis),
@@ -40,76 +43,77 @@ pub(super) fn page(analysis: &Analysis, plots: &Plots) -> anyhow::Result<String>
         srm => srm(analysis),
         phases => srm_phases(analysis),
         sections => sections(analysis),
-        left_out => left_out(&analysis.lines).into_iter().map(|(count, why)| format!("{} {why}", grouped(count))).collect::<Vec<_>>(),
+        left_out => left_out(&analysis.lines),
         read => grouped(analysis.lines.read),
         used => grouped(analysis.lines.used),
         skipped => skipped(&analysis.lines),
-        plots => drawn(analysis, plots, &variants),
+        plots => plots(analysis, series, &variants),
     });
     page.context("the report's template")
 }
 
-/// The plots that there are data for: title, drawing, and what it shows.
-fn drawn(analysis: &Analysis, plots: &Plots, variants: &[String]) -> Vec<Value> {
+/// The plots with data: title, drawing, caption.
+fn plots(analysis: &Analysis, series: &Series, variants: &[String]) -> Vec<Value> {
     let mut out = Vec::new();
     let mut add = |title: String, svg: Option<String>, caption: String| {
         if let Some(svg) = svg {
             out.push(context! { title, caption, svg => Value::from_safe_string(svg) });
         }
     };
-    if let Some((name, lines)) = &plots.growth
+    if let Some((name, lines)) = &series.lift
         && let Some(metric) = analysis.metrics.iter().find(|metric| metric.name == *name)
     {
         add(
-            format!("Effect on {name}, as units joined"),
-            plot::growth(metric, lines, plots.span, variants),
+            format!("Effect on {name} as units joined"),
+            plot::lift(metric, lines, series.span, variants),
             format!(
-                "Difference to {} among the units that had joined by then, with its interval. The dashed line is no difference.",
+                "Difference from {} among the units that had joined by then, with its interval. Dashed: no difference.",
                 metric.baseline.variant
             ),
         );
     }
     if let Some(metric) = analysis.metrics.first() {
         add(
-            format!("What is believed of {}", metric.name),
+            format!("Posterior of {}", metric.name),
             plot::belief(metric, variants),
-            "How probable each difference is after these data, before which all were equally probable."
+            "The probability of each difference, after a flat prior."
                 .to_owned(),
         );
     }
     add(
-        "Split against target".to_owned(),
-        plot::split(&plots.split, plots.span, variants),
-        "Each candidate's share of all units so far (line) and what the weights promise (dashed)."
+        "Split and target".to_owned(),
+        plot::split(&series.split, series.span, variants),
+        "Each candidate's share of all units so far (line), and its configured share (dashed)."
             .to_owned(),
     );
     add(
         "Latency".to_owned(),
-        plot::latencies(&plots.latencies, variants),
-        "Share of requests by latency, up to the slowest hundredth; ticks below mark the 50th and 95th percentile.".to_owned(),
+        plot::latencies(&series.latencies, variants),
+        "Share of requests by latency, without the slowest hundredth. Ticks: 50th and 95th percentile.".to_owned(),
     );
     out
 }
 
-/// The numbers to see first: each primary metric and candidate.
+/// The cards on top: each primary metric and candidate.
 fn cards(analysis: &Analysis) -> Vec<Value> {
-    let primary = analysis.metrics.iter().filter(|metric| metric.role == "primary");
+    let primary = analysis.metrics.iter().filter(|metric| metric.role == Role::Primary);
     let pairs =
         primary.flat_map(|metric| metric.candidates.iter().map(move |result| (metric, result)));
     pairs
         .map(|(metric, result)| {
-            let value = |value: Option<f64>| {
-                value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value))
-            };
             context! {
                 metric => metric.name.clone(),
                 variant => result.variant.clone(),
-                change => result.diff.map_or_else(|| "undefined".to_owned(), |diff| change(metric, diff)),
+                change => shown(metric, result.diff, Scale::change),
                 interval => interval(metric, result),
-                values => format!("{} → {}", value(metric.baseline.value), value(result.value)),
+                values => format!(
+                    "{} → {}",
+                    shown(metric, metric.baseline.value, Scale::amount),
+                    shown(metric, result.value, Scale::amount)
+                ),
                 best => result.p_best.map(percent),
-                decision => result.decision,
-                decided => decided(metric, result.decision),
+                decision => result.decision.as_str(),
+                decided => concluded(metric.role, result.decision),
             }
         })
         .collect()
@@ -125,22 +129,20 @@ fn percent(share: f64) -> String {
 }
 
 fn interval(metric: &MetricResult, result: &CandidateResult) -> String {
-    let text = effect(metric, result);
-    text.split_once("(CI ")
-        .map_or_else(String::new, |(_, rest)| rest.trim_end_matches(')').to_owned())
+    Effect::of(metric, result).range().unwrap_or_default()
+}
+
+fn shown(metric: &MetricResult, value: Option<f64>, show: fn(Scale, f64) -> String) -> String {
+    value.map_or_else(|| "undefined".to_owned(), |value| show(metric.scale(), value))
 }
 
 fn variant_rows(analysis: &Analysis) -> Vec<Value> {
-    let sum: u64 = analysis.variants.iter().map(|variant| variant.units).sum();
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    let share = |units: u64| if sum == 0 { 0.0 } else { 100.0 * units as f64 / sum as f64 };
-    let row = |(index, variant): (usize, &super::analysis::Variant)| {
+    let row = |(index, variant): (usize, &Variant)| {
         context! {
             index,
             name => variant.name.clone(),
-            role => variant.role,
             units => grouped(variant.units),
-            share => format!("{:.2} %", share(variant.units)),
+            share => share(variant, &analysis.variants),
             requests => grouped(variant.requests),
             elsewhere => grouped(variant.served_elsewhere),
         }
@@ -151,32 +153,28 @@ fn variant_rows(analysis: &Analysis) -> Vec<Value> {
 fn srm(analysis: &Analysis) -> Value {
     let srm = &analysis.srm;
     context! {
-        verdict => srm.verdict,
+        verdict => srm.verdict.as_str(),
         words => match srm.verdict {
-            "ok" => "The split is what the file promises.",
-            "mismatch" => "Sample ratio mismatch: the variants did not get the units that the file promises.",
-            _ => "The split was not tested.",
+            SrmVerdict::Ok => "The split is as configured.",
+            SrmVerdict::Mismatch => "Sample ratio mismatch: the split differs from the configured one.",
+            SrmVerdict::Undefined => "The split was not tested.",
         },
-        p => srm.p_value.map(|p| if p < 1e-4 { format!("{p:.1e}") } else { digits(p, 3) }),
+        p => srm.p_value.map(p_text),
         note => srm.note.clone(),
     }
 }
 
 fn srm_phases(analysis: &Analysis) -> Vec<Value> {
     let phases = analysis.srm.phases.iter().filter(|_| analysis.srm.phases.len() > 1);
-    let row = |phase: &super::analysis::SrmPhase| {
+    let row = |phase: &SrmPhase| {
         let parts =
             phase.observed.iter().zip(&phase.expected).map(|((name, count), (_, share))| {
-                let count = grouped(count.as_u64().unwrap_or(0));
-                format!(
-                    "{name} {count} (aim {} %)",
-                    digits(share.as_f64().unwrap_or(0.0) * 100.0, 3)
-                )
+                format!("{name} {} (target {} %)", grouped(*count), digits(share * 100.0, 3))
             });
         context! {
             name => phase.phase.clone(),
             parts => parts.collect::<Vec<_>>(),
-            p => phase.p_value.map(|p| digits(p, 3)),
+            p => phase.p_value.map(p_text),
         }
     };
     phases.map(row).collect()
@@ -191,35 +189,36 @@ fn sections(analysis: &Analysis) -> Vec<Value> {
             sections.push(context! { title, note, rows });
         }
     };
-    let of = |role: &str| {
+    let of = |role: Role| {
         analysis.metrics.iter().filter(|metric| metric.role == role).collect::<Vec<_>>()
     };
     add(
-        "What the experiment is for",
-        "P-values are adjusted for each other (Holm).",
-        of("primary"),
+        title(Role::Primary),
+        "P-values are adjusted (Holm).",
+        of(Role::Primary),
     );
     add(
-        "Guardrails",
-        "Each must be shown not to be worse by more than its margin.",
-        of("guardrail"),
+        title(Role::Guardrail),
+        "Each must be within its margin with its whole interval.",
+        of(Role::Guardrail),
     );
     add(
-        "Also looked at",
-        "Ideas, not findings; p-values are adjusted (Benjamini and Hochberg).",
-        of("exploratory"),
+        title(Role::Exploratory),
+        "These decide nothing. P-values are adjusted (Benjamini and Hochberg).",
+        of(Role::Exploratory),
     );
     let without =
-        analysis.without_breaker.iter().flatten().filter(|metric| metric.role != "exploratory");
+        analysis.without_breaker.iter().flatten().filter(|metric| metric.role != Role::Exploratory);
     add(
-        "Without the minutes in which a breaker was open",
-        "While it is open the baseline answers for the candidate, which hides failures. Here these minutes are left out for all.",
+        WITHOUT_BREAKER,
+        "While a breaker is open, the baseline serves the candidate's requests, which hides failures. These minutes are left out for all variants.",
         without.collect(),
     );
     sections
 }
 
 fn row(metric: &MetricResult) -> Value {
+    let scale = metric.scale();
     let candidates: Vec<Value> = metric
         .candidates
         .iter()
@@ -227,20 +226,20 @@ fn row(metric: &MetricResult) -> Value {
             let phases = result.phases.iter().map(|phase| {
                 let ci = match phase.ci {
                     [Some(low), Some(high)] => {
-                        format!(" ({} to {})", change(metric, low), change(metric, high))
+                        format!(" ({} to {})", scale.change(low), scale.change(high))
                     }
                     _ => String::new(),
                 };
-                format!("{}: {}{ci}", phase.phase, change(metric, phase.diff))
+                format!("{}: {}{ci}", phase.phase, scale.change(phase.diff))
             });
             context! {
                 variant => result.variant.clone(),
-                value => result.value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value)),
-                change => result.diff.map_or_else(|| "undefined".to_owned(), |diff| change(metric, diff)),
+                value => shown(metric, result.value, Scale::amount),
+                change => shown(metric, result.diff, Scale::change),
                 interval => interval(metric, result),
                 p => p_value(result),
-                decision => result.decision,
-                decided => decided(metric, result.decision),
+                decision => result.decision.as_str(),
+                decided => concluded(metric.role, result.decision),
                 method => result.method.clone(),
                 n => grouped(result.n),
                 phases => phases.collect::<Vec<_>>(),
@@ -250,10 +249,13 @@ fn row(metric: &MetricResult) -> Value {
         .collect();
     context! {
         name => metric.name.clone(),
-        goal => if metric.goal == "increase" { "more is better" } else { "less is better" },
-        margin => metric.margin.map(|value| margin(metric, value)),
+        goal => match metric.goal {
+            Goal::Increase => "more is better",
+            Goal::Decrease => "less is better",
+        },
+        margin => metric.margin.map(|margin| scale.margin(margin)),
         baseline => metric.baseline.variant.clone(),
-        value => metric.baseline.value.map_or_else(|| "undefined".to_owned(), |value| amount(metric, value)),
+        value => shown(metric, metric.baseline.value, Scale::amount),
         n => grouped(metric.baseline.n),
         candidates,
     }

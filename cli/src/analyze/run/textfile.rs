@@ -1,19 +1,15 @@
-//! Accuracy and value of each model for Prometheus, as a file that node_exporter's textfile collector reads.
-//!
-//! Written beside its goal and renamed over it, so that nobody ever reads half a file.
+//! Accuracy and business value of each model, as a file for node_exporter's textfile collector.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 use sidetrack::names::label::{EXPERIMENT, METRIC_TYPE, MODEL};
 use sidetrack::names::metric;
 
-use super::analysis::Analysis;
-use super::outcomes::ACCURACY;
+use sidetrack_analysis::{ACCURACY, Analysis};
 
-/// Metrics that are not a matter of business.
+/// Metrics that do not measure business value.
 const TECHNICAL: [&str; 3] = ["error_rate", "abort_rate", ACCURACY];
 
 /// Writes the file.
@@ -21,24 +17,8 @@ const TECHNICAL: [&str; 3] = ["error_rate", "abort_rate", ACCURACY];
 /// # Errors
 /// A folder that cannot be written.
 pub(super) fn write(path: &Path, analysis: &Analysis) -> anyhow::Result<()> {
-    let told = || format!("--prometheus-out: cannot write {}", path.display());
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
-    let mut file =
-        tempfile::Builder::new().prefix(".sidetrack-").tempfile_in(folder).with_context(told)?;
-    file.write_all(text(analysis).as_bytes()).with_context(told)?;
-    // A temporary file is for its owner alone; a collector is somebody else.
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let readable = std::fs::Permissions::from_mode(0o644);
-        file.as_file().set_permissions(readable).with_context(told)?;
-    }
-    file.as_file().sync_all().with_context(told)?;
-    file.persist(path).with_context(told)?;
-    Ok(())
+    let failed = || format!("--prometheus-out: cannot write {}", path.display());
+    crate::atomic::write(path, text(analysis).as_bytes()).with_context(failed)
 }
 
 fn text(analysis: &Analysis) -> String {

@@ -1,36 +1,30 @@
 //! The plots of the report.
 
-use super::super::analysis::{CandidateResult, MetricResult};
-use super::super::growth::{Growth, Split, on_axis};
+use sidetrack::quantity::Timestamp;
+use sidetrack_analysis::answer::{CandidateResult, Goal, MetricResult};
+use sidetrack_analysis::{LiftOverTime, Scale, SplitOverTime};
+
 use super::svg::Frame;
-use crate::analyze::figures::{digits, signed};
+use crate::analyze::figures::{short, signed};
 
 /// The class that colours a variant.
 fn colour(variant: &str, variants: &[String]) -> String {
     format!("c{}", variants.iter().position(|name| name == variant).unwrap_or(0) % 6)
 }
 
+/// What values are multiplied with, and their unit on an axis.
 fn scale(metric: &MetricResult) -> (f64, &'static str) {
-    if metric.is_share {
-        (100.0, " pt")
-    } else if metric.unit == Some("s") {
-        (1000.0, " ms")
-    } else {
-        (1.0, "")
-    }
-}
-
-fn short(value: f64) -> String {
-    let text = digits(value, 3);
-    if text.contains('.') && !text.contains('e') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    let scale = metric.scale();
+    let unit = match scale {
+        Scale::Share => " pt",
+        Scale::Seconds => " ms",
+        Scale::Plain => "",
+    };
+    (scale.factor(), unit)
 }
 
 fn short_signed(value: f64) -> String {
-    if value > 0.0 { format!("+{}", short(value)) } else { short(value) }
+    if value > 0.0 { format!("+{}", short(value, 3)) } else { short(value, 3) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are below 2^53")]
@@ -48,14 +42,14 @@ const fn time(at: f64) -> u64 {
 }
 
 /// The effect of each candidate over time.
-pub(super) fn growth(
+pub(super) fn lift(
     metric: &MetricResult,
-    lines: &[Growth],
+    lines: &[LiftOverTime],
     span: (u64, u64),
     variants: &[String],
 ) -> Option<String> {
     let (factor, unit) = scale(metric);
-    // The first intervals are as wide as the world; those of the second half decide how much is shown.
+    // The first intervals are extremely wide; the settled ones decide the range.
     let settled = lines.iter().flat_map(|line| line.points.iter().skip(line.points.len() / 6));
     let (mut low, mut high) = (0.0f64, 0.0f64);
     for point in settled {
@@ -125,8 +119,8 @@ pub(super) fn belief(metric: &MetricResult, variants: &[String]) -> Option<Strin
     Some(frame.done(&|x| format!("{}{unit}", short_signed(x)), &|_| String::new()))
 }
 
-/// Observed and promised shares.
-pub(super) fn split(lines: &[Split], span: (u64, u64), variants: &[String]) -> Option<String> {
+/// Observed and configured shares.
+pub(super) fn split(lines: &[SplitOverTime], span: (u64, u64), variants: &[String]) -> Option<String> {
     let points = || lines.iter().flat_map(|line| line.points.iter().skip(line.points.len() / 12));
     points().next()?;
     let low = points().map(|(_, a, b)| a.min(*b)).fold(1.0, f64::min) * 100.0;
@@ -143,7 +137,7 @@ pub(super) fn split(lines: &[Split], span: (u64, u64), variants: &[String]) -> O
         );
         frame.named(&line.variant, &class);
     }
-    Some(frame.done(&|x| on_axis(time(x), span), &|y| format!("{} %", short(y))))
+    Some(frame.done(&|x| on_axis(time(x), span), &|y| format!("{} %", short(y, 3))))
 }
 
 /// How latencies are distributed, as a share of requests per equal step.
@@ -160,7 +154,7 @@ pub(super) fn latencies(
     if end <= 0.0 {
         return None;
     }
-    // Latencies are whole milliseconds, so a step that is no whole number of them would draw teeth.
+    // Latencies are whole milliseconds; a fractional step would draw an artificial comb.
     let step = (end / f64::from(STEPS)).ceil();
     let steps = (end / step).ceil();
     let mut curves = Vec::new();
@@ -193,14 +187,14 @@ pub(super) fn latencies(
         }
         frame.named(name, &class);
     }
-    Some(frame.done(&|x| format!("{} ms", short(x)), &|y| format!("{} %", short(y))))
+    Some(frame.done(&|x| format!("{} ms", short(x, 3)), &|y| format!("{} %", short(y, 3))))
 }
 
 /// An interval beside zero, small, for a table's row.
 pub(super) fn bar(metric: &MetricResult, result: &CandidateResult) -> Option<String> {
     let ([Some(low), Some(high)], Some(diff)) = (result.ci, result.diff) else { return None };
     let margin =
-        metric.margin.map(|margin| if metric.goal == "increase" { -margin } else { margin });
+        metric.margin.map(|margin| if metric.goal == Goal::Increase { -margin } else { margin });
     let reach =
         [low, high, margin.unwrap_or(0.0)].into_iter().map(f64::abs).fold(0.0, f64::max) * 1.1;
     if reach <= 0.0 {
@@ -219,4 +213,11 @@ pub(super) fn bar(metric: &MetricResult, result: &CandidateResult) -> Option<Str
         x(high),
         x(diff)
     ))
+}
+
+/// `11-23 09:00`: a moment on an axis.
+fn on_axis(time: u64, span: (u64, u64)) -> String {
+    let text = Timestamp(time).to_string();
+    let (date, clock) = (text.get(5..10).unwrap_or_default(), text.get(11..16).unwrap_or_default());
+    if span.1 - span.0 > 3 * 86_400_000 { date.to_owned() } else { format!("{date} {clock}") }
 }

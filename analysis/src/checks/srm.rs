@@ -1,19 +1,20 @@
-//! Whether each variant got the share of units that the file promises, stratum by stratum.
+//! The test for a sample ratio mismatch: whether each variant got its configured share of units, stratum by stratum.
 //!
 //! Each unit counts once, in the stratum of its first request and as it was assigned there, so the strata are independent
-//! and their chi-squares add up. Requests are not tested where users were randomised: they come in bundles, and such a
-//! test raises alarms that mean nothing.
+//! and their statistics add up. A mismatch in a single stratum counts as well, at its part of the level: the other strata
+//! cannot dilute it. Requests are not tested if users were randomized: they come in bursts, which cause false positives.
 
-use serde_json::Map;
-use sidetrack::plan::Assignment;
-use sidetrack::plan::Experiment;
+use std::collections::BTreeMap;
+
+use sidetrack::plan::{Assignment, Experiment};
+use sidetrack_stats::float;
 use sidetrack_stats::srm::{Counts, LEVEL, Shares, over_phases};
 
-use super::analysis::{Srm, SrmPhase};
-use super::strata::Strata;
+use crate::answer::{Srm, SrmPhase, SrmVerdict};
+use crate::strata::Strata;
 
 /// Tests the counts of units (by stratum and variant).
-pub(super) fn srm(
+pub(crate) fn srm(
     experiment: &Experiment,
     strata: &Strata,
     observed: &[Vec<u64>],
@@ -24,20 +25,19 @@ pub(super) fn srm(
     let mut notes = Vec::new();
     let tests = units || experiment.assignment == Assignment::RequestRandom;
     let (mut uninvited, mut smallest) = (false, 1.0f64);
-    for (stratum, observed) in strata.list.iter().zip(observed) {
-        let shares: Vec<f64> =
-            experiment.shares_of(&stratum.weights).iter().map(|share| share.fraction()).collect();
+    for (index, (stratum, observed)) in strata.list.iter().zip(observed).enumerate() {
+        let shares = strata.shares(index);
         let counts = Shares::new(&shares).and_then(|shares| Counts::new(&shares, observed)).ok();
         let test = counts.as_ref().filter(|_| tests).map(|counts| counts.test().p);
         let name = || stratum.name.clone().unwrap_or_else(|| "the experiment".to_owned());
         if let Some(counts) = counts.filter(|_| tests) {
             if counts.has_uninvited() {
                 uninvited = true;
-                notes.push(format!("{}: a variant of weight 0 has units", name()));
+                notes.push(format!("{}: a variant with weight 0 has units", name()));
             }
             if counts.is_sparse() {
                 notes.push(format!(
-                    "{}: fewer than five units expected of a variant, so the test is rough",
+                    "{}: a variant has fewer than five expected units, so the test is approximate",
                     name()
                 ));
             }
@@ -45,34 +45,31 @@ pub(super) fn srm(
             tested.push(counts);
         }
         if observed.iter().any(|count| *count > 0) || strata.list.len() == 1 {
-            let named = |values: Vec<serde_json::Value>| -> Map<String, serde_json::Value> {
-                experiment.variants.iter().map(|variant| variant.name.clone()).zip(values).collect()
-            };
+            let names = || experiment.variants.iter().map(|variant| variant.name.clone());
             phases.push(SrmPhase {
                 phase: stratum.name.clone(),
-                expected: named(shares.iter().map(|share| (*share).into()).collect()),
-                observed: named(observed.iter().map(|count| (*count).into()).collect()),
+                expected: names().zip(shares.iter().copied()).collect::<BTreeMap<_, _>>(),
+                observed: names().zip(observed.iter().copied()).collect::<BTreeMap<_, _>>(),
                 p_value: test.map(|p| p.get()),
             });
         }
     }
     if !tests {
         notes.push(
-            "traffic ratio, not tested: users were randomised, and the log has only requests; set settings.exposure_unit"
+            "not tested: users were randomized, but the log has no units; set settings.exposure_unit"
                 .to_owned(),
         );
     }
     let test = over_phases(&tested).ok();
-    // A mismatch in one phase is not to be diluted by the others; each phase gets its part of the level.
-    #[expect(clippy::cast_precision_loss, reason = "a count of phases")]
+    // The other strata must not dilute a mismatch in one: each is tested at its part of the level.
     let mismatch = uninvited
         || test.is_some_and(|test| test.p.get() < LEVEL)
-        || smallest < LEVEL / tested.len().max(1) as f64;
+        || smallest < LEVEL / float(tested.len().max(1) as u64);
     Srm {
         verdict: match test {
-            None => "undefined",
-            Some(_) if mismatch => "mismatch",
-            Some(_) => "ok",
+            None => SrmVerdict::Undefined,
+            Some(_) if mismatch => SrmVerdict::Mismatch,
+            Some(_) => SrmVerdict::Ok,
         },
         p_value: test.map(|test| test.p.get()),
         log10_p: test.map(|test| test.p.log10()),

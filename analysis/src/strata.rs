@@ -1,68 +1,78 @@
-//! The strata: stretches of the experiment in which the weights were constant.
+//! Strata: periods of the experiment with constant weights.
 //!
-//! A rollout's phases are strata, and the log names them. An experiment whose weights a bandit sets has one stratum per
-//! update; `sidetrack bandit` leaves a comment with each, since the configuration has no place for the past. Everything
-//! else is one stratum. Data of different strata are never put into one sum.
-//!
-//! Each line is held against the weights of its stratum: from its bucket it follows who had to be assigned. A line that
-//! says otherwise was decided by another file.
+//! The phases of a rollout are strata, and the log names them. If a bandit sets the weights, each of its updates begins a
+//! stratum; `sidetrack bandit` leaves a comment for each, since the configuration has no place for the past. Everything
+//! else is one stratum. Data of different strata are never pooled.
 
 use sidetrack::plan::{Experiment, PerVariant, VariantId};
 use sidetrack::quantity::{Bucket, Ppm, Timestamp};
 use sidetrack::rollout::{InForce, Schedule};
 
+use crate::error::{Error, Part};
+
 /// What begins the comment line of an epoch: `# sidetrack bandit: …`.
-pub(crate) const MARK: &str = "# sidetrack bandit:";
+pub const MARK: &str = "# sidetrack bandit:";
 
 /// Constant weights.
 #[derive(Clone, Debug)]
-pub(super) struct Stratum {
+pub(crate) struct Stratum {
     /// The phase's name, or the epoch's beginning; `None` when there is only one stratum.
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The candidates' weights; the baseline's is not among them.
-    pub(super) weights: PerVariant<Ppm>,
+    weights: PerVariant<Ppm>,
+    /// All variants' shares, by variant index.
+    shares: Vec<f64>,
     /// When an epoch began; `None`: from the start.
     from: Option<Timestamp>,
 }
 
+impl Stratum {
+    fn new(
+        experiment: &Experiment,
+        name: Option<String>,
+        weights: PerVariant<Ppm>,
+        from: Option<Timestamp>,
+    ) -> Self {
+        let shares = experiment.shares_of(&weights);
+        let shares = shares.iter().map(|share| share.fraction()).collect();
+        Self { name, weights, shares, from }
+    }
+}
+
 /// All strata of an experiment.
 #[derive(Clone, Debug)]
-pub(super) struct Strata {
-    pub(super) list: Vec<Stratum>,
-    /// A bandit chose the weights.
-    pub(super) adaptive: bool,
+pub struct Strata {
+    pub(crate) list: Vec<Stratum>,
+    /// A bandit set the weights.
+    pub(crate) adaptive: bool,
 }
 
 impl Strata {
-    /// From the experiment, and from the file's text for the epochs that a bandit noted.
+    /// From the experiment and, for the notes of a bandit, the text of its file.
     ///
     /// # Errors
     /// A note that cannot be read.
-    pub(super) fn new(experiment: &Experiment, text: &str) -> Result<Self, String> {
-        let epochs = epochs(experiment, text)?;
+    pub fn new(experiment: &Experiment, text: &str) -> Result<Self, Error> {
+        let epochs =
+            epochs(experiment, text).map_err(|problem| Error::input(Part::Experiment, problem))?;
         let adaptive = !epochs.is_empty();
+        let stratum = |name: Option<String>, weights: &PerVariant<Ppm>| {
+            Stratum::new(experiment, name, weights.clone(), None)
+        };
         let list = match &experiment.schedule {
-            Schedule::Rollout(rollout) => {
-                let stratum = |phase: &sidetrack::rollout::Phase| Stratum {
-                    name: Some(phase.name.clone()),
-                    weights: phase.weights.clone(),
-                    from: None,
-                };
-                rollout.phases.iter().map(stratum).collect()
-            }
+            Schedule::Rollout(rollout) => rollout
+                .phases
+                .iter()
+                .map(|phase| stratum(Some(phase.name.clone()), &phase.weights))
+                .collect(),
             Schedule::Fixed(_) if adaptive => epochs,
-            Schedule::Fixed(weights) => {
-                vec![Stratum { name: None, weights: weights.clone(), from: None }]
-            }
+            Schedule::Fixed(weights) => vec![stratum(None, weights)],
         };
         Ok(Self { list, adaptive })
     }
 
-    /// The stratum that a line belongs to: by the phase that the proxy named, else by the clock.
-    ///
-    /// # Errors
-    /// A phase that the file does not have.
-    pub(super) fn of(
+    /// The stratum of a line, by the phase that the proxy logged, else by the time. `None` if the file has no such phase.
+    pub(crate) fn of(
         &self,
         experiment: &Experiment,
         phase: Option<&str>,
@@ -84,8 +94,13 @@ impl Strata {
         }
     }
 
-    /// Whom the bucket belongs to under the stratum's weights.
-    pub(super) fn owner(
+    /// The share of each variant in a stratum, by variant index.
+    pub(crate) fn shares(&self, stratum: usize) -> &[f64] {
+        self.list.get(stratum).map_or(&[], |stratum| &stratum.shares)
+    }
+
+    /// The variant that owns the bucket under the stratum's weights.
+    pub(crate) fn owner(
         &self,
         experiment: &Experiment,
         stratum: usize,
@@ -107,7 +122,7 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
         }
         let bad = |what: &str| {
             format!(
-                "line {}: found {what} in a note of `sidetrack bandit`; restore the line as it was written",
+                "line {}: a note of `sidetrack bandit` has {what}; restore the line as it was written",
                 number + 1
             )
         };
@@ -128,11 +143,11 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
                 Some((experiment.variant(name.as_bytes())?, percent.parse().ok()?))
             };
             let (variant, weight) =
-                read().ok_or_else(|| bad(&format!("\"{}\"", crate::words::visible(word))))?;
+                read().ok_or_else(|| bad(&format!("\"{}\"", crate::figures::visible(word))))?;
             weights[variant] = weight;
         }
         let name = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
-        epochs.push(Stratum { name: Some(name), weights, from });
+        epochs.push(Stratum::new(experiment, Some(name), weights, from));
     }
     Ok(epochs)
 }
@@ -145,12 +160,8 @@ mod tests {
         "variants": [{"name": "b"}, {"name": "c", "weight": 20, "reserve": 50}, {"name": "d", "weight": 10}]}]}"#;
 
     fn experiment() -> Experiment {
-        sidetrack::config::parse_json(FILE.as_bytes())
-            .unwrap()
-            .experiments
-            .into_iter()
-            .next()
-            .unwrap()
+        let plan = sidetrack::config::parse_json(FILE.as_bytes()).unwrap();
+        plan.experiments.into_iter().next().unwrap()
     }
 
     fn owner(strata: &Strata, stratum: usize, bucket: u32) -> usize {

@@ -1,28 +1,28 @@
-//! What became of the predictions: a CSV file with a header, by request or by unit.
+//! Outcomes from a CSV file with a header, by request or by unit.
 //!
-//! A column `request_id` or `unit` says whom a row is about (`request_id` when both are there), `time` when it happened,
-//! and every other column is a number. `prediction` and `label` together are accuracy: 1 where they are equal. A column
-//! `correct` is accuracy as it stands. Units are matched by what the log has, the unit itself or its digest.
+//! The key column is `request_id` or `unit` (`request_id` if there are both), `time` is optional, and every other column is
+//! a number. `prediction` and `label` together are accuracy: 1 if they are equal. `correct` is accuracy itself. Units
+//! match the unit of the log or its digest.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::Context as _;
 use hashbrown::HashTable;
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::Timestamp;
 
-use super::sieve::key;
-use crate::words::visible;
+use crate::error::{Error, Part};
+use crate::figures::visible;
+use crate::row::key;
 
-/// The columns and rows of the file. Without a file, there are none.
-#[derive(Default)]
-pub(super) struct Outcomes {
+/// Columns and rows of an outcomes file; empty without a file.
+#[derive(Debug, Default)]
+pub struct Outcomes {
     /// Whether rows are about requests, else about units.
-    pub(super) by_request: bool,
+    pub(crate) by_request: bool,
     /// The names of the values.
-    pub(super) columns: Vec<String>,
-    /// All columns of a row side by side; NaN where the row has no value.
+    pub(crate) columns: Vec<String>,
+    /// Row by row; NaN where the row has no value.
     values: Vec<f64>,
     keys: Vec<u64>,
     /// The same units by their digests.
@@ -30,16 +30,16 @@ pub(super) struct Outcomes {
     times: Vec<u64>,
     index: HashTable<u32>,
     /// Rows that were skipped, and the first of them.
-    pub(super) malformed: u64,
-    pub(super) examples: Vec<String>,
+    pub(crate) malformed: u64,
+    pub(crate) examples: Vec<String>,
     /// Rows whose request had a row before.
-    pub(super) repeated: u64,
+    pub(crate) repeated: u64,
 }
 
-/// The name of the accuracy, however the file gives it.
-pub(super) const ACCURACY: &str = "accuracy";
+/// The metric name of `correct`, or of `prediction` and `label`.
+pub const ACCURACY: &str = "accuracy";
 
-/// Which column of the file is what.
+/// The meaning of each column.
 struct Head {
     key: usize,
     by_request: bool,
@@ -50,19 +50,19 @@ struct Head {
 }
 
 impl Outcomes {
-    /// Reads the file; gzip is recognised.
+    /// Reads the file, plain or gzip.
     ///
     /// # Errors
     /// A file that cannot be read, or whose header has no `request_id` and no `unit`.
-    pub(super) fn read(path: &Path, experiment: &Experiment) -> anyhow::Result<Self> {
+    pub fn read(path: &Path, experiment: &Experiment) -> Result<Self, Error> {
         let name = visible(&path.to_string_lossy());
-        let told = || format!("cannot read {name}");
         let mut file = std::io::BufReader::with_capacity(
             1 << 18,
-            std::fs::File::open(path).with_context(told)?,
+            std::fs::File::open(path).map_err(Error::read(&name))?,
         );
-        let gzip =
-            std::io::BufRead::fill_buf(&mut file).with_context(told)?.starts_with(&[0x1f, 0x8b]);
+        let gzip = std::io::BufRead::fill_buf(&mut file)
+            .map_err(Error::read(&name))?
+            .starts_with(&[0x1f, 0x8b]);
         let text: Box<dyn std::io::Read> = if gzip {
             Box::new(flate2::bufread::MultiGzDecoder::new(file))
         } else {
@@ -70,8 +70,9 @@ impl Outcomes {
         };
         let mut reader =
             csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
-        let head = Head::of(reader.headers().with_context(told)?)
-            .map_err(|what| crate::fault::Fault(format!("--outcomes {name}: {what}")))?;
+        let csv_error = |error: csv::Error| Error::read(&name)(std::io::Error::other(error));
+        let head = Head::of(reader.headers().map_err(csv_error)?)
+            .map_err(|problem| Error::input(Part::Outcomes(Some(name.clone())), problem))?;
         let mut out =
             Self { by_request: head.by_request, columns: head.columns(), ..Self::default() };
         let mut record = csv::StringRecord::new();
@@ -84,7 +85,7 @@ impl Outcomes {
                         out.skip(line, &what);
                     }
                 }
-                Err(error) if error.is_io_error() => return Err(error).with_context(told),
+                Err(error) if error.is_io_error() => return Err(csv_error(error)),
                 Err(_) => out.skip(line, "not UTF-8 text"),
             }
         }
@@ -105,10 +106,10 @@ impl Outcomes {
         experiment: &Experiment,
     ) -> Result<(), String> {
         let get = |column: usize| record.get(column).filter(|value| !value.is_empty());
-        let whom = get(head.key).ok_or_else(|| format!("no {}", head.whom()))?;
+        let subject = get(head.key).ok_or_else(|| format!("{} is empty", head.subject()))?;
         let time = match head.time.and_then(get) {
             Some(text) => Timestamp::parse(text)
-                .ok_or_else(|| format!("time: found \"{}\"", visible(text)))?
+                .ok_or_else(|| format!("time: not RFC 3339: \"{}\"", visible(text)))?
                 .get(),
             None => u64::MAX,
         };
@@ -123,17 +124,17 @@ impl Outcomes {
             row.push(match get(*column) {
                 None => f64::NAN,
                 Some(text) => number(text).ok_or_else(|| {
-                    format!("{}: found \"{}\", allowed: a number", visible(name), visible(text))
+                    format!("{}: not a number: \"{}\"", visible(name), visible(text))
                 })?,
             });
         }
         if let Some(accuracy) = self.columns.iter().position(|name| name == ACCURACY) {
             let value = row.get(accuracy).copied().unwrap_or(f64::NAN);
             if !(value.is_nan() || value == 0.0 || value == 1.0) {
-                return Err(format!("correct: found {value}, allowed: 0 or 1"));
+                return Err(format!("correct is {value}, but must be 0 or 1"));
             }
         }
-        let key_of = key(whom);
+        let key_of = key(subject);
         let number =
             u32::try_from(self.keys.len()).map_err(|_| "more rows than 2^32".to_owned())?;
         if head.by_request {
@@ -147,7 +148,7 @@ impl Outcomes {
             self.index
                 .insert_unique(key_of, number, |&row| keys.get(row as usize).copied().unwrap_or(0));
         } else {
-            self.digests.push(key(&experiment.exposure.pseudonym(whom.as_bytes())));
+            self.digests.push(key(&experiment.exposure.pseudonym(subject.as_bytes())));
             self.times.push(time);
         }
         self.keys.push(key_of);
@@ -156,18 +157,18 @@ impl Outcomes {
     }
 
     /// How many rows there are.
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.keys.len()
     }
 
     /// A row's values; NaN where there is none.
-    pub(super) fn row(&self, row: u32) -> &[f64] {
+    pub(crate) fn row(&self, row: u32) -> &[f64] {
         let start = row as usize * self.columns.len();
         self.values.get(start..start + self.columns.len()).unwrap_or_default()
     }
 
     /// The row of a request.
-    pub(super) fn request(&self, id: &str) -> Option<u32> {
+    pub(crate) fn request(&self, id: &str) -> Option<u32> {
         if !self.by_request || self.index.is_empty() {
             return None;
         }
@@ -175,8 +176,8 @@ impl Outcomes {
         self.index.find(key, |&row| self.keys.get(row as usize) == Some(&key)).copied()
     }
 
-    /// The rows about units: the two keys that the log may know it by, its time if it has one, and its values.
-    pub(super) fn units(&self) -> impl Iterator<Item = ([u64; 2], Option<u64>, &[f64])> {
+    /// The rows about units: the two keys that the log may have for it, its time, and its values.
+    pub(crate) fn units(&self) -> impl Iterator<Item = ([u64; 2], Option<u64>, &[f64])> {
         let times = self.times.iter().map(|time| Some(*time).filter(|time| *time < u64::MAX));
         let keys = self.keys.iter().zip(&self.digests).map(|(key, digest)| [*key, *digest]);
         keys.zip(times).enumerate().map(|(row, (keys, time))| {
@@ -184,8 +185,8 @@ impl Outcomes {
         })
     }
 
-    /// Whether a column has nothing but 0 and 1.
-    pub(super) fn is_binary(&self, column: usize) -> bool {
+    /// Whether a column has only 0 and 1.
+    pub(crate) fn is_binary(&self, column: usize) -> bool {
         let values = self.values.iter().skip(column).step_by(self.columns.len().max(1));
         values.filter(|value| !value.is_nan()).all(|value| *value == 0.0 || *value == 1.0)
     }
@@ -197,7 +198,7 @@ impl Head {
         for (column, name) in header.iter().enumerate() {
             let name = name.trim_start_matches('\u{feff}').to_owned();
             if at.insert(name.clone(), column).is_some() {
-                return Err(format!("its header has \"{}\" twice", visible(&name)));
+                return Err(format!("the header has \"{}\" twice", visible(&name)));
             }
         }
         let found = header.iter().map(visible).collect::<Vec<_>>().join(", ");
@@ -206,13 +207,13 @@ impl Head {
             (None, Some(key)) => (*key, false),
             (None, None) => {
                 return Err(format!(
-                    "its header has neither request_id nor unit; found: {found}\n  hint: the first line names the columns, as in request_id,correct"
+                    "the header has neither request_id nor unit: {found}\n  hint: the first line names the columns, as in request_id,correct"
                 ));
             }
         };
         let pair = at.get("prediction").copied().zip(at.get("label").copied());
         if pair.is_some() && at.contains_key("correct") {
-            return Err("its header has correct as well as prediction and label; both are the accuracy, leave one out".to_owned());
+            return Err("the header has correct as well as prediction and label; both are the accuracy, so remove one".to_owned());
         }
         let known = ["request_id", "unit", "time"];
         let paired = |name: &str| pair.is_some() && ["prediction", "label"].contains(&name);
@@ -225,12 +226,12 @@ impl Head {
             }
         }
         if values.is_empty() && pair.is_none() {
-            return Err(format!("it has no column with values; found: {found}"));
+            return Err(format!("no column has values: {found}"));
         }
         Ok(Self { key, by_request, time: at.get("time").copied(), pair, values })
     }
 
-    const fn whom(&self) -> &'static str {
+    const fn subject(&self) -> &'static str {
         if self.by_request { "request_id" } else { "unit" }
     }
 
@@ -249,7 +250,7 @@ fn number(text: &str) -> Option<f64> {
     }
 }
 
-/// Whether a prediction is its label: `1` is `1.0`.
+/// Whether a prediction equals its label: `1` equals `1.0`.
 fn same(prediction: &str, label: &str) -> bool {
     prediction == label
         || matches!((prediction.parse::<f64>(), label.parse::<f64>()), (Ok(a), Ok(b)) if a == b)

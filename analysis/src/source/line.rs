@@ -1,20 +1,19 @@
-//! One line of the access log, as far as an analysis reads it.
+//! A line of the access log, as far as an analysis reads it.
 //!
 //! The format is the one that `sidetrack render` writes: a JSON object per request. Values come as Envoy writes them:
-//! numbers as numbers or as text, "nothing" as null, as `-`, as empty text, or not at all. Keys that are not named here
-//! are skipped, so a log may carry more. Text is borrowed from the line unless it has escapes.
+//! numbers as numbers or as text, a missing value as null, `-`, empty text or an absent key. Unknown keys are skipped, so a
+//! log may contain more. Text is borrowed from the line unless it has escapes.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
-use sidetrack::quantity::Timestamp;
 
-/// A line's values, none of them judged yet.
+/// A line's values, not checked yet.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Line<'a> {
+pub(super) struct Line<'a> {
     #[serde(borrow)]
     pub(super) time: Field<'a>,
     #[serde(borrow)]
@@ -83,7 +82,7 @@ impl Field<'_> {
         match self {
             Field::Nothing => Ok(None),
             Field::Text(text) => {
-                text.parse().map(Some).map_err(|_| format!("\"{}\"", crate::words::visible(text)))
+                text.parse().map(Some).map_err(|_| format!("\"{}\"", crate::figures::visible(text)))
             }
             Field::Number(number) => whole(*number).map(Some).ok_or_else(|| number.to_string()),
         }
@@ -146,43 +145,6 @@ fn is_nothing(text: &str) -> bool {
     text.is_empty() || text == "-"
 }
 
-/// Reads times, fast for the form that Envoy writes: the day is remembered, and only the clock is read anew.
-#[derive(Default)]
-pub(super) struct Clock {
-    day: [u8; 10],
-    midnight: u64,
-}
-
-impl Clock {
-    /// Milliseconds since 1970.
-    pub(super) fn read(&mut self, text: &str) -> Option<u64> {
-        self.fast(text.as_bytes()).or_else(|| Timestamp::parse(text).map(Timestamp::get))
-    }
-
-    /// `2026-11-23T09:00:00.123Z` to the letter.
-    fn fast(&mut self, text: &[u8]) -> Option<u64> {
-        let (day, clock) = text.split_first_chunk::<10>()?;
-        let clock: &[u8; 14] = clock.try_into().ok()?;
-        let &[b'T', a, b, b':', c, d, b':', e, f, b'.', g, h, i, b'Z'] = clock else { return None };
-        let digits = [a, b, c, d, e, f, g, h, i];
-        if !digits.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let two = |tens: u8, ones: u8| u64::from(tens - b'0') * 10 + u64::from(ones - b'0');
-        let (hour, minute, second) = (two(a, b), two(c, d), two(e, f));
-        if hour > 23 || minute > 59 || second > 59 {
-            return None;
-        }
-        if *day != self.day {
-            let midnight = format!("{}T00:00:00Z", std::str::from_utf8(day).ok()?);
-            self.midnight = Timestamp::parse(&midnight)?.get();
-            self.day = *day;
-        }
-        let milliseconds = u64::from(g - b'0') * 100 + two(h, i);
-        Some(self.midnight + ((hour * 60 + minute) * 60 + second) * 1000 + milliseconds)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_of_values_is_told() {
+    fn anything_but_an_object_of_values_is_an_error() {
         for bad in
             ["", "x", "[1]", "{", "{\"time\":{}}", "{\"time\":1,\"time\":2}", "{} {}", "\u{0}"]
         {
@@ -212,24 +174,5 @@ mod tests {
         assert!(Line::parse(b"{\"unit\":\"\xff\"}").is_err());
         assert_eq!(Field::Number(-1.0).whole(), Err("-1".to_owned()));
         assert_eq!(Field::Number(1.5).whole(), Err("1.5".to_owned()));
-    }
-
-    #[test]
-    fn the_fast_clock_agrees_with_the_slow_one() {
-        let mut clock = Clock::default();
-        for text in [
-            "2026-11-23T09:00:00.123Z",
-            "2026-11-23T23:59:59.999Z",
-            "2024-02-29T00:00:00.000Z",
-            "2026-11-23T09:00:00Z",
-            "2026-11-23T10:00:00.5+01:00",
-            "2026-02-29T09:00:00.123Z",
-            "2026-11-23T24:00:00.123Z",
-            "2026-11-23 09:00:00.123Z",
-            "2026-11-23T09:00:00.12xZ",
-            "",
-        ] {
-            assert_eq!(clock.read(text), Timestamp::parse(text).map(Timestamp::get), "{text}");
-        }
     }
 }

@@ -1,15 +1,13 @@
-//! Latencies of one variant in one stratum, so that quantiles and their errors can be told afterwards.
+//! Histogram of the latencies of a variant in a stratum, for quantiles and their jackknife errors.
 //!
-//! Counts per millisecond up to a second, and per 1.6 percent above, in a hundred groups. All requests of a unit fall in one
-//! group, so what the quantiles lack without one group after another (the jackknife) is the error that units make, not
-//! the smaller one that independent requests would make. Envoy writes whole milliseconds; within one, latencies are
-//! taken as spread evenly.
+//! Counts per millisecond up to a second, and per 1.6 percent above, in a hundred groups. All requests of a unit are in the same
+//! group, so leaving out one group after another (the jackknife) measures the error of sampling units, not the smaller
+//! error of independent requests. Envoy logs whole milliseconds; within a bin, latencies are taken as evenly spread.
 //!
-//! A histogram crate is not used: leaving a group out and interpolating within a bin are the whole of this file, and
-//! they offer neither.
+//! No histogram crate offers leaving out a group and interpolating within a bin.
 
 /// How many groups units fall in.
-pub(super) const GROUPS: usize = 100;
+pub(crate) const GROUPS: usize = 100;
 /// Below this each millisecond has its bin.
 const EXACT: u32 = 1024;
 /// Bins per doubling above.
@@ -17,7 +15,7 @@ const STEPS: u32 = 64;
 
 /// Counts by group and bin.
 #[derive(Clone, Debug)]
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     groups: Vec<Vec<u32>>,
 }
 
@@ -29,7 +27,7 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Counts a request of this many milliseconds.
-    pub(super) fn add(&mut self, unit: u64, milliseconds: u32) {
+    pub(crate) fn add(&mut self, unit: u64, milliseconds: u32) {
         let bin = bin(milliseconds);
         let Some(bins) = self.groups.get_mut(group(unit)) else { return };
         if bins.len() <= bin {
@@ -40,8 +38,20 @@ impl Histogram {
         }
     }
 
+    /// Adds the counts of another one.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (group, more) in self.groups.iter_mut().zip(&other.groups) {
+            if group.len() < more.len() {
+                group.resize(more.len(), 0);
+            }
+            for (count, more) in group.iter_mut().zip(more) {
+                *count = count.saturating_add(*more);
+            }
+        }
+    }
+
     /// All groups in one.
-    pub(super) fn total(&self) -> Counts {
+    pub(crate) fn total(&self) -> Counts {
         let mut total = Counts(Vec::new());
         for group in &self.groups {
             total.add(group);
@@ -50,7 +60,7 @@ impl Histogram {
     }
 
     /// Without one group.
-    pub(super) fn without(&self, total: &Counts, group: usize) -> Counts {
+    pub(crate) fn without(&self, total: &Counts, group: usize) -> Counts {
         let mut rest = total.clone();
         for (count, less) in rest.0.iter_mut().zip(self.groups.get(group).into_iter().flatten()) {
             *count -= u64::from(*less);
@@ -59,15 +69,15 @@ impl Histogram {
     }
 }
 
-/// The group of a unit.
-fn group(unit: u64) -> usize {
+/// The group of a unit, below [`GROUPS`].
+pub(crate) fn group(unit: u64) -> usize {
     // Other bits than those that a table of units uses.
     usize::try_from((u128::from(unit.rotate_left(32)) * GROUPS as u128) >> 64).unwrap_or(0)
 }
 
 /// Counts by bin.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Counts(Vec<u64>);
+pub(crate) struct Counts(Vec<u64>);
 
 impl Counts {
     fn add(&mut self, group: &[u32]) {
@@ -80,7 +90,7 @@ impl Counts {
     }
 
     /// Adds what another one counted.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(crate) fn merge(&mut self, other: &Self) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);
         }
@@ -90,13 +100,13 @@ impl Counts {
     }
 
     /// How many requests.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.iter().sum()
     }
 
     /// The latency in milliseconds below which this share of the requests lies.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    pub(super) fn quantile(&self, share: f64) -> Option<f64> {
+    pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
         let count = self.count();
         if count == 0 {
             return None;
@@ -115,7 +125,7 @@ impl Counts {
 
     /// The share of requests up to each bin's upper edge, in milliseconds; bins without requests are left out.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    pub(super) fn cumulative(&self) -> Vec<(f64, f64)> {
+    pub(crate) fn cumulative(&self) -> Vec<(f64, f64)> {
         let count = self.count() as f64;
         let mut below = 0;
         let mut points = Vec::new();
@@ -168,7 +178,7 @@ mod tests {
     #[test]
     fn quantiles_are_those_of_the_sorted_values() {
         let mut histogram = Histogram::default();
-        (0..1000u32).for_each(|i| histogram.add(sidetrack_unit(i), i));
+        (0..1000u32).for_each(|i| histogram.add(unit(i), i));
         let total = histogram.total();
         for (share, value) in [(0.5, 500.0), (0.95, 950.0), (0.99, 990.0), (1.0, 1000.0)] {
             assert!((total.quantile(share).unwrap() - value).abs() < 1e-9, "{share}");
@@ -179,7 +189,7 @@ mod tests {
     #[test]
     fn the_groups_without_one_and_that_one_are_all() {
         let mut histogram = Histogram::default();
-        (0..10_000u32).for_each(|i| histogram.add(sidetrack_unit(i), i % 3000));
+        (0..10_000u32).for_each(|i| histogram.add(unit(i), i % 3000));
         let total = histogram.total();
         let rest: u64 = (0..GROUPS).map(|group| histogram.without(&total, group).count()).sum();
         assert_eq!(rest, (GROUPS as u64 - 1) * 10_000);
@@ -189,7 +199,7 @@ mod tests {
         );
     }
 
-    fn sidetrack_unit(i: u32) -> u64 {
-        super::super::sieve::key(&i.to_string())
+    fn unit(i: u32) -> u64 {
+        crate::row::key(&i.to_string())
     }
 }

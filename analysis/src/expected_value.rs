@@ -1,19 +1,20 @@
-//! "Is 3.6 points of accuracy worth 17 ms?" The rate of exchange, and with the user's own prices the answer.
+//! The expected value of a candidate: "is 3.6 points of accuracy worth 17 ms?" The rate of exchange, and the net value at
+//! the user's prices.
 //!
 //! A price is per step in the good direction: a percentage point of a share, a millisecond of a latency, one of anything
-//! else, each per prediction. The interval of the net value takes the parts as if their errors added up, the worst that
-//! can be, since the metrics are those of the same units.
+//! else, each per prediction. The interval of the net value adds up the errors of its parts, the worst case, since all
+//! metrics are of the same units.
 
 use std::str::FromStr;
 
-use super::super::figures::signed;
-use super::analysis::{CandidateResult, MetricResult, Worth, WorthPart};
-use super::outcomes::ACCURACY;
+use crate::answer::{CandidateResult, ExpectedValue, Goal, MetricResult, ValuePart};
+use crate::figures::signed;
+use crate::source::outcomes::ACCURACY;
 
-/// `NAME=AMOUNT`.
+/// The price of a metric: `NAME=AMOUNT`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Price {
-    pub(super) metric: String,
+pub struct Price {
+    pub(crate) metric: String,
     amount: f64,
 }
 
@@ -28,29 +29,22 @@ impl FromStr for Price {
             Some(Self { metric: metric.to_owned(), amount })
         };
         read().ok_or_else(|| {
-            format!("found \"{text}\", allowed: NAME=AMOUNT with an amount of 0 or more, as in accuracy=0.04")
+            format!("\"{text}\" is not NAME=AMOUNT with an amount of 0 or more; for example accuracy=0.04")
         })
     }
 }
 
-/// How many steps of a price a metric's own unit has.
-fn steps(metric: &MetricResult) -> f64 {
-    if metric.is_share {
-        100.0
-    } else if metric.unit == Some("s") {
-        1000.0
-    } else {
-        1.0
+/// The gain in steps of a price, positive if the candidate is better.
+fn gain(metric: &MetricResult, difference: f64) -> f64 {
+    let steps = difference * metric.scale().factor();
+    match metric.goal {
+        Goal::Increase => steps,
+        Goal::Decrease => -steps,
     }
 }
 
-/// The gain in steps, positive where the candidate is better.
-fn gain(metric: &MetricResult, difference: f64) -> f64 {
-    if metric.goal == "increase" { difference * steps(metric) } else { -difference * steps(metric) }
-}
-
-/// For each candidate, where there is something to weigh.
-pub(super) fn worth(metrics: &[MetricResult], prices: &[Price]) -> Vec<Worth> {
+/// For each candidate with something to weigh.
+pub(crate) fn expected_values(metrics: &[MetricResult], prices: &[Price]) -> Vec<ExpectedValue> {
     let Some(first) = metrics.first() else { return Vec::new() };
     first
         .candidates
@@ -59,7 +53,7 @@ pub(super) fn worth(metrics: &[MetricResult], prices: &[Price]) -> Vec<Worth> {
         .collect()
 }
 
-fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Worth> {
+fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<ExpectedValue> {
     let find = |name: &str| -> Option<(&MetricResult, &CandidateResult)> {
         let metric = metrics.iter().find(|metric| metric.name == name)?;
         Some((metric, metric.candidates.iter().find(|result| result.variant == variant)?))
@@ -72,10 +66,12 @@ fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Worth
         let Some((metric, result)) = find(&price.metric) else { continue };
         let Some(difference) = result.diff else { continue };
         let gain = gain(metric, difference);
-        parts.push(WorthPart { metric: price.metric.clone(), gain, value_per: price.amount });
+        parts.push(ValuePart { metric: price.metric.clone(), gain, value_per: price.amount });
         net += gain * price.amount;
         match result.ci {
-            [Some(low), Some(high)] => half += 0.5 * (high - low) * steps(metric) * price.amount,
+            [Some(low), Some(high)] => {
+                half += 0.5 * (high - low) * metric.scale().factor() * price.amount
+            }
             _ => complete = false,
         }
     }
@@ -105,7 +101,7 @@ fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Worth
         }
     }
     let priced = !parts.is_empty();
-    (!sentence.is_empty()).then(|| Worth {
+    (!sentence.is_empty()).then(|| ExpectedValue {
         variant: variant.to_owned(),
         net: priced.then_some(net),
         net_ci: if priced && complete { [Some(net - half), Some(net + half)] } else { [None; 2] },

@@ -1,38 +1,54 @@
-//! What each comparison comes to: intervals that may be looked at while data still come in, adjusted p-values, decisions.
+//! Judgement of comparisons: intervals that hold at every look, adjusted p-values, conclusions.
 
 use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::multiplicity::{benjamini_hochberg, holm};
 use sidetrack_stats::posterior::{self, Prior};
-use sidetrack_stats::result::{
-    Comparison, Decision, Estimate, Goal, Interval, PValue, Undefined, decision,
-};
+use sidetrack_stats::result::{self, Comparison, Estimate, Interval, PValue, Undefined, decision};
 use sidetrack_stats::sequential::{ConfidenceSequence, FEWEST};
-use sidetrack_stats::{normals, proportions};
+use sidetrack_stats::{float, normals, proportions};
 
-use super::analysis::{CandidateResult, MetricResult, PhaseResult, Value};
-use super::estimate::Found;
-use super::metric::{Kind, Margin, Metric, Role};
+use crate::answer::{
+    CandidateResult, Conclusion, Goal, MetricResult, PhaseResult, Role, TestMode, Value,
+};
+use crate::compare::Compared;
+use crate::metric::{Measure, Metric};
 
 /// How often the data may be looked at.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Look {
+pub(crate) enum Look {
     /// Once, at the planned number of units.
     Fixed,
-    /// As often as one likes.
+    /// Any number of times.
     Always(ConfidenceSequence),
 }
 
+impl Look {
+    pub(crate) const fn mode(self) -> TestMode {
+        match self {
+            Self::Fixed => TestMode::Fixed,
+            Self::Always(_) => TestMode::AlwaysValid,
+        }
+    }
+}
+
 /// The names that a result carries.
-pub(super) struct Names<'a> {
-    pub(super) variants: Vec<&'a str>,
-    pub(super) baseline: usize,
+pub(crate) struct Names<'a> {
+    pub(crate) variants: Vec<&'a str>,
+    pub(crate) baseline: usize,
     /// Of the strata; `None` when there is only one.
-    pub(super) strata: Vec<Option<&'a str>>,
+    pub(crate) strata: Vec<Option<&'a str>>,
+}
+
+impl Names<'_> {
+    /// The name of a variant.
+    pub(crate) fn variant(&self, index: usize) -> String {
+        self.variants.get(index).copied().unwrap_or("?").to_owned()
+    }
 }
 
 /// A comparison under a look.
-struct Seen<'f> {
-    found: &'f Found,
+struct Seen<'c> {
+    found: &'c Compared,
     comparison: Option<Comparison>,
     interval: Option<Interval>,
     lift: Option<Interval>,
@@ -41,8 +57,8 @@ struct Seen<'f> {
 }
 
 /// Judges all metrics at once, since p-values are adjusted for each other.
-pub(super) fn judge(
-    measured: &[(Metric, Vec<Found>)],
+pub(crate) fn judge(
+    measured: &[(Metric, Vec<Compared>)],
     look: Look,
     level: Fraction,
     names: &Names<'_>,
@@ -59,22 +75,22 @@ pub(super) fn judge(
         let posterior = posterior(metric, seen);
         let first = seen.first();
         let baseline = Value {
-            variant: name(names, names.baseline),
+            variant: names.variant(names.baseline),
             n: first.map_or(0, |seen| seen.found.sizes.0),
             value: first.and_then(|seen| Some(seen.comparison?.values.0)),
         };
         let candidates = seen.iter().zip(adjusted).enumerate();
         let candidates = candidates.map(|(index, (seen, adjusted))| {
-            result(metric, seen, adjusted, posterior.get(index).copied().flatten(), level, names)
+            candidate(metric, seen, adjusted, posterior.get(index).copied().flatten(), level, names)
         });
         results.push(MetricResult {
             name: metric.name.clone(),
-            role: metric.role.code(),
-            kind: metric.kind.code(),
-            goal: if metric.increase { "increase" } else { "decrease" },
+            role: metric.role,
+            kind: metric.measure.kind(),
+            goal: metric.goal,
             unit: metric.unit(),
             is_share: metric.is_share(),
-            margin: margin(metric, baseline.value),
+            margin: metric.margin(baseline.value),
             candidates: candidates.collect(),
             baseline,
         });
@@ -82,20 +98,8 @@ pub(super) fn judge(
     results
 }
 
-fn name(names: &Names<'_>, variant: usize) -> String {
-    names.variants.get(variant).copied().unwrap_or("?").to_owned()
-}
-
-/// In the metric's own unit.
-fn margin(metric: &Metric, baseline: Option<f64>) -> Option<f64> {
-    match metric.margin? {
-        Margin::Absolute(margin) => Some(margin),
-        Margin::Relative(share) => baseline.map(|value| value.abs() * share),
-    }
-}
-
-/// Puts on the interval and the p-value that the way of looking asks for.
-fn see<'f>(metric: &Metric, found: &'f Found, look: Look, level: Fraction) -> Seen<'f> {
+/// Chooses the interval and the p-value for this look.
+fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) -> Seen<'c> {
     let nothing =
         |why| Seen { found, comparison: None, interval: None, lift: None, p: Err(why), note: "" };
     let comparison = match found.comparison {
@@ -114,7 +118,7 @@ fn see<'f>(metric: &Metric, found: &'f Found, look: Look, level: Fraction) -> Se
         note: "",
     };
     if let Look::Always(sequence) = look {
-        // How much further the interval reaches that may be looked at always.
+        // How much wider the interval is that holds at every look.
         let stretch =
             sequence.interval(Estimate { difference: 0.0, variance: 1.0, df: None }, units);
         let fixed = estimate.critical(level);
@@ -132,19 +136,20 @@ fn see<'f>(metric: &Metric, found: &'f Found, look: Look, level: Fraction) -> Se
     }
     if metric.is_share() && test == Err(Undefined::ZeroVariance) && estimate.difference == 0.0 {
         seen.interval = by_units(comparison, found.sizes, look, level);
-        seen.note = "; nobody differs, so the interval is Newcombe's for as many units";
+        seen.note =
+            "; all units have the same value, so the interval is Newcombe's for as many units";
     } else if test == Err(Undefined::ZeroVariance)
         && units >= FEWEST
         && metric.role == Role::Guardrail
     {
-        // No unit differs from any other of its variant: the difference is what it is.
+        // All units of a variant have the same value: the difference is exact.
         seen.interval = Some(Interval { low: estimate.difference, high: estimate.difference });
-        seen.note = "; no unit differs from another of its variant";
+        seen.note = "; all units of a variant have the same value";
     }
     seen
 }
 
-/// The interval where no unit differs from another: how rare can a failure be that this many units have not met?
+/// The interval where all units have the same value: how frequent can a failure be that this many units did not show?
 fn by_units(
     comparison: Comparison,
     sizes: (u64, u64),
@@ -160,7 +165,7 @@ fn by_units(
     Some(Interval { low: interval.low * factor, high: interval.high * factor })
 }
 
-/// Holm over the primary metrics and candidates, Benjamini and Hochberg over what is explored; guardrails stand alone.
+/// Holm over primary metrics and candidates, Benjamini and Hochberg over exploratory ones; guardrails are not adjusted.
 fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
     let mut adjusted: Vec<Vec<Option<PValue>>> =
         seen.iter().map(|(_, seen)| vec![None; seen.len()]).collect();
@@ -191,9 +196,9 @@ fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
 /// For each candidate: how probable it is that it is the best of all variants, and what choosing it may cost.
 fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
     let none = vec![None; seen.len()];
-    let lowest = !metric.increase;
+    let lowest = metric.goal == Goal::Decrease;
     let shares: Option<Vec<_>> = seen.iter().map(|seen| seen.found.shares).collect();
-    if let Some(shares) = shares.filter(|_| metric.kind != Kind::Mean) {
+    if let Some(shares) = shares.filter(|_| metric.measure != Measure::Mean) {
         let Some((baseline, _)) = shares.first() else { return none };
         let arms = std::iter::once(*baseline).chain(shares.iter().map(|(_, candidate)| *candidate));
         let arms: Vec<_> = arms.map(|share| Prior::UNIFORM.after(share)).collect();
@@ -201,14 +206,13 @@ fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
             (posterior::best(&arms, lowest), posterior::expected_loss(&arms, lowest));
         return best.into_iter().zip(loss).skip(1).map(Some).collect();
     }
-    // Normal distributions around the differences; the baseline's part of their variance by its part of the units.
+    // Normal distributions around the differences; the baseline has its part of the variance by its part of the units.
     let mut arms = Vec::new();
     for seen in seen {
         let Some(comparison) = seen.comparison else { return none };
         let estimate = comparison.estimate;
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
         let of_baseline =
-            seen.found.sizes.1 as f64 / (seen.found.sizes.0 + seen.found.sizes.1).max(1) as f64;
+            float(seen.found.sizes.1) / float((seen.found.sizes.0 + seen.found.sizes.1).max(1));
         if arms.is_empty() {
             arms.push((0.0, (estimate.variance * of_baseline).sqrt()));
         }
@@ -217,7 +221,7 @@ fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
     normals::best(&arms, lowest).map_or(none, |best| best.into_iter().skip(1).map(Some).collect())
 }
 
-fn result(
+fn candidate(
     metric: &Metric,
     seen: &Seen<'_>,
     adjusted: Option<PValue>,
@@ -228,7 +232,6 @@ fn result(
     let comparison = seen.comparison;
     let difference = comparison.map(|comparison| comparison.estimate.difference);
     let test = comparison.and_then(|comparison| comparison.test.ok());
-    let goal = if metric.increase { Goal::Higher } else { Goal::Lower };
     let ends = |interval: Option<Interval>| {
         interval.map_or([None; 2], |i| [finite(i.low), finite(i.high)])
     };
@@ -236,9 +239,7 @@ fn result(
         Role::Guardrail => guard(metric, comparison, seen.interval),
         _ => {
             let p = adjusted.map_or_else(|| seen.p.and(Err(Undefined::TooFew)), Ok);
-            difference
-                .map_or(Decision::Undefined, |difference| decision(difference, p, goal, level))
-                .code()
+            conclude(metric.goal, difference, p, level)
         }
     };
     let phases = seen.found.strata.iter().filter(|_| seen.found.strata.len() > 1);
@@ -255,7 +256,7 @@ fn result(
         .map(|why| format!("; {why}"))
         .unwrap_or_default();
     CandidateResult {
-        variant: name(names, seen.found.candidate),
+        variant: names.variant(seen.found.candidate),
         n: seen.found.sizes.1,
         value: comparison.map(|comparison| comparison.values.1),
         diff: difference,
@@ -270,6 +271,7 @@ fn result(
         p_best: posterior.map(|(best, _)| best),
         expected_loss: posterior.map(|(_, loss)| loss),
         method: format!("{}{}{why}", seen.found.method, seen.note),
+        undefined: seen.p.err(),
         decision: decided,
         phases: phases.collect(),
     }
@@ -279,28 +281,47 @@ fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// Not worse by more than the margin, shown by the whole interval; or worse by more, shown the same way.
+/// Better or worse, if the p-value is below the level.
+fn conclude(
+    goal: Goal,
+    difference: Option<f64>,
+    p: Result<PValue, Undefined>,
+    level: Fraction,
+) -> Conclusion {
+    let Some(difference) = difference else { return Conclusion::Undefined };
+    let goal = match goal {
+        Goal::Increase => result::Goal::Higher,
+        Goal::Decrease => result::Goal::Lower,
+    };
+    match decision(difference, p, goal, level) {
+        result::Decision::Better => Conclusion::Better,
+        result::Decision::Worse => Conclusion::Worse,
+        result::Decision::NoDifferenceShown => Conclusion::NoDifferenceShown,
+        result::Decision::Undefined => Conclusion::Undefined,
+    }
+}
+
+/// A guardrail: the whole interval is within the margin, or the whole interval is beyond it, or neither.
 fn guard(
     metric: &Metric,
     comparison: Option<Comparison>,
     interval: Option<Interval>,
-) -> &'static str {
+) -> Conclusion {
     let judged = || {
-        let margin = margin(metric, Some(comparison?.values.0))?;
+        let margin = metric.margin(Some(comparison?.values.0))?;
         let interval = interval?;
         // How much worse, at least and at most.
-        let (least, most) = if metric.increase {
-            (-interval.high, -interval.low)
-        } else {
-            (interval.low, interval.high)
+        let (least, most) = match metric.goal {
+            Goal::Increase => (-interval.high, -interval.low),
+            Goal::Decrease => (interval.low, interval.high),
         };
         Some(if most < margin || (most == 0.0 && margin == 0.0) {
-            "non_inferior"
+            Conclusion::NonInferior
         } else if least > margin {
-            "inferior"
+            Conclusion::Inferior
         } else {
-            "no_difference_shown"
+            Conclusion::NoDifferenceShown
         })
     };
-    judged().unwrap_or("undefined")
+    judged().unwrap_or(Conclusion::Undefined)
 }

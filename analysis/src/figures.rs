@@ -1,9 +1,10 @@
-//! Numbers for people: as many digits as they are worth.
+//! Numbers and foreign text for people: as many digits as a number is worth, no control characters.
 
 use sidetrack_stats::result::PValue;
 
 /// To so many significant digits, with thousands apart: `1 234`, `0.01235`, `1.23e-9`.
-pub(crate) fn digits(value: f64, significant: usize) -> String {
+#[must_use]
+pub fn digits(value: f64, significant: usize) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
@@ -28,7 +29,8 @@ pub(crate) fn digits(value: f64, significant: usize) -> String {
 }
 
 /// The same with its sign.
-pub(crate) fn signed(value: f64, significant: usize) -> String {
+#[must_use]
+pub fn signed(value: f64, significant: usize) -> String {
     if value > 0.0 {
         format!("+{}", digits(value, significant))
     } else {
@@ -37,7 +39,8 @@ pub(crate) fn signed(value: f64, significant: usize) -> String {
 }
 
 /// `p = 0.0123`; below what a double holds, a power of ten.
-pub(crate) fn p(p: PValue) -> String {
+#[must_use]
+pub fn p(p: PValue) -> String {
     let value = p.get();
     if value < 1e-300 {
         return format!("p = 10^{:.1}", p.log10());
@@ -45,8 +48,9 @@ pub(crate) fn p(p: PValue) -> String {
     if value < 1e-4 { format!("p = {value:.2e}") } else { format!("p = {}", digits(value, 3)) }
 }
 
-/// The same without zeros at the end: for numbers that somebody typed.
-pub(crate) fn short(value: f64, significant: usize) -> String {
+/// The same without zeros at the end, for numbers that a user typed.
+#[must_use]
+pub fn short(value: f64, significant: usize) -> String {
     let text = digits(value, significant);
     if text.contains('.') && !text.contains('e') {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -56,17 +60,40 @@ pub(crate) fn short(value: f64, significant: usize) -> String {
 }
 
 /// A fraction in percent.
-pub(crate) fn percent(fraction: f64) -> String {
+#[must_use]
+pub fn percent(fraction: f64) -> String {
     format!("{} %", short(100.0 * fraction, 4))
 }
 
-/// Thousands apart.
+/// `123 456`.
+#[must_use]
+pub fn grouped(number: impl Into<u64>) -> String {
+    let digits = number.into().to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Text of unknown origin, safe for a terminal: control characters are escaped.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Groups the digits before the point in threes.
 fn spaced(text: &str) -> String {
     let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let whole = whole
-        .parse()
-        .map_or_else(|_| whole.to_owned(), |number: u64| crate::words::grouped(number));
+    let whole = whole.parse().map_or_else(|_| whole.to_owned(), |number: u64| grouped(number));
     format!("{sign}{whole}{rest}")
 }
 

@@ -1,0 +1,342 @@
+//! The result of an analysis, as `sidetrack analyze run --json` writes it and as MLflow and others read it back.
+//!
+//! docs/analysis.md describes each key; keys and words are stable. An undefined number is null, as is a missing end of
+//! an interval.
+
+mod words;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sidetrack_stats::result::Undefined;
+
+use crate::reason::Reason;
+use crate::scale::Scale;
+pub use words::*;
+
+/// A whole analysis.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Analysis {
+    /// The version of this format: 1.
+    pub version: u32,
+    /// The experiment's name.
+    pub experiment: String,
+    /// The configuration's hash, in hexadecimal.
+    pub config_hash: String,
+    /// The time of the first request, RFC 3339.
+    pub from: Option<String>,
+    /// The time of the last request.
+    pub to: Option<String>,
+    /// What is compared.
+    pub unit_of_analysis: AnalysisUnit,
+    /// Which test.
+    pub test: TestMode,
+    /// The level of significance.
+    pub alpha: f64,
+    /// Units planned for all variants together.
+    pub planned_units: Option<u64>,
+    /// A bandit set the weights.
+    pub adaptive: bool,
+    /// Lines of the logs.
+    pub lines: LineCounts,
+    /// Rows of the outcomes; null without outcomes.
+    pub outcomes: Option<OutcomeCounts>,
+    /// The variants.
+    pub variants: Vec<Variant>,
+    /// The split.
+    pub srm: Srm,
+    /// Open breakers.
+    pub breaker: Breaker,
+    /// Units that were assigned to two variants within one phase.
+    pub torn_units: u64,
+    /// The comparisons.
+    pub metrics: Vec<MetricResult>,
+    /// The expected value of each candidate.
+    pub worth: Vec<ExpectedValue>,
+    /// The metrics without the minutes in which a breaker was open; null when no breaker was open.
+    pub without_breaker: Option<Vec<MetricResult>>,
+    /// The conclusion.
+    pub decision: Decision,
+    /// Which candidate to promote.
+    pub winner: Option<String>,
+    /// Why, most important first.
+    pub reasons: Vec<Reason>,
+}
+
+/// Lines of the logs, by what became of them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LineCounts {
+    /// All lines.
+    pub read: u64,
+    /// Lines that count.
+    pub used: u64,
+    /// Those that cannot be read; skipped.
+    pub malformed: u64,
+    /// Well-formed lines that do not count, by reason.
+    pub excluded: ExcludedCounts,
+    /// The first malformed lines, with their places.
+    pub examples: Vec<String>,
+}
+
+/// Well-formed lines that do not count, by reason.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ExcludedCounts {
+    /// Of another experiment, or of none.
+    pub other_experiment: u64,
+    /// An override chose the variant.
+    #[serde(rename = "override")]
+    pub overridden: u64,
+    /// Without a unit.
+    pub missing_unit: u64,
+    /// While a breaker was open.
+    pub breaker: u64,
+    /// Before the start.
+    pub not_started: u64,
+    /// While the experiment was disabled.
+    pub disabled: u64,
+    /// Outside the slots of its layer.
+    pub excluded: u64,
+    /// The client disconnected before the response: not in the metrics of responses, but its unit counts.
+    pub aborted: u64,
+    /// Assigned with weights that differ from the file's.
+    pub other_weights: u64,
+}
+
+/// Rows of the outcomes, by what became of them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OutcomeCounts {
+    /// All rows.
+    pub rows: u64,
+    /// Rows that match a request or unit.
+    pub matched: u64,
+    /// Rows that match nothing.
+    pub unmatched: u64,
+    /// Those that cannot be read; skipped.
+    pub malformed: u64,
+    /// Further rows about a request that has a row already; the first counts.
+    pub repeated: u64,
+    /// Rows that match several requests with the same id; the row counts for each.
+    pub shared: u64,
+    /// Rows with a time before the unit's first request.
+    pub early: u64,
+    /// The first malformed ones, with their places.
+    pub examples: Vec<String>,
+}
+
+/// A variant and its traffic.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Variant {
+    /// Its name.
+    pub name: String,
+    /// Its part.
+    pub role: VariantRole,
+    /// Units; requests if the log has no units.
+    pub units: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Requests that another variant served: an open breaker, or a failover.
+    pub served_elsewhere: u64,
+}
+
+/// The test for a sample ratio mismatch.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Srm {
+    /// The conclusion.
+    pub verdict: SrmVerdict,
+    /// The p-value.
+    pub p_value: Option<f64>,
+    /// Its decimal logarithm.
+    pub log10_p: Option<f64>,
+    /// The test statistic.
+    pub statistic: Option<f64>,
+    /// Degrees of freedom.
+    pub df: Option<f64>,
+    /// By phase.
+    pub phases: Vec<SrmPhase>,
+    /// What is not tested, and why; or why the test is approximate.
+    pub note: Option<String>,
+}
+
+/// The split within a phase.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct SrmPhase {
+    /// Null without phases.
+    pub phase: Option<String>,
+    /// Shares by variant.
+    pub expected: BTreeMap<String, f64>,
+    /// Units by variant; requests if the log has no units.
+    pub observed: BTreeMap<String, u64>,
+    /// The p-value.
+    pub p_value: Option<f64>,
+}
+
+/// When breakers were open.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Breaker {
+    /// Requests that a breaker diverted or let through as a probe.
+    pub requests: u64,
+    /// Their share of the candidates' requests.
+    pub share: f64,
+    /// Minutes in which a breaker was open.
+    pub minutes: u64,
+    /// From minute to minute.
+    pub intervals: Vec<OpenInterval>,
+}
+
+/// A time in which a breaker was open or recovering.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OpenInterval {
+    /// Which variant.
+    pub variant: String,
+    /// Rounded to the minute.
+    pub from: String,
+    /// The last request (of an interval: its end).
+    pub to: String,
+    /// Requests.
+    pub requests: u64,
+}
+
+/// A metric and its comparisons.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct MetricResult {
+    /// Its name.
+    pub name: String,
+    /// Its part.
+    pub role: Role,
+    /// How units become a number.
+    pub kind: Kind,
+    /// Which direction is better.
+    pub goal: Goal,
+    /// `s` for times, else null.
+    pub unit: Option<MetricUnit>,
+    /// Values are fractions of one, shown in percent.
+    pub is_share: bool,
+    /// A guardrail's margin, in the metric's unit.
+    pub margin: Option<f64>,
+    /// The baseline.
+    pub baseline: Value,
+    /// The candidates.
+    pub candidates: Vec<CandidateResult>,
+}
+
+/// The baseline's value.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Value {
+    /// Which variant.
+    pub variant: String,
+    /// Units behind the value.
+    pub n: u64,
+    /// The value.
+    pub value: Option<f64>,
+}
+
+/// A candidate against the baseline in one metric.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CandidateResult {
+    /// Which variant.
+    pub variant: String,
+    /// Units behind the value.
+    pub n: u64,
+    /// The value.
+    pub value: Option<f64>,
+    /// Candidate minus baseline.
+    pub diff: Option<f64>,
+    /// The interval of the difference.
+    pub ci: [Option<f64>; 2],
+    /// The difference over the baseline's value.
+    pub relative_lift: Option<f64>,
+    /// Its interval.
+    pub relative_lift_ci: [Option<f64>; 2],
+    /// The p-value.
+    pub p_value: Option<f64>,
+    /// Its decimal logarithm.
+    pub log10_p: Option<f64>,
+    /// Adjusted for the other comparisons.
+    pub p_adjusted: Option<f64>,
+    /// The test statistic.
+    pub statistic: Option<f64>,
+    /// Degrees of freedom.
+    pub df: Option<f64>,
+    /// The probability that it is the best variant.
+    pub p_best: Option<f64>,
+    /// The expected loss of choosing it.
+    pub expected_loss: Option<f64>,
+    /// What was computed, for people.
+    pub method: String,
+    /// Why there is no p-value; not in JSON, where `method` has it in words.
+    #[serde(skip)]
+    pub undefined: Option<Undefined>,
+    /// The conclusion.
+    pub decision: Conclusion,
+    /// The difference within each phase, if there are several.
+    pub phases: Vec<PhaseResult>,
+}
+
+/// A comparison within a phase.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PhaseResult {
+    /// Which phase.
+    pub phase: String,
+    /// Units behind the value.
+    pub n: [u64; 2],
+    /// Candidate minus baseline.
+    pub diff: f64,
+    /// For this phase alone and a single look.
+    pub ci: [Option<f64>; 2],
+}
+
+/// The differences at the user's prices.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ExpectedValue {
+    /// Which variant.
+    pub variant: String,
+    /// Per prediction; null without `--value-per`.
+    pub net: Option<f64>,
+    /// Its interval.
+    pub net_ci: [Option<f64>; 2],
+    /// By metric.
+    pub parts: Vec<ValuePart>,
+    /// Milliseconds of mean latency that a percentage point of accuracy costs; null if there is no such trade-off.
+    pub ms_per_point: Option<f64>,
+    /// In words.
+    pub sentence: String,
+}
+
+/// A metric's part in the value.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ValuePart {
+    /// Which metric.
+    pub metric: String,
+    /// In points, milliseconds or the metric's own unit; positive is better.
+    pub gain: f64,
+    /// The price.
+    pub value_per: f64,
+}
+
+impl Analysis {
+    /// The baseline's name.
+    #[must_use]
+    pub fn baseline(&self) -> Option<&str> {
+        let baseline = self.variants.iter().find(|variant| variant.role == VariantRole::Baseline);
+        baseline.map(|variant| variant.name.as_str())
+    }
+
+    /// The names of the candidates.
+    pub fn candidates(&self) -> impl Iterator<Item = &str> {
+        let candidates =
+            self.variants.iter().filter(|variant| variant.role == VariantRole::Candidate);
+        candidates.map(|variant| variant.name.as_str())
+    }
+}
+
+impl MetricResult {
+    /// How its values are shown.
+    #[must_use]
+    pub const fn scale(&self) -> Scale {
+        match self.unit {
+            _ if self.is_share => Scale::Share,
+            Some(MetricUnit::Seconds) => Scale::Seconds,
+            None => Scale::Plain,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Checks of the data, before any comparison: the split, open breakers, lines and rows that do not count.
+
+mod breaker;
+mod counts;
+mod notes;
+mod srm;
+
+pub(crate) use breaker::breaker;
+pub(crate) use counts::{line_counts, observed, outcome_counts, variants};
+pub(crate) use notes::{Evidence, notes};
+pub(crate) use srm::srm;
+
+/// `part` of `part + rest`.
+pub(crate) fn share(part: u64, rest: u64) -> f64 {
+    let float = sidetrack_stats::float;
+    if part + rest == 0 { 0.0 } else { float(part) / float(part + rest) }
+}

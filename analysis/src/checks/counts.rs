@@ -1,0 +1,86 @@
+//! Counts of the data: units and requests of each variant, lines and rows by what became of them.
+
+use sidetrack::plan::Experiment;
+
+use crate::answer::{ExcludedCounts, LineCounts, OutcomeCounts, Variant, VariantRole};
+use crate::join::{Shape, Tally, Totals};
+use crate::row::Excluded;
+use crate::source::Source;
+use crate::source::outcomes::Outcomes;
+use crate::sums::{Placed, Sums};
+
+/// Units by stratum and variant, each once, by its first request; requests if there are no units.
+pub(crate) fn observed(sums: &Sums, shape: Shape, units: bool) -> Vec<Vec<u64>> {
+    let requests = || sums.totals.iter().map(|totals| totals.requests).collect();
+    let counts: Vec<u64> = if units { sums.firsts.clone() } else { requests() };
+    counts.chunks(shape.arms.max(1)).map(<[u64]>::to_vec).collect()
+}
+
+/// Units and requests of each variant.
+pub(crate) fn variants(
+    experiment: &Experiment,
+    sums: &Sums,
+    shape: Shape,
+    observed: &[Vec<u64>],
+) -> Vec<Variant> {
+    let sum = |arm: usize, count: fn(&Totals) -> u64| -> u64 {
+        sums.totals.iter().skip(arm).step_by(shape.arms.max(1)).map(count).sum()
+    };
+    let variant = |(arm, variant): (usize, &sidetrack::plan::Variant)| Variant {
+        name: variant.name.clone(),
+        role: if arm == shape.baseline { VariantRole::Baseline } else { VariantRole::Candidate },
+        units: observed.iter().filter_map(|counts| counts.get(arm)).sum(),
+        requests: sum(arm, |totals| totals.requests),
+        served_elsewhere: sum(arm, |totals| totals.elsewhere),
+    };
+    experiment.variants.iter().enumerate().map(variant).collect()
+}
+
+/// What became of the lines.
+pub(crate) fn line_counts(tally: &Tally, source: &impl Source) -> LineCounts {
+    let aborted = tally.aborted();
+    let examples = tally
+        .examples
+        .iter()
+        .map(|(place, problem)| format!("{}:{}: {problem}", source.file(place.file), place.line));
+    LineCounts {
+        read: tally.lines,
+        used: tally.used - aborted,
+        malformed: tally.malformed,
+        excluded: ExcludedCounts {
+            other_experiment: tally.left_out(Excluded::OtherExperiment),
+            overridden: tally.left_out(Excluded::Override),
+            missing_unit: tally.left_out(Excluded::MissingUnit),
+            breaker: tally.left_out(Excluded::Breaker),
+            not_started: tally.left_out(Excluded::NotStarted),
+            disabled: tally.left_out(Excluded::Disabled),
+            excluded: tally.left_out(Excluded::OutsideLayer),
+            aborted,
+            other_weights: tally.left_out(Excluded::OtherWeights),
+        },
+        examples: examples.collect(),
+    }
+}
+
+/// What became of the rows of the outcomes.
+pub(crate) fn outcome_counts(
+    outcomes: &Outcomes,
+    tally: &Tally,
+    placed: Option<&Placed>,
+) -> OutcomeCounts {
+    let rows = outcomes.rows() as u64;
+    let (matched, unmatched, early) = match placed {
+        Some(placed) => (placed.matched, placed.unmatched, placed.early),
+        None => (tally.met(1), rows - tally.met(1), 0),
+    };
+    OutcomeCounts {
+        rows,
+        matched,
+        unmatched,
+        malformed: outcomes.malformed,
+        repeated: outcomes.repeated,
+        shared: tally.met(2),
+        early,
+        examples: outcomes.examples.clone(),
+    }
+}

@@ -1,0 +1,63 @@
+//! Notes: what a reader must know before the numbers.
+
+use crate::answer::{Breaker, OutcomeCounts};
+use crate::join::Tally;
+use crate::reason::{Note, RowProblem};
+use crate::row::Excluded;
+use crate::verdict::TOLERATED;
+
+/// What notes are about.
+pub(crate) struct Evidence<'e> {
+    pub(crate) experiment: &'e str,
+    pub(crate) tally: &'e Tally,
+    /// Whether units are compared.
+    pub(crate) units: bool,
+    /// How many steps of a bandit there are; `None` without a bandit.
+    pub(crate) adaptive: Option<u64>,
+    pub(crate) breaker: &'e Breaker,
+    /// The share of requests that other weights assigned.
+    pub(crate) other_weights: f64,
+    pub(crate) torn: u64,
+    pub(crate) outcomes: Option<&'e OutcomeCounts>,
+}
+
+/// All notes that apply.
+pub(crate) fn notes(evidence: &Evidence<'_>) -> Vec<Note> {
+    let tally = evidence.tally;
+    let mut notes = Vec::new();
+    if tally.used == 0 {
+        notes.push(Note::NoExposures { experiment: evidence.experiment.to_owned() });
+    }
+    notes.extend(evidence.adaptive.map(|steps| Note::Adaptive { steps }));
+    let breaker = evidence.breaker;
+    if breaker.requests > 0 {
+        notes.push(Note::BreakerOpen {
+            requests: breaker.requests,
+            share: breaker.share,
+            minutes: breaker.minutes,
+        });
+    }
+    let requests = tally.left_out(Excluded::OtherWeights);
+    if evidence.other_weights <= TOLERATED && requests > 0 {
+        notes.push(Note::OtherWeights { requests });
+    }
+    if evidence.torn > 0 {
+        notes.push(Note::TornUnits { units: evidence.torn });
+    }
+    let nameless = if evidence.units { tally.used - tally.named } else { 0 };
+    if nameless > 0 {
+        notes.push(Note::WithoutUnit { requests: nameless });
+    }
+    if let Some(counts) = evidence.outcomes {
+        let problems = [
+            (counts.unmatched, RowProblem::Unmatched),
+            (counts.malformed, RowProblem::Malformed),
+            (counts.repeated, RowProblem::Repeated),
+            (counts.shared, RowProblem::Shared),
+            (counts.early, RowProblem::Early),
+        ];
+        let problems = problems.into_iter().filter(|(rows, _)| *rows > 0);
+        notes.extend(problems.map(|(rows, problem)| Note::OutcomeRows { rows, problem }));
+    }
+    notes
+}

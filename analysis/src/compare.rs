@@ -1,0 +1,192 @@
+//! Comparisons of each candidate with the baseline: stratum by stratum, then merged.
+//!
+//! The unit of analysis is the unit of randomization. Metrics per request are ratios of sums over units (the delta method),
+//! so a user with a thousand requests is one user. A unit in several strata counts in each, as it was assigned there, and
+//! the variance accounts for it being the same unit. Without units, each request is taken as one.
+
+mod by_request;
+mod quantile;
+
+use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::input::{Fraction, Proportion};
+use sidetrack_stats::result::{Comparison, Undefined};
+use sidetrack_stats::strata::{self, Side};
+use sidetrack_stats::{float, means, proportions, ratio};
+
+use crate::join::{Shape, Totals};
+use crate::metric::{Measure, Metric};
+use crate::sums::{MetricSums, Sums};
+
+/// The sums to compare.
+pub(crate) struct Data<'d> {
+    pub(crate) sums: &'d Sums,
+    pub(crate) shape: Shape,
+    /// Whether units are compared.
+    pub(crate) units: bool,
+    pub(crate) level: Fraction,
+}
+
+/// A candidate against the baseline in one metric.
+#[derive(Clone, Debug)]
+pub(crate) struct Compared {
+    pub(crate) candidate: usize,
+    /// Units behind the baseline's and the candidate's value.
+    pub(crate) sizes: (u64, u64),
+    pub(crate) comparison: Result<Comparison, Undefined>,
+    /// What was computed, in words.
+    pub(crate) method: String,
+    /// The same within each stratum that has both.
+    pub(crate) strata: Vec<(usize, (u64, u64), Comparison)>,
+    /// The shares behind it if there is one stratum of shares, for posteriors.
+    pub(crate) shares: Option<(Proportion, Proportion)>,
+}
+
+impl Data<'_> {
+    /// Compares every candidate in a metric, given its sums.
+    pub(crate) fn compare(&self, metric: &Metric, sums: &MetricSums) -> Vec<Compared> {
+        let compare = |candidate| match metric.measure {
+            Measure::Quantile(share) => self.quantile(candidate, share),
+            _ if self.units => self.by_unit(metric, sums, candidate),
+            _ => self.by_request(metric, candidate),
+        };
+        self.shape.candidates().map(compare).collect()
+    }
+
+    fn totals(&self, stratum: usize, arm: usize) -> Option<&Totals> {
+        self.sums.totals.get(self.shape.slot(stratum, arm))
+    }
+
+    /// Both sides in each stratum; a side that cannot be judged has no units.
+    pub(crate) fn sides(&self, pairs: &[Pairs], candidate: usize) -> Vec<(Side, Side)> {
+        let side = |stratum: usize, arm: usize| {
+            let pairs = pairs.get(self.shape.slot(stratum, arm)).copied().unwrap_or_default();
+            ratio::ratio(&pairs).map_or(EMPTY, |found| Side {
+                value: found.value,
+                variance: found.variance,
+                units: pairs.count(),
+            })
+        };
+        (0..self.shape.strata)
+            .map(|stratum| (side(stratum, self.shape.baseline), side(stratum, candidate)))
+            .collect()
+    }
+
+    fn by_unit(&self, metric: &Metric, sums: &MetricSums, candidate: usize) -> Compared {
+        let sides = self.sides(&sums.pairs, candidate);
+        let used = usable(&sides);
+        let pair = |stratum: usize, arm: usize| {
+            sums.pairs.get(self.shape.slot(stratum, arm)).copied().unwrap_or_default()
+        };
+        let both = |stratum: usize| (pair(stratum, self.shape.baseline), pair(stratum, candidate));
+        let covariance = self.covariance(&sides, sums, candidate);
+        let mut shares = None;
+        let (comparison, word) = match (metric.measure, used.as_slice()) {
+            (Measure::Proportion, _) if covariance == 0.0 => {
+                let counts = used.iter().filter_map(|&stratum| {
+                    let (one, two) = both(stratum);
+                    share_of(&one).zip(share_of(&two))
+                });
+                let counts: Vec<(Proportion, Proportion)> = counts.collect();
+                if let [one] = counts.as_slice() {
+                    shares = Some(*one);
+                }
+                (proportions::stratified(&counts, self.level), "z test of shares of units")
+            }
+            (Measure::Mean, &[stratum]) => {
+                let (one, two) = both(stratum);
+                let compared = one
+                    .first()
+                    .sample()
+                    .and_then(|one| Ok(means::compare(one, two.first().sample()?, self.level)));
+                (compared.map_err(|_| Undefined::TooFew), "Welch's t test of means per unit")
+            }
+            (Measure::Ratio, _) => {
+                (strata::merge(&sides, covariance, self.level), "ratio over units, delta method")
+            }
+            _ => (strata::merge(&sides, covariance, self.level), "means per unit"),
+        };
+        Compared {
+            candidate,
+            sizes: sizes(&sides),
+            comparison,
+            method: method(word, used.len()),
+            strata: self.within(&sides),
+            shares,
+        }
+    }
+
+    /// The comparison within each stratum that has both sides.
+    fn within(&self, sides: &[(Side, Side)]) -> Vec<(usize, (u64, u64), Comparison)> {
+        let within = usable(sides).into_iter().filter_map(|stratum| {
+            let sides = *sides.get(stratum)?;
+            let compared = strata::merge(&[sides], 0.0, self.level).ok()?;
+            Some((stratum, (sides.0.units, sides.1.units), compared))
+        });
+        within.collect()
+    }
+
+    /// What units in several strata add to the variance of the merged difference: twice the sum, over pairs of slots, of
+    /// both weights and the product of the residuals.
+    fn covariance(&self, sides: &[(Side, Side)], sums: &MetricSums, candidate: usize) -> f64 {
+        let sizes: Vec<(u64, u64)> =
+            sides.iter().map(|(one, two)| (one.units, two.units)).collect();
+        let weights = strata::weights(&sizes);
+        // How far a residual of one in a slot moves the merged difference.
+        let pull = |slot: usize| -> Option<f64> {
+            let (stratum, arm) = (slot / self.shape.arms, slot % self.shape.arms);
+            let weight = weights.get(stratum).copied().filter(|weight| *weight > 0.0)?;
+            let sign = match arm {
+                _ if arm == self.shape.baseline => -1.0,
+                _ if arm == candidate => 1.0,
+                _ => return None,
+            };
+            let pairs = sums.pairs.get(slot)?;
+            Some(sign * weight / (pairs.means().1 * float(pairs.count())))
+        };
+        let term = |((one, two), product): (&(usize, usize), &f64)| {
+            Some(2.0 * pull(*one)? * pull(*two)? * product)
+        };
+        sums.crossings.iter().filter_map(term).sum()
+    }
+
+    /// Units with a response, by slot; requests with a response if there are no units.
+    fn sizes_by_slot(&self) -> Vec<u64> {
+        if self.units {
+            return self.sums.answered.clone();
+        }
+        self.sums.totals.iter().map(|totals| totals.requests - totals.aborted).collect()
+    }
+}
+
+/// A side without data.
+pub(crate) const EMPTY: Side = Side { value: 0.0, variance: 0.0, units: 0 };
+
+/// Strata that have units of both.
+fn usable(sides: &[(Side, Side)]) -> Vec<usize> {
+    let both = |(_, (one, two)): &(usize, &(Side, Side))| one.units > 0 && two.units > 0;
+    sides.iter().enumerate().filter(both).map(|(stratum, _)| stratum).collect()
+}
+
+fn sizes(sides: &[(Side, Side)]) -> (u64, u64) {
+    sides.iter().fold((0, 0), |sums, (one, two)| (sums.0 + one.units, sums.1 + two.units))
+}
+
+fn method(word: &str, strata: usize) -> String {
+    if strata > 1 {
+        format!("{word}, {strata} phases compared separately and merged")
+    } else {
+        word.to_owned()
+    }
+}
+
+/// Units with a success, of all units: from pairs of 0 or 1 and 1.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a count"
+)]
+fn share_of(pairs: &Pairs) -> Option<Proportion> {
+    let n = pairs.count();
+    Proportion::new((pairs.means().0 * n as f64).round() as u64, n).ok()
+}

@@ -1,0 +1,57 @@
+//! Comparisons where each request is taken as a unit.
+
+use sidetrack_stats::input::Proportion;
+use sidetrack_stats::strata::{self, Side};
+use sidetrack_stats::{float, proportions};
+
+use super::{Compared, Data, EMPTY, method, sizes, usable};
+use crate::metric::{Metric, Origin};
+
+impl Data<'_> {
+    /// Compares requests.
+    pub(super) fn by_request(&self, metric: &Metric, candidate: usize) -> Compared {
+        let mut counts = Vec::new();
+        let mut sides = Vec::new();
+        for stratum in 0..self.shape.strata {
+            let of = |arm: usize| -> Option<(Option<Proportion>, Side)> {
+                let totals = self.totals(stratum, arm)?;
+                let answered = totals.requests - totals.aborted;
+                let moments = match metric.origin {
+                    Origin::Errors => return share_side(totals.failed, answered),
+                    Origin::Aborts => return share_side(totals.aborted, totals.requests),
+                    Origin::Latency => &totals.latency,
+                    Origin::Column(column) => totals.outcomes.get(column)?,
+                };
+                let sample = moments.sample().ok()?;
+                let variance = moments.variance() / float(sample.count());
+                Some((None, Side { value: sample.mean(), variance, units: sample.count() }))
+            };
+            let (one, two) = (of(self.shape.baseline), of(candidate));
+            if let (Some((Some(one), _)), Some((Some(two), _))) = (one, two) {
+                counts.push((one, two));
+            }
+            sides.push((one.map_or(EMPTY, |(_, side)| side), two.map_or(EMPTY, |(_, side)| side)));
+        }
+        let used = usable(&sides);
+        let (comparison, word) = if counts.is_empty() {
+            (strata::merge(&sides, 0.0, self.level), "means per request")
+        } else {
+            (proportions::stratified(&counts, self.level), "z test of shares of requests")
+        };
+        Compared {
+            candidate,
+            sizes: sizes(&sides),
+            comparison,
+            method: method(word, used.len()),
+            strata: self.within(&sides),
+            shares: if let [one] = counts.as_slice() { Some(*one) } else { None },
+        }
+    }
+}
+
+fn share_side(successes: u64, trials: u64) -> Option<(Option<Proportion>, Side)> {
+    let share = Proportion::new(successes, trials).ok()?;
+    let p = share.share();
+    let variance = p * (1.0 - p) / float(trials);
+    Some((Some(share), Side { value: p, variance, units: trials }))
+}

@@ -1,0 +1,178 @@
+//! The join: rows are grouped by unit, in shards by a hash of the unit, so that all cores work and the result is the same
+//! whatever their number.
+//!
+//! Pieces of the source are parsed by several threads. Each piece then visits the shards in a fixed order, and a shard
+//! takes the pieces in the order of the source. So the rows of a unit always arrive in the same order, in the same table.
+
+mod chunks;
+mod lanes;
+mod tally;
+mod units;
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use sidetrack::plan::Experiment;
+
+use crate::error::Error;
+use crate::histogram::{GROUPS, group};
+use crate::reason::Note;
+use crate::row::{Excluded, Place, Row, Sink};
+use crate::source::Source;
+use crate::source::outcomes::Outcomes;
+use crate::strata::Strata;
+use lanes::Lanes;
+pub(crate) use tally::Tally;
+pub(crate) use units::{Cell, Totals, Unit, UnitTable};
+
+/// How many shards there are. A divisor of the number of histogram groups, so that a group is in one shard.
+pub(crate) const SHARDS: usize = 20;
+
+/// Strata and variants: data are kept by slot, a variant in a stratum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) strata: usize,
+    pub(crate) arms: usize,
+    pub(crate) baseline: usize,
+}
+
+impl Shape {
+    pub(crate) fn new(experiment: &Experiment, strata: &Strata) -> Self {
+        Self {
+            strata: strata.list.len(),
+            arms: experiment.variants.len(),
+            baseline: experiment.baseline.index(),
+        }
+    }
+
+    pub(crate) const fn slots(self) -> usize {
+        self.strata * self.arms
+    }
+
+    pub(crate) const fn slot(self, stratum: usize, arm: usize) -> usize {
+        stratum * self.arms + arm
+    }
+
+    /// The indices of the candidates.
+    pub(crate) fn candidates(self) -> impl Iterator<Item = usize> {
+        (0..self.arms).filter(move |arm| *arm != self.baseline)
+    }
+}
+
+/// Everything that was read.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) tally: Tally,
+    pub(crate) shards: Vec<UnitTable>,
+    pub(crate) notes: Vec<Note>,
+}
+
+impl Joined {
+    /// The unit of this key: its shard and itself.
+    pub(crate) fn unit(&self, key: u64) -> Option<(usize, Unit<'_>)> {
+        let shard = shard(key);
+        Some((shard, self.shards.get(shard)?.unit(key)?))
+    }
+}
+
+/// The shard of a unit.
+fn shard(unit: u64) -> usize {
+    group(unit) * SHARDS / GROUPS
+}
+
+/// Rows of a piece by shard, and everything that is counted without regard to units.
+struct Batch {
+    rows: Vec<Vec<Row>>,
+    tally: Tally,
+}
+
+impl Batch {
+    fn new(shape: Shape) -> Self {
+        Self { rows: vec![Vec::new(); SHARDS], tally: Tally::new(shape) }
+    }
+}
+
+impl Sink for Batch {
+    fn row(&mut self, row: &Row) {
+        self.tally.row(row);
+        if let Some(rows) = self.rows.get_mut(shard(units::owner(row))) {
+            rows.push(*row);
+        }
+    }
+
+    fn excluded(&mut self, why: Excluded) {
+        self.tally.excluded(why);
+    }
+
+    fn malformed(&mut self, place: Place, problem: String) {
+        self.tally.malformed(place, problem);
+    }
+}
+
+/// Reads a whole source.
+///
+/// # Errors
+/// The source cannot be read.
+pub(crate) fn join<S: Source>(
+    source: &S,
+    shape: Shape,
+    outcomes: &Outcomes,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Joined, Error> {
+    let tables = (0..SHARDS).map(|_| UnitTable::new(shape, outcomes)).collect();
+    let lanes = Lanes::new(Tally::new(shape).with_outcomes(outcomes), tables);
+    let (pieces, todo) = mpsc::sync_channel::<(u64, S::Piece)>(threads);
+    // Owned by the threads alone, so that the reader stops if they do.
+    let todo = Arc::new(Mutex::new(todo));
+    let notes = std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let (todo, lanes) = (Arc::clone(&todo), &lanes);
+            scope.spawn(move || {
+                let _guard = lanes.guard();
+                let mut batch = Batch::new(shape);
+                loop {
+                    let next = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((number, piece)) = next else { break };
+                    source.rows(&piece, &mut batch);
+                    drop(piece);
+                    if deliver(&mut batch, number, lanes, outcomes, progress).is_none() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(todo);
+        let mut number = 0;
+        let notes = source.pieces(&mut |piece| {
+            let sent = pieces.send((number, piece)).is_ok();
+            number += 1;
+            sent
+        });
+        // The threads end when the sender is gone.
+        drop(pieces);
+        notes
+    })?;
+    let (tally, shards) = lanes.into_parts();
+    Ok(Joined { tally, shards, notes })
+}
+
+/// Adds a batch to all lanes, each when it is the batch's turn. `None` if another thread panicked.
+fn deliver(
+    batch: &mut Batch,
+    number: u64,
+    lanes: &Lanes,
+    outcomes: &Outcomes,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Option<()> {
+    let read = lanes.tally(number, |tally| {
+        tally.take(&mut batch.tally);
+        tally.lines
+    })?;
+    progress(read);
+    for (shard, rows) in batch.rows.iter_mut().enumerate() {
+        lanes.shard(number, shard, |table| {
+            rows.drain(..).for_each(|row| table.add(&row, outcomes));
+        })?;
+    }
+    Some(())
+}

@@ -1,0 +1,40 @@
+//! A vector that grows by chunks: elements never move, and no growth needs three times the memory for a moment.
+
+/// How many elements are allocated at once.
+const CHUNK: usize = 1 << 12;
+
+/// A vector of chunks.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunks<T>(Vec<Vec<T>>);
+
+impl<T> Default for Chunks<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Chunks<T> {
+    pub(crate) fn len(&self) -> u32 {
+        let full = self.0.len().saturating_sub(1) * CHUNK;
+        u32::try_from(full + self.0.last().map_or(0, Vec::len)).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn push(&mut self, value: T) {
+        if self.0.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.0.push(Vec::with_capacity(CHUNK));
+        }
+        if let Some(chunk) = self.0.last_mut() {
+            chunk.push(value);
+        }
+    }
+
+    pub(crate) fn get(&self, at: u32) -> Option<&T> {
+        let at = at as usize;
+        self.0.get(at / CHUNK)?.get(at % CHUNK)
+    }
+
+    pub(crate) fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        let at = at as usize;
+        self.0.get_mut(at / CHUNK)?.get_mut(at % CHUNK)
+    }
+}

@@ -1,0 +1,102 @@
+//! Lanes: shared tables that take batches from several threads strictly in the order of their numbers.
+//!
+//! Batch n enters a lane after batch n − 1 has left it. All batches visit the lanes in the same order, so the batch with the
+//! lowest number never waits, and there is no deadlock. At most one batch per thread exists, which bounds memory.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::tally::Tally;
+use super::units::UnitTable;
+
+/// How long a thread sleeps before it checks whether another one panicked.
+const CHECK: Duration = Duration::from_millis(200);
+
+/// A table with the number of the batch whose turn it is.
+#[derive(Debug)]
+struct Lane<T> {
+    state: Mutex<(u64, T)>,
+    next: Condvar,
+}
+
+impl<T> Lane<T> {
+    const fn new(table: T) -> Self {
+        Self { state: Mutex::new((0, table)), next: Condvar::new() }
+    }
+
+    /// Applies `add` when it is this batch's turn. `None` if a thread panicked meanwhile.
+    fn enter<R>(
+        &self,
+        number: u64,
+        broken: &AtomicBool,
+        add: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
+        let mut state = self.state.lock().ok()?;
+        while state.0 != number {
+            if broken.load(Ordering::Relaxed) {
+                return None;
+            }
+            state = self.next.wait_timeout(state, CHECK).ok()?.0;
+        }
+        let result = add(&mut state.1);
+        state.0 += 1;
+        self.next.notify_all();
+        Some(result)
+    }
+
+    fn into_table(self) -> T {
+        self.state.into_inner().unwrap_or_else(PoisonError::into_inner).1
+    }
+}
+
+/// The lane of the tally, and one per shard.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    tally: Lane<Tally>,
+    shards: Vec<Lane<UnitTable>>,
+    broken: AtomicBool,
+}
+
+impl Lanes {
+    pub(super) fn new(tally: Tally, shards: Vec<UnitTable>) -> Self {
+        Self {
+            tally: Lane::new(tally),
+            shards: shards.into_iter().map(Lane::new).collect(),
+            broken: AtomicBool::new(false),
+        }
+    }
+
+    /// Releases the other threads if this one panics.
+    pub(super) const fn guard(&self) -> Guard<'_> {
+        Guard(&self.broken)
+    }
+
+    pub(super) fn tally<R>(&self, number: u64, add: impl FnOnce(&mut Tally) -> R) -> Option<R> {
+        self.tally.enter(number, &self.broken, add)
+    }
+
+    pub(super) fn shard<R>(
+        &self,
+        number: u64,
+        shard: usize,
+        add: impl FnOnce(&mut UnitTable) -> R,
+    ) -> Option<R> {
+        self.shards.get(shard)?.enter(number, &self.broken, add)
+    }
+
+    pub(super) fn into_parts(self) -> (Tally, Vec<UnitTable>) {
+        (self.tally.into_table(), self.shards.into_iter().map(Lane::into_table).collect())
+    }
+}
+
+/// Marks the lanes as broken when its thread panics.
+pub(super) struct Guard<'l>(&'l AtomicBool);
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Counts that do not depend on units: lines by what became of them, minutes, and the time span.
+
+use std::collections::BTreeMap;
+
+use super::Shape;
+use crate::row::{Excluded, MINUTE, Place, Row};
+use crate::source::outcomes::Outcomes;
+
+/// How many malformed lines are shown.
+const EXAMPLES: usize = 5;
+
+/// A minute of a variant.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Minute {
+    pub(crate) requests: u32,
+    pub(crate) aborted: u32,
+    pub(crate) breaker: u32,
+}
+
+/// Counts of a batch, or of everything.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    arms: usize,
+    pub(crate) lines: u64,
+    pub(crate) used: u64,
+    pub(crate) malformed: u64,
+    /// By `Excluded`.
+    excluded: [u64; Excluded::COUNT],
+    /// The first malformed lines: where, and what is wrong.
+    pub(crate) examples: Vec<(Place, String)>,
+    /// By minute and variant.
+    pub(crate) minutes: BTreeMap<u64, Vec<Minute>>,
+    /// The times of the first and the last request.
+    pub(crate) span: Option<(u64, u64)>,
+    /// Requests with a unit.
+    pub(crate) named: u64,
+    /// Rows of the outcomes that requests of this batch matched.
+    hits: Vec<u32>,
+    /// How many requests matched each row of the outcomes, up to 255.
+    met: Vec<u8>,
+}
+
+impl Tally {
+    pub(super) fn new(shape: Shape) -> Self {
+        Self { arms: shape.arms, ..Self::default() }
+    }
+
+    /// For everything: with a counter for each row of the outcomes.
+    pub(super) fn with_outcomes(self, outcomes: &Outcomes) -> Self {
+        let rows = if outcomes.by_request { outcomes.rows() } else { 0 };
+        Self { met: vec![0; rows], ..self }
+    }
+
+    pub(super) fn row(&mut self, row: &Row) {
+        self.lines += 1;
+        self.used += 1;
+        self.named += u64::from(row.unit.is_some());
+        self.hits.extend(row.outcome);
+        self.widen((row.time, row.time));
+        let arms = self.arms;
+        let minute = self.minutes.entry(row.time / MINUTE);
+        let minute = minute.or_insert_with(|| vec![Minute::default(); arms]);
+        if let Some(minute) = minute.get_mut(usize::from(row.arm)) {
+            minute.requests += 1;
+            minute.aborted += u32::from(row.marks.aborted);
+            minute.breaker += u32::from(row.marks.breaker);
+        }
+    }
+
+    pub(super) fn excluded(&mut self, why: Excluded) {
+        self.lines += 1;
+        if let Some(count) = self.excluded.get_mut(why as usize) {
+            *count += 1;
+        }
+    }
+
+    pub(super) fn malformed(&mut self, place: Place, problem: String) {
+        self.lines += 1;
+        self.malformed += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push((place, problem));
+        }
+    }
+
+    /// Adds a batch, which is empty afterwards.
+    pub(super) fn take(&mut self, batch: &mut Self) {
+        let batch = std::mem::replace(batch, Self { arms: batch.arms, ..Self::default() });
+        self.lines += batch.lines;
+        self.used += batch.used;
+        self.malformed += batch.malformed;
+        self.named += batch.named;
+        for (sum, more) in self.excluded.iter_mut().zip(batch.excluded) {
+            *sum += more;
+        }
+        let room = EXAMPLES - self.examples.len().min(EXAMPLES);
+        self.examples.extend(batch.examples.into_iter().take(room));
+        if let Some(span) = batch.span {
+            self.widen(span);
+        }
+        for (minute, counts) in batch.minutes {
+            let sums = self.minutes.entry(minute).or_default();
+            sums.resize(self.arms, Minute::default());
+            for (sum, more) in sums.iter_mut().zip(counts) {
+                sum.requests += more.requests;
+                sum.aborted += more.aborted;
+                sum.breaker += more.breaker;
+            }
+        }
+        for row in batch.hits {
+            if let Some(met) = self.met.get_mut(row as usize) {
+                *met = met.saturating_add(1);
+            }
+        }
+    }
+
+    fn widen(&mut self, (first, last): (u64, u64)) {
+        let (from, to) = self.span.unwrap_or((first, last));
+        self.span = Some((from.min(first), to.max(last)));
+    }
+
+    /// How many lines do not count for this reason.
+    pub(crate) fn left_out(&self, why: Excluded) -> u64 {
+        self.excluded.get(why as usize).copied().unwrap_or(0)
+    }
+
+    /// Requests that the client aborted.
+    pub(crate) fn aborted(&self) -> u64 {
+        self.minutes.values().flatten().map(|minute| u64::from(minute.aborted)).sum()
+    }
+
+    /// How many rows of the outcomes at least so many requests matched.
+    pub(crate) fn met(&self, at_least: u8) -> u64 {
+        self.met.iter().filter(|met| **met >= at_least).count() as u64
+    }
+}

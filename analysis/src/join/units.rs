@@ -1,0 +1,252 @@
+//! A table of units: what the requests of each unit in each stratum add up to.
+//!
+//! A unit has one cell per stratum (nearly always one in all); its cells are a chain. Its earliest request in a stratum, by
+//! time and not by the order of reading, decides its variant there. Memory is about fifty bytes per cell, however many
+//! requests there are.
+
+use hashbrown::HashTable;
+use sidetrack_stats::accumulate::Moments;
+
+use super::Shape;
+use super::chunks::Chunks;
+use crate::histogram::Histogram;
+use crate::row::Row;
+use crate::source::outcomes::Outcomes;
+
+/// The end of a chain.
+const NONE: u32 = u32::MAX;
+
+/// A unit in a stratum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell {
+    pub(crate) unit: u64,
+    /// The first request, in milliseconds since 1970.
+    pub(crate) first: u64,
+    /// The sum over requests that were not aborted, in milliseconds.
+    pub(crate) latency: u64,
+    pub(crate) requests: u32,
+    pub(crate) failed: u32,
+    pub(crate) aborted: u32,
+    next: u32,
+    pub(crate) stratum: u8,
+    pub(crate) arm: u8,
+    /// It was assigned to two variants within the stratum.
+    pub(crate) torn: bool,
+}
+
+impl Cell {
+    /// Requests with a response or a failure.
+    pub(crate) const fn answered(&self) -> u32 {
+        self.requests.saturating_sub(self.aborted)
+    }
+}
+
+/// Sums of a variant in a stratum, by request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) requests: u64,
+    pub(crate) failed: u64,
+    pub(crate) aborted: u64,
+    pub(crate) elsewhere: u64,
+    /// Seconds.
+    pub(crate) latency: Moments,
+    pub(crate) histogram: Histogram,
+    /// One per column of the outcomes.
+    pub(crate) outcomes: Vec<Moments>,
+}
+
+/// The units of a shard, and the sums of their requests.
+#[derive(Debug)]
+pub(crate) struct UnitTable {
+    arms: usize,
+    totals: Vec<Totals>,
+    index: HashTable<u32>,
+    cells: Chunks<Cell>,
+    /// Sum and count of each column, cell by cell; only with outcomes by request.
+    columns: Vec<Chunks<(f64, u32)>>,
+}
+
+impl UnitTable {
+    pub(crate) fn new(shape: Shape, outcomes: &Outcomes) -> Self {
+        let by_request = if outcomes.by_request { outcomes.columns.len() } else { 0 };
+        let totals = Totals { outcomes: vec![Moments::default(); by_request], ..Totals::default() };
+        Self {
+            arms: shape.arms,
+            totals: vec![totals; shape.slots()],
+            index: HashTable::new(),
+            cells: Chunks::default(),
+            columns: vec![Chunks::default(); by_request],
+        }
+    }
+
+    /// Adds a request.
+    pub(crate) fn add(&mut self, row: &Row, outcomes: &Outcomes) {
+        let slot = usize::from(row.stratum) * self.arms + usize::from(row.arm);
+        let cell = row.unit.map(|unit| self.cell(unit, row));
+        let marks = row.marks;
+        let Some(totals) = self.totals.get_mut(slot) else { return };
+        totals.requests += 1;
+        totals.failed += u64::from(marks.failed);
+        totals.aborted += u64::from(marks.aborted);
+        totals.elsewhere += u64::from(marks.elsewhere);
+        if !marks.aborted {
+            // Whole milliseconds are finite, so this cannot fail.
+            totals.latency.add(f64::from(row.duration) / 1000.0).ok();
+            totals.histogram.add(owner(row), row.duration);
+        }
+        let Some(outcome) = row.outcome else { return };
+        for (column, value) in
+            outcomes.row(outcome).iter().enumerate().filter(|(_, value)| !value.is_nan())
+        {
+            totals.outcomes.get_mut(column).map(|moments| moments.add(*value).ok());
+            let sums = self.columns.get_mut(column);
+            if let Some((sum, count)) = cell.and_then(|cell| sums?.get_mut(cell)) {
+                *sum += value;
+                *count += 1;
+            }
+        }
+    }
+
+    /// Adds a request to its unit's cell, which may be new; returns the cell's number.
+    fn cell(&mut self, unit: u64, row: &Row) -> u32 {
+        let head = self
+            .index
+            .find(unit, |&cell| self.cells.get(cell).is_some_and(|cell| cell.unit == unit))
+            .copied();
+        let mut at = head.unwrap_or(NONE);
+        while let Some(cell) = self.cells.get_mut(at) {
+            if cell.stratum == row.stratum {
+                cell.add(row);
+                return at;
+            }
+            at = cell.next;
+        }
+        let new = self.cells.len();
+        let mut cell = Cell {
+            unit,
+            first: row.time,
+            latency: 0,
+            requests: 0,
+            failed: 0,
+            aborted: 0,
+            next: NONE,
+            stratum: row.stratum,
+            arm: row.arm,
+            torn: false,
+        };
+        cell.add(row);
+        match head.and_then(|head| self.cells.get_mut(head)) {
+            Some(head) => cell.next = std::mem::replace(&mut head.next, new),
+            None => {
+                let cells = &self.cells;
+                self.index
+                    .insert_unique(unit, new, |&cell| cells.get(cell).map_or(0, |cell| cell.unit));
+            }
+        }
+        self.cells.push(cell);
+        self.columns.iter_mut().for_each(|column| column.push((0.0, 0)));
+        new
+    }
+
+    /// The sums by slot.
+    pub(crate) fn totals(&self) -> &[Totals] {
+        &self.totals
+    }
+
+    /// The cells of each unit, one unit after another, in the order in which the units were met.
+    pub(crate) fn units(&self) -> impl Iterator<Item = Unit<'_>> {
+        // A head is the cell that the index knows; the others are reached from it.
+        let mut heads = vec![false; self.cells.len() as usize];
+        for head in &self.index {
+            if let Some(mark) = heads.get_mut(*head as usize) {
+                *mark = true;
+            }
+        }
+        (0..self.cells.len())
+            .zip(heads)
+            .filter(|(_, head)| *head)
+            .map(|(head, _)| Unit { table: self, head })
+    }
+
+    /// The unit of this key.
+    pub(crate) fn unit(&self, key: u64) -> Option<Unit<'_>> {
+        let head = self
+            .index
+            .find(key, |&cell| self.cells.get(cell).is_some_and(|cell| cell.unit == key))?;
+        Some(Unit { table: self, head: *head })
+    }
+
+    /// How many cells there are.
+    pub(crate) fn cells(&self) -> u32 {
+        self.cells.len()
+    }
+
+    /// The sum and the count of a column in a cell.
+    pub(crate) fn column(&self, column: usize, cell: u32) -> (f64, u32) {
+        self.columns.get(column).and_then(|column| column.get(cell)).copied().unwrap_or_default()
+    }
+}
+
+impl Cell {
+    fn add(&mut self, row: &Row) {
+        self.torn |= self.arm != row.arm;
+        if row.time < self.first {
+            self.first = row.time;
+            self.arm = row.arm;
+        }
+        self.requests += 1;
+        self.failed += u32::from(row.marks.failed);
+        self.aborted += u32::from(row.marks.aborted);
+        if !row.marks.aborted {
+            self.latency += u64::from(row.duration);
+        }
+    }
+}
+
+impl Totals {
+    /// Adds the sums of another shard.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.failed += other.failed;
+        self.aborted += other.aborted;
+        self.elsewhere += other.elsewhere;
+        self.latency.merge(&other.latency);
+        self.histogram.merge(&other.histogram);
+        if self.outcomes.len() < other.outcomes.len() {
+            self.outcomes.resize(other.outcomes.len(), Moments::default());
+        }
+        for (sum, more) in self.outcomes.iter_mut().zip(&other.outcomes) {
+            sum.merge(more);
+        }
+    }
+}
+
+/// A unit by its cells.
+#[derive(Clone, Copy)]
+pub(crate) struct Unit<'l> {
+    table: &'l UnitTable,
+    head: u32,
+}
+
+impl<'l> Unit<'l> {
+    /// Its cells, each with its number.
+    pub(crate) fn cells(self) -> impl Iterator<Item = (u32, &'l Cell)> {
+        let cells = &self.table.cells;
+        let mut at = self.head;
+        std::iter::from_fn(move || {
+            let cell = cells.get(at)?;
+            let number = std::mem::replace(&mut at, cell.next);
+            Some((number, cell))
+        })
+    }
+
+    /// The cell of its first request: its stratum and variant for everything that counts a unit once.
+    pub(crate) fn first(self) -> Option<(u32, &'l Cell)> {
+        self.cells().min_by_key(|(_, cell)| (cell.first, cell.stratum))
+    }
+}
+
+/// What a row belongs to: its unit, or else itself, spread over all 64 bits (Knuth's multiplicative hash).
+pub(super) fn owner(row: &Row) -> u64 {
+    row.unit.unwrap_or_else(|| row.position.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}

@@ -1,0 +1,50 @@
+//! The analysis of A/B tests: from exposures and outcomes to a verdict with reasons.
+//!
+//! | layer | module |
+//! |---|---|
+//! | where rows come from: access logs, outcomes | `source` |
+//! | a request that counts, and why others do not | `row` |
+//! | rows by unit, in shards, on all cores | `join` |
+//! | sums by stratum and variant; all further layers read only these | `sums` |
+//! | is the split as configured, was a breaker open, what was left out? | `checks` |
+//! | each candidate against the baseline, judged | `compare`, `judge` |
+//! | what to do, and why | `verdict`, `reason` |
+//! | the result, typed, with serde both ways | `answer` |
+//!
+//! Everything is by the variant that was *assigned*, whichever served the request (intention to treat): a breaker moves only a
+//! candidate's units, so leaving its requests out would compare the candidate's good hours with all of the baseline's.
+//!
+//! The same input gives the same result, bit for bit, whatever the number of threads. A line or row that cannot be read is
+//! counted and shown, never a zero. The layers know no terminal, no HTML and no command line; printers read `answer`.
+
+mod analyze;
+pub mod answer;
+mod checks;
+mod compare;
+mod error;
+mod expected_value;
+pub mod figures;
+mod histogram;
+mod join;
+mod judge;
+mod metric;
+mod over_time;
+mod reason;
+pub mod row;
+mod scale;
+pub mod source;
+mod strata;
+mod sums;
+mod verdict;
+
+pub use analyze::{Input, Pass, Settings, analyze};
+pub use answer::Analysis;
+pub use error::{Error, Part};
+pub use expected_value::Price;
+pub use metric::{MetricRequest, MetricRequests};
+pub use over_time::{LiftOverTime, Point, Series, SplitOverTime};
+pub use reason::{Effect, Finding, Note, Reason, RowProblem};
+pub use scale::Scale;
+pub use source::Logs;
+pub use source::outcomes::{ACCURACY, Outcomes};
+pub use strata::{MARK, Strata};

@@ -1,0 +1,146 @@
+//! Series over time, for plots: the lift as units joined, the split, and the distribution of latencies.
+//!
+//! The effect at a moment is that of the units that had joined by then, with all that they did until now, so a single pass
+//! over the data suffices; the last moment equals the analysis. Intervals are those of the chosen look.
+
+use sidetrack_stats::result::Comparison;
+use sidetrack_stats::{float, strata};
+
+use crate::answer::Role;
+use crate::compare::Data;
+use crate::histogram::Counts;
+use crate::judge::{Look, Names};
+use crate::metric::{Measure, Metric};
+use crate::strata::Strata;
+use crate::sums::end;
+
+/// Everything that is plotted and not in the analysis.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// The first and the last request, in milliseconds since 1970.
+    pub span: (u64, u64),
+    /// Of the first primary metric that is not a quantile: its name, and a line for each candidate.
+    pub lift: Option<(String, Vec<LiftOverTime>)>,
+    /// The share of units, for each candidate.
+    pub split: Vec<SplitOverTime>,
+    /// For each variant, latencies in milliseconds and the share of requests up to them.
+    pub latencies: Vec<(String, Vec<(f64, f64)>)>,
+}
+
+/// A candidate's effect over time.
+#[derive(Clone, Debug)]
+pub struct LiftOverTime {
+    /// The candidate.
+    pub variant: String,
+    /// In the order of time.
+    pub points: Vec<Point>,
+}
+
+/// An effect at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    /// Milliseconds since 1970.
+    pub time: u64,
+    /// Candidate minus baseline.
+    pub difference: f64,
+    /// Its interval.
+    pub interval: Option<(f64, f64)>,
+}
+
+/// A candidate's share of the units over time.
+#[derive(Clone, Debug)]
+pub struct SplitOverTime {
+    /// The candidate.
+    pub variant: String,
+    /// Moment, observed share, expected share.
+    pub points: Vec<(u64, f64, f64)>,
+}
+
+pub(crate) fn series(
+    data: &Data<'_>,
+    metrics: &[Metric],
+    look: Look,
+    names: &Names<'_>,
+    strata: &Strata,
+    span: Option<(u64, u64)>,
+) -> Series {
+    let Some(span) = span else { return Series::default() };
+    let plotted = |metric: &&Metric| {
+        metric.role == Role::Primary && !matches!(metric.measure, Measure::Quantile(_))
+    };
+    let metric = metrics.iter().find(plotted).filter(|_| data.units);
+    let lift = metric.map(|metric| {
+        let line = |candidate| LiftOverTime {
+            variant: names.variant(candidate),
+            points: points(data, candidate, look, span),
+        };
+        (metric.name.clone(), data.shape.candidates().map(line).collect())
+    });
+    let split = |candidate| SplitOverTime {
+        variant: names.variant(candidate),
+        points: split(data, strata, span, candidate),
+    };
+    let latencies = |arm| (names.variant(arm), latencies(data, arm));
+    Series {
+        span,
+        lift,
+        split: data.shape.candidates().map(split).collect(),
+        latencies: (0..data.shape.arms).map(latencies).collect(),
+    }
+}
+
+fn points(data: &Data<'_>, candidate: usize, look: Look, span: (u64, u64)) -> Vec<Point> {
+    let mut points = Vec::new();
+    for (index, pairs) in data.sums.over_time.values.iter().enumerate() {
+        let sides = data.sides(pairs, candidate);
+        let Ok(comparison) = strata::merge(&sides, 0.0, data.level) else { continue };
+        let units: u64 = sides.iter().map(|(one, two)| one.units + two.units).sum();
+        points.push(Point {
+            time: end(index, span),
+            difference: comparison.estimate.difference,
+            interval: interval(&comparison, units, look),
+        });
+    }
+    points
+}
+
+fn interval(comparison: &Comparison, units: u64, look: Look) -> Option<(f64, f64)> {
+    let interval = match look {
+        Look::Fixed => comparison.interval,
+        Look::Always(sequence) => sequence.interval(comparison.estimate, units).ok(),
+    };
+    interval.map(|interval| (interval.low, interval.high))
+}
+
+fn split(
+    data: &Data<'_>,
+    strata: &Strata,
+    span: (u64, u64),
+    candidate: usize,
+) -> Vec<(u64, f64, f64)> {
+    let share = |stratum: usize| strata.shares(stratum).get(candidate).copied().unwrap_or(0.0);
+    let shares: Vec<f64> = (0..data.shape.strata).map(share).collect();
+    let (mut all, mut own, mut expected) = (0.0, 0.0, 0.0);
+    let mut points = Vec::new();
+    for (index, slots) in data.sums.over_time.units.iter().enumerate() {
+        for (counts, share) in slots.chunks(data.shape.arms.max(1)).zip(&shares) {
+            let units = float(counts.iter().sum());
+            all += units;
+            own += float(counts.get(candidate).copied().unwrap_or(0));
+            expected += share * units;
+        }
+        if all > 0.0 {
+            points.push((end(index, span), own / all, expected / all));
+        }
+    }
+    points
+}
+
+/// All strata together: this shows how latencies are distributed, and compares nothing.
+fn latencies(data: &Data<'_>, arm: usize) -> Vec<(f64, f64)> {
+    let mut all = Counts::default();
+    for totals in data.sums.totals.iter().skip(arm).step_by(data.shape.arms.max(1)) {
+        all.merge(&totals.histogram.total());
+    }
+    all.cumulative()
+}

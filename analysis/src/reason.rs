@@ -1,0 +1,216 @@
+//! Reasons for a decision, as data: each with its numbers, worded by `Display`.
+//!
+//! JSON has the words, so a reason that is read back is only its text ([`Reason::Text`]).
+
+mod wording;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sidetrack_stats::result::Undefined;
+
+use crate::answer::{CandidateResult, MetricResult};
+use crate::scale::Scale;
+
+/// Why the decision is what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    /// Too many requests were assigned with weights that differ from the file's.
+    WeightsChanged {
+        /// Their share of the requests.
+        share: f64,
+    },
+    /// The variants did not get the configured shares of units.
+    SampleRatioMismatch,
+    /// A primary metric is better.
+    Better(Finding),
+    /// A primary metric is worse.
+    Worse(Finding),
+    /// A guardrail is worse by more than its margin.
+    GuardrailBroken(Finding),
+    /// Whether a guardrail is within its margin is not settled.
+    GuardrailUnsettled {
+        /// The candidate.
+        variant: String,
+        /// The guardrail.
+        metric: String,
+        /// The margin, in the metric's unit.
+        margin: f64,
+        /// How the margin is shown.
+        scale: Scale,
+    },
+    /// A metric that decides cannot be judged.
+    NotJudged {
+        /// The candidate.
+        variant: String,
+        /// The metric.
+        metric: String,
+        /// It is a guardrail.
+        guardrail: bool,
+        /// Why there is no number; `None`: no interval.
+        why: Option<Undefined>,
+    },
+    /// A primary metric shows no significant difference.
+    NoDifference {
+        /// The candidate.
+        variant: String,
+        /// The metric.
+        metric: String,
+    },
+    /// Harm that shows only without the minutes in which a breaker was open.
+    WorseWithoutBreaker(Finding),
+    /// A candidate would win, but requests do not decide where users were randomized.
+    RequestsDoNotDecide {
+        /// The candidate.
+        variant: String,
+    },
+    /// The planned units are reached without a better candidate.
+    NothingBetter {
+        /// The baseline.
+        baseline: String,
+    },
+    /// What a reader must know before the numbers.
+    Note(Note),
+    /// A reason of an analysis that was read back.
+    Text(String),
+}
+
+/// What a reader must know before the numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// The log has no units.
+    IndependentRequests,
+    /// A gzip file is truncated or damaged.
+    DamagedGzip {
+        /// The file.
+        file: String,
+        /// What the decoder reported.
+        error: String,
+        /// The lines before the damage, which count.
+        lines: u64,
+    },
+    /// The logs have no line of the experiment.
+    NoExposures {
+        /// The experiment.
+        experiment: String,
+    },
+    /// A bandit set the weights.
+    Adaptive {
+        /// How many times.
+        steps: u64,
+    },
+    /// A breaker was open.
+    BreakerOpen {
+        /// Requests that it diverted or let through as probes.
+        requests: u64,
+        /// Their share of the candidates' requests.
+        share: f64,
+        /// Minutes with such requests.
+        minutes: u64,
+    },
+    /// A few requests were assigned with weights that differ from the file's.
+    OtherWeights {
+        /// How many.
+        requests: u64,
+    },
+    /// Units were assigned to two variants within one phase.
+    TornUnits {
+        /// How many.
+        units: u64,
+    },
+    /// Requests without a unit, in a log that has units.
+    WithoutUnit {
+        /// How many.
+        requests: u64,
+    },
+    /// Rows of the outcomes that need attention.
+    OutcomeRows {
+        /// How many.
+        rows: u64,
+        /// What is wrong with them.
+        problem: RowProblem,
+    },
+}
+
+/// What is wrong with rows of the outcomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowProblem {
+    /// No request or unit of the logs matches.
+    Unmatched,
+    /// They cannot be read.
+    Malformed,
+    /// The request has a row already.
+    Repeated,
+    /// They match several requests.
+    Shared,
+    /// They are from before the unit's first request.
+    Early,
+}
+
+/// A candidate's difference in a metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// The candidate.
+    pub variant: String,
+    /// The metric.
+    pub metric: String,
+    /// The difference.
+    pub effect: Effect,
+}
+
+impl Finding {
+    /// The finding of a comparison.
+    #[must_use]
+    pub fn of(metric: &MetricResult, result: &CandidateResult) -> Self {
+        Self {
+            variant: result.variant.clone(),
+            metric: metric.name.clone(),
+            effect: Effect::of(metric, result),
+        }
+    }
+}
+
+/// A difference with its interval, and how both are shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Effect {
+    /// Candidate minus baseline, in the metric's unit.
+    pub difference: Option<f64>,
+    /// Its interval.
+    pub interval: Option<(f64, f64)>,
+    /// How both are shown.
+    pub scale: Scale,
+}
+
+impl Effect {
+    /// The effect of a comparison.
+    #[must_use]
+    pub fn of(metric: &MetricResult, result: &CandidateResult) -> Self {
+        let interval = match result.ci {
+            [Some(low), Some(high)] => Some((low, high)),
+            _ => None,
+        };
+        Self { difference: result.diff, interval, scale: metric.scale() }
+    }
+
+    /// The interval in words, without a unit; `None` if it is undefined.
+    #[must_use]
+    pub fn range(&self) -> Option<String> {
+        self.interval.map(|interval| self.scale.range(interval))
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reason {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::Text)
+    }
+}
+
+impl From<Note> for Reason {
+    fn from(note: Note) -> Self {
+        Self::Note(note)
+    }
+}

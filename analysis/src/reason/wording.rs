@@ -1,0 +1,142 @@
+//! Reasons in words.
+
+use std::fmt;
+
+use sidetrack_stats::trap::Trap;
+
+use super::{Effect, Finding, Note, Reason, RowProblem};
+use crate::figures::grouped;
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::WeightsChanged { share } => write!(
+                f,
+                "{:.1} % of the requests were assigned by other weights than the file's: the \
+                 weights changed while the experiment ran. {}",
+                share * 100.0,
+                Trap::PooledPhases
+            ),
+            Self::SampleRatioMismatch => f.write_str(
+                "sample ratio mismatch: the split between the variants differs from the \
+                 configured one by more than chance allows, so missing units may explain any \
+                 difference below. Find the cause first (--allow-srm continues anyway)",
+            ),
+            Self::Better(found) => write!(f, "{} is better in {found}", found.variant),
+            Self::Worse(found) => write!(f, "{} is worse in {found}", found.variant),
+            Self::GuardrailBroken(found) => {
+                write!(f, "{} breaks the guardrail {found}", found.variant)
+            }
+            Self::GuardrailUnsettled { variant, metric, margin, scale } => write!(
+                f,
+                "the guardrail {metric} is not settled: {variant} may still be worse by more than \
+                 {}",
+                scale.margin(*margin)
+            ),
+            Self::NotJudged { variant, metric, guardrail, why } => {
+                let guardrail = if *guardrail { "the guardrail " } else { "" };
+                write!(f, "{guardrail}{metric} cannot be judged for {variant}")?;
+                why.map_or(Ok(()), |why| write!(f, ": {why}"))
+            }
+            Self::NoDifference { variant, metric } => write!(
+                f,
+                "{variant}: no significant difference in {metric}. This does not show that they \
+                 are equal"
+            ),
+            Self::WorseWithoutBreaker(found) => write!(
+                f,
+                "without the minutes in which a breaker was open, {} is worse in {found}",
+                found.variant
+            ),
+            Self::RequestsDoNotDecide { variant } => write!(
+                f,
+                "{variant} would win, but {}. Set settings.exposure_unit: digest, so that the log \
+                 has units; --assume-independent-requests decides by requests",
+                Trap::RequestLevel
+            ),
+            Self::NothingBetter { baseline } => write!(
+                f,
+                "the planned number of units is reached, and no candidate is significantly better \
+                 than {baseline}"
+            ),
+            Self::Note(note) => note.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IndependentRequests => f.write_str(
+                "the log has no units, so this assumes independent requests; requests of one user \
+                 are not independent",
+            ),
+            Self::DamagedGzip { file, error, lines } => write!(
+                f,
+                "{file}: the gzip data breaks off ({error}); the {} lines before that count",
+                grouped(*lines)
+            ),
+            Self::NoExposures { experiment } => {
+                write!(f, "the logs have no exposures of {experiment}")
+            }
+            Self::Adaptive { steps } => write!(
+                f,
+                "adaptive: a bandit set the weights in {steps} steps; each step is compared within \
+                 itself and the differences are merged, never pooled"
+            ),
+            Self::BreakerOpen { requests, share, minutes } => write!(
+                f,
+                "a breaker was open or recovering for {} of the candidates' requests ({:.1} %), in \
+                 {minutes} minutes; they count for the variant they were assigned to",
+                grouped(*requests),
+                share * 100.0
+            ),
+            Self::OtherWeights { requests } => write!(
+                f,
+                "{} requests were assigned by other weights than the file's and do not count",
+                grouped(*requests)
+            ),
+            Self::TornUnits { units } => write!(
+                f,
+                "{} units were assigned to two variants within one phase (a different salt or \
+                 file?); each counts for its first",
+                grouped(*units)
+            ),
+            Self::WithoutUnit { requests } => {
+                write!(f, "{} requests have no unit and do not count per unit", grouped(*requests))
+            }
+            Self::OutcomeRows { rows, problem } => {
+                write!(f, "{} outcome rows {}", grouped(*rows), problem.words())
+            }
+        }
+    }
+}
+
+impl RowProblem {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Unmatched => "have no match in the logs",
+            Self::Malformed => "are malformed and were skipped",
+            Self::Repeated => "repeat a request_id and were skipped",
+            Self::Shared => "match several requests and count for each",
+            Self::Early => "are from before the unit's first request and were skipped",
+        }
+    }
+}
+
+/// `accuracy: +3.6 points (CI +2.9 to +4.3)`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.metric, self.effect)
+    }
+}
+
+/// `+3.6 points (CI +2.9 to +4.3)`.
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(difference) = self.difference else { return f.write_str("undefined") };
+        f.write_str(&self.scale.change(difference))?;
+        self.range().map_or(Ok(()), |range| write!(f, " (CI {range})"))
+    }
+}

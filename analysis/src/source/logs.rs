@@ -1,0 +1,218 @@
+//! Log files as blocks of whole lines: plain or gzip, any number of files, `-` for stdin.
+//!
+//! Gzip is detected by the first bytes, not by the name. A gzip file that breaks off, as during log rotation, yields the
+//! lines before the damage and a warning. Memory is one block per thread, however long a file is.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::blocks::{Block, Blocks, is_damage};
+use crate::error::{Error, Part};
+use crate::figures::visible;
+use crate::reason::Note;
+
+/// The files of an analysis.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    paths: Vec<PathBuf>,
+    /// Bytes on disk, 0 when unknown.
+    size: u64,
+    /// Bytes read so far, for the progress.
+    done: Arc<AtomicU64>,
+}
+
+impl Logs {
+    /// Checks the files without reading them.
+    ///
+    /// # Errors
+    /// A file that does not exist, that is a directory, or that is given twice.
+    pub fn new(paths: &[PathBuf]) -> Result<Self, Error> {
+        let mut seen = Vec::new();
+        let mut size = 0;
+        for path in paths {
+            let name = name(path);
+            let same = if path == Path::new("-") {
+                path.clone()
+            } else {
+                let about = std::fs::metadata(path).map_err(Error::read(&name))?;
+                if about.is_dir() {
+                    let directory = io::Error::from(ErrorKind::IsADirectory);
+                    return Err(Error::read(&name)(directory));
+                }
+                size += about.len();
+                path.canonicalize().map_err(Error::read(&name))?
+            };
+            if seen.contains(&same) {
+                let twice = "the file is given twice; each of its requests would count twice";
+                return Err(Error::input(Part::Exposures(Some(name)), twice));
+            }
+            seen.push(same);
+        }
+        Ok(Self { paths: paths.to_vec(), size, done: Arc::default() })
+    }
+
+    /// The name of a file in messages.
+    #[must_use]
+    pub fn name(&self, file: usize) -> String {
+        self.paths.get(file).map(|path| name(path)).unwrap_or_default()
+    }
+
+    /// The size on disk in bytes; 0 if unknown.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes read so far, for progress.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Whether the logs can be read a second time.
+    #[must_use]
+    pub fn can_repeat(&self) -> bool {
+        !self.paths.iter().any(|path| path == Path::new("-"))
+    }
+
+    /// Gives every block to `take`, in order, until it refuses one. Returns notes on damaged files.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub(super) fn read(&self, take: &mut dyn FnMut(Block) -> bool) -> Result<Vec<Note>, Error> {
+        self.done.store(0, Ordering::Relaxed);
+        let mut warnings = Vec::new();
+        for (file, path) in self.paths.iter().enumerate() {
+            let file_name = name(path);
+            let raw: Box<dyn Read> = if path == Path::new("-") {
+                Box::new(io::stdin())
+            } else {
+                Box::new(File::open(path).map_err(Error::read(&file_name))?)
+            };
+            let counted = Counted { raw, done: Arc::clone(&self.done) };
+            let mut raw = BufReader::with_capacity(1 << 18, counted);
+            let gzip = raw.fill_buf().map_err(Error::read(&file_name))?.starts_with(&[0x1f, 0x8b]);
+            let text: Box<dyn Read> =
+                if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+            let mut blocks = Blocks::new(text);
+            loop {
+                match blocks.next(file) {
+                    Ok(Some(block)) => {
+                        if !take(block) {
+                            return Ok(warnings);
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) if gzip && is_damage(&error) => {
+                        warnings.push(Note::DamagedGzip {
+                            file: file_name,
+                            error: error.to_string(),
+                            lines: blocks.lines_so_far(),
+                        });
+                        break;
+                    }
+                    Err(error) => return Err(Error::read(&file_name)(error)),
+                }
+            }
+        }
+        Ok(warnings)
+    }
+}
+
+fn name(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".to_owned() } else { visible(&path.to_string_lossy()) }
+}
+
+/// A reader that counts bytes.
+struct Counted {
+    raw: Box<dyn Read>,
+    done: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.raw.read(buffer)?;
+        self.done.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::blocks::{BLOCK, LONGEST};
+    use super::*;
+
+    fn lines(content: &[u8]) -> (Vec<String>, Vec<u64>, u64, Vec<Note>) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        let logs = Logs::new(&[file.path().to_owned()]).unwrap();
+        let (mut lines, mut numbers, mut too_long) = (Vec::new(), Vec::new(), 0);
+        let warnings = logs
+            .read(&mut |block| {
+                let text = String::from_utf8(block.text).unwrap();
+                numbers.push(block.first_line);
+                lines.extend(text.lines().map(str::to_owned));
+                too_long += block.too_long;
+                true
+            })
+            .unwrap();
+        (lines, numbers, too_long, warnings)
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(content).unwrap();
+        out.finish().unwrap()
+    }
+
+    #[test]
+    fn plain_and_gzip_give_the_same_lines() {
+        let text: String = (0..200_000).map(|i| format!("line {i}\n")).collect();
+        let (plain, numbers, ..) = lines(text.as_bytes());
+        assert_eq!(plain.len(), 200_000);
+        assert!(numbers.len() > 1, "more than one block");
+        for (block, first) in numbers.iter().enumerate().skip(1) {
+            assert!(*first > numbers[block - 1]);
+        }
+        // Two members in one file, as when logs are appended.
+        let (head, tail) = text.split_at(text.len() / 2);
+        let (zipped, ..) = lines(&[gzip(head.as_bytes()), gzip(tail.as_bytes())].concat());
+        assert_eq!(plain, zipped);
+    }
+
+    #[test]
+    fn a_gzip_file_that_breaks_off_gives_what_it_has() {
+        let text: String = (0..500_000u64).map(|i| format!("line {}\n", i * 7919)).collect();
+        let whole = gzip(text.as_bytes());
+        let (got, _, _, warnings) = lines(&whole[..whole.len() / 2]);
+        assert!(got.len() > 100_000 && got.len() < 500_000, "{}", got.len());
+        assert!(
+            matches!(warnings[..], [Note::DamagedGzip { lines, .. }] if lines == got.len() as u64),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_costs_no_memory_and_no_other_line() {
+        let mut text = b"first\n".to_vec();
+        text.extend(vec![b'x'; LONGEST + 3 * BLOCK]);
+        text.extend(b"\nlast");
+        let (got, _, too_long, _) = lines(&text);
+        assert_eq!((got, too_long), (vec!["first".to_owned(), "last".to_owned()], 1));
+    }
+
+    #[test]
+    fn a_file_counts_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let other = file.path().parent().unwrap().join(".").join(file.path().file_name().unwrap());
+        let error = Logs::new(&[file.path().to_owned(), other]).err().unwrap().to_string();
+        assert!(error.contains("given twice"), "{error}");
+    }
+}

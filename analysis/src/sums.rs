@@ -1,0 +1,288 @@
+//! Sums per slot: everything that the tests need of the data. What lies below (units, rows) may come from any engine; what
+//! lies above (checks, tests, verdict, plots) reads only these sums.
+//!
+//! Two passes over the shards, each on all cores, merged in the order of the shards: first the sums, then, for units in
+//! several strata, the products of their residuals, which need the ratios of the first pass.
+
+mod over_time;
+mod placement;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::ratio;
+
+use crate::answer::Role;
+use crate::join::{Cell, Joined, Shape, Totals, Unit, UnitTable};
+use crate::metric::{Measure, Metric, Origin};
+pub(crate) use over_time::{OverTime, end};
+pub(crate) use placement::{Placed, place};
+
+/// All sums of an analysis.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sums {
+    /// Sums of requests by slot.
+    pub(crate) totals: Vec<Totals>,
+    /// Units by slot, each once, in the slot of its first request.
+    pub(crate) firsts: Vec<u64>,
+    /// Units with a response, in each slot that they were seen in.
+    pub(crate) answered: Vec<u64>,
+    /// Units that were assigned to two variants within one stratum.
+    pub(crate) torn: u64,
+    /// By metric; empty for quantiles and without units.
+    pub(crate) metrics: Vec<MetricSums>,
+    pub(crate) over_time: OverTime,
+}
+
+/// The sums of a metric over units.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MetricSums {
+    /// Numerator and denominator of each unit, by slot.
+    pub(crate) pairs: Vec<Pairs>,
+    /// For units in two slots, the product of their residuals `y − R x` there, summed over units.
+    pub(crate) crossings: BTreeMap<(usize, usize), f64>,
+}
+
+/// A unit's values in its slots.
+type Values = Vec<(usize, f64, f64)>;
+
+/// What sums are made of.
+pub(crate) struct Summation<'s> {
+    pub(crate) joined: &'s Joined,
+    /// Outcomes about units.
+    pub(crate) placed: Option<&'s Placed>,
+    pub(crate) metrics: &'s [Metric],
+    pub(crate) shape: Shape,
+    /// Whether units are compared.
+    pub(crate) units: bool,
+    pub(crate) threads: usize,
+}
+
+impl Summation<'_> {
+    /// Makes the sums.
+    pub(crate) fn run(&self) -> Sums {
+        let drawn = self.metrics.iter().position(|metric| {
+            metric.role == Role::Primary && !matches!(metric.measure, Measure::Quantile(_))
+        });
+        let shards = self.each(|shard, table| self.shard(shard, table, drawn));
+        let mut sums = self.empty();
+        let mut several = false;
+        for table in &self.joined.shards {
+            for (sum, more) in sums.totals.iter_mut().zip(table.totals()) {
+                sum.merge(more);
+            }
+        }
+        for shard in &shards {
+            sums.merge(&shard.sums);
+            several |= shard.several;
+        }
+        sums.over_time.accumulate();
+        if several {
+            let crossings = self.each(|shard, table| self.crossings(shard, table, &sums));
+            for crossings in crossings {
+                for (metric, more) in sums.metrics.iter_mut().zip(crossings) {
+                    for (slots, product) in more {
+                        *metric.crossings.entry(slots).or_default() += product;
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    fn empty(&self) -> Sums {
+        let slots = self.shape.slots();
+        let of = |metric: &Metric| match metric.measure {
+            Measure::Quantile(_) => MetricSums::default(),
+            _ if !self.units => MetricSums::default(),
+            _ => MetricSums { pairs: vec![Pairs::default(); slots], ..MetricSums::default() },
+        };
+        Sums {
+            totals: vec![Totals::default(); slots],
+            firsts: vec![0; slots],
+            answered: vec![0; slots],
+            torn: 0,
+            metrics: self.metrics.iter().map(of).collect(),
+            over_time: OverTime::new(slots),
+        }
+    }
+
+    /// The first pass over a shard.
+    fn shard(&self, shard: usize, table: &UnitTable, drawn: Option<usize>) -> Shard {
+        let mut sums = Sums { totals: Vec::new(), ..self.empty() };
+        let mut several = false;
+        let span = self.joined.tally.span.unwrap_or_default();
+        let mut values = Values::new();
+        for unit in table.units() {
+            let Some((first, cell)) = unit.first() else { continue };
+            let begun = cell.first;
+            let slot = self.slot(cell);
+            add_one(&mut sums.firsts, slot);
+            sums.over_time.joined(begun, span, slot);
+            sums.torn += u64::from(unit.cells().any(|(_, cell)| cell.torn));
+            several |= unit.cells().nth(1).is_some();
+            for (_, cell) in unit.cells().filter(|(_, cell)| cell.answered() > 0) {
+                add_one(&mut sums.answered, self.slot(cell));
+            }
+            for (index, (metric, of)) in self.metrics.iter().zip(&mut sums.metrics).enumerate() {
+                if of.pairs.is_empty() {
+                    continue;
+                }
+                self.values(metric, shard, table, unit, first, &mut values);
+                for (slot, y, x) in &values {
+                    // Sums of checked numbers; one beyond 1e150 does not count.
+                    of.pairs.get_mut(*slot).map(|pairs| pairs.add(*y, *x).ok());
+                    if Some(index) == drawn {
+                        sums.over_time.value(begun, span, *slot, (*y, *x));
+                    }
+                }
+            }
+        }
+        Shard { sums, several }
+    }
+
+    /// The second pass over a shard: products of residuals, by metric.
+    fn crossings(
+        &self,
+        shard: usize,
+        table: &UnitTable,
+        sums: &Sums,
+    ) -> Vec<BTreeMap<(usize, usize), f64>> {
+        let ratios: Vec<Vec<Option<f64>>> = sums
+            .metrics
+            .iter()
+            .map(|of| {
+                of.pairs
+                    .iter()
+                    .map(|pairs| ratio::ratio(pairs).ok().map(|ratio| ratio.value))
+                    .collect()
+            })
+            .collect();
+        let mut crossings = vec![BTreeMap::new(); self.metrics.len()];
+        let mut values = Values::new();
+        for unit in table.units().filter(|unit| unit.cells().nth(1).is_some()) {
+            let Some((first, _)) = unit.first() else { continue };
+            for ((metric, ratios), crossings) in
+                self.metrics.iter().zip(&ratios).zip(&mut crossings)
+            {
+                if ratios.is_empty() {
+                    continue;
+                }
+                self.values(metric, shard, table, unit, first, &mut values);
+                values.sort_by_key(|(slot, ..)| *slot);
+                let residual = |(slot, y, x): &(usize, f64, f64)| {
+                    Some((*slot, y - ratios.get(*slot).copied().flatten()? * x))
+                };
+                let residuals: Vec<(usize, f64)> = values.iter().filter_map(residual).collect();
+                for (index, (one, a)) in residuals.iter().enumerate() {
+                    for (two, b) in residuals.iter().skip(index + 1) {
+                        *crossings.entry((*one, *two)).or_default() += a * b;
+                    }
+                }
+            }
+        }
+        crossings
+    }
+
+    /// A unit's values in each of its slots.
+    fn values(
+        &self,
+        metric: &Metric,
+        shard: usize,
+        table: &UnitTable,
+        unit: Unit<'_>,
+        first: u32,
+        values: &mut Values,
+    ) {
+        values.clear();
+        for (number, cell) in unit.cells() {
+            let column = match metric.origin {
+                Origin::Column(column) => match self.placed {
+                    // An outcome of a unit belongs to the variant of the unit's first request.
+                    Some(placed) if number == first => placed.value(shard, column, number),
+                    Some(_) => continue,
+                    None => table.column(column, number),
+                },
+                _ => (0.0, 0),
+            };
+            if let Some((y, x)) = value(metric, cell, column) {
+                values.push((self.slot(cell), y, x));
+            }
+        }
+    }
+
+    fn slot(&self, cell: &Cell) -> usize {
+        self.shape.slot(usize::from(cell.stratum), usize::from(cell.arm))
+    }
+
+    /// Applies `f` to every shard, on all cores; results are in the order of the shards.
+    fn each<R: Send>(&self, f: impl Fn(usize, &UnitTable) -> R + Sync) -> Vec<R> {
+        let shards = &self.joined.shards;
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(BTreeMap::new());
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads.min(shards.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let shard = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(table) = shards.get(shard) else { break };
+                        let result = f(shard, table);
+                        results
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .insert(shard, result);
+                    }
+                });
+            }
+        });
+        results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    }
+}
+
+/// A shard's part of the sums.
+struct Shard {
+    sums: Sums,
+    /// A unit has several cells.
+    several: bool,
+}
+
+impl Sums {
+    /// Adds a shard's part.
+    fn merge(&mut self, shard: &Self) {
+        let add = |sums: &mut [u64], more: &[u64]| {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        };
+        add(&mut self.firsts, &shard.firsts);
+        add(&mut self.answered, &shard.answered);
+        self.torn += shard.torn;
+        for (sum, more) in self.metrics.iter_mut().zip(&shard.metrics) {
+            for (sum, more) in sum.pairs.iter_mut().zip(&more.pairs) {
+                sum.merge(more);
+            }
+        }
+        self.over_time.merge(&shard.over_time);
+    }
+}
+
+fn add_one(counts: &mut [u64], slot: usize) {
+    if let Some(count) = counts.get_mut(slot) {
+        *count += 1;
+    }
+}
+
+/// What a unit's cell adds to a metric: numerator and denominator.
+fn value(metric: &Metric, cell: &Cell, (sum, count): (f64, u32)) -> Option<(f64, f64)> {
+    let answered = f64::from(cell.answered());
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of one unit are far below 2^53")]
+    let (y, x) = match (metric.origin, metric.measure) {
+        (Origin::Errors, _) => (f64::from(cell.failed), answered),
+        (Origin::Aborts, _) => (f64::from(cell.aborted), f64::from(cell.requests)),
+        (Origin::Latency, _) => (cell.latency as f64 / 1000.0, answered),
+        (Origin::Column(_), Measure::Proportion) => (f64::from(u8::from(sum > 0.0)), 1.0),
+        (Origin::Column(_), Measure::Mean) => (sum, 1.0),
+        (Origin::Column(_), _) => (sum, f64::from(count)),
+    };
+    (x > 0.0).then_some((y, x))
+}

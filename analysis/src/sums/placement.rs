@@ -1,0 +1,54 @@
+//! Placement of outcomes about units: each row goes to the unit's first cell.
+
+use crate::join::Joined;
+use crate::source::outcomes::Outcomes;
+
+/// Outcomes about units, beside the units of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Placed {
+    /// Sum and count by shard, column and cell.
+    columns: Vec<Vec<Vec<(f64, u32)>>>,
+    pub(crate) matched: u64,
+    pub(crate) unmatched: u64,
+    /// Rows from before the unit's first request.
+    pub(crate) early: u64,
+}
+
+impl Placed {
+    pub(crate) fn value(&self, shard: usize, column: usize, cell: u32) -> (f64, u32) {
+        let column = self.columns.get(shard).and_then(|columns| columns.get(column));
+        column.and_then(|column| column.get(cell as usize)).copied().unwrap_or_default()
+    }
+}
+
+/// Finds the unit of each row. A row from before a unit's first request cannot be an effect of the model.
+pub(crate) fn place(joined: &Joined, outcomes: &Outcomes) -> Placed {
+    let of = |cells: u32| vec![vec![(0.0, 0); cells as usize]; outcomes.columns.len()];
+    let mut placed = Placed {
+        columns: joined.shards.iter().map(|table| of(table.cells())).collect(),
+        ..Placed::default()
+    };
+    for (keys, time, values) in outcomes.units() {
+        let unit = keys.into_iter().find_map(|key| {
+            let (shard, unit) = joined.unit(key)?;
+            Some((shard, unit.first()?))
+        });
+        let Some((shard, (number, cell))) = unit else {
+            placed.unmatched += 1;
+            continue;
+        };
+        if time.is_some_and(|time| time < cell.first) {
+            placed.early += 1;
+            continue;
+        }
+        placed.matched += 1;
+        let columns = placed.columns.get_mut(shard).into_iter().flatten();
+        for (column, value) in columns.zip(values).filter(|(_, value)| !value.is_nan()) {
+            if let Some((sum, count)) = column.get_mut(number as usize) {
+                *sum += value;
+                *count += 1;
+            }
+        }
+    }
+    placed
+}

@@ -1,0 +1,113 @@
+//! Words that the terminal report and the HTML page share.
+
+use sidetrack_analysis::Analysis;
+use sidetrack_analysis::answer::{
+    CandidateResult, Conclusion, Decision, LineCounts, Role, TestMode, Variant,
+};
+
+use crate::analyze::figures::{digits, short};
+use crate::words::grouped;
+
+/// `Promote enhanced-predictor: …`.
+pub(super) fn headline(analysis: &Analysis) -> String {
+    let baseline = analysis.baseline().unwrap_or("the baseline");
+    match (analysis.decision, &analysis.winner) {
+        (Decision::Promote, Some(winner)) => {
+            format!("Promote {winner}: it is better than {baseline}, and no guardrail is broken")
+        }
+        (Decision::KeepBaseline, _) => format!("Keep {baseline}"),
+        (Decision::Invalid, _) => "No decision: these data cannot be trusted".to_owned(),
+        (Decision::Promote | Decision::Inconclusive, _) => {
+            "No decision yet: keep the experiment running".to_owned()
+        }
+    }
+}
+
+/// How often the intervals may be looked at.
+pub(super) fn looks(analysis: &Analysis) -> String {
+    let confidence = short(100.0 * (1.0 - analysis.alpha), 3);
+    match (analysis.test, analysis.planned_units) {
+        (TestMode::Fixed, Some(planned)) => format!(
+            "the planned {} units are reached: {confidence} % intervals of a fixed test",
+            grouped(planned)
+        ),
+        (_, Some(planned)) => format!(
+            "the planned {} units are not reached yet: always-valid {confidence} % intervals",
+            grouped(planned)
+        ),
+        _ => format!("no --planned-units: always-valid {confidence} % intervals"),
+    }
+}
+
+/// `0.0123`, `1e-400`; the adjusted p-value if there is one.
+pub(super) fn p_value(result: &CandidateResult) -> String {
+    match (result.p_adjusted.or(result.p_value), result.log10_p) {
+        (Some(p), _) if p >= 1e-300 => p_text(p),
+        (Some(_), Some(log)) => format!("1e{log:.0}"),
+        _ => "–".to_owned(),
+    }
+}
+
+/// `0.0123`, `1.2e-5`.
+pub(super) fn p_text(p: f64) -> String {
+    if p < 1e-4 { format!("{p:.1e}") } else { digits(p, 3) }
+}
+
+/// A metric's conclusion in words.
+pub(super) const fn concluded(role: Role, conclusion: Conclusion) -> &'static str {
+    match (role, conclusion) {
+        (_, Conclusion::Better) => "better",
+        (_, Conclusion::Worse) => "worse",
+        (_, Conclusion::NonInferior) => "within its margin",
+        (_, Conclusion::Inferior) => "broken",
+        (Role::Guardrail, Conclusion::NoDifferenceShown) => "not settled yet",
+        (_, Conclusion::NoDifferenceShown) => "not significant",
+        (_, Conclusion::Undefined) => "undefined",
+    }
+}
+
+/// A section's title.
+pub(super) const fn title(role: Role) -> &'static str {
+    match role {
+        Role::Primary => "Primary metrics",
+        Role::Guardrail => "Guardrails",
+        Role::Exploratory => "Exploratory metrics",
+    }
+}
+
+/// The title of the comparison without the minutes of open breakers.
+pub(super) const WITHOUT_BREAKER: &str = "Without the minutes in which a breaker was open";
+
+/// A variant's share of all units, in percent.
+pub(super) fn share(variant: &Variant, variants: &[Variant]) -> String {
+    let float = sidetrack_stats::float;
+    let all: u64 = variants.iter().map(|variant| variant.units).sum();
+    let share = if all == 0 { 0.0 } else { 100.0 * float(variant.units) / float(all) };
+    format!("{share:.2} %")
+}
+
+/// That lines were skipped.
+pub(super) fn skipped(lines: &LineCounts) -> String {
+    match lines.malformed {
+        1 => "1 malformed line was skipped:".to_owned(),
+        many => format!("{} malformed lines were skipped; the first ones:", grouped(many)),
+    }
+}
+
+/// Why lines do not count, with their numbers.
+pub(super) fn left_out(lines: &LineCounts) -> Vec<String> {
+    let excluded = &lines.excluded;
+    let reasons = [
+        (excluded.other_experiment, "of another experiment or none"),
+        (excluded.overridden, "overridden"),
+        (excluded.missing_unit, "without a unit"),
+        (excluded.breaker, "while a breaker was open"),
+        (excluded.not_started, "before the start"),
+        (excluded.disabled, "while disabled"),
+        (excluded.excluded, "outside the layer's slots"),
+        (excluded.aborted, "aborted by the client"),
+        (excluded.other_weights, "assigned by other weights"),
+    ];
+    let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+    reasons.map(|(count, why)| format!("{} {why}", grouped(count))).collect()
+}
