@@ -15,7 +15,6 @@ pub(crate) enum Escape {
     /// They are not.
     Plain,
     /// As HTML text.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the HTML report makes its own environment"))]
     Html,
 }
 

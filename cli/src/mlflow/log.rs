@@ -12,8 +12,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use sidetrack::plan::{Experiment, Plan};
+use sidetrack_analysis::Analysis;
 
-use super::analysis::{self, Analysis};
+use super::analysis;
 use super::client::{Client, Server};
 use crate::fault::Fault;
 use crate::load::Source;

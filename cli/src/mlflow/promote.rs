@@ -12,7 +12,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::analysis::{self, Analysis, Decision};
+use sidetrack_analysis::Analysis;
+use sidetrack_analysis::answer::Decision;
+
+use super::analysis;
 use super::client::{Client, Server};
 use super::plan::pair;
 use super::registry::Registry;
@@ -147,7 +150,7 @@ fn winner<'a>(args: &'a Args, analysis: &'a Analysis) -> anyhow::Result<&'a str>
             let reasons: Vec<String> = analysis
                 .reasons
                 .iter()
-                .map(|reason| format!("\n  - {}", visible(reason)))
+                .map(|reason| format!("\n  - {}", visible(&reason.to_string())))
                 .collect();
             let text = format!(
                 "the analysis says {}; allowed: promote{}\n\

@@ -6,7 +6,7 @@ mod plot;
 mod svg;
 
 use anyhow::Context as _;
-use minijinja::{Environment, Value, context};
+use minijinja::{Value, context};
 
 use sidetrack_analysis::answer::{
     CandidateResult, Goal, MetricResult, Role, SrmPhase, SrmVerdict, Variant,
@@ -17,6 +17,7 @@ use super::words::{
     WITHOUT_BREAKER, concluded, headline, left_out, looks, p_text, p_value, share, skipped, title,
 };
 use crate::analyze::figures::digits;
+use crate::template::{Escape, environment};
 use crate::words::grouped;
 
 const TEMPLATE: &str = include_str!("../../../templates/report.html");
@@ -26,7 +27,7 @@ const TEMPLATE: &str = include_str!("../../../templates/report.html");
 /// # Errors
 /// A template that cannot be rendered; tests exclude it.
 pub(super) fn page(analysis: &Analysis, series: &Series) -> anyhow::Result<String> {
-    let mut environment = Environment::new();
+    let mut environment = environment(Escape::Html)?;
     environment.add_template("report.html", TEMPLATE).context("the report's template")?;
     let template = environment.get_template("report.html").context("the report's template")?;
     let variants: Vec<String> =
@@ -76,8 +77,7 @@ fn plots(analysis: &Analysis, series: &Series, variants: &[String]) -> Vec<Value
         add(
             format!("Posterior of {}", metric.name),
             plot::belief(metric, variants),
-            "The probability of each difference, after a flat prior."
-                .to_owned(),
+            "The probability of each difference, after a flat prior.".to_owned(),
         );
     }
     add(
@@ -192,11 +192,7 @@ fn sections(analysis: &Analysis) -> Vec<Value> {
     let of = |role: Role| {
         analysis.metrics.iter().filter(|metric| metric.role == role).collect::<Vec<_>>()
     };
-    add(
-        title(Role::Primary),
-        "P-values are adjusted (Holm).",
-        of(Role::Primary),
-    );
+    add(title(Role::Primary), "P-values are adjusted (Holm).", of(Role::Primary));
     add(
         title(Role::Guardrail),
         "Each must be within its margin with its whole interval.",

@@ -7,9 +7,7 @@ use std::io::Write;
 use sidetrack_analysis::Analysis;
 use sidetrack_analysis::answer::{Decision, LineCounts, MetricResult, Role, SrmVerdict};
 
-use super::words::{
-    WITHOUT_BREAKER, headline, left_out, looks, p_text, share, skipped, title,
-};
+use super::words::{WITHOUT_BREAKER, headline, left_out, looks, p_text, share, skipped, title};
 use crate::out::{Ink, Out};
 use crate::words::grouped;
 use table::table;
@@ -38,14 +36,14 @@ pub(super) fn print(analysis: &Analysis, out: &mut Out) -> anyhow::Result<()> {
             analysis.metrics.iter().filter(|metric| metric.role == role).collect();
         if !metrics.is_empty() {
             writeln!(out, "\n{}", ink.bold(title(role)))?;
-            table(&metrics, ink, out)?;
+            metrics.iter().try_for_each(|metric| table(metric, ink, out))?;
         }
     }
     if let Some(metrics) = &analysis.without_breaker {
         writeln!(out, "\n{}", ink.bold(WITHOUT_BREAKER))?;
         let metrics: Vec<&MetricResult> =
             metrics.iter().filter(|metric| metric.role != Role::Exploratory).collect();
-        table(&metrics, ink, out)?;
+        metrics.iter().try_for_each(|metric| table(metric, ink, out))?;
     }
     for worth in &analysis.worth {
         writeln!(out, "\n{}\n{}", ink.bold("Value"), wrapped("  ", &worth.sentence))?;
@@ -121,9 +119,8 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
                 format!("{name} {} (target {:.2} %)", grouped(*count), share * 100.0)
             })
             .collect();
-        let p = phase
-            .p_value
-            .map_or_else(|| "not tested".to_owned(), |p| format!("p = {}", p_text(p)));
+        let p =
+            phase.p_value.map_or_else(|| "not tested".to_owned(), |p| format!("p = {}", p_text(p)));
         writeln!(
             out,
             "  phase {}: {}  {p}",

@@ -1,6 +1,8 @@
 //! The run's description: the verdict in words first, then a table. MLflow renders it as Markdown.
 
-use crate::mlflow::analysis::{Analysis, Compared, Metric};
+use sidetrack_analysis::Analysis;
+use sidetrack_analysis::answer::{CandidateResult, MetricResult};
+
 use crate::words::visible;
 
 /// The longest value that MLflow keeps for a tag, in bytes, is 5000 with older servers.
@@ -11,14 +13,14 @@ pub(super) fn note(analysis: &Analysis) -> String {
         analysis.winner.as_ref().map_or_else(String::new, |winner| format!(": {}", cell(winner)));
     let mut note = format!("**{}{winner}**\n\n", analysis.decision.as_str());
     for reason in &analysis.reasons {
-        note.push_str(&format!("- {}\n", cell(reason)));
+        note.push_str(&format!("- {}\n", cell(&reason.to_string())));
     }
     note.push_str("\n| metric | role | variant | value | baseline | difference | p | verdict |\n|---|---|---|---|---|---|---|---|\n");
     for metric in &analysis.metrics {
         for arm in &metric.candidates {
             let row = row(metric, arm);
             if note.len() + row.len() > LONGEST {
-                note.push_str("\nThe rest stands in analysis.json.\n");
+                note.push_str("\nSee analysis.json for the other metrics.\n");
                 return note;
             }
             note.push_str(&row);
@@ -35,22 +37,20 @@ pub(super) fn note(analysis: &Analysis) -> String {
     note
 }
 
-fn row(metric: &Metric, arm: &Compared) -> String {
-    let goal = metric.goal.as_deref().map_or_else(String::new, |goal| format!(", {goal}"));
-    let ends = arm.ci.filter(|ends| ends.iter().any(Option::is_some));
-    let ends = ends
-        .map_or_else(String::new, |[low, high]| format!(" [{}, {}]", digits(low), digits(high)));
-    let method =
-        arm.method.as_deref().map_or_else(String::new, |method| format!(" ({})", cell(method)));
+fn row(metric: &MetricResult, arm: &CandidateResult) -> String {
+    let ends = match arm.ci {
+        [None, None] => String::new(),
+        [low, high] => format!(" [{}, {}]", digits(low), digits(high)),
+    };
     let cells = [
-        format!("{} ({}{})", cell(&metric.name), cell(&metric.kind), cell(&goal)),
-        cell(&metric.role),
-        cell(&arm.measured.variant),
-        digits(arm.measured.value),
+        format!("{} ({}, {})", cell(&metric.name), metric.kind.as_str(), metric.goal.as_str()),
+        metric.role.as_str().to_owned(),
+        cell(&arm.variant),
+        digits(arm.value),
         digits(metric.baseline.value),
         format!("{}{ends}", digits(arm.diff)),
-        format!("{}{method}", digits(arm.p_adjusted.or(arm.p_value))),
-        cell(arm.decision.as_deref().unwrap_or("–")),
+        format!("{} ({})", digits(arm.p_adjusted.or(arm.p_value)), cell(&arm.method)),
+        arm.decision.as_str().to_owned(),
     ];
     format!("| {} |\n", cells.join(" | "))
 }

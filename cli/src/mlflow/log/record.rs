@@ -5,10 +5,12 @@
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::Schedule;
+use sidetrack_analysis::Analysis;
+use sidetrack_analysis::answer::CandidateResult;
 
 use super::note::note;
 use crate::fault::Fault;
-use crate::mlflow::analysis::{Analysis, Compared, Read};
+use crate::mlflow::analysis::Read;
 use crate::mlflow::tracking::Record;
 use crate::moment;
 use crate::words::{units, variant, visible};
@@ -64,31 +66,33 @@ fn metrics(analysis: &Analysis) -> Vec<(String, f64)> {
     put("srm/statistic".to_owned(), analysis.srm.statistic);
     for metric in &analysis.metrics {
         let group = word(&metric.name);
-        let arms = std::iter::once(&metric.baseline)
-            .chain(metric.candidates.iter().map(|arm| &arm.measured));
-        for arm in arms {
-            put(format!("{group}/{}/value", word(&arm.variant)), arm.value);
-            put(format!("{group}/{}/n", word(&arm.variant)), arm.n);
+        let base = &metric.baseline;
+        let candidates = metric.candidates.iter().map(|arm| (&arm.variant, arm.value, arm.n));
+        for (variant, value, n) in
+            std::iter::once((&base.variant, base.value, base.n)).chain(candidates)
+        {
+            put(format!("{group}/{}/value", word(variant)), value);
+            put(format!("{group}/{}/n", word(variant)), Some(number(n)));
         }
         for arm in &metric.candidates {
             for (key, value) in compared(arm) {
-                put(format!("{group}/{}/{key}", word(&arm.measured.variant)), value);
+                put(format!("{group}/{}/{key}", word(&arm.variant)), value);
             }
         }
     }
     all
 }
 
-fn compared(arm: &Compared) -> [(&'static str, Option<f64>); 10] {
-    let low = |ends: Option<[Option<f64>; 2]>| ends.and_then(|[low, _]| low);
-    let high = |ends: Option<[Option<f64>; 2]>| ends.and_then(|[_, high]| high);
+fn compared(arm: &CandidateResult) -> [(&'static str, Option<f64>); 10] {
+    let [diff_low, diff_high] = arm.ci;
+    let [lift_low, lift_high] = arm.relative_lift_ci;
     [
         ("diff", arm.diff),
-        ("diff_low", low(arm.ci)),
-        ("diff_high", high(arm.ci)),
+        ("diff_low", diff_low),
+        ("diff_high", diff_high),
         ("relative_lift", arm.relative_lift),
-        ("relative_lift_low", low(arm.relative_lift_ci)),
-        ("relative_lift_high", high(arm.relative_lift_ci)),
+        ("relative_lift_low", lift_low),
+        ("relative_lift_high", lift_high),
         ("p_value", arm.p_value),
         ("p_adjusted", arm.p_adjusted),
         ("p_best", arm.p_best),
@@ -110,7 +114,7 @@ fn params(
         ("config_hash", analysis.config_hash.clone()),
         ("salt", experiment.salt.clone()),
         ("unit", units(experiment)),
-        ("unit_of_analysis", analysis.unit_of_analysis.clone()),
+        ("unit_of_analysis", analysis.unit_of_analysis.as_str().to_owned()),
         ("baseline", baseline.to_owned()),
         ("candidates", candidates.join(", ")),
         ("from", from.to_string()),
@@ -146,7 +150,7 @@ fn tags(analysis: &Analysis) -> Vec<(String, String)> {
         ("ab_test.experiment", analysis.experiment.clone()),
         ("ab_test.config_hash", analysis.config_hash.clone()),
         ("ab_test.decision", analysis.decision.as_str().to_owned()),
-        ("ab_test.srm", analysis.srm.verdict.clone()),
+        ("ab_test.srm", analysis.srm.verdict.as_str().to_owned()),
         ("mlflow.source.name", concat!("sidetrack ", env!("CARGO_PKG_VERSION")).to_owned()),
         ("mlflow.note.content", note(analysis)),
     ]

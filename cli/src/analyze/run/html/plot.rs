@@ -120,7 +120,11 @@ pub(super) fn belief(metric: &MetricResult, variants: &[String]) -> Option<Strin
 }
 
 /// Observed and configured shares.
-pub(super) fn split(lines: &[SplitOverTime], span: (u64, u64), variants: &[String]) -> Option<String> {
+pub(super) fn split(
+    lines: &[SplitOverTime],
+    span: (u64, u64),
+    variants: &[String],
+) -> Option<String> {
     let points = || lines.iter().flat_map(|line| line.points.iter().skip(line.points.len() / 12));
     points().next()?;
     let low = points().map(|(_, a, b)| a.min(*b)).fold(1.0, f64::min) * 100.0;
