@@ -221,7 +221,7 @@ pub(super) fn bar(metric: &MetricResult, result: &CandidateResult) -> Option<Str
 
 /// `11-23 09:00`: a moment on an axis.
 fn on_axis(time: u64, span: (u64, u64)) -> String {
-    let text = Timestamp(time).to_string();
+    let text = Timestamp::new(time).to_string();
     let (date, clock) = (text.get(5..10).unwrap_or_default(), text.get(11..16).unwrap_or_default());
     if span.1 - span.0 > 3 * 86_400_000 { date.to_owned() } else { format!("{date} {clock}") }
 }
