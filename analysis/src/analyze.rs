@@ -316,3 +316,6 @@ impl Work<'_> {
         Ok((Look::Always(sequence), false))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -325,3 +325,6 @@ fn guard(
     };
     judged().unwrap_or(Conclusion::Undefined)
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,3 +151,6 @@ fn reason(metric: &MetricResult, result: &CandidateResult) -> Option<Reason> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

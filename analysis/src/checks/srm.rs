@@ -79,3 +79,6 @@ pub(crate) fn srm(
         note: (!notes.is_empty()).then(|| notes.join("; ")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use super::*;
+use crate::answer::Conclusion;
+
+const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "plain",
+    "variants": [{"name": "plain"}, {"name": "fancy", "weight": 50}]}]}"#;
+
+/// A line of `unit`, whose variant follows from its number.
+fn line(unit: u64, second: u64, more: &str) -> String {
+    let variant = if unit % 2 == 0 { "plain" } else { "fancy" };
+    format!(
+        r#"{{"time":"2026-11-23T09:{:02}:{:02}.000Z","request_id":"{unit}-{second}","unit":"u{unit}","experiment":"e","assigned":"{variant}","served":"{variant}","reason":"hash",{more}}}"#,
+        second / 60 % 60,
+        second % 60
+    ) + "\n"
+}
+
+/// What an analysis says, with so many threads.
+fn analysis(log: &str, threads: usize) -> Analysis {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(log.as_bytes()).unwrap();
+    let plan = sidetrack::config::parse_json(FILE.as_bytes()).unwrap();
+    let experiment = plan.experiments.into_iter().next().unwrap();
+    let input = Input {
+        experiment: &experiment,
+        strata: &Strata::new(&experiment, "").unwrap(),
+        config_hash: "",
+        logs: &Logs::new(&[file.path().to_owned()]).unwrap(),
+        outcomes: None,
+    };
+    let settings = Settings {
+        metrics: MetricRequests::default(),
+        prices: Vec::new(),
+        planned_units: None,
+        level: Fraction::FIVE_PERCENT,
+        allow_srm: false,
+        assume_independent_requests: false,
+        exclude_breaker: false,
+        threads: NonZero::new(threads).unwrap(),
+    };
+    analyze(input, &settings, &|_, _| ()).unwrap().0
+}
+
+fn ok(duration: u64) -> String {
+    format!(r#""status":200,"duration":{duration}"#)
+}
+
+#[test]
+fn the_number_of_threads_changes_not_a_bit() {
+    let mut log = String::new();
+    for request in 0..20_000u64 {
+        let unit = request * request % 2003;
+        let duration = 1 + request * 7919 % 997;
+        let status = if request % 97 == 0 { 503 } else { 200 };
+        log += &line(unit, request % 3600, &format!(r#""status":{status},"duration":{duration}"#));
+        if request % 5000 == 0 {
+            writeln!(log, "broken {request}").unwrap();
+        }
+    }
+    assert!(log.len() > 3 << 20, "several blocks");
+    let text = |threads| {
+        let mut analysis = serde_json::to_value(analysis(&log, threads)).unwrap();
+        let examples = analysis["lines"]["examples"].take();
+        let place = |example: &serde_json::Value| {
+            let text = example.as_str().unwrap();
+            text.split(':').skip(1).collect::<Vec<_>>().join(":")
+        };
+        let examples: Vec<String> = examples.as_array().unwrap().iter().map(place).collect();
+        (analysis.to_string(), examples)
+    };
+    let one = text(1);
+    assert_eq!(one.1.len(), 4);
+    for threads in [2, 3, 8] {
+        assert_eq!(text(threads), one, "{threads} threads");
+    }
+}
+
+#[test]
+fn a_unit_counts_once_and_a_malformed_line_never() {
+    let mut log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
+    let clean = analysis(&log, 2);
+    // Each unit once more, identical; and lines that cannot be read, which would be fast successes as zeros.
+    log += &(0..400).map(|unit| line(unit, 900 + unit, &ok(100))).collect::<String>();
+    log +=
+        &(0..400).map(|unit| line(unit, 900, r#""status":"?","duration":"x""#)).collect::<String>();
+    let again = analysis(&log, 2);
+    let units = |analysis: &Analysis| [analysis.variants[0].units, analysis.variants[1].units];
+    assert_eq!((units(&clean), units(&again)), ([200, 200], [200, 200]));
+    assert_eq!((again.lines.used, again.lines.malformed), (800, 400));
+    let latency = again.metrics.iter().find(|metric| metric.name == "latency_mean").unwrap();
+    let value = latency.candidates[0].value.unwrap();
+    assert!((value - 0.1).abs() < 1e-12 && latency.baseline.n == 200, "{latency:?}");
+}
+
+#[test]
+fn the_failing_variant_is_the_worse_one() {
+    let log: String = (0..4000u64)
+        .map(|unit| {
+            let failed = unit % 2 == 1 && unit % 10 < 4;
+            let status = if failed { 503 } else { 200 };
+            line(unit, unit % 3600, &format!(r#""status":{status},"duration":100"#))
+        })
+        .collect();
+    let analysis = analysis(&log, 2);
+    let errors = analysis.metrics.iter().find(|metric| metric.name == "error_rate").unwrap();
+    let result = &errors.candidates[0];
+    assert_eq!((result.variant.as_str(), result.decision), ("fancy", Conclusion::Worse));
+    assert_eq!(errors.baseline.value, Some(0.0));
+    assert!((result.value.unwrap() - 0.4).abs() < 1e-12, "{result:?}");
+}
+
+#[test]
+fn an_analysis_survives_its_json() {
+    let log: String = (0..400).map(|unit| line(unit, unit, &ok(100 + unit % 7))).collect();
+    let text = serde_json::to_string(&analysis(&log, 2)).unwrap();
+    let read: Analysis = serde_json::from_str(&text).unwrap();
+    assert!(matches!(read.reasons[..], [Reason::Text(_), ..]), "{:?}", read.reasons);
+    let written: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), written);
+}
