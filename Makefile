@@ -21,7 +21,7 @@ demo: wasm cli ## watch an A/B test in a real Envoy on this machine
 	dist/sidetrack demo --wasm dist/sidetrack.wasm
 
 recording: wasm cli ## record the demo: docs/images/demo.svg and demo.cast
-	@scripts/record-demo.py --cast docs/images/demo.cast --svg docs/images/demo.svg -- \
+	@scripts/record-demo.py --cast docs/images/demo.cast --svg docs/images/demo.svg --until "no files are left" -- \
 		dist/sidetrack demo --wasm dist/sidetrack.wasm --for 8s --no-keep
 
 mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through an A/B test to its promotion

@@ -284,7 +284,7 @@ def write_svg(path, frames, end, columns, rows, title):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {height}" width="{number(width)}"'
         f' height="{height}" role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>'
         f"<style>text{{font:{SIZE}px {FONT};fill:{COLORS['']};white-space:pre}}"
-        f".b{{font-weight:700;fill:{COLORS['b']}}}{classes}"
+        f"path{{shape-rendering:crispEdges}}.b{{font-weight:700;fill:{COLORS['b']}}}{classes}"
         f"#s{{transform:translateY(-{last * step}px);animation:s {end:.1f}s steps(1,end) infinite}}@keyframes s{{{''.join(stops)}}}"
         f"@media(prefers-reduced-motion:reduce){{#s{{animation:none}}}}</style>"
         f"<defs>{defs}</defs>"
@@ -309,7 +309,7 @@ def main():
     parser.add_argument("--title", default="make demo")
     parser.add_argument("--until", default="Ctrl-C", help="the word at which the recording ends")
     parser.add_argument("--columns", type=int, default=80)
-    parser.add_argument("--rows", type=int, default=31)
+    parser.add_argument("--rows", type=int, default=38)
     parser.add_argument("--shortest", type=float, default=0.5, help="the shortest time that a frame is shown, in seconds")
     parser.add_argument("--hold", type=float, default=6.0, help="how long the last frame is shown, in seconds")
     parser.add_argument("--replay", action="store_true", help="draw an existing recording")

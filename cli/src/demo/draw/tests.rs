@@ -129,7 +129,7 @@ failures seen by clients         0
 ✓ answered  130 requests, 0 failed
 ✓ isolated  the failing model received no request after its fifth failure
 ✓ breaker   1 trip: open, 5 %, 25 %, 100 %, closed
-✓ fallback  the baseline kept its 70 users and took over 30 of 30 others
+✓ fallback  the baseline kept 70 users and took over 30 of 30 others
 ✓ recovered shares of 100 users match the weights (chi-square p = 1.000)
 ✓ counted   metrics 130, models 130, client 130; fallbacks 30
 ");

@@ -61,7 +61,7 @@ pub(super) fn fallback(snapshot: &Snapshot<'_>) -> Check {
         .map_or(0, |variant| variant.users);
     let finding = if client.unexpected == 0 {
         format!(
-            "the baseline kept its {} users and took over {} of {} others",
+            "the baseline kept {} users and took over {} of {} others",
             grouped(baseline),
             grouped(client.fallback_users),
             grouped(client.users().saturating_sub(baseline))

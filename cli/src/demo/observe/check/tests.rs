@@ -161,7 +161,7 @@ fn an_outage_that_ends_well_passes() {
             "130 requests, 0 failed",
             "the failing model received no request after its fifth failure",
             "1 trip: open, 5 %, 25 %, 100 %, closed",
-            "the baseline kept its 70 users and took over 30 of 30 others",
+            "the baseline kept 70 users and took over 30 of 30 others",
             "shares of 100 users match the weights (chi-square p = 1.000)",
             "metrics 130, models 130, client 130; fallbacks 30",
         ]
