@@ -11,9 +11,9 @@ pub mod metric {
     /// The prefix of all of them.
     pub const PREFIX: &str = "ab_test_";
 
-    /// Gauge: the first 32 bits of the configuration's hash, 0 before the first good configuration.
+    /// Gauge by plugin: the first 32 bits of the hash of the configuration in force, 0 before the first good one.
     pub const CONFIG_HASH: &str = "ab_test_config_hash";
-    /// Counter: configurations that the proxy rejected.
+    /// Counter by plugin: bad configurations, in place of which the last good one stays in force.
     pub const CONFIG_REJECTED: &str = "ab_test_config_rejected_total";
     /// Counter: requests that passed without a decision because the host did not return their headers.
     pub const UNDECIDED: &str = "ab_test_undecided_total";
@@ -96,11 +96,13 @@ pub mod label {
     pub const STATUS: &str = "status";
     /// The upper bound of a histogram's bucket, in seconds.
     pub const LE: &str = "le";
+    /// The name of the plugin in Envoy's configuration: a proxy may have several, each with its own experiment file.
+    pub const PLUGIN: &str = "plugin";
     /// The name of a business metric; the filter does not use it.
     pub const METRIC_TYPE: &str = "metric_type";
 
     /// The labels in the names of the filter's stats, which Envoy has to extract.
-    pub const ALL: [&str; 5] = [EXPERIMENT, MODEL, PHASE, STATUS, LE];
+    pub const ALL: [&str; 6] = [EXPERIMENT, MODEL, PHASE, STATUS, LE, PLUGIN];
 }
 
 /// Values of the label [`label::STATUS`].
@@ -214,6 +216,8 @@ pub mod shared {
     pub const GENERATION: &str = "sidetrack.1.generation";
     /// The prefix of a breaker's record; experiment and variant follow, with a dot in between.
     pub const BREAKER: &str = "sidetrack.1.breaker.";
-    /// The prefix of the marker that a good configuration is in force; the plugin's name follows.
-    pub const LOADED: &str = "sidetrack.loaded.";
+    /// The prefix of the generations of a plugin's configurations; the plugin's name follows.
+    pub const CONFIGURATIONS: &str = "sidetrack.1.configurations.";
+    /// The prefix of a plugin's last good configuration; the plugin's name follows.
+    pub const LAST_GOOD: &str = "sidetrack.1.good.";
 }

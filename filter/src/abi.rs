@@ -69,7 +69,9 @@ extern "C" fn proxy_on_delete(id: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_configure(root: u32, _size: u32) -> u32 {
-    u32::from(of_root(root, Root::configure).unwrap_or(false))
+    of_root(root, Root::configure);
+    // Envoy gives up the plugin, and every other listener that holds it, when a configuration is refused.
+    1
 }
 
 #[unsafe(no_mangle)]

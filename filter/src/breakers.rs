@@ -12,7 +12,7 @@ use crate::host::{self, Failed, Level};
 use crate::metrics::Metrics;
 
 /// Envoy's shared data.
-struct SharedData;
+pub(crate) struct SharedData;
 
 impl Store for SharedData {
     fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {

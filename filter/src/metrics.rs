@@ -26,10 +26,13 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    pub(crate) fn define() -> Self {
+    /// A proxy may hold several plugins, each with its own configuration.
+    pub(crate) fn define(plugin: &str) -> Self {
+        let labels: &[(&str, &str)] =
+            if plugin.is_empty() { &[] } else { &[(label::PLUGIN, plugin)] };
         Self {
-            config_hash: Series::define(Kind::Gauge, &[], metric::CONFIG_HASH),
-            config_rejected: Series::define(Kind::Counter, &[], metric::CONFIG_REJECTED),
+            config_hash: Series::define(Kind::Gauge, labels, metric::CONFIG_HASH),
+            config_rejected: Series::define(Kind::Counter, labels, metric::CONFIG_REJECTED),
             undecided: Series::define(Kind::Counter, &[], metric::UNDECIDED),
         }
     }

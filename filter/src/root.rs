@@ -1,16 +1,16 @@
-//! Loading a configuration, and keeping the good one when the next is bad.
+//! A plugin instance: loads a configuration, follows the plugin's last good one, and ticks.
 
 use core::time::Duration;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use sidetrack::config::{self, Problems};
-use sidetrack::names::{shared, variable};
+use sidetrack::names::variable;
 use sidetrack::plan::{PerExperiment, Plan};
 use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::Schedule;
+use sidetrack_proxy::configuration::{Configuration, Generations, Rejected};
 
-use crate::breakers::Breakers;
+use crate::breakers::{Breakers, SharedData};
 use crate::ending::Endings;
 use crate::failures;
 use crate::host::{self, Level, Property};
@@ -22,8 +22,9 @@ const TICK_MILLISECONDS: u32 = 100;
 /// After so many ticks Envoy is told the times of answers, and the published weights follow a rollout's clock.
 const TICKS_PER_SECOND: u32 = 10;
 
-/// What an empty plugin configuration means, and a first one that is bad.
-const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
+thread_local! {
+    static GENERATIONS: RefCell<Generations> = RefCell::default();
+}
 
 /// A loaded configuration. Requests keep the one they began with.
 pub(crate) struct Runtime {
@@ -35,7 +36,7 @@ pub(crate) struct Runtime {
     /// Whether a decision depends on the time.
     pub(crate) needs_clock: bool,
     /// Whether Envoy calls again without a request; if not, each request tells what it counted.
-    pub(crate) has_ticks: bool,
+    pub(crate) has_ticks: Cell<bool>,
     /// Whether a route may send a request that failed to the baseline.
     pub(crate) fails_over: bool,
     /// Whether the routes say which experiment and variant this is; all that is left is to choose one of them.
@@ -60,7 +61,7 @@ impl Runtime {
             breakers,
             endings: Endings::prepare(fails_over),
             needs_clock,
-            has_ticks: true,
+            has_ticks: Cell::new(true),
             fails_over,
             routes_tell: host::is_set(variable::ROUTES_TELL),
             waits_for_bodies: host::is_set(variable::WAIT_FOR_BODIES),
@@ -74,6 +75,11 @@ impl Runtime {
 
     pub(crate) fn tell_times(&self) {
         self.metrics.iter().for_each(Metrics::tell_times);
+    }
+
+    fn tell(&self) {
+        self.tell_counts();
+        self.tell_times();
     }
 
     fn publish_weights(&self) {
@@ -101,6 +107,7 @@ pub(crate) fn timestamp(since_1970: Duration) -> Timestamp {
 /// One plugin configuration in one VM.
 #[derive(Default)]
 pub(crate) struct Root {
+    configuration: Option<Configuration>,
     runtime: Option<Rc<Runtime>>,
     /// This is no filter but the access logger that tells of failures.
     logger: Option<failures::Logger>,
@@ -118,41 +125,93 @@ impl Root {
         self.logger.is_some()
     }
 
-    /// Loads the configuration; `false` refuses it.
-    pub(crate) fn configure(&mut self) -> bool {
+    /// Loads the configuration, or the plugin's last good one in place of a bad one.
+    pub(crate) fn configure(&mut self) {
         let text = host::configuration().unwrap_or_default();
         if text.trim_ascii() == failures::CONFIGURATION {
             self.logger = Some(failures::Logger::new());
-            return true;
+            return;
         }
-        let text = if text.trim_ascii().is_empty() { NO_EXPERIMENTS } else { &text };
-        let global = Global::define();
-        let plan = match config::parse_json(text) {
-            Ok(plan) => {
-                loaded(&plan, &global);
-                plan
-            }
-            Err(problems) => match after_bad(&problems, &global) {
-                Some(plan) => plan,
-                None => return false,
-            },
-        };
-        let mut runtime = Runtime::new(plan, global);
-        runtime.publish_weights();
-        let needs_ticks = !runtime.plan.experiments.is_empty();
-        if needs_ticks && host::set_tick_period(TICK_MILLISECONDS).is_err() {
+        let plugin = host::bytes_property(&Property::PLUGIN_NAME).unwrap_or_default();
+        let plugin = String::from_utf8_lossy(&plugin);
+        let loaded = GENERATIONS.with_borrow_mut(|generations| {
+            Configuration::load(&SharedData, generations, &plugin, &text)
+        });
+        let global = Global::define(&plugin);
+        if let Some(rejected) = loaded.rejected.filter(|rejected| rejected.is_new) {
+            global.config_rejected.count();
+            report(&rejected, &loaded.configuration);
+        }
+        if !loaded.is_shared {
+            host::log(
+                Level::Warn,
+                "sidetrack: shared data is unavailable: after a bad update, all requests bypass the experiment",
+            );
+        }
+        let ticks = host::set_tick_period(TICK_MILLISECONDS).is_ok();
+        if !ticks {
             host::log(
                 Level::Error,
-                "sidetrack: Envoy gives no ticks; breakers work on each worker alone, and only by streaks",
+                "sidetrack: Envoy gives no ticks: breakers work on each worker alone, and only by streaks",
             );
-            runtime.has_ticks = false;
         }
-        self.runtime = Some(Rc::new(runtime));
-        true
+        self.configuration = Some(loaded.configuration);
+        if let Some(plan) = loaded.plan {
+            self.run(plan, global, ticks);
+        }
+        if !ticks {
+            self.publish_hash();
+        }
+    }
+
+    /// Puts a plan in force. Requests keep the one that they began with.
+    fn run(&mut self, plan: Plan, global: Global, has_ticks: bool) {
+        for notice in &plan.notices {
+            host::log(Level::Warn, &format!("sidetrack: {}: {}", notice.path, notice.message));
+        }
+        let runtime = Runtime::new(plan, global);
+        runtime.has_ticks.set(has_ticks);
+        runtime.publish_weights();
+        if let Some(before) = self.runtime.replace(Rc::new(runtime)) {
+            before.tell();
+            // What its last requests count is reported at once from now on.
+            before.has_ticks.set(false);
+        }
+    }
+
+    /// Publishes the hash of the configuration that this worker serves, if it is the plugin's newest.
+    fn publish_hash(&mut self) {
+        let (Some(configuration), Some(runtime)) = (&mut self.configuration, &self.runtime) else {
+            return;
+        };
+        let Some(hash) = configuration.publish(&SharedData).map(u64::from) else { return };
+        let gauge = runtime.global.config_hash;
+        gauge.set(hash);
+        if hash != 0 && gauge.value().unwrap_or(0) == 0 {
+            host::log(
+                Level::Error,
+                "sidetrack: Envoy hides the filter's metrics: a stats matcher excludes wasmcustom.*, so ab_test_* are \
+                 missing or zero; decisions and breakers do not depend on them",
+            );
+        }
     }
 
     pub(crate) fn tick(&mut self) {
+        if let Some(configuration) = &mut self.configuration
+            && configuration.needs_ticks()
+        {
+            if let Some(plan) = configuration.follow(&SharedData) {
+                let global = Global::define(configuration.plugin());
+                self.run(plan, global, true);
+            }
+            self.publish_hash();
+        }
         let Some(runtime) = &self.runtime else { return };
+        let is_settled = !self.configuration.as_ref().is_some_and(Configuration::needs_ticks);
+        if is_settled && runtime.plan.experiments.is_empty() {
+            host::set_tick_period(0).ok();
+            return;
+        }
         runtime.breakers.borrow_mut().tick(now(), &runtime.plan, &runtime.metrics);
         runtime.tell_counts();
         self.ticks = self.ticks.wrapping_add(1);
@@ -169,58 +228,21 @@ impl Root {
 impl Drop for Root {
     fn drop(&mut self) {
         if let Some(runtime) = &self.runtime {
-            runtime.tell_counts();
-            runtime.tell_times();
+            runtime.tell();
         }
     }
 }
 
-/// Remembers, for all VMs of the proxy, that a good configuration is in force.
-fn loaded(plan: &Plan, global: &Global) {
-    let hash = u64::from(plan.hash.first_32_bits());
-    global.config_hash.set(hash);
-    if global.config_hash.value() != Some(hash) {
-        host::log(
-            Level::Error,
-            "sidetrack: Envoy hides the filter's metrics: a stats matcher excludes wasmcustom.*, so ab_test_* will \
-             be missing or zero; decisions and breakers do not depend on them",
-        );
-    }
-    if host::set_shared(&loaded_key(), plan.hash.short().as_bytes(), 0).is_err() {
-        host::log(
-            Level::Warn,
-            "sidetrack: shared data is not to be had; a bad update will pass all requests untouched",
-        );
-    }
-    for notice in &plan.notices {
-        host::log(Level::Warn, &format!("sidetrack: {}: {}", notice.path, notice.message));
-    }
-}
-
-/// Shared data is one namespace for all plugins of a proxy, so the key says whose it is.
-fn loaded_key() -> String {
-    let plugin = host::bytes_property(&Property::PLUGIN_NAME).unwrap_or_default();
-    format!("{}{}", shared::LOADED, String::from_utf8_lossy(&plugin))
-}
-
-/// What follows a configuration that cannot be used. `None` refuses it, so that Envoy keeps the one before; if there
-/// is none before, refusing would fail all traffic, so every request passes untouched instead.
-fn after_bad(problems: &Problems, global: &Global) -> Option<Plan> {
-    for problem in &problems.0 {
+/// Reports what is wrong with a configuration, and what serves instead.
+fn report(rejected: &Rejected, configuration: &Configuration) {
+    for problem in &rejected.problems.0 {
         let problem = problem.to_string().replace('\n', ";");
         host::log(Level::Error, &format!("sidetrack: configuration rejected: {problem}"));
     }
-    if host::shared(&loaded_key()).is_some() {
-        global.config_rejected.count();
-        return None;
-    }
-    // The proxy's first VM loads a configuration alone, before the workers do; it counts for all of them.
-    if global.config_rejected.value() == Some(0) {
-        global.config_rejected.count();
-    }
-    host::log(
-        Level::Error,
-        "sidetrack: no configuration was good yet; all requests pass untouched",
-    );
-    config::parse_json(NO_EXPERIMENTS).ok()
+    let text = if configuration.is_good() {
+        "sidetrack: the last good configuration stays in force"
+    } else {
+        "sidetrack: no configuration was good yet: all requests pass untouched"
+    };
+    host::log(Level::Error, text);
 }

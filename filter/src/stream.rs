@@ -235,7 +235,7 @@ impl Stream {
             let mut breakers = runtime.breakers.borrow_mut();
             breakers.ended(&decision, self.epoch, ended, now, plan, metrics);
         }
-        if !runtime.has_ticks {
+        if !runtime.has_ticks.get() {
             metrics.tell_counts();
             metrics.tell_times();
         }

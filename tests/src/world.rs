@@ -333,24 +333,24 @@ impl World {
     ///
     /// # Panics
     ///
-    /// If it is refused.
+    /// If the filter refuses it.
     pub async fn update(&self, file: &Value) {
         let text = file.to_string();
         let accepted = self.configure(&text).await;
-        assert!(accepted, "a good configuration was refused");
+        assert!(accepted, "the filter refused a good configuration");
         let mut state = locked(&self.0.state);
         state.plan = parse(file).ok().map(Arc::new);
         state.file = text;
     }
 
-    /// Gives the filter a configuration that it must refuse.
+    /// Gives the filter a bad configuration. The filter must take it, and go on with the last good one.
     ///
     /// # Panics
     ///
-    /// If it is accepted.
-    pub async fn refuses(&self, configuration: &str) {
+    /// If the filter refuses it: that would hold back other listeners.
+    pub async fn update_badly(&self, configuration: &str) {
         let accepted = self.configure(configuration).await;
-        assert!(!accepted, "a bad configuration was accepted: {configuration}");
+        assert!(accepted, "the filter refused a bad configuration: {configuration}");
     }
 
     async fn configure(&self, configuration: &str) -> bool {

@@ -9,6 +9,8 @@
 )]
 
 mod scenarios;
+#[path = "envoy/updates.rs"]
+mod updates;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -309,7 +311,7 @@ async fn ten_bad_updates_under_load_fail_no_request() {
                 1 => forecast_with(json!({"unknown": n})).to_string(),
                 _ => "{".repeat(usize::try_from(n).unwrap()),
             };
-            world.refuses(&bad).await;
+            world.update_badly(&bad).await;
             while answered.load(Ordering::Relaxed) < before + 20 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

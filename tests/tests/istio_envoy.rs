@@ -53,7 +53,10 @@ const SIDECAR: Proxy<'_> = Proxy {
     namespace: "models",
     labels: &[("app", "frontend")],
     // Instead of the mesh's list.
-    annotations: &[("sidecar.istio.io/extraStatTags", "experiment,model_name,phase,status,le")],
+    annotations: &[(
+        "sidecar.istio.io/extraStatTags",
+        "experiment,model_name,phase,status,le,plugin",
+    )],
 };
 const WAYPOINT: Proxy<'_> = Proxy {
     role: Role::Waypoint("predictor.models.svc.cluster.local"),

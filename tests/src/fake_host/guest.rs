@@ -20,6 +20,8 @@ pub(super) enum Context {
 /// A root context: one plugin configuration in this VM.
 #[derive(Default)]
 pub(super) struct Root {
+    /// The text that it was configured with.
+    pub(super) text: Vec<u8>,
     pub(super) tick_ms: u32,
     pub(super) streams: usize,
     /// A later configuration took over, or this one was refused.

@@ -88,7 +88,8 @@ impl Vm {
     }
 
     /// Gives the VM a plugin configuration, as Envoy does at start and at every update: a new root context.
-    /// If the filter refuses it (`false`), that root goes and the earlier one keeps serving.
+    /// If the filter refuses it (`false`), that root goes and the earlier one keeps serving. A root of the same text that
+    /// is still alive serves again, and the filter is not called: Envoy finds plugins by the bytes of their configuration.
     ///
     /// # Errors
     ///
@@ -265,7 +266,22 @@ impl Inner {
     }
 
     fn configure(&mut self, config: &[u8]) -> Result<bool, Dead> {
-        let (root, accepted) = self.new_root(config)?;
+        if let Some(dead) = &self.dead {
+            return Err(dead.clone());
+        }
+        let logger = self.logger;
+        let alive = self.host().contexts.iter_mut().find_map(|(id, context)| match context {
+            Context::Root(root) if root.text == config && Some(*id) != logger => {
+                root.retired = false;
+                Some(*id)
+            }
+            _ => None,
+        });
+        let (root, accepted) = match alive {
+            Some(_) if self.serving == alive => return Ok(true),
+            Some(root) => (root, true),
+            None => self.new_root(config)?,
+        };
         let leaving = if accepted { self.serving.replace(root) } else { Some(root) };
         if let Some(root) = leaving.and_then(|id| self.host().root_mut(id)) {
             root.retired = true;
@@ -306,7 +322,8 @@ impl Inner {
     }
 
     fn new_root(&mut self, config: &[u8]) -> Result<(u32, bool), Dead> {
-        let root = self.new_context(Context::Root(Root::default()));
+        let text = config.to_vec();
+        let root = self.new_context(Context::Root(Root { text, ..Root::default() }));
         self.host().plugin_config = Some(config.to_vec());
         let accepted = self.open_root(root, word(config.len()));
         self.host().plugin_config = None;

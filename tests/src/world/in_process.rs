@@ -4,7 +4,7 @@
 //! filter, as they do where nothing removes them earlier. And the route is chosen before the filter runs, and again
 //! only if the filter makes Envoy forget it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,6 +22,8 @@ pub struct InProcess {
     /// Its workers.
     pub workers: Vec<Vm>,
     next: AtomicUsize,
+    /// The texts that a canary has taken: Envoy tries each once.
+    tried: Mutex<BTreeSet<String>>,
     routes: Plan,
     models: Mutex<BTreeMap<String, Model>>,
 }
@@ -59,7 +61,9 @@ impl InProcess {
             vm
         };
         let workers = (0..2).map(worker).collect();
-        Self { proxy, workers, next: AtomicUsize::new(0), routes, models: Mutex::default() }
+        let tried = Mutex::new(BTreeSet::from([configuration.to_owned()]));
+        let next = AtomicUsize::new(0);
+        Self { proxy, workers, next, tried, routes, models: Mutex::default() }
     }
 
     /// The next request is this worker's.
@@ -151,9 +155,11 @@ impl InProcess {
 
     /// As Envoy does it: a canary first, and only what it takes reaches the workers.
     pub(super) fn configure(&self, configuration: &str) -> bool {
-        let canary = self.proxy.start_vm().expect("a canary VM");
-        if !canary.configure(configuration).expect("a canary that lives") {
-            return false;
+        if locked(&self.tried).insert(configuration.to_owned()) {
+            let canary = self.proxy.start_vm().expect("a canary VM");
+            if !canary.configure(configuration).expect("a canary that lives") {
+                return false;
+            }
         }
         for worker in &self.workers {
             let accepted = worker.configure(configuration).expect("a VM that lives");

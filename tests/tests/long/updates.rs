@@ -38,7 +38,9 @@ async fn updates_every_100_ms_fail_no_request() {
         println!("{} requests, {seen:?}, VMs: {before}", totals.done);
         // On a busy machine Envoy may see two renames as one.
         assert!(count(".update_success") > i64::from(updates) / 4, "{seen:?}");
-        assert!(count(".update_rejected") > i64::from(updates) / 16, "{seen:?}");
+        assert_eq!(count(".update_rejected") + count(".config_fail"), 0, "{seen:?}");
+        let rejected = world.metric("ab_test_config_rejected_total", &[]).await.unwrap();
+        assert!(rejected > u64::from(updates) / 16, "{rejected}");
         unharmed(&world).await;
         until("the VMs of old configurations are gone", || async { vms().await <= before }).await;
     })

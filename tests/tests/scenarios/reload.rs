@@ -44,7 +44,7 @@ pub(crate) async fn a_bad_update_changes_nothing(stage: Stage) {
         ("experiments", "[]".to_owned()),
     ];
     for (rejected, (path, text)) in (1..).zip(&bad) {
-        world.refuses(text).await;
+        world.update_badly(text).await;
         world.expect_metric("ab_test_config_rejected_total", &[], rejected).await;
         let log = world.log();
         let lines =

@@ -152,7 +152,7 @@ fn at_a_glance() -> Vec<Panel> {
             .option("graphMode", json!("none"))
             .default("color", fixed("text"))
             .default("noValue", json!("no rollout")),
-        Panel::tile("Configurations", "More than one: an update has not reached all proxies, or one refused it.", "short")
+        Panel::tile("Configurations", "More than one: an update has not reached all proxies, or one rejected it.", "short")
             .query(format!("count(count by (hash) (count_values by (instance) (\"hash\", {CONFIG_HASH}{{job=\"$job\"}})))"), "in force")
             .option("graphMode", json!("none"))
             .from(2.0, "red"),
@@ -275,13 +275,13 @@ fn filter() -> Vec<Panel> {
             .query(second(metric::OVERRIDES), "overridden"),
         Panel::lines(
             "Past the filter",
-            "Requests that the filter should have seen and did not, and configurations that it refused.",
+            "Requests that the filter should have seen and did not, and configurations that it rejected.",
             "reqps",
         )
         .query(bypass, "without the filter")
         .query(
             format!("sum(increase({CONFIG_REJECTED}{{job=\"$job\"}}[$__rate_interval]))"),
-            "refused configurations",
+            "rejected configurations",
         ),
         Panel::levels(
             "Sample ratio",

@@ -30,8 +30,8 @@ fn rejected(series: &Series) -> Draft {
              sum by (job, instance) ({counted} unless {counted} offset 15m) > 0"
         ),
         adds: Vec::new(),
-        summary: "{{ $labels.instance }} refused an experiment file".to_owned(),
-        description: "The configuration before it keeps serving; if there was none, all requests pass untouched to the baseline. \
+        summary: "{{ $labels.instance }} rejected an experiment file".to_owned(),
+        description: "The last good configuration stays in force; without one, all requests go to the baseline. \
                       Run `sidetrack check` on the file: it reports what the proxy's log reports. Correct the file and publish it \
                       again."
             .to_owned(),
@@ -61,7 +61,7 @@ fn unexpected(plan: &Plan, series: &Series) -> Draft {
             .to_owned(),
         description: format!(
             "Expected is the hash {}…, that is {} = {expected}. Either the file has not reached the proxies (or \
-             they refused it), or it was changed without rendering these rules anew: `sidetrack check FILE` prints a \
+             they rejected it), or it was changed without rendering these rules anew: `sidetrack check FILE` prints a \
              file's hash.",
             plan.hash.short(),
             metric::CONFIG_HASH,

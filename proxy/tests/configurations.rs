@@ -1,0 +1,309 @@
+//! Good and bad texts in any order, on workers that start, crash and lag: the newest good one is in force.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on may stop"
+)]
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use sidetrack::breaker::{Store, SwapError};
+use sidetrack::config;
+use sidetrack_proxy::configuration::{Configuration, Generations};
+
+const PLUGIN: &str = "sidetrack";
+const TEXTS: [&str; 4] = [
+    r#"{"experiments": [{"name": "a", "unit": [{"header": "x-user-id"}], "baseline": "old",
+        "variants": [{"name": "old"}, {"name": "new", "weight": 10}]}]}"#,
+    r#"{"experiments": [{"name": "b", "unit": [{"header": "x-user-id"}], "baseline": "old",
+        "variants": [{"name": "old"}, {"name": "new", "weight": 20}]}]}"#,
+    r#"{"experiments": [{"name": "x"}]}"#,
+    "{",
+];
+
+const NO_EXPERIMENTS: &str = r#"{"experiments": []}"#;
+
+/// The hash that each text puts in force, if it is good, and that of a configuration without experiments.
+static HASHES: LazyLock<[Option<u32>; 5]> = LazyLock::new(|| {
+    [TEXTS[0], TEXTS[1], TEXTS[2], TEXTS[3], NO_EXPERIMENTS]
+        .map(|text| config::parse_json(text.as_bytes()).ok().map(|plan| plan.hash.first_32_bits()))
+});
+
+fn hash(text: usize) -> Option<u32> {
+    HASHES[text]
+}
+
+#[derive(Default)]
+struct Memory(RefCell<BTreeMap<String, (Vec<u8>, u32)>>);
+
+impl Store for Memory {
+    fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
+        self.0.borrow().get(key).cloned()
+    }
+
+    fn swap(&self, key: &str, value: &[u8], version: u32) -> Result<(), SwapError> {
+        let mut values = self.0.borrow_mut();
+        let now = values.get(key).map_or(0, |(_, version)| *version);
+        if version != 0 && version != now {
+            return Err(SwapError::Conflict);
+        }
+        values.insert(key.to_owned(), (value.to_vec(), now + 1));
+        Ok(())
+    }
+}
+
+/// A plugin instance: Envoy makes one for each text on each worker.
+struct Instance {
+    text: usize,
+    configuration: Configuration,
+    hash: Option<u32>,
+    streams: usize,
+}
+
+#[derive(Default)]
+struct Worker {
+    generations: Generations,
+    instances: Vec<Instance>,
+    serving: usize,
+}
+
+/// What Envoy does with texts, as far as a plugin can see it.
+#[derive(Default)]
+struct Proxy {
+    store: Memory,
+    /// Envoy tries each text once, in a VM of its own, and remembers what came of it.
+    tried: BTreeSet<usize>,
+    workers: Vec<Worker>,
+    rejected: u32,
+    gauge: Option<u32>,
+}
+
+impl Proxy {
+    fn load(&mut self, generations: &mut Generations, text: usize) -> Instance {
+        let loaded = Configuration::load(&self.store, generations, PLUGIN, TEXTS[text].as_bytes());
+        assert_eq!(loaded.rejected.is_some(), hash(text).is_none());
+        assert!(loaded.is_shared);
+        self.rejected += u32::from(loaded.rejected.is_some_and(|rejected| rejected.is_new));
+        let hash = loaded.plan.as_ref().map(|plan| plan.hash.first_32_bits());
+        Instance { text, configuration: loaded.configuration, hash, streams: 0 }
+    }
+
+    fn try_text(&mut self, text: usize) {
+        if self.tried.insert(text) {
+            self.load(&mut Generations::default(), text);
+        }
+    }
+
+    /// A worker takes a text: an instance of the same text that is still alive serves again, without a word to it.
+    fn deliver(&mut self, worker: usize, text: usize) {
+        let mut it = std::mem::take(&mut self.workers[worker]);
+        let alive = it.instances.iter().position(|instance| instance.text == text);
+        it.serving = alive.unwrap_or_else(|| {
+            let instance = self.load(&mut it.generations, text);
+            it.instances.push(instance);
+            it.instances.len() - 1
+        });
+        let mut index = 0;
+        let serving = it.serving;
+        it.instances.retain(|instance| {
+            index += 1;
+            index - 1 == serving || instance.streams > 0
+        });
+        it.serving = it.instances.iter().position(|instance| instance.text == text).unwrap();
+        self.workers[worker] = it;
+    }
+
+    fn publish(&mut self, text: usize) {
+        self.try_text(text);
+        (0..self.workers.len()).for_each(|worker| self.deliver(worker, text));
+    }
+
+    fn tick(&mut self) {
+        for instance in self.workers.iter_mut().flat_map(|worker| &mut worker.instances) {
+            if let Some(plan) = instance.configuration.follow(&self.store) {
+                instance.hash = Some(plan.hash.first_32_bits());
+            }
+            self.gauge = instance.configuration.publish(&self.store).or(self.gauge);
+        }
+    }
+
+    fn check(&mut self, newest_good: Option<usize>, story: &impl std::fmt::Debug) {
+        self.tick();
+        let expected = hash(newest_good.unwrap_or(4));
+        for (number, worker) in self.workers.iter().enumerate() {
+            let serving = &worker.instances[worker.serving];
+            assert_eq!(serving.hash, expected, "worker {number} after {story:?}");
+        }
+        let gauge = newest_good.map_or(0, |text| hash(text).unwrap());
+        assert_eq!(self.gauge, Some(gauge), "the gauge after {story:?}");
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    Publish(usize),
+    /// The text that is there already.
+    Again,
+    /// A request begins on the first worker, and does not end.
+    Stream,
+    NewWorker,
+    Crash,
+    CrashAll,
+}
+
+const STEPS: [Step; 9] = [
+    Step::Publish(0),
+    Step::Publish(1),
+    Step::Publish(2),
+    Step::Publish(3),
+    Step::Again,
+    Step::Stream,
+    Step::NewWorker,
+    Step::Crash,
+    Step::CrashAll,
+];
+
+fn play(steps: &[Step]) {
+    let Some(Step::Publish(first)) = steps.first().copied() else { return };
+    let mut proxy =
+        Proxy { workers: vec![Worker::default(), Worker::default()], ..Proxy::default() };
+    let (mut current, mut newest_good, mut rejected) = (first, None, 0);
+    for (played, step) in steps.iter().enumerate() {
+        match *step {
+            Step::Publish(text) => {
+                let is_new = played == 0 || text != current;
+                rejected += u32::from(is_new && hash(text).is_none());
+                newest_good = hash(text).map(|_| text).or(newest_good);
+                current = text;
+                proxy.publish(text);
+            }
+            Step::Again => proxy.publish(current),
+            Step::Stream => {
+                let worker = &mut proxy.workers[0];
+                worker.instances[worker.serving].streams += 1;
+            }
+            Step::NewWorker => {
+                proxy.workers.push(Worker::default());
+                proxy.deliver(proxy.workers.len() - 1, current);
+            }
+            Step::Crash => {
+                proxy.workers[0] = Worker::default();
+                proxy.deliver(0, current);
+            }
+            Step::CrashAll => {
+                proxy.workers.iter_mut().for_each(|worker| *worker = Worker::default());
+                (0..proxy.workers.len()).for_each(|worker| proxy.deliver(worker, current));
+            }
+        }
+        proxy.check(newest_good, &&steps[..=played]);
+        assert_eq!(proxy.rejected, rejected, "rejected files after {:?}", &steps[..=played]);
+    }
+}
+
+#[test]
+fn any_order_ends_in_the_newest_good_text() {
+    const LENGTH: u32 = 5;
+    for number in 0..STEPS.len().pow(LENGTH) {
+        let digit = |place: u32| STEPS[number / STEPS.len().pow(place) % STEPS.len()];
+        let steps: Vec<Step> = (0..LENGTH).map(digit).collect();
+        // Steps that a shorter sequence has shown already.
+        if matches!(steps[0], Step::Publish(_)) && matches!(steps[4], Step::Publish(_)) {
+            play(&steps);
+        }
+    }
+}
+
+/// The main thread and two workers each take the same texts in order, but at their own pace.
+#[test]
+fn workers_that_lag_end_in_the_newest_good_text() {
+    const TEXTS_PUBLISHED: usize = 4;
+    let mut seed = 1_u64;
+    let mut random = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    for _ in 0..5_000 {
+        let texts: Vec<usize> = (0..TEXTS_PUBLISHED).map(|_| random(4)).collect();
+        let mut proxy =
+            Proxy { workers: vec![Worker::default(), Worker::default()], ..Proxy::default() };
+        let mut story = Vec::new();
+        let mut taken = [0; 3];
+        while taken != [TEXTS_PUBLISHED; 3] {
+            let who = random(3);
+            // A worker takes no text before the main thread has tried it.
+            if taken[who] == TEXTS_PUBLISHED || who > 0 && taken[who] == taken[0] {
+                continue;
+            }
+            let text = texts[taken[who]];
+            match who {
+                0 => proxy.try_text(text),
+                worker => proxy.deliver(worker - 1, text),
+            }
+            taken[who] += 1;
+            story.push((who, text));
+            if random(3) == 0 {
+                proxy.tick();
+            }
+        }
+        let newest_good = texts.iter().rev().find(|&&text| hash(text).is_some());
+        proxy.check(newest_good.copied(), &story);
+    }
+}
+
+#[test]
+fn plugins_of_one_proxy_keep_their_own_texts() {
+    let store = Memory::default();
+    let load = |plugin: &str, text: usize| {
+        Configuration::load(&store, &mut Generations::default(), plugin, TEXTS[text].as_bytes())
+    };
+    load("one", 0);
+    load("two", 1);
+    for (plugin, text) in [("one", 0), ("two", 1)] {
+        let loaded = load(plugin, 2);
+        let plan = loaded.plan.unwrap();
+        assert_eq!(Some(plan.hash.first_32_bits()), hash(text), "{plugin}");
+    }
+    assert!(!load("three", 2).configuration.is_good());
+}
+
+/// A store that does not work costs the way back, not the configuration itself.
+#[test]
+fn without_a_store_a_good_text_serves_and_a_bad_one_passes_requests() {
+    struct Broken;
+    impl Store for Broken {
+        fn get(&self, _: &str) -> Option<(Vec<u8>, u32)> {
+            None
+        }
+
+        fn swap(&self, _: &str, _: &[u8], _: u32) -> Result<(), SwapError> {
+            Err(SwapError::Unavailable)
+        }
+    }
+    let mut generations = Generations::default();
+    let mut load =
+        |text: &str| Configuration::load(&Broken, &mut generations, PLUGIN, text.as_bytes());
+    let mut good = load(TEXTS[0]);
+    assert!(!good.is_shared && good.rejected.is_none());
+    assert_eq!(good.configuration.publish(&Broken), hash(0));
+    let mut bad = load(TEXTS[2]);
+    assert!(bad.rejected.unwrap().is_new);
+    assert_eq!(bad.plan.unwrap().experiments.len(), 0);
+    assert_eq!(bad.configuration.publish(&Broken), Some(0));
+}
+
+/// Texts beyond those that are remembered are new again, and the record does not grow.
+#[test]
+fn a_long_history_stays_small() {
+    let store = Memory::default();
+    let mut generations = Generations::default();
+    for round in 0..200 {
+        let text = TEXTS[0].replace("10", &format!("{}", round % 100 + 1));
+        let loaded = Configuration::load(&store, &mut generations, PLUGIN, text.as_bytes());
+        assert!(loaded.is_shared);
+    }
+    let sizes: Vec<usize> = store.0.borrow().values().map(|(value, _)| value.len()).collect();
+    assert!(sizes.iter().sum::<usize>() < 2000, "{sizes:?}");
+}
