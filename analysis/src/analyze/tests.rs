@@ -9,7 +9,7 @@ const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], 
 
 /// A line of `unit`, whose variant follows from its number.
 fn line(unit: u64, second: u64, more: &str) -> String {
-    let variant = if unit % 2 == 0 { "plain" } else { "fancy" };
+    let variant = if unit.is_multiple_of(2) { "plain" } else { "fancy" };
     format!(
         r#"{{"time":"2026-11-23T09:{:02}:{:02}.000Z","request_id":"{unit}-{second}","unit":"u{unit}","experiment":"e","assigned":"{variant}","served":"{variant}","reason":"hash",{more}}}"#,
         second / 60 % 60,

@@ -15,8 +15,8 @@ pub(crate) fn breaker(experiment: &Experiment, tally: &Tally) -> Breaker {
     let mut breaker = Breaker::default();
     let mut of_candidates = 0;
     let mut minutes = BTreeSet::new();
-    for arm in experiment.candidates() {
-        let name = &experiment.variants[arm].name;
+    let variants = experiment.variants.entries();
+    for (arm, variant) in variants.filter(|(arm, _)| *arm != experiment.baseline) {
         let mut last: Option<(u64, u64, u64)> = None;
         let mut intervals = Vec::new();
         for (minute, counts) in &tally.minutes {
@@ -37,7 +37,7 @@ pub(crate) fn breaker(experiment: &Experiment, tally: &Tally) -> Breaker {
         }
         intervals.extend(last);
         let interval = |(from, to, requests): (u64, u64, u64)| OpenInterval {
-            variant: name.clone(),
+            variant: variant.name.clone(),
             from: Timestamp::new(from * MINUTE).to_string(),
             to: Timestamp::new((to + 1) * MINUTE).to_string(),
             requests,

@@ -27,7 +27,7 @@ pub(crate) fn srm(
     let (mut uninvited, mut smallest) = (false, 1.0f64);
     for (index, (stratum, observed)) in strata.list.iter().zip(observed).enumerate() {
         let shares = strata.shares(index);
-        let counts = Shares::new(&shares).and_then(|shares| Counts::new(&shares, observed)).ok();
+        let counts = Shares::new(shares).and_then(|shares| Counts::new(&shares, observed)).ok();
         let test = counts.as_ref().filter(|_| tests).map(|counts| counts.test().p);
         let name = || stratum.name.clone().unwrap_or_else(|| "the experiment".to_owned());
         if let Some(counts) = counts.filter(|_| tests) {

@@ -97,18 +97,13 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     let noun = format!("{}s", analysis.unit_of_analysis.as_str());
     for variant in &analysis.variants {
         let share = share(variant, &analysis.variants);
-        let elsewhere = if variant.served_elsewhere > 0 {
-            format!(", {} served by another variant", grouped(variant.served_elsewhere))
-        } else {
-            String::new()
-        };
-        writeln!(
-            out,
-            "  {:<width$}  {:>11} {noun} ({share})  {:>11} requests{elsewhere}",
-            variant.name,
-            grouped(variant.units),
-            grouped(variant.requests)
-        )?;
+        let (units, requests) = (grouped(variant.units), grouped(variant.requests));
+        let name = &variant.name;
+        writeln!(out, "  {name:<width$}  {units:>11} {noun} ({share})  {requests:>11} requests")?;
+        if variant.served_elsewhere > 0 {
+            let elsewhere = grouped(variant.served_elsewhere);
+            writeln!(out, "    {elsewhere} of them served by another variant")?;
+        }
     }
     for phase in srm.phases.iter().filter(|_| srm.phases.len() > 1) {
         let parts: Vec<String> = phase
@@ -121,12 +116,9 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
             .collect();
         let p =
             phase.p_value.map_or_else(|| "not tested".to_owned(), |p| format!("p = {}", p_text(p)));
-        writeln!(
-            out,
-            "  phase {}: {}  {p}",
-            phase.phase.as_deref().unwrap_or("all"),
-            parts.join(", ")
-        )?;
+        let name = phase.phase.as_deref().unwrap_or("all");
+        let text = format!("phase {name}: {}; {p}", parts.join(", "));
+        writeln!(out, "{}", wrapped("  ", &text))?;
     }
     Ok(())
 }
