@@ -23,11 +23,12 @@ mod record;
 mod rule;
 mod shared;
 mod store;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use event::{Event, Kind, Why};
 pub use fleet::{Fleet, Served, Transition};
-pub use local::{LocalOutcomes, LocalView, Streak};
 pub use rule::Rule;
 pub use store::{Store, SwapError};
 pub use window::Counts;

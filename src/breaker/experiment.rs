@@ -2,9 +2,10 @@
 //!
 //! The baseline is never judged: its record only holds the counts that candidates are compared with.
 
+use super::local::Streak;
 use super::shared::SharedBreaker;
 use super::store::Store;
-use super::{Counts, Ended, Event, Rule, Streak};
+use super::{Counts, Ended, Event, Rule};
 use crate::names::shared as names;
 use crate::plan::{Experiment, PerVariant, VariantId};
 use crate::quantity::Timestamp;

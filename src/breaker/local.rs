@@ -18,7 +18,7 @@ const STALE_AFTER: u64 = 1000;
 
 /// The outcomes of one variant on one worker, in one epoch.
 #[derive(Clone, Debug, Default)]
-pub struct LocalOutcomes {
+pub(super) struct LocalOutcomes {
     epoch: u32,
     pending: Counts,
     /// Failures since the last success.
@@ -37,7 +37,7 @@ pub struct LocalOutcomes {
 
 /// What failures in a row mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Streak {
+pub(super) enum Streak {
     /// There are too few.
     Short,
     /// The baseline fails in the same way, or has had no outcome since they began.
@@ -49,7 +49,7 @@ pub enum Streak {
 impl LocalOutcomes {
     /// Counts an outcome, the `number`th on this worker, of a request that was decided in `epoch`.
     #[inline]
-    pub fn count(&mut self, ended: Ended, epoch: u32, number: u64) {
+    pub(super) fn count(&mut self, ended: Ended, epoch: u32, number: u64) {
         if epoch != self.epoch {
             return;
         }
@@ -72,19 +72,18 @@ impl LocalOutcomes {
 
     /// The outcomes that are not in the shared record yet.
     #[inline]
-    #[must_use]
-    pub const fn pending(&self) -> Counts {
+    pub(super) const fn pending(&self) -> Counts {
         self.pending
     }
 
     /// Notes that the shared record has all outcomes.
-    pub fn clear_pending(&mut self) {
+    pub(super) fn clear_pending(&mut self) {
         self.pending = Counts::default();
     }
 
     /// Starts counting for this epoch. Outcomes of an earlier epoch are dropped.
     #[inline]
-    pub fn enter_epoch(&mut self, epoch: u32) {
+    pub(super) fn enter_epoch(&mut self, epoch: u32) {
         if epoch != self.epoch {
             *self = Self { epoch, ..Self::default() };
         }
@@ -92,15 +91,13 @@ impl LocalOutcomes {
 
     /// Whether this epoch has had an outcome on this worker.
     #[inline]
-    #[must_use]
-    pub const fn is_used(&self) -> bool {
+    pub(super) const fn is_used(&self) -> bool {
         self.latest > 0
     }
 
     /// Judges the candidate's failures in a row by the baseline's outcomes on the same worker.
     #[inline]
-    #[must_use]
-    pub fn streak(&self, rule: &Rule, baseline: &Self) -> Streak {
+    pub(super) fn streak(&self, rule: &Rule, baseline: &Self) -> Streak {
         if rule.consecutive == 0 || self.streak < rule.consecutive {
             return Streak::Short;
         }
@@ -124,7 +121,7 @@ impl LocalOutcomes {
 
     /// Counts a tick that a long streak has waited for an outcome of the baseline.
     #[inline]
-    pub fn count_wait(&mut self, rule: &Rule) {
+    pub(super) fn count_wait(&mut self, rule: &Rule) {
         if rule.consecutive > 0 && self.streak >= rule.consecutive {
             self.waited = self.waited.saturating_add(1);
         }
@@ -133,34 +130,32 @@ impl LocalOutcomes {
 
 /// One variant as a worker sees it: its own outcomes, and the shared breaker as last read.
 #[derive(Clone, Debug)]
-pub struct LocalView {
+pub(super) struct LocalView {
     /// The outcomes on this worker.
-    pub local: LocalOutcomes,
+    pub(super) local: LocalOutcomes,
     /// The shared breaker as last read.
-    pub shared: Breaker,
+    pub(super) shared: Breaker,
     /// When this worker last wrote the shared record.
-    pub synced: Timestamp,
+    pub(super) synced: Timestamp,
 }
 
 impl LocalView {
     /// Starts with this breaker and no outcomes.
-    #[must_use]
-    pub fn new(shared: Breaker, now: Timestamp) -> Self {
+    pub(super) fn new(shared: Breaker, now: Timestamp) -> Self {
         let mut local = LocalOutcomes::default();
         local.enter_epoch(shared.epoch());
         Self { local, shared, synced: now }
     }
 
     /// Takes over the shared breaker; if it is in another epoch, outcomes start anew.
-    pub fn adopt(&mut self, shared: Breaker) {
+    pub(super) fn adopt(&mut self, shared: Breaker) {
         self.local.enter_epoch(shared.epoch());
         self.shared = shared;
     }
 
     /// Whether to read, judge and write the shared record now.
     #[inline]
-    #[must_use]
-    pub fn is_due(&self, rule: &Rule, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, rule: &Rule, now: Timestamp) -> bool {
         let wakes = self.shared.wakes_at().is_some_and(|wakes| wakes <= now);
         // Every second in any case: outcomes leave the window without new ones, which can raise a rate; the clock may
         // have been set back; and this worker may have missed another worker's transition.

@@ -1,13 +1,14 @@
 //! Clocks that step, and records that are not ours: nothing panics, nothing is shortened, nothing waits for ever.
 
+use crate::breaker::{Breaker, Counts, Event, Rule, State, Store};
+use crate::decide::Gate;
+use crate::quantity::{Millis, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use serde_json::json;
-use sidetrack::breaker::{Breaker, Counts, Event, LocalView, Rule, State};
-use sidetrack::quantity::{Millis, Timestamp};
 
-use crate::proxy::{START, rule};
+use super::proxy::{FAILED, Proxy, START, Side, rule};
 
 fn config() -> ProptestConfig {
     ProptestConfig {
@@ -66,9 +67,10 @@ fn a_clock_set_back_forgets_no_trip_and_grants_no_health() {
     let mut now = breaker.wakes_at().unwrap().get();
     tick(&mut breaker, &rule, now);
     let good = Counts { requests: 20, errors: 0, slow: 0 };
-    while !matches!(breaker.state(), State::Closed(_)) {
+    for _ in 0..3 {
         breaker.advance(&rule, Timestamp::new(now), good, Counts::default, 100);
     }
+    assert!(matches!(breaker.state(), State::Closed(_)), "{:?}", breaker.state());
     // 50 s of health, an hour back, 5 s of health: not a minute yet.
     tick(&mut breaker, &rule, now + 50_000);
     now = now + 50_000 - 3_600_000;
@@ -81,37 +83,51 @@ fn a_clock_set_back_forgets_no_trip_and_grants_no_health() {
 }
 
 #[test]
-fn a_worker_looks_after_a_step_back() {
-    let rule = rule(&json!({}));
-    let mut breaker = Breaker::new(&rule, Timestamp::new(START));
-    breaker.trip_on_streak(&rule, Timestamp::new(START), 5, 100);
-    let watch = LocalView::new(breaker, Timestamp::new(START));
-    assert!(
-        !watch.is_due(&rule, Timestamp::new(START + 500)),
-        "nothing to tell, nothing to wait for"
-    );
-    assert!(watch.is_due(&rule, Timestamp::new(START + 30_000)));
-    assert!(watch.is_due(&rule, Timestamp::new(START - 60_000)));
+fn workers_keep_the_remaining_time_over_a_step_back() {
+    for (step, after) in [(60_000, 20_000), (3_600_000, 29_900), (1_500, 10_000), (START, 12_300)] {
+        let proxy = Proxy::new(&json!({}), 2, 1);
+        for _ in 0..5 {
+            proxy.ended(0, Side::Candidate, FAILED, Timestamp::new(START));
+        }
+        let State::Open(until) = proxy.state() else { panic!("{:?}", proxy.state()) };
+        let length = until.get() - START;
+        let mut opened_up = None;
+        for passed in (0..=60_000).step_by(100) {
+            let clock = if passed <= after { START + passed } else { START + passed - step };
+            for worker in 0..2 {
+                proxy.tick(worker, Timestamp::new(clock));
+            }
+            if proxy.gate(1) != Gate::Open {
+                opened_up.get_or_insert(passed);
+            }
+            assert_eq!(proxy.gate(0), proxy.gate(1), "{step} back, {passed} ms later");
+        }
+        // A step is noticed within a second, which then does not count.
+        let opened_up = opened_up.unwrap_or(u64::MAX);
+        let expected = length..=length + 1200;
+        assert!(expected.contains(&opened_up), "{step} back: {opened_up}, not {expected:?}");
+        assert_eq!(proxy.trips(), 1);
+    }
 }
 
-/// A breaker whose open time was written by a longer rule, or by nobody in their right mind.
+/// A breaker whose open time comes from a rule that allowed more.
 #[test]
-fn no_record_keeps_a_candidate_away_longer_than_this_rule_allows() {
+fn a_record_keeps_a_candidate_away_no_longer_than_this_rule_allows() {
     let long = rule(&json!({"open_for": "24h", "max_open_for": "7d"}));
-    let short = rule(&json!({}));
     let mut breaker = Breaker::new(&long, Timestamp::new(START));
     breaker.trip_on_streak(&long, Timestamp::new(START), 5, 200);
     assert_eq!(breaker.wakes_at(), Some(Timestamp::new(START + 95_040_000)));
-    let mut watch = LocalView::new(breaker, Timestamp::new(START));
-    let mut now = START;
-    while watch.shared.wakes_at().is_some() {
-        now += 100;
-        assert!(now < START + 331_200, "still open: {:?}", watch.shared.state());
-        if watch.is_due(&short, Timestamp::new(now)) {
-            tick(&mut watch.shared, &short, now);
-            watch.synced = Timestamp::new(now);
-        }
-    }
+    let proxy = Proxy::new(&json!({}), 1, 1);
+    proxy.memory.swap(&Side::Candidate.key(), &breaker.encode(), 0).unwrap();
+    proxy.reload(0, Timestamp::new(START));
+    assert_eq!(proxy.gate(0), Gate::Open);
+    // The longest time of this rule, and a second until the worker looks.
+    let limit = 330_000 + 1200;
+    let passed = (0..=limit).step_by(100).find(|passed| {
+        proxy.tick(0, Timestamp::new(START + passed));
+        proxy.gate(0) != Gate::Open
+    });
+    assert!(passed.is_some(), "still open: {:?}", proxy.state());
 }
 
 #[test]
@@ -237,7 +253,6 @@ proptest! {
                 let _ = breaker.counts(Timestamp::new(now));
                 breaker.clone().observe(&rule, Timestamp::new(now), Counts::default());
                 breaker.clone().trip_on_streak(&rule, Timestamp::new(now), 5, jitter);
-                let _ = LocalView::new(breaker.clone(), Timestamp::new(now)).is_due(&rule, Timestamp::new(START));
             }
             let mut now = START;
             for step in &steps {

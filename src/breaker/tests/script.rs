@@ -12,11 +12,11 @@
 //! | `trips=1` | so many trips must have happened |
 //! | `errors` `slow` `streak` | the latest trip must have been for this |
 
+use crate::breaker::{Ended, Event, Kind, State, Why};
+use crate::quantity::Timestamp;
 use serde_json::Value;
-use sidetrack::breaker::{Ended, Event, Kind, State, Why};
-use sidetrack::quantity::Timestamp;
 
-use crate::proxy::{Proxy, START, Side, rule};
+use super::proxy::{Proxy, START, Side};
 
 /// How often the worker ticks.
 const TICK: u64 = 100;
@@ -46,7 +46,7 @@ pub(crate) fn play(rows: &[Row]) {
 }
 
 pub(crate) fn run(breaker: &Value, script: &str) -> Result<Proxy, String> {
-    let mut player = Player { proxy: Proxy::new(rule(breaker), 1, 1), now: START };
+    let mut player = Player { proxy: Proxy::new(breaker, 1, 1), now: START };
     for (index, word) in script.split_whitespace().enumerate() {
         player.play(word).map_err(|error| format!("word {index}, {word:?}: {error}"))?;
     }
@@ -132,7 +132,7 @@ impl Player {
     }
 
     fn must_have_tripped_for(&self, expected: &str) -> Result<(), String> {
-        let latest = self.proxy.events.iter().rev().find_map(|(_, _, event)| match event {
+        let latest = self.proxy.events().iter().rev().find_map(|(_, _, event)| match event {
             Event::Opened { why: Why::Rate { kind: Kind::Errors, .. }, .. } => Some("errors"),
             Event::Opened { why: Why::Rate { kind: Kind::Slow, .. }, .. } => Some("slow"),
             Event::Opened { why: Why::Streak(_), .. } => Some("streak"),

@@ -1,15 +1,15 @@
 //! What does not enforce, and the bare rate.
 
+use crate::breaker::{Breaker, Counts, Event};
+use crate::decide::Gate;
+use crate::quantity::Timestamp;
 use serde_json::json;
-use sidetrack::breaker::{Breaker, Counts, Event};
-use sidetrack::decide::Gate;
-use sidetrack::quantity::Timestamp;
 
-use crate::proxy::{FAILED, Proxy, START, Side, rule};
+use super::proxy::{FAILED, Proxy, START, Side, rule};
 
 #[test]
 fn a_dry_run_tells_of_a_crossing_once_and_lets_everything_through() {
-    let mut proxy = Proxy::new(rule(&json!({"mode": "dry_run"})), 1, 3);
+    let proxy = Proxy::new(&json!({"mode": "dry_run"}), 1, 3);
     for millisecond in (0..3_600_000_u64).step_by(100) {
         let now = Timestamp::new(START + millisecond);
         proxy.ended(0, Side::Candidate, FAILED, now);
@@ -17,7 +17,8 @@ fn a_dry_run_tells_of_a_crossing_once_and_lets_everything_through() {
         assert_eq!(proxy.gate(0), Gate::Closed);
         assert_eq!(proxy.record(Side::Candidate).code(&proxy.rule), 0);
     }
-    let opened = proxy.events.iter().filter_map(|(at, _, event)| match event {
+    let events = proxy.events();
+    let opened = events.iter().filter_map(|(at, _, event)| match event {
         Event::Opened { length, would, .. } => Some((at.get(), length.get(), *would)),
         _ => None,
     });
@@ -28,34 +29,34 @@ fn a_dry_run_tells_of_a_crossing_once_and_lets_everything_through() {
     for pair in opened.windows(2) {
         assert!(pair[1].0 - pair[0].0 >= pair[0].1, "{pair:?}");
     }
-    assert!(!proxy.events.iter().any(|(_, _, event)| matches!(event, Event::Trying(_))));
+    assert!(!proxy.events().iter().any(|(_, _, event)| matches!(event, Event::Trying(_))));
 }
 
 #[test]
 fn a_dry_run_tells_once_of_a_crossing_that_ends() {
-    let mut proxy = Proxy::new(rule(&json!({"mode": "dry_run"})), 1, 3);
+    let proxy = Proxy::new(&json!({"mode": "dry_run"}), 1, 3);
     for millisecond in (0..600_000_u64).step_by(100) {
         let now = Timestamp::new(START + millisecond);
-        let ended = if millisecond < 20_000 { FAILED } else { crate::proxy::OK };
+        let ended = if millisecond < 20_000 { FAILED } else { super::proxy::OK };
         proxy.ended(0, Side::Candidate, ended, now);
         proxy.tick(0, now);
     }
-    let [(_, _, Event::Opened { would: true, .. }), (_, _, Event::Closed)] = proxy.events[..]
-    else {
-        panic!("{:?}", proxy.events);
+    let events = proxy.events();
+    let [(_, _, Event::Opened { would: true, .. }), (_, _, Event::Closed)] = events[..] else {
+        panic!("{events:?}");
     };
 }
 
 #[test]
 fn disabled_is_disabled() {
-    let mut proxy = Proxy::new(rule(&json!({"mode": "disabled"})), 1, 3);
+    let proxy = Proxy::new(&json!({"mode": "disabled"}), 1, 3);
     for millisecond in (0..60_000_u64).step_by(100) {
         let now = Timestamp::new(START + millisecond);
         proxy.ended(0, Side::Candidate, FAILED, now);
         proxy.tick(0, now);
         assert_eq!(proxy.gate(0), Gate::Closed);
     }
-    assert!(proxy.events.is_empty());
+    assert!(proxy.events().is_empty());
     // A record that was open under another mode keeps nothing away either.
     let mut open = Breaker::new(&proxy.rule, Timestamp::new(START));
     open.trip_on_streak(&rule(&json!({})), Timestamp::new(START), 5, 0);
@@ -65,7 +66,7 @@ fn disabled_is_disabled() {
 }
 
 /// Whether so many errors and slow answers of so many requests trip.
-fn trips(rule: &sidetrack::breaker::Rule, counts: Counts) -> bool {
+fn trips(rule: &crate::breaker::Rule, counts: Counts) -> bool {
     let mut breaker = Breaker::new(rule, Timestamp::new(START));
     breaker.advance(rule, Timestamp::new(START), counts, Counts::default, 0).is_some()
 }

@@ -4,13 +4,13 @@
 //! (overridden requests do not count) and O18 (callers that hang up), which are never passed to `LocalOutcomes::ended`. O19 (a
 //! retry that rescues a failure elsewhere) is `outcome::Ending::failed`.
 
+use crate::breaker::{Breaker, Rule, State};
+use crate::outcome::Ending;
+use crate::quantity::Timestamp;
 use serde_json::{Value, json};
-use sidetrack::breaker::{Breaker, Rule, State};
-use sidetrack::outcome::Ending;
-use sidetrack::quantity::Timestamp;
 
-use crate::proxy::{START, Side, rule};
-use crate::script::{Row, play, run};
+use super::proxy::{START, Side, rule};
+use super::script::{Row, play, run};
 
 fn defaults() -> Value {
     json!({})

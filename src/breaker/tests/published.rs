@@ -10,7 +10,7 @@
 
 use serde_json::{Value, json};
 
-use crate::script::{Row, play};
+use super::script::{Row, play};
 
 /// The bare rate at a limit, over a window.
 fn bare(percent: u32, window: &str, min_requests: u32, open_for: &str) -> Value {
@@ -355,7 +355,7 @@ fn what_is_never_true_is_refused_when_loaded() {
             "name": "e", "unit": [{"header": "x-user-id"}], "baseline": "old",
             "variants": [{"name": "old"}, {"name": "new", "weight": 1}], "breaker": breaker,
         }]});
-        let parsed = sidetrack::config::parse_json(file.to_string().as_bytes());
+        let parsed = crate::config::parse_json(file.to_string().as_bytes());
         assert_eq!(parsed.is_ok(), good, "{breaker}: {parsed:?}");
     }
 }

@@ -1,15 +1,16 @@
 //! Outages in a proxy with two workers that tick every 100 ms: those that the baseline shares, and those it does not.
 
+use crate::breaker::Event;
+use crate::quantity::Millis;
 use serde_json::json;
-use sidetrack::breaker::Event;
-use sidetrack::quantity::Millis;
 
-use crate::proxy::{Proxy, Side, Traffic, median_and_max, rule};
+use super::proxy::{Proxy, START, Side, median_and_max};
+use super::traffic::Traffic;
 
 const TICK: Millis = Millis::new(100);
 
 fn traffic(rate: f64, weight: f64, seed: u64) -> Traffic {
-    Traffic::new(Proxy::new(rule(&json!({})), 2, seed), rate, weight, TICK, seed)
+    Traffic::new(Proxy::new(&json!({}), 2, seed), rate, weight, TICK, seed)
 }
 
 /// The trips of a shared outage: (seed, ms since it began, what).
@@ -19,15 +20,11 @@ fn shared(rate: f64, weight: f64, bad: f64, seeds: u64, length: f64) -> Vec<(u64
         let mut traffic = traffic(rate, weight, seed);
         // Somewhere between two ticks and two buckets, so that the first moments differ.
         let begin = 33_000.0 + 3000.0 * traffic.random.fraction();
-        traffic.run(begin, [0.01, 0.01], |_, _, _, _| {});
+        traffic.run(begin, [0.01, 0.01]);
         assert_eq!(traffic.proxy.trips(), 0, "before it began");
-        traffic.run(begin + length, [bad, bad], |_, _, _, _| {});
-        if let Some((at, _, event)) = traffic.proxy.events.first() {
-            trips.push((
-                seed,
-                f64::from(u32::try_from(at.get() - crate::proxy::START).unwrap()) - begin,
-                *event,
-            ));
+        traffic.run(begin + length, [bad, bad]);
+        if let Some((at, _, event)) = traffic.proxy.events().first() {
+            trips.push((seed, f64::from(u32::try_from(at.get() - START).unwrap()) - begin, *event));
         }
     }
     println!(
@@ -74,21 +71,22 @@ fn a_candidate_that_fails_alone_is_left_within_a_second() {
         for seed in 0..200 {
             let mut traffic = traffic(500.0, weight, 7000 + seed);
             let begin = 5000.0 + 1000.0 * traffic.random.fraction();
-            traffic.run(begin, [baseline_bad, 0.0], |_, _, _, _| {});
+            traffic.run(begin, [baseline_bad, 0.0]);
             let (mut failures, mut fifth, mut last) = (0, None, 0);
-            traffic.run(begin + 5000.0, [baseline_bad, 1.0], |_, now, side, failed| {
-                if side == Side::Candidate {
+            traffic.run_until(begin + 5000.0, [baseline_bad, 1.0], |_, now, request| {
+                if let Some((Side::Candidate, failed)) = request {
                     failures += u32::from(failed);
-                    if failures == 5 {
-                        fifth.get_or_insert(now.get());
+                    if failures == 5 && fifth.is_none() {
+                        fifth = Some(now.get());
                     }
                     last = now.get();
                 }
+                false
             });
             let fifth = fifth.unwrap();
-            assert_eq!(traffic.proxy.trips(), 1, "{:?}", traffic.proxy.events);
+            assert_eq!(traffic.proxy.trips(), 1, "{:?}", traffic.proxy.events());
             let since = |time: u64| f64::from(u32::try_from(time.saturating_sub(fifth)).unwrap());
-            to_trip.push(since(traffic.proxy.events[0].0.get()));
+            to_trip.push(since(traffic.proxy.events()[0].0.get()));
             to_last.push(since(last));
         }
         let ((trip, trip_max), (last, last_max)) =
