@@ -10,7 +10,6 @@ mod rewards;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args as Arguments;
@@ -23,6 +22,7 @@ use sidetrack_stats::posterior;
 
 use crate::assign::chosen;
 use crate::atomic;
+use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load::{File, Source};
 use crate::moment::Moment;
@@ -110,7 +110,7 @@ struct Arm {
     weight: Ppm,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let source = Source::read(&args.file.file)?;
     let old = source.good()?.plan;
     let experiment = chosen(&old, args.experiment.as_deref())?;
@@ -147,7 +147,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         tell(&step, out)?;
         crate::plan::tell(&old, &new, now, out)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// The next weight of each variant.

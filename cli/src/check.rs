@@ -1,7 +1,6 @@
 //! `sidetrack check`: everything that is wrong with a file, or what it means.
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use serde::Serialize;
@@ -10,6 +9,7 @@ use sidetrack::plan::{Assignment, Breaker, BreakerMode, Experiment, Plan, Varian
 use sidetrack::quantity::{Ppm, Timestamp};
 
 use crate::bars;
+use crate::exit::ExitStatus;
 use crate::load::{File, Source, count};
 use crate::moment::Moment;
 use crate::out::Out;
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     moment: Moment,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let source = Source::read(&args.file.file)?;
     let checked = source.parse().map(|loaded| loaded.plan);
     if args.json {
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
             Err(problems) => list(problems, &source, out)?,
         }
     }
-    Ok(if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if checked.is_ok() { ExitStatus::Success } else { ExitStatus::Problems })
 }
 
 #[derive(Serialize)]

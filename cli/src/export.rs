@@ -3,10 +3,9 @@
 mod losses;
 mod seldon;
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 
+use crate::exit::ExitStatus;
 use crate::out::Out;
 
 /// Write what another system needs to run an experiment
@@ -21,7 +20,7 @@ enum Target {
     Seldon(seldon::Args),
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     match &args.target {
         Target::Seldon(args) => seldon::run(args, out),
     }

@@ -1,12 +1,12 @@
-//! How a command ends when it has no answer: whose fault it is decides the exit code.
+//! Errors of a command: a problem in the input exits with 1, everything else with 2.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::process::ExitCode;
 
+use crate::exit::ExitStatus;
 use crate::out::Ink;
 
-/// The input is at fault: exit 1. Every other error means that the command could not run: exit 2.
+/// A problem in the input: exit 1. Every other error means that the command could not run: exit 2.
 #[derive(Debug)]
 pub(crate) struct Fault(pub(crate) String);
 
@@ -18,18 +18,18 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Tells stderr, unless the reader of our output has just gone, and gives the exit code.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+/// Prints an error to stderr and returns the exit status. A closed pipe is not an error.
+pub(crate) fn report(error: &anyhow::Error) -> ExitStatus {
     let gone = |cause: &(dyn std::error::Error + 'static)| {
         cause
             .downcast_ref::<io::Error>()
             .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
     if error.chain().any(gone) {
-        return ExitCode::SUCCESS;
+        return ExitStatus::Success;
     }
     let ink = Ink::stderr();
-    // When stderr is gone too, the exit code still tells.
+    // If stderr is closed too, the exit status remains.
     writeln!(io::stderr().lock(), "{} {error:#}", ink.bad("error:")).ok();
-    ExitCode::from(if error.is::<Fault>() { 1 } else { 2 })
+    if error.is::<Fault>() { ExitStatus::Problems } else { ExitStatus::Error }
 }

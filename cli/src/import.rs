@@ -3,10 +3,9 @@
 mod manifest;
 mod seldon;
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 
+use crate::exit::ExitStatus;
 use crate::out::Out;
 
 /// Write an experiment file for what another system runs
@@ -21,7 +20,7 @@ enum Source {
     Seldon(seldon::Args),
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     match &args.source {
         Source::Seldon(args) => seldon::run(args, out),
     }

@@ -1,7 +1,7 @@
 //! The `sidetrack` command as a library: the binary, fuzz targets and tests link it.
 //!
-//! One file per subcommand. Each returns the exit code: 0 good, 1 the input has problems, 2 could not run. Results
-//! go to stdout, errors to stderr. A reader that closes the pipe early is not an error.
+//! One file per subcommand. Each returns an exit status. Results go to stdout, errors to stderr. A
+//! reader that closes the pipe early is not an error.
 
 mod analyze;
 mod assign;
@@ -9,8 +9,10 @@ mod atomic;
 mod bandit;
 mod bars;
 mod check;
+mod completions;
 mod demo;
 mod digest;
+mod exit;
 mod explain;
 mod export;
 mod fault;
@@ -18,6 +20,7 @@ mod http;
 mod import;
 mod lines;
 mod load;
+mod man;
 mod manifest;
 mod mlflow;
 mod moment;
@@ -36,7 +39,7 @@ pub mod yaml;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::out::Out;
 
@@ -48,7 +51,7 @@ struct Cli {
     command: Command,
 }
 
-const EXITS: &str = "Exit codes: 0 good, 1 problems found in the input, 2 could not run.\n\
+const EXITS: &str = "Exit codes: 0 success, 1 problems in the input or the data, 2 could not run.\n\
     A FILE is an experiment file in YAML or JSON; \"-\" reads it from stdin.";
 
 #[derive(Subcommand)]
@@ -68,30 +71,42 @@ enum Command {
     Export(export::Args),
     Package(package::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the command with the arguments of the process and returns its exit code.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
     let mut out = Out::stdout();
-    let done = match &cli.command {
-        Command::Check(args) => check::run(args, &mut out),
-        Command::Explain(args) => explain::run(args, &mut out),
-        Command::Assign(args) => assign::run(args, &mut out),
-        Command::Simulate(args) => simulate::run(args, &mut out),
-        Command::Plan(args) => plan::run(args, &mut out),
-        Command::Size(args) => size::run(args, &mut out),
-        Command::Analyze(args) => analyze::run(args, &mut out),
-        Command::Bandit(args) => bandit::run(args, &mut out),
-        Command::Schema(args) => schema::run(args, &mut out),
-        Command::Render(args) => render::run(args, &mut out),
-        Command::Mlflow(args) => mlflow::run(args, &mut out),
-        Command::Import(args) => import::run(args, &mut out),
-        Command::Export(args) => export::run(args, &mut out),
-        Command::Package(args) => package::run(args, &mut out),
-        Command::Demo(args) => demo::run(args, &mut out),
+    let done = match &Cli::parse().command {
+        Command::Check(args) => code(check::run(args, &mut out)),
+        Command::Explain(args) => code(explain::run(args, &mut out)),
+        Command::Assign(args) => code(assign::run(args, &mut out)),
+        Command::Simulate(args) => code(simulate::run(args, &mut out)),
+        Command::Plan(args) => code(plan::run(args, &mut out)),
+        Command::Size(args) => code(size::run(args, &mut out)),
+        Command::Analyze(args) => code(analyze::run(args, &mut out)),
+        Command::Bandit(args) => code(bandit::run(args, &mut out)),
+        Command::Schema(args) => code(schema::run(args, &mut out)),
+        Command::Render(args) => code(render::run(args, &mut out)),
+        Command::Mlflow(args) => code(mlflow::run(args, &mut out)),
+        Command::Import(args) => code(import::run(args, &mut out)),
+        Command::Export(args) => code(export::run(args, &mut out)),
+        Command::Package(args) => code(package::run(args, &mut out)),
+        Command::Demo(args) => code(demo::run(args, &mut out)),
+        Command::Completions(args) => code(completions::run(args, &mut out)),
+        Command::Man(args) => code(man::run(args, &mut out)),
     };
     let done = done.and_then(|code| out.finish().map(|()| code));
-    done.unwrap_or_else(|error| fault::report(&error))
+    done.unwrap_or_else(|error| fault::report(&error).into())
+}
+
+fn code(done: anyhow::Result<impl Into<ExitCode>>) -> anyhow::Result<ExitCode> {
+    done.map(Into::into)
+}
+
+/// The command's arguments, for completions and manual pages.
+fn command() -> clap::Command {
+    Cli::command()
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use sidetrack::config::{self, Node, Problem, Problems};
-use sidetrack::plan::Plan;
+use sidetrack::plan::{Experiment, Plan};
 
 use crate::fault::Fault;
 use crate::lines::{Lines, Place};
@@ -140,6 +140,34 @@ impl Source {
             write!(text, "\n  {path}{place}\n    {} [{code}]{hint}", visible(message)).ok();
         }
         text
+    }
+}
+
+/// The experiment of this name, or the only one.
+///
+/// # Errors
+///
+/// A [`Fault`] for an unknown name or a file without experiments; an error when `--experiment` is missing.
+pub(crate) fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> anyhow::Result<&'p Experiment> {
+    let names: Vec<&str> =
+        plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
+    let names = names.join(", ");
+    match (name, &*plan.experiments) {
+        (_, []) => Err(Fault("the file has no experiments".to_owned()).into()),
+        (None, [only]) => Ok(only),
+        (None, _) => {
+            anyhow::bail!("the file has several experiments; choose one with --experiment: {names}")
+        }
+        (Some(name), experiments) => {
+            let found = experiments.iter().find(|experiment| experiment.name == name);
+            let unknown = || {
+                let name = visible(name);
+                Fault(format!(
+                    "--experiment: unknown experiment \"{name}\"; expected one of: {names}"
+                ))
+            };
+            Ok(found.ok_or_else(unknown)?)
+        }
     }
 }
 

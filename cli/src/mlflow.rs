@@ -13,10 +13,9 @@ mod promote;
 mod registry;
 mod tracking;
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 
+use crate::exit::ExitStatus;
 use crate::out::Out;
 
 /// The alias of the version that serves.
@@ -52,7 +51,7 @@ enum Action {
     Promote(promote::Args),
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     match &args.action {
         Action::Plan(args) => plan::run(args, out),
         Action::Log(args) => log::run(args, out),

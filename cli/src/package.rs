@@ -10,11 +10,11 @@ mod module;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::exit::ExitStatus;
 use crate::out::Out;
 use crate::words::{grouped, visible};
 use image::Image;
@@ -80,7 +80,7 @@ struct Report<'a> {
     url: String,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let module = Module::read(&args.wasm)?;
     let image = Image::new(&module, args.layout, &args.annotation)?;
     let tag = args.tag.clone().unwrap_or_else(|| module.version.replace('+', "_"));
@@ -91,7 +91,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let (layout, size, version) = (args.layout, module.bytes.len(), module.version.as_str());
     if args.json {
         out.json(&Report { digest, sha256, layout, size, tag: &tag, version, url })?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitStatus::Success);
     }
     let (ink, folder) = (out.ink(), visible(&args.out.to_string_lossy()));
     let name = visible(&args.wasm.to_string_lossy());
@@ -110,7 +110,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     writeln!(out, "  skopeo copy --preserve-digests {source} docker://{}:{tag}", args.repository)?;
     writeln!(out, "\nThen, in the WasmPlugin:\n")?;
     writeln!(out, "  url: {url}\n  sha256: {sha256}")?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// For a shell: as it is, or in quotes.

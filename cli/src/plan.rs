@@ -4,13 +4,13 @@ mod moves;
 mod report;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use serde::Serialize;
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::quantity::Timestamp;
 
+use crate::exit::ExitStatus;
 use crate::load::load;
 use crate::moment::Moment;
 use crate::out::Out;
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     anyhow::ensure!(
         args.old.as_os_str() != "-" || args.new.as_os_str() != "-",
         "stdin can be only one of the two files"
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     } else {
         report::tell(&report, out)?;
     }
-    Ok(if args.fail_on_swap && report.swap { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(if args.fail_on_swap && report.swap { ExitStatus::Problems } else { ExitStatus::Success })
 }
 
 /// Says who moves when `new` replaces `old`.

@@ -9,12 +9,11 @@ mod istio;
 mod prometheus;
 mod vocabulary;
 
-use std::process::ExitCode;
-
 use clap::Subcommand;
 
 pub(crate) use envoy::{Options, bootstrap};
 
+use crate::exit::ExitStatus;
 use crate::out::Out;
 
 /// Write the configuration of another system for an experiment file.
@@ -33,7 +32,7 @@ enum Target {
     Grafana(grafana::Args),
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     match &args.target {
         Target::Envoy(args) => envoy::run(args, out),
         Target::Prometheus(args) => prometheus::run(args, out),

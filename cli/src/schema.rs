@@ -1,7 +1,6 @@
 //! `sidetrack schema`: the JSON Schema of the experiment file, for editors and admission checks.
 
-use std::process::ExitCode;
-
+use crate::exit::ExitStatus;
 use crate::out::Out;
 
 /// Print the JSON Schema of the experiment file
@@ -13,7 +12,7 @@ use crate::out::Out;
 #[command(after_help = "Example:\n  sidetrack schema > sidetrack.schema.json")]
 pub(crate) struct Args {}
 
-pub(crate) fn run(_: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(_: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     out.json(&sidetrack::config::json_schema())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }

@@ -5,8 +5,6 @@
 pub(crate) mod chi_square;
 mod report;
 
-use std::process::ExitCode;
-
 use clap::Args as Arguments;
 use serde::Serialize;
 use sidetrack::plan::{Experiment, PerVariant};
@@ -14,6 +12,7 @@ use sidetrack::quantity::{Bucket, Ppm};
 use sidetrack::rollout::Schedule;
 use sidetrack_stats::float;
 
+use crate::exit::ExitStatus;
 use crate::load::{File, load};
 use crate::out::Out;
 
@@ -38,7 +37,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let plan = load(&args.file.file)?.plan;
     let experiments: Vec<_> =
         plan.experiments.iter().map(|experiment| simulate(experiment, args.units)).collect();
@@ -49,7 +48,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         report::tell(&report, out)?;
     }
     let mut phases = report.experiments.iter().flat_map(|experiment| &experiment.phases);
-    Ok(if phases.any(Phase::has_uninvited) { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(if phases.any(Phase::has_uninvited) { ExitStatus::Problems } else { ExitStatus::Success })
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,6 @@
 //! `sidetrack size`: how many units does an experiment take?
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use clap::{Args as Arguments, ValueEnum};
 use serde::Serialize;
@@ -9,6 +8,7 @@ use sidetrack_stats::power::{Formula, Goal, Size, size_for_mean, size_for_rate};
 
 use crate::analyze::figures::{percent, short};
 use crate::analyze::{fraction, named};
+use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::out::Out;
 use crate::words::grouped;
@@ -96,7 +96,7 @@ struct Json {
     share: f64,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let goal = Goal {
         level: fraction("--alpha", args.alpha)?,
         power: fraction("--power", args.power)?,
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     } else {
         tell(args, mde, size, days.zip(weeks), out)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 fn sized(args: &Args, mde: f64, goal: Goal) -> anyhow::Result<Size> {

@@ -5,13 +5,13 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::ExitCode;
 
 use clap::ValueEnum;
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::{Ppm, Timestamp};
 
 use super::losses::{self, Loss};
+use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load;
 use crate::moment::Moment;
@@ -56,7 +56,7 @@ enum ResourceType {
     Pipeline,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let plan = load::load(&args.file.file)?.plan;
     let wanted = |experiment: &&Experiment| {
         args.experiment.as_ref().is_none_or(|name| *name == experiment.name)
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         .into());
     }
     out.write_all(documents.join("---\n").as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// A manifest in the making.

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::bail;
 use sidetrack::config::{self, Problems};
 use sidetrack::quantity::Ppm;
 
 use super::manifest::{self, Manifest};
+use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load::Source;
 use crate::out::{Ink, Out};
@@ -58,7 +58,7 @@ pub(crate) struct Options {
     salt: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let source = Source::read(&args.file)?;
     let told = |problems: &Problems| Fault(source.told(problems));
     let node = source.node().map_err(|error| {
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         writeln!(std::io::stderr().lock(), "{} {}", ink.note("note:"), visible(&note))?;
     }
     out.write_all(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// The experiment file, and what people should know about it.

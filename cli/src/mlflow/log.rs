@@ -8,7 +8,6 @@ mod record;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
 use sidetrack::plan::{Experiment, Plan};
@@ -16,6 +15,7 @@ use sidetrack_analysis::Analysis;
 
 use super::analysis;
 use super::client::{Client, Server};
+use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load::Source;
 use crate::out::Out;
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     server: Server,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     // Everything is read and compared before anything is written.
     let read = analysis::read(&args.analysis)?;
     let analysis = &read.analysis;
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         )?;
         writeln!(out, "      hint: start it with --serve-artifacts, or keep the files yourself")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// The experiment of the file that the analysis is about.

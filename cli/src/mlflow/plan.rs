@@ -7,7 +7,6 @@ mod trial;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::Context as _;
@@ -15,6 +14,7 @@ use sidetrack::config;
 
 use super::client::{Client, Server};
 use super::registry::Registry;
+use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load::count;
 use crate::out::Out;
@@ -84,7 +84,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let client = Client::new(&args.server)?;
     let registry = Registry::new(&client, &args.model);
     let choices = Choices {
@@ -104,12 +104,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let hash = checked(&text)?;
     let Some(path) = &args.out else {
         write!(out, "{text}")?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitStatus::Success);
     };
     let news = write_new(path, &text)?;
     writeln!(out, "{} {}: {trial}\nhash {hash}", out.ink().good("✓"), path.display())?;
     writeln!(out, "{}", out.ink().dim(news))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// The configuration's hash; or what the core has against values that the registry or an option gave.

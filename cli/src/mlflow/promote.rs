@@ -10,7 +10,6 @@ mod step;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use sidetrack_analysis::Analysis;
 use sidetrack_analysis::answer::Decision;
@@ -20,6 +19,7 @@ use super::client::{Client, Server};
 use super::plan::pair;
 use super::registry::Registry;
 use super::{CANDIDATE, CHAMPION, FORCE_REASON, PREVIOUS, RESULT, RUN_ID, names};
+use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::out::Out;
 use crate::words::visible;
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     server: Server,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let read = analysis::read(&args.analysis)?;
     let analysis = &read.analysis;
     let winner = winner(args, analysis)?;
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     }
     if !args.yes {
         writeln!(out, "{}", ink.dim("nothing was changed; --yes does it"))?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitStatus::Success);
     }
     for step in &steps {
         // As late as can be.
@@ -129,7 +129,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         visible(&now)
     );
     writeln!(out, "{} version {now} is the champion of {model}", ink.good("✓"))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// The variant that wins: the analysis's, or with a reason somebody's.

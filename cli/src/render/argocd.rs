@@ -10,12 +10,12 @@ mod tree;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Context;
 
 use super::istio;
 use crate::atomic;
+use crate::exit::ExitStatus;
 use crate::load;
 use crate::out::Out;
 use phases::Phase;
@@ -59,14 +59,14 @@ pub(crate) struct Args {
     options: istio::Options,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
     let files = tree::files(&loaded, args)?;
     let Some(folder) = &args.out else {
         for file in files.iter().filter(|file| !file.is_script()) {
             write!(out, "---\n# File: {}\n{}", file.path, file.text.trim_start_matches("---\n"))?;
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitStatus::Success);
     };
     // Nothing is written unless all of it can be.
     let lost: Vec<&str> = files
@@ -93,7 +93,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         }
         writeln!(out, "{}", path.display())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// Whether something else is there already.

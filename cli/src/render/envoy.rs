@@ -6,7 +6,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::str::FromStr;
 
 use anyhow::Context;
@@ -20,6 +19,7 @@ use sidetrack::rollout::Schedule;
 use sidetrack::unit::UnitSource;
 
 use super::{headers, hosts, vocabulary};
+use crate::exit::ExitStatus;
 use crate::load;
 use crate::out::Out;
 use crate::template;
@@ -125,7 +125,7 @@ impl FromStr for Endpoint {
     }
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
     let text = if args.filter_only {
         filter(&loaded.plan, &loaded.node, &args.options)?
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         bootstrap(&loaded.plan, &loaded.node, &args.options)?
     };
     out.write_all(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// The whole bootstrap.

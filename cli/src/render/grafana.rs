@@ -9,7 +9,6 @@ mod panel;
 mod panels;
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -18,6 +17,7 @@ use sidetrack::names::{metric, record};
 use sidetrack::plan::Plan;
 
 use self::panels::{chosen, counted, legend};
+use crate::exit::ExitStatus;
 use crate::load::{self, File};
 use crate::out::Out;
 
@@ -40,11 +40,11 @@ pub(crate) struct Args {
     datasource: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let plan = load::load(&args.file.file)?.plan;
     out.json(&dashboard(&plan, args)?)?;
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 fn dashboard(plan: &Plan, args: &Args) -> anyhow::Result<Value> {

@@ -12,12 +12,12 @@ mod routes;
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::exit::ExitStatus;
 use crate::load::{self, Loaded};
 use crate::out::Out;
 
@@ -142,7 +142,7 @@ pub(crate) enum FailStrategy {
     Reload,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
     let text = if args.mesh_config {
         page::mesh(&loaded.plan)?
@@ -150,7 +150,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         manifests(&loaded, &args.options, false)?
     };
     out.write_all(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 /// All manifests as one text. `waves` gives them the order in which Argo CD applies them.

@@ -10,7 +10,6 @@ mod alerts;
 mod records;
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -23,6 +22,7 @@ use sidetrack::rollout::Schedule;
 
 use self::alerts::Alert;
 use self::records::Record;
+use crate::exit::ExitStatus;
 use crate::load::{self, File};
 use crate::out::Out;
 use crate::template::{self, quote};
@@ -93,7 +93,7 @@ struct Group {
     alerts: Vec<Alert>,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let plan = load::load(&args.file.file)?.plan;
     plan.experiments
         .first()
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     groups.push(of_proxies(&plan, &args.job));
     let text = render(args, &plan, groups)?;
     out.write_all(text.as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitStatus::Success)
 }
 
 fn of_experiment(experiment: &Experiment, job: &str) -> Group {

@@ -17,7 +17,7 @@ fn lines_become_rows_and_bytes_stay() {
     assert!(rows[5].starts_with(b"\xff,"));
     assert!(rows[6].starts_with(b" 4711 ,"));
     assert_eq!(rows.len(), 8);
-    assert_eq!(stderr(&output), "note: left out 1 empty line\n");
+    assert_eq!(stderr(&output), "note: skipped 1 empty line\n");
     assert_eq!(code(&output), 0);
 }
 
@@ -36,7 +36,12 @@ fn the_experiment_must_be_clear() {
     let output = run(&["assign", "two.yaml"], b"x\n");
     assert_eq!((code(&output), stdout(&output)), (2, ""));
     assert!(stderr(&output).contains("first, second"), "{}", stderr(&output));
-    assert_eq!(code(&run(&["assign", "two.yaml", "--experiment", "third"], b"x\n")), 2);
+    let unknown = run(&["assign", "two.yaml", "--experiment", "third"], b"x\n");
+    assert_eq!((code(&unknown), stdout(&unknown)), (1, ""));
+    assert_eq!(
+        stderr(&unknown),
+        "error: --experiment: unknown experiment \"third\"; expected one of: first, second\n"
+    );
     let random = run(&["assign", "two.yaml", "--experiment", "second"], b"x\n");
     assert_eq!((code(&random), stdout(&random)), (1, ""));
     assert_eq!(code(&run(&["assign", "two.yaml", "--experiment", "first"], b"x\n")), 0);
