@@ -69,7 +69,7 @@ fn write(
     roster: &Roster<'_>,
     input: impl std::io::Read,
     out: &mut impl Write,
-) -> anyhow::Result<u64> {
+) -> std::io::Result<u64> {
     let phase = roster.phase.and_then(|index| phase(experiment, index)).unwrap_or_default();
     let mut input = BufReader::with_capacity(BUFFER, input);
     let mut rows = csv::WriterBuilder::new().buffer_capacity(BUFFER).from_writer(out);

@@ -15,6 +15,8 @@ mod assign;
 mod check;
 #[path = "command/explain.rs"]
 mod explain;
+#[path = "command/manual.rs"]
+mod manual;
 #[path = "command/plan.rs"]
 mod plan;
 #[path = "command/seldon.rs"]
