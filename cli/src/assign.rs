@@ -2,7 +2,7 @@
 //!
 //! Reads a line and writes a line through buffers that are reused: nothing is allocated per unit.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 
 use clap::Args as Arguments;
 use sidetrack::plan::{Assignment, Experiment};
@@ -54,11 +54,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         .into());
     }
     let roster = Roster::new(experiment, args.moment.get());
-    let empty = write(experiment, &roster, std::io::stdin().lock(), out)?;
+    let empty = write(experiment, &roster, io::stdin().lock(), out)?;
     if empty > 0 {
         out.finish()?;
         let lines = count(usize::try_from(empty).unwrap_or(usize::MAX), "empty line");
-        writeln!(std::io::stderr().lock(), "{} skipped {lines}", Ink::stderr().note("note:")).ok();
+        writeln!(io::stderr().lock(), "{} skipped {lines}", Ink::stderr().note("note:")).ok();
     }
     Ok(ExitStatus::Success)
 }
@@ -67,15 +67,15 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
 fn write(
     experiment: &Experiment,
     roster: &Roster<'_>,
-    input: impl std::io::Read,
+    input: impl io::Read,
     out: &mut impl Write,
-) -> std::io::Result<u64> {
+) -> io::Result<u64> {
     let phase = roster.phase.and_then(|index| phase(experiment, index)).unwrap_or_default();
     let mut input = BufReader::with_capacity(BUFFER, input);
     let mut rows = csv::WriterBuilder::new().buffer_capacity(BUFFER).from_writer(out);
     let (mut line, mut digits) = (Vec::with_capacity(256), itoa::Buffer::new());
     let mut empty = 0;
-    rows.write_record(["unit", "bucket", "variant", "phase"])?;
+    rows.write_record(["unit", "bucket", "variant", "phase"]).map_err(plain)?;
     loop {
         line.clear();
         if input.read_until(b'\n', &mut line)? == 0 {
@@ -95,10 +95,18 @@ fn write(
                 (bucket, variant(experiment, index))
             }
         };
-        rows.write_field(unit)?;
-        rows.write_field(bucket)?;
-        rows.write_field(name)?;
-        rows.write_field(phase)?;
-        rows.write_record(None::<&[u8]>)?;
+        rows.write_field(unit).map_err(plain)?;
+        rows.write_field(bucket).map_err(plain)?;
+        rows.write_field(name).map_err(plain)?;
+        rows.write_field(phase).map_err(plain)?;
+        rows.write_record(None::<&[u8]>).map_err(plain)?;
+    }
+}
+
+/// The I/O error inside a CSV error, so that a closed pipe is recognized.
+fn plain(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
