@@ -18,7 +18,7 @@ pub(super) fn lines(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
     let span = experiment.layout.span_of(bucket).map(|(span, _)| span);
     let holder = match span.filter(|span| span.variant == expected.decision.assigned) {
         Some(span) => {
-            let share = experiment.shares_of(weights)[span.variant];
+            let share = snapshot.targets.get(span.variant.index()).copied().unwrap_or_default();
             let last = span.start.saturating_add(share.get()).saturating_sub(1);
             format!("{served} holds {} to {last}", span.start)
         }

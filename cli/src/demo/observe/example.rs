@@ -107,7 +107,8 @@ impl Example {
 }
 
 fn response(plan: &Plan, variant: usize) -> Answer {
-    let name = plan.experiments.first().unwrap().variants.iter().nth(variant).unwrap().name.clone();
+    let variants = &plan.experiments.first().unwrap().variants;
+    let name = variants.entries().nth(variant).unwrap().1.name.clone();
     Answer {
         status: 200,
         headers: vec![
