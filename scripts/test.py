@@ -29,7 +29,7 @@ LIMIT = int(os.environ.get("SIDETRACK_TEST_TIMEOUT", "900"))
 HEARTBEAT = 60
 
 # Binaries whose modules are stages of their own, as the modules have different needs.
-SPLIT = set()
+SPLIT = {"filter", "deploy"}
 
 # How a stage uses the machine. WAITS, the default: starts programs and waits for them; several run side by side.
 # BUSY computes on all cores. QUIET measures time, so nothing that computes may run beside it.
