@@ -27,9 +27,8 @@ recording: wasm cli ## record the demo: docs/images/demo.svg and demo.cast
 mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through an A/B test to its promotion
 	@examples/mlflow/run.sh
 
-test: wasm cli ## run all tests, those in a real Envoy included
-	@scripts/setup.sh tests mlflow
-	cargo test --workspace --exclude sidetrack-filter
+test: ## run all tests, those in a real Envoy included
+	@scripts/test.py
 
 test-long: wasm cli ## try to break it: a million requests, every supported Envoy, a minute of each fuzzer (about an hour)
 	@scripts/test-long.sh

@@ -10,7 +10,7 @@ dir=.tools/registry
 say() { printf 'setup: %s\n' "$*"; }
 # Only the tests of images need the two, so their absence stops nobody here; those tests fail and say so again.
 give_up() {
-    say "warning: $*." "tests/tests/package.rs will fail." \
+    say "warning: $*." "tests/tests/deploy/package.rs will fail." \
         "Install skopeo and docker-registry, or set SKOPEO_PATH and REGISTRY_PATH" >&2
     exit 0
 }

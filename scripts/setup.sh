@@ -2,6 +2,7 @@
 # Fetches what a build needs beyond cargo: the wasm target, a pinned Envoy, and a Python environment for schema
 # checks. Run it as often as you like; what is there already is left alone.
 #
+#   scripts/setup.sh rust       only the wasm target
 #   scripts/setup.sh tests      also what only tests need: Prometheus with promtool, Chromium, a registry for images
 #   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/mlflow need it
 #
@@ -147,6 +148,9 @@ mlflow() {
 }
 
 wasm_target
+if [ "$*" = rust ]; then
+    exit 0
+fi
 envoy
 need_python "the tests check schemas with it"
 python_environment .tools/py scripts/requirements.txt "Python environment"

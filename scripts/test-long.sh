@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What takes too long for every change: the long sizes of tests/tests/long, every scenario on every Envoy that we
+# What takes too long for every change: the long sizes of tests/tests/filter/long, every scenario on every Envoy that we
 # promise, a while of each fuzzer, and whether the module comes out the same elsewhere.
 #
 #   scripts/test-long.sh                    all of it, about an hour on two cores
@@ -21,13 +21,13 @@ envoys() {
         version="${pins#scripts/envoy-}" version="${version%.txt}"
         ENVOY_VERSION="$version" scripts/setup.sh
         say "every scenario on Envoy $version"
-        ENVOY_VERSION="$version" cargo test -p sidetrack-tests --test envoy --test bodies --test cookies \
-            --test rollouts --test breaker_envoy --test failures --test http3 --test long
+        ENVOY_VERSION="$version" cargo test --test filter --test breaker_envoy -- \
+            --skip wasm:: --skip scale:: --skip corpora:: --skip latency::
     done
 }
 
 long() {
-    SIDETRACK_LONG=1 cargo test -p sidetrack-tests --test long -- --nocapture --test-threads=1
+    SIDETRACK_LONG=1 cargo test --test filter long:: -- --nocapture --test-threads=1
 }
 
 fuzz() {

@@ -1,10 +1,10 @@
-//! What ships, built once per test process: the module with the very profile it ships with, and the command.
+//! Builds of the shipped artifacts, made once per test process: the module with its release profile, and the command.
 //!
-//! `SIDETRACK_WASM` and `SIDETRACK_CLI` name files to test instead of building: a release, or a broken one that the
-//! tests must notice.
+//! `SIDETRACK_WASM`, `SIDETRACK_CRASHING_WASM` and `SIDETRACK_CLI` name files to test instead: `scripts/test.py` builds
+//! them once for all binaries, and a release or a deliberately broken build can be tested in the same way.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, bail};
@@ -17,14 +17,10 @@ use anyhow::{Context as _, bail};
 #[must_use]
 pub fn wasm() -> &'static Path {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    const ARGUMENTS: &[&str] =
-        &["-p", "sidetrack-filter", "--profile", "wasm", "--target", "wasm32-wasip1"];
-    once(&BUILT, "SIDETRACK_WASM", || {
-        build(ARGUMENTS, "sidetrack_filter", |file| file.ends_with(".wasm"))
-    })
+    once(&BUILT, "SIDETRACK_WASM", || module(&[], "dist/sidetrack.wasm"))
 }
 
-/// The path of a filter that crashes at a request with the header `x-test-crash`; otherwise it is the one that ships.
+/// The path of a filter that crashes at a request with the header `x-test-crash`; otherwise it equals the shipped one.
 ///
 /// # Panics
 ///
@@ -32,21 +28,8 @@ pub fn wasm() -> &'static Path {
 #[must_use]
 pub fn crashing_wasm() -> &'static Path {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    // In a directory of its own, so that it is never taken for the real one.
-    const ARGUMENTS: &[&str] = &[
-        "-p",
-        "sidetrack-filter",
-        "--profile",
-        "wasm",
-        "--target",
-        "wasm32-wasip1",
-        "--features",
-        "crash-on-demand",
-        "--target-dir",
-        "target/crash-on-demand",
-    ];
     once(&BUILT, "SIDETRACK_CRASHING_WASM", || {
-        build(ARGUMENTS, "sidetrack_filter", |file| file.ends_with(".wasm"))
+        module(&["crashing"], "dist/sidetrack-crashing.wasm")
     })
 }
 
@@ -58,9 +41,20 @@ pub fn crashing_wasm() -> &'static Path {
 #[must_use]
 pub fn cli() -> &'static Path {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    const ARGUMENTS: &[&str] = &["-p", "sidetrack-cli", "--bin", "sidetrack"];
+    // The packages and the kinds of targets that `cargo test` in the root selects: with fewer, cargo turns features of
+    // dependencies off and compiles nearly all of them again.
+    const ARGUMENTS: &[&str] = &[
+        "build",
+        "--bin",
+        "sidetrack",
+        "--test",
+        "command",
+        "--message-format=json-render-diagnostics",
+    ];
     once(&BUILT, "SIDETRACK_CLI", || {
-        build(ARGUMENTS, "sidetrack", |file| Path::new(file).extension().is_none())
+        let output = run(Command::new(cargo()).args(ARGUMENTS))?;
+        executable(&String::from_utf8_lossy(&output.stdout), "sidetrack")
+            .context("cargo did not name the executable `sidetrack`")
     })
 }
 
@@ -85,61 +79,54 @@ fn once(
     }
 }
 
-fn build(
-    arguments: &[&str],
-    target: &str,
-    is_it: impl Fn(&str) -> bool,
-) -> anyhow::Result<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(&root).stdin(Stdio::null()).arg("build").args(arguments);
-    cargo.arg("--message-format=json-render-diagnostics");
-    // What the outer cargo or a coverage tool set for its own code is not meant for this build.
+fn cargo() -> std::ffi::OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Builds a module with the script that releases use too, so that no flag differs and nothing is built twice.
+fn module(arguments: &[&str], goal: &str) -> anyhow::Result<PathBuf> {
+    run(Command::new(root().join("scripts/build-wasm.sh")).args(arguments))?;
+    Ok(root().join(goal).canonicalize()?)
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs a build in the root of the repository, without what an outer cargo or a coverage tool set for its own code.
+fn run(command: &mut Command) -> anyhow::Result<Output> {
+    let of_package =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_FEATURE_"];
+    let of_compiler =
+        ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
     for inherited in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()) {
-        let of_package =
-            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_", "CARGO_BIN_", "CARGO_FEATURE_"];
-        let of_compiler =
-            ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
         if of_package.iter().any(|prefix| inherited.starts_with(prefix))
             || of_compiler.contains(&inherited.as_str())
         {
-            cargo.env_remove(&inherited);
+            command.env_remove(&inherited);
         }
     }
-    if arguments.contains(&"wasm32-wasip1") {
-        // As scripts/build-wasm.sh: the same flags give the same bytes, and nothing is built twice.
-        let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-        let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-        let (home, root) =
-            (home.context("neither CARGO_HOME nor HOME is set")?, root.canonicalize()?);
-        let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
-        cargo
-            .env("RUSTFLAGS", format!("{} {}", remap(&home, "/cargo"), remap(&root, "/sidetrack")));
-    }
-    let output = cargo.output().context("starting cargo")?;
+    let output = command
+        .current_dir(root())
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {command:?}"))?;
     if !output.status.success() {
-        bail!("{cargo:?}\n{}", String::from_utf8_lossy(&output.stderr));
+        bail!("{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
     }
-    artifact_of(&String::from_utf8_lossy(&output.stdout), target, is_it)
-        .with_context(|| format!("cargo named no file of {target}"))
+    Ok(output)
 }
 
-/// The file that cargo says it made, wherever its target directory is.
-fn artifact_of(messages: &str, target: &str, is_it: impl Fn(&str) -> bool) -> Option<PathBuf> {
+/// The executable of a binary target among cargo's messages, wherever its target directory is.
+fn executable(messages: &str, target: &str) -> Option<PathBuf> {
     let messages =
         messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     let of_target = |message: &serde_json::Value| {
         message.pointer("/target/name").and_then(|name| name.as_str()) == Some(target)
+            && message.pointer("/profile/test") == Some(&serde_json::Value::Bool(false))
     };
     messages
         .filter(of_target)
-        .filter_map(|message| {
-            let files = message.get("filenames")?.as_array()?.clone();
-            files
-                .iter()
-                .filter_map(|file| file.as_str())
-                .find(|file| is_it(file))
-                .map(PathBuf::from)
-        })
+        .filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
         .next_back()
 }

@@ -8,6 +8,7 @@
 //! filter (HTTP, gRPC), shared queues, TCP, WebAssembly reload; calling what is absent traps and names itself.
 
 mod abi;
+mod compiled;
 mod exchange;
 mod expressions;
 mod guest;

@@ -1,7 +1,7 @@
 //! Experiment files, good and bad, and the pages that explain them.
 //!
 //! What is wrong with each bad file stands in `snapshots/`, word for word as people read it. To renew after a look:
-//! `INSTA_UPDATE=always cargo test -p sidetrack-tests --test corpus`.
+//! `INSTA_UPDATE=always cargo test --test corpus`.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
@@ -252,10 +252,7 @@ fn the_json_schema_is_the_one_of_the_code() {
         std::fs::create_dir_all(root().join("docs/schema")).unwrap();
         std::fs::write(root().join(FILE), &schema).unwrap();
     }
-    assert!(
-        read(FILE) == schema,
-        "{FILE} is old: UPDATE=1 cargo test -p sidetrack-tests --test corpus"
-    );
+    assert!(read(FILE) == schema, "{FILE} is old: UPDATE=1 cargo test --test corpus");
 }
 
 /// Runs the JSON Schema over files: whether they fit, and what it said.

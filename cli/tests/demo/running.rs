@@ -216,10 +216,14 @@ pub(super) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// The filter, built with the profile it ships with.
+/// The filter: `SIDETRACK_WASM`, or a build with the profile it ships with.
 pub(super) fn wasm() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        let given = std::env::var_os("SIDETRACK_WASM").filter(|path| !path.is_empty());
+        if let Some(path) = given {
+            return PathBuf::from(path).canonicalize().expect("SIDETRACK_WASM is a file");
+        }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(root).args(["build", "-p", "sidetrack-filter", "--profile", "wasm"]);

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use wasmtime::{Config, Engine, InstancePre, Linker};
 
 use super::abi::UNSUPPORTED;
+use super::compiled;
 use super::guest::Host;
 use super::imports;
 
@@ -24,15 +25,17 @@ impl Module {
     ///
     /// Whatever makes Envoy refuse it at load: not wasm, no or another ABI version, an import Envoy does not have.
     pub fn compile(wasm: impl AsRef<[u8]>) -> anyhow::Result<Self> {
-        let mut config = Config::new();
-        // The module that ships is stripped: frames would be noise in every message.
-        config.consume_fuel(true).wasm_backtrace_max_frames(None);
-        let engine = Engine::new(&config).map_err(plain)?;
+        let engine = engine()?;
         let module = wasmtime::Module::new(&engine, wasm).map_err(plain)?;
+        Self::link(&engine, module)
+    }
+
+    /// Links a module with the functions of the host.
+    fn link(engine: &Engine, module: wasmtime::Module) -> anyhow::Result<Self> {
         if module.get_export("proxy_abi_version_0_2_1").is_none() {
             bail!("the module does not export proxy_abi_version_0_2_1");
         }
-        let mut linker = Linker::new(&engine);
+        let mut linker = Linker::new(engine);
         imports::link(&mut linker).map_err(plain)?;
         for import in module.imports().filter(|import| import.module() == "env") {
             let name = import.name().to_owned();
@@ -52,14 +55,17 @@ impl Module {
         Ok(Self { pre, module })
     }
 
-    /// Compiles the module in a file.
+    /// Compiles the module in a file, or loads what an earlier test compiled.
     ///
     /// # Errors
     ///
     /// As [`Self::compile`], and if the file cannot be read.
     pub fn from_file(path: &Path) -> anyhow::Result<Self> {
         let wasm = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        Self::compile(wasm).with_context(|| format!("compiling {}", path.display()))
+        let engine = engine()?;
+        compiled::load(&engine, &wasm)
+            .and_then(|module| Self::link(&engine, module))
+            .with_context(|| format!("compiling {}", path.display()))
     }
 
     /// The product's own filter, built and compiled once per process.
@@ -99,7 +105,14 @@ impl Module {
     }
 }
 
+fn engine() -> anyhow::Result<Engine> {
+    let mut config = Config::new();
+    // The module that ships is stripped: frames would be noise in every message.
+    config.consume_fuel(true).wasm_backtrace_max_frames(None);
+    Engine::new(&config).map_err(plain)
+}
+
 /// Keeps the whole chain of causes.
-fn plain(error: wasmtime::Error) -> anyhow::Error {
+pub(super) fn plain(error: wasmtime::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:?}")
 }

@@ -20,7 +20,7 @@ use sidetrack::plan::Plan;
 use sidetrack::quantity::Timestamp;
 
 fn golden(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file)
 }
 
 fn python(script: &str) -> Command {

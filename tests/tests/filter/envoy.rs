@@ -8,8 +8,6 @@
     reason = "a test that cannot go on may stop"
 )]
 
-mod scenarios;
-#[path = "envoy/updates.rs"]
 mod updates;
 
 use std::collections::BTreeMap;
@@ -20,8 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use scenarios::{
-    FORECAST, by, experiment, forecast, forecast_with, merge, untouched, user_of, variant,
+use crate::scenarios::{
+    self, FORECAST, by, experiment, forecast, forecast_with, merge, untouched, user_of, variant,
 };
 use serde_json::{Value, json};
 use sidetrack_lab::{Client, EnvoyBinary, Load, LoadOptions, Request, validate};

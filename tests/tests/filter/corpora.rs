@@ -10,17 +10,17 @@
 )]
 #![allow(unreachable_pub, reason = "in fuzz/ they are a library")]
 
-#[path = "../../fuzz/src/body.rs"]
+#[path = "../../../fuzz/src/body.rs"]
 mod body;
-#[path = "../../fuzz/src/config.rs"]
+#[path = "../../../fuzz/src/config.rs"]
 mod config;
-#[path = "../../fuzz/src/decision.rs"]
+#[path = "../../../fuzz/src/decision.rs"]
 mod decision;
-#[path = "../../fuzz/src/filter.rs"]
+#[path = "../../../fuzz/src/filter.rs"]
 mod filter;
-#[path = "../../fuzz/src/request.rs"]
+#[path = "../../../fuzz/src/request.rs"]
 mod request;
-#[path = "../../fuzz/src/sound.rs"]
+#[path = "../../../fuzz/src/sound.rs"]
 mod sound;
 
 use std::fs;

@@ -8,13 +8,9 @@
     reason = "a test that cannot go on may stop"
 )]
 
-// Each test file uses some of what they share.
-#[allow(dead_code, unused_macros, unused_imports, reason = "shared with other test files")]
-mod scenarios;
-
 use std::time::Duration;
 
-use scenarios::{FORECAST, by, experiment, forecast, forecast_with, user_of};
+use crate::scenarios::{FORECAST, by, experiment, forecast, forecast_with, user_of};
 use serde_json::json;
 use sidetrack_lab as lab;
 use sidetrack_tests::fake_host::{Module, Proxy, Vm};

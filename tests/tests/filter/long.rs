@@ -12,17 +12,10 @@
     reason = "a test that cannot go on may stop"
 )]
 
-#[path = "long/callers.rs"]
 mod callers;
-#[path = "long/flat.rs"]
 mod flat;
-#[path = "long/frames.rs"]
 mod frames;
-#[path = "long/outages.rs"]
 mod outages;
-#[path = "long/soak.rs"]
 mod soak;
-#[path = "long/stand.rs"]
 mod stand;
-#[path = "long/updates.rs"]
 mod updates;

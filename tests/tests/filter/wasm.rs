@@ -1,23 +1,15 @@
 //! The module that ships, under the fake host: every scenario, and what only a fake host can show.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on may stop"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
-mod scenarios;
-#[path = "wasm/updates.rs"]
 mod updates;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use scenarios::{
-    FORECAST, by, experiment, forecast, forecast_with, told, untouched, user_of, variant,
+use crate::scenarios::{
+    self, FORECAST, by, experiment, forecast, forecast_with, told, untouched, user_of, variant,
 };
 use serde_json::{Value, json};
 use sidetrack::draw::{Draw, Purpose};

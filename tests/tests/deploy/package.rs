@@ -7,9 +7,7 @@
     reason = "a test that cannot go on may stop"
 )]
 
-#[path = "package/agent.rs"]
 mod agent;
-#[path = "package/registry.rs"]
 mod registry;
 
 use std::collections::BTreeMap;

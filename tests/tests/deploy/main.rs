@@ -1,0 +1,11 @@
+//! Tests of what people deploy: rendered manifests, rules and dashboards, the image, the commands of the handbook.
+//!
+//! To run one subject, pass its name: `cargo test --test deploy istio::`.
+
+mod argocd;
+mod grafana;
+mod istio;
+mod istio_envoy;
+mod operations;
+mod package;
+mod prometheus;

@@ -1,0 +1,24 @@
+//! Tests of the filter: the module that ships, on wasmtime under a fake host and in a real Envoy.
+//!
+//! One module per subject. They are one binary because each further one links another copy of wasmtime; to run one
+//! subject, pass its name: `cargo test --test filter bodies::`.
+
+mod bodies;
+mod cookies;
+mod corpora;
+mod envoy;
+mod failures;
+mod http3;
+mod latency;
+mod long;
+mod rollouts;
+mod scale;
+#[expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on may stop"
+)]
+mod scenarios;
+mod wasm;
