@@ -116,6 +116,18 @@ pub enum Gate {
     Open,
 }
 
+impl Gate {
+    /// The word for headers and reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen(_) => "half-open",
+            Self::Open => "open",
+        }
+    }
+}
+
 /// What surrounds a decision.
 pub struct World<'a, E, G> {
     /// The time, read once per request.
