@@ -3,6 +3,8 @@
 //! One function, used by the filter on live requests and by `sidetrack explain` on hypothetical ones. It reads no
 //! clock, no randomness and no state of its own, and it cannot fail: whatever a client sends, there is an answer.
 
+#[cfg(test)]
+mod tests;
 mod trace;
 mod trial;
 

@@ -9,6 +9,12 @@ use crate::decide::{Decision, Gate};
 use crate::plan::{Experiment, HeaderNames, Plan, Variant};
 use crate::request::Request;
 
+/// Where Envoy keeps the path that a rewrite has changed; access logs prefer it to the path.
+const ORIGINAL_PATH: &str = "x-envoy-original-path";
+
+/// Response headers that are lists: a variant's value is added to the model's.
+const LISTS: [&str; 2] = ["set-cookie", "vary"];
+
 /// A change of one header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect<'a> {
@@ -95,6 +101,13 @@ impl<'p> Effects<'p> {
         {
             apply(effect(Op::Add, &names.mirror, &mirror.cluster));
         }
+        if let Some(rewrite) = &served.rewrite
+            && let Some(target) = request.first(":path")
+            && let Some(changed) = rewrite.apply(target)
+        {
+            apply(Effect { op: Op::Set, name: ORIGINAL_PATH, value: target.into() });
+            apply(Effect { op: Op::Set, name: ":path", value: changed.into() });
+        }
     }
 
     /// Changes of the response on its way to the caller. `breaker` returns the state of the assigned
@@ -113,7 +126,8 @@ impl<'p> Effects<'p> {
             self.report(Op::Set, &mut apply);
         }
         for (name, value) in &self.served().response_headers {
-            apply(effect(Op::Set, name, value));
+            let op = if LISTS.contains(&name.as_str()) { Op::Append } else { Op::Set };
+            apply(effect(op, name, value));
         }
         if let Some((mint, identity)) = self.experiment.mint.as_ref().zip(decision.minted) {
             apply(effect(Op::Append, "set-cookie", &mint.set_cookie(identity, is_https)));
@@ -159,4 +173,120 @@ impl<'p> Effects<'p> {
 #[inline]
 const fn effect<'a>(op: Op, name: &'a str, value: &'a str) -> Effect<'a> {
     Effect { op, name, value: Cow::Borrowed(value.as_bytes()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_json;
+    use crate::decide::{Outcome, World, decide};
+    use crate::quantity::Timestamp;
+
+    const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"},
+        {"cookie": "sid", "mint": {"max_age": "1h"}}], "baseline": "old",
+        "variants": [{"name": "old", "cluster": "a"}, {"name": "new", "cluster": "b",
+            "path": {"replace_prefix": ["/a", "/b"]}, "request_headers": {"x-model": "2"},
+            "response_headers": {"x-by": "us", "set-cookie": "a=b", "vary": "x-ab-variant"}}],
+        "rollout": {"start": "1970-01-01T00:00:00Z", "phases": [{"name": "p", "weights": {"new": 100}}]},
+        "mirror": {"cluster": "copies"}}], "settings": {"debug": "allowed"}}"#;
+
+    type Written = Vec<(Op, String, String)>;
+
+    fn write(written: &mut Written, effect: &Effect<'_>) {
+        let value = String::from_utf8(effect.value.to_vec()).unwrap();
+        written.push((effect.op, effect.name.to_owned(), value));
+    }
+
+    /// What is written on the request and on the response.
+    fn effects(headers: &[(&str, &str)], gate: Gate, reporter: Reporter) -> [Written; 2] {
+        let (plan, headers) = (parse_json(FILE.as_bytes()).unwrap(), headers.to_vec());
+        let mut world = World { now: Timestamp::new(1), entropy: || 10, gate: &|_, _| gate };
+        let Outcome::Decided(decision) = decide(&plan, &headers, &mut world, &mut ()) else {
+            panic!("undecided")
+        };
+        let effects = Effects::new(&plan, decision, reporter);
+        let [mut up, mut down] = [Written::new(), Written::new()];
+        effects.on_request(&headers, |effect| write(&mut up, &effect));
+        effects.on_response(|| gate, headers.is_https(), |effect| write(&mut down, &effect));
+        [up, down]
+    }
+
+    fn written<const N: usize>(effects: [(Op, &str, &str); N]) -> Written {
+        effects.map(|(op, name, value)| (op, name.to_owned(), value.to_owned())).to_vec()
+    }
+
+    #[test]
+    fn a_candidate_gets_its_headers_and_its_cluster() {
+        let request = [("u", "1"), ("x-model", "1"), (":path", "/a/x?y=/a")];
+        let [up, down] = effects(&request, Gate::Closed, Reporter::Filter);
+        let expected = written([
+            (Op::Add, "x-ab-experiment", "e"),
+            (Op::Add, "x-ab-variant", "new"),
+            (Op::Add, "x-ab-phase", "p"),
+            (Op::Add, "x-ab-cluster", "b"),
+            (Op::Set, "x-model", "2"),
+            (Op::Add, "x-ab-mirror", "copies"),
+            (Op::Set, "x-envoy-original-path", "/a/x?y=/a"),
+            (Op::Set, ":path", "/b/x?y=/a"),
+        ]);
+        assert_eq!(up, expected);
+        let expected = written([
+            (Op::Set, "x-ab-experiment", "e"),
+            (Op::Set, "x-ab-variant", "new"),
+            (Op::Set, "x-ab-phase", "p"),
+            (Op::Set, "x-by", "us"),
+            (Op::Append, "set-cookie", "a=b"),
+            (Op::Append, "vary", "x-ab-variant"),
+        ]);
+        assert_eq!(down, expected);
+    }
+
+    #[test]
+    fn an_open_breaker_is_reported_as_assigned_and_explained() {
+        let asked = [("u", "1"), ("x-ab-debug", "1")];
+        let [up, down] = effects(&asked, Gate::Open, Reporter::Filter);
+        let has = |written: &Written, name: &str, value: &str| {
+            written.iter().any(|(_, n, v)| n == name && (v == value || value == "*"))
+        };
+        assert!(has(&up, "x-ab-variant", "old") && has(&up, "x-ab-assigned", "new"));
+        assert!(has(&up, "x-ab-cluster", "a") && !has(&up, "x-model", "*"));
+        assert!(has(&down, "x-ab-assigned", "new") && has(&down, "x-ab-breaker", "open"));
+        assert!(has(&down, "x-ab-reason", "breaker_open") && has(&down, "x-ab-bucket", "*"));
+        assert!(has(&down, "x-ab-config", "*") && !has(&down, "x-by", "*"));
+    }
+
+    #[test]
+    fn a_path_of_another_beginning_and_the_baselines_stay() {
+        for (path, gate) in [("/b/a", Gate::Closed), ("/a", Gate::Open)] {
+            let [up, _] = effects(&[("u", "1"), (":path", path)], gate, Reporter::Filter);
+            assert!(!up.iter().any(|(_, name, _)| name == ":path"), "{path}: {up:?}");
+        }
+    }
+
+    #[test]
+    fn routes_that_report_leave_the_choice_to_the_filter() {
+        let [up, down] = effects(&[("u", "1")], Gate::Closed, Reporter::Routes);
+        assert_eq!(up.first().map(|(_, name, _)| name.as_str()), Some("x-ab-variant"));
+        assert_eq!(down.first().map(|(_, name, _)| name.as_str()), Some("x-by"));
+    }
+
+    #[test]
+    fn a_minted_identity_is_a_cookie_beside_the_models() {
+        for (proto, attributes) in [("http", "SameSite=Lax"), ("https", "SameSite=Lax; Secure")] {
+            let [_, down] =
+                effects(&[("x-forwarded-proto", proto)], Gate::Closed, Reporter::Filter);
+            let (op, name, value) = down.last().unwrap();
+            assert_eq!((*op, name.as_str()), (Op::Append, "set-cookie"));
+            assert!(value.starts_with("sid=") && value.ends_with(attributes), "{value}");
+        }
+    }
+
+    #[test]
+    fn names_of_the_filter_are_removed_if_any_was_sent() {
+        let plan = parse_json(FILE.as_bytes()).unwrap();
+        let names = &plan.settings.headers;
+        let removed = |sent: &[&str]| removals(names, sent.iter().map(|name| name.as_bytes()));
+        assert!(removed(&["u", "x-a", "x-ab"]).is_empty());
+        assert_eq!(removed(&["u", "x-ab-cluster"]), names.owned);
+    }
 }

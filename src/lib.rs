@@ -29,5 +29,6 @@ pub mod outcome;
 pub mod plan;
 pub mod quantity;
 pub mod request;
+pub mod rewrite;
 pub mod rollout;
 pub mod unit;
