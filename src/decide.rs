@@ -3,6 +3,8 @@
 //! One function, used by the filter on live requests and by `sidetrack explain` on hypothetical ones. It reads no
 //! clock, no randomness and no state of its own, and it cannot fail: whatever a client sends, there is an answer.
 
+#[cfg(test)]
+mod tests;
 mod trace;
 mod trial;
 
@@ -114,6 +116,18 @@ pub enum Gate {
     HalfOpen(Ppm),
     /// Nothing.
     Open,
+}
+
+impl Gate {
+    /// The word for headers and reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen(_) => "half-open",
+            Self::Open => "open",
+        }
+    }
 }
 
 /// What surrounds a decision.

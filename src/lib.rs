@@ -8,7 +8,8 @@
 //! 4. reads the [`unit`], [`draw`]s its bucket, and looks it up in the [`layout`] under the weights that the
 //!    [`rollout`] has in force,
 //! 5. asks the candidate's breaker, which may give the request to the baseline,
-//! 6. and says who serves, who was assigned, and why.
+//! 6. and says who serves, who was assigned, and why;
+//! 7. [`effects`] turn the decision into changes of headers.
 //!
 //! What does not exist here: a host, a clock, randomness, input or output. Time and entropy are arguments. After
 //! the configuration is parsed nothing fails: every function is total. All arithmetic that touches an assignment
@@ -19,6 +20,7 @@ pub mod breaker;
 pub mod config;
 pub mod decide;
 pub mod draw;
+pub mod effects;
 pub mod index;
 pub mod layout;
 pub mod matching;
@@ -27,5 +29,6 @@ pub mod outcome;
 pub mod plan;
 pub mod quantity;
 pub mod request;
+pub mod rewrite;
 pub mod rollout;
 pub mod unit;

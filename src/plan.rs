@@ -14,6 +14,7 @@ use crate::index::Index;
 use crate::layout::Layout;
 use crate::matching::Match;
 use crate::quantity::{Millis, Ppm, Timestamp};
+use crate::rewrite::Rewrite;
 use crate::rollout::{InForce, Schedule};
 use crate::unit::{UnitSource, minted_text};
 
@@ -168,6 +169,8 @@ pub struct Variant {
     pub name: String,
     /// The Envoy cluster; `None` when the filter only tags.
     pub cluster: Option<String>,
+    /// A change of the path for the model.
+    pub rewrite: Option<Rewrite>,
     /// Headers for the model, names in lower case.
     pub request_headers: Vec<(String, String)>,
     /// Headers for the caller, names in lower case.

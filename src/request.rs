@@ -38,6 +38,11 @@ pub trait Request {
         target.get(mark + 1..)
     }
 
+    /// Whether the caller's connection is encrypted, as far as the proxy reports it.
+    fn is_https(&self) -> bool {
+        self.first("x-forwarded-proto").or_else(|| self.first(":scheme")) == Some(b"https")
+    }
+
     /// The host without its port.
     fn host(&self) -> Option<&[u8]> {
         let authority = self.first(":authority")?;

@@ -90,12 +90,3 @@ impl Breakers {
 fn jitter() -> u64 {
     host::random().unwrap_or_default()
 }
-
-/// The state of a candidate's breaker, as the debug header has it.
-pub(crate) const fn word(gate: Gate) -> &'static str {
-    match gate {
-        Gate::Closed => "closed",
-        Gate::HalfOpen(_) => "half-open",
-        Gate::Open => "open",
-    }
-}

@@ -96,7 +96,7 @@ pub(crate) fn header_map(map: Map) -> Result<Vec<u8>> {
 }
 
 /// Sets a header; all its earlier values go.
-pub(crate) fn set_header(map: Map, name: &str, value: &str) -> Result<()> {
+pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) -> Result<()> {
     // SAFETY: both strings are valid for the call.
     done(unsafe {
         proxy_replace_header_map_value(
@@ -110,7 +110,7 @@ pub(crate) fn set_header(map: Map, name: &str, value: &str) -> Result<()> {
 }
 
 /// Adds a header beside those of its name.
-pub(crate) fn add_header(map: Map, name: &str, value: &str) -> Result<()> {
+pub(crate) fn add_header(map: Map, name: &str, value: &[u8]) -> Result<()> {
     // SAFETY: both strings are valid for the call.
     done(unsafe {
         proxy_add_header_map_value(

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use sidetrack::effects::Reporter;
 use sidetrack::names::variable;
 use sidetrack::plan::{PerExperiment, Plan};
 use sidetrack::quantity::Timestamp;
@@ -39,8 +40,8 @@ pub(crate) struct Runtime {
     pub(crate) has_ticks: Cell<bool>,
     /// Whether a route may send a request that failed to the baseline.
     pub(crate) fails_over: bool,
-    /// Whether the routes say which experiment and variant this is; all that is left is to choose one of them.
-    pub(crate) routes_tell: bool,
+    /// Which part reports the experiment and the variant.
+    pub(crate) reporter: Reporter,
     /// Whether a request may be held back until its body is there.
     pub(crate) waits_for_bodies: bool,
     /// Whether the access log is told of each decision.
@@ -63,7 +64,11 @@ impl Runtime {
             needs_clock,
             has_ticks: Cell::new(true),
             fails_over,
-            routes_tell: host::is_set(variable::ROUTES_TELL),
+            reporter: if host::is_set(variable::ROUTES_TELL) {
+                Reporter::Routes
+            } else {
+                Reporter::Filter
+            },
             waits_for_bodies: host::is_set(variable::WAIT_FOR_BODIES),
             exposes: host::is_set(variable::EXPOSURES),
         }

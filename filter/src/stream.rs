@@ -6,12 +6,12 @@ use std::rc::Rc;
 use sidetrack::body::body_is_readable;
 use sidetrack::breaker::Ended;
 use sidetrack::decide::{Decision, Outcome, Reason, World, decide};
+use sidetrack::effects::{Effect, Effects, Op, removals};
 use sidetrack::names;
 use sidetrack::outcome::Ending;
-use sidetrack::plan::{BreakerMode, Experiment, ExposureUnit, HeaderNames};
+use sidetrack::plan::{BreakerMode, Experiment, ExposureUnit};
 use sidetrack::request::{Body, Request};
 
-use crate::breakers;
 use crate::ending::{self, Found};
 use crate::exposure::{self, Exposure};
 use crate::failures;
@@ -124,36 +124,9 @@ impl Stream {
         let rescued = runtime.fails_over && decision.served != experiment.baseline && was_rescued();
         let decision =
             if rescued { Decision { served: experiment.baseline, ..decision } } else { decision };
-        let settings = &runtime.plan.settings;
-        if settings.response_headers && !runtime.routes_tell {
-            set(Map::Response, &settings.headers.experiment, &experiment.name);
-            mark(&settings.headers, experiment, &decision, |name, value| {
-                set(Map::Response, name, value)
-            });
-        }
-        for (name, value) in &experiment.variants[decision.served].response_headers {
-            set(Map::Response, name, value);
-        }
-        if let Some((mint, identity)) = experiment.mint.as_ref().zip(decision.minted) {
-            host::add_header(
-                Map::Response,
-                "set-cookie",
-                &mint.set_cookie(identity, self.is_https),
-            )
-            .ok();
-        }
-        if decision.explain {
-            let names = &settings.headers;
-            set(Map::Response, &names.reason, decision.reason.as_str());
-            set(Map::Response, &names.config, &runtime.plan.hash.short());
-            if let Some(bucket) = decision.bucket {
-                set(Map::Response, &names.bucket, &bucket.to_string());
-            }
-            if decision.assigned != experiment.baseline {
-                let gate = runtime.breakers.borrow().gate(decision.experiment, decision.assigned);
-                set(Map::Response, &names.breaker, breakers::word(gate));
-            }
-        }
+        let effects = Effects::new(&runtime.plan, decision, runtime.reporter);
+        let breaker = || runtime.breakers.borrow().gate(decision.experiment, decision.assigned);
+        effects.on_response(breaker, self.is_https, |effect| apply(Map::Response, &effect));
         if rescued && runtime.exposes {
             exposure::tell_rescued();
         }
@@ -262,7 +235,9 @@ impl Stream {
             self.waiting = Some(headers);
             return Action::Pause;
         }
-        remove_own(&plan.settings.headers, &headers);
+        for name in removals(&plan.settings.headers, headers.iter().map(|(name, _)| name)) {
+            host::remove_header(Map::Request, name).ok();
+        }
         match outcome {
             Outcome::Unmatched | Outcome::NeedsBody(_) => {}
             Outcome::Skipped(experiment) => {
@@ -271,19 +246,13 @@ impl Stream {
             Outcome::Decided(decision) => {
                 self.decision = Some(decision);
                 self.is_grpc = is_grpc(&headers);
-                self.is_https = decision.minted.is_some() && is_https(&headers);
+                self.is_https = decision.minted.is_some() && headers.is_https();
                 self.epoch = runtime.breakers.borrow().epoch(&decision);
                 self.began = clock.unwrap_or_else(since_1970);
                 let (experiment, metrics) = runtime.of(&decision);
                 metrics.decided(&decision);
-                // None of the names is there any more, so nothing need be replaced.
-                if !runtime.routes_tell {
-                    add(Map::Request, &plan.settings.headers.experiment, &experiment.name);
-                }
-                mark(&plan.settings.headers, experiment, &decision, |name, value| {
-                    add(Map::Request, name, value);
-                });
-                route(&headers, &plan.settings.headers, experiment, &decision);
+                let effects = Effects::new(plan, decision, runtime.reporter);
+                effects.on_request(&headers, |effect| apply(Map::Request, &effect));
                 if runtime.exposes {
                     exposure.tell(experiment, &decision);
                 }
@@ -326,62 +295,14 @@ impl Runtime {
     }
 }
 
-/// Removes what a client sent under the filter's names. One that sent nothing of it costs nothing here.
-fn remove_own(names: &HeaderNames, headers: &Headers) {
-    // An override header may have any name; the others begin alike, and a request's headers hardly ever do.
-    let begins = |name: &[u8]| name.starts_with(names.prefix.as_bytes());
-    let is_own = |name: &[u8]| {
-        begins(name) || names.strangers.iter().any(|stranger| stranger.as_bytes() == name)
+/// Writes a header. One that Envoy refuses is left out: without it the request takes the baseline's
+/// route. The route is chosen again afterwards: for modules of this ABI Envoy does so by itself.
+fn apply(map: Map, effect: &Effect<'_>) {
+    let write = match effect.op {
+        Op::Set => host::set_header,
+        Op::Add | Op::Append => host::add_header,
     };
-    if headers.iter().any(|(name, _)| is_own(name)) {
-        for name in &names.owned {
-            host::remove_header(Map::Request, name).ok();
-        }
-    }
-}
-
-/// Says which variant of the experiment this is.
-fn mark(
-    names: &HeaderNames,
-    experiment: &Experiment,
-    decision: &Decision,
-    say: impl Fn(&str, &str),
-) {
-    say(&names.variant, &experiment.variants[decision.served].name);
-    if decision.assigned != decision.served {
-        say(&names.assigned, &experiment.variants[decision.assigned].name);
-    }
-    if let Some(phase) = decision.phase.and_then(|phase| experiment.schedule.phases().get(phase)) {
-        say(&names.phase, &phase.name);
-    }
-}
-
-/// Tells Envoy where the request goes. Envoy chooses the route again because headers were changed: for modules of this
-/// ABI it does so by itself.
-fn route(headers: &Headers, names: &HeaderNames, experiment: &Experiment, decision: &Decision) {
-    let served = &experiment.variants[decision.served];
-    if let Some(cluster) = &served.cluster {
-        add(Map::Request, &names.cluster, cluster);
-    }
-    for (name, value) in &served.request_headers {
-        let put = if headers.first(name).is_some() { set } else { add };
-        put(Map::Request, name, value);
-    }
-    if decision.mirror
-        && let Some(mirror) = &experiment.mirror
-    {
-        add(Map::Request, &names.mirror, &mirror.cluster);
-    }
-}
-
-/// A header that Envoy refuses is left out: without it the request takes the baseline's route.
-fn set(map: Map, name: &str, value: &str) {
-    host::set_header(map, name, value).ok();
-}
-
-/// For a header that is not there; Envoy need not look for it.
-fn add(map: Map, name: &str, value: &str) {
-    host::add_header(map, name, value).ok();
+    write(map, effect.name, &effect.value).ok();
 }
 
 /// Whether this answer is another cluster's than the one that was tried first: the request was sent again, on a route
@@ -410,11 +331,6 @@ impl Request for Arrived<'_> {
     fn body(&self) -> Body<'_> {
         self.body
     }
-}
-
-/// Whether the caller's side is encrypted, as far as Envoy knows.
-fn is_https(headers: &Headers) -> bool {
-    headers.first("x-forwarded-proto").or_else(|| headers.first(":scheme")) == Some(b"https")
 }
 
 fn is_grpc(headers: &Headers) -> bool {

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
@@ -35,6 +37,8 @@ pub struct ModelStub {
 struct Shared {
     name: String,
     behaviour: RwLock<Behaviour>,
+    /// Headers of every response.
+    headers: RwLock<HeaderMap>,
     record: Record,
 }
 
@@ -58,6 +62,7 @@ impl ModelStub {
         let shared = Shared {
             name: name.to_owned(),
             behaviour: RwLock::new(Behaviour::Healthy),
+            headers: RwLock::default(),
             record: Record::default(),
         };
         let stub = Self {
@@ -84,6 +89,16 @@ impl ModelStub {
     /// Sets the behavior for requests that arrive from now on.
     pub fn set(&self, behaviour: Behaviour) {
         self.shared.set(behaviour);
+    }
+
+    /// Adds these headers, names in lower case, to every response from now on, in place of those of
+    /// the last call.
+    pub fn respond_with(&self, headers: &[(&'static str, &'static str)]) {
+        let header = |&(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        *self.shared.headers.write().unwrap_or_else(PoisonError::into_inner) =
+            headers.iter().map(header).collect();
     }
 
     /// Stops listening and drops all connections, as a crash would: new connections are refused.

@@ -4,6 +4,7 @@
 //! still be checked. A plan with problems is never used.
 
 mod experiment;
+mod rewrite;
 mod variants;
 
 use super::decode::{Given, Pairs};

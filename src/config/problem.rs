@@ -184,6 +184,8 @@ codes! {
     LayerOverlap = "layer-overlap",
     /// `open_for` above `max_open_for`.
     OpenForTooLong = "open-for-too-long",
+    /// A rewrite that changes no path.
+    UselessRewrite = "useless-rewrite",
 }
 
 impl fmt::Display for Code {

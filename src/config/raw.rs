@@ -8,8 +8,8 @@ use super::decode::{Decode, List, Pairs, choices, not_one_of, object};
 use super::node::Node;
 use super::problem::{Path, Problems};
 use super::value::{
-    ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Method, Name, PathText,
-    Percent, Pointer, Salt, Size, Span, Time,
+    ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Method, Name, PathPair,
+    PathText, Percent, Pointer, Salt, Size, Span, Time,
 };
 use crate::plan::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 
@@ -139,10 +139,20 @@ object! {
         weight: Percent = "weight",
         /// Percent to keep free, so that the weight can grow this far without moving anybody else.
         reserve: Percent = "reserve",
+        /// Changes the request's path for this variant; the query stays as it is.
+        path: PathChange = "path",
         /// Headers added to the request that the model gets.
         request_headers: Pairs<HeaderValue> = "request_headers",
         /// Headers added to the response that the caller gets.
         response_headers: Pairs<HeaderValue> = "response_headers",
+    }
+}
+
+object! {
+    /// A change of the request's path.
+    PathChange {
+        /// [from, to]: a path that begins with `from`, letter by letter, begins with `to` instead. Other paths stay as they are.
+        replace_prefix: PathPair = "replace_prefix" required,
     }
 }
 

@@ -162,13 +162,42 @@ text!(
 text!(
     /// A path or the beginning of one.
     PathText(String), BadPath, allowed "a path that begins with \"/\", without \"?\", \"#\" and spaces",
-    hint "conditions compare the path without its query; a query parameter can be a unit, not a condition",
+    hint "only the path counts here, not the query; a query parameter can be a unit",
     json!({"type": "string", "pattern": "^/[^?# ]*$"}),
     |text| {
         let good = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
         good.then(|| text.to_owned())
     }
 );
+
+/// Two paths: what a path begins with, and what it begins with instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathPair {
+    pub(crate) from: PathText,
+    pub(crate) to: PathText,
+}
+
+impl Decode for PathPair {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Node::List(items) = node else {
+            let allowed = "a list of two paths: [from, to]";
+            wrong_type(node, at, problems, allowed, "for example [/v1/predict, /v2/predict]");
+            return None;
+        };
+        let [from, to] = items.as_slice() else {
+            let message = format!("found {}; allowed: two paths, [from, to]", node.describe());
+            problems.push(at, Code::OutOfRange, message, "for example [/v1/predict, /v2/predict]");
+            return None;
+        };
+        let from = PathText::decode(from, &at.item(0), problems);
+        let to = PathText::decode(to, &at.item(1), problems);
+        Some(Self { from: from?, to: to? })
+    }
+
+    fn schema() -> Value {
+        json!({"type": "array", "items": PathText::schema(), "minItems": 2, "maxItems": 2})
+    }
+}
 
 text!(
     /// An HTTP method.

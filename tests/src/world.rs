@@ -36,9 +36,10 @@ pub enum Kind {
 }
 
 /// What a model does with requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Behaviour {
     /// Answers 200.
+    #[default]
     Healthy,
     /// Answers with this status.
     Status(u16),
@@ -198,6 +199,8 @@ pub struct Response {
 pub struct Received {
     /// The cluster that the model is.
     pub cluster: String,
+    /// The request's path with its query.
+    pub path: String,
     /// The request's headers.
     pub headers: Lines,
 }
@@ -225,6 +228,14 @@ impl Exchange {
     #[must_use]
     pub fn down(&self, name: &str) -> Option<String> {
         first(&self.response.headers, name)
+    }
+
+    /// All values of a header that the caller got back, those of one line apart.
+    #[must_use]
+    pub fn all_down(&self, name: &str) -> Vec<String> {
+        let lines = self.response.headers.iter().filter(|(key, _)| key == name);
+        let lines = lines.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+        lines.flat_map(|line| line.split(", ").map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
     }
 
     /// The names that begin so, of headers that model or caller received.
@@ -290,6 +301,18 @@ impl World {
         match &self.0.backend {
             Backend::InProcess(fake) => fake.model(cluster, behaviour),
             Backend::Envoy(envoy) => envoy.model(cluster, behaviour),
+        }
+    }
+
+    /// Adds these headers to all responses of the model of a cluster from now on.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such cluster.
+    pub fn model_responds_with(&self, cluster: &str, headers: &[(&'static str, &'static str)]) {
+        match &self.0.backend {
+            Backend::InProcess(fake) => fake.model_responds_with(cluster, headers),
+            Backend::Envoy(envoy) => envoy.model_responds_with(cluster, headers),
         }
     }
 
@@ -453,8 +476,8 @@ impl World {
         for Exchange { sent, response, model } in &recent {
             let _ = writeln!(story, "{} {}\n{}", sent.method, sent.path, shown(&sent.headers));
             let _ = match model {
-                Some(Received { cluster, headers }) => {
-                    writeln!(story, "  up to {cluster}:\n{}", shown(headers))
+                Some(Received { cluster, path, headers }) => {
+                    writeln!(story, "  up to {cluster}: {path}\n{}", shown(headers))
                 }
                 None => writeln!(story, "  reached no model"),
             };

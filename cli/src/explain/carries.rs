@@ -1,33 +1,23 @@
-//! What the filter would write on the request and on the response (contract, section 4).
+//! Changes of the headers: what the filter removes, what model and caller get.
 
 use std::io::Write;
 
 use sidetrack::decide::{Decision, Outcome};
-use sidetrack::plan::Experiment;
+use sidetrack::effects::{Effects, Reporter, removals};
+use sidetrack::request::Request as _;
 
 use super::Case;
 use crate::out::Out;
-use crate::words::{phase, variant, visible};
+use crate::words::visible;
 
-type Headers<'a> = Vec<(&'a str, String)>;
+/// Names and values in the order in which the filter writes them.
+type Headers = Vec<(String, String)>;
 
 pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
-    let names = &case.plan.settings.headers;
-    let removed: Headers<'_> = case
-        .request
-        .headers
-        .iter()
-        .filter(|(name, _)| names.owned.contains(name))
-        .map(|(name, value)| (name.as_str(), value.clone()))
-        .collect();
-    let mut groups = vec![("removed from the request", removed)];
-    if let Some((experiment, decision)) = case.decided() {
-        groups.extend([
-            ("to the model", to_model(case, experiment, decision)),
-            ("inside the proxy", inside(case, experiment, decision)),
-            ("to the caller", to_caller(case, experiment, decision)),
-        ]);
+    let mut groups = vec![("removed from the request", removed(case))];
+    if let Outcome::Decided(decision) = case.outcome {
+        groups.extend(changes(case, decision));
     }
     let width = groups
         .iter()
@@ -48,55 +38,27 @@ pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn to_model<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decision) -> Headers<'a> {
-    let mut headers = marks(case, experiment, decision);
-    let added = experiment.variants[decision.served].request_headers.iter();
-    headers.extend(added.map(|(name, value)| (name.as_str(), value.clone())));
-    headers
-}
-
-fn inside<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decision) -> Headers<'a> {
+fn removed(case: &Case<'_>) -> Headers {
+    let sent = &case.request.headers;
     let names = &case.plan.settings.headers;
-    let mut headers = Headers::new();
-    if let Some(cluster) = experiment.variants[decision.served].cluster.clone() {
-        headers.push((&names.cluster, cluster));
-    }
-    if let Some(mirror) = experiment.mirror.as_ref().filter(|_| decision.mirror) {
-        headers.push((&names.mirror, mirror.cluster.clone()));
-    }
-    headers
+    let removed = removals(names, sent.iter().map(|(name, _)| name.as_bytes()));
+    sent.iter().filter(|(name, _)| removed.contains(name)).cloned().collect()
 }
 
-fn to_caller<'a>(
-    case: &'a Case<'_>,
-    experiment: &'a Experiment,
-    decision: Decision,
-) -> Headers<'a> {
-    let settings = &case.plan.settings;
-    let names = &settings.headers;
-    let mut headers =
-        if settings.response_headers { marks(case, experiment, decision) } else { Headers::new() };
-    let added = experiment.variants[decision.served].response_headers.iter();
-    headers.extend(added.map(|(name, value)| (name.as_str(), value.clone())));
-    if decision.explain {
-        headers.push((&names.reason, decision.reason.to_string()));
-        headers.extend(decision.bucket.map(|bucket| (names.bucket.as_str(), bucket.to_string())));
-        headers.push((&names.config, case.plan.hash.short()));
-    }
-    headers
-}
-
-/// What both the model and the caller are told.
-fn marks<'a>(case: &'a Case<'_>, experiment: &'a Experiment, decision: Decision) -> Headers<'a> {
+fn changes(case: &Case<'_>, decision: Decision) -> [(&'static str, Headers); 3] {
     let names = &case.plan.settings.headers;
-    let mut headers = vec![
-        (names.experiment.as_str(), experiment.name.clone()),
-        (names.variant.as_str(), variant(experiment, decision.served).to_owned()),
-    ];
-    if decision.assigned != decision.served {
-        headers.push((&names.assigned, variant(experiment, decision.assigned).to_owned()));
-    }
-    let phase = decision.phase.and_then(|index| phase(experiment, index));
-    headers.extend(phase.map(|phase| (names.phase.as_str(), phase.to_owned())));
-    headers
+    let effects = Effects::new(case.plan, decision, Reporter::Filter);
+    let (mut to_model, mut inside, mut to_caller) =
+        (Headers::new(), Headers::new(), Headers::new());
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    effects.on_request(&case.request, |effect| {
+        let stays = effect.name == names.cluster || effect.name == names.mirror;
+        let group = if stays { &mut inside } else { &mut to_model };
+        group.push((effect.name.to_owned(), text(&effect.value)));
+    });
+    let breaker = || super::gate(case.args, case.plan, decision.experiment, decision.assigned);
+    effects.on_response(breaker, case.request.is_https(), |effect| {
+        to_caller.push((effect.name.to_owned(), text(&effect.value)));
+    });
+    [("to the model", to_model), ("inside the proxy", inside), ("to the caller", to_caller)]
 }

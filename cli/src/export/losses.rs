@@ -60,6 +60,9 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
     }
     for (id, variant) in experiment.variants.entries() {
         let key = |name: &str| format!("variants[{}].{name}", id.index());
+        if variant.rewrite.is_some() {
+            lost(&key("path"), "Seldon rewrites no paths".to_owned());
+        }
         if !variant.request_headers.is_empty() {
             lost(&key("request_headers"), "Seldon adds no headers".to_owned());
         }

@@ -20,6 +20,7 @@ use sidetrack::unit::UnitSource;
 
 use super::{headers, hosts, vocabulary};
 use crate::exit::ExitStatus;
+use crate::fault::Fault;
 use crate::load;
 use crate::out::Out;
 use crate::template;
@@ -238,6 +239,14 @@ struct Failover {
 fn failovers(plan: &Plan) -> anyhow::Result<Vec<Failover>> {
     let mut failovers: Vec<Failover> = Vec::new();
     for experiment in &plan.experiments {
+        if let Some(variant) = experiment.variants.iter().find(|v| v.rewrite.is_some()) {
+            return Err(Fault(format!(
+                "--failover: {} of {} has a `path`, and Envoy would send the second attempt to the baseline with the \
+                 path of the first\n  hint: remove `path`, or render without --failover",
+                variant.name, experiment.name
+            ))
+            .into());
+        }
         for candidate in experiment.candidates() {
             let Some(cluster) = experiment.variants[candidate].cluster.clone() else {
                 anyhow::bail!(

@@ -59,6 +59,37 @@ fn an_override_needs_its_token() {
 }
 
 #[test]
+fn every_header_that_the_filter_writes_is_shown() {
+    let file = r#"
+experiments:
+  - name: e
+    unit: [{header: x-user-id}, {cookie: sid, mint: {max_age: 24h}}]
+    baseline: old
+    variants:
+      - {name: old, cluster: old-cluster}
+      - name: new
+        cluster: new-cluster
+        weight: 60
+        path: {replace_prefix: [/v2/models/a, /v2/models/b]}
+        request_headers: {x-model-version: "2"}
+        response_headers: {vary: x-user-id}
+settings: {debug: allowed}
+"#;
+    let ask = |more: &[&str]| {
+        let request = ["explain", "-", "--path", "/v2/models/a/infer?x=1", "--random", "0.1"];
+        stdout(&run(&[&request[..], more].concat(), file.as_bytes())).to_owned()
+    };
+    let (debug, https) = (["--header", "x-ab-debug: 1"], ["--header", "x-forwarded-proto: https"]);
+    let open = ["--breaker", "new=open"];
+    snapshot("explain_headers", &ask(&[debug, https].concat()));
+    snapshot("explain_headers_open", &ask(&[debug, open].concat()));
+    let unasked = ask(&open);
+    for name in ["x-ab-breaker", "x-ab-reason", "x-ab-bucket", "x-ab-config", ":path"] {
+        assert!(!unasked.contains(name), "{name}: {unasked}");
+    }
+}
+
+#[test]
 fn json_has_the_keys_of_the_contract_in_order() {
     let output = run(&full(&["--header", "x-user-id: user-1", "--json"]), b"");
     snapshot("explain_json", stdout(&output));

@@ -1,7 +1,7 @@
 //! Responses of a stub: Open Inference Protocol, gRPC status, echo. Each carries the stub's name in `x-model`.
 
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
@@ -124,6 +124,10 @@ fn named(body: Body, shared: &Shared) -> Response<Body> {
     let mut response = Response::new(body);
     if let Ok(name) = HeaderValue::from_str(&shared.name) {
         response.headers_mut().insert("x-model", name);
+    }
+    let more = shared.headers.read().unwrap_or_else(PoisonError::into_inner);
+    for (name, value) in &*more {
+        response.headers_mut().append(name, value.clone());
     }
     response
 }

@@ -25,10 +25,12 @@ impl Checker<'_> {
         let salt = raw.salt.get().map_or_else(|| name.clone(), |salt| salt.0.clone());
         let assignment = *raw.assignment.get().unwrap_or(&Assignment::UserHash);
         let cast = self.cast(raw, at);
+        let conditions = self.conditions(raw, &at.key("match"));
+        self.rewrites(raw, conditions.path.as_ref(), &at.key("variants"));
         let overrides = self.overrides(raw, &cast.variants, &at.key("overrides"));
         Experiment {
             enabled: *raw.enabled.get().unwrap_or(&true),
-            conditions: self.conditions(raw, &at.key("match")),
+            conditions,
             mint: mint(raw),
             units: self.units(raw, assignment, &at.key("unit")),
             missing_unit: *raw.missing_unit.get().unwrap_or(&MissingUnit::Baseline),

@@ -86,6 +86,7 @@ impl Checker<'_> {
             variants.push(Variant {
                 name,
                 cluster: raw.cluster.get().map(|cluster| cluster.0.clone()),
+                rewrite: super::rewrite::rewrite(raw),
                 request_headers: self
                     .added_headers(&raw.request_headers, &at.key("request_headers")),
                 response_headers: self

@@ -1,6 +1,6 @@
 //! What holds for every exchange, whatever a scenario is about.
 
-use sidetrack::plan::Plan;
+use sidetrack::plan::{Plan, Variant};
 
 use super::{Exchange, Lines, first};
 
@@ -47,6 +47,10 @@ pub(super) fn exchange(exchange: &Exchange, plan: Option<&Plan>) {
             model.cluster
         );
         went_where_it_says(&model.headers, &model.cluster, prefix, plan);
+        let served = plan.and_then(|plan| variant_of(&model.headers, prefix, plan));
+        if served.is_none_or(|variant| variant.rewrite.is_none()) {
+            assert_eq!(model.path, exchange.sent.path, "the model received another path");
+        }
     }
     marked(&exchange.response.headers, prefix, plan, "the response");
     if let (Some(model), true) =
@@ -116,16 +120,18 @@ fn marked(lines: &Lines, prefix: &str, plan: Option<&Plan>, place: &str) {
 
 /// The cluster is the variant's.
 fn went_where_it_says(lines: &Lines, cluster: &str, prefix: &str, plan: Option<&Plan>) {
-    let (experiment, variant) =
-        (first(lines, &format!("{prefix}experiment")), first(lines, &format!("{prefix}variant")));
-    let experiment = plan
-        .and_then(|plan| plan.experiments.iter().find(|e| Some(&e.name) == experiment.as_ref()));
-    let variant =
-        experiment.and_then(|e| e.variants.iter().find(|v| Some(&v.name) == variant.as_ref()));
-    if let Some(variant) = variant {
+    if let Some(variant) = plan.and_then(|plan| variant_of(lines, prefix, plan)) {
         let expected = variant.cluster.as_ref().unwrap_or(&variant.name);
         assert_eq!(cluster, expected, "a request for {} went elsewhere", variant.name);
     }
+}
+
+/// The variant that a request's headers name.
+fn variant_of<'p>(lines: &Lines, prefix: &str, plan: &'p Plan) -> Option<&'p Variant> {
+    let named = |suffix: &str| first(lines, &format!("{prefix}{suffix}"));
+    let (experiment, variant) = (named("experiment")?, named("variant")?);
+    let experiment = plan.experiments.iter().find(|e| e.name == experiment)?;
+    experiment.variants.iter().find(|v| v.name == variant)
 }
 
 fn values(lines: &Lines, name: &str) -> Vec<String> {

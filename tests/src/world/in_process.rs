@@ -28,10 +28,11 @@ pub struct InProcess {
     models: Mutex<BTreeMap<String, Model>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Default)]
 struct Model {
     behaviour: Behaviour,
     received: u64,
+    headers: Vec<(&'static str, &'static str)>,
 }
 
 #[expect(clippy::expect_used, reason = "a harness fails loudly")]
@@ -96,11 +97,10 @@ impl InProcess {
         let cluster = self.route(if stream.route_cache_clears() > 0 { &forwarded } else { &lines });
         let names = &self.routes.settings.headers;
         let mut models = locked(&self.models);
-        let healthy = Model { behaviour: Behaviour::Healthy, received: 0 };
         if let Some(mirror) = first(&forwarded, &names.mirror) {
-            models.entry(mirror).or_insert(healthy).received += 1;
+            models.entry(mirror).or_default().received += 1;
         }
-        let model = models.entry(cluster.clone()).or_insert(healthy);
+        let model = models.entry(cluster.clone()).or_default();
         model.received += 1;
         let (status, grpc, answers) = match model.behaviour {
             Behaviour::Healthy => (200, None, true),
@@ -108,11 +108,15 @@ impl InProcess {
             Behaviour::Grpc(code) => (200, Some(code), true),
             Behaviour::Reset => (503, None, false),
         };
+        let more = model.headers.clone();
         drop(models);
         let mut answer: Lines = vec![(":status".to_owned(), status.to_string().into_bytes())];
         if answers {
             answer.push(("x-model".to_owned(), cluster.clone().into_bytes()));
         }
+        answer.extend(
+            more.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())),
+        );
         answer.extend(grpc.map(|code| ("grpc-status".to_owned(), code.to_string().into_bytes())));
         stream.response_headers(map(&answer), true).expect("a VM that lives");
         let returned = plain(&stream.response().expect("a response"));
@@ -136,7 +140,9 @@ impl InProcess {
             status,
             headers: returned.into_iter().filter(|(name, _)| name != ":status").collect(),
         };
-        Exchange { sent: request, response, model: Some(Received { cluster, headers: forwarded }) }
+        let path = first(&forwarded, ":path").expect("a path");
+        let received = Received { cluster, path, headers: forwarded };
+        Exchange { sent: request, response, model: Some(received) }
     }
 
     pub(super) fn hang_up(&self, request: &Request) {
@@ -145,8 +151,16 @@ impl InProcess {
 
     pub(super) fn model(&self, cluster: &str, behaviour: Behaviour) {
         let mut models = locked(&self.models);
-        let healthy = Model { behaviour, received: 0 };
-        models.entry(cluster.to_owned()).or_insert(healthy).behaviour = behaviour;
+        models.entry(cluster.to_owned()).or_default().behaviour = behaviour;
+    }
+
+    pub(super) fn model_responds_with(
+        &self,
+        cluster: &str,
+        headers: &[(&'static str, &'static str)],
+    ) {
+        let mut models = locked(&self.models);
+        models.entry(cluster.to_owned()).or_default().headers = headers.to_vec();
     }
 
     pub(super) fn received(&self, cluster: &str) -> u64 {

@@ -134,7 +134,7 @@ impl RealEnvoy {
                 .rev()
                 .find(|seen| seen.header(ID) == Some(id.as_bytes()))?;
             let headers = seen.headers.into_iter().filter(|(name, _)| name != ID).collect();
-            Some(Received { cluster: stub.name().to_owned(), headers })
+            Some(Received { cluster: stub.name().to_owned(), path: seen.path, headers })
         });
         let received = arrivals.next();
         let another = arrivals.next();
@@ -173,6 +173,15 @@ impl RealEnvoy {
             Behaviour::Grpc(code) => lab::Behaviour::GrpcTrailersOnly(code),
             Behaviour::Reset => lab::Behaviour::Reset,
         });
+    }
+
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
+    pub(super) fn model_responds_with(
+        &self,
+        cluster: &str,
+        headers: &[(&'static str, &'static str)],
+    ) {
+        self.stubs.get(cluster).expect("a cluster of the file").respond_with(headers);
     }
 
     pub(super) fn received(&self, cluster: &str) -> u64 {

@@ -4,6 +4,7 @@ mod hygiene;
 mod outcomes;
 mod overrides;
 mod reload;
+mod rewrites;
 mod split;
 mod units;
 
@@ -12,7 +13,9 @@ use sidetrack::decide::{Decision, Outcome};
 use sidetrack_lab::Request;
 use sidetrack_tests::world::{Exchange, World};
 
-pub(crate) use self::{hygiene::*, outcomes::*, overrides::*, reload::*, split::*, units::*};
+pub(crate) use self::{
+    hygiene::*, outcomes::*, overrides::*, reload::*, rewrites::*, split::*, units::*,
+};
 
 /// The one table: gives every scenario's name to a macro that makes tests of them.
 macro_rules! for_each_scenario {
@@ -52,6 +55,9 @@ macro_rules! for_each_scenario {
             what_a_client_forges_does_not_survive,
             another_header_prefix,
             the_caller_need_not_be_told,
+            a_variant_has_its_own_path,
+            a_path_with_another_beginning_stays,
+            cookies_and_vary_are_added_to_those_of_the_model,
             outcomes_are_counted_by_status,
             grpc_failures_are_failures,
             a_caller_who_hangs_up_counts_as_neither,
