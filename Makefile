@@ -37,7 +37,8 @@ test-long: wasm cli ## try to break it: a million requests, every supported Envo
 fuzz: setup ## fuzz for a minute per target (FUZZ_SECONDS=3600 for longer; needs a C++ compiler)
 	@scripts/fuzz.sh
 
-lint: setup ## check the formatting and the lints
+lint: setup ## check the formatting, the lints and the documentation
+	scripts/check-docs.py
 	cargo fmt --check
 	cargo clippy --workspace --exclude sidetrack-filter --all-targets -- -D warnings
 	cargo clippy -p sidetrack-filter --target wasm32-wasip1 -- -D warnings
