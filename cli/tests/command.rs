@@ -11,6 +11,8 @@
 mod analyze;
 #[path = "command/assign.rs"]
 mod assign;
+#[path = "command/bandit.rs"]
+mod bandit;
 #[path = "command/check.rs"]
 mod check;
 #[path = "command/explain.rs"]
