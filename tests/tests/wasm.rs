@@ -8,6 +8,8 @@
     reason = "a test that cannot go on may stop"
 )]
 
+#[path = "wasm/breakers.rs"]
+mod breakers;
 mod scenarios;
 #[path = "wasm/updates.rs"]
 mod updates;
