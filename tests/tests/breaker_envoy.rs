@@ -485,6 +485,11 @@ async fn a_fault_that_the_baseline_shares_does_not_trip() -> Result<()> {
     stand.candidate.set(Behaviour::Status(503));
     sleep(Duration::from_secs(2)).await;
     load.stop().await;
+    for variant in [BASELINE, CANDIDATE] {
+        let failed = |seen: &Seen| seen.variant == variant && seen.status == 503;
+        let failures = answers.all().iter().filter(|&seen| failed(seen)).count();
+        ensure!(failures > 100, "only {failures} requests of {variant} failed: this shows nothing");
+    }
     ensure!(stand.trips().await? == 0.0, "it tripped\n{}", stand.envoy.report().await);
     stand.envoy.stop().await
 }
