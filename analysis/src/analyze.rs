@@ -248,7 +248,7 @@ impl Work<'_> {
     fn read(&self, closed: &BTreeSet<u64>, pass: Pass, metrics: &[Metric]) -> Result<Read, Error> {
         let threads = self.settings.threads.get();
         let progress = |lines| (self.progress)(pass, lines);
-        let joined = join(&self.source(closed), self.shape, self.outcomes, threads, &progress)?;
+        let mut joined = join(&self.source(closed), self.shape, self.outcomes, threads, &progress)?;
         let random = self.input.experiment.assignment == Assignment::RequestRandom;
         let units = joined.tally.named > 0 && !random;
         let by_unit = self.input.outcomes.is_some() && !self.outcomes.by_request;
@@ -278,6 +278,9 @@ impl Work<'_> {
             threads,
         };
         let sums = summation.run();
+        // Everything else needs only the sums, and a second pass may need the memory.
+        joined.shards = Vec::new();
+        let placed = placed.map(Placed::counts);
         Ok(Read { joined, sums, placed, metrics, units })
     }
 

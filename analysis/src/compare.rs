@@ -190,3 +190,6 @@ fn share_of(pairs: &Pairs) -> Option<Proportion> {
     let n = pairs.count();
     Proportion::new((pairs.means().0 * n as f64).round() as u64, n).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,11 +17,15 @@ fn line(unit: u64, second: u64, more: &str) -> String {
     ) + "\n"
 }
 
-/// What an analysis says, with so many threads.
+/// An analysis with so many threads.
 fn analysis(log: &str, threads: usize) -> Analysis {
+    analysis_of(FILE, log, None, threads)
+}
+
+fn analysis_of(text: &str, log: &str, planned_units: Option<u64>, threads: usize) -> Analysis {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(log.as_bytes()).unwrap();
-    let plan = sidetrack::config::parse_json(FILE.as_bytes()).unwrap();
+    let plan = sidetrack::config::parse_json(text.as_bytes()).unwrap();
     let experiment = plan.experiments.into_iter().next().unwrap();
     let input = Input {
         experiment: &experiment,
@@ -33,7 +37,7 @@ fn analysis(log: &str, threads: usize) -> Analysis {
     let settings = Settings {
         metrics: MetricRequests::default(),
         prices: Vec::new(),
-        planned_units: None,
+        planned_units,
         level: Fraction::FIVE_PERCENT,
         allow_srm: false,
         assume_independent_requests: false,
@@ -119,4 +123,76 @@ fn an_analysis_survives_its_json() {
     assert!(matches!(read.reasons[..], [Reason::Text(_), ..]), "{:?}", read.reasons);
     let written: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_value(&read).unwrap(), written);
+}
+
+/// Two phases with the same weights.
+fn phased() -> String {
+    FILE.replace(
+        r#"{"name": "fancy", "weight": 50}]"#,
+        r#"{"name": "fancy"}], "rollout": {"start": "2026-11-23T09:00:00Z", "phases": [
+            {"name": "one", "for": "30m", "weights": {"fancy": 50}}, {"name": "two", "weights": {"fancy": 50}}]}"#,
+    )
+}
+
+fn in_phase(phase: &str, unit: u64, second: u64) -> String {
+    let status = if (unit / 2).is_multiple_of(7) { 503 } else { 200 };
+    let more = format!(r#""phase":"{phase}","status":{status},"duration":{}"#, 10 + unit % 91);
+    line(unit, second, &more)
+}
+
+fn width(analysis: &Analysis, metric: &str) -> f64 {
+    let metric = analysis.metrics.iter().find(|found| found.name == metric).unwrap();
+    let [Some(low), Some(high)] = metric.candidates[0].ci else { panic!("{metric:?}") };
+    high - low
+}
+
+#[test]
+fn the_same_units_in_a_second_phase_are_not_new_evidence() {
+    let one: String = (0..2000).map(|unit| in_phase("one", unit, unit % 1800)).collect();
+    let again: String = (0..2000).map(|unit| in_phase("two", unit, 1800 + unit % 1800)).collect();
+    let others: String =
+        (2000..4000).map(|unit| in_phase("two", unit, 1800 + unit % 1800)).collect();
+    // A fixed test: always-valid intervals depend on the number of units as well.
+    let fixed = |log: &str| analysis_of(&phased(), log, Some(100), 2);
+    let once = fixed(&one);
+    let twice = fixed(&(one.clone() + &again));
+    let more = fixed(&(one + &others));
+    for metric in ["error_rate", "latency_mean", "latency_p95"] {
+        let ratio = |analysis| width(analysis, metric) / width(&once, metric);
+        assert!((ratio(&twice) - 1.0).abs() < 0.02, "{metric}: {}", ratio(&twice));
+        assert!(ratio(&more) < 0.9, "{metric}: {}", ratio(&more));
+    }
+}
+
+#[test]
+fn a_row_counts_in_the_phase_that_it_names() {
+    let mut log: String = (0..300).map(|unit| in_phase("one", unit, unit)).collect();
+    // By the clock this is the first phase, too; the proxy says otherwise.
+    log += &(300..400).map(|unit| in_phase("two", unit, 60)).collect::<String>();
+    log += &in_phase("three", 500, 60);
+    let analysis = analysis_of(&phased(), &log, None, 2);
+    let phases: Vec<(Option<&str>, u64)> = analysis
+        .srm
+        .phases
+        .iter()
+        .map(|phase| (phase.phase.as_deref(), phase.observed.values().sum()))
+        .collect();
+    assert_eq!(phases, [(Some("one"), 300), (Some("two"), 100)]);
+    assert_eq!(analysis.lines.excluded.other_weights, 1);
+}
+
+#[test]
+fn a_client_that_disconnects_is_not_a_failure() {
+    let mut log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
+    let gone = r#""status":0,"flags":"DC","duration":9000"#;
+    log += &(0..40).map(|unit| line(unit, 500 + unit, gone)).collect::<String>();
+    let analysis = analysis(&log, 2);
+    assert_eq!((analysis.lines.used, analysis.lines.excluded.aborted), (400, 40));
+    let value = |name: &str| {
+        let metric = analysis.metrics.iter().find(|metric| metric.name == name).unwrap();
+        metric.candidates[0].value.unwrap()
+    };
+    assert_eq!(value("error_rate"), 0.0);
+    assert!((value("latency_mean") - 0.1).abs() < 1e-12);
+    assert!((value("abort_rate") - 20.0 / 220.0).abs() < 1e-12);
 }

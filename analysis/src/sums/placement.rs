@@ -15,6 +15,11 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
+    /// The counts, without the values.
+    pub(crate) fn counts(self) -> Self {
+        Self { columns: Vec::new(), ..self }
+    }
+
     pub(crate) fn value(&self, shard: usize, column: usize, cell: u32) -> (f64, u32) {
         let column = self.columns.get(shard).and_then(|columns| columns.get(column));
         column.and_then(|column| column.get(cell as usize)).copied().unwrap_or_default()
