@@ -1,6 +1,6 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup mlflow wasm cli demo recording mlflow-demo test test-long fuzz lint bench clean
+.PHONY: help setup mlflow wasm cli demo recording mlflow-demo test test-long fuzz mutants lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test-long: wasm cli ## try to break it: a million requests, every supported Envo
 
 fuzz: setup ## fuzz for a minute per target (FUZZ_SECONDS=3600 for longer; needs a C++ compiler)
 	@scripts/fuzz.sh
+
+mutants: ## check that tests notice broken code (hours; MUTANTS_SHARD=0/12 for every twelfth mutant)
+	@scripts/setup.sh mutants
+	@scripts/mutants.sh
 
 lint: setup ## check the formatting, the lints and the documentation
 	scripts/check-docs.py

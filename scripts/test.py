@@ -32,11 +32,19 @@ HEARTBEAT = 60
 SPLIT = {"filter", "deploy"}
 
 # How a stage uses the machine. WAITS, the default: starts programs and waits for them; several run side by side.
-# BUSY computes on all cores. QUIET measures time, so nothing that computes may run beside it.
+# BUSY computes on all cores. QUIET measures time. One BUSY or QUIET stage runs at a time.
 WAITS, BUSY, QUIET = "waits", "busy", "quiet"
-# name: (kind, seconds on two cores; the longest start first).
-STAGES = {}
 MOST_WAITING = 2
+# Kind and seconds on two cores; the longest start first. What is missing here WAITS for a few seconds.
+STAGES = {
+    "prometheus_envoy": (QUIET, 72), "breaker_envoy": (QUIET, 68), "cli/demo": (QUIET, 34), "rollouts": (QUIET, 15),
+    "latency": (QUIET, 6),
+    "long": (BUSY, 46), "unit-core": (BUSY, 40), "scale": (BUSY, 15), "wasm": (BUSY, 15), "stats/simulations": (BUSY, 15),
+    "cli/analysis": (BUSY, 15), "corpora": (BUSY, 10), "core": (BUSY, 10), "unit-analysis": (BUSY, 10),
+    "argocd": (WAITS, 51), "envoy": (WAITS, 34), "cli/mlflow_story": (WAITS, 28), "cli/mlflow": (WAITS, 25),
+    "operations": (WAITS, 16), "bodies": (WAITS, 16), "istio": (WAITS, 15), "istio_envoy": (WAITS, 12),
+    "package": (WAITS, 10),
+}
 
 
 def clock(seconds):
@@ -228,9 +236,11 @@ def stages_of(cargo):
     for package, name, kinds, executable in cargo.binaries:
         env = dict(given, CARGO_MANIFEST_DIR=str(package), CARGO=os.environ.get("CARGO", "cargo"))
         tests = tests_of(executable, package)
+        folder = "core" if package == ROOT else package.name
         if "test" not in kinds:
             if tests:
-                stages.append(Stage(f"{name} (unit tests)", [executable], package, env))
+                kind = "" if "lib" in kinds or "cdylib" in kinds else "-" + kinds[0]
+                stages.append(Stage(f"unit-{folder}{kind}", [executable], package, env))
         elif name in SPLIT:
             by_module = collections.defaultdict(list)
             for test in tests:
@@ -238,8 +248,12 @@ def stages_of(cargo):
             for module, names in by_module.items():
                 stages.append(Stage(module, [executable, "--exact", *names], package, env))
         else:
-            stages.append(Stage(name, [executable], package, env))
+            # Names and logs are unique: `lab/envoy` is a binary, `envoy` a module of the binary `filter`.
+            stages.append(Stage(name if folder in ("core", "tests") else f"{folder}/{name}", [executable], package, env))
     stages.append(Stage("doc", ["cargo", "test", "--doc"]))
+    twice = [name for name, count in collections.Counter(stage.name for stage in stages).items() if count > 1]
+    if twice:
+        raise Failed(f"test: error: two stages have the same name, and so the same log: {', '.join(twice)}")
     return stages
 
 
