@@ -144,9 +144,7 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
             };
             let (variant, weight) =
                 read().ok_or_else(|| bad(&format!("\"{}\"", crate::figures::visible(word))))?;
-            if let Some(slot) = weights.get_mut(variant.index()) {
-                *slot = weight;
-            }
+            weights[variant] = weight;
         }
         let name = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
         epochs.push(Stratum::new(experiment, Some(name), weights, from));

@@ -152,7 +152,7 @@ pub(crate) fn chosen<'p>(plan: &'p Plan, name: Option<&str>) -> anyhow::Result<&
     let names: Vec<&str> =
         plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
     let names = names.join(", ");
-    match (name, &*plan.experiments) {
+    match (name, plan.experiments.as_slice()) {
         (_, []) => Err(Fault("the file has no experiments".to_owned()).into()),
         (None, [only]) => Ok(only),
         (None, _) => {

@@ -98,15 +98,13 @@ struct Listed {
 }
 
 fn compare(old: &Plan, new: &Plan, now: Timestamp) -> Report {
-    let twin =
-        |plan: &'_ Plan, name: &str| plan.experiments.iter().position(|other| other.name == name);
     let mut experiments = Vec::new();
     for experiment in &old.experiments {
-        let twin = twin(new, &experiment.name).and_then(|index| new.experiments.get(index));
+        let twin = new.experiments.iter().find(|other| other.name == experiment.name);
         experiments.push(compared(Some(experiment), twin, now));
     }
     for experiment in &new.experiments {
-        if twin(old, &experiment.name).is_none() {
+        if !old.experiments.iter().any(|other| other.name == experiment.name) {
             experiments.push(compared(None, Some(experiment), now));
         }
     }

@@ -21,6 +21,8 @@ mod explain;
 mod manual;
 #[path = "command/plan.rs"]
 mod plan;
+#[path = "command/render.rs"]
+mod render;
 #[path = "command/seldon.rs"]
 mod seldon;
 #[path = "command/simulate.rs"]

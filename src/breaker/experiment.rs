@@ -97,7 +97,7 @@ impl ExperimentBreakers {
     ) -> Option<Event> {
         let rule = &self.rule;
         let pair = [self.baseline.index(), variant.index()];
-        let Ok([baseline, candidate]) = self.variants.get_disjoint_mut(pair) else {
+        let Ok([baseline, candidate]) = self.variants.as_mut_slice().get_disjoint_mut(pair) else {
             return None;
         };
         let counts = || baseline.read(store).map_or_else(Counts::default, |b| b.counts(now));

@@ -4,8 +4,11 @@
 //! of the same plan cannot fail, and callers need no fallback. Mixing up the two kinds, or an
 //! identifier with a plain number, does not compile. An identifier of one plan (or one experiment)
 //! must not be used with another.
+//!
+//! The lists are not slices (no `Deref`): lints against indexing then still hold for slices, and not
+//! for these lists.
 
-use core::ops::{Deref, DerefMut, Index, IndexMut};
+use core::ops::{Index, IndexMut};
 
 macro_rules! id {
     ($(#[doc = $doc:literal])* $id:ident, $(#[doc = $list_doc:literal])* $list:ident) => {
@@ -34,6 +37,40 @@ macro_rules! id {
                 Self(items)
             }
 
+            /// The items in the order of the file.
+            #[must_use]
+            pub const fn as_slice(&self) -> &[T] {
+                self.0.as_slice()
+            }
+
+            /// The items in the order of the file, to change.
+            pub const fn as_mut_slice(&mut self) -> &mut [T] {
+                self.0.as_mut_slice()
+            }
+
+            /// The items in the order of the file.
+            pub fn iter(&self) -> core::slice::Iter<'_, T> {
+                self.0.iter()
+            }
+
+            /// The first item.
+            #[must_use]
+            pub fn first(&self) -> Option<&T> {
+                self.0.first()
+            }
+
+            /// The number of items.
+            #[must_use]
+            pub const fn len(&self) -> usize {
+                self.0.len()
+            }
+
+            /// Whether there are no items.
+            #[must_use]
+            pub const fn is_empty(&self) -> bool {
+                self.0.is_empty()
+            }
+
             /// All identifiers, in the order of the file.
             pub fn ids(&self) -> impl DoubleEndedIterator<Item = $id> + ExactSizeIterator + use<T> {
                 (0..self.0.len()).map($id)
@@ -52,21 +89,6 @@ macro_rules! id {
             /// A list of other items, made from these.
             pub fn map<U>(&self, mut make: impl FnMut($id, &T) -> U) -> $list<U> {
                 $list(self.entries().map(|(id, item)| make(id, item)).collect())
-            }
-
-        }
-
-        impl<T> Deref for $list<T> {
-            type Target = [T];
-
-            fn deref(&self) -> &[T] {
-                &self.0
-            }
-        }
-
-        impl<T> DerefMut for $list<T> {
-            fn deref_mut(&mut self) -> &mut [T] {
-                &mut self.0
             }
         }
 

@@ -1,11 +1,6 @@
 //! The core against a second implementation in Python: the draw, and who gets which variant.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on may stop"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 use std::fs::File;
 use std::io::Write as _;

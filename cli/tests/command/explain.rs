@@ -81,8 +81,8 @@ settings: {debug: allowed}
     };
     let (debug, https) = (["--header", "x-ab-debug: 1"], ["--header", "x-forwarded-proto: https"]);
     let open = ["--breaker", "new=open"];
-    snapshot("explain_headers", &ask(&[debug, https].concat()));
-    snapshot("explain_headers_open", &ask(&[debug, open].concat()));
+    snapshot("explain_headers", ask(&[debug, https].concat()));
+    snapshot("explain_headers_open", ask(&[debug, open].concat()));
     let unasked = ask(&open);
     for name in ["x-ab-breaker", "x-ab-reason", "x-ab-bucket", "x-ab-config", ":path"] {
         assert!(!unasked.contains(name), "{name}: {unasked}");

@@ -74,8 +74,12 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
         // Each phase must be possible, not only the first.
         in_phase(loaded, &overlays, Some(phase))?;
         let patch = |(index, weights): (usize, &Weights)| -> anyhow::Result<Value> {
-            let experiment =
-                loaded.plan.experiments.get(index).map(|experiment| experiment.name.as_str());
+            let experiment = loaded
+                .plan
+                .experiments
+                .as_slice()
+                .get(index)
+                .map(|experiment| experiment.name.as_str());
             Ok(json!({
                 "experiment": experiment, "at": format!("{prefix}/{index}"),
                 "phases": yaml::write(&written(&phase.name, weights))?,
