@@ -3,7 +3,11 @@
 //! In a `console` block, lines that begin with `$ ` are commands and the others are their output; a last line `…`
 //! stands for any further lines, and `…` within a line for any text. `sh` blocks are run as a whole. `UPDATE=1` rewrites the output in the README.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on may stop"
+)]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,6 +1,8 @@
 //! Good and bad files in any order, on workers that start and crash: the newest good file is in force, and nothing
 //! is refused.
 
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on may stop")]
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
