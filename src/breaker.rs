@@ -1,8 +1,10 @@
-//! The circuit breaker of one candidate: when it loses its units to the baseline, and how it gets them back.
+//! The circuit breaker of one candidate: it moves the candidate's units to the baseline, and back
+//! in stages.
 //!
-//! A value, not a task: outcomes and the time go in, transitions come out. All workers of a proxy share one
-//! [`Breaker`] by writing it, as bytes, where all of them can read it; a write that lost a race is taken again on
-//! what the winner wrote. So there is one truth, a transition happens once, and it outlives any single worker.
+//! A [`Breaker`] is a value, not a task: outcomes and the time go in, transitions come out. The
+//! workers of a proxy share it as a record in a [`Store`]; a worker that loses a race retries with
+//! the winner's record, see [`Fleet`]. So each transition happens once, and the state survives the
+//! loss of a worker.
 //!
 //! ```text
 //!          too many failures                 open_for has passed
@@ -12,8 +14,9 @@
 //!    └───────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Each transition begins a new epoch, and an outcome counts only in the epoch that its request was decided in: what
-//! finishes late changes nothing. There are no permits that could be lost; without outcomes a stage simply waits.
+//! Each transition starts a new epoch. An outcome counts only in the epoch in which its request was
+//! decided, so late outcomes change nothing. There are no permits that could be lost: without
+//! outcomes, a stage waits.
 
 mod event;
 mod experiment;
@@ -39,41 +42,42 @@ use crate::names::breaker_state;
 use crate::plan::BreakerMode;
 use crate::quantity::{Millis, Ppm, Timestamp};
 
-/// The shares of a candidate's units that try it while it recovers. Each stage's units contain the one's before.
+/// The shares of a candidate's units that it serves while it recovers. Each stage includes the
+/// units of the stage before.
 pub const STAGES: [Ppm; 3] = [Ppm::new(50_000).unwrap(), Ppm::new(250_000).unwrap(), Ppm::ALL];
 
-/// A step back of the clock up to this long is taken for two workers' readings in the wrong order.
+/// The largest step back of the clock that is taken for readings of two workers in the wrong order.
 const READING_NOISE: Millis = Millis::new(1000);
 
-/// How long a candidate must stay healthy, at least, until a past trip is forgotten.
+/// The shortest time that a candidate must stay healthy until a past trip is forgotten.
 const FORGET_AFTER: Millis = Millis::new(60_000);
 
-/// How one request ended, as far as the breaker is concerned.
+/// The outcome of a request, as the breaker counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// It failed.
+    /// The request failed.
     pub failed: bool,
     /// The response's headers took longer than allowed.
     pub slow: bool,
 }
 
-/// Whether a candidate gets its units.
+/// Whether a candidate serves its units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// All of them, since this moment.
+    /// It serves all of them, since this moment.
     Closed(Timestamp),
-    /// None, until this moment.
+    /// The baseline serves them, until this moment.
     Open(Timestamp),
-    /// A share of them: the stage's index, and what was seen in it.
+    /// It serves a share of them: the index of the stage, and its counts so far.
     HalfOpen(usize, Counts),
 }
 
-/// The breaker of one candidate, or, always closed, the record of a baseline.
+/// The breaker of a candidate, or the counts of a baseline, whose breaker is always closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breaker {
-    /// How many transitions there were.
+    /// The number of transitions.
     epoch: u32,
-    /// How many trips in a row, as far as they made the time longer and are not forgotten.
+    /// The number of trips that lengthen the next one: those in a row that are not forgotten.
     level: u8,
     /// The latest time seen.
     clock: Timestamp,
@@ -94,14 +98,14 @@ impl Breaker {
         }
     }
 
-    /// How many transitions there were; outcomes of another epoch do not count.
+    /// The number of transitions; outcomes of another epoch do not count.
     #[inline]
     #[must_use]
     pub const fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// Whether the candidate gets its units.
+    /// Whether the candidate serves its units.
     #[must_use]
     pub const fn state(&self) -> State {
         self.state
@@ -130,7 +134,7 @@ impl Breaker {
         }
     }
 
-    /// When something happens by itself; `None` when only outcomes can change anything.
+    /// When the state changes without an outcome; `None` if only an outcome can change it.
     #[inline]
     #[must_use]
     pub const fn wakes_at(&self) -> Option<Timestamp> {
@@ -143,14 +147,14 @@ impl Breaker {
         self.window.total(now)
     }
 
-    /// Takes outcomes of a baseline in, which is never judged.
+    /// Adds outcomes of a baseline, which is never judged.
     pub fn observe(&mut self, rule: &Rule, now: Timestamp, new: Counts) {
         let now = self.at(now, rule);
         self.window.add(now, new);
     }
 
-    /// Takes outcomes of this epoch in and judges. `baseline` is asked only when the candidate alone would trip;
-    /// `jitter` is any random number.
+    /// Adds outcomes of this epoch and judges them. Calls `baseline` only if the candidate alone
+    /// would trip; `jitter` is a random number, which varies the time by up to 10 percent.
     pub fn advance(
         &mut self,
         rule: &Rule,
@@ -190,7 +194,7 @@ impl Breaker {
         }
     }
 
-    /// Opens at once after failures in a row, unless it is open already.
+    /// Opens after failures in a row, unless it is open already.
     pub fn trip_on_streak(
         &mut self,
         rule: &Rule,
@@ -241,8 +245,8 @@ impl Breaker {
         }
     }
 
-    /// The time, never before what was seen already. When the clock was set back, everything moves back with it, so
-    /// that what was to last another minute still lasts a minute.
+    /// The time, which never runs backwards. If the clock was set back, moves all times of the
+    /// breaker back with it: it stays open for the rest of its time, neither shorter nor longer.
     fn at(&mut self, now: Timestamp, rule: &Rule) -> Timestamp {
         let back = self.clock.since(now);
         if back > READING_NOISE {
@@ -259,7 +263,7 @@ impl Breaker {
             self.window = Window::new(rule.width);
         }
         self.clock = self.clock.max(now);
-        // A longer rule may have opened it.
+        // It may have been opened by a rule that allowed a longer time.
         if let State::Open(until) = &mut self.state {
             *until = (self.clock + rule.longest()).min(*until);
         }

@@ -1,7 +1,8 @@
-//! The breakers of a configuration on this worker: [`Fleet`] over Envoy's shared data, log and metrics.
+//! The breakers of a configuration on this worker: [`Fleet`] over Envoy's shared data, log and
+//! metrics.
 //!
-//! The records are in shared data, not in stats: only shared data has compare-and-swap, and an operator's stats matcher
-//! can hide any stat, which then always reads zero.
+//! The records are in shared data, not in stats: only shared data has compare-and-swap, and an
+//! operator's stats matcher can hide any stat, which then always reads zero.
 
 use sidetrack::breaker::{Ended, Fleet, Served, Store, SwapError, Transition};
 use sidetrack::decide::{Decision, Gate};

@@ -1,4 +1,4 @@
-//! What a breaker did, with the numbers that caused it: one line of the log each.
+//! Transitions of a breaker, with the numbers that caused them. Each is one line of the log.
 
 use core::fmt;
 
@@ -8,18 +8,18 @@ use crate::quantity::{Millis, Ppm};
 /// A transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The candidate lost its units.
+    /// The baseline serves the candidate's units.
     Opened {
         /// What caused it.
         why: Why,
         /// For how long.
         length: Millis,
-        /// It only would have, in a dry run.
+        /// In a dry run, the breaker only reports it.
         would: bool,
     },
-    /// This share of its units tries the candidate.
+    /// The candidate serves this share of its units.
     Trying(Ppm),
-    /// The candidate has its units back.
+    /// The candidate serves all of its units again.
     Closed,
 }
 
@@ -28,18 +28,18 @@ pub enum Event {
 pub enum Why {
     /// A share was above its limit.
     Rate {
-        /// Which share.
+        /// The share.
         kind: Kind,
         /// The candidate's requests.
         seen: Counts,
-        /// The baseline's, when they were compared.
+        /// The baseline's requests, if they were compared.
         baseline: Option<Counts>,
     },
-    /// So many failures in a row on one worker.
+    /// This many failures in a row on one worker.
     Streak(u32),
 }
 
-/// What is limited.
+/// A share that is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The share of failures.
@@ -49,7 +49,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// How many, of how many.
+    /// The requests that count for it, and all requests.
     pub(super) const fn of(self, counts: Counts) -> (u32, u32) {
         match self {
             Self::Errors => (counts.errors, counts.requests),

@@ -1,6 +1,7 @@
 //! Judging of one experiment's candidates, by rates and by failures in a row.
 //!
-//! The baseline is never judged: its record only holds the counts that candidates are compared with.
+//! The baseline is never judged: its record only holds the counts that candidates are compared
+//! with.
 
 use super::local::Streak;
 use super::shared::SharedBreaker;
@@ -41,7 +42,8 @@ impl ExperimentBreakers {
         self.variants[variant].view.shared.epoch()
     }
 
-    /// Counts an outcome of a request that was decided in `epoch`. Returns whether it may complete a streak.
+    /// Counts an outcome of a request that was decided in `epoch`. Returns whether it may complete
+    /// a streak.
     #[inline]
     pub(super) fn count(&mut self, variant: VariantId, epoch: u32, ended: Ended) -> bool {
         if !self.rule.is_active() {
@@ -52,7 +54,8 @@ impl ExperimentBreakers {
         ended.failed && variant != self.baseline
     }
 
-    /// Adds the baseline's outcomes to its record. Comes before judging: candidates are compared with it.
+    /// Adds the baseline's outcomes to its record. Comes before judging: candidates are compared
+    /// with it.
     pub(super) fn share_baseline(&mut self, store: &impl Store, now: Timestamp) {
         let rule = &self.rule;
         let baseline = &mut self.variants[self.baseline];
@@ -72,7 +75,8 @@ impl ExperimentBreakers {
         }
     }
 
-    /// Judges a candidate on a tick: first by its rates, if there is anything new, then by its streak.
+    /// Judges a candidate on a tick: first by its rates, if there is anything new, then by its
+    /// streak.
     pub(super) fn judge(
         &mut self,
         store: &impl Store,

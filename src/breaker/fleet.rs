@@ -1,11 +1,13 @@
 //! Agreement of all workers of a proxy about the breakers of all experiments.
 //!
-//! Each worker has a [`Fleet`]. It counts outcomes without touching the [`Store`]. On each tick it adds them to the
-//! variant's shared record by compare-and-swap and judges the record; the worker whose write succeeds has made the
-//! transition, and reports it. Failures in a row are judged at once, without waiting for the tick.
+//! Each worker has a [`Fleet`]. It counts outcomes without touching the [`Store`]. On each tick it
+//! adds them to the variant's shared record by compare-and-swap and judges the record; the worker
+//! whose write succeeds has made the transition, and reports it. Failures in a row are judged at
+//! once, without waiting for the tick.
 //!
-//! A generation number announces transitions: its version changes with each of them. A worker reads it once per tick
-//! and reads the records only when it changed. A worker that misses an announcement reads its records a second later.
+//! A generation number announces transitions: its version changes with each of them. A worker reads
+//! it once per tick and reads the records only when it changed. A worker that misses an
+//! announcement reads its records a second later.
 
 use super::experiment::ExperimentBreakers;
 use super::store::Store;
@@ -70,15 +72,17 @@ impl Fleet {
         self.experiments[experiment].epoch(variant)
     }
 
-    /// The state of a candidate's breaker as a number, as in [`Breaker::code`](super::Breaker::code).
+    /// The state of a candidate's breaker as a number, as in
+    /// [`Breaker::code`](super::Breaker::code).
     #[must_use]
     pub fn code(&self, experiment: ExperimentId, variant: VariantId) -> u64 {
         let breakers = &self.experiments[experiment];
         breakers.variants[variant].view.shared.code(&breakers.rule)
     }
 
-    /// Counts how a request ended. Opens the breaker at once if the candidate has failed too often in a row; reads the
-    /// clock and the random number (see [`Breaker::advance`](super::Breaker::advance)) only then.
+    /// Counts how a request ended. Opens the breaker at once if the candidate has failed too often
+    /// in a row; reads the clock and the random number (see
+    /// [`Breaker::advance`](super::Breaker::advance)) only then.
     #[inline]
     #[must_use = "transitions are to be logged and counted"]
     pub fn count(
@@ -108,8 +112,9 @@ impl Fleet {
         Some(Transition { experiment, variant, event })
     }
 
-    /// Shares this worker's outcomes, adopts the transitions of other workers and makes those that are due. To be called
-    /// several times a second, with or without traffic. `jitter` returns random numbers.
+    /// Shares this worker's outcomes, adopts the transitions of other workers and makes those that
+    /// are due. To be called several times a second, with or without traffic. `jitter` returns
+    /// random numbers.
     #[must_use = "transitions are to be logged and counted"]
     pub fn tick(
         &mut self,
@@ -142,8 +147,8 @@ impl Fleet {
     }
 }
 
-/// Makes other workers read the records on their next tick; any write does, as it gives the key a new version. If the
-/// write fails, they read them a second later.
+/// Makes other workers read the records on their next tick; any write does, as it gives the key a
+/// new version. If the write fails, they read them a second later.
 fn announce(store: &impl Store, epoch: u32) {
     store.swap(shared::GENERATION, &epoch.to_le_bytes(), 0).ok();
 }

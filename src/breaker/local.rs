@@ -1,16 +1,19 @@
-//! State of one variant on one worker: outcomes that are not shared yet, and the current streak of failures.
+//! State of one variant on one worker: outcomes that are not shared yet, and the current streak of
+//! failures.
 //!
-//! Counting an outcome makes no host call. A worker shares its counts on the next tick. A streak that is long enough
-//! to open the breaker does not wait for the tick.
+//! Counting an outcome makes no host call. A worker shares its counts on the next tick. A streak
+//! that is long enough to open the breaker does not wait for the tick.
 
 use super::{Breaker, Counts, Ended, Rule};
 use crate::quantity::Timestamp;
 
-/// Ticks that a long streak waits for a baseline without outcomes, unless the streak grows to [`LONG`] before. This
-/// is enough for a baseline that gets one request in ten to show that it shares the outage.
+/// Ticks that a long streak waits for a baseline without outcomes, unless the streak grows to
+/// [`LONG`] before. This is enough for a baseline that gets one request in ten to show that it
+/// shares the outage.
 const WAIT_FOR_BASELINE: u8 = 30;
 
-/// The multiple of `consecutive` from which a streak opens the breaker although the baseline has no new outcome.
+/// The multiple of `consecutive` from which a streak opens the breaker although the baseline has no
+/// new outcome.
 const LONG: u32 = 20;
 
 /// How long a worker may go without reading or writing the shared record.
@@ -111,7 +114,8 @@ impl LocalOutcomes {
         if rule.compare && undecided { Streak::Undecided } else { Streak::Trips(self.streak) }
     }
 
-    /// Whether a streak of this length is improbable here too, by the last 8 and by the last 32 outcomes.
+    /// Whether a streak of this length is improbable here too, by the last 8 and by the last 32
+    /// outcomes.
     fn would_be_surprised(&self, rule: &Rule, streak: u32) -> bool {
         [8, u32::BITS].into_iter().all(|length| {
             let outcomes = self.recent & (u32::MAX >> (u32::BITS - length));
@@ -157,8 +161,9 @@ impl LocalView {
     #[inline]
     pub(super) fn is_due(&self, rule: &Rule, now: Timestamp) -> bool {
         let wakes = self.shared.wakes_at().is_some_and(|wakes| wakes <= now);
-        // Every second in any case: outcomes leave the window without new ones, which can raise a rate; the clock may
-        // have been set back; and this worker may have missed another worker's transition.
+        // Every second in any case: outcomes leave the window without new ones, which can raise a
+        // rate; the clock may have been set back; and this worker may have missed another worker's
+        // transition.
         let is_stale = now.get().abs_diff(self.synced.get()) >= STALE_AFTER;
         rule.is_active() && (!self.local.pending().is_empty() || wakes || is_stale)
     }

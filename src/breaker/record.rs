@@ -1,7 +1,8 @@
-//! The breaker as bytes, as the workers of a proxy pass it to each other.
+//! Binary record of a breaker, which the workers of a proxy share.
 //!
-//! The first byte is the layout's version: a newer module that finds an older record starts afresh instead of
-//! misreading it. A record of another length, or with values that cannot be, is no record.
+//! The first byte is the version of the layout: a newer module that finds an older record starts
+//! with a closed breaker instead of misreading it. A record with another length or with impossible
+//! values is rejected.
 
 use super::window::{Counts, Window};
 use super::{Breaker, STAGES, State};
@@ -32,7 +33,7 @@ impl Breaker {
         out
     }
 
-    /// Reads a record; `None` when it is not one of this layout.
+    /// Reads a record; `None` if it does not have this layout.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);

@@ -1,4 +1,5 @@
-//! When a candidate is bad: the arithmetic, in integers, so that every worker and every replay agrees.
+//! Tests that decide whether a candidate is bad, in integer arithmetic, so that every worker and
+//! every replay agrees.
 
 use super::event::Kind;
 use super::window::Counts;
@@ -6,18 +7,20 @@ use crate::plan;
 use crate::plan::BreakerMode;
 use crate::quantity::{Millis, Ppm};
 
-/// How certain the candidate must be worse than the baseline: the square of the normal quantile at 99 percent, in
-/// millionths, when its share is at least four times the baseline's, and at 99.999 percent when it is not.
+/// The confidence that the candidate is worse than the baseline, as the square of the normal
+/// quantile, in millionths: 99 percent if its share is at least four times the baseline's, 99.999
+/// percent otherwise.
 ///
-/// While an outage that both share fills the window, they are compared again and again: at 99 percent alone, one such
-/// outage in ten would trip; at 99.999 percent alone, a bad candidate would stay half as long again.
+/// While an outage that both share fills the window, they are compared on every tick. With 99
+/// percent alone, one such outage in ten would be a false positive; with 99.999 percent alone,
+/// detection would take half as long again.
 const FAR_WORSE_Z2: u64 = 5_411_894;
 const WORSE_Z2: u64 = 18_189_293;
 
-/// Up to how many failures in a row are told apart.
+/// Longer streaks count as this long.
 const LONGEST_STREAK: u32 = 64;
 
-/// The file's breaker, compiled.
+/// The compiled breaker of the experiment file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub(super) mode: BreakerMode,
@@ -34,7 +37,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Compiles the file's breaker.
+    /// Compiles the breaker of the experiment file.
     #[must_use]
     pub fn new(breaker: &plan::Breaker) -> Self {
         Self {
@@ -51,26 +54,26 @@ impl Rule {
         }
     }
 
-    /// Whether there is anything to watch.
+    /// Whether the breaker is enabled, if only for a dry run.
     #[inline]
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.mode != BreakerMode::Disabled
     }
 
-    /// The time to the response's headers above which an answer is slow.
+    /// The time to the response headers above which a response is slow.
     #[must_use]
     pub fn slow_over(&self) -> Option<Millis> {
         self.slow.map(|slow| slow.over)
     }
 
-    /// How far back requests count.
+    /// The length of the window in which requests count.
     #[must_use]
     pub const fn window(&self) -> Millis {
         self.width.times(10)
     }
 
-    /// Whether the candidate, seen alone, is bad.
+    /// The limit that the candidate exceeds, without a comparison.
     pub(super) fn verdict(&self, seen: Counts) -> Option<Kind> {
         if seen.requests < self.min_requests {
             return None;
@@ -80,33 +83,35 @@ impl Rule {
         })
     }
 
-    /// Whether a stage of the recovery has failed: already when the failures exceed what `min_requests` may have.
+    /// The limit that a stage of the recovery exceeds. Fails early, as soon as `min_requests`
+    /// requests could not pass.
     pub(super) fn stage_fails(&self, seen: Counts) -> Option<Kind> {
         let of = seen.requests.max(self.min_requests);
         self.limits(seen)
             .find_map(|(kind, count, limit)| surely_above(count, of, limit, 0).then_some(kind))
     }
 
-    /// Whether the baseline has the same fault: it has requests enough, and the candidate is not surely worse.
+    /// Whether the baseline has the same fault: it has enough requests, and the candidate is not
+    /// significantly worse.
     pub(super) fn shares(&self, kind: Kind, candidate: Counts, baseline: Counts) -> bool {
         baseline.requests >= self.min_requests
             && !surely_worse(kind.of(candidate), kind.of(baseline))
     }
 
-    /// Whether `streak` failures in a row are as improbable for somebody who failed `failed` times of `of` as
-    /// `consecutive` of them are at the limit.
+    /// Whether `streak` failures in a row, at a rate of `failed` in `of`, are at most as probable
+    /// as `consecutive` failures in a row are at the limit.
     pub(super) fn is_surprising(&self, streak: u32, failed: u32, of: u32) -> bool {
         let limit = u64::from(self.error_limit.get()).max(10_000);
         let share = u64::from(failed) * u64::from(Ppm::ALL.get()) / u64::from(of.max(1));
         power(share.max(limit), streak) <= power(limit, self.consecutive)
     }
 
-    /// The longest time that the breaker stays open.
+    /// The longest time that the breaker can stay open.
     pub(super) const fn longest(&self) -> Millis {
         self.max_open_for.thousandths(1100)
     }
 
-    /// Whether it stays open longer after one more trip in a row than `level`.
+    /// Whether one more trip in a row than `level` keeps it open for longer.
     pub(super) fn grows(&self, level: u8) -> bool {
         self.doubled(level) < self.max_open_for
     }
@@ -115,7 +120,8 @@ impl Rule {
         self.open_for.times(1u64.checked_shl(u32::from(level)).unwrap_or(u64::MAX))
     }
 
-    /// How long the breaker stays open after `level` trips in a row: doubled each time, within ±10 percent.
+    /// How long the breaker stays open after `level` trips in a row: doubles with each, ±10
+    /// percent.
     pub(super) fn open_for(&self, level: u8, jitter: u64) -> Millis {
         let length = self.doubled(level).min(self.max_open_for);
         // 900 to 1100 thousandths.
@@ -129,7 +135,7 @@ impl Rule {
     }
 }
 
-/// Whether `count` of `of` is above `limit`, strictly, with the certainty that `z2` stands for.
+/// Whether `count` of `of` is strictly above `limit`, with the confidence of `z2`.
 ///
 /// Wilson's lower bound (E. B. Wilson, 1927) is above p₀ exactly when the score test rejects p₀:
 /// p̂ > p₀ and n (p̂ − p₀)² > z² p₀ (1 − p₀). Multiplied out, nothing is left but integers.
@@ -152,8 +158,8 @@ fn power(share: u64, times: u32) -> u128 {
     (0..times.min(LONGEST_STREAK)).fold(1 << 104, multiply)
 }
 
-/// Whether the candidate's share is surely above the baseline's: the pooled two-proportion test, one-sided, as
-/// z² = d² N / (n₁ n₂ e (N − e)) with d = e₁ n₂ − e₂ n₁.
+/// Whether the candidate's share is significantly above the baseline's: the pooled two-proportion
+/// test, one-sided, as z² = d² N / (n₁ n₂ e (N − e)) with d = e₁ n₂ − e₂ n₁.
 fn surely_worse(candidate: (u32, u32), baseline: (u32, u32)) -> bool {
     let ((e1, n1), (e2, n2)) = (small(candidate), small(baseline));
     let Some(d) = (e1 * n2).checked_sub(e2 * n1).filter(|&d| d > 0) else { return false };
@@ -186,8 +192,9 @@ fn squared_quantile(confidence: Ppm) -> u64 {
     (low * low * 1e6).round() as u64
 }
 
-/// The normal distribution's upper tail for 0 ≤ x ≤ 6, by the series φ(x) Σ x²ᵏ⁺¹ / (2k+1)!! (G. Marsaglia,
-/// "Evaluating the Normal Distribution", 2004), whose terms are all positive; exact to 1e-15 there.
+/// The normal distribution's upper tail for 0 ≤ x ≤ 6, by the series φ(x) Σ x²ᵏ⁺¹ / (2k+1)!! (G.
+/// Marsaglia, "Evaluating the Normal Distribution", 2004), whose terms are all positive; exact to
+/// 1e-15 there.
 fn upper_tail(x: f64) -> f64 {
     let density = (-x * x / 2.0).exp() / (2.0 * core::f64::consts::PI).sqrt();
     let terms = (1..100).scan(x, |term, k| {

@@ -1,8 +1,8 @@
 //! Read-modify-write of one variant's shared breaker.
 //!
-//! A worker reads the record, applies its change and writes the result if the record still has the version that it
-//! read; otherwise it starts over with the winner's record. So each outcome is counted once, and each transition is
-//! made by one worker.
+//! A worker reads the record, applies its change and writes the result if the record still has the
+//! version that it read; otherwise it starts over with the winner's record. So each outcome is
+//! counted once, and each transition is made by one worker.
 
 use super::local::LocalView;
 use super::store::{Store, SwapError};
@@ -26,8 +26,8 @@ impl SharedBreaker {
             Some((record, _)) => record,
             None => {
                 let record = Breaker::new(rule, now);
-                // The first worker of a proxy loads a configuration alone, so this write has no competitor. Without a
-                // store, this worker continues alone.
+                // The first worker of a proxy loads a configuration alone, so this write has no
+                // competitor. Without a store, this worker continues alone.
                 store.swap(&key, &record.encode(), 0).ok();
                 record
             }
@@ -40,8 +40,9 @@ impl SharedBreaker {
         read(store, &self.key).map(|(record, _)| record)
     }
 
-    /// Applies `change` to the shared record and this worker's new outcomes, and retries after a lost race. Drops
-    /// outcomes of an epoch that is over. Without a store, changes only this worker's view.
+    /// Applies `change` to the shared record and this worker's new outcomes, and retries after a
+    /// lost race. Drops outcomes of an epoch that is over. Without a store, changes only this
+    /// worker's view.
     pub(super) fn update(
         &mut self,
         store: &impl Store,

@@ -1,9 +1,9 @@
-//! Simulations of the breaker, without a host: the shipped [`Fleet`](super::Fleet)s of several workers over a [`store`] in
-//! memory, on a virtual clock.
+//! Simulations of the breaker, without a host: the shipped [`Fleet`](super::Fleet)s of several
+//! workers over a [`store`] in memory, on a virtual clock.
 //!
-//! [`proxy`] runs the workers, [`traffic`] sends random requests, [`script`] reads a sequence from a line of text.
-//! Everything is seeded, so a test always passes or always fails. Most simulations print what they measured
-//! (`cargo test -p sidetrack breaker -- --nocapture`).
+//! [`proxy`] runs the workers, [`traffic`] sends random requests, [`script`] reads a sequence from
+//! a line of text. Everything is seeded, so a test always passes or always fails. Most simulations
+//! print what they measured (`cargo test -p sidetrack breaker -- --nocapture`).
 
 mod agreement;
 mod clock;

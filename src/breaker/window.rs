@@ -1,26 +1,27 @@
-//! The window: what happened lately, in ten buckets.
+//! Sliding window of the latest outcomes, in ten buckets.
 //!
-//! The buckets are aligned to the clock and leave whole, so the window spans between nine and ten tenths of its
-//! length. A decaying average would be smaller, but hides a short burst, and nobody could recount it from a log.
+//! The buckets are aligned to the clock and expire whole, so the window covers between nine and ten
+//! tenths of its length. A decaying average would be smaller, but hides a short burst and cannot be
+//! recomputed from a log.
 
 use crate::quantity::{Millis, Timestamp};
 
-/// How many buckets a window has.
+/// The number of buckets.
 const BUCKETS: usize = 10;
 
-/// What was counted.
+/// Outcomes by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Requests that ended.
     pub requests: u32,
-    /// Those that failed.
+    /// Requests that failed.
     pub errors: u32,
-    /// Those whose answer was slow.
+    /// Requests with a slow response.
     pub slow: u32,
 }
 
 impl Counts {
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -30,7 +31,7 @@ impl Counts {
         }
     }
 
-    /// Nothing was counted.
+    /// Whether there are no requests.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.requests == 0
@@ -41,7 +42,7 @@ impl Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     width: Millis,
-    /// Each with its number since 1970; the bucket of number `n` stands at `n % 10`.
+    /// Each with its number since 1970; bucket `n` is at index `n % 10`.
     pub(super) buckets: [(u64, Counts); BUCKETS],
 }
 

@@ -259,7 +259,8 @@ fn a_reload_finds_what_the_workers_share_and_writes_nothing() {
 
 #[test]
 fn keys_and_layout_of_the_records_stay() {
-    // A proxy keeps its records while the module is replaced, so another name or layout forgets every open breaker.
+    // A proxy keeps its records while the module is replaced, so another name or layout forgets
+    // every open breaker.
     let memory = Memory::default();
     let mut fleet = load(&memory, &json!({}));
     let names = ["sidetrack.1.breaker.breaker.new", "sidetrack.1.breaker.breaker.old"];
@@ -382,6 +383,17 @@ fn each_breaker_is_its_own() {
     // What is due by itself names its place as well.
     let due = one.tick(&memory, at(30_000), jitter);
     assert_eq!(due.iter().map(|t| (t.experiment, t.variant)).collect::<Vec<_>>(), open);
+}
+
+#[test]
+fn a_baseline_is_never_judged() {
+    let memory = Memory::default();
+    let mut fleet = load(&memory, &json!({"compare_to_baseline": false}));
+    for _ in 0..50 {
+        assert_eq!(end(&mut fleet, &memory, Side::Baseline, FAILED, at(0)), None);
+    }
+    assert_eq!(tick(&mut fleet, &memory, at(100)), []);
+    assert_eq!(record(&memory, Side::Baseline).epoch(), 0);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Clocks that step, and records that are not ours: nothing panics, nothing is shortened, nothing waits for ever.
+//! Clocks that step, and records that are not ours: nothing panics, nothing is shortened, nothing
+//! waits for ever.
 
 use crate::breaker::{Breaker, Counts, Event, Rule, State, Store};
 use crate::decide::Gate;
@@ -202,7 +203,8 @@ fn walk(
     breaker.advance(rule, Timestamp::new(*now), new, || new, jitter)
 }
 
-/// Whether it becomes half-open within the longest time that the rule allows, on a clock that only goes forward.
+/// Whether it becomes half-open within the longest time that the rule allows, on a clock that only
+/// goes forward.
 fn opens_up(mut breaker: Breaker, rule: &Rule, now: u64) -> bool {
     // A second for readings in the wrong order.
     let end = now.saturating_add(330_000 + 1000);

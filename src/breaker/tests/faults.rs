@@ -1,4 +1,5 @@
-//! Faults of the store and of workers: announcements that are lost, an unavailable store, crashes, clocks that step.
+//! Faults of the store and of workers: announcements that are lost, an unavailable store, crashes,
+//! clocks that step.
 
 use serde_json::json;
 
@@ -9,7 +10,8 @@ use crate::decide::Gate;
 use crate::names::shared::GENERATION;
 use crate::quantity::Timestamp;
 
-/// Ticks of all workers, every 100 ms, for so long; in between, one request on worker 0 that ends well.
+/// Ticks of all workers, every 100 ms, for so long; in between, one request on worker 0 that ends
+/// well.
 fn pass(proxy: &Proxy, now: &mut u64, milliseconds: u64) {
     for _ in 0..milliseconds / 100 {
         *now += 100;
@@ -29,8 +31,9 @@ fn is_agreed(proxy: &Proxy) -> bool {
 
 #[test]
 fn a_lost_announcement_is_made_up_for_within_a_second() {
-    // The worker that made the transition could not announce it, or crashed before it did. The others must learn the
-    // state even if they have no request of the candidate, or they would keep their gate for ever.
+    // The worker that made the transition could not announce it, or crashed before it did. The
+    // others must learn the state even if they have no request of the candidate, or they would keep
+    // their gate for ever.
     for transition in 0..5 {
         let proxy = Proxy::new(&json!({}), 2, 5);
         let mut now = START;

@@ -1,4 +1,5 @@
-//! Outages in a proxy with two workers that tick every 100 ms: those that the baseline shares, and those it does not.
+//! Outages in a proxy with two workers that tick every 100 ms: those that the baseline shares, and
+//! those it does not.
 
 use crate::breaker::Event;
 use crate::quantity::Millis;

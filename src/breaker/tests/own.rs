@@ -1,8 +1,9 @@
 //! What no published test covers, by the survey's numbers.
 //!
-//! Elsewhere: O10 to O13 in `recovery`, O14 in `clock`, O16 in `workers`. Of the filter, and not of this core: O17
-//! (overridden requests do not count) and O18 (callers that hang up), which are never passed to `LocalOutcomes::ended`. O19 (a
-//! retry that rescues a failure elsewhere) is `outcome::Ending::failed`.
+//! Elsewhere: O10 to O13 in `recovery`, O14 in `clock`, O16 in `workers`. Of the filter, and not of
+//! this core: O17 (overridden requests do not count) and O18 (callers that hang up), which are
+//! never passed to `LocalOutcomes::ended`. O19 (a retry that rescues a failure elsewhere) is
+//! `outcome::Ending::failed`.
 
 use crate::breaker::{Breaker, Rule, State};
 use crate::outcome::Ending;
@@ -107,7 +108,8 @@ fn what_ends_late_changes_nothing() {
 
 #[test]
 fn a_reload_keeps_the_state_and_a_new_window_only_loses_counts() {
-    // O15: the filter finds the record under the experiment's and the variant's name; another name finds none.
+    // O15: the filter finds the record under the experiment's and the variant's name; another name
+    // finds none.
     let reload = |script: &str, rule: &Rule, after: u64| {
         let bytes = run(&defaults(), script).unwrap().record(Side::Candidate).encode();
         let mut record = Breaker::decode(&bytes).unwrap();

@@ -1,12 +1,14 @@
 //! What the tests of other breakers demand, retold as sequences and played on ours.
 //!
-//! The letters and numbers are those of the survey: R resilience4j, P Polly, G gobreaker, H Hystrix, J failsafe, E Envoy's
-//! outlier detection, T tower-resilience, W wedged breakers in bug reports. Others judge on each outcome and trip
-//! *at* the limit; we judge on ticks and trip strictly *above* it, and recover in three stages instead of by permits.
+//! The letters and numbers are those of the survey: R resilience4j, P Polly, G gobreaker, H
+//! Hystrix, J failsafe, E Envoy's outlier detection, T tower-resilience, W wedged breakers in bug
+//! reports. Others judge on each outcome and trip *at* the limit; we judge on ticks and trip
+//! strictly *above* it, and recover in three stages instead of by permits.
 //!
-//! Without a row: R9 and G4's third ask (we give out no permits; `recovery` shows what happens instead), R11 (there
-//! is no forced state), R13 and G2 (windows of a fixed number of calls, or ones that are cleared whole), P12 and the
-//! factor of R5 (`recovery`), E3 (outliers among many hosts; O7 is our comparison).
+//! Without a row: R9 and G4's third ask (we give out no permits; `recovery` shows what happens
+//! instead), R11 (there is no forced state), R13 and G2 (windows of a fixed number of calls, or
+//! ones that are cleared whole), P12 and the factor of R5 (`recovery`), E3 (outliers among many
+//! hosts; O7 is our comparison).
 
 use serde_json::{Value, json};
 

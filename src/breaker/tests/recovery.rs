@@ -73,7 +73,8 @@ fn stages_are_judged_after_min_requests() {
 
 #[test]
 fn a_thousand_units_in_flight_use_nothing_up() {
-    // Without permits: all of them count until the stage is over, the rest is dropped, and nobody waits for them.
+    // Without permits: all of them count until the stage is over, the rest is dropped, and nobody
+    // waits for them.
     let proxy = run(&json!({}), "5F@0 open @33 5% 20S 5%").err();
     assert!(proxy.is_some_and(|error| error.contains("it is 25%")));
     let mut script = "5F@0 open @33 5% 20S 25% late:980S 25% 20S 100% 20S closed #0".to_owned();
@@ -257,7 +258,8 @@ fn time_without_health_forgets_nothing() {
 
 #[test]
 fn a_long_outage_is_forgotten_as_fast_as_a_short_one() {
-    // The wait stops growing at the fifth trip, so the ones after it must not have to be forgotten one by one.
+    // The wait stops growing at the fifth trip, so the ones after it must not have to be forgotten
+    // one by one.
     let rule = rule(&json!({}));
     let (mut breaker, closed) = recovered(&rule, 300);
     let now = Timestamp::new(closed.get() + 5 * 60_000);

@@ -1,4 +1,5 @@
-//! A store in memory that can fail, and a wrapper that runs something between two of a worker's accesses.
+//! A store in memory that can fail, and a wrapper that runs something between two of a worker's
+//! accesses.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

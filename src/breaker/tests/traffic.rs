@@ -49,8 +49,8 @@ impl Traffic {
         self.proxy.event_count() > before
     }
 
-    /// As [`Self::run`], but stops when `is_done` says so. It is called after each request, with the side that served it
-    /// and whether it failed, and after each tick, with `None`.
+    /// As [`Self::run`], but stops when `is_done` says so. It is called after each request, with
+    /// the side that served it and whether it failed, and after each tick, with `None`.
     pub(crate) fn run_until(
         &mut self,
         end: f64,

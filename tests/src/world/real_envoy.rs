@@ -24,6 +24,8 @@ use crate::artifact;
 const ID: &str = "x-test-id";
 /// How the statistics of the filter's discovery begin.
 const DISCOVERY: &str = "extension_config_discovery.http_filter.sidetrack.";
+/// How long requests may stay active after a test has had their answers.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long Envoy may take to see a changed file.
 const UPDATE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -205,17 +207,20 @@ impl RealEnvoy {
     }
 
     /// Waits until no request is under way, and its end is counted.
+    ///
+    /// # Panics
+    ///
+    /// If requests are still active after [`SETTLE_DEADLINE`].
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
     async fn settle(&self) {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(2) {
-            let active = self
-                .envoy
-                .stats(r"^http\.predictors\.downstream_rq_active$")
-                .await
-                .unwrap_or_default();
-            if active.values().all(|active| *active == 0) {
+        loop {
+            let active = self.envoy.stats(r"^http\.predictors\.downstream_rq_active$").await;
+            let active = active.expect("Envoy's statistics");
+            if !active.is_empty() && active.values().all(|active| *active == 0) {
                 break;
             }
+            assert!(begun.elapsed() < SETTLE_DEADLINE, "requests are still active: {active:?}");
             sleep(Duration::from_millis(10)).await;
         }
         // The gauge falls a moment before the filter's last callback, and the filter tells its counts on its next tick.

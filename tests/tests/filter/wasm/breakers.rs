@@ -58,7 +58,8 @@ fn an_idle_vm_follows_each_transition_on_its_next_tick() {
     let [busy, idle] = [(); 2].map(|()| vm(&stand.proxy, &file(&json!({}))));
     stand.tick(&[&busy, &idle]);
     fail(&busy, &stand.new, 5);
-    // It has nothing to share and nothing to wait for: only the announcement makes it read the record.
+    // It has nothing to share and nothing to wait for: only the announcement makes it read the
+    // record.
     stand.tick(&[&idle]);
     assert_eq!(served(&idle, &stand.new), "old", "{}", stand.proxy.log_text());
     for _ in 0..600 {
