@@ -121,7 +121,8 @@ fn the_modules_memory_is_flat_under_updates() {
         if n > 0 {
             stream.request_headers([(":path", "/"), ("x-user-id", "1")], true).unwrap();
         }
-        assert_eq!(worker.configure(text).unwrap(), good, "{}", proxy.log_text());
+        // A bad file is not refused either: the last good one stays in force.
+        assert!(worker.configure(text).unwrap(), "{}", proxy.log_text());
         if n > 0 {
             stream.finish().unwrap();
         }
