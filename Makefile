@@ -42,6 +42,7 @@ mutants: ## check that tests notice broken code (hours; MUTANTS_SHARD=0/12 for e
 
 lint: setup ## check the formatting, the lints and the documentation
 	scripts/check-docs.py
+	scripts/check-borders.py
 	cargo fmt --check
 	cargo clippy --workspace --exclude sidetrack-filter --all-targets -- -D warnings
 	cargo clippy -p sidetrack-filter --target wasm32-wasip1 -- -D warnings

@@ -15,6 +15,8 @@
 //! the configuration is parsed nothing fails: every function is total. All arithmetic that touches an assignment
 //! is of fixed width, so that a server and a wasm module agree to the bit.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod body;
 pub mod breaker;
 pub mod config;

@@ -17,6 +17,8 @@
 //! The same input gives the same result, bit for bit, whatever the number of threads. A line or row that cannot be read is
 //! counted and shown, never a zero. The layers know no terminal, no HTML and no command line; printers read `answer`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod analyze;
 pub mod answer;
 mod checks;

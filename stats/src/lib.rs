@@ -22,6 +22,8 @@
 //! docs/statistics.md has each formula, its source, and why it was chosen. What is deliberately absent: Wald intervals, pooling over
 //! phases, and simulation (every integral is a quadrature, so the same data give the same answer).
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod accumulate;
 pub mod bandit;
 pub mod cuped;

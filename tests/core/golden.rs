@@ -1,6 +1,7 @@
 //! The core against a second implementation in Python: the draw, and who gets which variant.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+#![expect(clippy::disallowed_types, reason = "the other implementation is a Python program")]
 
 use std::fs::File;
 use std::io::Write as _;

@@ -89,6 +89,7 @@ impl Logs {
         let mut warnings = Vec::new();
         for (file, path) in self.paths.iter().enumerate() {
             let file_name = name(path);
+            #[expect(clippy::disallowed_methods, reason = "`-` names the standard input")]
             let raw: Box<dyn Read> = if path == Path::new("-") {
                 Box::new(io::stdin())
             } else {
