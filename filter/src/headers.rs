@@ -1,10 +1,11 @@
-//! A request's headers as Envoy hands them over: one block of bytes, read in place.
+//! A request's headers as Envoy returns them: one block of bytes, read in place.
 //!
-//! One call for the whole map costs about as much as two single reads that hit, and a request needs path, host and
-//! unit at least. It also shows which of the filter's own headers a client sent, so that only those are removed.
+//! Reading the whole map costs about as much as two single reads that find a value, and a request
+//! needs at least path, host and unit. It also shows which of the filter's own headers the client
+//! sent, so only those are removed.
 //!
-//! The block: a count, then for each header the lengths of name and value, all as 32-bit little-endian numbers; then
-//! each name and value, each followed by NUL.
+//! The block: a count; for each header the lengths of name and value, all as 32-bit little-endian
+//! numbers; then each name and value, each followed by NUL.
 
 use core::ops::Range;
 
@@ -13,13 +14,13 @@ use sidetrack::request::{Request, path_of};
 /// A header map.
 pub(crate) struct Headers {
     block: Vec<u8>,
-    /// Found once: a decision asks for several headers.
+    /// Located once: a decision reads several headers.
     places: Vec<Place>,
-    /// Where the path without its query stands; empty when there is none.
+    /// The path without its query; empty if there is none.
     path: Range<usize>,
 }
 
-/// Where a name and its value stand.
+/// The position of a name and its value.
 struct Place {
     name: Range<usize>,
     value: Range<usize>,
@@ -47,11 +48,6 @@ impl Headers {
         Self { block, places, path }
     }
 
-    /// Names and values in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.places.iter().map(|place| (self.at(&place.name), self.at(&place.value)))
-    }
-
     fn at(&self, place: &Range<usize>) -> &[u8] {
         self.block.get(place.clone()).unwrap_or_default()
     }
@@ -72,5 +68,11 @@ impl Request for Headers {
 
     fn path(&self) -> Option<&[u8]> {
         Some(self.at(&self.path)).filter(|path| !path.is_empty())
+    }
+}
+
+impl sidetrack_proxy::host::Headers for Headers {
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| self.at(&place.name))
     }
 }

@@ -1,7 +1,7 @@
-//! The one door to Envoy: the host calls that the filter uses, each with a `Result`.
+//! Envoy's host calls that the filter uses, each with a `Result`.
 //!
-//! Each returns the host's status: a panic would take the filter off a worker. Values are bytes; nothing here assumes
-//! text.
+//! Each returns the host's status, and none panics: a panic disables the filter on a worker. Values
+//! are bytes; nothing here assumes text.
 
 #![expect(
     unsafe_code,
@@ -11,12 +11,12 @@
 use core::alloc::Layout;
 use core::ptr::null_mut;
 
-/// A host call that did not do what was asked: the status of the proxy-wasm ABI.
+/// The status of a host call that failed, as in the proxy-wasm ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed(pub(crate) u32);
 
 impl Failed {
-    /// Somebody else has changed the shared value in the meantime.
+    /// Another VM has changed the shared value in the meantime.
     pub(crate) const CONFLICT: Self = Self(8);
 }
 
@@ -51,12 +51,12 @@ const REQUEST_BODY: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const OK: u32 = 0;
 
-/// The plugin configuration; empty when there is none.
+/// The plugin configuration; empty if there is none.
 pub(crate) fn configuration() -> Result<Vec<u8>> {
     buffer(PLUGIN_CONFIGURATION, usize::MAX)
 }
 
-/// What has arrived of the request's body, up to `most` bytes.
+/// The part of the request's body that has arrived, up to `most` bytes.
 pub(crate) fn request_body(most: usize) -> Result<Vec<u8>> {
     buffer(REQUEST_BODY, most)
 }
@@ -95,7 +95,7 @@ pub(crate) fn header_map(map: Map) -> Result<Vec<u8>> {
     returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
 }
 
-/// Sets a header; all its earlier values go.
+/// Sets a header and removes its other values.
 pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) -> Result<()> {
     // SAFETY: both strings are valid for the call.
     done(unsafe {
@@ -109,7 +109,7 @@ pub(crate) fn set_header(map: Map, name: &str, value: &[u8]) -> Result<()> {
     })
 }
 
-/// Adds a header beside those of its name.
+/// Adds a value to a header.
 pub(crate) fn add_header(map: Map, name: &str, value: &[u8]) -> Result<()> {
     // SAFETY: both strings are valid for the call.
     done(unsafe {
@@ -133,7 +133,7 @@ pub(crate) fn remove_header(map: Map, name: &str) -> Result<()> {
 #[derive(Clone, Copy)]
 pub(crate) struct Expression([u8; 4]);
 
-/// Compiles an expression over attributes, in CEL. Not every build of Envoy can.
+/// Compiles an expression over attributes, in CEL. Some builds of Envoy have no CEL.
 pub(crate) fn expression(text: &str) -> Result<Expression> {
     const NAME: &str = "expr_create";
     let token = returned(|data, size| {
@@ -152,12 +152,12 @@ pub(crate) fn expression(text: &str) -> Result<Expression> {
     token.try_into().map(Expression).map_err(|_| Failed(u32::MAX))
 }
 
-/// Evaluates an expression for the current stream; the length in bytes of its value. The value itself stays with Envoy,
-/// which need not ask for memory to hold it.
+/// Evaluates an expression for the current stream and returns the length of its value in bytes. The
+/// value itself stays in Envoy, which then need not allocate memory in the VM.
 pub(crate) fn length_of(expression: Expression) -> Result<usize> {
     const NAME: &str = "expr_evaluate";
     let (token, mut size) = (expression.0, 0);
-    // SAFETY: the name, the token and the out pointer are valid for the call; null asks for no value.
+    // SAFETY: the name, the token and the out pointer are valid for the call; null requests no value.
     done(unsafe {
         proxy_call_foreign_function(
             NAME.as_ptr(),
@@ -171,13 +171,13 @@ pub(crate) fn length_of(expression: Expression) -> Result<usize> {
     Ok(size)
 }
 
-/// An integer attribute of the stream; `None` when it has no value.
+/// An integer attribute of the stream; `None` if it has no value.
 pub(crate) fn integer_property(path: &Property) -> Option<i64> {
     let value = bytes_property(path).ok()?;
     Some(i64::from_le_bytes(value.try_into().ok()?))
 }
 
-/// Gives the stream an attribute of its own, which the access log can read: filter state `wasm.<name>`.
+/// Sets the stream's filter state `wasm.<name>`, which the access log can read.
 pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<()> {
     // SAFETY: both are valid for the call.
     done(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
@@ -229,7 +229,7 @@ pub(crate) fn set_gauge(id: u32, value: u64) -> Result<()> {
     done(unsafe { proxy_record_metric(id, value) })
 }
 
-/// A value that all VMs of the proxy share, and its version; `None` when it was never set.
+/// A value that all VMs of the proxy share, and its version; `None` if it was never set.
 pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
     let mut version = 0;
     let value = returned(|data, size| {
@@ -239,7 +239,8 @@ pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
     value.ok().filter(|value| !value.is_empty()).map(|value| (value, version))
 }
 
-/// Sets a value that all VMs of the proxy share, if it still has this version; 0 sets it whatever it was.
+/// Sets a value that all VMs of the proxy share, if it still has this version. Version 0 sets it in
+/// any case.
 pub(crate) fn set_shared(key: &str, value: &[u8], version: u32) -> Result<()> {
     // SAFETY: key and value are valid for the call.
     done(unsafe {
@@ -247,7 +248,7 @@ pub(crate) fn set_shared(key: &str, value: &[u8], version: u32) -> Result<()> {
     })
 }
 
-/// Asks for a tick every so many milliseconds; 0 stops them.
+/// Sets the period of the ticks in milliseconds; 0 stops them.
 pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {
     // SAFETY: no memory is passed.
     done(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
@@ -255,7 +256,7 @@ pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {
 
 /// Writes a line to Envoy's log.
 pub(crate) fn log(level: Level, text: &str) {
-    // SAFETY: the text is valid for the call. A line that Envoy refuses is lost; there is nobody else to tell.
+    // SAFETY: the text is valid for the call. A line that Envoy refuses is lost.
     unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
@@ -271,18 +272,18 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: the host took this block from `proxy_on_memory_allocate`, which allocates as a box of this size would be,
-    // and filled it; it is ours now.
+    // SAFETY: the host took this block from `proxy_on_memory_allocate`, which allocates like a box of
+    // this size, filled it, and does not keep it.
     Ok(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(data, size)) }.into_vec())
 }
 
-/// Where the host puts what its calls return. It fills what it asks for, so nothing is cleared before.
+/// Allocates memory for the values that host calls return. The host fills it, so it is not cleared.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     match Layout::array::<u8>(size) {
         // SAFETY: the layout is not empty.
         Ok(layout) if size > 0 => unsafe { std::alloc::alloc(layout) },
-        // To the host, a call that could not be answered.
+        // The host's call fails.
         _ => null_mut(),
     }
 }

@@ -1,6 +1,6 @@
 //! What crosses the border of the VM for one request: `hostcalls MODULE FILE[:VARIABLE]…` prints, for each experiment
-//! file, how often a request makes the filter call its host, how often the host enters the VM, and the memory in it. The
-//! variable is set for the VM.
+//! file, how often a request makes the filter call its host, how often the host enters the VM, what the module computes
+//! for a request and for a tick, and the memory in it. The variable is set for the VM.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,6 +27,9 @@ const ALLOCATING: [&str; 3] =
 /// Enough that what happens rarely shows as a fraction.
 const REQUESTS: u32 = 100;
 
+/// How often Envoy ticks in a second.
+const TICKS: u64 = 10;
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let module = arguments.next().context("usage: hostcalls MODULE FILE…")?;
@@ -37,7 +40,8 @@ fn main() -> Result<()> {
     for file in arguments {
         let (file, variable) =
             file.split_once(':').map_or((&*file, None), |(file, name)| (file, Some(name)));
-        let calls = calls_per_request(&module, &std::fs::read(file)?, variable)?;
+        let Costs { calls, request, tick, busy_tick } =
+            costs(&module, &std::fs::read(file)?, variable)?;
         let of = |name: &&str| calls.get(name).copied().unwrap_or_default();
         let allocations: f64 = ALLOCATING.iter().map(of).sum();
         println!("{file}");
@@ -50,31 +54,61 @@ fn main() -> Result<()> {
             callbacks.len(),
             callbacks.join(", ")
         );
+        println!(
+            "  wasm instructions: {request} per request, {tick} per tick without requests, {busy_tick} per tick in a second \
+             after {REQUESTS} requests"
+        );
     }
     memory(&module)?;
     flat(&module)
 }
 
-fn calls_per_request(
-    module: &Module,
-    file: &[u8],
-    variable: Option<&str>,
-) -> Result<BTreeMap<&'static str, f64>> {
+/// What a file makes the module do.
+struct Costs {
+    /// Host calls per request, by name.
+    calls: BTreeMap<&'static str, f64>,
+    /// Wasm instructions.
+    request: u64,
+    tick: u64,
+    busy_tick: u64,
+}
+
+fn costs(module: &Module, file: &[u8], variable: Option<&str>) -> Result<Costs> {
     let proxy = Proxy::new(module);
     if let Some(name) = variable {
         proxy.set_environment(name, "1");
     }
     let vm = configured(&proxy, file)?;
-    let before = proxy.host_calls();
-    for user in 0..REQUESTS {
-        request(&vm, user)?;
-    }
+    // The first requests and ticks also grow tables.
+    (0..REQUESTS).try_for_each(|user| request(&vm, user))?;
+    ticks(&vm)?;
+    let (before, fuel) = (proxy.host_calls(), proxy.fuel_used());
+    (0..REQUESTS).try_for_each(|user| request(&vm, user))?;
     let count = |(name, after): (&'static str, u64)| {
         let more = u32::try_from(after - before.get(name).copied().unwrap_or_default())
             .unwrap_or(u32::MAX);
         (more > 0).then(|| (name, f64::from(more) / f64::from(REQUESTS)))
     };
-    Ok(proxy.host_calls().into_iter().filter_map(count).collect())
+    let calls = proxy.host_calls().into_iter().filter_map(count).collect();
+    let requests = proxy.fuel_used() - fuel;
+    ticks(&vm)?;
+    let busy = proxy.fuel_used() - fuel - requests;
+    ticks(&vm)?;
+    let idle = proxy.fuel_used() - fuel - requests - busy;
+    Ok(Costs {
+        calls,
+        request: requests / u64::from(REQUESTS),
+        tick: idle / TICKS,
+        busy_tick: busy / TICKS,
+    })
+}
+
+/// A second.
+fn ticks(vm: &Vm) -> Result<()> {
+    for _ in 0..TICKS {
+        vm.tick()?;
+    }
+    Ok(())
 }
 
 fn request(vm: &Vm, user: u32) -> Result<()> {

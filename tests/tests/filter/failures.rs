@@ -134,7 +134,12 @@ fn a_logger_that_is_silent_about_a_failure_is_not_believed_again() {
         success < 128 && success + error == 1000,
         "{success} failures passed for successes, {error} did not"
     );
-    assert_eq!(proxy.log_text().matches("was not told of").count(), 1, "{}", proxy.log_text());
+    assert_eq!(
+        proxy.log_text().matches("did not report a failed request").count(),
+        1,
+        "{}",
+        proxy.log_text()
+    );
 }
 
 /// Two filters of the module in one chain: both are told.

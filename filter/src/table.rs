@@ -1,0 +1,49 @@
+//! The contexts of the VM by the numbers that Envoy gives them: plugin instances and streams.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use sidetrack_proxy::instance::Worker;
+
+use crate::envoy::{Call, Envoy};
+
+pub(crate) type Instance = sidetrack_proxy::instance::Instance<Envoy>;
+pub(crate) type Stream = sidetrack_proxy::stream::Stream<Call>;
+
+thread_local! {
+    static WORKER: Rc<Worker> = Rc::default();
+    /// One, and those whose last requests have not ended.
+    static INSTANCES: RefCell<Vec<(u32, Instance)>> = const { RefCell::new(Vec::new()) };
+    static STREAMS: RefCell<BTreeMap<u32, Box<Stream>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+pub(crate) fn create_instance(id: u32) {
+    let instance = WORKER.with(|worker| Instance::new(Envoy, Rc::clone(worker)));
+    INSTANCES.with_borrow_mut(|instances| instances.push((id, instance)));
+}
+
+/// Creates a stream with the configuration that its plugin instance has now.
+pub(crate) fn create_stream(id: u32, instance: u32) {
+    let runtime = with_instance(instance, |it| it.runtime()).flatten();
+    STREAMS.with_borrow_mut(|streams| streams.insert(id, Box::new(Stream::new(id, runtime))));
+}
+
+pub(crate) fn delete(id: u32) {
+    match STREAMS.with_borrow_mut(|streams| streams.remove(&id)) {
+        Some(mut stream) => stream.delete(&Call),
+        None => INSTANCES.with_borrow_mut(|instances| instances.retain(|(other, _)| *other != id)),
+    }
+}
+
+/// Acts on a stream; `None` if Envoy names a context that it has not created.
+pub(crate) fn with_stream<T>(id: u32, act: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+    STREAMS.with_borrow_mut(|streams| streams.get_mut(&id).map(|stream| act(stream)))
+}
+
+/// Acts on a plugin instance; `None` if Envoy names a context that it has not created.
+pub(crate) fn with_instance<T>(id: u32, act: impl FnOnce(&mut Instance) -> T) -> Option<T> {
+    INSTANCES.with_borrow_mut(|instances| {
+        instances.iter_mut().find(|(other, _)| *other == id).map(|(_, instance)| act(instance))
+    })
+}

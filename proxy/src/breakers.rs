@@ -1,0 +1,69 @@
+//! The breakers of a configuration on this worker: [`Fleet`](sidetrack::breaker::Fleet) over the
+//! host's store, log and statistics.
+//!
+//! Their records are in the store, not in the statistics: only the store has compare-and-swap, and
+//! an operator's stats matcher can hide any series, which then always reads zero.
+
+use sidetrack::breaker::{Ended, Served, Transition};
+use sidetrack::decide::{Decision, Gate};
+use sidetrack::plan::{ExperimentId, VariantId};
+
+use crate::host::{Host, Level};
+use crate::runtime::Runtime;
+
+impl<H: Host> Runtime<H> {
+    /// What a candidate's breaker lets through.
+    #[inline]
+    pub(crate) fn gate(&self, experiment: ExperimentId, candidate: VariantId) -> Gate {
+        self.fleet.borrow().gate(experiment, candidate)
+    }
+
+    /// The epoch of the breaker of the variant that serves this request.
+    #[inline]
+    pub(crate) fn epoch(&self, decision: &Decision) -> u32 {
+        self.fleet.borrow().epoch(decision.experiment, decision.served)
+    }
+
+    /// Counts how a request ended for the breaker. Reads the clock only if that opens the breaker.
+    #[inline]
+    pub(crate) fn count_outcome(&self, decision: &Decision, epoch: u32, ended: Ended) {
+        let served = Served { experiment: decision.experiment, variant: decision.served, epoch };
+        let host = &self.host;
+        let transition =
+            self.fleet.borrow_mut().count(host, served, ended, || self.now(), || host.random());
+        if let Some(transition) = transition {
+            self.report_transition(&transition);
+        }
+    }
+
+    /// Shares outcomes with the other workers, and adopts and makes transitions.
+    pub(crate) fn tick_breakers(&self) {
+        let host = &self.host;
+        let transitions = self.fleet.borrow_mut().tick(host, self.now(), || host.random());
+        transitions.iter().for_each(|transition| self.report_transition(transition));
+    }
+
+    /// Publishes the states of all breakers.
+    pub(crate) fn publish_breaker_states(&self) {
+        for (id, experiment) in self.plan.experiments.entries() {
+            experiment.candidates().for_each(|candidate| self.publish_breaker_state(id, candidate));
+        }
+    }
+
+    fn publish_breaker_state(&self, experiment: ExperimentId, candidate: VariantId) {
+        let state = self.fleet.borrow().code(experiment, candidate);
+        self.metrics[experiment].publish_breaker_state(&self.host, candidate, state);
+    }
+
+    /// Logs and counts a transition, and publishes the new state.
+    #[cold]
+    fn report_transition(&self, transition: &Transition) {
+        let &Transition { experiment: id, variant, ref event } = transition;
+        let experiment = &self.plan.experiments[id];
+        let name = &experiment.variants[variant].name;
+        let text = format!("sidetrack: {}/{name}: {event}", experiment.name);
+        self.host.log(Level::Warning, &text);
+        self.metrics[id].count_transition(&self.host, variant, event);
+        self.publish_breaker_state(id, variant);
+    }
+}

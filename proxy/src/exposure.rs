@@ -1,0 +1,69 @@
+//! Filter state for the access log: values of a decision that stay inside the proxy.
+//!
+//! Envoy reads `wasm.sidetrack.reason` as `%FILTER_STATE(wasm.sidetrack.reason:PLAIN)%`.
+
+use sidetrack::decide::{Decision, Step, Trace};
+use sidetrack::names::filter_state;
+use sidetrack::plan::{Experiment, ExposureUnit};
+use sidetrack::unit::minted_text;
+
+use crate::host::Exchange;
+
+/// The unit of a request, kept from its decision if the access log shows it.
+pub(crate) struct Exposure {
+    shown: ExposureUnit,
+    unit: Option<Vec<u8>>,
+}
+
+impl Exposure {
+    pub(crate) const fn new(shown: ExposureUnit) -> Self {
+        Self { shown, unit: None }
+    }
+
+    /// Writes the decision for the access log.
+    pub(crate) fn write(
+        &self,
+        exchange: &impl Exchange,
+        experiment: &Experiment,
+        decision: &Decision,
+    ) {
+        exchange.write_filter_state(filter_state::REASON, decision.reason.as_str().as_bytes());
+        if let Some(bucket) = decision.bucket {
+            exchange.write_filter_state(filter_state::BUCKET, bucket.to_string().as_bytes());
+        }
+        if let Some(unit) = &self.unit {
+            match self.shown {
+                ExposureUnit::None => {}
+                ExposureUnit::Plain => exchange.write_filter_state(filter_state::UNIT, unit),
+                ExposureUnit::Digest => {
+                    let pseudonym = experiment.exposure.pseudonym(unit);
+                    exchange.write_filter_state(filter_state::UNIT, pseudonym.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+/// Writes for the access log that the baseline answered a request that its candidate failed.
+pub(crate) fn write_rescued(exchange: &impl Exchange) {
+    exchange.write_filter_state(filter_state::RESCUED, b"true");
+}
+
+impl<'p> Trace<'p> for Exposure {
+    fn step(&mut self, step: impl FnOnce() -> Step<'p>) {
+        if self.shown == ExposureUnit::None {
+            return;
+        }
+        match step() {
+            Step::Unit(_, unit) => self.unit = Some(unit),
+            Step::Minted(_, identity) => self.unit = Some(minted_text(identity).into_bytes()),
+            _ => {}
+        }
+    }
+
+    /// `false`: the decision visits only the experiments that may match, and skips steps about the
+    /// others.
+    fn listens(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,137 @@
+//! Traits that an adapter implements for its proxy.
+//!
+//! [`Host`] is what a plugin instance needs of the proxy, [`Exchange`] what one request needs. Both
+//! are static parameters: a call costs what the adapter's code costs. No method fails: an adapter
+//! returns the value that the method's documentation names for the case that the proxy refuses.
+
+use core::time::Duration;
+
+use sidetrack::breaker::Store;
+use sidetrack::effects::Effect;
+use sidetrack::request::Request;
+
+/// A proxy as a plugin instance sees it: one worker's view of clock, log, statistics and shared
+/// storage. A clone is the same host.
+pub trait Host: Store + Sink + Clone {
+    /// What the host prepares once per configuration for [`Exchange::is_success`].
+    type SuccessCheck;
+
+    /// The time since 1970, as exactly as the proxy has it. Zero without a clock: then rollouts have
+    /// not started, and all units get the baseline.
+    fn now(&self) -> Duration;
+
+    /// 64 random bits; zero without a source.
+    fn random(&self) -> u64;
+
+    /// Writes a line to the proxy's log.
+    fn log(&self, level: Level, text: &str);
+
+    /// Whether the operator sets this variable, one of [`sidetrack::names::variable`].
+    fn is_set(&self, variable: &str) -> bool;
+
+    /// Requests a call of [`Instance::tick`](crate::instance::Instance::tick) at this period.
+    /// Returns whether the calls will come.
+    fn start_ticks(&self, period: Duration) -> bool;
+
+    /// Ends the ticks.
+    fn stop_ticks(&self);
+
+    /// Prepares [`Exchange::is_success`]. With `once`, a request that was sent upstream more than
+    /// once is not a success.
+    fn prepare_success_check(&self, once: bool) -> Self::SuccessCheck;
+}
+
+/// Levels of the proxy's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Something is limited or has changed by itself.
+    Warning,
+    /// An operator has to act.
+    Error,
+}
+
+/// Statistics of the proxy, shared by all workers.
+pub trait Sink {
+    /// The proxy's name for all series of the filter, as an operator's stats matcher may exclude it.
+    const FAMILY: &'static str;
+
+    /// Defines a series, or finds the one with the same name and labels; `None` if the proxy refuses
+    /// it.
+    fn define(&self, kind: Kind, labels: &[(&str, &str)], name: &str) -> Option<SeriesId>;
+
+    /// Adds to a counter.
+    fn add(&self, counter: SeriesId, count: u32);
+
+    /// Sets a gauge.
+    fn set(&self, gauge: SeriesId, value: u64);
+
+    /// The value of a series over all workers; `None` if the proxy does not return it.
+    fn value(&self, series: SeriesId) -> Option<u64>;
+}
+
+/// Kinds of series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Is set.
+    Gauge,
+}
+
+/// The proxy's number for a series, valid on one worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeriesId(pub u32);
+
+/// One request and its response, during a callback.
+pub trait Exchange {
+    /// The proxy that serves the request.
+    type Host: Host;
+    /// The request's headers.
+    type Headers: Headers;
+
+    /// Reads the headers of the request; `None` if the proxy does not return them.
+    fn request_headers(&self) -> Option<Self::Headers>;
+
+    /// Reads the part of the request's body that has arrived, up to `most` bytes; empty if the proxy
+    /// does not return it.
+    fn request_body(&self, most: usize) -> Vec<u8>;
+
+    /// Removes all values of a header of the request. `name` is lower case.
+    fn remove_request_header(&self, name: &str);
+
+    /// Writes a header of the request. Later, the proxy selects the route by the headers.
+    fn write_request_header(&self, effect: &Effect<'_>);
+
+    /// Writes a header of the response.
+    fn write_response_header(&self, effect: &Effect<'_>);
+
+    /// Writes a value that the access log can read: one of [`sidetrack::names::filter_state`].
+    fn write_filter_state(&self, key: &str, value: &[u8]);
+
+    /// Whether the request certainly succeeded: the status is below 500, there are no response flags
+    /// and, for gRPC, the gRPC status is 0. `false` if it did not or if the proxy cannot tell; the
+    /// other methods then return the details. Callable once the response has ended.
+    fn is_success(&self, check: &<Self::Host as Host>::SuccessCheck, is_grpc: bool) -> bool;
+
+    /// The HTTP status of the response; 0 without a response.
+    fn response_code(&self) -> u32;
+
+    /// Envoy's response flags as a bit set, see [`sidetrack::outcome::Ending`]; 0 if unknown.
+    fn response_flags(&self) -> u64;
+
+    /// The gRPC status of a gRPC request; 0 if unknown.
+    fn grpc_status(&self) -> u32;
+
+    /// How often the request was sent upstream; 0 if unknown.
+    fn attempts(&self) -> u64;
+
+    /// Whether the name of the request's route starts with this prefix, one of
+    /// [`sidetrack::names::route`].
+    fn has_route(&self, prefix: &str) -> bool;
+}
+
+/// A request's headers, kept while the request waits for its body.
+pub trait Headers: Request {
+    /// The names of all headers, in lower case.
+    fn names(&self) -> impl Iterator<Item = &[u8]>;
+}
