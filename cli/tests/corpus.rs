@@ -53,6 +53,7 @@ fn every_bad_file_is_explained() {
         let Err(problems) = load(file) else { panic!("{name} is accepted") };
         seen.extend(problems.0.iter().map(|problem| problem.code.as_str()));
         let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("snapshots/problems");
         settings.set_prepend_module_to_snapshot(false);
         settings.set_omit_expression(true);
         settings.bind(|| insta::assert_snapshot!(name, problems.to_string()));
