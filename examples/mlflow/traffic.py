@@ -1,8 +1,8 @@
-"""Users who ask what digit they see, with their id in the body; then they learn whether the answer was right.
+"""Sends images of digits to the scoring server, with a user id in the body, and writes whether the predictions were correct.
 
     traffic.py URL USERS OUTCOMES.csv
 
-Each asks once to three times. The request id, which Envoy writes into its log, joins an outcome to its exposure.
+Each user sends one to three requests. The request id, which Envoy logs, joins an outcome to its exposure.
 """
 
 import csv
@@ -19,8 +19,8 @@ from train import halves
 THREADS = 4
 
 
-def ask(address, users, images, labels):
-    """What the answers to these users were worth: (request id, 1 or 0)."""
+def send(address, users, images, labels):
+    """Returns the outcomes of these users: (request id, 1 if the prediction was correct, else 0)."""
     connection = http.client.HTTPConnection(address, timeout=60)
     outcomes = []
     for user in users:
@@ -44,13 +44,13 @@ def main():
     _, _, images, labels = halves()
     shares = [range(first, users, THREADS) for first in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as pool:
-        shares = list(pool.map(lambda share: ask(urlsplit(url).netloc, share, images, labels), shares))
+        shares = list(pool.map(lambda share: send(urlsplit(url).netloc, share, images, labels), shares))
     with open(path, "w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["request_id", "correct"])
         for outcomes in shares:
             table.writerows(outcomes)
-    print(f"{users} users asked {sum(map(len, shares))} times; {path} says which answers were right")
+    print(f"{users} users sent {sum(map(len, shares))} requests; the outcomes are in {path}")
 
 
 if __name__ == "__main__":

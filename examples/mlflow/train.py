@@ -1,6 +1,6 @@
 """Registers two versions of a small classifier of handwritten digits: version 1 is the champion, version 2 a candidate.
 
-The data come with scikit-learn. One half trains; the other half is what users will ask about (see traffic.py).
+The data come with scikit-learn. One half is for training; users send the other half (see traffic.py).
 """
 
 import logging
@@ -17,18 +17,18 @@ MODEL = "digits"
 
 
 def halves():
-    """Images and labels to train with, images and labels to ask about."""
+    """Returns the training images and labels, and the test images and labels."""
     images, labels = load_digits(return_X_y=True)
-    train, ask, train_labels, ask_labels = train_test_split(
+    train, test, train_labels, test_labels = train_test_split(
         images, labels, test_size=0.5, random_state=7, stratify=labels
     )
-    return train, train_labels, ask, ask_labels
+    return train, train_labels, test, test_labels
 
 
 def main():
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
-    train, train_labels, ask, ask_labels = halves()
+    train, train_labels, test, test_labels = halves()
     mlflow.set_experiment("digits-training")
     for classifier in (GaussianNB(), LogisticRegression(max_iter=2000)):
         with mlflow.start_run():
@@ -38,11 +38,11 @@ def main():
                 name="model",
                 registered_model_name=MODEL,
                 signature=infer_signature(train[:2], classifier.predict(train[:2])),
-                pip_requirements=["scikit-learn"],  # said, so that MLflow need not find out
+                pip_requirements=["scikit-learn"],  # explicit, so that MLflow does not infer it
             )
-        accuracy = classifier.score(ask, ask_labels)
+        accuracy = classifier.score(test, test_labels)
         version = registered.registered_model_version
-        print(f"{MODEL} version {version}: {type(classifier).__name__}, {accuracy:.1%} of the other half right")
+        print(f"{MODEL} version {version}: {type(classifier).__name__}, accuracy {accuracy:.1%}")
 
     registry = mlflow.MlflowClient()
     registry.set_registered_model_alias(MODEL, "champion", "1")

@@ -119,7 +119,7 @@ fn of_experiment(experiment: &Experiment, job: &str) -> Group {
 fn of_proxies(plan: &Plan, job: &str) -> Group {
     Group {
         name: "sidetrack-proxies".to_owned(),
-        about: "The proxies themselves, whatever they carry.".to_owned(),
+        about: "All proxies of the job, with any experiment.".to_owned(),
         records: Vec::new(),
         alerts: alerts::of_proxies(plan, &Series::new(job, None)),
     }

@@ -252,7 +252,7 @@ fn the_gate_stops_mistakes_and_swaps() {
     change(wide, "value: forecast", "value: another", "is 'forecast', not 'another'");
     // Everyone is drawn again, some from one candidate to the other.
     change("ab/base/istio.yaml", "salt: one", "salt: two", "swap: units of forecast move");
-    change("ab/application.yaml", "overlays/wide", "wide", "names no overlay");
+    change("ab/application.yaml", "overlays/wide", "wide", "path must end with /overlays/NAME");
 }
 
 #[test]

@@ -191,12 +191,12 @@ fn rules(destinations: &[Destination], options: &Options) -> Vec<Value> {
     hosts.iter().map(rule).collect()
 }
 
-/// What the manifests take for granted, each with the way to see whether it holds.
+/// The assumptions of the manifests, each with a way to check it.
 fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec<String> {
     let namespace = &place.filter_namespace;
     let mut checks = Vec::new();
     if options.url.is_none() {
-        checks.push(format!("{} is no real image: name yours with --url.", url(options)));
+        checks.push(format!("{} is a placeholder: set your image with --url.", url(options)));
     }
     let labels: Vec<String> =
         place.selector.iter().map(|(label, value)| format!("{label}={value}")).collect();
@@ -205,18 +205,18 @@ fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec
             "The service {service} has a waypoint: kubectl -n {namespace} get service {service} --show-labels (istio.io/use-waypoint)"
         )),
         None if labels.is_empty() => {
-            checks.push(format!("Every sidecar in {namespace} is to run the filter; --selector takes fewer."));
+            checks.push(format!("All sidecars in {namespace} run the filter; select some of them with --selector."));
         }
-        None => checks.push(format!("These pods run it: kubectl -n {namespace} get pods -l {}", labels.join(","))),
+        None => checks.push(format!("These pods run the filter: kubectl -n {namespace} get pods -l {}", labels.join(","))),
     }
     if let Some(gateway) = &place.gateway {
         checks.push(format!(
-            "The Gateway {gateway} takes {}, and no other VirtualService has routes for that.",
+            "The Gateway {gateway} accepts {}, and no other VirtualService has routes for it.",
             place.hosts.join(", ")
         ));
     } else {
         checks.push(format!(
-            "Callers address {}, and no other VirtualService has routes for it.",
+            "Clients address {}, and no other VirtualService has routes for it.",
             place.hosts.join(", ")
         ));
     }
@@ -227,12 +227,12 @@ fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec
     if destinations.iter().any(|destination| destination.subset.is_some()) {
         let label = &options.subset_label;
         checks.push(format!(
-            "Their pods carry the label {label}: kubectl -n {} get pods -L {label}",
+            "Their pods have the label {label}: kubectl -n {} get pods -L {label}",
             options.namespace
         ));
     }
     checks.push(
-        "The mesh knows the log format and the metric labels: sidetrack render istio FILE --mesh-config"
+        "The mesh has the log format and the metric labels: sidetrack render istio FILE --mesh-config"
             .to_owned(),
     );
     checks

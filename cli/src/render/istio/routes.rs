@@ -69,8 +69,8 @@ pub(super) fn routes(
                 .extend(mirror.map(|mirror| (names.mirror.clone(), json!({"exact": mirror}))));
             routes.push(Route {
                 name: copied("sidetrack-chosen"),
-                note: "The filter has chosen a cluster: the EnvoyFilter lets its header decide. Without the EnvoyFilter \
-                       this is the baseline."
+                note: "The filter has chosen a cluster: the EnvoyFilter routes by the filter's header. Without the \
+                       EnvoyFilter, this is the baseline."
                     .to_owned(),
                 conditions: Some(json!({"headers": conditions.into_iter().collect::<serde_json::Map<_, _>>()})),
                 destination: default.clone(),
@@ -93,7 +93,7 @@ pub(super) fn routes(
                     format!("{}.{}", experiment.name, variant.name)
                 }),
                 note: mirror.map_or_else(String::new, |mirror| {
-                    format!("The filter wants a copy for {mirror}.")
+                    format!("The filter requests a copy for {mirror}.")
                 }),
                 conditions: Some(tagged(names, experiment, &variant.name, alone, *mirror)),
                 destination: destination.clone(),
@@ -122,7 +122,7 @@ pub(super) fn routes(
     } else {
         routes.push(Route {
             name: "baseline".to_owned(),
-            note: "Everything else, and everything while the filter is not there: the baseline."
+            note: "All other requests, and all requests while the filter is absent: the baseline."
                 .to_owned(),
             conditions: None,
             destination: default,

@@ -71,7 +71,7 @@ fn requests(series: &Series) -> Vec<Record> {
         ),
         Record::new(
             record::ERRORS,
-            "The share of errors. A caller that hung up counts as neither.",
+            "The share of errors. Requests that the client aborted do not count.",
             format!("{}\n/\n({} > 0)", rate(&format!("{STATUS}=\"{ERROR}\"")), rate(&answered())),
         ),
     ]
@@ -84,14 +84,14 @@ fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
         Record::new(record, about, format!("histogram_quantile({quantile},\n  {rate})"))
     };
     let mut records = vec![
-        quantile(record::RESPONSE_TIME_P50, "Seconds to the response's headers.", 0.5),
+        quantile(record::RESPONSE_TIME_P50, "Seconds until the response headers.", 0.5),
         quantile(record::RESPONSE_TIME_P95, "", 0.95),
         quantile(record::RESPONSE_TIME_P99, "", 0.99),
     ];
     if let Some((_, le)) = watched_slow(experiment) {
         records.push(Record::new(
             record::SLOW,
-            "The share of answers slower than the breaker's slow.over, or than the histogram's next bound above it.",
+            "The share of responses slower than the breaker's slow.over, or than the histogram's next bound above it.",
             slow_share(le, series),
         ));
     }
@@ -177,7 +177,7 @@ fn targets(experiment: &Experiment, series: &Series) -> Vec<Record> {
     for (phase, weights) in phases(experiment) {
         for (variant, share) in experiment.variants.iter().zip(experiment.shares_of(weights)) {
             let about = if records.is_empty() {
-                "The shares that the file promises, by phase."
+                "The target shares in the file, by phase."
             } else {
                 ""
             };
@@ -212,7 +212,7 @@ fn in_force(experiment: &Experiment, series: &Series) -> Vec<Record> {
         let begins = seconds(begins.get());
         let until = ends.map(|ends| format!(" < {}", seconds(ends.get()))).unwrap_or_default();
         let about = if index == 0 {
-            "1 while the phase is in force, by the file and the clock."
+            "1 while the phase is in force, according to the file and the clock."
         } else {
             ""
         };

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The gate of a change: every overlay is good, and no user moves between two candidates. It prints who moves where.
+# The gate for changes: checks that all overlays are valid and that no user moves between two candidates. Prints the
+# users who move.
 #
-#   gate.sh BEFORE AFTER    this folder before the change, in another checkout, and after it
+#   gate.sh BEFORE AFTER    this folder before the change, in another checkout, and after the change
 #
-# Exits 1 when the change must not be merged. KUSTOMIZE is the command that builds an overlay.
+# Exits 1 if the change must not be merged. KUSTOMIZE is the command that builds an overlay.
 set -euo pipefail
 
 before="$1" after="$2"
@@ -12,11 +13,11 @@ scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 failed=0
 
-# What Argo CD deploys from a folder: the overlay that the Application names.
+# Prints the overlay that Argo CD deploys from a folder: the last part of the Application's path.
 deployed() {
     local overlay
     overlay="$(sed -n 's|^ *path: .*/overlays/||p' "$1/application.yaml")"
-    [ -n "$overlay" ] || { printf 'gate: %s names no overlay\n' "$1/application.yaml" >&2; return 1; }
+    [ -n "$overlay" ] || { printf 'gate: %s: path must end with /overlays/NAME\n' "$1/application.yaml" >&2; return 1; }
     printf 'overlays/%s\n' "$overlay"
 }
 
@@ -29,7 +30,7 @@ for overlay in "$after"/overlays/*/; do
     fi
 done
 if [ "$failed" != 0 ]; then
-    printf 'gate: not every overlay is good, see above\n' >&2
+    printf 'gate: some overlays have problems, see above\n' >&2
     exit 1
 fi
 
