@@ -1,13 +1,13 @@
 # Sourced by other scripts: fetches Debian packages and unpacks them, without root and without a change of the system.
 
-# unpack SCRATCH PACKAGE…: downloads packages with package lists of our own and unpacks them into SCRATCH/root. The
-# system's lists need root to be renewed, and in containers they are often deleted. A package that ends in "+" brings
-# those of its libraries that `$libraries`, a regular expression, names.
+# unpack SCRATCH PACKAGE…: downloads packages with its own package lists and unpacks them into SCRATCH/root. An update of
+# the system's lists needs root, and containers often lack them. A package with the suffix "+" includes those of its
+# dependencies that match `$libraries`, a regular expression.
 unpack() {
     local scratch="$1" tool package
     shift
     for tool in apt-get apt-cache dpkg; do
-        command -v "$tool" >/dev/null || { echo "setup: there is no $tool to fetch $* with" >&2; return 1; }
+        command -v "$tool" >/dev/null || { echo "setup: $tool is missing, so $* cannot be fetched" >&2; return 1; }
     done
     mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial"
     local apt=(-o "Dir::State::lists=$PWD/$scratch/lists" -o "Dir::Cache=$PWD/$scratch/cache" -o APT::Sandbox::User=
@@ -17,7 +17,7 @@ unpack() {
     for package in "$@"; do
         names+=("${package%+}")
         if [ "$package" != "${package%+}" ]; then
-            # shellcheck disable=SC2207 # names of packages hold no spaces
+            # shellcheck disable=SC2207 # names of packages contain no spaces
             names+=($(apt-cache "${apt[@]}" depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
                 --no-replaces --no-enhances "${package%+}" | grep -oE "^($libraries)\$" | sort -u || true))
         fi

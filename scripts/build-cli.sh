@@ -5,6 +5,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 cargo build --release -p sidetrack-cli
 mkdir -p dist
-# Beside and moved: an old one may be running.
+# Copied to a temporary file and renamed: the old one may be running.
 cp "${CARGO_TARGET_DIR:-target}/release/sidetrack" dist/sidetrack.new
 mv dist/sidetrack.new dist/sidetrack

@@ -2,7 +2,7 @@
 # Builds the module that Envoy loads: dist/sidetrack.wasm. The same sources and toolchain give the same bytes, in any
 # directory: the paths in panic messages are replaced.
 #
-#   scripts/build-wasm.sh crashing    for tests: dist/sidetrack-crashing.wasm, which crashes at a header `x-test-crash`
+#   scripts/build-wasm.sh crashing    for tests: dist/sidetrack-crashing.wasm, which crashes on the header `x-test-crash`
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
-# Runs fuzz targets, guided by the branches that they reach, on stable Rust: libFuzzer needs no more of the compiler
-# than LLVM's coverage pass.
+# Runs coverage-guided fuzz targets on stable Rust: libFuzzer only needs LLVM's coverage pass.
 #
 #   scripts/fuzz.sh                 each target for a minute
-#   scripts/fuzz.sh body decision   only these
-#   FUZZ_SECONDS=3600               for so long
-#   FUZZ_MINIMIZE=1                 fuzz, then keep in fuzz/corpus/ only what reaches a branch that nothing else does
+#   scripts/fuzz.sh body decision   only these targets
+#   FUZZ_SECONDS=3600               the duration per target
+#   FUZZ_MINIMIZE=1                 fuzz, then keep only inputs in fuzz/corpus/ that add coverage
 #
-# What is new goes to target/fuzz/found/TARGET; what fails is printed and kept in fuzz/regressions/TARGET/.
+# New inputs are written to target/fuzz/found/TARGET. Failures are printed and kept in fuzz/regressions/TARGET/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 die() { printf 'fuzz: error: %s\n' "$*" >&2; exit 1; }
 
-command -v c++ >/dev/null || die "c++ is missing: libFuzzer is C++; install a C++ compiler (Debian: g++)"
+command -v c++ >/dev/null || die "c++ is missing: libFuzzer needs a C++ compiler (Debian: g++)"
 
 seconds="${FUZZ_SECONDS:-60}"
 host="$(rustc -vV | sed -n 's/^host: //p')"
@@ -25,20 +24,20 @@ if [ "$#" -eq 0 ]; then
     set -- config request body decision filter
 fi
 
-# The four of the core: all of their code is counted.
+# The four targets of the core: all of their code is instrumented.
 of_core() {
     RUSTFLAGS="$native" cargo build --quiet --manifest-path fuzz/Cargo.toml --target-dir "$build/core" \
         --release --target "$host" --bin "$1"
     program="$build/core/$host/release/$1"
 }
 
-# The module: its own code is counted, inside the wasm, and not the host around it.
+# The module: the wasm code is instrumented, but not the host around it.
 of_module() {
     RUSTFLAGS="$counted -Clink-arg=--allow-undefined" cargo build --quiet -p sidetrack-filter --profile wasm \
         --target wasm32-wasip1 --target-dir "$build/module"
     SIDETRACK_WASM="$PWD/$build/module/wasm32-wasip1/wasm/sidetrack_filter.wasm"
     export SIDETRACK_WASM
-    # Not counted and not optimised, so it shares what the tests have built.
+    # Not instrumented and not optimized, so it shares the build of the tests.
     cargo build --quiet --manifest-path fuzz/Cargo.toml --target-dir target --features filter --bin filter
     program="target/debug/filter"
 }
@@ -47,7 +46,7 @@ for target in "$@"; do
     case "$target" in
         config|request|body|decision) of_core "$target" ;;
         filter) of_module ;;
-        *) die "$target: no such target; there are: config request body decision filter" ;;
+        *) die "unknown target $target; expected: config, request, body, decision or filter" ;;
     esac
     corpus="fuzz/corpus/$target" known="fuzz/regressions/$target" found="$build/found/$target"
     mkdir -p "$corpus" "$known" "$found"
@@ -58,7 +57,7 @@ for target in "$@"; do
     printf 'fuzz: %s for %s s\n' "$target" "$seconds"
     "$program" "${options[@]}" -max_total_time="$seconds" "$found" "$corpus" "$known" 2>&1 \
         | { grep -vE '^(INFO:|Dictionary:|[[:space:]]+NEW_FUNC|stat::(new|slow|average)|^#|^")' || true; } \
-        || die "$target failed; the input is in $known/, where cargo test finds it from now on"
+        || die "$target failed; the input is in $known/, and cargo test runs it from now on"
     if [ -n "${FUZZ_MINIMIZE:-}" ]; then
         smaller="$build/smaller/$target"
         rm -rf "$smaller"

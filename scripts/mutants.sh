@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Mutation tests: breaks the core, the proxy and the analysis in small ways, one at a time, and runs their tests. Fails
-# if no test notices a mutant, unless .cargo/mutants.toml accepts it with a reason. All of it takes many hours; a shard
-# is every n-th mutant, a fair sample of all files.
+# if no test notices a mutant, unless .cargo/mutants.toml accepts it with a reason. A full run takes many hours; a shard
+# is every n-th mutant, a sample of all files.
 #
 #   MUTANTS_SHARD=0/24 scripts/mutants.sh       mutants 0, 24, 48, … of each package
 #   scripts/mutants.sh proxy                    only this package: core, proxy or analysis
-#   scripts/mutants.sh core --file src/draw.rs  only those of a file; further options go to cargo-mutants
+#   scripts/mutants.sh core --file src/draw.rs  only mutants of this file; further options are passed to cargo-mutants
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Gets a registry and skopeo, with which the tests push an image and pull it back. What is installed is used; else, on
-# Debian and its kin, the packages are unpacked into .tools/registry. So nothing is installed into the system, no root is
-# needed, and no service is started.
+# Provides a registry and skopeo for tests that push and pull an image. Uses installed programs; otherwise, on Debian and
+# its derivatives, unpacks the packages into .tools/registry. So nothing is installed into the system, root is not needed,
+# and no service is started.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/apt.sh
@@ -9,16 +9,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 dir=.tools/registry
 
 say() { printf 'setup: %s\n' "$*"; }
-# Only the tests of images need the two, so their absence stops nobody here; those tests fail and say so again.
+# Only the image tests need them, so this is a warning. Those tests fail and report it again.
 give_up() {
     say "warning: $*." "tests/tests/deploy/package.rs will fail." \
         "Install skopeo and docker-registry, or set SKOPEO_PATH and REGISTRY_PATH" >&2
     exit 0
 }
-# Whether the program that a variable names, or that is unpacked, or that is installed, is there.
-there() { [ -n "$1" ] || [ -x "$dir/bin/$2" ] || command -v "$2" >/dev/null; }
+# is_available PATH NAME: whether a program is set by a variable, unpacked or installed.
+is_available() { [ -n "$1" ] || [ -x "$dir/bin/$2" ] || command -v "$2" >/dev/null; }
 
-if there "${SKOPEO_PATH:-}" skopeo && there "${REGISTRY_PATH:-}" docker-registry; then
+if is_available "${SKOPEO_PATH:-}" skopeo && is_available "${REGISTRY_PATH:-}" docker-registry; then
     say "registry and skopeo: found"
     exit 0
 fi
@@ -27,9 +27,9 @@ say "unpacking docker-registry and skopeo into $dir (about 10 MB)"
 mkdir -p "$dir"
 scratch="$(mktemp -d "$dir/fetch.XXXXXX")"
 trap 'rm -rf "$scratch"' EXIT
-# skopeo's libraries that a small system lacks; the others are part of every Debian.
+# Libraries of skopeo that a minimal system lacks; every Debian has the others.
 libraries='lib(gpgme|assuan|gpg-error|devmapper)[0-9a-z.-]*'
-unpack "$scratch" docker-registry skopeo+ || give_up "the packages were not fetched, see above"
+unpack "$scratch" docker-registry skopeo+ || give_up "fetching the packages failed, see above"
 
 mkdir "$scratch/new" "$scratch/new/bin" "$scratch/new/lib"
 mv "$scratch/root/usr/bin/docker-registry" "$scratch/root/usr/bin/skopeo" "$scratch/new/lib/"
@@ -41,7 +41,7 @@ lib="$(cd "$(dirname "$0")/../lib" && pwd)"
 LD_LIBRARY_PATH="$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$lib/$(basename "$0")" "$@"
 RUN
     chmod +x "$scratch/new/bin/$program"
-    "$scratch/new/bin/$program" --version >/dev/null || give_up "$program was unpacked but does not run, see above"
+    "$scratch/new/bin/$program" --version >/dev/null || give_up "$program was unpacked, but does not run, see above"
 done
 rm -rf "$dir/bin" "$dir/lib"
 mv "$scratch/new/lib" "$dir/lib"

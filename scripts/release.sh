@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds what a release consists of, into dist/release: the filter, the command for this machine, the image and its
-# digest, a bill of materials for each of the two, and the sums of all. Needs cargo-cyclonedx.
+# Builds the parts of a release in dist/release: the filter, the command for this machine, the image and its digest, bills
+# of materials for filter and command, and the checksums of all files. Needs cargo-cyclonedx.
 #
-# The filter, and so the image and its digest, are the same bytes wherever they are built with the toolchain that
-# rust-toolchain.toml names: no path of this machine enters them.
+# The filter, the image and its digest are reproducible with the toolchain in rust-toolchain.toml: they contain no path of
+# the build machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,7 +16,7 @@ rm -rf "$out"
 mkdir -p "$out"
 cargo fetch --locked --quiet
 
-# In a folder of its own, since other flags would rebuild everything that the tests use.
+# A separate target directory, because other flags would rebuild everything that the tests use.
 export CARGO_TARGET_DIR="$PWD/target/release-build"
 flags="--remap-path-prefix=$PWD=/sidetrack"
 for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
@@ -29,7 +29,7 @@ host="$(rustc -vV | sed -n 's/^host: //p')"
 cp "$CARGO_TARGET_DIR/wasm32-wasip1/wasm/sidetrack_filter.wasm" "$out/sidetrack.wasm"
 strip -S -o "$out/sidetrack-$host" "$CARGO_TARGET_DIR/release/sidetrack"
 if grep -qaF "${CARGO_HOME:-$HOME/.cargo}" "$out/sidetrack.wasm" || grep -qaF "$PWD" "$out/sidetrack.wasm"; then
-    echo "release: error: a path of this machine is in the filter, so others cannot build the same" >&2
+    echo "release: error: the filter contains a path of this machine, so the build is not reproducible" >&2
     exit 1
 fi
 
@@ -40,10 +40,10 @@ rm -rf "$image"
 grep -qE '^sha256:[0-9a-f]{64}$' "$out/image.digest"
 tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$CARGO_TARGET_DIR" -cf "$out/image.tar" image
 
-# A time and a serial number would differ each time.
+# Otherwise, each build would have another time and serial number.
 SOURCE_DATE_EPOCH="$(git log -1 --format=%ct 2>/dev/null || echo 0)"
 export SOURCE_DATE_EPOCH
-# It writes beside each manifest, and names local packages by where they lie.
+# cargo-cyclonedx writes next to each manifest, and uses paths as names of local packages.
 bill() { # package, folder, target
     cargo cyclonedx --quiet --manifest-path "$2/Cargo.toml" --format json --spec-version 1.5 --no-build-deps \
         --target "$3" --override-filename sidetrack-bill

