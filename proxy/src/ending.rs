@@ -6,7 +6,7 @@
 
 use sidetrack::outcome::Ending;
 
-use crate::host::{Exchange, Host};
+use crate::host::{Exchange, Host, Level};
 use crate::runtime::Runtime;
 
 /// How a request ended, as far as it is known when the request is logged.
@@ -60,6 +60,19 @@ impl<H: Host> Runtime<H> {
             grpc_status: is_grpc.then(|| exchange.grpc_status()),
             attempts: if self.fails_over { exchange.attempts() } else { 1 },
             ..failure(exchange, answered)
+        }
+    }
+
+    /// Checks every request from now on, because the access logger did not report a failure.
+    #[cold]
+    pub(crate) fn report_missed_failure(&self) {
+        if self.worker.failures.distrust() {
+            self.host.log(
+                Level::Error,
+                "sidetrack: the access logger \"failures\" did not report a failed request: a \
+                 listener with the filter has no such logger, or its filter excludes failures; \
+                 from now on every request is checked, which costs more",
+            );
         }
     }
 }

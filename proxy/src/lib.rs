@@ -8,6 +8,7 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod arrived;
 mod breakers;
 pub mod configuration;
 mod ending;

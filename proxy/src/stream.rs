@@ -8,18 +8,18 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use sidetrack::body::body_is_readable;
 use sidetrack::breaker::Ended;
 use sidetrack::decide::{Decision, Outcome, Reason, World, decide};
 use sidetrack::effects::{Effects, removals};
 use sidetrack::names::route;
 use sidetrack::outcome::Ending;
 use sidetrack::plan::ExposureUnit;
-use sidetrack::request::{Body, Request};
+use sidetrack::request::{Body, Request as _};
 
+use crate::arrived::{Arrived, is_grpc};
 use crate::ending::{self, Found};
 use crate::exposure::{self, Exposure};
-use crate::host::{Exchange, Headers, Host as _, Level};
+use crate::host::{Exchange, Headers as _, Host as _};
 use crate::runtime::{Runtime, timestamp};
 
 /// A request from its headers to its end.
@@ -282,57 +282,8 @@ impl<X: Exchange> Stream<X> {
     }
 }
 
-impl<H: crate::host::Host> Runtime<H> {
-    /// Whether a request may be held back until its body has arrived: the length must be announced and
-    /// within the limit.
-    fn may_wait(&self, headers: &impl Request) -> bool {
-        let length = || core::str::from_utf8(headers.first("content-length")?).ok()?.parse().ok();
-        self.waits_for_bodies
-            && length().is_some_and(|length| {
-                body_is_readable(headers, length, self.plan.settings.body_limit)
-            })
-    }
-
-    /// Checks every request from now on, because the access logger did not report a failure.
-    #[cold]
-    fn report_missed_failure(&self) {
-        if self.worker.failures.distrust() {
-            self.host.log(
-                Level::Error,
-                "sidetrack: the access logger \"failures\" did not report a failed request: a \
-                 listener with the filter has no such logger, or its filter excludes failures; \
-                 from now on every request is checked, which costs more",
-            );
-        }
-    }
-}
-
 /// Whether the baseline's cluster answered: the request was sent again, on a route that sends failed
 /// requests to the baseline, as `render envoy --failover` names it.
 fn was_rescued(exchange: &impl Exchange) -> bool {
     exchange.attempts() > 1 && exchange.has_route(route::FAILOVER)
-}
-
-/// A request's headers and the part of its body that has arrived.
-struct Arrived<'a, H> {
-    headers: &'a H,
-    body: Body<'a>,
-}
-
-impl<H: Request> Request for Arrived<'_, H> {
-    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers.values(name)
-    }
-
-    fn path(&self) -> Option<&[u8]> {
-        self.headers.path()
-    }
-
-    fn body(&self) -> Body<'_> {
-        self.body
-    }
-}
-
-fn is_grpc(headers: &impl Request) -> bool {
-    headers.first("content-type").is_some_and(|value| value.starts_with(b"application/grpc"))
 }

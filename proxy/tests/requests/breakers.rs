@@ -1,0 +1,107 @@
+//! The breaker, as the life of a request drives it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sidetrack_proxy::host::Level;
+
+use crate::proxy::{Proxy, file, host};
+
+const TICK: Duration = Duration::from_millis(100);
+
+fn breaker_file(more: &Value) -> Value {
+    let mut breaker = json!({"consecutive_errors": 3, "open_for": "1s"});
+    for (key, value) in more.as_object().unwrap() {
+        breaker[key] = value.clone();
+    }
+    file(&json!({"breaker": breaker}))
+}
+
+#[test]
+fn consecutive_failures_open_the_breaker_at_once_on_all_workers() {
+    let host = host(&[]);
+    let mut one = Proxy::on(&host, &breaker_file(&json!({})));
+    let mut other = Proxy::on(&host, &breaker_file(&json!({})));
+    assert_eq!(one.of("ab_test_breaker_state", "new"), 0);
+    (0..3).for_each(|_| drop(one.send("anna", 503)));
+    assert_eq!(one.of("ab_test_breaker_trips_total", "new"), 1);
+    assert_eq!(one.of("ab_test_breaker_state", "new"), 2);
+    let log = one.log(Level::Warning);
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert!(log[0].starts_with("sidetrack: e/new: the breaker opens for "), "{log:?}");
+    let request = one.send("anna", 200);
+    assert_eq!(request.sent("x-ab-variant"), ["old"]);
+    assert_eq!(request.sent("x-ab-assigned"), ["new"]);
+    assert_eq!(other.send("anna", 200).sent("x-ab-variant"), ["new"]);
+    other.run(TICK);
+    assert_eq!(other.send("anna", 200).sent("x-ab-variant"), ["old"]);
+    for proxy in [&mut one, &mut other] {
+        proxy.run(TICK);
+    }
+    assert_eq!(one.of("ab_test_fallbacks_total", "new"), 2);
+    assert_eq!(one.of("ab_test_breaker_trips_total", "new"), 1, "reported by one worker");
+    // Half-open: the tick makes the transition.
+    one.run(Duration::from_secs(1));
+    assert_eq!(one.of("ab_test_breaker_state", "new"), 1);
+    assert_eq!(one.log(Level::Warning).len(), 2);
+}
+
+#[test]
+fn a_success_in_between_starts_the_streak_again() {
+    let proxy = Proxy::new(&breaker_file(&json!({})));
+    for status in [503, 503, 200, 503, 503] {
+        proxy.send("anna", status);
+    }
+    assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 0);
+}
+
+/// A request that was decided before a transition does not count after it.
+#[test]
+fn late_failures_do_not_count_in_the_next_epoch() {
+    let mut proxy = Proxy::new(&breaker_file(&json!({})));
+    let mut late: Vec<_> = (0..3)
+        .map(|_| {
+            let mut request = proxy.open(&[("x-user-id", "anna")]);
+            request.decide();
+            request
+        })
+        .collect();
+    (0..3).for_each(|_| drop(proxy.send("anna", 503)));
+    proxy.run(Duration::from_millis(1500));
+    assert_eq!(proxy.of("ab_test_breaker_state", "new"), 1);
+    for request in &mut late {
+        request.respond(503);
+        request.end();
+    }
+    proxy.run(TICK);
+    assert_eq!(proxy.of("ab_test_breaker_state", "new"), 1);
+    assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 1);
+}
+
+#[test]
+fn slow_responses_open_the_breaker_on_the_tick() {
+    let slow = json!({"slow": {"over": "100ms", "rate": 5}, "min_requests": 10, "confidence": 0,
+        "compare_to_baseline": false});
+    for (milliseconds, trips) in [(100, 0), (101, 1)] {
+        let mut proxy = Proxy::new(&breaker_file(&slow));
+        for _ in 0..20 {
+            let mut request = proxy.open(&[("x-user-id", "anna")]);
+            request.decide();
+            proxy.advance(Duration::from_millis(milliseconds));
+            request.respond(200);
+            request.end();
+        }
+        assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 0);
+        proxy.run(TICK);
+        assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), trips, "{milliseconds} ms");
+    }
+}
+
+#[test]
+fn a_dry_run_reports_and_changes_nothing() {
+    let proxy = Proxy::new(&breaker_file(&json!({"mode": "dry_run"})));
+    (0..3).for_each(|_| drop(proxy.send("anna", 503)));
+    assert_eq!(proxy.of("ab_test_breaker_would_trip_total", "new"), 1);
+    assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 0);
+    assert_eq!(proxy.send("anna", 200).sent("x-ab-variant"), ["new"]);
+}
