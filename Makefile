@@ -8,7 +8,7 @@ help: ## list the targets
 setup: ## fetch what cargo does not: the wasm target, Envoy, a Python environment
 	@scripts/setup.sh
 
-mlflow: ## fetch MLflow too, which is large: its tests and examples/mlflow need it
+mlflow: ## also fetch MLflow, which is large: its tests and examples/mlflow need it
 	@scripts/setup.sh mlflow
 
 wasm: setup ## build the filter: dist/sidetrack.wasm
@@ -27,10 +27,10 @@ recording: wasm cli ## record the demo: docs/images/demo.svg and demo.cast
 mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through an A/B test to its promotion
 	@examples/mlflow/run.sh
 
-test: ## run all tests, those in a real Envoy included
+test: ## run all tests, including those in a real Envoy
 	@scripts/test.py
 
-test-long: wasm cli ## try to break it: a million requests, every supported Envoy, a minute of each fuzzer (about an hour)
+test-long: wasm cli ## run the long tests: a million requests, every supported Envoy, a minute of each fuzzer (about an hour)
 	@scripts/test-long.sh
 
 fuzz: setup ## fuzz for a minute per target (FUZZ_SECONDS=3600 for longer; needs a C++ compiler)
@@ -48,9 +48,9 @@ lint: setup ## check the formatting, the lints and the documentation
 	cargo clippy -p sidetrack-filter --target wasm32-wasip1 -- -D warnings
 	.tools/py/bin/zizmor --offline --quiet --config .github/zizmor.yml .github/workflows
 
-bench: wasm ## what a request costs in a real Envoy: instructions, time, memory (needs valgrind and wrk)
+bench: wasm ## measure the cost of a request in a real Envoy: instructions, time, memory (needs valgrind and wrk)
 	@benches/run.sh
 
-clean: ## remove what was built; .tools stays
+clean: ## remove build results, but not .tools
 	cargo clean
 	rm -rf dist
