@@ -1,4 +1,4 @@
-//! Every behaviour of a stub, through the client.
+//! All behaviors of a stub, through the client.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Where formulas end: nothing varies, nobody converted, too few, numbers that are none. The answer is a reason, never NaN.
+//! Edge cases of formulas: no variance, no successes, too few units, values that are not numbers.
+//! The result is a reason, never NaN.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may say so abruptly")]
 
@@ -212,7 +213,8 @@ fn of_four_the_one_with_fewest_errors_wins() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever the counts, numbers are numbers, p-values and powers are probabilities, and intervals hold the difference.
+    /// Whatever the counts, numbers are numbers, p-values and powers are probabilities, and
+    /// intervals hold the difference.
     #[test]
     fn nothing_is_ever_nan(n1 in 1u64..1 << 52, n2 in 1u64..1 << 52, a in 0.0..=1.0f64, b in 0.0..=1.0f64, small: bool) {
         let (n1, n2) = if small { (n1 % 50 + 1, n2 % 50 + 1) } else { (n1, n2) };

@@ -1,7 +1,8 @@
-//! Does it hold what it promises? Thousands of experiments with fixed seeds: how often equal variants are called different, how often the
-//! truth is inside the interval, and what the forbidden analyses would have said.
+//! Error rates by simulation: thousands of experiments with fixed seeds. False positives, coverage
+//! of the intervals, and the results of analyses that the command refuses.
 //!
-//! Each rate is held against its level by a margin of four standard errors, so a wrong formula fails and an unlucky seed does not.
+//! Each rate is compared with its nominal level with a margin of four standard errors, so a wrong
+//! formula fails and an unlucky seed does not.
 
 #![expect(
     clippy::unwrap_used,

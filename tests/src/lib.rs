@@ -1,4 +1,4 @@
-//! The harness of the black-box tests: what runs the product, none of what it is.
+//! The harness of the black-box tests: it runs the product, and contains none of it.
 
 pub mod artifact;
 pub mod fake_host;

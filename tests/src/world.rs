@@ -1,8 +1,9 @@
 //! One world for a scenario: the filter in a proxy, models behind it, a client in front.
 //!
-//! There are two: [`Kind::InProcess`] runs the module on wasmtime under a fake host, [`Kind::Envoy`] in a real Envoy
-//! with the bootstrap that `sidetrack render envoy` writes. A scenario does not know which one it is in. Every
-//! exchange passes [`check`], whatever the scenario is about, and is remembered for [`World::story`].
+//! There are two: [`Kind::InProcess`] runs the module on wasmtime under a fake host,
+//! [`Kind::Envoy`] in a real Envoy with the bootstrap that `sidetrack render envoy` writes. A
+//! scenario does not know which one it is in. Every exchange passes [`check`], whatever the
+//! scenario is about, and is remembered for [`World::story`].
 
 mod check;
 mod in_process;
@@ -49,7 +50,7 @@ pub enum Behaviour {
     Reset,
 }
 
-/// Where a scenario's worlds come from. It keeps them, so that a failing test can tell their story.
+/// Where a scenario's worlds come from. It keeps them, so that a failing test can print their logs.
 #[derive(Clone)]
 pub struct Stage {
     kind: Kind,
@@ -105,7 +106,8 @@ impl Stage {
         self.start_with(file, &file.to_string()).await
     }
 
-    /// A world with routes and clusters for `file`, and a filter that is given `configuration` at first, good or bad.
+    /// A world with routes and clusters for `file`, and a filter that is given `configuration` at
+    /// first, good or bad.
     ///
     /// # Panics
     ///
@@ -324,7 +326,8 @@ impl World {
         }
     }
 
-    /// The sum of all series of a metric that carry at least these labels; none when there is no such series.
+    /// The sum of all series of a metric that carry at least these labels; none when there is no
+    /// such series.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         match &self.0.backend {
             Backend::InProcess(fake) => fake.metric(name, labels),
@@ -366,7 +369,8 @@ impl World {
         state.file = text;
     }
 
-    /// Gives the filter a bad configuration. The filter must take it, and go on with the last good one.
+    /// Gives the filter a bad configuration. The filter must take it, and go on with the last good
+    /// one.
     ///
     /// # Panics
     ///

@@ -1,7 +1,9 @@
-//! The breaker on a real Envoy with two workers: how fast a failing candidate leaves, that it comes back, that
-//! nothing that happens to the filter forgets it, and what callers feel.
+//! The breaker on a real Envoy with two workers: how fast a failing candidate loses its traffic,
+//! that it recovers, that the state survives updates and crashes of the filter, and what clients
+//! see.
 //!
-//! One test at a time, since they measure time: `SIDETRACK_RUNS=10` repeats the measurements and prints them.
+//! One test at a time, because they measure time: `SIDETRACK_RUNS=10` repeats the measurements and
+//! prints them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -377,7 +379,7 @@ async fn with_failover_callers_see_no_failure() -> Result<()> {
     Ok(())
 }
 
-/// Envoy lets a cluster send three requests again at a time unless it is told otherwise.
+/// By default, Envoy allows three concurrent retries per cluster.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_failover_a_burst_of_failures_is_answered_as_well() -> Result<()> {
     let _alone = ALONE.lock().await;
@@ -413,7 +415,8 @@ async fn with_failover_a_burst_of_failures_is_answered_as_well() -> Result<()> {
     stand.envoy.stop().await
 }
 
-/// What must not reach a model twice is not sent twice: another method, or a body that was not kept.
+/// What must not reach a model twice is not sent twice: another method, or a body that was not
+/// kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failover_is_only_for_what_may_be_sent_twice() -> Result<()> {
     let _alone = ALONE.lock().await;

@@ -1,8 +1,10 @@
-//! A real Prometheus scrapes a real Envoy: what it says is what the traffic generator counted, no rule and no query of
-//! the dashboard is empty, and the dashboard's picture is drawn from those answers.
+//! A real Prometheus scrapes a real Envoy: its series equal the counts of the traffic generator, no
+//! rule and no query of the dashboard is empty, and the dashboard's picture is drawn from the
+//! results.
 //!
-//! One run of about a minute: a rollout in three short phases, a second experiment whose breaker runs dry, a mirror, testers,
-//! callers without a unit, slow answers, scattered errors, and an outage with its recovery.
+//! One run of about a minute: a rollout in three short phases, a second experiment whose breaker
+//! runs dry, a mirror, testers, callers without a unit, slow answers, scattered errors, and an
+//! outage with its recovery.
 
 #![expect(
     clippy::unwrap_used,
@@ -112,7 +114,8 @@ async fn counts(stand: &Stand, answers: &[Answered]) -> Result<()> {
     for _ in 0..stand.mirror.count() {
         count(format!("ab_test_mirrored_total{{job=\"{JOB}\",experiment=\"forecast\"}}"));
     }
-    // Both models in each of three phases, errors, the dry run, and the rest: nothing may have gone uncounted.
+    // Both models in each of three phases, errors, the dry run, and the rest: nothing may have gone
+    // uncounted.
     ensure!(counted.len() >= 16, "the traffic had too little in it: {counted:#?}");
     for (series, number) in counted {
         let found = stand.prometheus.value(&series).await?;
@@ -146,7 +149,8 @@ async fn shares(stand: &Stand, answers: &[Answered]) -> Result<()> {
         let found = stand.prometheus.value(&expr).await?.context(expr.clone())?;
         ensure!((found - expected).abs() < 0.001, "{expr}: counted {expected}, recorded {found}");
     }
-    // The baseline took 30 ms but for one second; that is between two bounds of the histogram, 20 and 50 ms.
+    // The baseline took 30 ms but for one second; that is between two bounds of the histogram, 20
+    // and 50 ms.
     let p50 = format!(
         "ab_test:response_time_seconds:p50_5m{{experiment=\"forecast\",model_name!=\"{CANDIDATE}\"}}"
     );

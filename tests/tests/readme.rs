@@ -1,7 +1,8 @@
 //! The commands of `README.md`, run as written, with the output that it shows.
 //!
-//! In a `console` block, lines that begin with `$ ` are commands and the others are their output; a last line `…`
-//! stands for any further lines, and `…` within a line for any text. `sh` blocks are run as a whole. `UPDATE=1` rewrites the output in the README.
+//! In a `console` block, lines that begin with `$ ` are commands and the others are their output; a
+//! last line `…` matches any further lines, and `…` within a line matches any text. `sh` blocks are
+//! run as a whole. `UPDATE=1` rewrites the output in the README.
 
 #![expect(
     clippy::expect_used,
@@ -26,7 +27,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The last line of output that is not shown whole.
 const MORE: &str = "…";
 
-/// What a fresh clone has and this folder does not: `make`, with the targets of the Makefile, and a cluster.
+/// What a fresh clone has and this folder does not: `make`, with the targets of the Makefile, and a
+/// cluster.
 const PROLOGUE: &str = r#"
 set -euo pipefail
 make() { for target in "$@"; do grep -q "^$target:" Makefile || { echo "no target $target"; return 2; }; done; }

@@ -1,4 +1,5 @@
-//! Analyses that give confident nonsense: that they do, that the right one does not, and that they are refused.
+//! Analyses that give confident nonsense: that they do, that the right one does not, and that they
+//! are refused.
 
 use sidetrack_stats::bandit::{Rule, State, weights};
 use sidetrack_stats::proportions::{stratified, test};
@@ -17,7 +18,7 @@ fn summed(phases: &[(Proportion, Proportion)]) -> (Proportion, Proportion) {
 
 #[test]
 fn a_ramp_during_a_drift_fools_only_who_sums_up() {
-    // 5, 15, 30 percent, while the conversion rate rises from 8 to 12 percent for everybody.
+    // 5, 15, 30 percent, while the conversion rate of all users rises from 8 to 12 percent.
     let ramp = |dice: &mut Dice| -> Vec<(Proportion, Proportion)> {
         let phase = |(weight, p): (f64, f64)| {
             let n2 = dice.binomial(10_000, weight);

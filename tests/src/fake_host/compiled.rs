@@ -1,7 +1,9 @@
-//! Cache of compiled modules on disk, so that each test binary loads in milliseconds what one of them compiled.
+//! Cache of compiled modules on disk, so that each test binary loads in milliseconds what one of
+//! them compiled.
 //!
-//! A file is named by the hash of the wasm it was compiled from, in `target/wasmtime/`. Wasmtime checks on its own that
-//! a file fits its version and configuration; one that does not is compiled again.
+//! A file is named by the hash of the wasm it was compiled from, in `target/wasmtime/`. Wasmtime
+//! checks on its own that a file fits its version and configuration; one that does not is compiled
+//! again.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +32,7 @@ pub(super) fn load(engine: &Engine, wasm: &[u8]) -> anyhow::Result<Module> {
     Ok(module)
 }
 
-/// The first half of a SHA-256: enough to tell builds apart.
+/// The first half of a SHA-256: enough to distinguish builds.
 fn name(wasm: &[u8]) -> String {
     Sha256::digest(wasm).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -44,6 +46,7 @@ fn folder() -> PathBuf {
 
 #[expect(unsafe_code, reason = "the file holds machine code, which only `load` writes")]
 fn deserialize(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
-    // SAFETY: `load` wrote the file from `Module::serialize`, and nothing changes a file under this name.
+    // SAFETY: `load` wrote the file from `Module::serialize`, and nothing changes a file under this
+    // name.
     unsafe { Module::deserialize_file(engine, path) }
 }

@@ -1,4 +1,4 @@
-//! One HTTP stream through the filter, callback by callback; asked afterwards what became of it.
+//! One HTTP stream through the filter, callback by callback, and its result.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -97,7 +97,8 @@ impl Stream {
         self.lines(3, Phase::Response, "proxy_on_response_trailers", trailers.into(), None)
     }
 
-    /// The stream ends: log, done, delete. Without any callback before, this is the first the filter hears of it.
+    /// The stream ends: log, done, delete. Without an earlier callback, these are the first ones
+    /// for this stream.
     ///
     /// # Errors
     ///
@@ -107,7 +108,8 @@ impl Stream {
         self.delete()
     }
 
-    /// The same with HTTP/3, when the caller acknowledges the answer late: done, delete, and only then log.
+    /// The same with HTTP/3, when the caller acknowledges the answer late: done, delete, and only
+    /// then log.
     ///
     /// # Errors
     ///
@@ -139,7 +141,8 @@ impl Stream {
         inner.sweep()
     }
 
-    /// Sets a property such as `["upstream", "address"]`; it wins over what the host derives from the headers.
+    /// Sets a property such as `["upstream", "address"]`; it wins over what the host derives from
+    /// the headers.
     pub fn set_property(&self, path: &[&str], value: impl AsRef<[u8]>) {
         self.state().properties.insert(path.join("\0").into_bytes(), value.as_ref().to_vec());
     }
@@ -203,7 +206,8 @@ impl Stream {
         self.state().foreign_calls.clone()
     }
 
-    /// How often the filter made Envoy forget the route: by the call for it, or by changing the request's headers.
+    /// How often the filter made Envoy forget the route: by the call for it, or by changing the
+    /// request's headers.
     #[must_use]
     pub fn route_cache_clears(&self) -> usize {
         self.state().cleared_route

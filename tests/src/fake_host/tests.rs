@@ -1,11 +1,11 @@
-//! The fake host against small modules in the text format, one per behaviour.
+//! The fake host against small modules in the text format, one per behavior.
 
 use std::time::Duration;
 
 use super::{Action, HeaderMap, Module, Proxy, Reply, Status};
 
-/// A module with memory, a bump allocator and all imports used below; `body` adds data and callbacks.
-/// Memory: host calls' out slots at 0, 4, 8, …; text from 1024; the heap from 8192.
+/// A module with memory, a bump allocator and all imports used below; `body` adds data and
+/// callbacks. Memory: host calls' out slots at 0, 4, 8, …; text from 1024; the heap from 8192.
 fn proxy(body: &str) -> Proxy {
     let wat = format!(
         r#"(module
@@ -155,7 +155,8 @@ fn properties_are_derived_set_and_written() {
     assert_eq!(stream.filter_state(&["x-mine"]).unwrap(), b"/chat");
 }
 
-/// Counts requests in a counter, keeps a gauge and a histogram, and notes the statuses of what is not allowed.
+/// Counts requests in a counter, keeps a gauge and a histogram, and notes the statuses of what is
+/// not allowed.
 const METRICS: &str = r#"
   (data (i32.const 1030) "requestsstatems")
   (func (export "proxy_on_configure") (param i32 i32) (result i32)

@@ -87,9 +87,10 @@ impl Vm {
         Ok(Self { shared: Arc::clone(shared), inner: Arc::new(Mutex::new(inner)) })
     }
 
-    /// Gives the VM a plugin configuration, as Envoy does at start and at every update: a new root context.
-    /// If the filter refuses it (`false`), that root goes and the earlier one keeps serving. A root of the same text that
-    /// is still alive serves again, and the filter is not called: Envoy finds plugins by the bytes of their configuration.
+    /// Gives the VM a plugin configuration, as Envoy does at start and at every update: a new root
+    /// context. If the filter refuses it (`false`), that root goes and the earlier one keeps
+    /// serving. A root of the same text that is still alive serves again, and the filter is not
+    /// called: Envoy finds plugins by the bytes of their configuration.
     ///
     /// # Errors
     ///
@@ -98,8 +99,8 @@ impl Vm {
         locked(&self.inner).configure(config.as_ref())
     }
 
-    /// Puts the module among the access loggers too, for requests that failed: a status of 500 or more, or any response
-    /// flag. `false` if it refuses.
+    /// Puts the module among the access loggers too, for requests that failed: a status of 500 or
+    /// more, or any response flag. `false` if it refuses.
     ///
     /// # Errors
     ///
@@ -108,7 +109,8 @@ impl Vm {
         locked(&self.inner).log_failures(config.as_ref())
     }
 
-    /// The same, but on another listener: it lives in this VM, and never hears of this one's requests.
+    /// The same, but on another listener: it runs in this VM, but receives no requests of this
+    /// listener.
     ///
     /// # Errors
     ///
@@ -153,13 +155,14 @@ impl Vm {
         (ms > 0).then(|| Duration::from_millis(ms.into()))
     }
 
-    /// A new stream under the serving root. The filter hears of it with its first callback.
+    /// A new stream under the serving root. The filter learns of it with its first callback.
     #[must_use]
     pub fn stream(&self) -> Stream {
         Stream::new(self.clone())
     }
 
-    /// How many root contexts of the filter live: more than one while streams of an old configuration go on.
+    /// How many root contexts of the filter live: more than one while streams of an old
+    /// configuration go on.
     #[must_use]
     pub fn roots(&self) -> usize {
         let inner = locked(&self.inner);
@@ -191,7 +194,8 @@ impl Vm {
         memory.map_or(0, |memory| memory.data_size(&inner.store))
     }
 
-    /// How often each edge of the code was taken, in a module that was built to count them; else nothing.
+    /// How often each edge of the code was taken, in a module that was built to count them; else
+    /// nothing.
     #[must_use]
     pub fn edge_counters(&self) -> Vec<u8> {
         let inner = &mut *locked(&self.inner);
@@ -305,7 +309,7 @@ impl Inner {
         self.sweep()
     }
 
-    /// The access logger hears of a stream, if its filter lets it through.
+    /// The access logger logs a stream, if its filter passes it.
     pub(super) fn log(&mut self, stream: &Arc<Mutex<StreamState>>) -> Result<(), Dead> {
         let Some(logger) = self.logger.filter(|_| locked(stream).has_failed()) else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What holds for every exchange, whatever a scenario is about.
+//! Checks of every exchange, in all scenarios.
 
 use sidetrack::plan::{Plan, Variant};
 

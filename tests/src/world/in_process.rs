@@ -1,8 +1,9 @@
-//! The fake host as a world: a canary VM and two workers, and routes as `sidetrack render envoy` lays them.
+//! The fake host as a world: a canary VM and two workers, and routes as `sidetrack render envoy`
+//! lays them.
 //!
-//! It is stricter than an Envoy with that bootstrap in two ways. A client's copies of the filter's headers reach the
-//! filter, as they do where nothing removes them earlier. And the route is chosen before the filter runs, and again
-//! only if the filter makes Envoy forget it.
+//! It is stricter than an Envoy with that bootstrap in two ways. A client's copies of the filter's
+//! headers reach the filter, as they do where nothing removes them earlier. And the route is chosen
+//! before the filter runs, and again only if the filter makes Envoy forget it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -41,7 +42,7 @@ impl InProcess {
         let proxy = Proxy::new(Module::sidetrack());
         let reads_bodies = |unit: &UnitSource| matches!(unit, UnitSource::Body(_));
         if routes.experiments.iter().flat_map(|e| &e.units).any(reads_bodies) {
-            // As `render envoy` tells the filter that Envoy lets it wait.
+            // As `render envoy` announces that the filter may wait.
             proxy.set_environment("SIDETRACK_WAIT_FOR_BODIES", "1");
         }
         let canary = proxy.start_vm().expect("a canary VM");
@@ -125,7 +126,8 @@ impl InProcess {
         let removed = [&names.cluster, &names.mirror, &names.force, &names.token, &names.debug];
         let overrides: Vec<&String> =
             self.routes.experiments.iter().filter_map(|e| e.overrides.header.as_ref()).collect();
-        // What a client sent under these names must be gone already: only the filter's own values are the route's.
+        // What a client sent under these names must be gone already: only the filter's own values
+        // are the route's.
         for (name, value) in &forwarded {
             let is_the_filters = [&names.cluster, &names.mirror].contains(&name);
             let is_testers = removed.contains(&name) || overrides.contains(&name);
@@ -182,7 +184,7 @@ impl InProcess {
         true
     }
 
-    /// As it stands when the workers have had a second to tell.
+    /// Its value after the workers had a second to publish it.
     pub(super) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         for worker in self.workers.iter().filter(|worker| !worker.is_dead()) {
             (0..10).for_each(|_| worker.tick().expect("a VM that lives"));

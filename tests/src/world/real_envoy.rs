@@ -1,4 +1,5 @@
-//! A real Envoy as a world: the bootstrap that `sidetrack render envoy --watch` writes, and a stub for each cluster.
+//! A real Envoy as a world: the bootstrap that `sidetrack render envoy --watch` writes, and a stub
+//! for each cluster.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -223,7 +224,8 @@ impl RealEnvoy {
             assert!(begun.elapsed() < SETTLE_DEADLINE, "requests are still active: {active:?}");
             sleep(Duration::from_millis(10)).await;
         }
-        // The gauge falls a moment before the filter's last callback, and the filter tells its counts on its next tick.
+        // The gauge falls a moment before the filter's last callback, and the filter publishes its
+        // counts on the next tick.
         sleep(Duration::from_millis(120)).await;
     }
 

@@ -1,4 +1,5 @@
-//! What `sidetrack render argocd` writes: overlays that mean their phase, and a gate that lets only good changes pass.
+//! The output of `sidetrack render argocd`: an overlay per phase, and a gate that accepts only
+//! valid changes.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
@@ -291,7 +292,8 @@ fn the_example_is_what_the_command_in_its_readme_writes() {
     if std::env::var_os("UPDATE").is_some() {
         arguments.push("--force");
     }
-    // It refuses to replace a file that differs, so it succeeds only when none does; but it would write missing ones.
+    // It refuses to replace a file that differs, so it succeeds only when none does; but it would
+    // write missing ones.
     let count = || walk(&root().join("deploy/argocd/ab"));
     let before = count();
     let run = Command::new(artifact::cli()).args(&arguments).current_dir(root()).output().unwrap();

@@ -1,4 +1,5 @@
-//! `sidetrack render grafana`: what Grafana's own types allow, laid out without overlap, and what ships is what is written.
+//! `sidetrack render grafana`: valid for Grafana's own types, panels without overlap, and equal to
+//! the committed file.
 //!
 //! That every query has data is in `prometheus_envoy.rs`.
 
@@ -113,7 +114,7 @@ fn the_variables_begin_with_what_was_asked_for() {
     assert_eq!(current(2), &json!("financial-ab-test"));
 }
 
-/// `UPDATE=1` writes it anew.
+/// `UPDATE=1` writes it again.
 #[test]
 fn the_committed_dashboard_is_what_the_command_writes() {
     let file = root().join("deploy/grafana/sidetrack.json");

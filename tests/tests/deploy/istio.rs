@@ -1,4 +1,5 @@
-//! The manifests in `istio/`: valid for Istio, and of one mind with the experiment that they carry.
+//! The manifests in `istio/`: valid for Istio, and consistent with the experiment that they
+//! contain.
 
 #![expect(
     clippy::indexing_slicing,
@@ -197,7 +198,8 @@ fn istio_would_take_whatever_is_rendered() {
     assert!(run.status.success(), "{}", complaints(&run));
 }
 
-/// Two experiments with different baselines, conditions of every kind, words that YAML 1.1 reads otherwise.
+/// Two experiments with different baselines, conditions of every kind, words that YAML 1.1 reads
+/// otherwise.
 fn everything() -> Value {
     serde_json::json!({
         "experiments": [

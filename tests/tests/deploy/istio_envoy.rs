@@ -1,5 +1,5 @@
-//! What `sidetrack render istio` writes, end to end: a real Envoy with the configuration that istiod would derive from
-//! the rendered manifests, a model behind each cluster, and users.
+//! What `sidetrack render istio` writes, end to end: a real Envoy with the configuration that
+//! istiod would derive from the rendered manifests, a model behind each cluster, and users.
 
 #![expect(
     clippy::indexing_slicing,
@@ -209,7 +209,7 @@ impl Running {
     async fn the_split_is_that_of_the_command(&self, assigned: &BTreeMap<String, String>) {
         let mut told = BTreeMap::new();
         for user in users() {
-            // What a client sends by itself chooses nothing and reaches nobody.
+            // Headers of a client have no effect and do not reach a model.
             let forged = self
                 .request(&user)
                 .header("x-ab-variant", "other")
@@ -235,7 +235,8 @@ impl Running {
         }
         assert_eq!(served, *assigned);
         let begun = Instant::now();
-        // The filter tells its counts on its next tick, and a copy may arrive after the answer.
+        // The filter publishes its counts on the next tick, and a copy may arrive after the
+        // response.
         let (copies, counted) = loop {
             let counted =
                 self.metric("ab_test_mirrored_total", &[("experiment", "forecast")]).await;
@@ -442,8 +443,8 @@ async fn a_waypoint() {
     case.works().await;
 }
 
-/// Experiments on the same host that share nothing: with the filter each has its candidate, without it each has its
-/// own baseline.
+/// Experiments on the same host that share nothing: with the filter each has its candidate, without
+/// it each has its own baseline.
 #[tokio::test]
 async fn two_experiments_keep_their_own_baselines() {
     let experiments = json!({"experiments": [

@@ -1,4 +1,5 @@
-//! Tests of what people deploy: rendered manifests, rules and dashboards, the image, the commands of the handbook.
+//! Tests of deployments: rendered manifests, rules and dashboards, the image, the commands of the
+//! handbook.
 //!
 //! To run one subject, pass its name: `cargo test --test deploy istio::`.
 

@@ -1,5 +1,5 @@
-//! The handbook's commands: every block of `docs/operations.md` that does not say `cluster` is run, in the page's order, in one
-//! shell, as a reader would.
+//! The commands of `docs/operations.md`: every block that is not marked `cluster` runs, in the
+//! order of the page, in one shell.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
@@ -16,7 +16,8 @@ use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// Before the first command: errors end the run, and what was started in the background ends with it. `make` has been done.
+/// Before the first command: errors end the run, and what was started in the background ends with
+/// it. `make` has been done.
 const PROLOGUE: &str = r#"
 set -euo pipefail
 trap 'for job in $(jobs -p); do kill "$job" 2>/dev/null || true; done; wait' EXIT

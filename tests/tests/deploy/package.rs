@@ -1,4 +1,5 @@
-//! The filter as an image: through a real registry and back, as Istio's agent fetches it, into a real Envoy.
+//! The filter as an image: through a real registry and back, as Istio's agent fetches it, into a
+//! real Envoy.
 
 #![expect(
     clippy::indexing_slicing,
@@ -101,7 +102,7 @@ async fn through_a_registry(layout: &str) {
     splits(&pulled, dir.path()).await;
 }
 
-/// Runs a module in Envoy: half of the users get the candidate, and are told so.
+/// Runs a module in Envoy: half of the users get the candidate, and a header reports it.
 async fn splits(wasm: &Path, dir: &Path) {
     let (old, new) =
         (ModelStub::start("old").await.unwrap(), ModelStub::start("new").await.unwrap());

@@ -1,4 +1,5 @@
-//! `sidetrack render prometheus`: promtool takes the rules, and each alert fires when it should and only then.
+//! `sidetrack render prometheus`: promtool accepts the rules, and each alert fires only when it
+//! should.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
@@ -191,7 +192,7 @@ fn limits_come_from_the_file() {
     };
     assert!(of("SidetrackErrorRate", "ranking").unwrap().contains("} > 0.005\n"));
     assert!(of("SidetrackErrorRate", "ranking").unwrap().contains(">= 200\n"));
-    // Nothing is above a limit of 100 percent, and the histogram cannot tell an hour.
+    // Nothing is above a limit of 100 percent, and the histogram has no bound of an hour.
     assert_eq!(of("SidetrackErrorRate", "prices"), None);
     assert_eq!(of("SidetrackSlow", "prices"), None);
     assert_eq!(of("SidetrackBreakerOpen", "ranking"), None);
@@ -229,7 +230,7 @@ fn each_alert_has_a_heading_in_the_handbook() {
     }
 }
 
-/// What ships for the quick start is what the command writes; `UPDATE=1` writes it anew.
+/// The committed files of the quick start equal the command's output; `UPDATE=1` writes them again.
 #[test]
 fn the_committed_rules_are_what_the_command_writes() {
     let folder = root().join("deploy/prometheus");

@@ -1,5 +1,5 @@
-//! Units in request bodies: which bodies are waited for, what becomes of those that are not, and that every body
-//! reaches the model byte for byte.
+//! Units in request bodies: which bodies the filter waits for, how it handles the others, and that
+//! every body reaches the model byte for byte.
 
 #![expect(
     clippy::indexing_slicing,
@@ -89,7 +89,7 @@ fn variant(plan: &Plan, decision: &Decision) -> String {
     plan.experiments.first().unwrap().variants[decision.served].name.clone()
 }
 
-/// A user whom the recipe gives the candidate.
+/// A user who gets the candidate.
 fn user_of_new(plan: &Plan) -> String {
     let is_new = |user: &String| {
         variant(plan, &decided(plan, Body::Whole(question(user).as_bytes()))) == "new"
@@ -97,7 +97,8 @@ fn user_of_new(plan: &Plan) -> String {
     (0..).map(|n| format!("user-{n}")).find(is_new).unwrap()
 }
 
-// ---- On a real Envoy -------------------------------------------------------------------------------------------
+// ---- On a real Envoy
+// -------------------------------------------------------------------------------------------
 
 /// A world whose models send back what they get.
 async fn echoing(stage: &Stage, file: &Value) -> World {
@@ -110,7 +111,8 @@ fn post(body: impl Into<Bytes>) -> Request {
     Request::post(PATH, body).header("content-type", "application/json").header("x-ab-debug", "1")
 }
 
-/// Asserts that an answer is the one that the core's decision about this body promises, and the body itself.
+/// Asserts that an answer is the one that the core's decision about this body promises, and the
+/// body itself.
 fn is_as_decided(plan: &Plan, answer: &Answer, body: &[u8], read: Body<'_>) {
     let decision = decided(plan, read);
     let name = variant(plan, &decision);
@@ -318,7 +320,7 @@ async fn a_body_in_pieces_is_waited_for() {
         wire.write([*last]).await;
         is_as_decided(&plan, &wire.answer().await, body.as_bytes(), Body::Whole(body.as_bytes()));
 
-        // A client that waits to be told to go on is told so.
+        // A client that waits for 100 Continue receives it.
         let mut wire = Wire::open(&world).await;
         wire.begin(&format!("content-length: {}\r\nexpect: 100-continue\r\n", body.len())).await;
         assert!(wire.head().await.starts_with("HTTP/1.1 100 "));
@@ -538,7 +540,8 @@ async fn a_client_that_leaves_in_the_middle_of_its_body_harms_nobody() {
     .await;
 }
 
-/// Envoy keeps at most 1 MiB of a request that is held, unless the bootstrap says otherwise; beyond that it answers 413.
+/// Envoy keeps at most 1 MiB of a request that is held, unless the bootstrap says otherwise; beyond
+/// that it answers 413.
 #[tokio::test]
 async fn a_limit_above_a_mebibyte_works_with_a_buffer_of_that_size() {
     run(Stage::new(Kind::Envoy), |stage| async move {
@@ -586,7 +589,8 @@ async fn the_mirror_gets_the_body_too() {
     .await;
 }
 
-// ---- Callback by callback --------------------------------------------------------------------------------------
+// ---- Callback by callback
+// --------------------------------------------------------------------------------------
 
 /// A worker of a proxy with these environment variables.
 fn worker(environment: &[(&str, &str)]) -> (Proxy, Vm, Plan) {
@@ -609,7 +613,7 @@ fn head(length: impl std::fmt::Display) -> HeaderMap {
     .into()
 }
 
-/// A count, once the worker has told it.
+/// A count, once the worker has published it.
 fn count(proxy: &Proxy, vm: &Vm, name: &str) -> u64 {
     vm.tick().unwrap();
     proxy.counter(&format!("experiment=.=bodies;.;{name}")).unwrap()

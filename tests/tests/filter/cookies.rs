@@ -1,4 +1,4 @@
-//! Minted cookies: a caller whom nothing identifies gets an identity, and keeps it.
+//! Minted cookies: a client without an identifier gets an identity and keeps it.
 
 #![expect(
     clippy::cast_precision_loss,
@@ -146,7 +146,7 @@ async fn nothing_is_minted_where_nothing_is_needed(stage: Stage) {
     let exchange = world.send(anonymous()).await;
     assert_eq!(exchange.down("x-ab-reason").as_deref(), Some("disabled"));
     assert_eq!(cookies(&exchange), Vec::<String>::new());
-    // Each request draws for itself, so nobody needs an identity.
+    // Each request is drawn separately, so no identity is needed.
     world.update(&file_with(json!({"assignment": "request_random"}))).await;
     let exchange = world.send(anonymous()).await;
     assert_eq!(exchange.down("x-ab-reason").as_deref(), Some("random"));
@@ -266,7 +266,8 @@ fn over_https_the_cookie_is_never_sent_in_clear_text() {
     }
 }
 
-/// What is minted comes from the host's randomness, all of it, and is asked for only when it is needed.
+/// What is minted comes from the host's randomness, all of it, and is asked for only when it is
+/// needed.
 #[test]
 fn an_identity_is_128_random_bits() {
     let proxy = Proxy::new(Module::sidetrack());

@@ -1,5 +1,6 @@
-//! The fuzz targets without a fuzzer: each file under `fuzz/corpus/` and `fuzz/regressions/` goes through its target.
-//! `make fuzz` looks for new ones; what it finds failing fails here until it is mended.
+//! The fuzz targets without a fuzzer: each file under `fuzz/corpus/` and `fuzz/regressions/` goes
+//! through its target. `make fuzz` searches for new ones; an input that fails there also fails here
+//! until the bug is fixed.
 
 #![expect(
     clippy::expect_used,

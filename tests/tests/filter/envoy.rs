@@ -54,8 +54,8 @@ fn over(units: &[String], mut program: Command) -> Vec<String> {
     String::from_utf8(run.stdout).unwrap().lines().map(ToOwned::to_owned).collect()
 }
 
-/// Five accounts of the same 10 000 units: the recipe in Python, the command, what callers were told, which model was
-/// asked, and what was counted.
+/// Five sources agree about the same 10000 units: the recipe in Python, the command, the response
+/// headers, the model that received the request, and the metrics.
 #[tokio::test]
 async fn ten_thousand_units_and_five_accounts_of_them() {
     run(Stage::new(Kind::Envoy), |stage| async move {
@@ -123,7 +123,8 @@ async fn ten_thousand_units_and_five_accounts_of_them() {
     .await;
 }
 
-/// The text without what lies between two lines: from the one that is `from`, to just before the one that is `to`.
+/// The text without what lies between two lines: from the one that is `from`, to just before the
+/// one that is `to`.
 fn without(text: &str, from: &str, to: &str) -> String {
     let (before, rest) = text.split_once(from).expect("what is to be taken out");
     let (_, after) = rest.split_once(to).expect("what comes after it");

@@ -1,4 +1,4 @@
-//! Failures that the access logger tells of, so that nobody need ask how each request ended.
+//! Failures that the access logger reports, so that the filter does not check each request.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
@@ -12,7 +12,7 @@ use sidetrack_tests::world::{Behaviour, Stage, run};
 
 const CANDIDATE: &str = "experiment=.=forecast-ab;.;model_name=.=new;.;";
 
-/// Everyone gets the candidate, and no breaker takes anybody away.
+/// All users get the candidate, and the breaker is disabled.
 fn file() -> Value {
     json!({"experiments": [{
         "name": "forecast-ab",
@@ -142,7 +142,7 @@ fn a_logger_that_is_silent_about_a_failure_is_not_believed_again() {
     );
 }
 
-/// Two filters of the module in one chain: both are told.
+/// Two filters of the module in one chain: both are notified.
 #[tokio::test]
 async fn every_filter_of_a_request_hears_of_its_failure() {
     let stage = Stage::changed(|bootstrap| {

@@ -1,5 +1,5 @@
-//! Callers that speak HTTP/3. Envoy logs such a request only when its caller has acknowledged the answer, often after
-//! the filter's stream is gone.
+//! Clients with HTTP/3. Envoy logs such a request when the client has acknowledged the response,
+//! often after the filter's stream is deleted.
 
 #![expect(
     clippy::indexing_slicing,
@@ -16,7 +16,7 @@ use sidetrack_tests::world::{Behaviour, Stage, run};
 
 const HOST: &str = "predictor.example.com";
 
-/// Everyone gets the candidate, and no breaker takes anybody away.
+/// All users get the candidate, and the breaker is disabled.
 fn file() -> Value {
     json!({"experiments": [{
         "name": "e",
@@ -66,7 +66,7 @@ fn behind_http3(bootstrap: String) -> String {
     let key = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
     let certificate = json!({"inline_string": key.cert.pem()});
     let private = json!({"inline_string": key.signing_key.serialize_pem()});
-    // Free, and hardly taken by somebody else within a second.
+    // Free, and unlikely to be taken by another process within a second.
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = |protocol, port| json!({"socket_address": {"protocol": protocol, "address": "127.0.0.1", "port_value": port}});
     let socket = |name: &str, side: &str, tls: Value| {

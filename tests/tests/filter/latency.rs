@@ -1,4 +1,4 @@
-//! The times of answers, as Prometheus reads them: in-process to the last count, and on a real Envoy.
+//! Response times, as Prometheus reads them: exact counts in-process, and on a real Envoy.
 
 #![expect(
     clippy::expect_used,
@@ -123,7 +123,8 @@ fn only_what_counts_as_a_request_is_timed() {
     assert_eq!(times(&proxy, "old"), ([1; 12], 1, 0));
 }
 
-/// What was counted and not told yet is told when a configuration is let go, and where there are no ticks.
+/// Unpublished counts are published when a configuration is released, and if Envoy provides no
+/// ticks.
 #[test]
 fn no_count_is_lost_with_its_configuration_or_for_want_of_ticks() {
     let proxy = Proxy::new(Module::sidetrack());

@@ -1,8 +1,9 @@
-//! How hard it is to break: a real Envoy under a long load, under updates, with models that die, and with callers who
-//! mean harm.
+//! Long tests: a real Envoy under a long load, under updates, with models that fail, and with
+//! hostile clients.
 //!
-//! `cargo test` runs a short form of each; `SIDETRACK_LONG=1`, which `make test-long` sets, runs the sizes that count.
-//! Nothing here measures time: a busy machine takes longer and finds the same.
+//! `cargo test` runs a short form of each; `SIDETRACK_LONG=1`, which `make test-long` sets, runs
+//! the full size. Nothing here measures time: on a busy machine, the tests take longer and give the
+//! same results.
 
 #![expect(
     clippy::expect_used,

@@ -1,7 +1,7 @@
-//! Tests of the filter: the module that ships, on wasmtime under a fake host and in a real Envoy.
+//! Tests of the filter: the shipped module, on wasmtime under a fake host and in a real Envoy.
 //!
-//! One module per subject. They are one binary because each further one links another copy of wasmtime; to run one
-//! subject, pass its name: `cargo test --test filter bodies::`.
+//! One module per subject. They are one binary because each further one links another copy of
+//! wasmtime; to run one subject, pass its name: `cargo test --test filter bodies::`.
 
 mod bodies;
 mod cookies;

@@ -70,7 +70,7 @@ fn decided(plan: &Plan, user: &str, at: u64) -> Decision {
     }
 }
 
-/// What a caller was told, and when.
+/// The variant and the phase in a response, and its time.
 #[derive(Clone, Debug)]
 struct Told {
     user: String,
@@ -101,7 +101,7 @@ impl Told {
     }
 }
 
-/// A load of all users in turn, and what they are told.
+/// A load of all users in turn, and their responses.
 fn load(world: &World, rate: f64) -> (Load, Arc<Mutex<Vec<Told>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let mut options = LoadOptions::new(world.real().addr, rate, |number| {
@@ -159,7 +159,8 @@ async fn a_rollout_under_load_follows_the_clock() {
         let told = told.lock().unwrap().clone();
         assert_eq!(u64::try_from(told.len()).unwrap(), totals.done);
 
-        // Everybody was told what the recipe says for some moment between the question and the answer.
+        // Each response has the variant of the recipe at some time between the request and the
+        // response.
         let mut by_phase: BTreeMap<Option<String>, Vec<&Told>> = BTreeMap::new();
         for told in &told {
             let fits = |at| {
@@ -211,7 +212,8 @@ async fn a_rollout_under_load_follows_the_clock() {
         }
         world.expect_metric("ab_test_requests_total", &[], totals.done).await;
 
-        // The published weights follow, within the second between two publications and the tick that makes them.
+        // The published weights follow, within the second between two publications and the tick
+        // that makes them.
         let steps: Vec<(u64, u64)> = weights.iter().map(|(_, weights, _)| *weights).collect();
         let mut distinct = steps.clone();
         distinct.dedup();
@@ -295,7 +297,7 @@ async fn the_mirror_gets_the_same_fifth_each_time() {
         let copies: BTreeMap<String, u64> =
             expected.iter().map(|user| (user.clone(), rounds)).collect();
         assert!(seen_by(&world, "shadow") == copies, "the mirror got others than the recipe says");
-        // Copies are no exposures, and nobody's request is replaced by its copy.
+        // Copies are not exposures, and no request is replaced by its copy.
         let models = seen_by(&world, "old-cluster").len() + seen_by(&world, "new-cluster").len();
         assert_eq!(u64::try_from(models).unwrap(), USERS);
         assert_eq!(world.received("old-cluster") + world.received("new-cluster"), USERS * rounds);

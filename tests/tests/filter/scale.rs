@@ -1,8 +1,8 @@
-//! What a request costs with one experiment and with a thousand, and that the index which makes the difference changes
-//! no decision.
+//! The cost of a request with one experiment and with a thousand, and that the index does not
+//! change any decision.
 //!
-//! Costs are instructions and host calls of the module that ships, over whole requests: the same on every machine and
-//! in every run, so that a limit on them is no timed test.
+//! Costs are instructions and host calls of the shipped module, over whole requests: the same on
+//! every machine and in every run, so limits on them do not depend on time.
 
 #![expect(
     clippy::indexing_slicing,
@@ -22,12 +22,13 @@ use sidetrack::quantity::Timestamp;
 use sidetrack::request::{Body, Request};
 use sidetrack_tests::fake_host::{HeaderMap, Module, Proxy, Reply, Vm};
 
-// ---- The price of a request ------------------------------------------------------------------------------------
+// ---- The price of a request
+// ------------------------------------------------------------------------------------
 
 /// How many experiments.
 const SIZES: [usize; 4] = [1, 10, 100, 1_000];
 
-/// How the experiments are told apart.
+/// How the experiments are distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     HostAndPath,
@@ -155,7 +156,8 @@ fn a_request_costs_the_same_with_a_thousand_experiments() {
     }
 }
 
-// ---- The price of a file ---------------------------------------------------------------------------------------
+// ---- The price of a file
+// ---------------------------------------------------------------------------------------
 
 /// What it takes to read a configuration of so many of something, good or bad.
 fn reading(file: &str) -> u64 {
@@ -196,7 +198,8 @@ fn a_large_file_costs_in_proportion_to_its_size() {
     }
 }
 
-// ---- The index changes nothing ---------------------------------------------------------------------------------
+// ---- The index changes nothing
+// ---------------------------------------------------------------------------------
 
 /// Hosts as a file may write them.
 const HOSTS: &[&str] =
@@ -252,7 +255,8 @@ fn units() -> impl Strategy<Value = Value> {
     ])
 }
 
-/// The file's experiments: few words, so that they often match the same request and each other's slots.
+/// The file's experiments: few words, so that they often match the same request and each other's
+/// slots.
 fn files() -> impl Strategy<Value = Value> {
     let conditions = (
         maybe(some_of(HOSTS)),
@@ -363,7 +367,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Whoever explains asks every experiment in turn; whoever only decides asks those that the index names.
+    /// Whoever explains asks every experiment in turn; whoever only decides asks those that the
+    /// index names.
     #[test]
     fn the_index_and_asking_everyone_decide_the_same(
         file in files(), requests in prop::collection::vec(requests(), 20),

@@ -62,7 +62,8 @@ fn the_module_draws_as_the_golden_vectors_say() {
             let mut file = forecast_with(json!({"salt": salt}));
             file["settings"] = json!({"debug": "allowed"});
             if !worker.configure(file.to_string()).unwrap() {
-                // Not every salt is one that the file allows; the core's own test draws with those, too.
+                // Not every salt is one that the file allows; the core's own test draws with those,
+                // too.
                 salt.clear();
                 continue;
             }
@@ -151,8 +152,8 @@ async fn a_rollout_follows_the_clock() {
     .await;
 }
 
-/// However Envoy is asked how a request ended, the answer is the core's: by one expression, or, where Envoy knows none or
-/// the request did not end well, by its attributes.
+/// However Envoy is asked how a request ended, the answer is the core's: by one expression, or,
+/// where Envoy knows none or the request did not end well, by its attributes.
 #[test]
 fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
     let mut asked = [0, 0];
@@ -375,7 +376,8 @@ fn requests_without_a_decision_are_counted() {
     assert_eq!(count(&proxy, "ab_test_undecided_total"), 3);
 }
 
-/// An earlier filter answered: the log is the first that ours hears of the request.
+/// An earlier filter responded: the log callback is the first callback of the filter for this
+/// request.
 #[test]
 fn a_stream_may_begin_with_its_end() {
     let proxy = Proxy::new(Module::sidetrack());
@@ -431,8 +433,9 @@ fn memory_does_not_grow_with_requests() {
     assert_eq!(worker.memory_bytes(), before);
 }
 
-/// A stats matcher makes every stat read zero for ever. The log reports it, and the breaker works without stats: five
-/// failures on one worker, and both workers send the candidate's users to the baseline.
+/// A stats matcher makes every stat read zero for ever. The log reports it, and the breaker works
+/// without stats: five failures on one worker, and both workers send the candidate's users to the
+/// baseline.
 #[test]
 fn hidden_metrics_are_said_loudly_and_stop_no_breaker() {
     let proxy = Proxy::new(Module::sidetrack());

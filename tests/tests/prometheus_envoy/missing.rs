@@ -1,4 +1,4 @@
-//! What Envoy tells when the filter is not where it should be: the facts that the alerts stand on.
+//! Envoy's metrics while the filter is absent or crashed: the facts that the alerts rely on.
 
 use std::fs;
 use std::path::Path;
@@ -76,7 +76,8 @@ impl Proxy {
 
 const ROUTE: [(&str, &str); 1] = [("envoy_route", "sidetrack-bypass:a_b")];
 
-/// Neither the number of VMs nor anything else of Envoy's changes when a worker loses its filter; the route's counter does.
+/// Neither the number of VMs nor anything else of Envoy's changes when a worker loses its filter;
+/// the route's counter does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_without_its_filter_shows_in_the_route_that_only_such_requests_take() -> Result<()>
 {

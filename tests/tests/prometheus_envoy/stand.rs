@@ -1,5 +1,5 @@
-//! The real parts: Envoy with the filter, three models, a load whose answers are remembered, Prometheus with the rendered
-//! rules, and a page with what the models' owners publish.
+//! The real parts: Envoy with the filter, three models, a load whose answers are remembered,
+//! Prometheus with the rendered rules, and a page with what the models' owners publish.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -188,14 +188,15 @@ impl Stand {
         .await
     }
 
-    /// The state of the candidate's breaker, as Envoy tells it.
+    /// The state of the candidate's breaker in Envoy's metrics.
     pub(crate) async fn breaker(&self) -> Result<f64> {
         let labels = [("experiment", "forecast"), ("model_name", CANDIDATE)];
         let text = self.envoy.prometheus().await?;
         prometheus_value(&text, "ab_test_breaker_state", &labels).context("no breaker state")
     }
 
-    /// Ends the load, and waits until Prometheus has seen all of it and the rules have been evaluated since.
+    /// Ends the load, and waits until Prometheus has seen all of it and the rules have been
+    /// evaluated since.
     pub(crate) async fn finish(&self) -> Result<Vec<Answered>> {
         let load =
             self.load.lock().unwrap_or_else(PoisonError::into_inner).take().context("a load")?;

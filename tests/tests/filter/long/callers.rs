@@ -1,5 +1,5 @@
-//! Callers who mean harm: what they send is refused or served, nobody else notices, and nothing that they wrote under
-//! the filter's names reaches a model or chooses a cluster.
+//! Hostile clients: their requests are refused or served, other clients are not affected, and their
+//! copies of the filter's headers never reach a model or choose a cluster.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -176,7 +176,7 @@ fn raw() -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Whatever a model has received, it was marked by the filter and by nobody else.
+/// Every request that a model received has the filter's headers, and no others of these names.
 fn models_saw_nothing_forged(world: &World) {
     for (cluster, stub) in &world.real().stubs {
         for seen in stub.requests() {
@@ -357,8 +357,9 @@ async fn a_flood_of_resets() {
             assert_eq!(answer.status, 200);
             served += 1;
         }
-        // Those that waited for no body were decided, and each is counted when it ends; so the flood has been where the
-        // filter could go wrong. Envoy hangs up on whoever has reset 500 streams.
+        // Those that waited for no body were decided, and each is counted when it ends; so the
+        // flood has been where the filter could go wrong. Envoy hangs up on whoever has reset 500
+        // streams.
         let least = u64::from(connections * streams.min(400) / 4);
         let reached = || async { world.metric("ab_test_requests_total", &[("status", "aborted")]).await };
         until("the flood has reached the filter", || async { reached().await >= Some(least) }).await;
@@ -372,7 +373,7 @@ async fn a_flood_of_resets() {
     .await;
 }
 
-/// Bodies that come a byte at a time, and never end: the requests wait for them, and nobody else does.
+/// Bodies that arrive a byte at a time and never end: only their own requests wait for them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_never_come() {
     let callers = size(100, 900);

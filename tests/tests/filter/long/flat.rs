@@ -1,4 +1,4 @@
-//! Whether memory grows: readings over a run, printed as a curve and judged.
+//! Memory growth: readings over a run, printed as a curve and checked.
 
 use std::fmt;
 
@@ -25,8 +25,8 @@ impl<const N: usize> Curve<N> {
         assert!(grown.is_none(), "{}:\n{self}", grown.unwrap_or_default());
     }
 
-    /// Says so when the last quarter of the run holds more than the second one and `slack` KiB. Medians, so that a
-    /// single reading in an unlucky moment says nothing.
+    /// Says so when the last quarter of the run holds more than the second one and `slack` KiB.
+    /// Medians, so that a single reading in an unlucky moment says nothing.
     fn grown(&self, quantity: usize, slack: u64) -> Option<String> {
         let quarter = self.points.len() / 4;
         let (before, after) =

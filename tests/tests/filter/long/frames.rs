@@ -1,4 +1,5 @@
-//! HTTP/2 by hand, for what no library would send: any bytes in a header, streams that are reset at once.
+//! HTTP/2 frames written by hand, for requests that no library sends: any bytes in a header,
+//! streams that are reset at once.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -72,7 +73,8 @@ impl Frames {
         self.0.extend_from_slice(payload);
     }
 
-    /// Sends all frames and waits for the first word about any stream; silence for so long is `None`.
+    /// Sends all frames and waits for the first word about any stream; silence for so long is
+    /// `None`.
     pub(crate) async fn send(self, addr: SocketAddr, silence: Duration) -> Option<Said> {
         let (mut from, mut to) = TcpStream::connect(addr).await.unwrap().into_split();
         // The other side may hang up before it has read everything.
@@ -105,7 +107,8 @@ impl Frames {
     }
 }
 
-/// A string without Huffman code: its length in an integer of 7 bits and more (RFC 7541, 5.1), then its bytes.
+/// A string without Huffman code: its length in an integer of 7 bits and more (RFC 7541, 5.1), then
+/// its bytes.
 fn literal(block: &mut Vec<u8>, text: &[u8]) {
     let mut length = text.len();
     if length < 127 {

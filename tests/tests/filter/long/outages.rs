@@ -1,4 +1,4 @@
-//! Models that die and come back under load, with 1, 2 and 4 workers.
+//! Models that fail and recover under load, with 1, 2 and 4 workers.
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ async fn outages(workers: u32) {
         let world = under_load(&stage, &file(50)).await;
         let stubs = &world.real().stubs;
         let answers = Answers::default();
-        // A dead model is a 503 from Envoy until the breaker has seen it, and nothing worse: no silence, no 500.
+        // A dead model is a 503 from Envoy until the breaker has seen it, and nothing worse: no
+        // silence, no 500.
         let mut options = answers.load(&world, |answer| [200, 503].contains(&answer.status));
         options.rate_per_second = 400.0;
         let load = Load::run(options).unwrap();

@@ -1,4 +1,4 @@
-//! What these tests share: the file, the load, and what must be true of an Envoy that has been through something.
+//! The file and the load of these tests, and the checks of an Envoy after each of them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use sidetrack_lab::{Answer, Client, LoadOptions, Request};
 use sidetrack_tests::world::{Kind, Stage, World};
 use tokio::time::sleep;
 
-/// A cluster that Envoy knows and nobody may reach: the mirror of no request at all.
+/// A cluster that Envoy has and no client may reach: no request is mirrored to it.
 pub(crate) const VAULT: &str = "vault";
 
 /// How long anything may take to be true again. Only a failing test waits so long.
@@ -144,8 +144,8 @@ pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_true: imp
     }
 }
 
-/// Nothing is under way any more, no module has crashed, the vault is untouched, everyone gets the variant that is
-/// theirs, and no statistic tells of anybody.
+/// Asserts that no request is active, no module has crashed, the vault received nothing, all users
+/// get their variants, and no stat name contains a user's data.
 pub(crate) async fn unharmed(world: &World) {
     let real = world.real();
     assert!(real.envoy.is_running(), "Envoy is gone");

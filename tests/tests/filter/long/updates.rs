@@ -1,4 +1,4 @@
-//! A new configuration every 100 ms under load, good and bad ones, and no caller notices.
+//! A new configuration every 100 ms under load, good and bad ones: no client notices.
 
 use std::time::Duration;
 

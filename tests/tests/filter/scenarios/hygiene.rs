@@ -1,4 +1,5 @@
-//! The filter's own headers: nobody else's, and no more of them than the file asks for.
+//! The filter's own headers: clients cannot set them, and the filter sets only those that the file
+//! asks for.
 
 use serde_json::json;
 use sidetrack_tests::world::Stage;

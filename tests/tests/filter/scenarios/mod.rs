@@ -1,4 +1,4 @@
-//! What the product does, seen from outside: each scenario runs under the fake host and in a real Envoy.
+//! Black-box scenarios: each runs under the fake host and in a real Envoy.
 
 mod hygiene;
 mod outcomes;
@@ -125,7 +125,7 @@ pub(crate) fn variant(world: &World, request: &Request) -> String {
     world.plan().experiments[decision.experiment].variants[decision.served].name.clone()
 }
 
-/// Some user whom the core gives this variant of the first experiment.
+/// A user who gets this variant of the first experiment.
 pub(crate) fn user_of(world: &World, wanted: &str) -> String {
     let users = (0..10_000).map(|n| format!("user-{n}"));
     users
@@ -134,7 +134,7 @@ pub(crate) fn user_of(world: &World, wanted: &str) -> String {
         .expect("a user of every variant")
 }
 
-/// Asserts that the model and the caller are told of this variant.
+/// Asserts that the headers for the model and for the client report this variant.
 pub(crate) fn told(exchange: &Exchange, variant: &str) {
     assert_eq!(exchange.up("x-ab-variant").as_deref(), Some(variant), "the model");
     assert_eq!(exchange.down("x-ab-variant").as_deref(), Some(variant), "the caller");

@@ -1,4 +1,4 @@
-//! How requests end, and what is counted then.
+//! The outcomes of requests, and how they are counted.
 
 use serde_json::json;
 use sidetrack_tests::world::{Behaviour, Stage};

@@ -1,4 +1,5 @@
-//! Testers: who may choose a variant, and who may ask why.
+//! Overrides and debug headers: which requests may choose a variant, and which may request the
+//! explanation.
 
 use serde_json::json;
 use sidetrack_tests::world::Stage;

@@ -1,4 +1,4 @@
-//! Configurations that come and go while traffic flows.
+//! Configuration updates under traffic.
 
 use serde_json::json;
 use sidetrack_tests::world::{Kind, Stage};

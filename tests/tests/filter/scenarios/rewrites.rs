@@ -1,11 +1,11 @@
-//! What a variant changes: the request's path, and response headers beside the model's own.
+//! Changes of a variant: the request's path, and response headers in addition to the model's own.
 
 use serde_json::json;
 use sidetrack_tests::world::Stage;
 
 use super::*;
 
-/// The path that the model received, and the one that it was told the caller had sent.
+/// The path that the model received, and the client's path in `x-envoy-original-path`.
 fn path(exchange: &Exchange) -> (&str, Option<String>) {
     let received = exchange.model.as_ref().unwrap();
     (&received.path, exchange.up("x-envoy-original-path"))

@@ -1,4 +1,4 @@
-//! Who gets what, and who is told.
+//! The split: the variant of each unit, and the headers that report it.
 
 use std::collections::BTreeMap;
 
@@ -233,7 +233,7 @@ pub(crate) async fn an_experiment_that_is_switched_off_keeps_only_its_own_slots(
                 );
                 assert_eq!(told("x-ab-reason"), "hash");
             } else {
-                // In the slots of one that is off, or in nobody's.
+                // In the slots of a disabled experiment, or in no slots.
                 assert_eq!(
                     (told("x-ab-variant"), told("x-ab-reason")),
                     ("old".into(), "disabled".into())

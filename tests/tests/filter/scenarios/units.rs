@@ -1,4 +1,4 @@
-//! Where the unit comes from, and what clients send instead of one.
+//! Sources of the unit, and odd values that clients send.
 
 use serde_json::json;
 use sidetrack_tests::world::{Kind, Stage};
