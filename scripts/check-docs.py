@@ -14,8 +14,13 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WIDTH = 100
-# Each has a plain replacement, such as "no users", "report" or "notify".
-AVOIDED = re.compile(r"\b(nobody|whom|told|tells?|telling|hears?|fares?|dearest|henceforth)\b", re.I)
+# Each has a plain replacement, such as "no users", "report" or "notify"; the second line is British spelling.
+AVOIDED = re.compile(
+    r"\b(?:nobody|everyone|everybody|somebody|whom|told|tells?|telling|hears?|fares?|dearest|henceforth"
+    r"|analysed|analysing|behaviours?|colours?|favours?|honours?|misspelt|(?:random|optim|normal|initial)is(?:e|ed|es|ing))\b",
+    re.I,
+)
+
 
 def files():
     listed = subprocess.run(
