@@ -1,4 +1,7 @@
 //! `render`: complete configuration for the systems around an experiment.
+//!
+//! Each target has a plain `Options` and functions that render, and a module `args` with its command
+//! line: clap is known only there.
 
 mod argocd;
 mod envoy;
@@ -11,12 +14,12 @@ mod vocabulary;
 
 use clap::Subcommand;
 
-pub(crate) use envoy::{Options, bootstrap};
+pub(crate) use envoy::{Endpoint, Failover, Options, bootstrap};
 
 use crate::exit::ExitStatus;
 use crate::out::Out;
 
-/// Write the configuration of another system for an experiment file.
+/// Write the configuration of another system for an experiment file
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

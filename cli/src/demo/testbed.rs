@@ -118,21 +118,22 @@ impl Testbed {
             let model = ModelStub::start(&format!("{}.0.0", index + 1)).await?;
             model.record(false);
             let cluster = variant.cluster.as_ref().unwrap_or(&variant.name);
-            endpoints.push(format!("{cluster}={}", model.addr()));
+            let address = model.addr().into();
+            endpoints.push(render::Endpoint { cluster: cluster.clone(), address });
             models.push(model);
         }
         let bootstrap = |listen: SocketAddr, admin: SocketAddr| {
-            let endpoint = endpoints.iter().map(|endpoint| endpoint.parse());
             let options = render::Options {
                 wasm: wasm.to_string_lossy().into_owned(),
-                endpoint: endpoint.collect::<anyhow::Result<_>>()?,
+                endpoint: endpoints.clone(),
                 default_cluster: None,
-                listen: listen.to_string().parse()?,
-                admin: admin.to_string().parse()?,
+                listen: listen.into(),
+                admin: admin.into(),
                 watch: None,
-                failover: options.variation.failover,
-                failover_methods: Vec::new(),
-                failover_buffer: FAILOVER_BUFFER,
+                failover: options
+                    .variation
+                    .failover
+                    .then(|| render::Failover { methods: Vec::new(), buffer: FAILOVER_BUFFER }),
                 lean: false,
                 access_log: exposures_in(&dir).to_string_lossy().into_owned(),
             };

@@ -1,14 +1,13 @@
-//! `render grafana`: one dashboard for all experiments of a file, chosen by a variable.
+//! `render grafana`: one dashboard for all experiments of a file, which a variable selects.
 //!
-//! It is the classic model (`schemaVersion` 42), which every Grafana from 10 to 13 imports and provisions; the newer
-//! resource model is not understood by the older half of them. Queries ask the filter's own series, so the dashboard also
-//! works without the recording rules, but for what only the experiment file knows: targets, limits and phases come from
-//! `render prometheus`.
+//! The dashboard uses the classic model (`schemaVersion` 42), because Grafana 10 to 13 all import and
+//! provision it, and older releases do not know the newer resource model. Its queries read the
+//! filter's own series, so it also works without the recording rules. Targets, limits and phases are
+//! in the experiment file only, and come from the rules of `render prometheus`.
 
+mod args;
 mod panel;
 mod panels;
-
-use std::io::Write;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -17,37 +16,19 @@ use sidetrack::names::{metric, record};
 use sidetrack::plan::Plan;
 
 use self::panels::{chosen, counted, legend};
-use crate::exit::ExitStatus;
-use crate::load::{self, File};
-use crate::out::Out;
+pub(super) use args::{Args, run};
 
-/// Write a Grafana dashboard for the experiments of a file
-///
-/// Import it, or put it where Grafana provisions dashboards from. Targets, limits and phases need the rules of `render
-/// prometheus` in the same Prometheus.
-#[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  sidetrack render grafana experiment.yaml --job envoy > sidetrack.json"
-)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    file: File,
-    /// The job under which Prometheus scrapes the proxies, chosen at first
-    #[arg(long, value_name = "NAME", default_value = "sidetrack")]
-    job: String,
-    /// The uid of the Prometheus data source chosen at first; Grafana's default when left out
-    #[arg(long, value_name = "UID")]
-    datasource: Option<String>,
+/// What the dashboard depends on besides the experiments.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The job that is selected at first.
+    pub(crate) job: String,
+    /// The uid of the data source that is selected at first; `None`: Grafana's default.
+    pub(crate) datasource: Option<String>,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
-    let plan = load::load(&args.file.file)?.plan;
-    out.json(&dashboard(&plan, args)?)?;
-    out.flush()?;
-    Ok(ExitStatus::Success)
-}
-
-fn dashboard(plan: &Plan, args: &Args) -> anyhow::Result<Value> {
+/// The dashboard in Grafana's classic JSON model.
+pub(crate) fn dashboard(plan: &Plan, options: &Options) -> anyhow::Result<Value> {
     let first = plan
         .experiments
         .first()
@@ -66,19 +47,19 @@ fn dashboard(plan: &Plan, args: &Args) -> anyhow::Result<Value> {
         "timepicker": {},
         "refresh": "10s",
         "links": [],
-        "templating": {"list": variables(args, &first.name)},
+        "templating": {"list": variables(options, &first.name)},
         "annotations": {"list": annotations()},
         "panels": panels::all(plan),
     }))
 }
 
-fn variables(args: &Args, experiment: &str) -> Vec<Value> {
+fn variables(options: &Options, experiment: &str) -> Vec<Value> {
     let current = |value: &str| json!({"text": value, "value": value, "selected": true});
     let mut datasource = json!({
         "type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "options": [],
         "refresh": 1, "hide": 0, "multi": false, "includeAll": false,
     });
-    if let (Some(uid), Some(variable)) = (&args.datasource, datasource.as_object_mut()) {
+    if let (Some(uid), Some(variable)) = (&options.datasource, datasource.as_object_mut()) {
         variable.insert("current".to_owned(), current(uid));
     }
     let query = |name: &str, label: &str, query: &str, value: &str| {
@@ -90,7 +71,7 @@ fn variables(args: &Args, experiment: &str) -> Vec<Value> {
     };
     vec![
         datasource,
-        query("job", "Job", &format!("label_values({}, job)", metric::CONFIG_HASH), &args.job),
+        query("job", "Job", &format!("label_values({}, job)", metric::CONFIG_HASH), &options.job),
         query(
             "experiment",
             "Experiment",
@@ -101,9 +82,9 @@ fn variables(args: &Args, experiment: &str) -> Vec<Value> {
 }
 
 fn annotations() -> Vec<Value> {
-    let annotation = |name: &str, colour: &str, expr: String, title: String, tag: &str| {
+    let annotation = |name: &str, color: &str, expr: String, title: String, tag: &str| {
         json!({
-            "name": name, "enable": true, "hide": false, "iconColor": colour, "datasource": panel::datasource(),
+            "name": name, "enable": true, "hide": false, "iconColor": color, "datasource": panel::datasource(),
             "target": {"refId": "Anno", "expr": expr}, "titleFormat": title, "textFormat": "", "tagKeys": tag,
             "useValueForTime": false,
         })

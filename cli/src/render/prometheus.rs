@@ -1,18 +1,17 @@
-//! `render prometheus`: recording rules and alerts for the experiments of a file, and unit tests for those very rules.
+//! `render prometheus`: recording rules and alerts for the experiments of a file, with unit tests.
 //!
-//! Limits, shares, phases and the expected configuration come from the file, so that nobody writes a threshold twice.
-//! Each alert carries the case that proves it ([`alerts::Case`]), so that there is none without a test.
+//! Limits, shares, phases and the expected configuration come from the file, so thresholds are
+//! defined once. Each alert carries the case that tests it ([`alerts::Case`]), so no alert is
+//! untested.
 //!
-//! Deliberately absent: routing of alerts, which is Alertmanager's, and a scrape configuration, which depends on where the
-//! proxies run.
+//! Not included: the routing of alerts, which belongs to Alertmanager, and a scrape configuration,
+//! which depends on where the proxies run.
 
 mod alerts;
+mod args;
 mod records;
 
-use std::io::Write;
-
 use anyhow::Context as _;
-use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 use sidetrack::names::label;
@@ -22,10 +21,8 @@ use sidetrack::rollout::Schedule;
 
 use self::alerts::Alert;
 use self::records::Record;
-use crate::exit::ExitStatus;
-use crate::load::{self, File};
-use crate::out::Out;
 use crate::template::{self, quote};
+pub(super) use args::{Args, run};
 
 const TEMPLATES: [(&str, &str); 3] = [
     ("rules", include_str!("../../templates/prometheus-rules.yaml")),
@@ -33,49 +30,40 @@ const TEMPLATES: [(&str, &str); 3] = [
     ("tests", include_str!("../../templates/prometheus-tests.yaml")),
 ];
 
-/// Write recording rules and alerts for Prometheus, with the limits of an experiment file
-///
-/// Write them anew whenever the experiment file changes: they hold its limits, its phases and its hash. With --tests, the
-/// unit tests of the same rules for `promtool test rules`.
-#[derive(clap::Args)]
-#[command(after_help = "Examples:\n  \
-    sidetrack render prometheus experiment.yaml --job envoy > sidetrack.rules.yaml\n  \
-    sidetrack render prometheus experiment.yaml --job envoy --tests > sidetrack.tests.yaml\n  \
-    promtool check rules sidetrack.rules.yaml\n  \
-    promtool test rules sidetrack.tests.yaml")]
-pub(crate) struct Args {
-    #[command(flatten)]
-    file: File,
-    /// The job under which Prometheus scrapes the proxies
-    #[arg(long, value_name = "NAME", default_value = "sidetrack")]
-    job: String,
-    /// Where alerts send people for what to do; the alert's name is appended as an anchor
-    #[arg(long, value_name = "URL", default_value = "docs/operations.md")]
-    runbook: String,
-    /// Wrap the rules in a PrometheusRule for the Prometheus Operator
-    #[arg(long, conflicts_with = "tests")]
-    operator: bool,
-    /// Write the unit tests of the rules instead. Those of a rollout's end need another clock and stand in a file of their own:
-    /// --tests=calendar
-    #[arg(long, value_name = "CLOCK", num_args = 0..=1, require_equals = true, default_missing_value = "minutes")]
-    tests: Option<Clock>,
-    /// With --tests, where the rules are, as seen from the tests
-    #[arg(long, value_name = "PATH", default_value = "sidetrack.rules.yaml", requires = "tests")]
-    rules: String,
+/// What the output depends on besides the experiments.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The job under which Prometheus scrapes the proxies.
+    pub(crate) job: String,
+    /// The URL of the runbook; the name of the alert is appended as an anchor.
+    pub(crate) runbook: String,
+    pub(crate) output: Output,
 }
 
-/// How the time goes in unit tests. They begin in 1970 and Prometheus looks at every step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+/// What is written.
+#[derive(Clone, Debug)]
+pub(crate) enum Output {
+    /// A file of rules for Prometheus.
+    Rules,
+    /// A PrometheusRule for the Prometheus Operator.
+    Operator,
+    /// The unit tests of the rules with this clock. `rules` is the path of the rules, relative to
+    /// the tests.
+    Tests { clock: Clock, rules: String },
+}
+
+/// The clock of unit tests. It begins in 1970, and Prometheus evaluates every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Clock {
-    /// Minute by minute: all alerts but the ends of rollouts.
+pub(crate) enum Clock {
+    /// Steps of a minute, for all alerts except the ends of rollouts.
     Minutes,
-    /// Half a year at a time, up to the ends of rollouts.
+    /// Steps of half a year, for the ends of rollouts.
     Calendar,
 }
 
 impl Clock {
-    /// As promtool writes it.
+    /// The step, in the format of promtool.
     const fn step(self) -> &'static str {
         match self {
             Self::Minutes => "1m",
@@ -93,17 +81,34 @@ struct Group {
     alerts: Vec<Alert>,
 }
 
-pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
-    let plan = load::load(&args.file.file)?.plan;
+/// The rules, or their unit tests.
+pub(crate) fn render(plan: &Plan, options: &Options) -> anyhow::Result<String> {
     plan.experiments
         .first()
         .context("the file has no experiments, so there is nothing to watch")?;
     let mut groups: Vec<Group> =
-        plan.experiments.iter().map(|e| of_experiment(e, &args.job)).collect();
-    groups.push(of_proxies(&plan, &args.job));
-    let text = render(args, &plan, groups)?;
-    out.write_all(text.as_bytes())?;
-    Ok(ExitStatus::Success)
+        plan.experiments.iter().map(|e| of_experiment(e, &options.job)).collect();
+    groups.push(of_proxies(plan, &options.job));
+    let mut context = json!({
+        "hash": plan.hash.to_string(), "groups": groups, "runbook": options.runbook,
+    });
+    let template = match &options.output {
+        Output::Rules => "rules",
+        Output::Operator => "operator",
+        Output::Tests { clock, rules } => {
+            let alerts = groups.iter().flat_map(|group| &group.alerts);
+            let cases: Vec<&Alert> = alerts.filter(|alert| alert.case.clock == *clock).collect();
+            anyhow::ensure!(
+                *clock != Clock::Calendar || !cases.is_empty(),
+                "--tests=calendar requires an experiment with a rollout, but the file has none"
+            );
+            context["cases"] = json!(cases);
+            context["rules"] = json!(rules);
+            context["step"] = json!(clock.step());
+            "tests"
+        }
+    };
+    template::render(&TEMPLATES, template, &context)
 }
 
 fn of_experiment(experiment: &Experiment, job: &str) -> Group {
@@ -123,26 +128,6 @@ fn of_proxies(plan: &Plan, job: &str) -> Group {
         records: Vec::new(),
         alerts: alerts::of_proxies(plan, &Series::new(job, None)),
     }
-}
-
-fn render(args: &Args, plan: &Plan, groups: Vec<Group>) -> anyhow::Result<String> {
-    let (template, cases) = match args.tests {
-        None if args.operator => ("operator", Vec::new()),
-        None => ("rules", Vec::new()),
-        Some(clock) => {
-            let alerts = groups.iter().flat_map(|group| &group.alerts);
-            ("tests", alerts.filter(|alert| alert.case.clock == clock).collect())
-        }
-    };
-    anyhow::ensure!(
-        args.tests != Some(Clock::Calendar) || !cases.is_empty(),
-        "--tests=calendar: no experiment of the file has a rollout, so no alert depends on the calendar"
-    );
-    let context = json!({
-        "hash": plan.hash.to_string(), "cases": cases, "groups": groups, "runbook": args.runbook, "rules": args.rules,
-        "step": args.tests.map(Clock::step),
-    });
-    template::render(&TEMPLATES, template, &context)
 }
 
 /// Names series the way the filter and Envoy do.

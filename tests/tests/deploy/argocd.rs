@@ -205,15 +205,15 @@ fn phases_of_the_command_line_replace_those_of_the_file() {
         assert!(said(&run).contains(words), "{options:?} does not say {words}: {}", said(&run));
     };
     refused(&["--phase", "x=5"], "x=VARIANT:PERCENT");
-    refused(&["--phase", "x=nobody:5"], "allowed: next, other");
+    refused(&["--phase", "x=nobody:5"], "expected one of: next, other");
     refused(&["--phase", "x=next:70,other:50"], "spans of 120 percent together");
     refused(&["--phase", "../x=next:5"], "begin with a letter or digit");
     refused(&["--phase", "x/../y=next:5"], "x/../y");
-    refused(&["--path", "a b"], "where the folder lies");
+    refused(&["--path", "a b"], "relative to the root of the repository");
     refused(&["--phase", "off=next:5"], "becomes the name of a folder");
-    refused(&["--phase", "x=next:many"], "no percentage");
-    refused(&["--phase", "x=next:nan"], "no percentage");
-    refused(&["--phase", "x=next:1", "--phase", "x=next:2"], "found x twice");
+    refused(&["--phase", "x=next:many"], "not a percentage from 0 to 100");
+    refused(&["--phase", "x=next:nan"], "not a percentage from 0 to 100");
+    refused(&["--phase", "x=next:1", "--phase", "x=next:2"], "x is given twice");
 }
 
 #[test]

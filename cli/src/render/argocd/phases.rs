@@ -1,12 +1,13 @@
 //! The phases as overlays, and the experiment file as their base.
 //!
-//! In base and overlays each experiment has a rollout with one phase that began long ago. So the proxies report the
-//! phase's name in headers, metrics and log, and a weight stands under its candidate's name, not at a place in a list.
+//! In base and overlays, each experiment has a rollout with a single phase that began in the past. So
+//! the proxies report the phase's name in headers, metrics and logs, and a patch refers to a weight by
+//! the candidate's name, not by a list index.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use sidetrack::config::{self, Node};
 use sidetrack::plan::{Experiment, PerVariant, Plan, VariantId};
 use sidetrack::quantity::Ppm;
@@ -14,7 +15,7 @@ use sidetrack::rollout::Schedule;
 
 use crate::load::Loaded;
 
-/// The phase before all others, in which the filter runs and nobody leaves the baseline.
+/// The phase before all others: the filter runs, and all users get the baseline.
 pub(super) const OFF: &str = "off";
 
 /// The phase of a file that has none.
@@ -27,8 +28,8 @@ const START: &str = "2026-01-01T00:00:00Z";
 #[derive(Clone, Debug)]
 pub(crate) struct Phase {
     name: String,
-    /// By candidate; without a name, of the only one.
-    shares: Vec<(Option<String>, String)>,
+    /// Weights by candidate; `None`: the only candidate.
+    shares: Vec<(Option<String>, Ppm)>,
 }
 
 impl FromStr for Phase {
@@ -36,22 +37,22 @@ impl FromStr for Phase {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (name, rest) =
-            text.split_once('=').context("write NAME=PERCENT or NAME=VARIANT:PERCENT,…")?;
-        let share = |part: &str| match part.split_once(':') {
-            Some((variant, percent)) => (Some(variant.to_owned()), percent.to_owned()),
-            None => (None, part.to_owned()),
+            text.split_once('=').context("expected NAME=PERCENT or NAME=VARIANT:PERCENT,…")?;
+        let share = |part: &str| {
+            let (variant, percent) = match part.split_once(':') {
+                Some((variant, percent)) => (Some(variant.to_owned()), percent),
+                None => (None, part),
+            };
+            let weight = percent.parse().map_err(|error| anyhow!("\"{percent}\" is {error}"))?;
+            Ok((variant, weight))
         };
-        let shares: Vec<_> = rest.split(',').map(share).collect();
-        for (_, percent) in &shares {
-            let plain = percent.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-            ensure!(plain && percent.parse::<f64>().is_ok(), "\"{percent}\" is no percentage");
-        }
+        let shares = rest.split(',').map(share).collect::<anyhow::Result<_>>()?;
         Ok(Self { name: name.to_owned(), shares })
     }
 }
 
-/// The weights of an experiment, by candidate: percentages as the file writes them.
-pub(super) type Weights = BTreeMap<String, String>;
+/// The weights of an experiment by candidate.
+pub(super) type Weights = BTreeMap<String, Ppm>;
 
 /// An overlay: its name, and the weights of each experiment in the file's order.
 pub(super) struct Overlay {
@@ -72,7 +73,7 @@ pub(super) fn overlays(plan: &Plan, given: &[Phase]) -> anyhow::Result<Vec<Overl
     for name in names {
         ensure!(
             given.is_empty() || !seen.contains(&name),
-            "--phase — found {name} twice; allowed: once"
+            "--phase {name} is given twice, but must be given once"
         );
         if !seen.contains(&name) {
             seen.push(name);
@@ -85,8 +86,8 @@ pub(super) fn overlays(plan: &Plan, given: &[Phase]) -> anyhow::Result<Vec<Overl
     let overlay = |name: &str| {
         ensure!(
             name != OFF && name.starts_with(|c: char| c.is_ascii_alphanumeric()),
-            "found the phase \"{name}\"; allowed: names that begin with a letter or digit, but not \"{OFF}\"\n  hint: it \
-             becomes the name of a folder, and \"{OFF}\" is the one before all phases"
+            "the name of the phase is \"{name}\", but must begin with a letter or digit and not be \"{OFF}\"\n  \
+             hint: it becomes the name of a folder; the folder \"{OFF}\" is for the time before all phases"
         );
         let weights = plan.experiments.iter().map(|experiment| weights(experiment, name, given));
         Ok(Overlay { name: name.to_owned(), weights: weights.collect::<anyhow::Result<_>>()? })
@@ -97,7 +98,11 @@ pub(super) fn overlays(plan: &Plan, given: &[Phase]) -> anyhow::Result<Vec<Overl
     }) {
         let known =
             plan.experiments.iter().any(|e| e.candidates().any(|c| name_of(e, c) == variant));
-        ensure!(known, "--phase {name} — found {variant}; allowed: {}", candidates(plan));
+        ensure!(
+            known,
+            "--phase {name}: unknown candidate \"{variant}\"; expected one of: {}",
+            candidates(plan)
+        );
     }
     Ok(overlays)
 }
@@ -107,19 +112,18 @@ fn weights(experiment: &Experiment, phase: &str, given: &[Phase]) -> anyhow::Res
         experiment.candidates().map(|index| name_of(experiment, index)).collect();
     if let Some(given) = given.iter().find(|given| given.name == phase) {
         let mut weights = Weights::new();
-        for (variant, percent) in &given.shares {
+        for (variant, weight) in &given.shares {
             match (variant, candidates.as_slice()) {
                 (Some(variant), _) if candidates.contains(&variant.as_str()) => {
-                    weights.insert(variant.clone(), percent.clone());
+                    weights.insert(variant.clone(), *weight);
                 }
                 (Some(_), _) => {}
                 (None, [only]) => {
-                    weights.insert((*only).to_owned(), percent.clone());
+                    weights.insert((*only).to_owned(), *weight);
                 }
                 (None, several) => bail!(
-                    "--phase {phase}={percent} — found {} candidates in {}: {}; allowed: a single one\n  hint: write \
-                     {phase}=VARIANT:PERCENT,…",
-                    several.len(),
+                    "--phase {phase}={weight} names no candidate, but {} has several: {}\n  \
+                     hint: use --phase {phase}=VARIANT:PERCENT,…",
                     experiment.name,
                     several.join(", ")
                 ),
@@ -132,19 +136,14 @@ fn weights(experiment: &Experiment, phase: &str, given: &[Phase]) -> anyhow::Res
         Schedule::Rollout(rollout) => match rollout.phases.iter().find(|p| p.name == phase) {
             Some(phase) => &phase.weights,
             None => bail!(
-                "experiments — found no phase {phase} in {}, which other experiments of the file have; allowed: the same \
-                 phases in all\n  hint: say them with --phase, or keep the experiments in files of their own",
+                "{} has no phase {phase}, but all experiments of a file must have the same phases\n  \
+                 hint: set the phases with --phase, or put the experiments into separate files",
                 experiment.name
             ),
         },
     };
     let weight = |id: VariantId| (name_of(experiment, id).to_owned(), by_variant[id]);
-    Ok(experiment
-        .candidates()
-        .map(weight)
-        .filter(|(_, w)| w.get() > 0)
-        .map(|(n, w)| (n, w.to_string()))
-        .collect())
+    Ok(experiment.candidates().map(weight).filter(|(_, weight)| *weight > Ppm::ZERO).collect())
 }
 
 fn name_of(experiment: &Experiment, variant: VariantId) -> &str {
@@ -156,18 +155,18 @@ fn candidates(plan: &Plan) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// The phases of one experiment in this overlay, as its rollout writes them.
+/// The phases of one experiment in this overlay, in the format of a rollout.
 pub(super) fn written(phase: &str, weights: &Weights) -> Node {
     let weights =
-        weights.iter().map(|(name, percent)| (name.clone(), Node::Number(percent.clone())));
+        weights.iter().map(|(name, weight)| (name.clone(), Node::Number(weight.to_string())));
     Node::List(vec![Node::Map(vec![
         ("name".to_owned(), Node::Text(phase.to_owned())),
         ("weights".to_owned(), Node::Map(weights.collect())),
     ])])
 }
 
-/// The file in this phase. Spans are as wide as any phase needs them, in all phases the same: so a promotion moves
-/// nobody between candidates.
+/// The file in this phase. In all phases, a span has the width of the largest weight, so a promotion
+/// moves no user between candidates.
 pub(super) fn in_phase(
     loaded: &Loaded,
     overlays: &[Overlay],
@@ -204,14 +203,12 @@ pub(super) fn in_phase(
     }
     let plan = config::parse(&node).map_err(|problems| {
         let name = phase.map_or(OFF, |phase| &phase.name);
-        crate::fault::Fault(format!(
-            "as phase {name} of these phases this is not possible: {problems}"
-        ))
+        crate::fault::Fault(format!("phase {name} is not a valid experiment file: {problems}"))
     })?;
     Ok(Loaded { node, plan })
 }
 
-/// Gives each candidate its span as a reserve in place of its weight.
+/// Replaces the weight of each candidate by a reserve of the width of its span.
 fn reserve<'a>(
     experiment: &Experiment,
     variants: &mut [Node],
@@ -225,12 +222,9 @@ fn reserve<'a>(
         }
         let name = name_of(experiment, variant);
         let span = experiment.layout.spans().iter().find(|span| span.variant == variant);
-        let width = span.map_or_else(|| "0".to_owned(), |span| span.width.to_string());
+        let width = span.map_or(Ppm::ZERO, |span| span.width);
         let widest =
-            phases.clone().filter_map(|weights| weights.get(name)).fold(width, |widest, weight| {
-                let larger = weight.parse::<f64>().ok() > widest.parse::<f64>().ok();
-                if larger { weight.clone() } else { widest }
-            });
-        keys.push(("reserve".to_owned(), Node::Number(widest)));
+            phases.clone().filter_map(|weights| weights.get(name).copied()).fold(width, Ppm::max);
+        keys.push(("reserve".to_owned(), Node::Number(widest.to_string())));
     }
 }

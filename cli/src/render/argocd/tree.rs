@@ -4,7 +4,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 
 use super::phases::{OFF, Weights, in_phase, overlays, written};
-use super::{Args, istio};
+use super::{Options, istio};
 use crate::load::Loaded;
 use crate::render::istio::Kind;
 use crate::{template, yaml};
@@ -18,45 +18,45 @@ const TEMPLATES: [(&str, &str); 4] = [
 
 /// A file of the folder.
 pub(super) struct File {
-    /// Below the folder.
+    /// Relative to the folder.
     pub(super) path: String,
     pub(super) text: String,
 }
 
 impl File {
-    /// Whether it is to be run.
+    /// Whether it must be executable.
     pub(super) fn is_script(&self) -> bool {
         self.path.ends_with(".sh")
     }
 }
 
-pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
-    let overlays = overlays(&loaded.plan, &args.phase)?;
-    let options = &args.options;
+pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<File>> {
+    let overlays = overlays(&loaded.plan, &options.phases)?;
     let base = in_phase(loaded, &overlays, None)?;
-    let path = args.path.clone().unwrap_or_else(|| within(args));
+    let path = &options.path;
     let plain = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
     ensure!(
         path.chars().all(plain) && !path.starts_with('/') && !path.is_empty(),
-        "--path — found \"{path}\"; allowed: letters, digits, '.', '_', '-', and '/' inside\n  hint: where the folder lies \
-         in the repository, from its root"
+        "--path is \"{path}\", but must consist of letters, digits, '.', '_', '-' and '/', and not begin with '/'\n  \
+         hint: the path is relative to the root of the repository"
     );
-    let prefix = match options.kind {
+    let prefix = match options.istio.kind {
         Kind::WasmPlugin => "/spec/pluginConfig/experiments",
         Kind::TrafficExtension => "/spec/wasm/pluginConfig/experiments",
     };
     let mut context = json!({
-        "name": options.name, "namespace": options.namespace, "kind": options.kind,
-        "argocd_namespace": args.argocd_namespace, "project": args.project,
-        "repo": args.repo, "revision": args.revision, "path": path,
+        "name": options.istio.name, "namespace": options.istio.namespace,
+        "kind": options.istio.kind,
+        "argocd_namespace": options.argocd_namespace, "project": options.project,
+        "repo": options.repo, "revision": options.revision, "path": path,
         "first": OFF,
         "phases": overlays.iter().map(|overlay| overlay.name.as_str()).collect::<Vec<_>>(),
-        "file": args.file.file_name().map(|name| name.to_string_lossy()),
+        "file": options.file,
     });
     let mut files = vec![
         file("application.yaml", template::render(&TEMPLATES, "application.yaml", &context)?),
         file("base/kustomization.yaml", template::render(&TEMPLATES, "base.yaml", &context)?),
-        file("base/istio.yaml", istio::manifests(&base, options, true)?),
+        file("base/istio.yaml", istio::manifests(&base, &options.istio, true)?),
     ];
     let mut overlay = |name: &str, patches: Vec<Value>| -> anyhow::Result<()> {
         if let Some(context) = context.as_object_mut() {
@@ -71,7 +71,7 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
     };
     overlay(OFF, Vec::new())?;
     for phase in &overlays {
-        // Each phase must be possible, not only the first.
+        // Check every phase, not only the first.
         in_phase(loaded, &overlays, Some(phase))?;
         let patch = |(index, weights): (usize, &Weights)| -> anyhow::Result<Value> {
             let experiment = loaded
@@ -97,20 +97,4 @@ pub(super) fn files(loaded: &Loaded, args: &Args) -> anyhow::Result<Vec<File>> {
 
 fn file(path: &str, text: String) -> File {
     File { path: path.to_owned(), text }
-}
-
-/// Where the folder is in the repository, as far as `--out` tells.
-fn within(args: &Args) -> String {
-    let out = args.out.as_deref().unwrap_or_else(|| std::path::Path::new("ab"));
-    let inside = |part: &std::path::Component<'_>| matches!(part, std::path::Component::Normal(_));
-    let parts: Vec<_> =
-        out.components().filter(|part| *part != std::path::Component::CurDir).collect();
-    if parts.iter().all(inside) {
-        return parts
-            .iter()
-            .map(|part| part.as_os_str().to_string_lossy())
-            .collect::<Vec<_>>()
-            .join("/");
-    }
-    out.file_name().map_or_else(|| "ab".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -1,4 +1,5 @@
-//! Where a variant's pods are, in Istio's words: a service, perhaps a port, perhaps a subset of its pods.
+//! The destination of a variant in Istio: a service, with an optional port and an optional subset of
+//! its pods.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use sidetrack::plan::Plan;
 
 use super::Options;
 
-/// The host of a service, as the registry knows it.
+/// A service, by its host in the service registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Destination {
     pub(super) host: String,
@@ -21,7 +22,7 @@ pub(super) struct Destination {
 /// `VARIANT=HOST[:PORT][/SUBSET]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Mapping {
-    /// A variant, or what the experiment file calls its cluster or its mirror's.
+    /// A variant, its cluster, or the cluster of a mirror, as in the experiment file.
     of: String,
     destination: Destination,
 }
@@ -30,7 +31,7 @@ impl FromStr for Mapping {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (of, rest) = text.split_once('=').context("write VARIANT=HOST[:PORT][/SUBSET]")?;
+        let (of, rest) = text.split_once('=').context("expected VARIANT=HOST[:PORT][/SUBSET]")?;
         Ok(Self { of: of.to_owned(), destination: rest.parse()? })
     }
 }
@@ -44,23 +45,27 @@ impl FromStr for Destination {
             None => (text, None),
         };
         let (host, port) = match rest.split_once(':') {
-            Some((host, port)) => {
-                (host, Some(port.parse().with_context(|| format!("\"{port}\" is no port"))?))
-            }
+            Some((host, port)) => (
+                host,
+                Some(port.parse().ok().context("the port must be a number from 0 to 65535")?),
+            ),
             None => (rest, None),
         };
         let label = |label: &str| is_label(label);
-        ensure!(host.split('.').all(label), "\"{host}\" is no service's host: found in {text}");
+        ensure!(
+            host.split('.').all(label),
+            "\"{host}\" must be the host of a service: labels of {LABEL}"
+        );
         if let Some(subset) = subset {
-            ensure!(is_label(subset), "\"{subset}\" is no subset: {LABEL}");
+            ensure!(is_label(subset), "the subset \"{subset}\" must consist of {LABEL}");
         }
         Ok(Self { host: host.to_owned(), port, subset: subset.map(ToOwned::to_owned) })
     }
 }
 
-pub(super) const LABEL: &str = "lower-case letters, digits and '-' inside, at most 63";
+pub(super) const LABEL: &str = "1 to 63 lower-case letters, digits and '-', not '-' first or last";
 
-/// Whether Kubernetes and Istio take this as the name of a service or of a subset.
+/// Whether Kubernetes and Istio accept this as the name of a service or of a subset.
 pub(super) fn is_label(text: &str) -> bool {
     let edge =
         |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
@@ -71,7 +76,7 @@ pub(super) fn is_label(text: &str) -> bool {
         && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
-/// A service's whole host: a short name lies in the routes' namespace.
+/// The full host of a service. A short name belongs to the routes' namespace.
 pub(super) fn qualified(host: &str, namespace: &str) -> String {
     if host.contains('.') {
         host.to_owned()
@@ -80,7 +85,7 @@ pub(super) fn qualified(host: &str, namespace: &str) -> String {
     }
 }
 
-/// Refuses a mapping of something that the file does not have.
+/// Rejects a mapping of a variant or cluster that the file does not have.
 pub(super) fn known(plan: &Plan, options: &Options) -> anyhow::Result<()> {
     let mut names: Vec<&str> = Vec::new();
     for experiment in &plan.experiments {
@@ -97,12 +102,16 @@ pub(super) fn known(plan: &Plan, options: &Options) -> anyhow::Result<()> {
     names.dedup();
     let stray = options.destination.iter().find(|mapping| !names.contains(&mapping.of.as_str()));
     stray.map_or(Ok(()), |stray| {
-        bail!("--destination — found {}; allowed: {}", stray.of, names.join(", "))
+        bail!(
+            "--destination: unknown variant or cluster \"{}\"; expected one of: {}",
+            stray.of,
+            names.join(", ")
+        )
     })
 }
 
-/// Where `cluster` is, which is a variant's cluster, a variant that names none, or a mirror's cluster. `variant` is the
-/// variant's name; a mirror has none.
+/// The destination of a variant's or a mirror's cluster. `variant` is the variant's name, `None` for a
+/// mirror.
 pub(super) fn of(
     cluster: &str,
     variant: Option<&str>,
@@ -124,20 +133,21 @@ pub(super) fn of(
     if let (Some(service), Some(_)) = (&options.service, variant) {
         ensure!(
             is_label(cluster),
-            "--service {service}: found the variant {cluster}, which cannot name a subset; allowed: {LABEL}\n  \
-             hint: say which subset it is with {flag}"
+            "--service {service}: the variant {cluster} cannot name a subset, which must be {LABEL}\n  \
+             hint: name its subset with {flag}"
         );
         let host = qualified(service, namespace);
         return Ok(Destination { host, port: options.port, subset: Some(cluster.to_owned()) });
     }
     ensure!(
         cluster.split('.').all(is_label),
-        "found the cluster {cluster}, which cannot name a service; allowed: {LABEL}\n  hint: say where it is with {flag}"
+        "the cluster {cluster} cannot name a service, which must be {LABEL}\n  \
+         hint: name its service with {flag}"
     );
     Ok(Destination { host: qualified(cluster, namespace), port: options.port, subset: None })
 }
 
-/// A cluster that is already written as Istio names it: `outbound|80|v2|models.prod.svc.cluster.local`.
+/// A cluster with the name that Istio gives it: `outbound|80|v2|models.prod.svc.cluster.local`.
 fn outbound(cluster: &str) -> Option<Destination> {
     let mut parts = cluster.strip_prefix("outbound|")?.split('|');
     let (port, subset, host) = (parts.next()?.parse().ok()?, parts.next()?, parts.next()?);
@@ -146,7 +156,7 @@ fn outbound(cluster: &str) -> Option<Destination> {
 }
 
 impl Destination {
-    /// What istiod calls the cluster in a sidecar or gateway; `None` without a port.
+    /// The name that istiod gives the cluster in a sidecar or gateway; `None` without a port.
     pub(super) fn cluster(&self) -> Option<String> {
         let subset = self.subset.as_deref().unwrap_or_default();
         self.port.map(|port| format!("outbound|{port}|{subset}|{}", self.host))

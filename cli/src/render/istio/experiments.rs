@@ -1,7 +1,7 @@
 //! The experiment file as Istio carries it.
 //!
-//! With routes per variant the filter only tags: the clusters go, since a header that nobody reads would travel on to
-//! the model. With `cluster_header` they become the names that istiod gives to clusters.
+//! With routes per variant, the filter only tags, and the clusters are removed: an unused header would
+//! reach the model. With `cluster_header`, they become the names that istiod gives to clusters.
 
 use anyhow::{Context, bail};
 use sidetrack::config::{self, Node};
@@ -14,15 +14,15 @@ use crate::fault::Fault;
 use crate::load::Loaded;
 use crate::render::envoy::cluster;
 
-/// Refuses what cannot work behind Istio, before anything is written.
+/// Rejects experiments that cannot work in Istio, before anything is written.
 pub(super) fn possible(plan: &Plan) -> anyhow::Result<()> {
     for (i, experiment) in plan.experiments.iter().enumerate() {
         for (j, unit) in experiment.units.iter().enumerate() {
             if let UnitSource::Body(pointer) = unit {
                 bail!(Fault(format!(
-                    "experiments[{i}].unit[{j}].body — found \"{pointer}\"; allowed in Istio: header, cookie, query\n  \
-                     hint: Istio does not let a filter hold a request back until its body is there. Have callers send \
-                     the identity in a header as well, and name that header here"
+                    "experiments[{i}].unit[{j}] is body: {pointer}, but must be a header, cookie or query \
+                     parameter in Istio\n  hint: in Istio, a filter cannot wait for a request's body; let clients \
+                     send the identifier in a header, and name that header here"
                 )));
             }
         }
@@ -30,11 +30,11 @@ pub(super) fn possible(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The file with clusters as the routes need them, and what it means.
+/// The file with the clusters that the routes need, and its plan.
 pub(super) fn rewritten(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
     let mut node = loaded.node.clone();
     let experiments = node.get_mut("experiments").context("the file has no experiments")?;
-    let Node::List(experiments) = experiments else { bail!("the file has no list of experiments") };
+    let Node::List(experiments) = experiments else { bail!("`experiments` must be a list") };
     for (experiment, written) in loaded.plan.experiments.iter().zip(experiments) {
         let Some(Node::List(variants)) = written.get_mut("variants") else { continue };
         for ((id, variant), written) in experiment.variants.entries().zip(variants) {
@@ -55,8 +55,8 @@ pub(super) fn rewritten(loaded: &Loaded, options: &Options) -> anyhow::Result<Lo
 fn named(destination: &Destination, variant: &str) -> anyhow::Result<String> {
     destination.cluster().with_context(|| {
         format!(
-            "--route envoyfilter — found no port for {variant} at {destination}; allowed: 1 to 65535, since the name of \
-             a cluster holds it\n  hint: add --port PORT, or --destination {variant}={}:PORT",
+            "--route envoyfilter requires a port, but {variant} has none at {destination}\n  \
+             hint: add --port PORT, or --destination {variant}={}:PORT",
             destination.host
         )
     })

@@ -53,7 +53,7 @@ pub(super) fn manifests(
         "by_header": routes.iter().any(|route| route.by_header),
         "rules": rules(&destinations, options),
         "hidden": hidden,
-        "guarded": !options.no_guard && options.topology != Topology::Waypoint,
+        "guarded": options.guard && options.topology != Topology::Waypoint,
         "own": headers::own(plan),
         "cluster_header": names.cluster,
         "checks": checks(&place, options, &destinations),
@@ -102,7 +102,8 @@ impl Place {
             let (service, namespace) = service(&hosts, &options.namespace)?;
             anyhow::ensure!(
                 filter_namespace.as_ref().is_none_or(|given| *given == namespace),
-                "--filter-namespace — found {}; allowed: {namespace}, where the service {service} is\n  hint: leave it out",
+                "--filter-namespace is {}, but must be {namespace}, the namespace of the service {service}\n  \
+                 hint: remove --filter-namespace",
                 filter_namespace.unwrap_or_default()
             );
             (target, filter_namespace) = (Some(service), Some(namespace));
@@ -146,7 +147,8 @@ fn hosts(plan: &Plan, options: &Options, routes: &[Route]) -> Vec<String> {
 fn service(hosts: &[String], namespace: &str) -> anyhow::Result<(String, String)> {
     let [host] = hosts else {
         anyhow::bail!(
-            "--host — found {}; allowed: one service for a waypoint\n  hint: render once for each service",
+            "--topology waypoint requires a single host, but there are several: {}\n  \
+             hint: render the manifests once for each service, with --host",
             hosts.join(", ")
         );
     };
