@@ -63,6 +63,17 @@ impl Schedule {
 }
 
 impl Rollout {
+    /// When the phase of this index begins, and when the next one does; `None` for the last phase.
+    #[must_use]
+    pub fn times(&self, index: usize) -> (Timestamp, Option<Timestamp>) {
+        let length = |phase: &Phase| phase.length.unwrap_or_default();
+        let before: Millis = self.phases.iter().take(index).map(length).sum();
+        let begins = self.start + before;
+        let is_last = index + 1 >= self.phases.len();
+        let ends = self.phases.get(index).filter(|_| !is_last);
+        (begins, ends.map(|phase| begins + length(phase)))
+    }
+
     fn at(&self, now: Timestamp) -> InForce<'_> {
         if now < self.start {
             return InForce::NotStarted;
@@ -84,21 +95,34 @@ impl Rollout {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_phase_is_the_one_of_the_instant() {
+    fn rollout() -> Rollout {
         let phase = |name: &str, length| Phase {
             name: name.to_owned(),
             length,
             weights: PerVariant::new(vec![]),
         };
-        let schedule = Schedule::Rollout(Rollout {
+        Rollout {
             start: Timestamp::new(1000),
             phases: vec![
                 phase("a", Some(Millis::new(10))),
                 phase("b", Some(Millis::new(10))),
                 phase("c", None),
             ],
-        });
+        }
+    }
+
+    #[test]
+    fn a_phase_ends_when_the_next_one_begins() {
+        let times = |index| {
+            let (begins, ends) = rollout().times(index);
+            (begins.get(), ends.map(Timestamp::get))
+        };
+        assert_eq!([0, 1, 2].map(times), [(1000, Some(1010)), (1010, Some(1020)), (1020, None)]);
+    }
+
+    #[test]
+    fn the_phase_is_the_one_of_the_instant() {
+        let schedule = Schedule::Rollout(rollout());
         let at = |now| match schedule.at(Timestamp::new(now)) {
             InForce::NotStarted => None,
             InForce::Weights(_, phase) => phase,

@@ -2,7 +2,7 @@
 
 use sidetrack_stats::result::PValue;
 
-/// To so many significant digits, with thousands apart: `1 234`, `0.01235`, `1.23e-9`.
+/// To so many significant digits, without separators: `1234`, `0.01235`, `1.23e-9`.
 #[must_use]
 pub fn digits(value: f64, significant: usize) -> String {
     if value == 0.0 {
@@ -25,7 +25,7 @@ pub fn digits(value: f64, significant: usize) -> String {
         small *= 10.0;
         decimals += 1;
     }
-    spaced(&format!("{rounded:.decimals$}"))
+    format!("{rounded:.decimals$}")
 }
 
 /// The same with its sign.
@@ -65,20 +65,6 @@ pub fn percent(fraction: f64) -> String {
     format!("{} %", short(100.0 * fraction, 4))
 }
 
-/// `123 456`.
-#[must_use]
-pub fn grouped(number: impl Into<u64>) -> String {
-    let digits = number.into().to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// Text of unknown origin, safe for a terminal: control characters are escaped.
 #[must_use]
 pub fn visible(text: &str) -> String {
@@ -87,14 +73,6 @@ pub fn visible(text: &str) -> String {
         if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
-}
-
-/// Groups the digits before the point in threes.
-fn spaced(text: &str) -> String {
-    let (sign, text) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
-    let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let whole = whole.parse().map_or_else(|_| whole.to_owned(), |number: u64| grouped(number));
-    format!("{sign}{whole}{rest}")
 }
 
 #[cfg(test)]
@@ -108,9 +86,9 @@ mod tests {
             (1.0, "1.000"),
             (12.345_67, "12.35"),
             (-0.012_345_67, "-0.01235"),
-            (999.96, "1 000"),
+            (999.96, "1000"),
             (9.999_96, "10.00"),
-            (1_234_567.0, "1 235 000"),
+            (1_234_567.0, "1235000"),
             (1.234e-9, "1.234e-9"),
             (0.1, "0.1000"),
             (0.099_999_9, "0.1000"),
@@ -126,7 +104,7 @@ mod tests {
         );
         assert_eq!(
             (short(100.0, 6), short(1200.0, 6), short(1.5e-9, 3)),
-            ("100".to_owned(), "1 200".to_owned(), "1.50e-9".to_owned())
+            ("100".to_owned(), "1200".to_owned(), "1.50e-9".to_owned())
         );
         assert_eq!(p(PValue::new(0.012_345).unwrap()), "p = 0.0123");
         assert_eq!(p(PValue::new(1.234e-9).unwrap()), "p = 1.23e-9");

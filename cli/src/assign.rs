@@ -9,8 +9,7 @@ use sidetrack::plan::{Assignment, Experiment};
 
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
-pub(crate) use crate::load::chosen;
-use crate::load::{File, count, load};
+use crate::load::{File, chosen, count, load};
 use crate::moment::Moment;
 use crate::out::{Ink, Out};
 use crate::roster::{Place, Roster};

@@ -20,15 +20,14 @@ use sidetrack::rollout::Schedule;
 use sidetrack_stats::bandit::{Rule, State, weights};
 use sidetrack_stats::posterior;
 
-use crate::assign::chosen;
 use crate::atomic;
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
-use crate::load::{File, Source};
+use crate::load::{File, Source, chosen};
 use crate::moment::Moment;
 use crate::out::Out;
 use crate::table::{Align, Table};
-use crate::words::{grouped, variant};
+use crate::words::variant;
 use rewards::Rewards;
 
 /// Set the next weights by the rewards so far (Thompson sampling by batches)
@@ -294,7 +293,7 @@ fn tell(step: &Step, out: &mut Out) -> anyhow::Result<()> {
     for arm in &step.variants {
         table.row([
             arm.name.as_str().into(),
-            format!("{} of {}", grouped(arm.successes), grouped(arm.trials)).into(),
+            format!("{} of {}", arm.successes, arm.trials).into(),
             percent(arm.mean).into(),
             percent(arm.p_best).into(),
             format!("{:.2} %", arm.old_weight).into(),

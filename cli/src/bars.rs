@@ -31,13 +31,13 @@ pub(crate) fn ruler(
         .filter_map(|run| Some(run.first()?.drawn(run.len(), ink)))
         .collect();
     let blanks = usize::try_from(column(bucket)).unwrap_or_default();
-    let label = format!("bucket {}", crate::words::grouped(bucket.get()));
+    let label = format!("bucket {}", bucket.get());
     let pointer = if blanks > 35 {
         format!("{}{} ▲", " ".repeat(blanks.saturating_sub(label.chars().count() + 1)), label)
     } else {
         format!("{}▲ {label}", " ".repeat(blanks))
     };
-    let mut lines = vec![format!("0 {bar} 1 000 000"), format!("  {}", ink.bold(pointer))];
+    let mut lines = vec![format!("0 {bar} 1000000"), format!("  {}", ink.bold(pointer))];
     lines.push(format!("  {}", legend(experiment, weights, ink)));
     lines
 }

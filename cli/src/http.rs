@@ -27,14 +27,12 @@ pub(crate) fn agent(answer: Duration) -> Agent {
 /// The error of a call without an answer, with a hint: `elsewhere` when the address itself may be wrong.
 pub(crate) fn unreachable(call: &str, error: &ureq::Error, elsewhere: &str) -> anyhow::Error {
     let hint = match error {
-        ureq::Error::Timeout(_) => {
-            "hint: the server is slow, or a firewall on the way drops requests"
-        }
+        ureq::Error::Timeout(_) => "hint: the server is slow, or a firewall drops the requests",
         // TLS reports a certificate through the errors of the socket.
         error if error.to_string().contains("certificate") => {
-            "hint: certificates are checked against the system's; SSL_CERT_FILE names a file with others"
+            "hint: certificates are checked against those of the system; SSL_CERT_FILE names a file with others"
         }
         _ => elsewhere,
     };
-    anyhow::anyhow!("{call}: {error}\n{hint}")
+    anyhow::anyhow!("{call}: {error}\n  {hint}")
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::exit::ExitStatus;
 use crate::out::Out;
-use crate::words::{grouped, visible};
+use crate::words::visible;
 use image::Image;
 use module::Module;
 
@@ -95,7 +95,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     }
     let (ink, folder) = (out.ink(), visible(&args.out.to_string_lossy()));
     let name = visible(&args.wasm.to_string_lossy());
-    let bytes = grouped(u64::try_from(size).unwrap_or(u64::MAX));
+    let bytes = u64::try_from(size).unwrap_or(u64::MAX);
     writeln!(out, "{} {folder} holds {name} as an OCI image", ink.good("✓"))?;
     writeln!(out, "  {} Sidetrack {version}, {bytes} bytes", ink.dim("filter "))?;
     let kind = match layout {

@@ -11,7 +11,7 @@ use crate::analyze::{fraction, named};
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::out::Out;
-use crate::words::grouped;
+use crate::table::{Align, Table};
 
 /// Plan an experiment: how many units, and how many days
 ///
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
             share: args.share,
         })?;
     } else {
-        tell(args, mde, size, days.zip(weeks), out)?;
+        write_text(args, mde, size, days.zip(weeks), out)?;
     }
     Ok(ExitStatus::Success)
 }
@@ -162,7 +162,7 @@ fn sized(args: &Args, mde: f64, goal: Goal) -> anyhow::Result<Size> {
     size_for_mean(sd, mde, goal).map_err(|error| named("--mde", &text, &error))
 }
 
-fn tell(
+fn write_text(
     args: &Args,
     mde: f64,
     size: Size,
@@ -171,40 +171,40 @@ fn tell(
 ) -> anyhow::Result<()> {
     let ink = out.ink();
     let each = if size.baseline == size.candidate {
-        format!("{} for each variant", grouped(size.candidate))
+        format!("{} per variant", size.candidate)
     } else {
-        format!(
-            "{} for the baseline, {} for the candidate",
-            grouped(size.baseline),
-            grouped(size.candidate)
-        )
+        format!("{} for the baseline, {} for the candidate", size.baseline, size.candidate)
     };
     let time = days.map_or_else(String::new, |(days, _)| format!(", {days} days"));
-    writeln!(out, "{} {each}; {} in all{time}\n", ink.bold("Units:"), grouped(size.total()))?;
-    let find = if let Some(rate) = args.baseline_rate {
+    writeln!(out, "{} {each}; {} in total{time}\n", ink.bold("Units:"), size.total())?;
+    let difference = if let Some(rate) = args.baseline_rate {
         let points = short(100.0 * mde, 4);
         format!("{} to {} ({points} points)", percent(rate), percent(rate + mde))
     } else {
         let (mean, sd) = (args.baseline_mean.unwrap_or_default(), args.sd.unwrap_or_default());
-        format!("{} to {}, units with sd {}", short(mean, 6), short(mean + mde, 6), short(sd, 4))
+        format!(
+            "{} to {}, standard deviation {}",
+            short(mean, 6),
+            short(mean + mde, 6),
+            short(sd, 4)
+        )
     };
-    let mut rows = vec![
-        ("to find", find),
-        ("test", format!("two-sided, at {}", percent(args.alpha))),
-        ("power", format!("{}: so often such a difference is found", percent(args.power))),
-        ("candidate", format!("{} of the units", percent(args.share))),
-        ("formula", format!("{}: {}", size.formula.code(), size.formula.text())),
-    ];
+    let mut table = Table::new(&[Align::Left, Align::Left]);
+    let mut row = |label: &str, text: String| table.row([ink.dim(label).into(), text.into()]);
+    row("difference", difference);
+    row("test", format!("two-sided, significance level {}", percent(args.alpha)));
+    row("power", format!("{}: the probability of finding the difference", percent(args.power)));
+    row("candidate", format!("{} of the units", percent(args.share)));
+    row("formula", size.formula.code().to_owned());
     if let (Some((days, weeks)), Some(daily)) = (days, args.daily_units) {
-        let weeks = if days == weeks {
+        let plan = if days == weeks {
             String::new()
         } else {
-            format!("; plan {weeks}, whole weeks, since weekdays differ")
+            format!("; plan {weeks} days, to cover whole weeks")
         };
-        rows.push(("time", format!("{days} days at {} units a day{weeks}", grouped(daily))));
+        row("time", format!("{days} days at {daily} units per day{plan}"));
     }
-    for (label, text) in rows {
-        writeln!(out, "  {}  {text}", ink.dim(format!("{label:<9}")))?;
-    }
+    table.write(out)?;
+    writeln!(out, "\n  {}", ink.dim(size.formula.text()))?;
     Ok(())
 }

@@ -160,9 +160,9 @@ mod tests {
     fn numbers_stand_to_the_right_and_lines_end_without_spaces() {
         let mut table = Table::new(&[Align::Left, Align::Right, Align::Left]);
         table.head(["variant", "units", ""], Ink::PLAIN);
-        table.row(["old".into(), "1 000".into(), "".into()]);
+        table.row(["old".into(), "1000".into(), "".into()]);
         table.row(["enhanced".into(), "70".into(), "swap".into()]);
-        assert_eq!(text(&table), "  variant   units\n  old       1 000\n  enhanced     70  swap\n");
+        assert_eq!(text(&table), "  variant   units\n  old        1000\n  enhanced     70  swap\n");
     }
 
     #[test]
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_take_no_room() {
+    fn colors_take_no_room() {
         let mut table = Table::new(&[Align::Left, Align::Right]);
         table.row([Ink::COLOURS.bad("a").into(), "1".into()]);
         table.row(["bbb".into(), "22".into()]);
@@ -188,9 +188,9 @@ mod tests {
     #[test]
     fn a_table_that_is_too_wide_keeps_to_80_columns() {
         let mut table = Table::new(&[Align::Left, Align::Right, Align::Right]);
-        table.row(["v".repeat(63).into(), "12 345 678".into(), "99.99 %".into()]);
+        table.row(["v".repeat(65).into(), "12345678".into(), "99.99 %".into()]);
         let text = text(&table);
-        assert_eq!(text, format!("  {}\n    12 345 678  99.99 %\n", "v".repeat(63)));
+        assert_eq!(text, format!("  {}\n    12345678  99.99 %\n", "v".repeat(65)));
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
         let mut fits = Table::new(&[Align::Left, Align::Right]);
         fits.row(["v".repeat(63).into(), "x".repeat(13).into()]);

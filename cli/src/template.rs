@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::yaml;
 
-/// How values are escaped that no filter escapes.
+/// How values are escaped unless a filter escapes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Escape {
-    /// They are not.
+    /// Not at all.
     Plain,
     /// As HTML text.
     Html,
@@ -22,7 +22,7 @@ pub(crate) enum Escape {
 ///
 /// # Errors
 ///
-/// Delimiters that the engine refuses; ours are the default.
+/// Delimiters that the engine rejects; these are the default ones.
 pub(crate) fn environment(escape: Escape) -> anyhow::Result<Environment<'static>> {
     let mut environment = Environment::new();
     let mut syntax = SyntaxConfig::builder();
@@ -42,11 +42,11 @@ pub(crate) fn environment(escape: Escape) -> anyhow::Result<Environment<'static>
     Ok(environment)
 }
 
-/// Renders one of these plain-text templates, each with its name; they may include each other.
+/// Renders one of these plain-text templates. Templates may include each other by name.
 ///
 /// # Errors
 ///
-/// A template that does not parse, or that names a value which the context lacks.
+/// A template that does not parse, or that uses an undefined variable.
 pub(crate) fn render(
     templates: &[(&'static str, &'static str)],
     name: &str,
@@ -59,12 +59,12 @@ pub(crate) fn render(
     Ok(environment.get_template(name)?.render(value(context)?)?)
 }
 
-/// Data as a template sees it.
+/// Converts data for a template.
 pub(crate) fn value(data: &impl Serialize) -> anyhow::Result<Value> {
     Ok(serde_json::from_value(serde_json::to_value(data)?)?)
 }
 
-/// Text in double quotes, which JSON, YAML and PromQL read alike.
+/// Text in double quotes, valid in JSON, YAML and PromQL.
 pub(crate) fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,10 +1,10 @@
-//! How experiments are put into words: the same everywhere in the command.
+//! The wording of experiments, shared by all subcommands.
 
 use sidetrack::matching::{Header, HeaderRule, Host, Match, Text};
 use sidetrack::plan::{Experiment, VariantId};
-use sidetrack::quantity::{Millis, Ppm, Timestamp};
-use sidetrack::rollout::{InForce, Rollout, Schedule};
-pub(crate) use sidetrack_analysis::figures::{grouped, visible};
+use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::rollout::{InForce, Schedule};
+pub(crate) use sidetrack_analysis::figures::visible;
 
 /// Bytes that a client sent, in quotes.
 pub(crate) fn quoted(bytes: &[u8]) -> String {
@@ -19,10 +19,10 @@ pub(crate) fn percent(share: Ppm) -> String {
     format!("{share} %")
 }
 
-/// The buckets of a range without its end: `0 to 299 999`, or `none`.
+/// The buckets of a range without its end: `0 to 299999`, or `none`.
 pub(crate) fn buckets(start: u32, length: u32) -> String {
     match start.saturating_add(length).checked_sub(1) {
-        Some(last) if length > 0 => format!("{} to {}", grouped(start), grouped(last)),
+        Some(last) if length > 0 => format!("{start} to {last}"),
         _ => "none".to_owned(),
     }
 }
@@ -38,7 +38,7 @@ pub(crate) fn conditions(conditions: &Match) -> String {
     }
     parts.extend(conditions.path.as_ref().map(text));
     parts.extend(conditions.headers.iter().map(header));
-    if parts.is_empty() { "every request".to_owned() } else { parts.join(" · ") }
+    if parts.is_empty() { "all requests".to_owned() } else { parts.join(" · ") }
 }
 
 /// A host as an experiment file writes it: `*.example.com` covers everything below.
@@ -84,23 +84,13 @@ pub(crate) fn phase(experiment: &Experiment, index: usize) -> Option<&str> {
     experiment.schedule.phases().get(index).map(|phase| phase.name.as_str())
 }
 
-/// When a phase begins and, unless it is the last, when the next one does.
-pub(crate) fn phase_times(rollout: &Rollout, index: usize) -> (Timestamp, Option<Timestamp>) {
-    let length = |phase: &sidetrack::rollout::Phase| phase.length.unwrap_or_default();
-    let before: Millis = rollout.phases.iter().take(index).map(length).sum();
-    let begins = rollout.start + before;
-    let last = index + 1 >= rollout.phases.len();
-    let ends = rollout.phases.get(index).filter(|_| !last);
-    (begins, ends.map(|phase| begins + length(phase)))
-}
-
 /// Which phase is in force: `canary, 1 of 3, until 2026-11-23T10:00:00Z`; `None` without a rollout.
 pub(crate) fn phase_now(experiment: &Experiment, now: Timestamp) -> Option<String> {
     let Schedule::Rollout(rollout) = &experiment.schedule else { return None };
     let InForce::Weights(_, Some(index)) = experiment.schedule.at(now) else {
         return Some(format!("starts at {}", rollout.start));
     };
-    let (begins, ends) = phase_times(rollout, index);
+    let (begins, ends) = rollout.times(index);
     let ends = ends.map_or_else(|| format!("since {begins}"), |ends| format!("until {ends}"));
     let name = phase(experiment, index).unwrap_or("?");
     Some(format!("{name}, phase {} of {}, {ends}", index + 1, rollout.phases.len()))
@@ -111,12 +101,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped_in_threes() {
-        assert_eq!(
-            [0u32, 999, 1000, 123_456, 1_000_000].map(grouped),
-            ["0", "999", "1 000", "123 456", "1 000 000"]
-        );
-        assert_eq!(buckets(0, 300_000), "0 to 299 999");
+    fn a_range_of_buckets_names_its_last_bucket() {
+        assert_eq!(buckets(0, 300_000), "0 to 299999");
         assert_eq!(buckets(5, 0), "none");
     }
 

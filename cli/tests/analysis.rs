@@ -21,10 +21,14 @@ mod crowd;
 mod long;
 #[path = "analysis/report.rs"]
 mod report;
+#[path = "analysis/schema.rs"]
+mod schema;
 #[path = "analysis/traps.rs"]
 mod traps;
 #[path = "analysis/truth.rs"]
 mod truth;
+#[path = "analysis/wiring.rs"]
+mod wiring;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -5,7 +5,6 @@ use std::fmt;
 use sidetrack_stats::trap::Trap;
 
 use super::{Effect, Finding, Note, Reason, RowProblem};
-use crate::figures::grouped;
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,7 +74,7 @@ impl fmt::Display for Note {
             Self::DamagedGzip { file, error, lines } => write!(
                 f,
                 "{file}: the gzip data breaks off ({error}); the {} lines before that count",
-                grouped(*lines)
+                *lines
             ),
             Self::NoExposures { experiment } => {
                 write!(f, "the logs have no exposures of {experiment}")
@@ -89,25 +88,25 @@ impl fmt::Display for Note {
                 f,
                 "a breaker was open or recovering for {} of the candidates' requests ({:.1} %), in \
                  {minutes} minutes; they count for the variant they were assigned to",
-                grouped(*requests),
+                *requests,
                 share * 100.0
             ),
             Self::OtherWeights { requests } => write!(
                 f,
                 "{} requests were assigned by other weights than the file's and do not count",
-                grouped(*requests)
+                *requests
             ),
             Self::TornUnits { units } => write!(
                 f,
                 "{} units were assigned to two variants within one phase (a different salt or \
                  file?); each counts for its first",
-                grouped(*units)
+                *units
             ),
             Self::WithoutUnit { requests } => {
-                write!(f, "{} requests have no unit and do not count per unit", grouped(*requests))
+                write!(f, "{} requests have no unit and do not count per unit", *requests)
             }
             Self::OutcomeRows { rows, problem } => {
-                write!(f, "{} outcome rows {}", grouped(*rows), problem.words())
+                write!(f, "{} outcome rows {}", *rows, problem.words())
             }
         }
     }

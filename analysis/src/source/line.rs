@@ -1,59 +1,114 @@
-//! A line of the access log, as far as an analysis reads it.
+//! The fields of an access log line that the analysis reads.
 //!
-//! The format is the one that `sidetrack render` writes: a JSON object per request. Values come as Envoy writes them:
-//! numbers as numbers or as text, a missing value as null, `-`, empty text or an absent key. Unknown keys are skipped, so a
-//! log may contain more. Text is borrowed from the line unless it has escapes.
+//! The format is the one that `sidetrack render` writes: a JSON object per request, with the names of
+//! [`sidetrack::names::log`]. Values are those that Envoy writes: numbers as numbers or as text, and a
+//! missing value as null, `-`, empty text or an absent key. Unknown keys are skipped, so a log may
+//! contain more. Text is borrowed from the line unless it has escapes.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use sidetrack::names::log;
 
-/// A line's values, not checked yet.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Line<'a> {
-    #[serde(borrow)]
-    pub(super) time: Field<'a>,
-    #[serde(borrow)]
-    pub(super) request_id: Field<'a>,
-    #[serde(borrow)]
-    pub(super) unit: Field<'a>,
-    #[serde(borrow)]
-    pub(super) experiment: Field<'a>,
-    #[serde(borrow)]
-    pub(super) assigned: Field<'a>,
-    #[serde(borrow)]
-    pub(super) served: Field<'a>,
-    #[serde(borrow)]
-    pub(super) reason: Field<'a>,
-    #[serde(borrow)]
-    pub(super) bucket: Field<'a>,
-    #[serde(borrow)]
-    pub(super) phase: Field<'a>,
-    #[serde(borrow)]
-    pub(super) status: Field<'a>,
-    #[serde(borrow)]
-    pub(super) flags: Field<'a>,
-    #[serde(borrow)]
-    pub(super) duration: Field<'a>,
-    #[serde(borrow)]
-    pub(super) rescued: Field<'a>,
+/// Defines [`Line`] and reads it by the shared names, which serde's derive cannot use.
+macro_rules! line {
+    ($($field:ident: $name:path,)*) => {
+        /// The values of a line, not yet checked.
+        #[derive(Debug, Default)]
+        pub(super) struct Line<'a> {
+            $(pub(super) $field: Field<'a>,)*
+        }
+
+        impl<'de> Visitor<'de> for LineVisitor {
+            type Value = Line<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
+                $(let mut $field: Option<Field<'de>> = None;)*
+                while let Some(key) = map.next_key::<Key>()? {
+                    match key {
+                        $(Key::$field => {
+                            if $field.replace(map.next_value()?).is_some() {
+                                return Err(Error::duplicate_field($name));
+                            }
+                        })*
+                        Key::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                Ok(Line { $($field: $field.unwrap_or_default(),)* })
+            }
+        }
+
+        #[expect(non_camel_case_types, reason = "the names of the fields")]
+        enum Key {
+            $($field,)*
+            Other,
+        }
+
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
+                Ok(match key {
+                    $($name => Key::$field,)*
+                    _ => Key::Other,
+                })
+            }
+        }
+    };
+}
+
+line! {
+    time: log::TIME,
+    request_id: log::REQUEST_ID,
+    unit: log::UNIT,
+    experiment: log::EXPERIMENT,
+    assigned: log::ASSIGNED,
+    served: log::SERVED,
+    reason: log::REASON,
+    bucket: log::BUCKET,
+    phase: log::PHASE,
+    status: log::STATUS,
+    flags: log::FLAGS,
+    duration: log::DURATION,
+    rescued: log::RESCUED,
+}
+
+struct LineVisitor;
+
+struct KeyVisitor;
+
+impl<'de: 'a, 'a> Deserialize<'de> for Line<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(LineVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
 }
 
 impl<'a> Line<'a> {
-    /// Reads a line.
+    /// Parses a line.
     ///
     /// # Errors
-    /// What is wrong with it, in a few words.
+    /// Why it is malformed.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, String> {
-        // serde would take a list for an object without names.
-        if line.trim_ascii_start().first() != Some(&b'{') {
-            return Err("not a JSON object".to_owned());
-        }
         serde_json::from_slice(line).map_err(|error| {
-            // serde_json counts the one line it sees; the caller knows which line it is.
+            // serde_json reports line 1 of its input; the caller knows the line of the log.
             let text = error.to_string();
             let text = text.split(" at line ").next().unwrap_or(&text);
             format!("not a JSON object of the exposure format: {text} (column {})", error.column())
@@ -72,12 +127,12 @@ pub(super) enum Field<'a> {
 }
 
 impl Field<'_> {
-    /// Its text; numbers have none.
+    /// The text; `None` for a number.
     pub(super) fn text(&self) -> Option<&str> {
         if let Field::Text(text) = self { Some(text) } else { None }
     }
 
-    /// A whole number from 0 on, written as a number or as text. `Err` has what was found instead.
+    /// A whole number of 0 or more, as a number or as text. `Err` is the value that is not one.
     pub(super) fn whole(&self) -> Result<Option<u64>, String> {
         match self {
             Field::Nothing => Ok(None),
@@ -89,7 +144,7 @@ impl Field<'_> {
     }
 }
 
-/// A float that is a whole number from 0 on and small enough to be exact.
+/// A float as a whole number, if it is one of 0 or more and small enough to be exact.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just before")]
 fn whole(number: f64) -> Option<u64> {
     ((0.0..9e15).contains(&number) && number.fract() == 0.0).then_some(number as u64)

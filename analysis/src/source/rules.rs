@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use sidetrack::names::log;
 use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::Bucket;
 
@@ -60,7 +61,7 @@ impl<'p> LineRules<'p> {
             Some("excluded") => Some(Excluded::OutsideLayer),
             Some("not_started") => Some(Excluded::NotStarted),
             Some(other) => {
-                return Err(format!("reason: unknown value \"{}\"", visible(other)));
+                return Err(format!("{}: unknown value \"{}\"", log::REASON, visible(other)));
             }
         };
         if let Some(left_out) = left_out {
@@ -81,34 +82,38 @@ impl<'p> LineRules<'p> {
     ) -> Result<Judged, String> {
         let bad = |what: &str, found: &str| format!("{what}: not a whole number: {found}");
         let time = line.time.text().and_then(|text| self.clock.read(text));
-        let time = time.ok_or("time: not RFC 3339, as in 2026-11-23T09:00:00.123Z")?;
+        let time = time.ok_or_else(|| {
+            format!("{}: not RFC 3339, as in 2026-11-23T09:00:00.123Z", log::TIME)
+        })?;
         let variant = |name: &str| {
             let known = self.experiment.variant(name.as_bytes());
             known.ok_or_else(|| format!("unknown variant \"{}\"", visible(name)))
         };
-        let assigned = line
-            .assigned
-            .text()
-            .ok_or("assigned: missing, but the request is in the experiment")?;
-        let arm = variant(assigned).map_err(|error| format!("assigned: {error}"))?;
+        let assigned = line.assigned.text().ok_or_else(|| {
+            format!("{}: missing, but the request is in the experiment", log::ASSIGNED)
+        })?;
+        let arm = variant(assigned).map_err(|error| format!("{}: {error}", log::ASSIGNED))?;
         let served = line
             .served
             .text()
             .map(variant)
             .transpose()
-            .map_err(|error| format!("served: {error}"))?;
-        let status = line.status.whole().map_err(|found| bad("status", &found))?;
-        let duration = line.duration.whole().map_err(|found| bad("duration", &found))?;
-        let status = status.filter(|status| *status < 1000).ok_or("status: not an HTTP status")?;
+            .map_err(|error| format!("{}: {error}", log::SERVED))?;
+        let status = line.status.whole().map_err(|found| bad(log::STATUS, &found))?;
+        let duration = line.duration.whole().map_err(|found| bad(log::DURATION, &found))?;
+        let status = status
+            .filter(|status| *status < 1000)
+            .ok_or_else(|| format!("{}: not an HTTP status", log::STATUS))?;
         let duration = duration.and_then(|duration| u32::try_from(duration).ok());
-        let duration = duration.ok_or("duration: not in milliseconds")?;
-        let bucket = line.bucket.whole().map_err(|found| bad("bucket", &found))?;
+        let duration = duration.ok_or_else(|| format!("{}: not in milliseconds", log::DURATION))?;
+        let bucket = line.bucket.whole().map_err(|found| bad(log::BUCKET, &found))?;
         let Some(stratum) = self.strata.of(self.experiment, line.phase.text(), time) else {
             return Ok(Judged::Excluded(Excluded::OtherWeights));
         };
         if let Some(bucket) = bucket {
             let bucket = u32::try_from(bucket).ok().and_then(Bucket::new);
-            let bucket = bucket.ok_or("bucket: not between 0 and 999999")?;
+            let bucket =
+                bucket.ok_or_else(|| format!("{}: not between 0 and 999999", log::BUCKET))?;
             if self.strata.owner(self.experiment, stratum, bucket) != Some(arm) {
                 return Ok(Judged::Excluded(Excluded::OtherWeights));
             }

@@ -12,7 +12,6 @@ use super::given::{paired, sample};
 use super::report::{Metric, Report, row};
 use crate::fault::Fault;
 use crate::out::Out;
-use crate::words::grouped;
 
 /// Compare two means: revenue, latency
 ///
@@ -72,5 +71,5 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 
 fn shown(sample: Sample) -> String {
     let (mean, sd) = (short(sample.mean(), 6), short(sample.sd(), 4));
-    format!("{mean}  sd {sd}, {} units", grouped(sample.count()))
+    format!("{mean}  sd {sd}, {} units", sample.count())
 }

@@ -1,15 +1,14 @@
-//! `sidetrack analyze prometheus`: what the filter's counters alone can honestly say.
+//! `sidetrack analyze prometheus`: error rates and latencies from the filter's counters.
 //!
-//! Counters know requests and who served them, not users and not who was assigned. So there are error rates and latencies by the
-//! variant that served, phase by phase, with intervals that take each request for independent, and never a winner. For a
-//! decision there is `analyze run`.
+//! Counters hold requests by the variant that served, not users and not assignments. So the results
+//! are by the variant that served, phase by phase, with intervals that assume independent requests.
+//! They never name a winner: decisions come from `analyze run`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args as Arguments;
 use serde::{Deserialize, Serialize};
 use sidetrack::names::label::{EXPERIMENT, LE, MODEL, PHASE, STATUS};
@@ -20,14 +19,16 @@ use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::proportions;
 
 use super::figures::{digits, signed};
-use crate::assign::chosen;
-use crate::load::{File, load};
+use crate::http::{agent, unreachable};
+use crate::load::{File, chosen, load};
 use crate::out::Out;
-use crate::words::grouped;
+use crate::table::{Align, Table};
+use crate::words::{variant, visible};
 
-/// What Prometheus' counters can say: error rates and latencies by the variant that served
+/// Report error rates and latencies from Prometheus, by the variant that served
 ///
-/// A first look, not a decision: counters know no users, so every interval assumes independent requests, and there is no winner.
+/// A first look, not a decision: counters do not identify users, so the intervals assume independent
+/// requests, and no variant wins.
 #[derive(Arguments)]
 #[command(
     after_help = "Example:\n  sidetrack analyze prometheus experiment.yaml --url http://prometheus:9090 --since 24h"
@@ -35,25 +36,31 @@ use crate::words::grouped;
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
-    /// Where Prometheus answers
+    /// The address of the Prometheus server
     #[arg(long, value_name = "URL")]
     url: String,
     /// How far to look back
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
     since: Duration,
-    /// Which experiment of the file; needed when it has several
+    /// The experiment; required if the file has several
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What must be said with every number.
+/// How long to wait for an answer.
+const ANSWER: Duration = Duration::from_secs(30);
+const RIGHT: Align = Align::Right;
+const HINT_URL: &str =
+    "hint: --url must be the address of a Prometheus server, such as http://prometheus:9090";
+
+/// Limitations of all numbers.
 const CAVEATS: [&str; 3] = [
-    "assumes independent requests: those of one user are not, so the intervals are too narrow and there is no test",
-    "by the variant that served, not the one that was assigned: what an open breaker diverted counts for the baseline",
-    "no decision: use analyze run on the access log",
+    "Assumes independent requests. Requests of one user are not independent, so the intervals are too narrow, and nothing is tested.",
+    "By the variant that served, not the assigned one: while a breaker is open, its requests count for the baseline.",
+    "Not a decision: for a decision, use analyze run on the access log.",
 ];
 
 #[derive(Serialize)]
@@ -99,13 +106,13 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     if args.json {
         out.json(&answer)?
     } else {
-        tell(&answer, out)?
+        write_text(&answer, out)?
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow::Result<Answer> {
-    // A name has nothing that PromQL would need escaped: letters, digits, '.', '_' and '-'.
+    // Names consist of letters, digits, '.', '_' and '-', so PromQL needs no escapes.
     let of = |by: &str, metric: &str| {
         format!(
             "sum by ({by}) (increase({metric}{{{EXPERIMENT}=\"{}\"}}[{}s]))",
@@ -116,7 +123,7 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
     let requests = source.query(&of(&format!("{MODEL}, {PHASE}, {STATUS}"), metric::REQUESTS))?;
     anyhow::ensure!(
         !requests.is_empty(),
-        "{} knows no {} of {}: does it scrape the proxies, and is the experiment's name right?",
+        "Prometheus at {} has no series {} for {}\n  hint: check that it scrapes the proxies, and the name of the experiment",
         source.url,
         metric::REQUESTS,
         experiment.name
@@ -130,8 +137,8 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
         *counts.entry(place).or_default().entry(sample.label(STATUS).to_owned()).or_default() +=
             sample.count();
     }
-    let count = |variant: &str, status: &str| -> u64 {
-        let own = counts.iter().filter(|((name, _), _)| name == variant);
+    let count = |name: &str, status: &str| -> u64 {
+        let own = counts.iter().filter(|((variant, _), _)| variant == name);
         own.filter_map(|(_, by_status)| by_status.get(status)).sum()
     };
     let mut variants = Vec::new();
@@ -159,12 +166,12 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
         let get = |status: &str| by_status.get(status).copied().unwrap_or(0);
         Proportion::new(get(ERROR), get(ERROR) + get(SUCCESS)).ok()
     };
-    let baseline = crate::words::variant(experiment, experiment.baseline);
+    let baseline = variant(experiment, experiment.baseline);
     let mut phases: Vec<&str> = counts.keys().map(|(_, phase)| phase.as_str()).collect();
     phases.sort_unstable();
     phases.dedup();
     let compare = |candidate: VariantId| {
-        let candidate = crate::words::variant(experiment, candidate);
+        let candidate = variant(experiment, candidate);
         let pairs: Vec<(Proportion, Proportion)> = phases
             .iter()
             .filter_map(|phase| share(baseline, phase).zip(share(candidate, phase)))
@@ -199,7 +206,7 @@ fn histogram(buckets: &[Sample], variant: &str) -> Vec<(f64, f64)> {
     bounds
 }
 
-/// As `histogram_quantile` does it: evenly within a bucket; the last bound when it lies beyond.
+/// Like `histogram_quantile`: linear within a bucket, and the highest finite bound beyond it.
 fn quantile(histogram: &[(f64, f64)], share: f64) -> Option<f64> {
     let (_, all) = histogram.last().filter(|(_, all)| *all > 0.0)?;
     let rank = share * all;
@@ -233,7 +240,7 @@ struct Found {
     result: Vec<Sample>,
 }
 
-/// A labelled number.
+/// A number with labels.
 #[derive(Deserialize)]
 struct Sample {
     metric: BTreeMap<String, String>,
@@ -250,7 +257,7 @@ impl Sample {
         self.value.1.parse().ok().filter(|value: &f64| value.is_finite())
     }
 
-    /// `increase` extrapolates, so counts are not whole.
+    /// Rounded, because `increase` extrapolates and counts are not whole.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
     fn count(&self) -> u64 {
         self.value().map_or(0, |value| value.max(0.0).round() as u64)
@@ -259,33 +266,31 @@ impl Sample {
 
 impl Prometheus {
     fn new(url: &str) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(30)))
-            .http_status_as_error(false)
-            .build();
-        Self { url: url.trim_end_matches('/').to_owned(), agent: config.into() }
+        Self { url: url.trim_end_matches('/').to_owned(), agent: agent(ANSWER) }
     }
 
     fn query(&self, query: &str) -> anyhow::Result<Vec<Sample>> {
-        let told = || format!("--url {}: no answer from Prometheus", self.url);
-        let request = self.agent.get(format!("{}/api/v1/query", self.url)).query("query", query);
-        let mut reply = request.call().with_context(told)?;
+        let url = format!("{}/api/v1/query", self.url);
+        let call = format!("GET {url}");
+        let failed = |error: ureq::Error| unreachable(&call, &error, HINT_URL);
+        let mut reply = self.agent.get(&url).query("query", query).call().map_err(failed)?;
         let status = reply.status();
-        let text = reply.body_mut().read_to_string().with_context(told)?;
-        let reply: Reply = serde_json::from_str(&text).with_context(|| {
-            format!("--url {}: it answers {status}, but not as Prometheus does; allowed: the server's own address, as in http://prometheus:9090", self.url)
+        let text = reply.body_mut().read_to_string().map_err(failed)?;
+        let reply: Reply = serde_json::from_str(&text).map_err(|_| {
+            anyhow::anyhow!(
+                "{call}: status {status}, but not an answer of Prometheus\n  {HINT_URL}"
+            )
         })?;
         anyhow::ensure!(
             reply.status == "success",
-            "--url {}: Prometheus says: {}",
-            self.url,
-            reply.error
+            "{call}: Prometheus rejected the query: {}",
+            visible(&reply.error)
         );
         Ok(reply.data.map(|data| data.result).unwrap_or_default())
     }
 }
 
-fn tell(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
+fn write_text(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     writeln!(out, "{}", ink.bold("A look at the counters, not a decision"))?;
     for caveat in answer.caveats {
@@ -293,31 +298,25 @@ fn tell(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
     }
     let since = humantime::format_duration(Duration::from_secs(answer.since_seconds));
     writeln!(out, "\n{}  {}", ink.bold(&answer.experiment), ink.dim(format!("the last {since}")))?;
-    let width = answer.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0).max(7);
-    let head = format!(
-        "  {:<width$}  {:>12}  {:>10}  {:>9}  {:>9}  {:>9}  {:>9}",
-        "served", "requests", "error rate", "p50", "p95", "aborted", "fallbacks"
-    );
-    writeln!(out, "{}", ink.dim(head))?;
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
     let ms = |seconds: Option<f64>| {
-        seconds
-            .map_or_else(|| "–".to_owned(), |seconds| format!("{} ms", digits(seconds * 1000.0, 3)))
+        or_dash(seconds.map(|seconds| format!("{} ms", digits(seconds * 1000.0, 3))))
     };
+    let mut table = Table::new(&[Align::Left, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT, RIGHT]);
+    table.head(["served by", "requests", "errors", "p50", "p95", "aborted", "fallbacks"], ink);
     for variant in &answer.variants {
-        let rate = variant
-            .error_rate
-            .map_or_else(|| "–".to_owned(), |rate| format!("{} %", digits(rate * 100.0, 3)));
-        writeln!(
-            out,
-            "  {:<width$}  {:>12}  {rate:>10}  {:>9}  {:>9}  {:>9}  {:>9}",
-            variant.name,
-            grouped(variant.requests),
-            ms(variant.latency_p50),
-            ms(variant.latency_p95),
-            grouped(variant.aborted),
-            grouped(variant.fallbacks)
-        )?;
+        let rate = variant.error_rate.map(|rate| format!("{} %", digits(rate * 100.0, 3)));
+        table.row([
+            variant.name.as_str().into(),
+            variant.requests.to_string().into(),
+            or_dash(rate).into(),
+            ms(variant.latency_p50).into(),
+            ms(variant.latency_p95).into(),
+            variant.aborted.to_string().into(),
+            variant.fallbacks.to_string().into(),
+        ]);
     }
+    table.write(out)?;
     for candidate in &answer.candidates {
         let points = |value: f64| signed(value * 100.0, 3);
         match (candidate.diff, candidate.ci) {
@@ -329,7 +328,11 @@ fn tell(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
                 points(low),
                 points(high)
             )?,
-            _ => writeln!(out, "  {}: nothing to compare", candidate.variant)?,
+            _ => writeln!(
+                out,
+                "  {}: not compared; no phase has requests of both variants",
+                candidate.variant
+            )?,
         }
     }
     Ok(())

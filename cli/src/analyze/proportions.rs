@@ -12,7 +12,6 @@ use super::report::{Metric, Report, row};
 use super::{Terms, figures};
 use crate::fault::Fault;
 use crate::out::Out;
-use crate::words::grouped;
 
 /// Compare two shares: conversions, errors
 ///
@@ -92,7 +91,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 }
 
 fn shown(proportion: Proportion) -> String {
-    let (successes, trials) = (grouped(proportion.successes()), grouped(proportion.trials()));
+    let (successes, trials) = (proportion.successes(), proportion.trials());
     format!("{}  {successes} of {trials}", percent(proportion.share()))
 }
 

@@ -18,8 +18,7 @@ use sidetrack_analysis::{
     Input, Logs, MetricRequest, MetricRequests, Outcomes, Price, Settings, Strata, analyze,
 };
 
-use crate::assign::chosen;
-use crate::load::{File, Source};
+use crate::load::{File, Source, chosen};
 use crate::out::Out;
 use mistake::mistake;
 use progress::Progress;

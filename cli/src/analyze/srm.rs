@@ -15,7 +15,6 @@ use super::figures::{digits, p, percent, short, signed};
 use super::given::{fraction, list, named};
 use crate::fault::Fault;
 use crate::out::Out;
-use crate::words::grouped;
 
 /// Check the groups' sizes against the weights: a sample-ratio mismatch spoils every comparison
 ///
@@ -193,7 +192,7 @@ fn tell(
             writeln!(
                 out,
                 "  {name:<12} {:>15} {:>17} {difference:>17}",
-                grouped(*observed),
+                *observed,
                 short(*expected, 7)
             )?;
         }

@@ -5,7 +5,7 @@ use sidetrack::plan::Experiment;
 use sidetrack::quantity::Bucket;
 
 use super::Case;
-use crate::words::{grouped, quoted, units, variant};
+use crate::words::{quoted, units, variant};
 
 /// Who serves the request and why.
 pub(super) fn sentence(case: &Case<'_>) -> String {
@@ -86,7 +86,7 @@ fn gate_stage(case: &Case<'_>) -> Option<String> {
 fn drawn(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> String {
     let bucket = decision.bucket.map_or(0, Bucket::get);
     let whose = if decision.reason == Reason::Random { "a random" } else { "its" };
-    let bucket = format!("{whose} bucket, {} of 1 000 000,", grouped(bucket));
+    let bucket = format!("{whose} bucket, {} of 1000000,", bucket);
     let span = case.steps.iter().rev().find_map(|step| match step {
         Step::InSpan(span, _, weight) => Some((*span, *weight)),
         _ => None,
@@ -100,7 +100,7 @@ fn drawn(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> String
             .max();
         return match end.and_then(|end| end.checked_sub(1)) {
             Some(last) => {
-                format!("{bucket} lies beyond those of all candidates (0 to {})", grouped(last))
+                format!("{bucket} lies beyond those of all candidates (0 to {})", last)
             }
             None => "no candidate has a weight now".to_owned(),
         };
@@ -127,8 +127,8 @@ fn excluded(case: &Case<'_>, experiment: &Experiment) -> String {
     let holds =
         crate::words::buckets(layer.from.get(), layer.to.get().saturating_sub(layer.from.get()));
     format!(
-        "its slot in the layer {}, {} of 1 000 000, is outside the experiment's ({holds})",
+        "its slot in the layer {}, {} of 1000000, is outside the experiment's ({holds})",
         layer.name,
-        grouped(slot.get())
+        slot.get()
     )
 }

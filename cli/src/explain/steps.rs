@@ -13,7 +13,7 @@ use super::Case;
 use crate::bars::ruler;
 use crate::out::{Ink, Out};
 use crate::words::{
-    buckets, conditions, grouped, header, hosts, percent, phase_now, quoted, text, units, variant,
+    buckets, conditions, header, hosts, percent, phase_now, quoted, text, units, variant,
 };
 
 /// A step's label and its lines.
@@ -128,25 +128,25 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
             });
             let holds = buckets(from, to.saturating_sub(from));
             let verdict = if *inside { "inside" } else { "outside" };
-            let slot = grouped(slot.get());
+            let slot = slot.get();
             line(
                 "layer",
-                format!("{layer_name}: slot {slot} of 1 000 000; {name} has {holds}: {verdict}"),
+                format!("{layer_name}: slot {slot} of 1000000; {name} has {holds}: {verdict}"),
             )
         }
         Step::NotStarted => line("rollout", not_started(case, experiment)),
         Step::Phase(_) => line("rollout", phase_now(experiment, case.now).unwrap_or_default()),
         Step::Drawn(bucket, true) => {
             let salt = quoted(experiment.salt.as_bytes());
-            let bucket = grouped(bucket.get());
+            let bucket = bucket.get();
             line(
                 "bucket",
-                format!("{bucket} of 1 000 000, from the hash of the salt {salt} and the unit"),
+                format!("{bucket} of 1000000, from the hash of the salt {salt} and the unit"),
             )
         }
         Step::Drawn(bucket, false) => {
             let how = if case.rolled { "rolled just now" } else { "as --random says" };
-            line("bucket", format!("{} of 1 000 000, {how}", grouped(bucket.get())))
+            line("bucket", format!("{} of 1000000, {how}", bucket.get()))
         }
         Step::InSpan(span, offset, weight) => {
             let owner = variant(experiment, span.variant);

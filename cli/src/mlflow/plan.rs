@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use anyhow::Context as _;
 use sidetrack::config;
+use sidetrack::quantity::Ppm;
 
 use super::client::{Client, Server};
 use super::registry::Registry;
@@ -19,7 +20,7 @@ use crate::fault::Fault;
 use crate::load::count;
 use crate::out::Out;
 use crate::yaml;
-use trial::{Choices, Trial, Weight};
+use trial::{Choices, Trial};
 
 /// Write an experiment file: the champion against the versions that are tagged as candidates
 ///
@@ -39,7 +40,7 @@ pub(crate) struct Args {
     server: Server,
     /// Percent for a candidate without the tag ab_test.weight
     #[arg(long, value_name = "PERCENT")]
-    weight: Option<Weight>,
+    weight: Option<Ppm>,
     /// Who is drawn, as header:, cookie:, query: or body: and a name; may be repeated [default: body:/user_id]
     #[arg(long, value_name = "SOURCE")]
     unit: Vec<Unit>,

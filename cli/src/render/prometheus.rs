@@ -102,9 +102,11 @@ pub(crate) fn render(plan: &Plan, options: &Options) -> anyhow::Result<String> {
                 *clock != Clock::Calendar || !cases.is_empty(),
                 "--tests=calendar requires an experiment with a rollout, but the file has none"
             );
-            context["cases"] = json!(cases);
-            context["rules"] = json!(rules);
-            context["step"] = json!(clock.step());
+            if let Some(context) = context.as_object_mut() {
+                context.insert("cases".to_owned(), json!(cases));
+                context.insert("rules".to_owned(), rules.as_str().into());
+                context.insert("step".to_owned(), clock.step().into());
+            }
             "tests"
         }
     };

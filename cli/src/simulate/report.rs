@@ -5,7 +5,6 @@ use std::io::Write;
 use super::{Phase, Report, SUSPICIOUS, Variant};
 use crate::out::{Ink, Out};
 use crate::table::{Align, Table};
-use crate::words::grouped;
 
 pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
@@ -14,11 +13,11 @@ pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
             writeln!(out)?;
         }
         let off = if experiment.enabled { "" } else { " (switched off; as if it were on)" };
-        let drawn = grouped(experiment.units);
+        let drawn = experiment.units;
         let of = if experiment.units == report.units {
             format!("{drawn} units")
         } else {
-            format!("{drawn} of {} units are in the layer's slots", grouped(report.units))
+            format!("{drawn} of {} units are in the layer's slots", report.units)
         };
         writeln!(out, "{}{}  {}", ink.bold(&experiment.name), ink.note(off), ink.dim(of))?;
         for phase in &experiment.phases {
@@ -48,7 +47,7 @@ fn table(phase: &Phase, ink: Ink) -> Table {
     for Variant { name, units, share, target, difference, .. } in &phase.variants {
         table.row([
             name.as_str().into(),
-            grouped(*units).into(),
+            units.to_string().into(),
             format!("{:.4} %", share * 100.0).into(),
             format!("{:.4} %", target * 100.0).into(),
             format!("{:+.4} %", difference * 100.0).into(),

@@ -107,6 +107,19 @@ fn what_seldon_does_not_say_is_asked_for() {
 }
 
 #[test]
+fn an_option_that_makes_the_file_invalid_is_refused() {
+    for (options, problem) in [
+        (["--tag-only", "--unit", "header:x id"], "[bad-header]"),
+        (["--tag-only", "--unit", "body:user"], "experiments[0].unit[0].body"),
+        (["--tag-only", "--salt", ""], "experiments[0].salt"),
+    ] {
+        let output = import(SPLIT, &options);
+        assert_eq!((code(&output), stdout(&output)), (1, ""), "{options:?}");
+        assert!(stderr(&output).contains(problem), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn options_end_up_in_the_file() {
     let file = file(
         SPLIT,

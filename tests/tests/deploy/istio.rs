@@ -281,7 +281,7 @@ fn what_cannot_work_is_refused_with_a_way_out() {
         ["ignores selectors", "--host"],
     );
     refused(&good, &["--route", "envoyfilter", "--no-guard"], 2, ["--no-guard", "any cluster"]);
-    refused(&good, &["--route", "envoyfilter"], 2, ["no port", "--port"]);
+    refused(&good, &["--route", "envoyfilter"], 2, ["requires a port", "--port"]);
     refused(
         &good,
         &["--destination", "nobody=a"],

@@ -263,7 +263,10 @@ async fn lean_routes_need_variants_that_they_can_tell_apart() {
     let mut two = one.clone();
     two["name"] = json!("other");
     for (file, why) in [
-        (forecast(), "--lean needs variants without clusters; forecast-ab has some"),
+        (
+            forecast(),
+            "--lean requires variants without clusters, but those of forecast-ab name clusters",
+        ),
         (json!({"experiments": [one, two]}), "forecast-ab and other both have a variant old"),
     ] {
         fs::write(&path, file.to_string()).unwrap();

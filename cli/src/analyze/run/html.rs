@@ -1,6 +1,7 @@
-//! The analysis as a single HTML page: the decision with its reasons, plots, tables. The page fetches and runs nothing.
+//! The analysis as a single HTML page: the decision with its reasons, plots and tables. The page has no
+//! scripts and loads nothing.
 //!
-//! Numbers are put into words and plots into SVG here; the template only arranges them.
+//! This module formats numbers and draws plots as SVG; the template only arranges them.
 
 mod plot;
 mod svg;
@@ -17,39 +18,37 @@ use super::words::{
     WITHOUT_BREAKER, concluded, headline, left_out, looks, p_text, p_value, share, skipped, title,
 };
 use crate::analyze::figures::digits;
-use crate::template::{Escape, environment};
-use crate::words::grouped;
+use crate::template::{Escape, environment, value};
 
 const TEMPLATE: &str = include_str!("../../../templates/report.html");
 
-/// Makes the page.
+/// Renders the page.
 ///
 /// # Errors
 /// A template that cannot be rendered; tests exclude it.
 pub(super) fn page(analysis: &Analysis, series: &Series) -> anyhow::Result<String> {
-    let mut environment = environment(Escape::Html)?;
-    environment.add_template("report.html", TEMPLATE).context("the report's template")?;
-    let template = environment.get_template("report.html").context("the report's template")?;
     let variants: Vec<String> =
         analysis.variants.iter().map(|variant| variant.name.clone()).collect();
-    let whole: Value = serde_json::from_value(serde_json::to_value(analysis)?)?;
-    let page = template.render(context! {
-        title => format!("{}: {}", analysis.experiment, headline(analysis)),
-        headline => headline(analysis),
-        decision => analysis.decision.as_str(),
-        analysis => whole,
-        looks => looks(analysis),
-        cards => cards(analysis),
-        variants => variant_rows(analysis),
-        srm => srm(analysis),
-        phases => srm_phases(analysis),
-        sections => sections(analysis),
-        left_out => left_out(&analysis.lines),
-        read => grouped(analysis.lines.read),
-        used => grouped(analysis.lines.used),
-        skipped => skipped(&analysis.lines),
-        plots => plots(analysis, series, &variants),
-    });
+    let page = environment(Escape::Html)?.render_str(
+        TEMPLATE,
+        context! {
+            title => format!("{}: {}", analysis.experiment, headline(analysis)),
+            headline => headline(analysis),
+            decision => analysis.decision.as_str(),
+            analysis => value(analysis)?,
+            looks => looks(analysis),
+            cards => cards(analysis),
+            variants => variant_rows(analysis),
+            srm => srm(analysis),
+            phases => srm_phases(analysis),
+            sections => sections(analysis),
+            left_out => left_out(&analysis.lines),
+            read => analysis.lines.read,
+            used => analysis.lines.used,
+            skipped => skipped(&analysis.lines),
+            plots => plots(analysis, series, &variants),
+        },
+    );
     page.context("the report's template")
 }
 
@@ -141,10 +140,10 @@ fn variant_rows(analysis: &Analysis) -> Vec<Value> {
         context! {
             index,
             name => variant.name.clone(),
-            units => grouped(variant.units),
+            units => variant.units,
             share => share(variant, &analysis.variants),
-            requests => grouped(variant.requests),
-            elsewhere => grouped(variant.served_elsewhere),
+            requests => variant.requests,
+            elsewhere => variant.served_elsewhere,
         }
     };
     analysis.variants.iter().enumerate().map(row).collect()
@@ -169,7 +168,7 @@ fn srm_phases(analysis: &Analysis) -> Vec<Value> {
     let row = |phase: &SrmPhase| {
         let parts =
             phase.observed.iter().zip(&phase.expected).map(|((name, count), (_, share))| {
-                format!("{name} {} (target {} %)", grouped(*count), digits(share * 100.0, 3))
+                format!("{name} {} (target {} %)", *count, digits(share * 100.0, 3))
             });
         context! {
             name => phase.phase.clone(),
@@ -237,7 +236,7 @@ fn row(metric: &MetricResult) -> Value {
                 decision => result.decision.as_str(),
                 decided => concluded(metric.role, result.decision),
                 method => result.method.clone(),
-                n => grouped(result.n),
+                n => result.n,
                 phases => phases.collect::<Vec<_>>(),
                 bar => plot::bar(metric, result).map(Value::from_safe_string),
             }
@@ -252,7 +251,7 @@ fn row(metric: &MetricResult) -> Value {
         margin => metric.margin.map(|margin| scale.margin(margin)),
         baseline => metric.baseline.variant.clone(),
         value => shown(metric, metric.baseline.value, Scale::amount),
-        n => grouped(metric.baseline.n),
+        n => metric.baseline.n,
         candidates,
     }
 }

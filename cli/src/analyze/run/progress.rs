@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 
 use sidetrack_analysis::{Logs, Pass};
 
-use crate::words::grouped;
-
 /// How often the line is drawn again.
 const INTERVAL: Duration = Duration::from_millis(200);
 
@@ -42,7 +40,6 @@ impl<'l> Progress<'l> {
         };
         let share = self.logs.bytes_read().saturating_mul(100).checked_div(self.logs.size());
         let share = share.map(|share| format!("{:>3} %  ", share.min(100))).unwrap_or_default();
-        let lines = grouped(lines);
         // Progress that cannot be written is not worth an error.
         write!(std::io::stderr().lock(), "\r\x1b[K{title}  {share}{lines} lines").ok();
     }

@@ -9,7 +9,6 @@ use sidetrack_analysis::answer::{Decision, LineCounts, MetricResult, Role, SrmVe
 
 use super::words::{WITHOUT_BREAKER, headline, left_out, looks, p_text, share, skipped, title};
 use crate::out::{Ink, Out};
-use crate::words::grouped;
 use table::table;
 
 /// The width that sentences are wrapped to.
@@ -68,7 +67,7 @@ fn about(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
             interval.variant,
             interval.from,
             interval.to,
-            grouped(interval.requests)
+            interval.requests
         )?;
     }
     if analysis.breaker.intervals.len() > 5 {
@@ -97,11 +96,11 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     let noun = format!("{}s", analysis.unit_of_analysis.as_str());
     for variant in &analysis.variants {
         let share = share(variant, &analysis.variants);
-        let (units, requests) = (grouped(variant.units), grouped(variant.requests));
+        let (units, requests) = (variant.units, variant.requests);
         let name = &variant.name;
         writeln!(out, "  {name:<width$}  {units:>11} {noun} ({share})  {requests:>11} requests")?;
         if variant.served_elsewhere > 0 {
-            let elsewhere = grouped(variant.served_elsewhere);
+            let elsewhere = variant.served_elsewhere;
             writeln!(out, "    {elsewhere} of them served by another variant")?;
         }
     }
@@ -111,7 +110,7 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
             .iter()
             .zip(&phase.expected)
             .map(|((name, count), (_, share))| {
-                format!("{name} {} (target {:.2} %)", grouped(*count), share * 100.0)
+                format!("{name} {} (target {:.2} %)", *count, share * 100.0)
             })
             .collect();
         let p =
@@ -127,7 +126,7 @@ fn lines(lines: &LineCounts, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     let parts = left_out(lines);
     let left =
         if parts.is_empty() { String::new() } else { format!("; left out: {}", parts.join(", ")) };
-    let text = format!("{} lines read, {} used{left}", grouped(lines.read), grouped(lines.used));
+    let text = format!("{} lines read, {} used{left}", lines.read, lines.used);
     writeln!(out, "{}", ink.dim(wrapped("", &text)))?;
     if lines.malformed > 0 {
         writeln!(out, "{} {}", ink.note("note:"), skipped(lines))?;

@@ -6,7 +6,6 @@ use sidetrack_analysis::answer::{
 };
 
 use crate::analyze::figures::{digits, short};
-use crate::words::grouped;
 
 /// `Promote enhanced-predictor: …`.
 pub(super) fn headline(analysis: &Analysis) -> String {
@@ -29,11 +28,11 @@ pub(super) fn looks(analysis: &Analysis) -> String {
     match (analysis.test, analysis.planned_units) {
         (TestMode::Fixed, Some(planned)) => format!(
             "the planned {} units are reached: {confidence} % intervals of a fixed test",
-            grouped(planned)
+            planned
         ),
         (_, Some(planned)) => format!(
             "the planned {} units are not reached yet: always-valid {confidence} % intervals",
-            grouped(planned)
+            planned
         ),
         _ => format!("no --planned-units: always-valid {confidence} % intervals"),
     }
@@ -90,7 +89,7 @@ pub(super) fn share(variant: &Variant, variants: &[Variant]) -> String {
 pub(super) fn skipped(lines: &LineCounts) -> String {
     match lines.malformed {
         1 => "1 malformed line was skipped:".to_owned(),
-        many => format!("{} malformed lines were skipped; the first ones:", grouped(many)),
+        many => format!("{} malformed lines were skipped; the first ones:", many),
     }
 }
 
@@ -109,5 +108,5 @@ pub(super) fn left_out(lines: &LineCounts) -> Vec<String> {
         (excluded.other_weights, "assigned by other weights"),
     ];
     let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
-    reasons.map(|(count, why)| format!("{} {why}", grouped(count))).collect()
+    reasons.map(|(count, why)| format!("{} {why}", count)).collect()
 }

@@ -4,7 +4,6 @@ use super::chart;
 use super::style::{count_of_failures, painted};
 use crate::demo::observe::Snapshot;
 use crate::out::Ink;
-use crate::words::grouped;
 
 pub(super) fn lines(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
     let mut lines = chart::lines(snapshot, ink);
@@ -22,13 +21,13 @@ pub(super) fn lines(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
 
 fn effects(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
     let client = &snapshot.client;
-    let failures = grouped(snapshot.scrape.failures());
+    let failures = snapshot.scrape.failures().to_string();
     let failures = match snapshot.events.last_after_fifth {
         Some(last) if last.is_zero() => format!("{failures}, no request after the fifth"),
         Some(last) => format!("{failures}, the last one {} ms after the fifth", last.as_millis()),
         None => failures,
     };
-    let (requests, users) = (grouped(client.fallbacks), grouped(client.fallback_users));
+    let (requests, users) = (client.fallbacks, client.fallback_users);
     let fallbacks = format!("{requests} requests from {users} users");
     vec![
         format!("503s from the model              {}", ink.bold(failures)),

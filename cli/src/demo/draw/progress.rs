@@ -3,16 +3,15 @@
 use super::style::{fraction, latency, percent};
 use crate::demo::input::{BreakerState, Kind};
 use crate::demo::observe::{Snapshot, VariantStats};
-use crate::words::grouped;
 
 pub(crate) fn progress(snapshot: &Snapshot<'_>) -> String {
     let client = &snapshot.client;
     let common = format!(
         "{:>4} s {:>9} requests {:>5.0}/s  {} failed",
         snapshot.elapsed.as_secs(),
-        grouped(client.requests),
+        client.requests,
         snapshot.rate,
-        grouped(client.failed),
+        client.failed,
     );
     match snapshot.kind {
         Kind::Split => {

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use crate::demo::input::BreakerState;
 use crate::out::Ink;
-use crate::words::grouped;
 
 /// A count of failures, green if 0.
 pub(super) fn count_of_failures(count: u64, ink: Ink) -> String {
-    let text = grouped(count);
-    if count == 0 { ink.good(text).to_string() } else { ink.bad(text).to_string() }
+    if count == 0 { ink.good(count).to_string() } else { ink.bad(count).to_string() }
 }
 
 /// Text in the color of a state.

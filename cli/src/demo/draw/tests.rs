@@ -72,22 +72,22 @@ A/B test on live traffic              ━━━━━━━━━━━━━━
 30 % of the users get enhanced-predictor, the others the baseline. A user gets
 the same model every time: the ID is in a header, a cookie or the query.
 
-1 000 requests   500 per second   0 failed   p50 1.2 ms   p99 1.2 ms
+1000 requests   500 per second   0 failed   p50 1.2 ms   p99 1.2 ms
 
 variant             users         requests                              target
 baseline-predictor    700  70.0 %      700  70.0 %  ██████████████│░░░░░  70 %
 enhanced-predictor    300  30.0 %      300  30.0 %  ██████│░░░░░░░░░░░░░  30 %
 
-✓ answered  1 000 requests, 0 failed
+✓ answered  1000 requests, 0 failed
 ✓ sticky    0 users returned, 0 of them switched variants
 ✓ split     user shares match the weights (chi-square p = 1.000)
-✓ predicted the core predicts the variant of 1 000 of 1 000 requests
-✓ counted   metrics 1 000, models 1 000, client 1 000
+✓ predicted the core predicts the variant of 1000 of 1000 requests
+✓ counted   metrics 1000, models 1000, client 1000
 
 Why does user 4711 get enhanced-predictor?
 Salt and user ID hash to bucket 21263; enhanced-predictor holds 0 to 299999.
-0 ██████████████████░░░░░░░░░░░░······························ 1 000 000
-   ▲ bucket 21 263
+0 ██████████████████░░░░░░░░░░░░······························ 1000000
+   ▲ bucket 21263
   █ enhanced-predictor 30 %   · baseline-predictor 70 %   ░ reserve (baseline)
 ✓ Envoy agrees: x-ab-bucket: 21263, served by model 2.0.0
 ");
@@ -160,8 +160,8 @@ fn lines_for_pipes_fit_80_columns() {
         progress(&snapshot)
     });
     insta::assert_snapshot!(text(&lines), @r"
-3600 s 1 800 000 requests   500/s  0 failed  p99 1234 ms  users 70.0 % | 30.0 %
-3600 s 1 800 000 requests   500/s  0 failed  breaker closed     candidate  0.0 %
+3600 s   1800000 requests   500/s  0 failed  p99 1234 ms  users 70.0 % | 30.0 %
+3600 s   1800000 requests   500/s  0 failed  breaker closed     candidate  0.0 %
 ");
 }
 
@@ -180,7 +180,7 @@ fn verdicts_name_the_first_problem_and_a_busy_machine() {
     interrupted.interrupted = true;
     let early = verdict(&interrupted, &checks(&interrupted), Ink::PLAIN);
     insta::assert_snapshot!(text(&[passed, failed, early].concat()), @r"
-All checks passed: 1 000 requests from 1 000 users, one model per user.
+All checks passed: 1000 requests from 1000 users, one model per user.
 
 2 of 5 checks failed.
 First problem: user 7 switched variants.

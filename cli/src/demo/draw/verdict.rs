@@ -3,7 +3,6 @@
 use crate::demo::input::Kind;
 use crate::demo::observe::{Check, Snapshot};
 use crate::out::Ink;
-use crate::words::grouped;
 
 /// The result of all checks, and what limits it.
 pub(crate) fn verdict(snapshot: &Snapshot<'_>, checks: &[Check], ink: Ink) -> Vec<String> {
@@ -33,12 +32,12 @@ fn summary(snapshot: &Snapshot<'_>) -> String {
     let client = &snapshot.client;
     match (snapshot.kind, snapshot.interrupted) {
         (Kind::Split, _) => {
-            let (requests, users) = (grouped(client.requests), grouped(client.users()));
+            let (requests, users) = (client.requests, client.users());
             format!("{requests} requests from {users} users, one model per user.")
         }
         (Kind::Outage, true) => "no client saw a failure.".to_owned(),
         (Kind::Outage, false) => {
-            let users = grouped(client.fallback_users);
+            let users = client.fallback_users;
             format!("the baseline took over {users} users; no client saw a failure.")
         }
     }

@@ -8,7 +8,7 @@ use super::{explanation, outage};
 use crate::demo::input::Kind;
 use crate::demo::observe::{Check, Snapshot};
 use crate::out::Ink;
-use crate::words::{grouped, variant};
+use crate::words::variant;
 
 const WIDTH: usize = 78;
 const CLOCK: usize = 24;
@@ -118,7 +118,7 @@ fn traffic(snapshot: &Snapshot<'_>, ink: Ink) -> String {
     };
     format!(
         "{} requests   {rate} per second   {failed} failed   p50 {}   p99 {}",
-        ink.bold(grouped(client.requests)),
+        ink.bold(client.requests),
         ink.bold(latency(client.p50)),
         ink.bold(latency(client.p99)),
     )
@@ -144,9 +144,9 @@ fn shares(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
         let name = if is_baseline { ink.bold(name) } else { ink.mark(name) };
         format!(
             "{name}{:>7}{:>8}{:>9}{:>8}  {}{:>6}",
-            grouped(counts.users),
+            counts.users,
             percent(of_users),
-            grouped(counts.requests),
+            counts.requests,
             percent(fraction(counts.requests, responses)),
             bar(of_users, target.fraction(), is_baseline, ink),
             format!("{target} %"),

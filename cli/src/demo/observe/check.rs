@@ -10,7 +10,6 @@ use super::scrape::VariantCounts;
 use super::snapshot::Snapshot;
 use crate::demo::input::Kind;
 use crate::simulate::chi_square;
-use crate::words::grouped;
 
 /// A mismatch of the shares is reported below this p-value.
 const P_VALUE_LIMIT: f64 = 1e-6;
@@ -49,15 +48,14 @@ pub(crate) fn all(snapshot: &Snapshot<'_>) -> Vec<Check> {
 fn answered(snapshot: &Snapshot<'_>) -> Check {
     let client = &snapshot.client;
     let holds = client.failed == 0 && client.requests > 0;
-    let finding =
-        format!("{} requests, {} failed", grouped(client.requests), grouped(client.failed));
+    let finding = format!("{} requests, {} failed", client.requests, client.failed);
     Check { name: "answered", holds, finding }
 }
 
 /// Every user keeps the variant.
 fn sticky(snapshot: &Snapshot<'_>) -> Check {
     let client = &snapshot.client;
-    let (returned, switched) = (grouped(client.returned), grouped(client.switched));
+    let (returned, switched) = (client.returned, client.switched);
     let finding = format!("{returned} users returned, {switched} of them switched variants");
     Check { name: "sticky", holds: client.switched == 0, finding }
 }
@@ -75,7 +73,7 @@ fn predicted(snapshot: &Snapshot<'_>) -> Check {
     let client = &snapshot.client;
     let holds = client.unexpected == 0 && snapshot.expected.is_confirmed();
     let all = client.responses();
-    let (same, all) = (grouped(all.saturating_sub(client.unexpected)), grouped(all));
+    let (same, all) = (all.saturating_sub(client.unexpected), all);
     let finding = format!("the core predicts the variant of {same} of {all} requests");
     Check { name: "predicted", holds, finding }
 }
@@ -91,15 +89,12 @@ fn counted(snapshot: &Snapshot<'_>) -> Check {
         [metrics, models, client.requests + client.failed]
     });
     let counts = |[metrics, models, client]: [u64; 3]| {
-        let (metrics, models, client) = (grouped(metrics), grouped(models), grouped(client));
         format!("metrics {metrics}, models {models}, client {client}")
     };
     let fallbacks = match (snapshot.scrape.breaker.fallbacks, snapshot.client.fallbacks) {
         (0, 0) => String::new(),
-        (metrics, client) if metrics == client => format!("; fallbacks {}", grouped(metrics)),
-        (metrics, client) => {
-            format!("; fallbacks: metrics {}, client {}", grouped(metrics), grouped(client))
-        }
+        (metrics, client) if metrics == client => format!("; fallbacks {metrics}"),
+        (metrics, client) => format!("; fallbacks: metrics {metrics}, client {client}"),
     };
     // The sums are easier to read; a difference shows only by variant.
     let finding = if holds {

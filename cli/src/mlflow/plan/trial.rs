@@ -1,7 +1,6 @@
 //! What a test of registered versions is made of, each value with where it came from.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::Serialize;
 use sidetrack::quantity::Ppm;
@@ -19,39 +18,15 @@ const DEFAULT_WEIGHT: u32 = 100_000;
 
 /// What the options say.
 pub(super) struct Choices<'a> {
-    pub(super) weight: Option<Weight>,
+    pub(super) weight: Option<Ppm>,
     pub(super) units: Vec<Unit>,
     pub(super) clusters: &'a [(String, String)],
     pub(super) path: Option<&'a str>,
 }
 
-/// A percentage.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Weight(Ppm);
-
-impl FromStr for Weight {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let ppm = || {
-            let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-            let digits = |text: &str, most: usize| {
-                (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
-            };
-            let part =
-                Some(part).filter(|part| digits(part, 4)).map(|part| format!("{part:0<4}"))?;
-            let whole: u32 = Some(whole).filter(|whole| digits(whole, 3))?.parse().ok()?;
-            Ppm::new(whole * 10_000 + part.parse::<u32>().ok()?)
-        };
-        ppm().map(Self).ok_or_else(|| {
-            "allowed: a percentage from 0 to 100 with at most four decimals, without %".to_owned()
-        })
-    }
-}
-
 /// A value, and where it came from.
 #[derive(Serialize)]
-struct Said<T> {
+struct Sourced<T> {
     value: T,
     from: String,
 }
@@ -61,9 +36,9 @@ struct Said<T> {
 struct Arm {
     name: String,
     version: String,
-    cluster: Option<Said<String>>,
+    cluster: Option<Sourced<String>>,
     /// Percent. The baseline has none.
-    weight: Option<Said<String>>,
+    weight: Option<Sourced<String>>,
 }
 
 /// Everything that the file says.
@@ -71,7 +46,7 @@ struct Arm {
 pub(super) struct Trial {
     model: String,
     server: String,
-    name: Said<String>,
+    name: Sourced<String>,
     salt: String,
     path: Option<String>,
     units: Vec<Unit>,
@@ -158,9 +133,8 @@ impl Trial {
 
     fn fits_into_all(&self) -> anyhow::Result<()> {
         let weights = self.candidates.iter().filter_map(|arm| Some((arm, arm.weight.as_ref()?)));
-        let ppm = weights
-            .clone()
-            .filter_map(|(_, weight)| Some(weight.value.parse::<Weight>().ok()?.0.get()));
+        let ppm =
+            weights.clone().filter_map(|(_, weight)| Some(weight.value.parse::<Ppm>().ok()?.get()));
         let sum: u32 = ppm.sum();
         if sum <= Ppm::ALL.get() {
             return Ok(());
@@ -210,13 +184,16 @@ impl fmt::Display for Trial {
 }
 
 /// The experiment's name, which the candidates may carry.
-fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Said<String>> {
+fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Sourced<String>> {
     let tagged: Vec<(&str, &str)> = candidates
         .iter()
         .filter_map(|version| Some((version.version.as_str(), version.tag(EXPERIMENT)?)))
         .collect();
     let Some((first, name)) = tagged.first() else {
-        return Ok(Said { value: names::experiment(model), from: "the model's name".to_owned() });
+        return Ok(Sourced {
+            value: names::experiment(model),
+            from: "the model's name".to_owned(),
+        });
     };
     if let Some((other, another)) = tagged.iter().find(|(_, other)| other != name) {
         let text = format!(
@@ -228,52 +205,39 @@ fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Said<String
         );
         return Err(Fault(text).into());
     }
-    Ok(Said { value: (*name).to_owned(), from: format!("the tag {EXPERIMENT} of version {first}") })
+    Ok(Sourced {
+        value: (*name).to_owned(),
+        from: format!("the tag {EXPERIMENT} of version {first}"),
+    })
 }
 
-fn cluster(version: &Version, given: &[(String, String)]) -> Option<Said<String>> {
+fn cluster(version: &Version, given: &[(String, String)]) -> Option<Sourced<String>> {
     let option = given.iter().find(|(named, _)| *named == version.version);
     let option =
-        option.map(|(_, cluster)| Said { value: cluster.clone(), from: "--cluster".to_owned() });
+        option.map(|(_, cluster)| Sourced { value: cluster.clone(), from: "--cluster".to_owned() });
     let tag = || {
         version
             .tag(CLUSTER)
-            .map(|tag| Said { value: tag.to_owned(), from: format!("the tag {CLUSTER}") })
+            .map(|tag| Sourced { value: tag.to_owned(), from: format!("the tag {CLUSTER}") })
     };
     option.or_else(tag)
 }
 
-fn weight(model: &str, version: &Version, given: Option<Weight>) -> anyhow::Result<Said<String>> {
-    let said =
-        |weight: Weight, from: &str| Said { value: weight.0.to_string(), from: from.to_owned() };
+fn weight(model: &str, version: &Version, given: Option<Ppm>) -> anyhow::Result<Sourced<String>> {
+    let sourced =
+        |weight: Ppm, from: &str| Sourced { value: weight.to_string(), from: from.to_owned() };
     if let Some(tag) = version.tag(WEIGHT) {
-        let weight: Weight = tag.trim().parse().map_err(|allowed: String| {
+        let weight = tag.trim().parse().map_err(|_| {
             let (model, number, tag) = (visible(model), visible(&version.version), visible(tag));
-            Fault(format!("{model} version {number}, tag {WEIGHT}: found \"{tag}\"; {allowed}"))
+            Fault(format!(
+                "{model} version {number}: the tag {WEIGHT} is \"{tag}\", but must be a percentage from 0 to 100 with \
+                 up to four decimals, without %"
+            ))
         })?;
-        return Ok(said(weight, &format!("the tag {WEIGHT}")));
+        return Ok(sourced(weight, &format!("the tag {WEIGHT}")));
     }
     Ok(match given {
-        Some(weight) => said(weight, "--weight"),
-        None => said(Weight(Ppm::new(DEFAULT_WEIGHT).unwrap_or_default()), "the default"),
+        Some(weight) => sourced(weight, "--weight"),
+        None => sourced(Ppm::new(DEFAULT_WEIGHT).unwrap_or_default(), "the default"),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_weight_is_a_percentage() {
-        let read = |text: &str| text.parse::<Weight>().map(|weight| weight.0.to_string());
-        for (text, shown) in
-            [("0", "0"), ("10", "10"), ("30.0", "30"), ("0.0001", "0.0001"), ("100", "100")]
-        {
-            assert_eq!(read(text).as_deref(), Ok(shown));
-        }
-        for bad in ["", "10%", "-1", "100.0001", "1e1", ".5", "5.", "0.00001", "1000", " 1", "ten"]
-        {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -14,7 +14,6 @@ use sidetrack::plan::{Experiment, MissingUnit, Slow};
 use sidetrack::rollout::Schedule;
 
 use super::{Series, baseline, phases};
-use crate::words::phase_times;
 
 /// A recording rule.
 #[derive(Serialize)]
@@ -205,7 +204,7 @@ fn targets(experiment: &Experiment, series: &Series) -> Vec<Record> {
 fn in_force(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let Schedule::Rollout(rollout) = &experiment.schedule else { return Vec::new() };
     let phase = |index: usize, name: &str| {
-        let (begins, ends) = phase_times(rollout, index);
+        let (begins, ends) = rollout.times(index);
         let begins = seconds(begins.get());
         let until = ends.map(|ends| format!(" < {}", seconds(ends.get()))).unwrap_or_default();
         let about = if index == 0 {

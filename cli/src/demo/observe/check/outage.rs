@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::super::event_log::BreakerPhase;
 use super::super::snapshot::Snapshot;
 use super::{Check, Fit};
-use crate::words::grouped;
 
 /// The limit for requests to a failing model after its fifth failure.
 const ISOLATION_LIMIT: Duration = Duration::from_secs(1);
@@ -20,7 +19,7 @@ pub(super) fn isolated(snapshot: &Snapshot<'_>) -> Check {
             last <= ISOLATION_LIMIT,
             format!(
                 "the failing model's last request: {} ms after its fifth failure",
-                grouped(u64::try_from(last.as_millis()).unwrap_or(u64::MAX))
+                last.as_millis()
             ),
         ),
         None => (false, "the model failed fewer than five times".to_owned()),
@@ -61,13 +60,12 @@ pub(super) fn fallback(snapshot: &Snapshot<'_>) -> Check {
         .map_or(0, |variant| variant.users);
     let finding = if client.unexpected == 0 {
         format!(
-            "the baseline kept {} users and took over {} of {} others",
-            grouped(baseline),
-            grouped(client.fallback_users),
-            grouped(client.users().saturating_sub(baseline))
+            "the baseline kept {baseline} users and took over {} of {} others",
+            client.fallback_users,
+            client.users().saturating_sub(baseline)
         )
     } else {
-        let unexpected = grouped(client.unexpected);
+        let unexpected = client.unexpected;
         format!("{unexpected} responses from neither the user's variant nor the baseline")
     };
     let holds = client.unexpected == 0 && client.switched == 0 && client.fallback_users > 0;
@@ -78,15 +76,14 @@ pub(super) fn fallback(snapshot: &Snapshot<'_>) -> Check {
 pub(super) fn recovered(snapshot: &Snapshot<'_>) -> Check {
     let (holds, finding) = match &snapshot.client.recovery {
         Some(recovery) if recovery.fallbacks > 0 => {
-            let fallbacks = grouped(recovery.fallbacks);
+            let fallbacks = recovery.fallbacks;
             (false, format!("{fallbacks} responses from the baseline to the candidate's users"))
         }
         Some(recovery) => {
             let users: u64 = recovery.users.iter().sum();
             let fit = Fit::of(&recovery.users, &snapshot.targets);
             let (verb, p_value) = (fit.verb(), &fit.p_value);
-            let finding =
-                format!("shares of {} users {verb} the weights ({p_value})", grouped(users));
+            let finding = format!("shares of {users} users {verb} the weights ({p_value})");
             (fit.holds && users > 0, finding)
         }
         None => (false, "the breaker did not close".to_owned()),

@@ -13,7 +13,7 @@ use super::{Alert, Draft, input};
 use crate::render::envoy::bypass_stat;
 use crate::render::prometheus::records::{answered, seconds, watched_slow};
 use crate::render::prometheus::{Clock, Series, baseline, candidates};
-use crate::words::{percent, phase_times};
+use crate::words::percent;
 
 /// How long the last phase may go on before somebody should decide, unless it says so itself.
 const DECIDE_WITHIN: Millis = Millis::new(7 * 86_400_000);
@@ -275,7 +275,7 @@ fn bypassed(experiment: &Experiment, series: &Series) -> Draft {
 fn rollout_over(experiment: &Experiment, series: &Series) -> Option<Draft> {
     let Schedule::Rollout(rollout) = &experiment.schedule else { return None };
     let last = rollout.phases.last()?;
-    let (begins, _) = phase_times(rollout, rollout.phases.len().saturating_sub(1));
+    let (begins, _) = rollout.times(rollout.phases.len().saturating_sub(1));
     let over = begins + last.length.unwrap_or(DECIDE_WITHIN);
     let weight = |more: &str| series.of(metric::WEIGHT, more);
     let name = candidate(experiment);
