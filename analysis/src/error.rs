@@ -5,12 +5,12 @@ use std::io;
 
 use crate::answer::Role;
 
-/// Why there is no analysis.
+/// Why an analysis failed.
 #[derive(Debug)]
 pub enum Error {
-    /// The input has a mistake.
+    /// The input is invalid.
     Input {
-        /// In which part of it.
+        /// The invalid part.
         part: Part,
         /// What is wrong, and what is expected.
         problem: String,

@@ -124,11 +124,11 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
         let fixed = estimate.critical(level);
         seen.interval = sequence.interval(estimate, units).ok().filter(|_| estimate.variance > 0.0);
         seen.lift = seen.lift.zip(stretch.ok()).zip(comparison.lift.ok()).map(
-            |((lift, stretch), centre)| {
+            |((lift, stretch), center)| {
                 let factor = stretch.high / fixed;
                 Interval {
-                    low: centre - (centre - lift.low) * factor,
-                    high: centre + (lift.high - centre) * factor,
+                    low: center - (center - lift.low) * factor,
+                    high: center + (lift.high - center) * factor,
                 }
             },
         );

@@ -1,7 +1,7 @@
-//! `sidetrack analyze`: what counts and means of two variants say.
+//! `sidetrack analyze`: the results of an experiment, from logs, counters or counts.
 //!
-//! One file per question; the statistics are those of `sidetrack-stats`. Sums over phases, a bandit's sums and requests are asked about and
-//! refused: they give confident nonsense.
+//! One file per subcommand; `sidetrack-stats` has the statistics. Sums over phases, sums of a bandit's
+//! batches, and requests are rejected: their tests are invalid.
 
 mod given;
 mod means;
@@ -23,10 +23,10 @@ use crate::out::Out;
 pub(crate) use given::{fraction, named};
 pub(crate) use sidetrack_analysis::figures;
 
-/// Analyse an experiment's results: is the candidate better, and can the data be trusted?
+/// Analyze the results of an experiment: whether the candidate is better, and whether the data is valid
 ///
-/// Begin with srm: when the groups are not as large as the weights say, no other answer counts. docs/statistics.md has every
-/// formula.
+/// Start with srm: if the sizes of the groups do not match the weights, all other results are invalid.
+/// docs/statistics.md explains the formulas.
 #[derive(Arguments)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -56,48 +56,48 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// How the data came about, and what to say of them.
+/// How the data was collected, and what to report.
 #[derive(Arguments)]
 struct Terms {
-    /// The level of significance, two-sided
+    /// The significance level, two-sided
     #[arg(long, value_name = "A", default_value_t = 0.05)]
     alpha: f64,
-    /// Less is better: errors, latency
+    /// Lower values are better: errors, latency
     #[arg(long)]
     lower_is_better: bool,
-    /// What was counted; requests are refused where users were randomised
+    /// What was counted; requests are rejected, because users were randomized
     #[arg(long, value_name = "UNIT", default_value = "user")]
     unit: Unit,
-    /// A bandit chose the weights: each batch needs its own --baseline and --candidate
+    /// A bandit chose the weights; each batch needs its own --baseline and --candidate
     #[arg(long)]
     adaptive: bool,
-    /// The experiment is still running and shall have N units of both variants together: judge by the interval that may be looked at
-    /// every day
+    /// The units planned for both variants together, if the experiment is still running: decide by
+    /// always-valid intervals until then
     #[arg(long, value_name = "N")]
     planned_units: Option<u64>,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What one count is.
+/// The unit of the counts.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Unit {
-    /// What was randomised: a user, a session
+    /// What was randomized: a user, a session
     User,
-    /// One of many requests of a user
+    /// One of several requests of a user
     Request,
 }
 
 impl Unit {
-    /// Refuses what cannot be tested.
+    /// Rejects data that cannot be tested.
     fn check(self, adaptive: bool, phases: usize) -> anyhow::Result<()> {
         let rows = if self == Self::Request { Rows::Requests } else { Rows::Units };
         let weights = if adaptive { Weights::Adaptive } else { Weights::Constant };
         let design = Design { rows, weights, summed: phases < 2 };
         trap::check(design).map_err(|trap| {
             let flag = if self == Self::Request { "--unit request" } else { "--adaptive" };
-            Fault(format!("{flag}: refused, {trap}")).into()
+            Fault(format!("{flag} is rejected: {trap}")).into()
         })
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// Writes `content` to the file at `path`, replacing the one that is there.
 ///
-/// The permissions of an existing file are kept; a new file is readable by everyone (mode 644).
+/// The permissions of an existing file are kept; a new file is readable by all users (mode 644).
 ///
 /// # Errors
 ///

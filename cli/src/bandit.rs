@@ -1,9 +1,10 @@
-//! `sidetrack bandit`: from the rewards of each variant to the next weights, and the file that has them.
+//! `sidetrack bandit`: the next weights from the rewards of each variant, and the file with them.
 //!
-//! Thompson sampling by batches: each variant gets the probability that it is the best, above a floor, in steps. No draw per
-//! request in a proxy: the hash assigns, so users stay, and each weight can be recomputed. What a bandit allotted must not be
-//! tested as if the weights had been fixed, so the file keeps a note of each step, and `sidetrack analyze run` keeps the steps
-//! apart. There is no p-value here, on purpose.
+//! Thompson sampling by batches: the weight of a variant is the probability that it is the best, above
+//! a floor, with a limited change per step. Proxies draw nothing per request: the hash assigns, so users
+//! keep their variant, and each weight can be recomputed. Tests that assume fixed weights are invalid
+//! for such data, so the file keeps a note of each step, and `sidetrack analyze run` separates the
+//! steps. Deliberately, there is no p-value.
 
 mod edit;
 mod rewards;
@@ -20,6 +21,7 @@ use sidetrack::rollout::Schedule;
 use sidetrack_stats::bandit::{Rule, State, weights};
 use sidetrack_stats::posterior;
 
+use crate::analyze::named;
 use crate::atomic;
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
@@ -30,56 +32,55 @@ use crate::table::{Align, Table};
 use crate::words::variant;
 use rewards::Rewards;
 
-/// Set the next weights by the rewards so far (Thompson sampling by batches)
+/// Set the next weights from the rewards so far (Thompson sampling by batches)
 ///
-/// Reads successes and trials of each variant, batch by batch, and gives each variant the probability that it is the best.
-/// Writes the file again with new weights and all else as it was, comments too. The note that it leaves tells
-/// `sidetrack analyze run` to keep the steps apart: do not remove it.
+/// Reads successes and trials of each variant by batch. The new weight of a variant is the probability
+/// that it is the best. Only the weights of the file change; all other text and comments are kept. A
+/// note in the file records the step for `sidetrack analyze run`: do not remove it.
 #[derive(Arguments)]
-#[command(
-    after_help = "The CSV has a header: variant,successes,trials and, if you like, batch.\n\n\
-    Example:\n  sidetrack bandit experiment.yaml --rewards rewards.csv --out experiment.yaml"
-)]
+#[command(after_help = "The CSV has a header: variant,successes,trials and optionally batch.\n\n\
+    Example:\n  sidetrack bandit experiment.yaml --rewards rewards.csv --out experiment.yaml")]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
-    /// Successes and trials: variant,successes,trials[,batch]; batches in their order
+    /// The CSV of successes and trials; batches in order
     #[arg(long, value_name = "CSV")]
     rewards: PathBuf,
-    /// Which experiment of the file; needed when it has several
+    /// The experiment; required if the file has several
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
-    /// The least that each variant gets, in percent
+    /// The smallest weight of a variant, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0)]
     floor: f64,
-    /// The most that a weight moves in one step, in points
+    /// The largest change of a weight in one step, in points
     #[arg(long, value_name = "POINTS", default_value_t = 10.0)]
     max_change: f64,
-    /// What a batch counts one batch later, above 0 and at most 1; 1 forgets nothing
+    /// The factor by which a batch counts less with each later batch, above 0 and at most 1
     #[arg(long, value_name = "G", default_value_t = 1.0)]
     discount: f64,
-    /// Trials that every variant needs before the first move; below, all get the same
+    /// The trials that each variant needs before the first step; until then, all weights are equal
     #[arg(long, value_name = "N", default_value_t = 100)]
     warm_up: u32,
-    /// A success is bad: errors, complaints
+    /// Fewer successes are better: errors, complaints
     #[arg(long)]
     lower_is_better: bool,
-    /// A variant whose breaker is open: its weight stays, the others share the rest
+    /// A variant whose breaker is open: its weight is kept, and the other variants share the rest; may
+    /// be repeated
     #[arg(long, value_name = "VARIANT=open", value_parser = open)]
     breaker: Vec<String>,
     #[command(flatten)]
     moment: Moment,
-    /// Write the new file; may be the same one. Without it, nothing is written
+    /// The file to write, which may be the experiment file [default: none, nothing is written]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 fn open(text: &str) -> Result<String, String> {
     let name = text.strip_suffix("=open").filter(|name| !name.is_empty());
-    name.map(str::to_owned).ok_or_else(|| "allowed: VARIANT=open".to_owned())
+    name.map(str::to_owned).ok_or_else(|| "expected VARIANT=open".to_owned())
 }
 
 #[derive(Serialize)]
@@ -88,7 +89,7 @@ struct Step {
     at: String,
     adaptive: bool,
     variants: Vec<Arm>,
-    /// Where the new file is; null when none was written.
+    /// The path of the new file; null if none was written.
     file: Option<String>,
     notes: Vec<String>,
 }
@@ -96,10 +97,10 @@ struct Step {
 #[derive(Serialize)]
 struct Arm {
     name: String,
-    /// Of all batches, as they are in the CSV.
+    /// Of all batches, without discounting.
     successes: u64,
     trials: u64,
-    /// After discounting; null for a variant that is left out.
+    /// With discounting; null for a variant that is left out.
     mean: Option<f64>,
     p_best: Option<f64>,
     /// Percent.
@@ -115,7 +116,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let experiment = chosen(&old, args.experiment.as_deref())?;
     let Schedule::Fixed(in_force) = &experiment.schedule else {
         return Err(Fault(format!(
-            "{}: it has a rollout, which sets the weights already; allowed: weights\n  hint: give it `weight`s when its last phase is reached",
+            "{} has a rollout, but must have weights\n  hint: replace the rollout by weights after its last phase has begun",
             experiment.name
         ))
         .into());
@@ -130,7 +131,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         atomic::write(path, edited.as_bytes())
             .with_context(|| format!("--out: cannot write {}", path.display()))?;
     } else {
-        notes.push("nothing is written; --out FILE writes the new file".to_owned());
+        notes.push("nothing was written; --out FILE writes the new file".to_owned());
     }
     let step = Step {
         experiment: experiment.name.clone(),
@@ -143,8 +144,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     if args.json {
         out.json(&step)?;
     } else {
-        tell(&step, out)?;
-        crate::plan::tell(&old, &new, now, out)?;
+        write_text(&step, out)?;
+        crate::plan::write_text(&old, &new, now, out)?;
     }
     Ok(ExitStatus::Success)
 }
@@ -161,21 +162,34 @@ fn decide(
     for name in &args.breaker {
         let candidate = experiment.variant(name.as_bytes()).filter(|id| *id != experiment.baseline);
         let candidate = candidate.ok_or_else(|| {
-            Fault(format!("--breaker {name}=open: {} has no such candidate", experiment.name))
+            let names: Vec<&str> =
+                experiment.candidates().map(|id| variant(experiment, id)).collect();
+            Fault(format!(
+                "--breaker: unknown candidate \"{name}\"; expected one of: {}",
+                names.join(", ")
+            ))
         })?;
         left_out[candidate] = true;
     }
     let taking: Vec<VariantId> = shares.ids().filter(|id| !left_out[*id]).collect();
     let whole: f64 = taking.iter().map(|id| shares[*id].fraction()).sum();
-    let named =
-        |flag: &str, error: sidetrack_stats::input::Invalid| Fault(format!("{flag}: {error}"));
-    let mut state =
-        State::new(taking.len(), args.discount).map_err(|error| named("--discount", error))?;
+    let mut state = State::new(taking.len(), args.discount)
+        .map_err(|error| named("--discount", &args.discount.to_string(), &error))?;
     for batch in &rewards.batches {
         let outcomes: Vec<_> = taking.iter().map(|id| batch[*id]).collect();
-        state.batch(&outcomes).map_err(|error| named("--rewards", error))?;
+        state.batch(&outcomes)?;
     }
-    // Floor and step are of all traffic, the weights within what is shared out.
+    let count = sidetrack_stats::float(u64::try_from(taking.len()).unwrap_or(u64::MAX));
+    anyhow::ensure!(
+        args.floor >= 0.0 && args.floor / 100.0 * count < whole,
+        Fault(format!(
+            "--floor is {}, but must be 0 or more, and less than {:.2} with {} variants",
+            args.floor,
+            100.0 * whole / count,
+            taking.len()
+        ))
+    );
+    // Floor and step refer to all traffic; the weights refer to what the variants share.
     let rule = Rule {
         floor: args.floor / 100.0 / whole,
         step: (args.max_change / 100.0 / whole).min(1.0),
@@ -184,22 +198,22 @@ fn decide(
     };
     anyhow::ensure!(
         args.max_change > 0.0,
-        Fault(format!("--max-change: found {}, allowed: more than 0 points", args.max_change))
+        Fault(format!("--max-change is {}, but must be more than 0", args.max_change))
     );
     let current: Vec<f64> = taking.iter().map(|id| shares[*id].fraction() / whole).collect();
-    let next = weights(&state, rule, &current).map_err(|error| named("--floor", error))?;
+    let next = weights(&state, rule, &current)?;
     let posteriors = state.posteriors();
     let best = posterior::best(&posteriors, args.lower_is_better);
     let mut notes = Vec::new();
     if state.units().iter().any(|units| *units < rule.warm_up) {
         notes.push(format!(
-            "warming up: some variant has fewer than {} trials, so all are given the same",
+            "warm-up: a variant has fewer than {} trials, so all weights are equal",
             args.warm_up
         ));
     }
     for id in shares.ids().filter(|id| left_out[*id]) {
         notes.push(format!(
-            "{} is left out: its breaker is open, so its weight stays",
+            "{} keeps its weight, because its breaker is open",
             variant(experiment, id)
         ));
     }
@@ -212,7 +226,7 @@ fn decide(
         let reserve = edit::reserve(experiment, id).filter(|reserve| new > *reserve);
         if let Some(reserve) = reserve.filter(|_| id != experiment.baseline) {
             notes.push(format!(
-                "{} stays at its reserve of {reserve} %; more would move users of other variants",
+                "{} is limited to its reserve of {reserve} %; more would move users of other variants",
                 variant(experiment, id)
             ));
             new = reserve;
@@ -230,7 +244,7 @@ fn decide(
         }
     });
     fit(experiment, &mut arms, &mut notes);
-    // The baseline has what the candidates leave, to the last hundredth.
+    // The baseline gets the exact rest.
     let candidates: u32 = experiment.candidates().map(|id| arms[id].weight.get()).sum();
     let arm = &mut arms[experiment.baseline];
     arm.weight = Ppm::new(Ppm::ALL.get().saturating_sub(candidates)).unwrap_or_default();
@@ -238,7 +252,7 @@ fn decide(
     Ok((arms, notes))
 }
 
-/// Takes back growth that would leave no room for what is reserved for others.
+/// Reduces growth that would not leave room for the reserves of other variants.
 fn fit(experiment: &Experiment, arms: &mut PerVariant<Arm>, notes: &mut Vec<String>) {
     let width = |id: VariantId, weight: Ppm| edit::reserve(experiment, id).unwrap_or(weight).get();
     let wide: u32 = experiment.candidates().map(|id| width(id, arms[id].weight)).sum();
@@ -253,14 +267,14 @@ fn fit(experiment: &Experiment, arms: &mut PerVariant<Arm>, notes: &mut Vec<Stri
             arm.weight = Ppm::new(arm.weight.get() - back).unwrap_or_default();
             arm.new_weight = arm.weight.fraction() * 100.0;
             notes.push(format!(
-                "{} grows only to {} %: the rest is reserved for others",
+                "{} is limited to {} %; the rest is reserved for other variants",
                 arm.name, arm.weight
             ));
         }
     }
 }
 
-/// To a hundredth of a percent, as a person would write it.
+/// Rounded to a hundredth of a percent.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -270,7 +284,7 @@ fn hundredth(share: f64) -> Ppm {
     Ppm::new((share.clamp(0.0, 1.0) * 10_000.0).round() as u32 * 100).unwrap_or_default()
 }
 
-fn tell(step: &Step, out: &mut Out) -> anyhow::Result<()> {
+fn write_text(step: &Step, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     writeln!(
         out,

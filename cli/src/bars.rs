@@ -1,4 +1,4 @@
-//! Bars of text: shares, and where a bucket falls.
+//! Text bars: shares, and the position of a bucket.
 
 use sidetrack::plan::{Experiment, PerVariant};
 use sidetrack::quantity::{Bucket, Ppm};
@@ -6,16 +6,17 @@ use sidetrack::quantity::{Bucket, Ppm};
 use crate::out::Ink;
 use crate::words::{percent, variant};
 
-/// How many characters a whole is.
+/// The width of 100 %, in characters.
 const WIDTH: u32 = 60;
 
-/// A share as a bar: `████████`. A share that is not nothing shows.
+/// A share as a bar: `████████`. A share above 0 has at least one character.
 pub(crate) fn share(share: Ppm) -> String {
     let cells = (u64::from(share.get()) * 40).div_ceil(u64::from(Ppm::ALL.get()));
     "█".repeat(usize::try_from(cells).unwrap_or_default())
 }
 
-/// All buckets in a line, who holds them under these weights, where `bucket` falls, and a legend.
+/// All buckets in a line: the variants that hold them under these weights, the position of `bucket`, and
+/// a legend.
 pub(crate) fn ruler(
     experiment: &Experiment,
     weights: &PerVariant<Ppm>,
@@ -23,7 +24,7 @@ pub(crate) fn ruler(
     ink: Ink,
 ) -> Vec<String> {
     let middle = |i: u32| Bucket::new((i * 2 + 1) * (Bucket::COUNT / WIDTH / 2));
-    // The cell with the bucket shows who has the bucket, however narrow the span is.
+    // The cell of the bucket shows its own variant, even in a span narrower than a cell.
     let at = |i| if i == column(bucket) { bucket } else { middle(i).unwrap_or(bucket) };
     let cells: Vec<Cell> = (0..WIDTH).map(|i| Cell::of(experiment, weights, at(i))).collect();
     let bar: String = cells
@@ -66,12 +67,12 @@ fn legend(experiment: &Experiment, weights: &PerVariant<Ppm>, ink: Ink) -> Strin
     parts.join("   ")
 }
 
-/// Who a bucket belongs to.
+/// The owner of a bucket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cell {
-    /// The candidate of this place in the layout.
+    /// The candidate at this index of the layout.
     Held(usize),
-    /// The baseline, for now.
+    /// The baseline, in the reserve of a candidate.
     Reserved,
     Baseline,
 }
@@ -86,13 +87,13 @@ impl Cell {
         }
     }
 
-    /// So many of these cells side by side.
+    /// This number of cells.
     fn drawn(self, cells: usize, ink: Ink) -> String {
         match self {
             Self::Held(0) => ink.mark("█".repeat(cells)).to_string(),
             Self::Held(1) => ink.note("▓".repeat(cells)).to_string(),
             Self::Held(order) => {
-                // The third candidate is A.
+                // Letters from the third candidate on, beginning with A.
                 let letter =
                     u32::try_from(order).ok().and_then(|order| char::from_digit(order + 8, 36));
                 letter.unwrap_or('#').to_ascii_uppercase().to_string().repeat(cells)

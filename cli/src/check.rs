@@ -1,4 +1,4 @@
-//! `sidetrack check`: everything that is wrong with a file, or what it means.
+//! `sidetrack check`: all problems of an experiment file, or a summary of a valid one.
 
 use std::io::Write;
 
@@ -15,16 +15,17 @@ use crate::moment::Moment;
 use crate::out::Out;
 use crate::words::{conditions, percent, phase_now, units, visible};
 
-/// Check an experiment file: every problem at once, or what it means
+/// Check an experiment file: print all problems, or a summary of the experiments
 ///
-/// A problem says where it is, what was found, what is allowed, and what to do. docs/problems.md explains each code.
+/// Each problem has its position, the value, the allowed values and a hint. docs/problems.md explains
+/// the codes.
 #[derive(Arguments)]
 #[command(after_help = "Examples:\n  sidetrack check experiment.yaml\n  \
     kubectl get cm ab -o jsonpath='{.data.experiment}' | sidetrack check - --json")]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
-    /// For machines: {"ok", "hash", "problems", "notices"}
+    /// Print JSON: {"ok", "hash", "problems", "notices"}
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -115,10 +116,9 @@ fn list(problems: &Problems, source: &Source, out: &mut Out) -> anyhow::Result<(
 fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     let experiments = count(plan.experiments.len(), "experiment");
-    writeln!(out, "{} {name} is good: {experiments}", ink.good("✓"))?;
+    writeln!(out, "{} {name} is valid: {experiments}", ink.good("✓"))?;
     for experiment in &plan.experiments {
-        let state =
-            if experiment.enabled { "" } else { " (switched off: everyone gets the baseline)" };
+        let state = if experiment.enabled { "" } else { " (disabled: all units get the baseline)" };
         writeln!(out, "\n{}{}", ink.bold(&experiment.name), ink.note(state))?;
         for (label, text) in facts(experiment, now) {
             writeln!(out, "  {} {text}", ink.dim(format!("{label:<10}")))?;
@@ -145,13 +145,13 @@ fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Re
 }
 
 fn facts(experiment: &Experiment, now: Timestamp) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("takes", conditions(&experiment.conditions))];
+    let mut facts = vec![("matches", conditions(&experiment.conditions))];
     let unit = match experiment.assignment {
         Assignment::UserHash => {
             let missing = experiment.missing_unit.as_str();
             format!("{}; without one: {missing}", units(experiment))
         }
-        Assignment::RequestRandom => "none needed: each request draws anew".to_owned(),
+        Assignment::RequestRandom => "not needed: each request is drawn separately".to_owned(),
     };
     facts.push(("unit", unit));
     facts.extend(phase_now(experiment, now).map(|phase| ("phase", phase)));
@@ -186,11 +186,11 @@ fn breaker(breaker: &Breaker) -> Vec<(&'static str, String)> {
     vec![("breaker", rates), ("", format!("{row}stays open for {}", breaker.open_for))]
 }
 
-/// How far a candidate may grow without moving anybody else.
+/// How far a candidate can grow without moving units of other variants.
 fn room(experiment: &Experiment, variant: VariantId, share: Ppm) -> String {
     let span = experiment.layout.spans().iter().find(|span| span.variant == variant);
     match span {
-        Some(span) if span.width > share => format!(" room to grow to {}", percent(span.width)),
+        Some(span) if span.width > share => format!(" can grow to {}", percent(span.width)),
         _ => String::new(),
     }
 }

@@ -1,7 +1,7 @@
-//! `sidetrack explain`: why does this request get that variant?
+//! `sidetrack explain`: the variant of a request, with every step of the decision.
 //!
-//! The request is put before the very function that decides in the proxy, with an audience that writes down each
-//! step. The first line answers; what follows shows how.
+//! The decision is made by the function that decides in the proxy, with a recorder of its steps. The
+//! first line is the result; the steps follow.
 
 mod advice;
 mod answer;
@@ -29,44 +29,48 @@ use question::{Breaker, Entropy, Header};
 
 /// Explain which variant a request gets, and why
 ///
-/// Describe the request as it would reach the proxy. Everything that is left out is left out of the request: without
-/// --header it carries none. The first line of the answer is the answer; the steps behind it follow.
+/// Describe the request as it would reach the proxy. The request contains only what the options set:
+/// without --header, it has no headers. The first line of the output is the result, and the steps that
+/// led to it follow.
 #[derive(Arguments)]
 #[command(after_help = "Examples:\n  \
-    sidetrack explain experiment.yaml --path /v2/models/forecast/infer --header 'x-user-id: 4711'\n  \
-    sidetrack explain experiment.yaml --header 'x-user-id: 4711' --breaker enhanced-predictor=open")]
+    sidetrack explain experiment.yaml --path /v2/models/forecast/infer \\\n    \
+    --header 'x-user-id: 4711'\n  \
+    sidetrack explain experiment.yaml --header 'x-user-id: 4711' \\\n    \
+    --breaker enhanced-predictor=open")]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
     /// The request's method [default: POST]
     #[arg(long, value_name = "M")]
     method: Option<String>,
-    /// The host it asks for [default: none]
+    /// The request's host [default: none]
     #[arg(long, value_name = "H")]
     host: Option<String>,
-    /// Its path, with the query [default: /]
+    /// The request's path, with the query [default: /]
     #[arg(long, value_name = "P")]
     path: Option<String>,
-    /// A header; can be given again
+    /// A header; may be repeated
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = question::header)]
     headers: Vec<Header>,
-    /// Its body, for units that stand in one
+    /// A file with the request's body, for units in a body
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     #[command(flatten)]
     moment: Moment,
-    /// The random number that is drawn where one is needed: a decimal from 0 to just below 1
+    /// The random number of a random draw, from 0 to below 1
     #[arg(long, value_name = "0..1", value_parser = question::entropy)]
     random: Option<Entropy>,
-    /// A candidate's breaker: open, half-open (the first stage, 5 %), half-open:25 or closed; can be given again
+    /// The state of a candidate's breaker: open, half-open (the first stage, 5 %), half-open:25 or
+    /// closed; may be repeated
     #[arg(long = "breaker", value_name = "VARIANT=STATE", value_parser = question::breaker)]
     breakers: Vec<Breaker>,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// A request, what became of it, and how.
+/// A request, its outcome, and the steps to it.
 struct Case<'p> {
     args: &'p Args,
     plan: &'p Plan,
@@ -74,8 +78,8 @@ struct Case<'p> {
     request: question::Asked,
     outcome: Outcome,
     steps: Vec<Step<'p>>,
-    /// Real randomness was used, so another request may fare otherwise.
-    rolled: bool,
+    /// Whether the draw was random, so another request may be assigned differently.
+    is_random: bool,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
@@ -97,16 +101,16 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         gate: &|experiment, variant| gate(args, &plan, experiment, variant),
     };
     let outcome = decide(&plan, &request, &mut world, &mut steps);
-    let case = Case { args, plan: &plan, now, request, outcome, steps, rolled: rolled.get() };
+    let case = Case { args, plan: &plan, now, request, outcome, steps, is_random: rolled.get() };
     if args.json {
         out.json(&Json::of(&case))?;
     } else {
-        tell(&case, out)?;
+        write_text(&case, out)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the named breaker lets through. One that does not enforce lets everything through.
+/// What the given breaker passes. A breaker that does not enforce passes all requests.
 fn gate(args: &Args, plan: &Plan, experiment: ExperimentId, variant: VariantId) -> Gate {
     let experiment = &plan.experiments[experiment];
     let name = &experiment.variants[variant].name;
@@ -116,18 +120,17 @@ fn gate(args: &Args, plan: &Plan, experiment: ExperimentId, variant: VariantId) 
         .map_or(Gate::Closed, |breaker| breaker.gate)
 }
 
-fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
+fn write_text(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     writeln!(out, "{}", ink.bold(answer::sentence(case)))?;
     for advice in advice::advice(case) {
         writeln!(out, "{} {advice}", ink.note("hint:"))?;
     }
     writeln!(out)?;
-    steps::tell(case, out)?;
-    carries::tell(case, out)?;
-    if case.rolled {
-        let text =
-            "chance was rolled just now, so another request may fare otherwise; --random fixes it";
+    steps::write_text(case, out)?;
+    carries::write_text(case, out)?;
+    if case.is_random {
+        let text = "this used a random draw; another request may be assigned differently. Use --random to fix the draw";
         writeln!(out, "\n{} {text}", ink.note("note:"))?;
     }
     Ok(())

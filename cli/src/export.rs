@@ -8,7 +8,7 @@ use clap::Subcommand;
 use crate::exit::ExitStatus;
 use crate::out::Out;
 
-/// Write what another system needs to run an experiment
+/// Write an experiment of another system for an experiment file
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

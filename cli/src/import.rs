@@ -8,7 +8,7 @@ use clap::Subcommand;
 use crate::exit::ExitStatus;
 use crate::out::Out;
 
-/// Write an experiment file for what another system runs
+/// Write an experiment file for an experiment of another system
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

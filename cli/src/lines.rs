@@ -1,4 +1,4 @@
-//! Where in the text a value stands, so that a problem can say its line.
+//! The positions of values in the text, for the line numbers of problems.
 //!
 //! The core's tree knows no lines: a configuration inside Envoy has none that anybody could look up. Here the text
 //! is read a second time, only when there is a problem to place.
@@ -55,7 +55,7 @@ impl Lines {
         None
     }
 
-    /// Where the key of a path stands.
+    /// The position of the key of a path.
     pub(crate) fn key(&self, path: &str) -> Option<Place> {
         self.0.get(path)?.first().copied()
     }

@@ -20,15 +20,15 @@ use crate::yaml;
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 4 << 20;
 
-/// A file that is good.
+/// A valid file.
 pub(crate) struct Loaded {
-    /// As it was written.
+    /// The contents.
     pub(crate) node: Node,
-    /// What it means.
+    /// The meaning.
     pub(crate) plan: Plan,
 }
 
-/// A file's text, and what to call it.
+/// The text of a file, with its name.
 pub(crate) struct Source {
     /// The path as it was given, or `stdin`.
     pub(crate) name: String,
@@ -36,7 +36,7 @@ pub(crate) struct Source {
     json: bool,
 }
 
-/// Reads and checks a file, for commands that need a good one.
+/// Reads and checks a file, for commands that need a valid one.
 ///
 /// # Errors
 ///
@@ -59,16 +59,16 @@ impl Source {
         read.with_context(|| format!("cannot read {name}"))?;
         anyhow::ensure!(
             u64::try_from(text.len()).is_ok_and(|size| size <= LARGEST),
-            "cannot read {name}: it is larger than {} MiB, so it is no experiment file",
+            "cannot read {name}: it is larger than {} MiB, so it is not an experiment file",
             LARGEST >> 20
         );
         let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         Ok(Self { name, text, json })
     }
 
-    /// As [`load`], of a file that is read already.
+    /// Like [`load`], for a file that has been read.
     pub(crate) fn good(&self) -> anyhow::Result<Loaded> {
-        self.parse().map_err(|problems| Fault(self.told(&problems)).into())
+        self.parse().map_err(|problems| Fault(self.describe(&problems)).into())
     }
 
     /// The file as it was read.
@@ -81,12 +81,12 @@ impl Source {
         self.json || self.text.trim_ascii_start().starts_with(b"{")
     }
 
-    /// A text as if it were the file's.
+    /// A source with this text in place of the file's.
     pub(crate) fn with(&self, text: String) -> Self {
         Self { name: self.name.clone(), text: text.into_bytes(), json: self.json }
     }
 
-    /// Everything true of the file, or everything wrong with it.
+    /// The parsed file, or all its problems.
     pub(crate) fn parse(&self) -> Result<Loaded, Problems> {
         let node = self.experiments().map_err(|error| config::syntax(&error))?;
         config::parse(&node).map(|plan| Loaded { node, plan })
@@ -101,7 +101,7 @@ impl Source {
     /// The file's tree, or why it has none.
     pub(crate) fn node(&self) -> Result<Node, String> {
         let text = self.utf8()?;
-        // JSON is YAML on paper; in practice a JSON parser reads it better and says better what is wrong.
+        // JSON is valid YAML, but a JSON parser reads it more strictly and has better errors.
         if self.json || text.trim_start().starts_with('{') {
             match serde_json::from_str(text) {
                 Err(error) if self.json => return Err(error.to_string()),
@@ -121,7 +121,7 @@ impl Source {
         })
     }
 
-    /// The problems in the order of the text, each with its place.
+    /// The problems in the order of the text, each with its position.
     pub(crate) fn placed<'a>(&self, problems: &'a Problems) -> Vec<(Option<Place>, &'a Problem)> {
         let lines = self.utf8().map(Lines::of).unwrap_or_default();
         let mut placed: Vec<_> =
@@ -130,8 +130,8 @@ impl Source {
         placed
     }
 
-    /// All problems as text for stderr.
-    pub(crate) fn told(&self, problems: &Problems) -> String {
+    /// All problems as text.
+    pub(crate) fn describe(&self, problems: &Problems) -> String {
         let mut text = format!("{} has {}:", self.name, count(problems.0.len(), "problem"));
         for (place, Problem { path, code, message, hint }) in self.placed(problems) {
             let place = place.map(|place| place.to_string()).unwrap_or_default();

@@ -2,7 +2,7 @@
 //!
 //! So that `sidetrack check` and `sidetrack plan` can be asked about what is in a repository or a cluster, such as the
 //! output of `kubectl get wasmplugin -o yaml` or `kubectl kustomize`, without anybody cutting pieces out of it. A file
-//! that is no manifest is not touched.
+//! that is not a manifest is not touched.
 
 use sidetrack::config::Node;
 
@@ -20,7 +20,7 @@ const KINDS: [(&str, &[&str]); 2] = [
 ///
 /// If there are manifests, but not exactly one with experiments.
 pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
-    // Cheap enough to ask of every file; a key of this name is no part of an experiment file.
+    // A cheap check for all files: experiment files have no key of this name.
     if !text
         .lines()
         .any(|line| line.starts_with("apiVersion:") || line.starts_with("\"apiVersion\""))

@@ -1,8 +1,8 @@
-//! `sidetrack mlflow`: from a model registry's tags to an experiment, and from its analysis back to the registry.
+//! `sidetrack mlflow`: experiments from the tags of a model registry, and results back to the registry.
 //!
-//! Only MLflow's REST interface is used, so no Python is needed where this runs. The registry holds the state between
-//! the commands (aliases, tags, runs), so each can be repeated: what is done already is not done twice. MLflow's stages
-//! are not read or written, since they are deprecated; aliases say the same.
+//! Only MLflow's REST API is used, so Python is not required. The registry holds all state between the
+//! commands (aliases, tags, runs), so each command can be repeated without duplicate effects. MLflow's
+//! stages are deprecated and not used; aliases replace them.
 
 mod analysis;
 mod client;
@@ -33,11 +33,11 @@ const RESULT: &str = "ab_test.result";
 const RUN_ID: &str = "ab_test.run_id";
 const FORCE_REASON: &str = "ab_test.force_reason";
 
-/// Start a test from MLflow's model registry, and write its result back
+/// Plan an experiment from MLflow's model registry, and write its results back
 ///
-/// `plan` writes an experiment file from the alias champion and the tag ab_test_candidate, `log` writes an analysis as a
-/// run, `promote` makes the winner the champion. MLFLOW_TRACKING_USERNAME with MLFLOW_TRACKING_PASSWORD, or
-/// MLFLOW_TRACKING_TOKEN, are sent when they are set, and never shown.
+/// `plan` writes an experiment file from the alias champion and the tag ab_test_candidate, `log` writes
+/// an analysis as a run, and `promote` makes the winner the champion. Credentials are taken from
+/// MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, and never printed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

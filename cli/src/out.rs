@@ -1,4 +1,4 @@
-//! Where output goes: stdout behind one buffer and one lock, coloured only on a terminal that wants colours.
+//! Where output goes: stdout behind one buffer and one lock, colored only on a terminal that wants colors.
 
 use std::fmt::{self, Display};
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -16,14 +16,11 @@ pub(crate) struct Out {
 impl Out {
     /// Stdout. `NO_COLOR`, `CLICOLOR`, `CLICOLOR_FORCE` and `TERM` are respected.
     pub(crate) fn stdout() -> Self {
-        let colours = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
-        Self {
-            writer: BufWriter::with_capacity(1 << 18, io::stdout().lock()),
-            ink: Ink { colours },
-        }
+        let colors = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+        Self { writer: BufWriter::with_capacity(1 << 18, io::stdout().lock()), ink: Ink { colors } }
     }
 
-    /// The colours of this output.
+    /// The colors of this output.
     pub(crate) const fn ink(&self) -> Ink {
         self.ink
     }
@@ -53,20 +50,20 @@ impl Write for Out {
 /// Paints text, or leaves it plain.
 #[derive(Clone, Copy)]
 pub(crate) struct Ink {
-    colours: bool,
+    colors: bool,
 }
 
 impl Ink {
-    /// No colours, wherever the text goes.
+    /// No colors, wherever the text goes.
     #[cfg(test)]
-    pub(crate) const PLAIN: Self = Self { colours: false };
-    /// Colours, wherever the text goes.
+    pub(crate) const PLAIN: Self = Self { colors: false };
+    /// Colors, wherever the text goes.
     #[cfg(test)]
-    pub(crate) const COLOURS: Self = Self { colours: true };
+    pub(crate) const COLORS: Self = Self { colors: true };
 
-    /// The colours for stderr.
+    /// The colors for stderr.
     pub(crate) fn stderr() -> Self {
-        Self { colours: AutoStream::choice(&io::stderr()) != ColorChoice::Never }
+        Self { colors: AutoStream::choice(&io::stderr()) != ColorChoice::Never }
     }
 
     pub(crate) const fn bold<T: Display>(self, text: T) -> Painted<T> {
@@ -94,7 +91,7 @@ impl Ink {
     }
 
     const fn paint<T>(self, style: Style, text: T) -> Painted<T> {
-        Painted { style: if self.colours { style } else { Style::new() }, text }
+        Painted { style: if self.colors { style } else { Style::new() }, text }
     }
 }
 

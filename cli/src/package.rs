@@ -1,8 +1,8 @@
 //! `sidetrack package`: the filter as an image that Istio's agent fetches from a registry.
 //!
-//! The same module gives the same bytes, and so the same digest, on any machine and at any time: no clock, no name of
-//! a user or a host enters the image. What is deliberately absent is pushing: the tools that people have for their
-//! registries know its credentials and certificates; we print the command.
+//! The same module gives the same bytes and digest on any machine at any time: the image contains no
+//! times and no names of users or hosts. Deliberately, the command does not push: the tools for
+//! registries know credentials and certificates, so it prints their command instead.
 
 mod image;
 mod layout;
@@ -22,45 +22,46 @@ use module::Module;
 
 /// Write the filter as an OCI image that Istio's agent accepts
 ///
-/// The result is an OCI image layout: a folder that skopeo, crane, oras and others push to a registry. The same module
-/// gives the same image and the same digest everywhere. A folder that holds an OCI layout already keeps its other images.
+/// The result is an OCI image layout: a folder that skopeo, crane, oras and others push to a registry.
+/// The same module always gives the same image and digest. An existing OCI layout keeps its other
+/// images.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  sidetrack package --wasm dist/sidetrack.wasm --out dist/image\n  \
-    sidetrack package --wasm dist/sidetrack.wasm --out dist/image --repository ghcr.io/acme/sidetrack --json"
+    sidetrack package --wasm dist/sidetrack.wasm --out dist/image \\\n    --repository ghcr.io/acme/sidetrack --json"
 )]
 pub(crate) struct Args {
-    /// The filter, as `make wasm` builds it
+    /// The filter's module, which `make wasm` builds
     #[arg(long, value_name = "FILE")]
     wasm: PathBuf,
     /// The folder to write; it must be new, empty or an OCI layout
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// How the module lies in the image
+    /// The format of the image
     #[arg(long, value_enum, default_value_t)]
     layout: Layout,
     /// The image's tag [default: the filter's version]
     #[arg(long, value_parser = tag)]
     tag: Option<String>,
-    /// An annotation of the image's manifest; it becomes part of the digest. May be repeated
+    /// An annotation of the image's manifest, included in the digest; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = annotation)]
     annotation: Vec<(String, String)>,
-    /// Where the image is going to be pushed, for the commands that are printed
+    /// The repository to push to, for the printed commands
     #[arg(long, value_name = "NAME", default_value = "registry.example.com/sidetrack", value_parser = repository)]
     repository: String,
-    /// For machines: {"digest", "sha256", "layout", "size", "tag", "version", "url"}
+    /// Print JSON: {"digest", "sha256", "layout", "size", "tag", "version", "url"}
     #[arg(long)]
     json: bool,
 }
 
-/// The two kinds of OCI images that Istio's agent takes.
+/// The two formats of OCI images that Istio's agent accepts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Layout {
-    /// One gzip layer with the file plugin.wasm: what every registry and every tool for images can handle
+    /// One gzip layer with the file plugin.wasm, for all registries and image tools
     #[default]
     Compat,
-    /// A layer with the bare module and one that describes it, with media types of their own
+    /// A layer with the module and a layer with its description, with their own media types
     Artifact,
 }
 
@@ -68,7 +69,7 @@ pub(crate) enum Layout {
 struct Report<'a> {
     /// Of the image's manifest.
     digest: &'a str,
-    /// The same without the algorithm, as a WasmPlugin wants it.
+    /// The digest without the algorithm, for a WasmPlugin.
     sha256: &'a str,
     layout: Layout,
     /// Of the module, in bytes.
@@ -76,7 +77,7 @@ struct Report<'a> {
     tag: &'a str,
     /// Of the filter.
     version: &'a str,
-    /// As a WasmPlugin names the image once it is pushed.
+    /// The URL of the pushed image, for a WasmPlugin.
     url: String,
 }
 
@@ -95,9 +96,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     }
     let (ink, folder) = (out.ink(), visible(&args.out.to_string_lossy()));
     let name = visible(&args.wasm.to_string_lossy());
-    let bytes = u64::try_from(size).unwrap_or(u64::MAX);
     writeln!(out, "{} {folder} holds {name} as an OCI image", ink.good("✓"))?;
-    writeln!(out, "  {} Sidetrack {version}, {bytes} bytes", ink.dim("filter "))?;
+    writeln!(out, "  {} Sidetrack {version}, {size} bytes", ink.dim("filter "))?;
     let kind = match layout {
         Layout::Compat => "compat: one gzip layer with plugin.wasm",
         Layout::Artifact => "artifact: two layers, one of them the bare module",
@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
-/// For a shell: as it is, or in quotes.
+/// Quoted for a shell, if necessary.
 fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+@%,=".contains(c);
     if text.chars().all(plain) {
@@ -129,13 +129,15 @@ fn tag(text: &str) -> Result<String, String> {
     if first && rest && text.len() <= 128 {
         return Ok(text.to_owned());
     }
-    Err("allowed: 1 to 128 letters, digits, '_', '.' and '-', not '.' or '-' first".to_owned())
+    Err("must be 1 to 128 letters, digits, '_', '.' and '-', without '.' or '-' first".to_owned())
 }
 
 fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write KEY=VALUE, such as org.opencontainers.image.source=https://…".to_owned()),
+        _ => {
+            Err("expected KEY=VALUE, such as org.opencontainers.image.source=https://…".to_owned())
+        }
     }
 }
 
@@ -143,11 +145,14 @@ fn repository(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:[]".contains(c);
     let last = text.rsplit('/').next().unwrap_or_default();
     if text.contains("://") {
-        return Err("write it without a scheme, such as registry.example.com/sidetrack".to_owned());
+        return Err(
+            "must not have a scheme; expected a name such as registry.example.com/sidetrack"
+                .to_owned(),
+        );
     }
     if !text.contains('/') || last.is_empty() || last.contains(':') || !text.chars().all(allowed) {
         return Err(
-            "allowed: a registry and a name without a tag, such as registry.example.com/sidetrack"
+            "expected a registry and a name without a tag, such as registry.example.com/sidetrack"
                 .to_owned(),
         );
     }

@@ -1,4 +1,4 @@
-//! `sidetrack plan`: what a change of the file does to whom, before it is applied.
+//! `sidetrack plan`: the units that a change of the file moves, before it is applied.
 
 mod moves;
 mod report;
@@ -17,26 +17,27 @@ use crate::out::Out;
 use crate::roster::{Place, Roster};
 use moves::{Move, Stay, moves};
 
-/// Compare two versions of a file: who moves where
+/// Compare two versions of a file: which units move
 ///
-/// Exact, by cutting the buckets where either version cuts them, not by sampling. Experiments are matched by name. A
-/// swap is a unit that moves from one candidate to another: it spoils the comparison, since nobody can tell which
-/// candidate an outcome belongs to. Breakers are live state of a proxy and have no say here.
+/// The shares are exact, computed from the ranges of buckets of both versions. Experiments are matched
+/// by name. A swap is a unit that moves from one candidate to another. Swaps invalidate the comparison,
+/// because the outcomes of such a unit belong to both candidates. Breakers are live state of a proxy
+/// and are not considered.
 #[derive(Arguments)]
 #[command(
     after_help = "Example:\n  sidetrack plan <(git show HEAD:experiment.yaml) experiment.yaml --fail-on-swap"
 )]
 pub(crate) struct Args {
-    /// The file that is in force
+    /// The current file
     old: PathBuf,
-    /// The file that shall replace it
+    /// The new file
     new: PathBuf,
     #[command(flatten)]
     moment: Moment,
-    /// Exit 1 when any unit moves between two candidates
+    /// Exit 1 if any unit moves between two candidates
     #[arg(long)]
     fail_on_swap: bool,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -44,21 +45,26 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     anyhow::ensure!(
         args.old.as_os_str() != "-" || args.new.as_os_str() != "-",
-        "stdin can be only one of the two files"
+        "only one of the two files can be stdin"
     );
     let (old, new) = (load(&args.old)?.plan, load(&args.new)?.plan);
     let report = compare(&old, &new, args.moment.get());
     if args.json {
         out.json(&report)?;
     } else {
-        report::tell(&report, out)?;
+        report::write_text(&report, out)?;
     }
     Ok(if args.fail_on_swap && report.swap { ExitStatus::Problems } else { ExitStatus::Success })
 }
 
-/// Says who moves when `new` replaces `old`.
-pub(crate) fn tell(old: &Plan, new: &Plan, now: Timestamp, out: &mut Out) -> anyhow::Result<()> {
-    report::tell(&compare(old, new, now), out)
+/// Reports the units that move when `new` replaces `old`.
+pub(crate) fn write_text(
+    old: &Plan,
+    new: &Plan,
+    now: Timestamp,
+    out: &mut Out,
+) -> anyhow::Result<()> {
+    report::write_text(&compare(old, new, now), out)
 }
 
 #[derive(Serialize)]
@@ -76,7 +82,7 @@ struct Compared {
     swap: bool,
     moves: Vec<Move>,
     stays: Vec<Stay>,
-    /// Units that an override list moves, whatever their bucket.
+    /// Units that a change of overrides.units moves, independent of their bucket.
     units: Vec<Listed>,
     notes: Vec<String>,
 }
@@ -128,7 +134,7 @@ fn compared(old: Option<&Experiment>, new: Option<&Experiment>, now: Timestamp) 
     Compared { name, change, swap, moves, stays, units, notes }
 }
 
-/// Units that either version lists and that move.
+/// Units in overrides.units of either version that move.
 fn listed(old: &Experiment, new: &Experiment, now: Timestamp) -> Vec<Listed> {
     let mut units: Vec<&str> = old
         .overrides
@@ -160,12 +166,12 @@ fn listed(old: &Experiment, new: &Experiment, now: Timestamp) -> Vec<Listed> {
     units.into_iter().filter_map(step).collect()
 }
 
-/// Changes that the shares alone do not show.
+/// Changes that are not visible in the shares.
 fn notes(old: &Experiment, new: &Experiment) -> Vec<String> {
     let mut notes = Vec::new();
     if old.salt != new.salt && !(moves::is_random(old) && moves::is_random(new)) {
         notes.push(format!(
-            "the salt changes from \"{}\" to \"{}\": everyone is drawn again, so the shares are those of two \
+            "the salt changes from \"{}\" to \"{}\": all units are drawn again, so the shares are those of two \
              independent draws",
             crate::words::visible(&old.salt),
             crate::words::visible(&new.salt)
@@ -175,25 +181,24 @@ fn notes(old: &Experiment, new: &Experiment) -> Vec<String> {
     if let (Some(before), Some(after)) = (layer(old), layer(new))
         && before != after
     {
-        notes.push(format!(
-            "the layer changes from {before} to {after}: slots are drawn again, independently"
-        ));
+        notes
+            .push(format!("the layer changes from {before} to {after}: all slots are drawn again"));
     }
     if old.assignment != new.assignment {
         let (before, after) = (old.assignment.as_str(), new.assignment.as_str());
         notes.push(format!(
-            "the assignment changes from {before} to {after}: everyone is drawn again"
+            "the assignment changes from {before} to {after}: all units are drawn again"
         ));
     } else if moves::is_random(new) {
         notes.push(
-            "each request draws anew: nobody keeps a variant, so nobody moves; only shares change"
+            "each request is drawn separately: no unit keeps a variant, so only the shares change"
                 .to_owned(),
         );
     }
     if old.units != new.units {
         notes.push(
-            "the unit sources change: the moves are those of units that keep their value; who is identified by \
-             another value is drawn again"
+            "the unit sources change: the moves are those of units that keep their value; other units are drawn \
+             again"
                 .to_owned(),
         );
     }
@@ -205,9 +210,9 @@ fn notes(old: &Experiment, new: &Experiment) -> Vec<String> {
     if old.enabled != new.enabled {
         notes.push(
             if new.enabled {
-                "it is switched on"
+                "the experiment is enabled"
             } else {
-                "it is switched off: everyone gets the baseline"
+                "the experiment is disabled: all units get the baseline"
             }
             .to_owned(),
         );

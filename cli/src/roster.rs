@@ -9,7 +9,7 @@ use sidetrack::rollout::InForce;
 /// An experiment at a moment.
 pub(crate) struct Roster<'p> {
     experiment: &'p Experiment,
-    /// `None` while everyone gets the baseline: switched off, or not started.
+    /// `None` while all units get the baseline: disabled, or not started.
     weights: Option<&'p PerVariant<Ppm>>,
     /// The index of the phase in force.
     pub(crate) phase: Option<usize>,
@@ -60,7 +60,7 @@ impl<'p> Roster<'p> {
         let found = units.binary_search_by(|(name, _)| name.as_bytes().cmp(unit)).ok()?;
         let (_, variant) = *units.get(found)?;
         let weight = self.weights.map_or(Ppm::ZERO, |weights| weights[variant]);
-        // A list is no guard: a candidate that nobody is to reach is not reached this way either.
+        // Overrides respect weights: a candidate with weight 0 is not reachable by an override either.
         (variant == self.experiment.baseline || weight > Ppm::ZERO).then_some(variant)
     }
 }

@@ -1,6 +1,6 @@
-//! `sidetrack simulate`: does the draw give everyone the share that the file promises?
+//! `sidetrack simulate`: a test of the draw against the weights of the file.
 //!
-//! The units are `user-0`, `user-1` and so on, so that two people get the same answer.
+//! The units are `user-0`, `user-1` and so on, so the result is reproducible.
 
 pub(crate) mod chi_square;
 mod report;
@@ -16,23 +16,24 @@ use crate::exit::ExitStatus;
 use crate::load::{File, load};
 use crate::out::Out;
 
-/// Below this the shares are no accident.
+/// Below this p-value, the shares are not due to chance.
 const SUSPICIOUS: f64 = 1e-6;
 
 /// Draw synthetic units and compare the shares with their targets
 ///
-/// For each experiment and phase: what each variant got, what it should get, and a chi-square test. The p-value is the
-/// chance of shares at least this far off if the draw is fair. Units outside the experiment's slots of its layer, and
-/// overrides, are left out of the count. Exit 1 when a variant of weight 0 got anybody.
+/// For each experiment and phase: the share of each variant, its target, and a chi-square test. The
+/// p-value is the probability of differences at least this large if the draw is fair. Units outside the
+/// experiment's slots of its layer and overrides are not counted. Exit 1 if a variant with weight 0 has
+/// units.
 #[derive(Arguments)]
 #[command(after_help = "Example:\n  sidetrack simulate experiment.yaml --units 100000")]
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
-    /// How many units to draw
+    /// The number of units to draw
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     units: u64,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -45,7 +46,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     if args.json {
         out.json(&report)?;
     } else {
-        report::tell(&report, out)?;
+        report::write_text(&report, out)?;
     }
     let mut phases = report.experiments.iter().flat_map(|experiment| &experiment.phases);
     Ok(if phases.any(Phase::has_uninvited) { ExitStatus::Problems } else { ExitStatus::Success })
@@ -61,7 +62,7 @@ struct Report {
 struct Simulated {
     name: String,
     enabled: bool,
-    /// How many units the layer left in.
+    /// The number of units in the slots of the layer.
     units: u64,
     phases: Vec<Phase>,
 }
@@ -72,7 +73,7 @@ struct Phase {
     variants: Vec<Variant>,
     chi_square: f64,
     df: u32,
-    /// Null when there is nothing to compare: fewer than two variants with a weight, or no units.
+    /// Null without a test: fewer than two variants with a weight, or no units.
     p_value: Option<f64>,
     suspicious: bool,
 }
@@ -90,7 +91,7 @@ struct Variant {
 }
 
 impl Phase {
-    /// Whether a variant of weight 0 got anybody.
+    /// Whether a variant with weight 0 has units.
     fn has_uninvited(&self) -> bool {
         self.variants.iter().any(Variant::is_uninvited)
     }

@@ -1,4 +1,4 @@
-//! `sidetrack size`: how many units does an experiment take?
+//! `sidetrack size`: the number of units that an experiment needs.
 
 use std::io::Write;
 
@@ -13,10 +13,10 @@ use crate::fault::Fault;
 use crate::out::Out;
 use crate::table::{Align, Table};
 
-/// Plan an experiment: how many units, and how many days
+/// Plan an experiment: the number of units, and of days
 ///
-/// For a two-sided test. --mde is the smallest difference that you want to find, and absolute unless --relative is given: from 10 % to
-/// 12 % is 0.02. The formula that was taken is printed, since formulas differ.
+/// For a two-sided test. --mde is the smallest difference to detect. It is absolute unless --relative
+/// is given: from 10 % to 12 % is 0.02. The output names the formula, because formulas differ.
 #[derive(Arguments)]
 #[command(
     after_help = "Examples:\n  sidetrack size --baseline-rate 0.10 --mde 0.02 --share 0.3 --daily-units 5000\n  \
@@ -24,13 +24,13 @@ use crate::table::{Align, Table};
 )]
 #[command(group(clap::ArgGroup::new("metric").required(true).args(["baseline_rate", "baseline_mean"])))]
 pub(crate) struct Args {
-    /// The baseline's share of units with a success, strictly between 0 and 1
+    /// The baseline's share of units with a success, between 0 and 1
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     baseline_rate: Option<f64>,
     /// The baseline's mean
     #[arg(long, value_name = "MEAN", requires = "sd", allow_negative_numbers = true)]
     baseline_mean: Option<f64>,
-    /// The standard deviation of single units
+    /// The standard deviation of the units
     #[arg(
         long,
         value_name = "SD",
@@ -38,25 +38,26 @@ pub(crate) struct Args {
         allow_negative_numbers = true
     )]
     sd: Option<f64>,
-    /// The smallest difference to find: absolute (0.02 is two points of a rate), or with --relative in percent of the baseline
+    /// The smallest difference to detect: absolute (0.02 is two points of a rate), or with --relative in
+    /// percent of the baseline
     #[arg(long, value_name = "M", allow_negative_numbers = true)]
     mde: f64,
     /// --mde is in percent of the baseline
     #[arg(long)]
     relative: bool,
-    /// The level of significance, two-sided
+    /// The significance level, two-sided
     #[arg(long, value_name = "A", default_value_t = 0.05, allow_negative_numbers = true)]
     alpha: f64,
-    /// The probability of finding the difference
+    /// The probability of detecting the difference
     #[arg(long, value_name = "P", default_value_t = 0.8, allow_negative_numbers = true)]
     power: f64,
     /// The candidate's share of the units
     #[arg(long, value_name = "S", default_value_t = 0.5, allow_negative_numbers = true)]
     share: f64,
-    /// Units that take part each day, of both variants together
+    /// The units per day, of both variants together
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     daily_units: Option<u64>,
-    /// For rates
+    /// The formula for rates
     #[arg(
         long,
         value_name = "FORMULA",
@@ -64,7 +65,7 @@ pub(crate) struct Args {
         conflicts_with = "baseline_mean"
     )]
     formula: Choice,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -72,7 +73,7 @@ pub(crate) struct Args {
 /// Formulas for rates.
 #[derive(Clone, Copy, ValueEnum)]
 enum Choice {
-    /// The z test with the pooled variance, as `analyze proportions` makes it
+    /// The z test with the pooled variance, as in `analyze proportions`
     Pooled,
     /// Cohen's h
     Cohen,
@@ -104,12 +105,13 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     };
     let base = args.baseline_rate.or(args.baseline_mean).unwrap_or_default();
     if !args.mde.is_finite() || args.mde == 0.0 {
-        return Err(Fault(format!("--mde {}: allowed: a difference other than 0", args.mde)).into());
+        return Err(
+            Fault(format!("--mde is {}, but must be a difference other than 0", args.mde)).into()
+        );
     }
     if args.relative && base == 0.0 {
         return Err(Fault(
-            "--relative: the baseline is 0, and a part of nothing is nothing; give --mde as it is"
-                .to_owned(),
+            "--relative requires a baseline other than 0\n  hint: use an absolute --mde".to_owned(),
         )
         .into());
     }
@@ -151,11 +153,11 @@ fn sized(args: &Args, mde: f64, goal: Goal) -> anyhow::Result<Size> {
     }
     let (mean, sd) = (args.baseline_mean.unwrap_or_default(), args.sd.unwrap_or_default());
     if !mean.is_finite() {
-        return Err(Fault(format!("--baseline-mean {mean}: allowed: a number")).into());
+        return Err(Fault(format!("--baseline-mean is {mean}, but must be a number")).into());
     }
     if !(sd.is_finite() && sd > 0.0) {
         return Err(Fault(format!(
-            "--sd {sd}: allowed: a positive number, the standard deviation of single units"
+            "--sd is {sd}, but must be positive: the standard deviation of the units"
         ))
         .into());
     }
@@ -193,7 +195,7 @@ fn write_text(
     let mut row = |label: &str, text: String| table.row([ink.dim(label).into(), text.into()]);
     row("difference", difference);
     row("test", format!("two-sided, significance level {}", percent(args.alpha)));
-    row("power", format!("{}: the probability of finding the difference", percent(args.power)));
+    row("power", format!("{}: the probability of detecting the difference", percent(args.power)));
     row("candidate", format!("{} of the units", percent(args.share)));
     row("formula", size.formula.code().to_owned());
     if let (Some((days, weeks)), Some(daily)) = (days, args.daily_units) {

@@ -1,7 +1,7 @@
 //! Text tables without borders: two spaces of indent, two between columns, numbers to the right.
 //!
 //! Written by hand because the tables align decimal points and paint single cells, which comfy-table does only with
-//! further crates. Cells carry their style, so `NO_COLOR` and pipes hold here as everywhere. A table that does not fit
+//! further crates. Cells have a style, so `NO_COLOR` and pipes are respected. A table that does not fit
 //! into 80 columns puts the first cell of each row on a line of its own.
 
 use std::io::{self, Write};
@@ -55,7 +55,7 @@ impl Cell {
         self.0.text().chars().count()
     }
 
-    /// How many characters stand before the decimal point.
+    /// The number of characters before the decimal point.
     fn whole(&self) -> usize {
         let text = self.0.text();
         let digit = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '−');
@@ -135,7 +135,7 @@ impl Table {
     }
 }
 
-/// How many spaces stand on both sides of a cell.
+/// The number of spaces on both sides of a cell.
 fn padding(cell: &Cell, align: Align, size: Size) -> (usize, usize) {
     let free = size.all - cell.width();
     let before = match align {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_stand_to_the_right_and_lines_end_without_spaces() {
+    fn numbers_are_aligned_right_and_lines_end_without_spaces() {
         let mut table = Table::new(&[Align::Left, Align::Right, Align::Left]);
         table.head(["variant", "units", ""], Ink::PLAIN);
         table.row(["old".into(), "1000".into(), "".into()]);
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn decimal_points_stand_below_each_other() {
+    fn decimal_points_are_aligned() {
         let mut table = Table::new(&[Align::Left, Align::Point]);
         for share in ["17.29632 %", "9 %", "100 %"] {
             table.row(["→ new".into(), share.into()]);
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn colors_take_no_room() {
         let mut table = Table::new(&[Align::Left, Align::Right]);
-        table.row([Ink::COLOURS.bad("a").into(), "1".into()]);
+        table.row([Ink::COLORS.bad("a").into(), "1".into()]);
         table.row(["bbb".into(), "22".into()]);
         let text = text(&table);
         let plain = anstream::adapter::strip_str(&text).to_string();

@@ -1,7 +1,8 @@
 //! Templates for the texts that the command writes: rendered configuration and the HTML report.
 //!
-//! Every template has the same rules. An undefined variable is an error, block tags leave no blank lines, and two
-//! filters put values into YAML: `quote` (double quotes, as in JSON) and `yaml` (a scalar or a whole tree).
+//! All templates have the same rules. An undefined variable is an error, block tags leave no blank lines,
+//! and two filters put values into YAML: `quote` (double quotes, as in JSON) and `yaml` (a scalar or a
+//! tree).
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};

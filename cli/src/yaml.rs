@@ -19,17 +19,17 @@ pub fn parse(text: &str) -> Result<Node, String> {
     read(text)
 }
 
-/// Reads one document as any type, such as a tree that keeps the place of each value.
+/// Parses a single document into any type, such as a tree with the position of each value.
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_saphyr::from_str_with_options(text, options(1)).map_err(|error| message(&error))
 }
 
-/// Reads a stream of documents, such as the output of `kubectl get -o yaml`.
+/// Parses a stream of documents, such as the output of `kubectl get -o yaml`.
 pub(crate) fn read_all<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, String> {
     serde_saphyr::from_multiple_with_options(text, options(1_000)).map_err(|error| message(&error))
 }
 
-/// Writes YAML that readers of YAML 1.1, such as kubectl, read alike: `on` and dates are quoted.
+/// Writes YAML that YAML 1.1 parsers, such as kubectl, read the same way: `on` and dates are quoted.
 pub(crate) fn write(value: &impl Serialize) -> anyhow::Result<String> {
     let mut options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     options.compact_list_indent = true;

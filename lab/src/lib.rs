@@ -33,6 +33,6 @@ pub use envoy::{Envoy, EnvoyOptions};
 pub use follow::{FileWatch, LineReader};
 pub use load::{Load, LoadOptions, MakeRequest, OnAnswer, Totals};
 pub use model::record::Seen;
-pub use model::{Behaviour, ModelStub};
+pub use model::{Behavior, ModelStub};
 pub use ports::first_free_port;
 pub use raw::send_raw;

@@ -5,7 +5,7 @@
 //! runs; it counts and records the requests that arrive.
 
 mod answer;
-mod behaviour;
+mod behavior;
 mod connection;
 mod control;
 pub(crate) mod record;
@@ -21,7 +21,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
-pub use behaviour::Behaviour;
+pub use behavior::Behavior;
 use record::{Record, Seen};
 
 /// A running stub. It listens until it is dropped.
@@ -36,19 +36,19 @@ pub struct ModelStub {
 #[derive(Debug)]
 struct Shared {
     name: String,
-    behaviour: RwLock<Behaviour>,
+    behavior: RwLock<Behavior>,
     /// Headers of every response.
     headers: RwLock<HeaderMap>,
     record: Record,
 }
 
 impl Shared {
-    fn behaviour(&self) -> Behaviour {
-        *self.behaviour.read().unwrap_or_else(PoisonError::into_inner)
+    fn behavior(&self) -> Behavior {
+        *self.behavior.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, behaviour: Behaviour) {
-        *self.behaviour.write().unwrap_or_else(PoisonError::into_inner) = behaviour;
+    fn set(&self, behavior: Behavior) {
+        *self.behavior.write().unwrap_or_else(PoisonError::into_inner) = behavior;
     }
 }
 
@@ -61,7 +61,7 @@ impl ModelStub {
         let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let shared = Shared {
             name: name.to_owned(),
-            behaviour: RwLock::new(Behaviour::Healthy),
+            behavior: RwLock::new(Behavior::Healthy),
             headers: RwLock::default(),
             record: Record::default(),
         };
@@ -87,8 +87,8 @@ impl ModelStub {
     }
 
     /// Sets the behavior for requests that arrive from now on.
-    pub fn set(&self, behaviour: Behaviour) {
-        self.shared.set(behaviour);
+    pub fn set(&self, behavior: Behavior) {
+        self.shared.set(behavior);
     }
 
     /// Adds these headers, names in lower case, to every response from now on, in place of those of

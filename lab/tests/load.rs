@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sidetrack_lab::{Behaviour, Load, LoadOptions, ModelStub, Request};
+use sidetrack_lab::{Behavior, Load, LoadOptions, ModelStub, Request};
 
 #[tokio::test]
 async fn keeps_a_rate_of_1500_per_second() {
@@ -29,7 +29,7 @@ async fn keeps_a_rate_of_1500_per_second() {
 #[tokio::test]
 async fn stops_when_told_and_counts_by_status() {
     let stub = ModelStub::start("a").await.unwrap();
-    stub.set(Behaviour::ErrorEvery(2));
+    stub.set(Behavior::ErrorEvery(2));
     let load = Load::run(LoadOptions::new(stub.addr(), 200.0, |_| Request::get("/"))).unwrap();
     while load.totals().done < 20 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -44,7 +44,7 @@ async fn stops_when_told_and_counts_by_status() {
 #[tokio::test]
 async fn a_slow_server_makes_requests_late_but_not_many_at_once() {
     let stub = ModelStub::start("a").await.unwrap();
-    stub.set(Behaviour::Delay(Duration::from_millis(200)));
+    stub.set(Behavior::Delay(Duration::from_millis(200)));
     let mut options = LoadOptions::new(stub.addr(), 100.0, |_| Request::get("/"));
     options.connections = 2;
     let begun = Instant::now();

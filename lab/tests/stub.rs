@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sidetrack_lab::{Behaviour, Client, ModelStub, Request, send_raw};
+use sidetrack_lab::{Behavior, Client, ModelStub, Request, send_raw};
 
 const INFER: &str = "/v2/models/forecast/infer";
 
@@ -61,31 +61,31 @@ async fn remembers_what_it_saw() {
 }
 
 #[tokio::test]
-async fn changes_its_behaviour() {
+async fn changes_its_behavior() {
     let (stub, client) = pair("a").await.unwrap();
-    stub.set(Behaviour::Status(503));
+    stub.set(Behavior::Status(503));
     assert_eq!(client.send(Request::get("/")).await.unwrap().status, 503);
 
-    stub.set(Behaviour::Delay(Duration::from_millis(80)));
+    stub.set(Behavior::Delay(Duration::from_millis(80)));
     let slow = client.send(Request::get("/")).await.unwrap();
     assert!(slow.status == 200 && slow.elapsed >= Duration::from_millis(80), "{slow:?}");
 
     stub.clear();
-    stub.set(Behaviour::ErrorEvery(3));
+    stub.set(Behavior::ErrorEvery(3));
     let mut statuses = Vec::new();
     for _ in 0..6 {
         statuses.push(client.send(Request::get("/")).await.unwrap().status);
     }
     assert_eq!(statuses, [200, 200, 500, 200, 200, 500]);
 
-    stub.set(Behaviour::Healthy);
+    stub.set(Behavior::Healthy);
     assert_eq!(client.send(Request::get("/")).await.unwrap().status, 200);
 }
 
 #[tokio::test]
 async fn echoes_every_byte() {
     let (stub, client) = pair("a").await.unwrap();
-    stub.set(Behaviour::Echo);
+    stub.set(Behavior::Echo);
     let body: Vec<u8> =
         (0..300_000_u32).map(|i| i.to_le_bytes()[usize::from(i % 3 == 0)]).collect();
     let answer =
@@ -99,9 +99,9 @@ async fn echoes_every_byte() {
 async fn resets_http1_and_http2() {
     let (stub, client) = pair("a").await.unwrap();
     for client in [client, Client::http2(stub.addr()).with_timeout(Duration::from_secs(5))] {
-        stub.set(Behaviour::Healthy);
+        stub.set(Behavior::Healthy);
         client.send(Request::get("/")).await.unwrap();
-        stub.set(Behaviour::Reset);
+        stub.set(Behavior::Reset);
         let error = format!("{:#}", client.send(Request::post("/", "body")).await.unwrap_err());
         assert!(error.to_lowercase().contains("connection reset"), "{error}");
     }
@@ -115,17 +115,17 @@ async fn speaks_grpc_statuses() {
     let call =
         || Request::post("/inference.GRPCInferenceService/ModelInfer", "").header("te", "trailers");
 
-    stub.set(Behaviour::GrpcStatus(14));
+    stub.set(Behavior::GrpcStatus(14));
     let failed = client.send(call()).await.unwrap();
     assert_eq!((failed.status, failed.trailer("grpc-status")), (200, Some(b"14".as_slice())));
     assert_eq!(failed.header("content-type"), Some(b"application/grpc".as_slice()));
     assert_eq!(failed.header("grpc-status"), None);
 
-    stub.set(Behaviour::GrpcStatus(0));
+    stub.set(Behavior::GrpcStatus(0));
     let fine = client.send(call()).await.unwrap();
     assert_eq!((fine.body.len(), fine.trailer("grpc-status")), (5, Some(b"0".as_slice())));
 
-    stub.set(Behaviour::GrpcTrailersOnly(5));
+    stub.set(Behavior::GrpcTrailersOnly(5));
     let early = client.send(call()).await.unwrap();
     assert_eq!((early.header("grpc-status"), early.trailers.len()), (Some(b"5".as_slice()), 0));
     assert_eq!(stub.requests()[0].authority, stub.addr().to_string());

@@ -202,14 +202,14 @@ impl Pairs {
         }
         Sample::new(means.0, variances.0.max(0.0).sqrt(), n)?;
         if variances.0 < 0.0 || variances.1 < 0.0 {
-            return Err(Invalid::new("a negative variance", "0 or more", ""));
+            return Err(Invalid::new("a negative variance", "be 0 or more", ""));
         }
         if covariance.abs() > (variances.0.sqrt() * variances.1.sqrt()) * (1.0 + 1e-9) {
             let found = format!(
                 "covariance {covariance} with variances {} and {}",
                 variances.0, variances.1
             );
-            return Err(Invalid::new(found, "a correlation between -1 and 1", ""));
+            return Err(Invalid::new(found, "have a correlation between -1 and 1", ""));
         }
         let df = float(n) - 1.0;
         let column =
@@ -223,9 +223,5 @@ fn finite(value: f64) -> Result<(), Invalid> {
     if value.is_finite() && value.abs() <= 1e150 {
         return Ok(());
     }
-    Err(Invalid::new(
-        value.to_string(),
-        "a number up to 1e150",
-        "leave out units that have no value",
-    ))
+    Err(Invalid::new(value.to_string(), "be a number up to 1e150", "omit units without a value"))
 }

@@ -26,13 +26,13 @@ impl State {
     /// Fewer than two variants; a discount that is not above 0 and at most 1.
     pub fn new(arms: usize, discount: f64) -> Result<Self, Invalid> {
         if arms < 2 {
-            return Err(Invalid::new(format!("{arms} variants"), "two or more", ""));
+            return Err(Invalid::new(format!("{arms} variants"), "be two or more", ""));
         }
         if !(discount > 0.0 && discount <= 1.0) {
             return Err(Invalid::new(
                 format!("discount {discount}"),
-                "above 0 and at most 1",
-                "1 forgets nothing",
+                "be above 0 and at most 1",
+                "1 keeps the full weight of old batches",
             ));
         }
         Ok(Self { arms: vec![(0.0, 0.0); arms], discount })
@@ -47,7 +47,7 @@ impl State {
     pub fn batch(&mut self, outcomes: &[Option<Proportion>]) -> Result<(), Invalid> {
         if outcomes.len() != self.arms.len() {
             let found = format!("{} outcomes for {} variants", outcomes.len(), self.arms.len());
-            return Err(Invalid::new(found, "one for each variant", ""));
+            return Err(Invalid::new(found, "have one outcome for each variant", ""));
         }
         for (arm, outcome) in self.arms.iter_mut().zip(outcomes) {
             let (successes, failures) =
@@ -97,13 +97,17 @@ pub fn weights(state: &State, rule: Rule, current: &[f64]) -> Result<Vec<f64>, I
     let k = float(count as u64);
     if !(rule.floor >= 0.0 && rule.floor * k < 1.0) {
         let found = format!("a floor of {} for {count} variants", rule.floor);
-        return Err(Invalid::new(found, "0 or more, and less than 1 in all", "5 % is 0.05"));
+        return Err(Invalid::new(
+            found,
+            "be 0 or more, and less than 1 for all variants together",
+            "5 % is 0.05",
+        ));
     }
     if !(rule.step > 0.0 && rule.step <= 1.0) {
         return Err(Invalid::new(
             format!("a step of {}", rule.step),
-            "above 0 and at most 1",
-            "1 is no limit",
+            "be above 0 and at most 1",
+            "1 means no limit",
         ));
     }
     let sum: f64 = current.iter().sum();
@@ -112,7 +116,7 @@ pub fn weights(state: &State, rule: Rule, current: &[f64]) -> Result<Vec<f64>, I
         || (sum - 1.0).abs() > 1e-6
     {
         let found = format!("{} weights that sum to {sum}", current.len());
-        return Err(Invalid::new(found, "a weight for each variant, which sum to 1", ""));
+        return Err(Invalid::new(found, "have a weight for each variant, with a sum of 1", ""));
     }
     let goal: Vec<f64> = if state.units().iter().any(|units| *units < rule.warm_up) {
         vec![1.0 / k; count]

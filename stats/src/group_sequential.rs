@@ -48,14 +48,14 @@ pub fn bounds(looks: &[f64], spending: Spending, level: Fraction) -> Result<Vec<
         let found = looks.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
         return Err(Invalid::new(
             found,
-            "1 to 100 rising shares of the planned units, at most 1",
+            "be 1 to 100 increasing shares of the planned units, at most 1",
             "for example 0.5,1",
         ));
     }
     if let Spending::Power(rho) = spending
         && !(rho > 0.0 && rho.is_finite())
     {
-        return Err(Invalid::new(rho.to_string(), "a positive exponent", ""));
+        return Err(Invalid::new(rho.to_string(), "be a positive exponent", ""));
     }
     let rule = gauss_legendre(24);
     let mut bounds = Vec::with_capacity(looks.len());

@@ -1,39 +1,43 @@
-//! What goes in: checked once, so that nothing behind it can fail.
+//! Input values, checked once by their constructors, so that all later functions are total.
 
 use std::fmt;
 
 use crate::numeric::float;
 
-/// Counts from here on would lose digits as floats.
+/// Larger counts would lose digits as floats.
 const MOST: u64 = 1 << 53;
 
-/// A value that cannot be used: what was found, what is allowed, and what to do.
+/// A value that cannot be used: the value, the requirement, and a hint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// What was found.
+    /// The value.
     pub found: String,
-    /// What is allowed.
-    pub allowed: &'static str,
-    /// What to do; may be empty.
+    /// The requirement, as a verb phrase that follows "must": `be 0 or more`.
+    pub requirement: &'static str,
+    /// How to correct it; may be empty.
     pub hint: &'static str,
 }
 
 impl Invalid {
-    pub(crate) fn new(found: impl Into<String>, allowed: &'static str, hint: &'static str) -> Self {
-        Self { found: found.into(), allowed, hint }
+    pub(crate) fn new(
+        found: impl Into<String>,
+        requirement: &'static str,
+        hint: &'static str,
+    ) -> Self {
+        Self { found: found.into(), requirement, hint }
     }
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "found {}, allowed: {}", self.found, self.allowed)?;
-        if self.hint.is_empty() { Ok(()) } else { write!(f, "; {}", self.hint) }
+        write!(f, "found {}, but it must {}", self.found, self.requirement)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "\n  hint: {}", self.hint) }
     }
 }
 
 impl std::error::Error for Invalid {}
 
-/// So many of so many: `successes ≤ trials`, at least one trial.
+/// Successes among trials: `successes ≤ trials`, at least one trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proportion {
     successes: u64,
@@ -50,16 +54,16 @@ impl Proportion {
         if trials == 0 {
             return Err(Invalid::new(
                 found(),
-                "at least one unit",
-                "a group without units shows nothing",
+                "have at least one unit",
+                "a group without units has no result",
             ));
         }
         if successes > trials {
-            let hint = "the first number counts units with a success, the second all units";
-            return Err(Invalid::new(found(), "no more successes than units", hint));
+            let hint = "the first number is the units with a success, the second is all units";
+            return Err(Invalid::new(found(), "not have more successes than units", hint));
         }
         if trials >= MOST {
-            return Err(Invalid::new(found(), "fewer than 2^53 units", ""));
+            return Err(Invalid::new(found(), "have fewer than 2^53 units", ""));
         }
         Ok(Self { successes, trials })
     }
@@ -130,19 +134,24 @@ impl Sample {
         // Squares of these are finite, so nothing behind can overflow.
         const LARGEST: f64 = 1e150;
         if !mean.is_finite() || mean.abs() > LARGEST {
-            return Err(Invalid::new(format!("mean {mean}"), "a number up to 1e150", ""));
+            return Err(Invalid::new(format!("mean {mean}"), "have a mean up to 1e150", ""));
         }
         if !(sd.is_finite() && (0.0..=LARGEST).contains(&sd)) {
-            let hint = "the standard deviation of single units, not the standard error of the mean";
+            let hint =
+                "use the standard deviation of the units, not the standard error of the mean";
             return Err(Invalid::new(
                 format!("standard deviation {sd}"),
-                "0 or more, up to 1e150",
+                "have a standard deviation from 0 to 1e150",
                 hint,
             ));
         }
         if !(2..MOST).contains(&n) {
-            let hint = "one unit has no standard deviation";
-            return Err(Invalid::new(format!("{n} units"), "from 2 to 2^53", hint));
+            let hint = "a single unit has no standard deviation";
+            return Err(Invalid::new(
+                format!("{n} units"),
+                "have at least 2 and fewer than 2^53 units",
+                hint,
+            ));
         }
         Ok(Self { mean, sd, n })
     }
@@ -196,11 +205,11 @@ impl Fraction {
             return Ok(Self(value));
         }
         let hint = if (1.0..100.0).contains(&value) {
-            "percent are written as a fraction: 5 % is 0.05"
+            "write percentages as fractions: 5 % is 0.05"
         } else {
             ""
         };
-        Err(Invalid::new(value.to_string(), "strictly between 0 and 1", hint))
+        Err(Invalid::new(value.to_string(), "be between 0 and 1, exclusive", hint))
     }
 
     /// The number.

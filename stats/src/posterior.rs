@@ -39,8 +39,8 @@ pub fn best(arms: &[Beta], lowest: bool) -> Vec<f64> {
         let integrand = |s: f64| {
             arm.ln_density_at(s) + others().map(|(_, other)| other.ln_tails_at(s).0).sum::<f64>()
         };
-        let (centre, scale) = arm.logit();
-        ln_integral(centre, scale, integrand).exp().min(1.0)
+        let (center, scale) = arm.logit();
+        ln_integral(center, scale, integrand).exp().min(1.0)
     };
     arms.iter().enumerate().map(|(index, arm)| of(index, arm)).collect()
 }

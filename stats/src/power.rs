@@ -9,7 +9,7 @@ use crate::numeric::float;
 use crate::numeric::root::rising;
 use crate::proportions::z_power;
 
-/// What an experiment is to be able to tell.
+/// What an experiment must be able to detect.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Goal {
     /// The level of the two-sided test.
@@ -93,8 +93,8 @@ pub fn size_for_rate(
         let found = format!("{difference} beside a rate of {p1}");
         return Err(Invalid::new(
             found,
-            "a difference that leaves the rate strictly between 0 and 1",
-            "it is absolute: from 10 % to 12 % is 0.02",
+            "leave the rate between 0 and 1, exclusive",
+            "the difference is absolute: from 10 % to 12 % is 0.02",
         ));
     }
     let k = goal.share.get() / goal.share.rest();
@@ -112,7 +112,7 @@ pub fn size_for_rate(
             ((level + power) / h).powi(2) * (1.0 + 1.0 / k)
         }
         Formula::WelchT => {
-            return Err(Invalid::new("welch_t", "pooled_z or cohen_h", "it is for means"));
+            return Err(Invalid::new("welch_t", "be pooled_z or cohen_h", "welch_t is for means"));
         }
     };
     sized(n1, k * n1, formula)
@@ -126,12 +126,12 @@ pub fn size_for_mean(sd: f64, difference: f64, goal: Goal) -> Result<Size, Inval
     if !(sd > 0.0 && sd < 1e150) {
         return Err(Invalid::new(
             sd.to_string(),
-            "a positive standard deviation",
-            "of single units, not of their mean",
+            "be a positive standard deviation",
+            "use the standard deviation of the units, not of their mean",
         ));
     }
     if difference == 0.0 || !difference.is_finite() {
-        return Err(Invalid::new(difference.to_string(), "a difference other than 0", ""));
+        return Err(Invalid::new(difference.to_string(), "be a difference other than 0", ""));
     }
     let k = goal.share.get() / goal.share.rest();
     let effect = difference.abs() / sd;
@@ -215,8 +215,8 @@ fn sized(baseline: f64, candidate: f64, formula: Formula) -> Result<Size, Invali
     match (baseline, candidate) {
         (Some(baseline), Some(candidate)) => Ok(Size { baseline, candidate, formula }),
         _ => Err(Invalid::new(
-            "more than 10^15 units",
-            "a difference that can be found",
+            "a difference that needs more than 10^15 units",
+            "be found with at most 10^15 units",
             "choose a larger difference",
         )),
     }

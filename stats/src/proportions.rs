@@ -120,8 +120,8 @@ fn stratified_lift(
     if spread <= 0.0 {
         return (Ok(lift), Err(Undefined::ZeroVariance));
     }
-    let (centre, half) = (lift.ln_1p(), critical * (spread / (top * bottom)).sqrt());
-    (Ok(lift), Ok(Interval { low: (centre - half).exp_m1(), high: (centre + half).exp_m1() }))
+    let (center, half) = (lift.ln_1p(), critical * (spread / (top * bottom)).sqrt());
+    (Ok(lift), Ok(Interval { low: (center - half).exp_m1(), high: (center + half).exp_m1() }))
 }
 
 /// Whether a cell of the two-by-two table is expected to hold fewer than five units, so that the z test is rough.
@@ -195,8 +195,8 @@ fn lift_interval(
         return Err(Undefined::ZeroVariance);
     }
     let half = critical(None, level) * variance.sqrt();
-    let centre = lift.ln_1p();
-    Ok(Interval { low: (centre - half).exp_m1(), high: (centre + half).exp_m1() })
+    let center = lift.ln_1p();
+    Ok(Interval { low: (center - half).exp_m1(), high: (center + half).exp_m1() })
 }
 
 /// The power of the z test on groups of these sizes, were the shares the baseline's and so much more.

@@ -1,4 +1,4 @@
-//! Ratios of sums: errors per request, revenue per session, when users were randomised and have many of each.
+//! Ratios of sums: errors per request, revenue per session, when users were randomized and have many of each.
 //!
 //! The requests of one user are not independent, so a test that counts requests is too sure of itself: it called two equal variants
 //! different in a quarter of our simulations, not in a twentieth. Here the unit stays the user, with a numerator and a denominator, and

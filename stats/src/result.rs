@@ -20,7 +20,7 @@ impl PValue {
         if (0.0..=1.0).contains(&p) {
             return Ok(Self { ln: p.ln() });
         }
-        Err(Invalid::new(p.to_string(), "a probability from 0 to 1", ""))
+        Err(Invalid::new(p.to_string(), "be a probability from 0 to 1", ""))
     }
 
     /// Of a natural logarithm; what is above 0 by rounding is 0.
@@ -64,8 +64,8 @@ pub struct Interval {
 }
 
 impl Interval {
-    pub(crate) const fn around(centre: f64, half: f64) -> Self {
-        Self { low: centre - half, high: centre + half }
+    pub(crate) const fn around(center: f64, half: f64) -> Self {
+        Self { low: center - half, high: center + half }
     }
 }
 
@@ -74,7 +74,7 @@ impl Interval {
 pub enum Undefined {
     /// Nobody differs from anybody: there is nothing to compare a difference with.
     ZeroVariance,
-    /// A share of nothing: the baseline is zero, or cannot be told from it.
+    /// The baseline is zero, or not distinguishable from zero.
     ZeroBaseline,
     /// Fewer data than the question needs.
     TooFew,
@@ -96,7 +96,9 @@ impl fmt::Display for Undefined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ZeroVariance => "undefined: zero variance",
-            Self::ZeroBaseline => "undefined: the baseline is zero or cannot be told from it",
+            Self::ZeroBaseline => {
+                "undefined: the baseline is zero, or not distinguishable from zero"
+            }
             Self::TooFew => "undefined: too few data",
         })
     }

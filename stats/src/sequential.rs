@@ -33,8 +33,8 @@ impl ConfidenceSequence {
         if !(FEWEST..1 << 53).contains(&planned) {
             return Err(Invalid::new(
                 format!("{planned} planned units"),
-                "100 or more",
-                "sidetrack size tells how many",
+                "be 100 or more",
+                "`sidetrack size` computes the number",
             ));
         }
         Ok(Self { planned, level })
@@ -84,8 +84,8 @@ impl Msprt {
         }
         Err(Invalid::new(
             effect.to_string(),
-            "a positive difference",
-            "about the smallest one that matters",
+            "be a positive difference",
+            "choose about the smallest one that matters",
         ))
     }
 

@@ -1,4 +1,4 @@
-//! Sample-ratio mismatch: whether the groups are as large as the weights say.
+//! Sample-ratio mismatch: whether the sizes of the groups match the weights.
 //!
 //! It comes before every other question. A group that lost units (to a crash, a bot filter, a breaker, a cache) is no random sample
 //! any more, and its metrics show who is missing. Counts are of units: requests of one user come together, so a test on requests
@@ -25,19 +25,23 @@ impl Shares {
     pub fn new(shares: &[f64]) -> Result<Self, Invalid> {
         let shown = || shares.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
         if let Some(bad) = shares.iter().find(|share| !(share.is_finite() && **share >= 0.0)) {
-            return Err(Invalid::new(format!("{bad} in {}", shown()), "shares of 0 or more", ""));
+            return Err(Invalid::new(
+                format!("{bad} in {}", shown()),
+                "have shares of 0 or more",
+                "",
+            ));
         }
         if shares.iter().filter(|share| **share > 0.0).count() < 2 {
-            let hint = "one group alone has nothing to be compared with";
-            return Err(Invalid::new(shown(), "at least two shares above 0", hint));
+            let hint = "a single group cannot be compared";
+            return Err(Invalid::new(shown(), "have at least two shares above 0", hint));
         }
         let sum: f64 = shares.iter().sum();
         let near = |whole: f64| (sum - whole).abs() <= 1e-6 * whole;
         if !near(1.0) && !near(100.0) {
-            let hint = "give a share for each variant, the baseline first";
+            let hint = "give the share of each variant, the baseline first";
             return Err(Invalid::new(
                 format!("{}, which sums to {sum}", shown()),
-                "percentages that sum to 100, or fractions that sum to 1",
+                "sum to 100 (percentages) or 1 (fractions)",
                 hint,
             ));
         }
@@ -71,17 +75,17 @@ impl Counts {
             let found = format!("{} counts for {} shares", observed.len(), shares.0.len());
             return Err(Invalid::new(
                 found,
-                "as many counts as shares",
-                "a variant that nobody got counts 0",
+                "have one count for each share",
+                "the count of a variant without units is 0",
             ));
         }
         let total = observed.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
         let total = total.filter(|total| *total < 1 << 53);
         let Some(total) = total else {
-            return Err(Invalid::new("2^53 units or more", "fewer than 2^53 units", ""));
+            return Err(Invalid::new("2^53 units or more", "have fewer than 2^53 units", ""));
         };
         if total == 0 {
-            return Err(Invalid::new("no units", "at least one unit", ""));
+            return Err(Invalid::new("no units", "have at least one unit", ""));
         }
         let uninvited =
             shares.0.iter().zip(observed).any(|(share, count)| *share == 0.0 && *count > 0);

@@ -1,4 +1,4 @@
-//! Analyses that look right and are not: refused, with the way that is right.
+//! Analyses that look valid but are not: rejected, with the valid alternative.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use crate::input::Proportion;
 use crate::numeric::float;
 use crate::result::{PValue, Test, Undefined};
 
-/// How data came about, as far as it decides which analysis is right.
+/// How the data was collected, as far as it decides which analysis is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Design {
     /// What one observation is.
     pub rows: Rows,
     /// Who chose the weights.
     pub weights: Weights,
-    /// Whether data of several phases or batches were summed up into one.
+    /// Whether data of several phases or batches was summed.
     pub summed: bool,
 }
 
 /// What one observation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
-    /// What was randomised: a user, a session.
+    /// What was randomized: a user, a session.
     Units,
     /// Requests, of units that make many.
     Requests,
@@ -32,25 +32,25 @@ pub enum Rows {
 pub enum Weights {
     /// They never changed.
     Constant,
-    /// They followed a schedule that was written before.
+    /// They followed a schedule that was fixed in advance.
     Scheduled,
-    /// A bandit chose them by what it had seen.
+    /// A bandit chose them from earlier outcomes.
     Adaptive,
 }
 
-/// Why an analysis is refused.
+/// Why an analysis is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trap {
-    /// Requests were counted where users were randomised.
+    /// Requests were counted, but users were randomized.
     RequestLevel,
-    /// Phases with different weights were summed up.
+    /// Phases with different weights were summed.
     PooledPhases,
-    /// A bandit's batches were summed up.
+    /// Batches of a bandit were summed.
     PooledBandit,
 }
 
 impl Trap {
-    /// One stable word.
+    /// A stable code.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -65,16 +65,16 @@ impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RequestLevel => {
-                "these are requests, but users were randomised: requests of one user are not independent, and the test would be too \
-                 sure of itself; count users, or compare ratios with each user's sums"
+                "users were randomized, and requests of one user are not independent, so the test would report too many \
+                 differences; count users instead of requests, or compare ratios of sums per user"
             }
             Self::PooledPhases => {
-                "these sums are over phases with different weights: a drift of the metric would show as a difference \
-                 between the variants; give each phase by itself"
+                "the counts are summed over phases with different weights, so a drift of the metric would appear as a \
+                 difference between the variants; pass each phase separately"
             }
             Self::PooledBandit => {
-                "a bandit chose the weights by what it had seen, so the sums are biased and the test too sure of itself; \
-                 give each batch of constant weights by itself"
+                "a bandit chose the weights from earlier outcomes, so sums over batches are biased; pass each batch of \
+                 constant weights separately"
             }
         })
     }
@@ -82,10 +82,10 @@ impl fmt::Display for Trap {
 
 impl std::error::Error for Trap {}
 
-/// Whether a test is allowed at all.
+/// Rejects an invalid analysis.
 ///
 /// # Errors
-/// The trap that it would fall into.
+/// Why it is invalid.
 pub const fn check(design: Design) -> Result<(), Trap> {
     match design {
         Design { rows: Rows::Requests, .. } => Err(Trap::RequestLevel),
@@ -95,7 +95,8 @@ pub const fn check(design: Design) -> Result<(), Trap> {
     }
 }
 
-/// Whether the candidate's share of the units differs between phases: then they must not be summed up.
+/// Tests whether the candidate's share of the units differs between phases. If it does, phases must not
+/// be summed.
 ///
 /// The chi-square test of homogeneity.
 ///

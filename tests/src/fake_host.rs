@@ -1,7 +1,7 @@
 //! A fake Envoy in the test's own process: a proxy-wasm 0.2.1 host on wasmtime that holds state.
 //!
 //! It runs the very module that ships, under a virtual clock and with chosen entropy, and is asked afterwards what
-//! the filter did. It never scripts the order of host calls. Behaviour follows Envoy's `context.cc` and
+//! the filter did. It never scripts the order of host calls. Behavior follows Envoy's `context.cc` and
 //! proxy-wasm-cpp-host; where the phase matters (which headers and properties can be seen when), so does ours.
 //!
 //! [`Proxy`] is a process, [`Vm`] a worker in it, [`Stream`] a request. Deliberately absent: calls out of the

@@ -38,7 +38,7 @@ pub enum Kind {
 
 /// What a model does with requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Behaviour {
+pub enum Behavior {
     /// Answers 200.
     #[default]
     Healthy,
@@ -299,7 +299,7 @@ impl World {
     /// # Panics
     ///
     /// If there is no such cluster.
-    pub fn model(&self, cluster: &str, behaviour: Behaviour) {
+    pub fn model(&self, cluster: &str, behaviour: Behavior) {
         match &self.0.backend {
             Backend::InProcess(fake) => fake.model(cluster, behaviour),
             Backend::Envoy(envoy) => envoy.model(cluster, behaviour),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sidetrack_lab::{
-    Behaviour, Client, Envoy, EnvoyBinary, EnvoyOptions, Load, LoadOptions, ModelStub, Request,
+    Behavior, Client, Envoy, EnvoyBinary, EnvoyOptions, Load, LoadOptions, ModelStub, Request,
     prometheus_value,
 };
 use sidetrack_tests::artifact;
@@ -236,11 +236,11 @@ const SLOW_OVER: Duration = Duration::from_millis(150);
 impl Fault {
     async fn begin(self, model: &ModelStub) {
         match self {
-            Self::Status503 => model.set(Behaviour::Status(503)),
+            Self::Status503 => model.set(Behavior::Status(503)),
             Self::Refused => model.refuse().await,
-            Self::Reset => model.set(Behaviour::Reset),
-            Self::Slow => model.set(Behaviour::Delay(Duration::from_millis(250))),
-            Self::GrpcTrailers => model.set(Behaviour::GrpcStatus(14)),
+            Self::Reset => model.set(Behavior::Reset),
+            Self::Slow => model.set(Behavior::Delay(Duration::from_millis(250))),
+            Self::GrpcTrailers => model.set(Behavior::GrpcStatus(14)),
         }
     }
 
@@ -262,8 +262,8 @@ async fn time_to_leave(fault: Fault) -> Result<Duration> {
     let http2 = fault == Fault::GrpcTrailers;
     let answers = Answers::default();
     if http2 {
-        stand.baseline.set(Behaviour::GrpcStatus(0));
-        stand.candidate.set(Behaviour::GrpcStatus(0));
+        stand.baseline.set(Behavior::GrpcStatus(0));
+        stand.candidate.set(Behavior::GrpcStatus(0));
     }
     let load = stand.load(http2, &answers)?;
     sleep(Duration::from_secs(2)).await;
@@ -384,9 +384,9 @@ async fn with_failover_callers_see_no_failure() -> Result<()> {
 async fn with_failover_a_burst_of_failures_is_answered_as_well() -> Result<()> {
     let _alone = ALONE.lock().await;
     let stand = Stand::start(&json!({"mode": "disabled"}), &["--failover"]).await?;
-    stand.candidate.set(Behaviour::Status(503));
+    stand.candidate.set(Behavior::Status(503));
     // Slow rescuers, so that all of the burst is under way at once.
-    stand.baseline.set(Behaviour::Delay(Duration::from_millis(300)));
+    stand.baseline.set(Behavior::Delay(Duration::from_millis(300)));
     let mut burst = tokio::task::JoinSet::new();
     for user in 0..100 {
         let client = Client::new(stand.addr);
@@ -432,7 +432,7 @@ async fn failover_is_only_for_what_may_be_sent_twice() -> Result<()> {
     ensure!(send(Request::post("/infer", large.clone())).await? == 200);
     ensure!(send(put(large.clone())).await? == 200);
     ensure!(stand.candidate.count() == before + 2, "the user is one of the candidate's");
-    stand.candidate.set(Behaviour::Status(503));
+    stand.candidate.set(Behavior::Status(503));
     ensure!(send(Request::get("/infer")).await? == 200, "sent again");
     ensure!(send(put("{}".into())).await? == 200, "sent again, with its body");
     ensure!(send(Request::post("/infer", "{}")).await? == 503, "POST is not among the methods");
@@ -448,9 +448,9 @@ async fn a_healed_candidate_gets_its_share_back_in_stages() -> Result<()> {
     let answers = Answers::default();
     let load = stand.load(false, &answers)?;
     sleep(Duration::from_secs(1)).await;
-    stand.candidate.set(Behaviour::Status(503));
+    stand.candidate.set(Behavior::Status(503));
     until("it is open", async || Ok(stand.state().await? == 2.0)).await?;
-    stand.candidate.set(Behaviour::Healthy);
+    stand.candidate.set(Behavior::Healthy);
     until("it is closed", async || Ok(stand.state().await? == 0.0)).await?;
     let closed = Instant::now();
     sleep(Duration::from_secs(2)).await;
@@ -484,8 +484,8 @@ async fn a_fault_that_the_baseline_shares_does_not_trip() -> Result<()> {
     let answers = Answers::default();
     let load = stand.load(false, &answers)?;
     sleep(Duration::from_secs(1)).await;
-    stand.baseline.set(Behaviour::Status(503));
-    stand.candidate.set(Behaviour::Status(503));
+    stand.baseline.set(Behavior::Status(503));
+    stand.candidate.set(Behavior::Status(503));
     sleep(Duration::from_secs(2)).await;
     load.stop().await;
     for variant in [BASELINE, CANDIDATE] {
@@ -501,7 +501,7 @@ async fn a_fault_that_the_baseline_shares_does_not_trip() -> Result<()> {
 async fn callers_that_hang_up_do_not_trip() -> Result<()> {
     let _alone = ALONE.lock().await;
     let stand = Stand::start(&json!({}), &[]).await?;
-    stand.candidate.set(Behaviour::Delay(Duration::from_millis(400)));
+    stand.candidate.set(Behavior::Delay(Duration::from_millis(400)));
     let impatient = Client::new(stand.addr).with_timeout(Duration::from_millis(50));
     let mut hung_up = 0;
     for user in 0..60 {
@@ -526,10 +526,10 @@ async fn an_open_breaker_outlives_updates_new_code_and_crashes() -> Result<()> {
     let answers = Answers::default();
     let load = stand.load(false, &answers)?;
     sleep(Duration::from_millis(500)).await;
-    stand.candidate.set(Behaviour::Status(503));
+    stand.candidate.set(Behavior::Status(503));
     until("it is open", async || Ok(stand.state().await? == 2.0)).await?;
     load.stop().await;
-    stand.candidate.set(Behaviour::Healthy);
+    stand.candidate.set(Behavior::Healthy);
     // A connection each, so that both workers are asked.
     let clients: Vec<Client> = (0..16).map(|_| Client::new(stand.addr)).collect();
     let reaches_candidate = async || -> Result<bool> {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use sidetrack_lab::Behaviour;
+use sidetrack_lab::Behavior;
 use tokio::time::sleep;
 
 use dashboard::Dashboard;
@@ -58,20 +58,20 @@ async fn prometheus_says_what_the_traffic_generator_counted() -> Result<()> {
 /// What happens to the models while the load runs.
 async fn play(stand: &Stand) -> Result<()> {
     stand.phase_begins("canary").await?;
-    stand.baseline.set(Behaviour::Delay(Duration::from_millis(30)));
-    stand.candidate.set(Behaviour::ErrorEvery(25));
+    stand.baseline.set(Behavior::Delay(Duration::from_millis(30)));
+    stand.candidate.set(Behavior::ErrorEvery(25));
     sleep(Duration::from_secs(5)).await;
-    stand.baseline.set(Behaviour::Delay(Duration::from_millis(250)));
+    stand.baseline.set(Behavior::Delay(Duration::from_millis(250)));
     sleep(Duration::from_secs(1)).await;
-    stand.baseline.set(Behaviour::Delay(Duration::from_millis(30)));
+    stand.baseline.set(Behavior::Delay(Duration::from_millis(30)));
     stand.phase_begins("early").await?;
-    stand.candidate.set(Behaviour::Delay(Duration::from_millis(15)));
+    stand.candidate.set(Behavior::Delay(Duration::from_millis(15)));
     stand.phase_begins("production").await?;
     sleep(Duration::from_secs(5)).await;
-    stand.candidate.set(Behaviour::Status(503));
+    stand.candidate.set(Behavior::Status(503));
     until("the breaker is open", async || Ok(stand.breaker().await? == 2.0)).await?;
     sleep(Duration::from_secs(2)).await;
-    stand.candidate.set(Behaviour::Delay(Duration::from_millis(15)));
+    stand.candidate.set(Behavior::Delay(Duration::from_millis(15)));
     until("the breaker is closed", async || Ok(stand.breaker().await? == 0.0)).await?;
     sleep(Duration::from_secs(6)).await;
     Ok(())

@@ -1,4 +1,4 @@
-//! `sidetrack analyze means`: how much did units do on average?
+//! `sidetrack analyze means`: the difference of two means, with its test and interval.
 
 use std::process::ExitCode;
 
@@ -13,19 +13,20 @@ use super::report::{Metric, Report, row};
 use crate::fault::Fault;
 use crate::out::Out;
 
-/// Compare two means: revenue, latency
+/// Compare two means, such as revenue or latency
 ///
-/// Welch's t test and its interval; the relative lift's interval by the delta method. When the weights changed, give a pair for each
-/// phase: they are merged by their precision, never summed up.
+/// Welch's t test and its interval; the interval of the relative lift by the delta method. If the
+/// weights changed, give a pair for each phase: phases are combined by inverse variance, never summed.
 #[derive(Arguments)]
 #[command(
     after_help = "Example:\n  sidetrack analyze means --baseline 100,20,1000 --candidate 102.5,21,1000"
 )]
 pub(super) struct Args {
-    /// The baseline: mean, standard deviation of single units, number of units; once for each phase
+    /// The baseline: the mean, the standard deviation of the units, and the number of units; once for
+    /// each phase
     #[arg(long, value_name = "MEAN,SD,N", required = true, allow_hyphen_values = true)]
     baseline: Vec<String>,
-    /// The candidate, alike
+    /// The candidate, in the same format
     #[arg(long, value_name = "MEAN,SD,N", required = true, allow_hyphen_values = true)]
     candidate: Vec<String>,
     #[command(flatten)]
@@ -40,8 +41,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let phases =
         paired(read("--baseline", &args.baseline)?, read("--candidate", &args.candidate)?)?;
     args.terms.unit.check(args.terms.adaptive, phases.len())?;
-    let comparison =
-        means::stratified(&phases, level).map_err(|error| Fault(format!("a phase: {error}")))?;
+    let comparison = means::stratified(&phases, level).map_err(|error| Fault(error.to_string()))?;
     let mut rows = Vec::new();
     for (index, (baseline, candidate)) in phases.iter().enumerate() {
         let phase = if phases.len() > 1 { format!(", phase {}", index + 1) } else { String::new() };
@@ -61,12 +61,12 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         methods: if single.is_some() {
             ["Welch's t test", "Welch", "delta method"]
         } else {
-            ["z test of the merged phases", "inverse variance", "delta method"]
+            ["z test of the combined phases", "inverse variance", "delta method"]
         },
         rows,
         notes: Vec::new(),
     };
-    report.tell(&args.terms, level, out)
+    report.write(&args.terms, level, out)
 }
 
 fn shown(sample: Sample) -> String {

@@ -1,4 +1,4 @@
-//! `sidetrack analyze proportions`: of how many units did something happen?
+//! `sidetrack analyze proportions`: the difference of two shares, with its test and interval.
 
 use std::process::ExitCode;
 
@@ -13,27 +13,29 @@ use super::{Terms, figures};
 use crate::fault::Fault;
 use crate::out::Out;
 
-/// Compare two shares: conversions, errors
+/// Compare two shares, such as conversions or errors
 ///
-/// The z test with the pooled variance, Newcombe's interval of the difference, and the interval of the ratio's logarithm for the
-/// relative lift. When the weights changed, give a pair for each phase: they are compared within themselves (Cochran, Mantel and Haenszel), never summed up.
+/// The z test with the pooled variance, Newcombe's interval of the difference, and the log-ratio
+/// interval of the relative lift. If the weights changed, give a pair for each phase: the variants are
+/// compared within phases (Cochran-Mantel-Haenszel), never across their sum.
 #[derive(Arguments)]
 #[command(
     after_help = "Examples:\n  sidetrack analyze proportions --baseline 200/1000 --candidate 250/1000\n  \
-    sidetrack analyze proportions --baseline 50/9500 --candidate 4/500 --baseline 200/7000 --candidate 70/3000"
+    sidetrack analyze proportions --baseline 50/9500 --candidate 4/500 \\\n    \
+    --baseline 200/7000 --candidate 70/3000"
 )]
 pub(super) struct Args {
-    /// The baseline: units with a success, of all units; once for each phase
+    /// The baseline: units with a success, and all units; once for each phase
     #[arg(long, value_name = "X/N", required = true, allow_hyphen_values = true)]
     baseline: Vec<String>,
-    /// The candidate, alike
+    /// The candidate, in the same format
     #[arg(long, value_name = "X/N", required = true, allow_hyphen_values = true)]
     candidate: Vec<String>,
     #[command(flatten)]
     terms: Terms,
 }
 
-/// Below this the candidate's share of units is not the same in all phases.
+/// Below this p-value, the candidate's share of the units differs between phases.
 const CHANGED: f64 = 1e-3;
 
 pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
@@ -57,14 +59,14 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let mut notes = Vec::new();
     if phases.iter().any(|(b, c)| proportions::is_sparse(*b, *c)) && phases.len() == 1 {
         notes.push(
-            "fewer than five units are expected in one of the four cells: the z test is rough"
+            "one of the four cells has fewer than five expected units, so the z test is approximate"
                 .to_owned(),
         );
     }
     if trap::weights_changed(&phases).is_ok_and(|test| test.p.get() < CHANGED) {
         notes.push(format!(
-            "the candidate's share of the units differs between the phases: summed up, the difference would be {} points, \
-             which mixes the variants with the days",
+            "the candidate's share of the units differs between phases; the difference of the sums ({} points) would \
+             confuse the effect with the time",
             figures::signed(100.0 * summed(&phases), 4)
         ));
     }
@@ -87,7 +89,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         rows,
         notes,
     };
-    report.tell(&args.terms, level, out)
+    report.write(&args.terms, level, out)
 }
 
 fn shown(proportion: Proportion) -> String {
@@ -95,7 +97,7 @@ fn shown(proportion: Proportion) -> String {
     format!("{}  {successes} of {trials}", percent(proportion.share()))
 }
 
-/// The difference of the sums, which is wrong.
+/// The difference of the sums, which is biased.
 fn summed(phases: &[(Proportion, Proportion)]) -> f64 {
     let share = |of: &dyn Fn(&(Proportion, Proportion)) -> Proportion| {
         let sum =

@@ -1,4 +1,4 @@
-//! A comparison for people and for machines: the verdict in words first, then every number with its label.
+//! The result of a comparison as text and as JSON: the verdict first, then all numbers with labels.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,39 +14,39 @@ use super::given::named;
 use crate::fault::Fault;
 use crate::out::{Ink, Out};
 
-/// What is compared, which decides how it is written.
+/// What is compared; decides the format of numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metric {
-    /// Shares: differences in points.
+    /// Shares, with differences in points.
     Share,
     Mean,
 }
 
-/// A comparison and what belongs to it.
+/// A comparison and its context.
 pub(super) struct Report {
     pub(super) metric: Metric,
     pub(super) comparison: Comparison,
     /// Of both variants together.
     pub(super) units: u64,
-    /// The smallest difference that these sizes find with a power of 80 percent.
+    /// The smallest difference that these sizes detect with a power of 80 %.
     pub(super) detectable: Option<f64>,
-    /// Of the test, the interval, and the lift's interval.
+    /// The names of the test, of the interval, and of the lift's interval.
     pub(super) methods: [&'static str; 3],
     pub(super) rows: Vec<(String, String)>,
     pub(super) notes: Vec<String>,
 }
 
-/// A labelled line.
+/// A line with a label.
 pub(super) fn row(label: impl Into<String>, text: impl Into<String>) -> (String, String) {
     (label.into(), text.into())
 }
 
-/// The interval and the p-value that hold at every look.
+/// The always-valid interval and p-value.
 #[derive(Clone, Copy)]
 struct Anytime {
     interval: Interval,
     p: PValue,
-    /// There are fewer units than planned, so these decide.
+    /// Whether these decide, because there are fewer units than planned.
     decides: bool,
 }
 
@@ -64,9 +64,9 @@ struct Json<'a> {
     log10_p: Option<f64>,
     statistic: Option<f64>,
     df: Option<f64>,
-    /// The probability of finding a true difference of the size found.
+    /// The probability of detecting a true difference of the observed size.
     power: Option<f64>,
-    /// The smallest difference that is found with a power of 80 percent.
+    /// The smallest difference that is detected with a power of 80 %.
     detectable: Option<f64>,
     alpha: f64,
     units: u64,
@@ -90,8 +90,8 @@ const fn ends(interval: Interval) -> [f64; 2] {
 }
 
 impl Report {
-    /// Prints it. What was found is an answer and no problem: exit 0.
-    pub(super) fn tell(
+    /// Prints the result. Any result is a success: exit 0.
+    pub(super) fn write(
         mut self,
         terms: &Terms,
         level: Fraction,
@@ -100,7 +100,7 @@ impl Report {
         let anytime = self.anytime(terms, level)?;
         if terms.adaptive {
             self.notes.push(
-                "a bandit chose the weights: each batch was compared within itself".to_owned(),
+                "a bandit chose the weights, so each batch is compared separately".to_owned(),
             );
         }
         let p = anytime
@@ -130,7 +130,7 @@ impl Report {
         });
         let few = |_| {
             Fault(format!(
-                "{flag} {planned}: there are {} units, too few to look at; allowed: 100 or more",
+                "{flag} requires at least 100 units so far, but there are {}",
                 self.units
             ))
         };
@@ -231,12 +231,12 @@ impl Report {
                         p(test.p)
                     )
                 }
-                Err(why) => format!("{why}: nobody differs from anybody"),
+                Err(why) => format!("{why}: all units have the same value"),
             },
         ));
         if let Some(anytime) = anytime {
             let text = format!(
-                "{ci} {}, {}, however often one looks",
+                "{ci} {}, {}, at any number of looks",
                 self.range(anytime.interval),
                 p(anytime.p)
             );
@@ -245,7 +245,7 @@ impl Report {
         if let Some(power) = comparison.power {
             rows.push(row(
                 "power",
-                format!("{}, were the true difference the one found", percent(power)),
+                format!("{}, if the true difference is the observed one", percent(power)),
             ));
         }
         if let Some(detectable) = self.detectable {
@@ -296,12 +296,15 @@ fn verdict(decision: Decision, found: &str, ink: Ink) -> String {
         Decision::Worse => format!("{} {found}", ink.bad("The candidate is worse:")),
         Decision::NoDifferenceShown => {
             format!(
-                "{} {found}; that is no proof that there is none",
-                ink.bold("No difference was shown:")
+                "{} {found}\nThis does not show that the variants are equal.",
+                ink.bold("No significant difference:")
             )
         }
         Decision::Undefined => {
-            format!("{} nothing varies, so there is no test: {found}", ink.note("Undefined:"))
+            format!(
+                "{} all units have the same value, so no test is possible: {found}",
+                ink.note("Undefined:")
+            )
         }
     }
 }

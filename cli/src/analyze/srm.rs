@@ -1,4 +1,4 @@
-//! `sidetrack analyze srm`: are the groups as large as the weights say?
+//! `sidetrack analyze srm`: a test of the sizes of the groups against the weights.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,29 +16,32 @@ use super::given::{fraction, list, named};
 use crate::fault::Fault;
 use crate::out::Out;
 
-/// Check the groups' sizes against the weights: a sample-ratio mismatch spoils every comparison
+/// Test the sizes of the groups against the weights: a sample-ratio mismatch invalidates comparisons
 ///
-/// Pearson's chi-square test, at a level of 0.001. Count users (what was randomised), not requests. When the weights changed, give a pair
-/// for each phase: each is held against its own weights. Exit 1 on a mismatch.
+/// Pearson's chi-square test, at a level of 0.001. Count users (what was randomized), not requests. If
+/// the weights changed, give a pair for each phase: each phase is tested against its own weights. Exit
+/// 1 on a mismatch.
 #[derive(Arguments)]
 #[command(
     after_help = "Examples:\n  sidetrack analyze srm --expected 70,30 --observed 70210,29790\n  \
-    sidetrack analyze srm --expected 95,5 --observed 9500,500 --expected 70,30 --observed 7050,2950"
+    sidetrack analyze srm --expected 95,5 --observed 9500,500 \\\n    \
+    --expected 70,30 --observed 7050,2950"
 )]
 pub(super) struct Args {
-    /// The shares, the baseline's first: percentages that sum to 100, or fractions that sum to 1; once for each phase
+    /// The shares of the variants, the baseline first: percentages with a sum of 100, or fractions
+    /// with a sum of 1; once for each phase
     #[arg(long, value_name = "SHARES", required = true, allow_hyphen_values = true)]
     expected: Vec<String>,
     /// The units of each variant, in the same order; once for each phase
     #[arg(long, value_name = "COUNTS", required = true, allow_hyphen_values = true)]
     observed: Vec<String>,
-    /// An alarm when the p-value is below
+    /// Report a mismatch below this p-value
     #[arg(long, value_name = "A", default_value_t = srm::LEVEL)]
     alpha: f64,
-    /// What was counted; requests are refused
+    /// What was counted; requests are rejected
     #[arg(long, value_name = "UNIT", default_value = "user")]
     unit: Unit,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -50,7 +53,7 @@ struct Json {
     df: Option<f64>,
     p_value: f64,
     log10_p: f64,
-    /// The p-value that may be looked at every day.
+    /// The always-valid p-value.
     always_valid_p_value: Option<f64>,
     alpha: f64,
     phases: Vec<Phase>,
@@ -73,7 +76,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     if args.expected.len() != args.observed.len() {
         let (one, two) = (args.expected.len(), args.observed.len());
         return Err(Fault(format!(
-            "--expected was given {one} times, --observed {two} times: allowed: a pair for each phase, in the same order"
+            "--expected is given {one} times and --observed {two} times, but each phase needs both, in the same order"
         ))
         .into());
     }
@@ -116,7 +119,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
             notes,
         })?;
     } else {
-        tell(&phases, test, mismatch, level, &notes, out)?;
+        write_text(&phases, test, mismatch, level, &notes, out)?;
     }
     Ok(if mismatch { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
@@ -124,25 +127,27 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 fn notes(counts: &[Counts], mismatch: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if counts.iter().any(Counts::has_uninvited) {
-        notes.push("a variant of share 0 has units: no test is needed to see that".to_owned());
+        notes.push("a variant with share 0 has units, which needs no test".to_owned());
     }
     if counts.iter().any(Counts::is_sparse) {
-        notes.push("fewer than five units are expected in a group: the test is rough".to_owned());
+        notes.push(
+            "a group has fewer than five expected units, so the test is approximate".to_owned(),
+        );
     }
     if mismatch {
         let phases = if counts.len() == 1 {
-            "weights that changed (then give each phase by itself), "
+            "changed weights (if so, give each phase separately), "
         } else {
             ""
         };
         notes.push(format!(
-            "look for the cause before any result: {phases}a breaker that moved users, retries or bots in the log, lost answers"
+            "find the cause before you use any result. Common causes: {phases}a breaker that moved users, retries or bots in the log, lost responses"
         ));
     }
     notes
 }
 
-fn tell(
+fn write_text(
     phases: &[Phase],
     test: Test,
     mismatch: bool,
@@ -154,15 +159,11 @@ fn tell(
     if mismatch {
         writeln!(
             out,
-            "{} the groups are not as large as the weights say; do not trust a comparison of them\n",
+            "{} the sizes of the groups do not match the weights; do not compare the groups\n",
             ink.bad("Mismatch:")
         )?;
     } else {
-        writeln!(
-            out,
-            "{} the groups are as large as the weights say, as far as chance allows\n",
-            ink.good("No mismatch:")
-        )?;
+        writeln!(out, "{} the sizes of the groups match the weights\n", ink.good("No mismatch:"))?;
     }
     let head =
         format!("  {:<12} {:>15} {:>17} {:>17}", "variant", "units", "expected", "difference");
@@ -200,7 +201,7 @@ fn tell(
     let df = test.df.map_or_else(String::new, |df| format!(", df {df}"));
     writeln!(
         out,
-        "\n  chi-square {}{df}, {}; an alarm below {}",
+        "\n  chi-square {}{df}, {}; a mismatch below {}",
         digits(test.statistic, 4),
         p(test.p),
         percent(level.get())

@@ -1,7 +1,7 @@
-//! New weights in the text of a file, with everything else as its author wrote it.
+//! New weights in the text of a file, with all other text unchanged.
 //!
-//! Only the numbers after `weight:` change, and notes are added. The result is read again and held against what was
-//! meant, so a text that is too clever for this (anchors, merged keys) is an error and never a wrong file.
+//! Only the numbers after `weight:` change, and notes are added. The result is parsed and compared with
+//! the intended weights, so a file that cannot be edited in place (anchors, merged keys) is an error.
 
 use sidetrack::plan::{Experiment, PerVariant, Plan, VariantId};
 use sidetrack::quantity::{Ppm, Timestamp};
@@ -13,14 +13,14 @@ use crate::lines::Lines;
 use crate::load::Source;
 use crate::words::variant;
 
-/// How far a candidate may grow without moving anybody else; `None` when nothing was reserved for it.
+/// How far a candidate can grow without moving units of other variants; `None` without a reserve.
 pub(super) fn reserve(experiment: &Experiment, candidate: VariantId) -> Option<Ppm> {
     let Schedule::Fixed(weights) = &experiment.schedule else { return None };
     let span = experiment.layout.spans().iter().find(|span| span.variant == candidate)?;
     (span.width > weights[candidate]).then_some(span.width)
 }
 
-/// The file with these weights, of the candidates.
+/// The file with these weights of the candidates.
 pub(super) fn edited(
     source: &Source,
     plan: &Plan,
@@ -31,7 +31,7 @@ pub(super) fn edited(
     let name = &experiment.name;
     if source.is_json() {
         return Err(Fault(format!(
-            "{name}: the file is JSON, which has no comments, so it cannot keep the notes that later analyses need\n  hint: write it as YAML; `sidetrack render` makes JSON of it"
+            "{name}: the file is JSON, which has no comments for the notes that later analyses need\n  hint: convert the file to YAML"
         ))
         .into());
     }
@@ -44,10 +44,10 @@ pub(super) fn edited(
         let path = format!("experiments[{at}].variants[{}].weight", index.index());
         let place = places
             .key(&path)
-            .ok_or_else(|| Fault(format!("{path}: there is no number to change")))?;
+            .ok_or_else(|| Fault(format!("{path}: the file does not set this weight directly, so it cannot be changed\n  hint: write each weight as a number")))?;
         edits.push((place.line, place.column, weights[index], path));
     }
-    // From the right, so that the columns to the left stay true.
+    // From right to left, so earlier columns remain valid.
     edits.sort_by_key(|(line, column, ..)| std::cmp::Reverse((*line, *column)));
     for (line, column, weight, path) in edits {
         let line = usize::try_from(line - 1).ok().and_then(|line| lines.get_mut(line));
@@ -57,7 +57,7 @@ pub(super) fn edited(
         });
         changed.ok_or_else(|| {
             Fault(format!(
-                "{path}: the number does not stand behind its key, so it cannot be changed"
+                "{path}: the number is not on the line of its key, so it cannot be changed\n  hint: write `weight: NUMBER` on one line"
             ))
         })?;
     }
@@ -81,7 +81,7 @@ fn replaced(line: &str, column: usize, weight: Ppm) -> Option<String> {
     Some(format!("{}{weight}{}", line.get(..value)?, line.get(end..)?))
 }
 
-/// Adds the note of this step, and of the time before when there is none yet.
+/// Adds the note of this step, and for the first step a note of the weights before.
 fn note(
     lines: &mut Vec<String>,
     experiment: &Experiment,
@@ -89,7 +89,7 @@ fn note(
     now: Timestamp,
 ) -> anyhow::Result<()> {
     let own = format!("{MARK} {} ", experiment.name);
-    let told = |from: &str, weights: &PerVariant<Ppm>| {
+    let note = |from: &str, weights: &PerVariant<Ppm>| {
         let parts: Vec<String> = experiment
             .candidates()
             .map(|id| format!("{}={}", variant(experiment, id), weights[id]))
@@ -101,10 +101,10 @@ fn note(
         Some(last) => (last + 1, String::new()),
         None => {
             let Schedule::Fixed(before) = &experiment.schedule else { return Ok(()) };
-            // Behind a first comment that tools read, such as the schema's.
+            // After a comment that editors require at the top.
             let top =
                 lines.iter().take_while(|line| line.starts_with("# yaml-language-server")).count();
-            (top, told("the-start", before))
+            (top, note("the-start", before))
         }
     };
     if let Some(last) = last.and_then(|last| lines.get(last)) {
@@ -116,17 +116,17 @@ fn note(
         anyhow::ensure!(
             before.is_none_or(|before| before < now),
             Fault(format!(
-                "--at: found {now}, allowed: later than the last step, {}",
+                "--at is {now}, but must be later than the last step, {}",
                 before.unwrap_or_default()
             ))
         );
     }
-    notes += &told(&now.to_string(), weights);
+    notes += &note(&now.to_string(), weights);
     lines.insert(at, notes);
     Ok(())
 }
 
-/// Reads the new text as if it were the file, and holds it against the old one with the new weights.
+/// Parses the new text and compares it with the old plan and the new weights.
 fn verify(
     source: &Source,
     edited: String,
@@ -151,7 +151,7 @@ fn verify(
     anyhow::ensure!(
         same,
         Fault(format!(
-            "{name}: its weights cannot be changed in place (an anchor? a merged key?); write each weight as a number of its own"
+            "{name}: the weights cannot be changed in place, probably because of an anchor or a merged key\n  hint: write each weight as a number"
         ))
     );
     Ok(edited)

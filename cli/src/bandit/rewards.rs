@@ -9,30 +9,30 @@ use sidetrack_stats::input::Proportion;
 use crate::fault::Fault;
 use crate::words::visible;
 
-/// What each variant got.
+/// The rewards of each variant.
 pub(super) struct Rewards {
-    /// By batch, in the order in which batches first appear; within, by variant.
+    /// By batch, in the order of first appearance, and by variant.
     pub(super) batches: Vec<PerVariant<Option<Proportion>>>,
 }
 
 impl Rewards {
-    /// Reads the file. Here a bad row is an error: weights must not rest on half of the data.
+    /// Reads the file. A malformed row is an error, because weights must not depend on partial data.
     ///
     /// # Errors
-    /// A file that cannot be read; a column that is missing; a row that is wrong.
+    /// A file that cannot be read, a missing column, or a malformed row.
     pub(super) fn read(path: &Path, experiment: &Experiment) -> anyhow::Result<Self> {
         let name = visible(&path.to_string_lossy());
-        let told = || format!("cannot read {name}");
+        let context = || format!("cannot read {name}");
         let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).with_context(told)?;
-        let header = reader.headers().with_context(told)?.clone();
+            csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).with_context(context)?;
+        let header = reader.headers().with_context(context)?.clone();
         let column = |wanted: &str| {
             header.iter().position(|name| name.trim_start_matches('\u{feff}') == wanted)
         };
         let needed = |wanted: &str| {
             let found = header.iter().map(visible).collect::<Vec<_>>().join(", ");
             column(wanted).ok_or_else(|| {
-                Fault(format!("--rewards {name}: no column {wanted}; found: {found}; allowed: variant,successes,trials[,batch]"))
+                Fault(format!("--rewards {name}: the column {wanted} is missing; the columns are: {found}\n  hint: the header must be variant,successes,trials[,batch]"))
             })
         };
         let (variant, successes, trials) =
@@ -41,7 +41,7 @@ impl Rewards {
         let mut keys: Vec<String> = Vec::new();
         let mut sums: Vec<PerVariant<(u64, u64)>> = Vec::new();
         for record in reader.records() {
-            let record = record.with_context(told)?;
+            let record = record.with_context(context)?;
             let line = record.position().map_or(0, csv::Position::line);
             let bad = |what: String| Fault(format!("--rewards {name}, line {line}: {what}"));
             let get = |column: usize| record.get(column).unwrap_or_default();
@@ -52,7 +52,7 @@ impl Rewards {
                     .map(|variant| variant.name.as_str())
                     .collect::<Vec<_>>();
                 bad(format!(
-                    "variant: found \"{}\", allowed: {}",
+                    "unknown variant \"{}\"; expected one of: {}",
                     visible(get(variant)),
                     names.join(", ")
                 ))
@@ -60,7 +60,7 @@ impl Rewards {
             let count = |what: &str, column: usize| {
                 get(column).parse::<u64>().map_err(|_| {
                     bad(format!(
-                        "{what}: found \"{}\", allowed: a whole number of 0 or more",
+                        "{what} is \"{}\", but must be a whole number of 0 or more",
                         visible(get(column))
                     ))
                 })
@@ -68,7 +68,7 @@ impl Rewards {
             let (successes, trials) = (count("successes", successes)?, count("trials", trials)?);
             if successes > trials {
                 return Err(bad(format!(
-                    "successes: found {successes} of {trials} trials, allowed: no more than trials"
+                    "successes is {successes}, but must be at most trials ({trials})"
                 ))
                 .into());
             }
@@ -83,7 +83,7 @@ impl Rewards {
             }
         }
         if keys.is_empty() {
-            return Err(Fault(format!("--rewards {name}: it has no rows")).into());
+            return Err(Fault(format!("--rewards {name} has no rows")).into());
         }
         let share = |(successes, trials): (u64, u64)| Proportion::new(successes, trials).ok();
         Ok(Self { batches: sums.iter().map(|batch| batch.map(|_, sum| share(*sum))).collect() })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use sidetrack_lab::{Behaviour, Load, LoadOptions};
+use sidetrack_lab::{Behavior, Load, LoadOptions};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::draw::{self, Screen};
@@ -84,7 +84,7 @@ pub(super) async fn run<'a>(
         () = interrupt.arrives() => true,
     };
     load.stop().await;
-    testbed.models.iter().for_each(|model| model.set(Behaviour::Healthy));
+    testbed.models.iter().for_each(|model| model.set(Behavior::Healthy));
     runner.finish(interrupted).await
 }
 

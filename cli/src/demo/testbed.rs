@@ -72,7 +72,7 @@ impl Bind {
             Self::Exact(addr) => match TcpListener::bind(addr) {
                 Ok(_) => Ok(addr),
                 Err(error) => anyhow::bail!(
-                    "cannot listen on {addr}: {error}\nhint: choose another port, or 0 for any free one"
+                    "cannot listen on {addr}: {error}\n  hint: choose another port, or 0 for any free one"
                 ),
             },
             Self::FirstFree(addr) => {

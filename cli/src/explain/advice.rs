@@ -1,4 +1,4 @@
-//! What to add to the command line when something was left out and that decided the matter.
+//! Hints at missing options that decided the result.
 
 use sidetrack::decide::{Outcome, Step};
 use sidetrack::matching::{Header, HeaderRule, Host, Match, Text};
@@ -19,7 +19,11 @@ pub(super) fn advice(case: &Case<'_>) -> Vec<String> {
                 format!(", and change {}", wrong.join(" and "))
             };
             if !missing.is_empty() {
-                hints.push(format!("for {}, add {}{others}", experiment.name, missing.join(" ")));
+                hints.push(format!(
+                    "to match {}, add {}{others}",
+                    experiment.name,
+                    missing.join(" ")
+                ));
             }
         }
     }
@@ -30,13 +34,13 @@ pub(super) fn advice(case: &Case<'_>) -> Vec<String> {
         Outcome::Decided(decision) => Some(case.experiment(decision.experiment)),
     };
     if let Some(experiment) = experiment.filter(|_| missing) {
-        hints.extend(unit_flag(experiment).map(|flag| format!("to say who asks, add {flag}")));
+        hints.extend(unit_flag(experiment).map(|flag| format!("to identify the unit, add {flag}")));
     }
     hints
 }
 
-/// What a condition asks for and the request has not: flags that were left out, and names of those that were given
-/// with another value.
+/// The options that a condition requires: those that are missing, and the names of those with another
+/// value.
 fn flags(case: &Case<'_>, conditions: &Match) -> (Vec<String>, Vec<String>) {
     let (mut missing, mut wrong) = (Vec::new(), Vec::new());
     let mut need = |part: Match, name: &str, given: bool, flag: Option<String>| {
@@ -103,7 +107,7 @@ fn unit_flag(experiment: &Experiment) -> Option<String> {
     })
 }
 
-/// Quoted for a shell where it needs to be.
+/// Quoted for a shell, if necessary.
 fn shell(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-~%@:+".contains(c);
     if text.chars().all(plain) {

@@ -7,18 +7,17 @@ use sidetrack::quantity::Bucket;
 use super::Case;
 use crate::words::{quoted, units, variant};
 
-/// Who serves the request and why.
+/// The variant that serves the request, and why.
 pub(super) fn sentence(case: &Case<'_>) -> String {
     match case.outcome {
-        // A body is given whole or not at all here, so nothing waits for one.
+        // Here a body is complete or absent, so nothing waits for one.
         Outcome::Unmatched | Outcome::NeedsBody(_) => {
-            "No experiment takes this request: it goes where the route's own default sends it."
-                .to_owned()
+            "No experiment matches this request, so its route's default applies.".to_owned()
         }
         Outcome::Skipped(index) => {
             let experiment = case.experiment(index);
             format!(
-                "The request stays out of {}: it carries no unit ({}), and missing_unit says skip.",
+                "The request is not part of {}: it has no unit ({}), and missing_unit is skip.",
                 experiment.name,
                 units(experiment)
             )
@@ -37,27 +36,27 @@ fn decided(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> Stri
         Reason::Hash | Reason::Random => drawn(case, experiment, decision),
         Reason::Override => match case.steps.iter().rev().find_map(overridden) {
             Some("unit") => "overrides.units lists this unit".to_owned(),
-            _ => "the override header asks for it".to_owned(),
+            _ => "the override header requests it".to_owned(),
         },
-        Reason::Disabled => "the experiment is switched off (enabled: false)".to_owned(),
-        Reason::MissingUnit => format!("it carries no unit ({})", units(experiment)),
+        Reason::Disabled => "the experiment is disabled (enabled: false)".to_owned(),
+        Reason::MissingUnit => format!("it has no unit ({})", units(experiment)),
         Reason::Excluded => excluded(case, experiment),
         Reason::NotStarted => match &experiment.schedule {
             sidetrack::rollout::Schedule::Rollout(rollout) => {
-                format!("the rollout starts only at {}", rollout.start)
+                format!("the rollout starts at {}", rollout.start)
             }
             sidetrack::rollout::Schedule::Fixed(_) => "it has not started".to_owned(),
         },
         Reason::BreakerOpen => match gate_stage(case) {
             Some(stage) => format!(
-                "it belongs to {assigned}, whose breaker is half-open, and it is not among the {stage} % that try it"
+                "it belongs to {assigned}, whose breaker is half-open, and it is not in the {stage} % of units that try it"
             ),
             None => format!("it belongs to {assigned}, but the breaker of {assigned} is open"),
         },
         Reason::Probe => {
             let stage = gate_stage(case).unwrap_or_default();
             format!(
-                "it belongs to {assigned}, whose breaker is half-open, and it is among the {stage} % that try it"
+                "it belongs to {assigned}, whose breaker is half-open, and it is in the {stage} % of units that try it"
             )
         }
     };
@@ -86,7 +85,7 @@ fn gate_stage(case: &Case<'_>) -> Option<String> {
 fn drawn(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> String {
     let bucket = decision.bucket.map_or(0, Bucket::get);
     let whose = if decision.reason == Reason::Random { "a random" } else { "its" };
-    let bucket = format!("{whose} bucket, {} of 1000000,", bucket);
+    let bucket = format!("{whose} bucket, {bucket} of 1000000,");
     let span = case.steps.iter().rev().find_map(|step| match step {
         Step::InSpan(span, _, weight) => Some((*span, *weight)),
         _ => None,
@@ -100,19 +99,19 @@ fn drawn(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> String
             .max();
         return match end.and_then(|end| end.checked_sub(1)) {
             Some(last) => {
-                format!("{bucket} lies beyond those of all candidates (0 to {})", last)
+                format!("{bucket} is beyond the buckets of all candidates (0 to {last})")
             }
-            None => "no candidate has a weight now".to_owned(),
+            None => "no candidate has a weight".to_owned(),
         };
     };
     let name = variant(experiment, span.variant);
     let holds = crate::words::buckets(span.start, weight.get());
     if span.variant == decision.assigned {
-        format!("{bucket} is among those of {name} ({holds}, {weight} %)")
+        format!("{bucket} is in the range of {name} ({holds}, {weight} %)")
     } else if weight.get() == 0 {
-        format!("{bucket} is reserved for {name}, which has weight 0 now")
+        format!("{bucket} is reserved for {name}, which has weight 0")
     } else {
-        format!("{bucket} is reserved for {name}, which holds only {holds} now ({weight} %)")
+        format!("{bucket} is reserved for {name}, which holds only {holds} ({weight} %)")
     }
 }
 
@@ -122,7 +121,7 @@ fn excluded(case: &Case<'_>, experiment: &Experiment) -> String {
         _ => None,
     });
     let (Some(layer), Some(slot)) = (&experiment.layer, slot) else {
-        return "it is excluded".to_owned();
+        return "it is outside the slots".to_owned();
     };
     let holds =
         crate::words::buckets(layer.from.get(), layer.to.get().saturating_sub(layer.from.get()));

@@ -1,4 +1,4 @@
-//! Changes of the headers: what the filter removes, what model and caller get.
+//! The changes of headers: removed ones, and those for the model and the client.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ use crate::words::visible;
 /// Names and values in the order in which the filter writes them.
 type Headers = Vec<(String, String)>;
 
-pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
+pub(super) fn write_text(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     let mut groups = vec![("removed from the request", removed(case))];
     if let Outcome::Decided(decision) = case.outcome {
@@ -48,7 +48,7 @@ fn removed(case: &Case<'_>) -> Headers {
 fn changes(case: &Case<'_>, decision: Decision) -> [(&'static str, Headers); 3] {
     let names = &case.plan.settings.headers;
     let effects = Effects::new(case.plan, decision, Reporter::Filter);
-    let (mut to_model, mut inside, mut to_caller) =
+    let (mut to_model, mut inside, mut to_client) =
         (Headers::new(), Headers::new(), Headers::new());
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     effects.on_request(&case.request, |effect| {
@@ -58,7 +58,7 @@ fn changes(case: &Case<'_>, decision: Decision) -> [(&'static str, Headers); 3] 
     });
     let breaker = || super::gate(case.args, case.plan, decision.experiment, decision.assigned);
     effects.on_response(breaker, case.request.is_https(), |effect| {
-        to_caller.push((effect.name.to_owned(), text(&effect.value)));
+        to_client.push((effect.name.to_owned(), text(&effect.value)));
     });
-    [("to the model", to_model), ("inside the proxy", inside), ("to the caller", to_caller)]
+    [("to the model", to_model), ("inside the proxy", inside), ("to the client", to_client)]
 }

@@ -32,13 +32,15 @@ pub(super) struct Breaker {
 /// Reads `name: value`.
 pub(super) fn header(text: &str) -> Result<Header, String> {
     let (name, value) =
-        text.split_once(':').ok_or("allowed: a name, a colon and a value: 'x-user-id: 4711'")?;
+        text.split_once(':').ok_or("expected 'NAME: VALUE', such as 'x-user-id: 4711'")?;
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
-        return Err("the name before the colon is no header name".to_owned());
+        return Err(
+            "the name must be a header name: letters, digits and !#$%&'*+-.^_`|~".to_owned()
+        );
     }
     if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')) {
-        return Err("a header's value has no line breaks".to_owned());
+        return Err("the value must not contain line breaks".to_owned());
     }
     // White space around a value is not part of it (RFC 9110, 5.5).
     Ok(Header {
@@ -48,26 +50,26 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
 }
 
 /// Reads a decimal r of [0, 1) and gives the smallest draw at or above it, so that the bucket is exactly
-/// floor(r × 1 000 000).
+/// floor(r × 1000000).
 pub(super) fn entropy(text: &str) -> Result<Entropy, String> {
-    let allowed = || "allowed: a decimal from 0 to just below 1, such as 0.25".to_owned();
+    let expected = || "expected a decimal from 0 to below 1, such as 0.25".to_owned();
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let zero = whole.bytes().all(|byte| byte == b'0') && !(whole.is_empty() && decimals.is_empty());
     if !zero || !digits(decimals) {
-        return Err(allowed());
+        return Err(expected());
     }
     // Buckets are decided by six digits; eighteen are as many as the arithmetic below holds.
     let kept = decimals.get(..18).unwrap_or(decimals);
     let scale = 10u128.pow(u32::try_from(kept.len()).unwrap_or(0));
-    let number: u128 = if kept.is_empty() { 0 } else { kept.parse().map_err(|_| allowed())? };
-    u64::try_from((number << 64).div_ceil(scale)).map(Entropy).map_err(|_| allowed())
+    let number: u128 = if kept.is_empty() { 0 } else { kept.parse().map_err(|_| expected())? };
+    u64::try_from((number << 64).div_ceil(scale)).map(Entropy).map_err(|_| expected())
 }
 
 /// Reads `VARIANT=open`, `=half-open`, `=half-open:25` or `=closed`.
 pub(super) fn breaker(text: &str) -> Result<Breaker, String> {
-    let allowed = "allowed: a variant's name, then =open, =half-open, =half-open:25 or =closed";
-    let (variant, state) = text.split_once('=').ok_or(allowed)?;
+    let expected = "expected VARIANT=STATE, with the state open, half-open, half-open:25 or closed";
+    let (variant, state) = text.split_once('=').ok_or(expected)?;
     let [first_stage, ..] = STAGES;
     let gate = match state {
         "closed" => Gate::Closed,
@@ -77,13 +79,13 @@ pub(super) fn breaker(text: &str) -> Result<Breaker, String> {
             let stage =
                 state.strip_prefix("half-open:").and_then(|stage| stage.parse::<u32>().ok());
             let share = stage.and_then(|stage| Ppm::new(stage.checked_mul(10_000)?));
-            Gate::HalfOpen(share.ok_or(allowed)?)
+            Gate::HalfOpen(share.ok_or(expected)?)
         }
     };
     Ok(Breaker { variant: variant.to_owned(), gate })
 }
 
-/// Breakers belong to candidates that exist.
+/// Rejects breakers of unknown candidates.
 pub(super) fn known_breakers(breakers: &[Breaker], plan: &Plan) -> anyhow::Result<()> {
     for breaker in breakers {
         let mut candidates = Vec::new();
@@ -94,7 +96,7 @@ pub(super) fn known_breakers(breakers: &[Breaker], plan: &Plan) -> anyhow::Resul
         }
         anyhow::ensure!(
             candidates.contains(&breaker.variant.as_str()),
-            "--breaker {}: no candidate has this name; candidates: {}",
+            "--breaker: unknown candidate \"{}\"; expected one of: {}",
             visible(&breaker.variant),
             candidates.join(", ")
         );
@@ -102,7 +104,7 @@ pub(super) fn known_breakers(breakers: &[Breaker], plan: &Plan) -> anyhow::Resul
     Ok(())
 }
 
-/// The request that is asked about.
+/// The request to explain.
 pub(super) struct Asked {
     /// The headers, pseudo headers first.
     pub(super) headers: Vec<(String, String)>,
@@ -139,7 +141,7 @@ fn headers(args: &Args) -> Vec<(String, String)> {
         (":method".to_owned(), args.method.clone().unwrap_or_else(|| "POST".to_owned())),
         (":path".to_owned(), args.path.clone().unwrap_or_else(|| "/".to_owned())),
     ];
-    // Envoy knows no header `host`: it becomes the authority.
+    // Envoy turns the header `host` into the authority.
     let host = || {
         args.headers.iter().find(|header| header.name == "host").map(|header| header.value.clone())
     };

@@ -1,4 +1,4 @@
-//! The way to the answer, step by step, as the core took it.
+//! The steps of the decision, in the order of the core.
 
 use std::io::Write;
 
@@ -17,11 +17,11 @@ use crate::words::{
 };
 
 /// A step's label and its lines.
-type Told = (&'static str, Vec<String>);
+type Entry = (&'static str, Vec<String>);
 
-pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
+pub(super) fn write_text(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
-    let mut told: Vec<Told> = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
     let mut current: Option<&Experiment> = None;
     for (i, step) in case.steps.iter().enumerate() {
         if let Step::Match(index) | Step::Mismatch(index, _) = step {
@@ -38,11 +38,11 @@ pub(super) fn tell(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
         {
             lines.extend(ruler(experiment, weights, bucket, ink));
         }
-        told.push((label, lines));
+        entries.push((label, lines));
     }
-    told.extend(breaker_not_asked(case));
-    told.extend(mirror(case));
-    for (number, (label, lines)) in told.iter().enumerate() {
+    entries.extend(breaker_not_consulted(case));
+    entries.extend(mirror(case));
+    for (number, (label, lines)) in entries.iter().enumerate() {
         write(number + 1, label, lines, ink, out)?;
     }
     Ok(())
@@ -70,7 +70,7 @@ fn write(
     Ok(())
 }
 
-fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
+fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Entry {
     let name = &experiment.name;
     let line = |label, text: String| (label, vec![text]);
     match step {
@@ -78,21 +78,24 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
             line("no match", format!("{name}: {}", mismatch_text(case, experiment, *mismatch)))
         }
         Step::Match(_) => {
-            line("match", format!("{name} takes {}", conditions(&experiment.conditions)))
+            line("match", format!("{name} matches {}", conditions(&experiment.conditions)))
         }
         Step::Disabled => {
             let who =
-                if experiment.layer.is_some() { "whoever is in its slots" } else { "everyone" };
-            line("disabled", format!("enabled: false, so {who} gets the baseline"))
+                if experiment.layer.is_some() { "all units in its slots" } else { "all units" };
+            line("disabled", format!("enabled: false, so {who} get the baseline"))
         }
-        Step::OverrideRefused(why) => line("override", format!("asked for, and refused: {why}")),
+        Step::OverrideRefused(why) => line("override", format!("requested, but refused: {why}")),
         Step::Override(index, how) => {
-            let how =
-                if *how == "unit" { "overrides.units lists the unit" } else { "the header asks" };
-            line("override", format!("{how}: {}; nothing is drawn", variant(experiment, *index)))
+            let how = if *how == "unit" {
+                "overrides.units lists the unit"
+            } else {
+                "the header requests"
+            };
+            line("override", format!("{how}: {}; no draw", variant(experiment, *index)))
         }
         Step::NoValue(source) => {
-            line("unit", format!("{}: nothing there", source_name(experiment, *source)))
+            line("unit", format!("{}: absent", source_name(experiment, *source)))
         }
         Step::Unit(source, unit) => {
             line("unit", format!("{}: {}", source_name(experiment, *source), quoted(unit)))
@@ -100,7 +103,7 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
         Step::Minted(source, identity) => line(
             "unit",
             format!(
-                "none of: {}; a new caller gets the {} {} to keep",
+                "absent: {}; the client gets a new {}: {}",
                 units(experiment),
                 source_name(experiment, *source),
                 minted_text(*identity)
@@ -109,13 +112,13 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
         Step::MissingUnit(then) => {
             let then = match then {
                 MissingUnit::Baseline => "so it gets the baseline",
-                MissingUnit::Random => "so chance draws instead",
-                MissingUnit::Skip => "so it stays out of the experiment",
+                MissingUnit::Random => "so the draw is random",
+                MissingUnit::Skip => "so it is not part of the experiment",
             };
             line(
                 "unit",
                 format!(
-                    "none of: {}; missing_unit is {}, {then}",
+                    "absent: {}; missing_unit is {}, {then}",
                     units(experiment),
                     missing(experiment)
                 ),
@@ -145,7 +148,7 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
             )
         }
         Step::Drawn(bucket, false) => {
-            let how = if case.rolled { "rolled just now" } else { "as --random says" };
+            let how = if case.is_random { "drawn at random" } else { "from --random" };
             line("bucket", format!("{} of 1000000, {how}", bucket.get()))
         }
         Step::InSpan(span, offset, weight) => {
@@ -153,9 +156,9 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
             let span_buckets = buckets(span.start, span.width.get());
             let holds = buckets(span.start, weight.get());
             let verdict = if *offset < weight.get() {
-                format!("so it is {owner}'s")
+                format!("so {owner} serves it")
             } else {
-                "so it is the baseline's for now".to_owned()
+                "so the baseline serves it for now".to_owned()
             };
             let all = if *weight == span.width {
                 "all of it".to_owned()
@@ -165,7 +168,7 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Told {
             line("span", format!("{owner} owns {span_buckets} and holds {all}, {verdict}"))
         }
         Step::NoSpan => {
-            line("span", "no candidate owns this bucket, so it is the baseline's".to_owned())
+            line("span", "no candidate owns this bucket, so the baseline serves it".to_owned())
         }
         Step::Gate(gate, passes) => line("breaker", gate_text(*gate, *passes)),
     }
@@ -185,23 +188,23 @@ fn mismatch_text(case: &Case<'_>, experiment: &Experiment, mismatch: Mismatch<'_
     match mismatch {
         Mismatch::Path => {
             let wanted = conditions.path.as_ref().map(text).unwrap_or_default();
-            format!("the path is {}, it takes {wanted}", found(case.request.path()))
+            format!("the path is {}, but must be {wanted}", found(case.request.path()))
         }
         Mismatch::Host => {
             format!(
-                "the host is {}, it takes {}",
+                "the host is {}, but must be {}",
                 found(case.request.host()),
                 hosts(&conditions.hosts)
             )
         }
         Mismatch::Method => {
             let wanted = conditions.methods.join(" or ");
-            format!("the method is {}, it takes {wanted}", found(case.request.first(":method")))
+            format!("the method is {}, but must be {wanted}", found(case.request.first(":method")))
         }
         Mismatch::Header(name) => {
             let rule = conditions.headers.iter().find(|header| header.name == name).map(header);
             format!(
-                "the header {name} is {}, it takes {}",
+                "the header {name} is {}, but must be {}",
                 found(case.request.first(name)),
                 rule.unwrap_or_default()
             )
@@ -213,7 +216,7 @@ fn not_started(case: &Case<'_>, experiment: &Experiment) -> String {
     match &experiment.schedule {
         Schedule::Rollout(rollout) => {
             format!(
-                "starts at {}, it is {}: until then everyone gets the baseline",
+                "starts at {}, and now is {}: until then all units get the baseline",
                 rollout.start, case.now
             )
         }
@@ -223,21 +226,19 @@ fn not_started(case: &Case<'_>, experiment: &Experiment) -> String {
 
 fn gate_text(gate: Gate, passes: bool) -> String {
     match (gate, passes) {
-        (Gate::Open, _) => {
-            "open: the candidate gets nothing, its units get the baseline".to_owned()
-        }
+        (Gate::Open, _) => "open: the baseline serves the candidate's units".to_owned(),
         (Gate::HalfOpen(share), true) => {
-            format!("half-open: {share} % of its units try it, this one among them")
+            format!("half-open: {share} % of its units try it, including this one")
         }
         (Gate::HalfOpen(share), false) => {
-            format!("half-open: {share} % of its units try it, this one is not among them")
+            format!("half-open: {share} % of its units try it, not including this one")
         }
         (Gate::Closed, _) => "closed".to_owned(),
     }
 }
 
-/// What stood between the candidate and its unit, when nothing did.
-fn breaker_not_asked(case: &Case<'_>) -> Option<Told> {
+/// The state of the breaker, if the decision did not have to consult it.
+fn breaker_not_consulted(case: &Case<'_>) -> Option<Entry> {
     let (experiment, decision) = case.decided()?;
     let drawn = decision.bucket.is_some() && decision.assigned != experiment.baseline;
     if !drawn || case.steps.iter().any(|step| matches!(step, Step::Gate(..))) {
@@ -248,15 +249,15 @@ fn breaker_not_asked(case: &Case<'_>) -> Option<Told> {
     let text = match experiment.breaker.mode {
         BreakerMode::Enforce if given => "closed".to_owned(),
         BreakerMode::Enforce => {
-            format!("taken as closed; --breaker {name}=open shows the other case")
+            format!("assumed closed; --breaker {name}=open shows the other case")
         }
-        BreakerMode::DryRun => "dry_run: whatever its state, it changes nothing".to_owned(),
+        BreakerMode::DryRun => "dry_run: it does not change the decision".to_owned(),
         BreakerMode::Disabled => "disabled".to_owned(),
     };
     Some(("breaker", vec![text]))
 }
 
-fn mirror(case: &Case<'_>) -> Option<Told> {
+fn mirror(case: &Case<'_>) -> Option<Entry> {
     let Outcome::Decided(_) = case.outcome else { return None };
     let (experiment, decision) = case.decided()?;
     let mirror = experiment.mirror.as_ref().filter(|_| decision.bucket.is_some())?;

@@ -1,6 +1,7 @@
-//! What an experiment says and Seldon cannot: each with the path of its key and what happens instead.
+//! The keys of an experiment that Seldon does not support, each with what happens instead.
 //!
-//! Read from the plan and not from the file: a default, such as the breaker's, is lost as well as what was written.
+//! They are read from the plan and not from the file, because defaults, such as the breaker, are lost as
+//! well.
 
 use sidetrack::matching::Match;
 use sidetrack::plan::{
@@ -11,27 +12,30 @@ use sidetrack::rollout::{InForce, Schedule};
 
 use crate::words::{conditions, percent, phase_now, units};
 
-/// A key that is lost, and what it means in Seldon.
+/// A key that is lost, and the behavior of Seldon instead.
 pub(super) type Loss = (String, String);
 
-/// What is lost of an experiment, apart from its mirror.
+/// The losses of an experiment, except those of its mirror.
 pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
     let mut losses = Vec::new();
     let mut lost = |key: &str, why: String| losses.push((key.to_owned(), why));
     if !experiment.enabled {
-        lost("enabled", "Seldon has no switch; the baseline has all of the weight".to_owned());
+        lost(
+            "enabled",
+            "Seldon cannot disable an experiment; the baseline has the whole weight".to_owned(),
+        );
     }
     if experiment.assignment == Assignment::UserHash {
         let sources = units(experiment);
         lost(
             "unit",
             format!(
-                "Seldon draws anew for each request and not by {sources}; a client sticks by x-seldon-route"
+                "Seldon draws each request separately, not by {sources}; clients keep a variant with x-seldon-route"
             ),
         );
     }
     if experiment.salt != experiment.name {
-        lost("salt", format!("\"{}\": Seldon's draw has none", experiment.salt));
+        lost("salt", format!("\"{}\": Seldon's draw has no salt", experiment.salt));
     }
     if experiment.missing_unit != MissingUnit::Baseline
         && experiment.assignment == Assignment::UserHash
@@ -39,37 +43,32 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
         lost("missing_unit", "Seldon draws every request".to_owned());
     }
     if experiment.mint.is_some() {
-        lost("unit[].mint", "Seldon sets no cookie".to_owned());
+        lost("unit[].mint", "Seldon does not set cookies".to_owned());
     }
     let Match { hosts, path, methods, headers } = &experiment.conditions;
     if !(hosts.is_empty() && path.is_none() && methods.is_empty() && headers.is_empty()) {
         let taken = conditions(&experiment.conditions);
-        lost(
-            "match",
-            format!("{taken}: Seldon takes every request for the model that is the default"),
-        );
+        lost("match", format!("{taken}: Seldon applies to all requests for the default model"));
     }
     if matches!(experiment.schedule, Schedule::Rollout(_)) {
         let phase = phase_now(experiment, now).unwrap_or_default();
         lost(
             "rollout",
-            format!(
-                "Seldon's weights do not follow the clock; written are those of {now}: {phase}"
-            ),
+            format!("Seldon's weights are constant; the manifest has those of {now}: {phase}"),
         );
     }
     for (id, variant) in experiment.variants.entries() {
         let key = |name: &str| format!("variants[{}].{name}", id.index());
         if variant.rewrite.is_some() {
-            lost(&key("path"), "Seldon rewrites no paths".to_owned());
+            lost(&key("path"), "Seldon does not rewrite paths".to_owned());
         }
         if !variant.request_headers.is_empty() {
-            lost(&key("request_headers"), "Seldon adds no headers".to_owned());
+            lost(&key("request_headers"), "Seldon does not add headers".to_owned());
         }
         if !variant.response_headers.is_empty() {
-            lost(&key("response_headers"), "Seldon adds no headers".to_owned());
+            lost(&key("response_headers"), "Seldon does not add headers".to_owned());
         }
-        // With a rollout the room is part of the rollout.
+        // In a rollout, the reserve follows from the phases.
         let weight = match (&experiment.schedule, experiment.schedule.at(now)) {
             (Schedule::Rollout(_), _) | (_, InForce::NotStarted) => continue,
             (_, InForce::Weights(weights, _)) => weights[id],
@@ -78,27 +77,33 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
         if let Some(span) = span.filter(|span| span.width > weight) {
             lost(
                 &key("reserve"),
-                format!("{}: Seldon keeps no room; its draw moves anyway", percent(span.width)),
+                format!(
+                    "{}: Seldon has no reserve, because its draw is not sticky",
+                    percent(span.width)
+                ),
             );
         }
     }
     if experiment.breaker.mode != BreakerMode::Disabled {
-        lost("breaker", "Seldon sends a failing candidate its share of the requests".to_owned());
+        lost("breaker", "Seldon keeps sending requests to a failing candidate".to_owned());
     }
     if let Some(layer) = &experiment.layer {
         lost(
             "layer",
-            format!("\"{}\": Seldon's experiments know nothing of each other", layer.name),
+            format!("\"{}\": Seldon's experiments are independent of each other", layer.name),
         );
     }
     let overrides = &experiment.overrides;
     if overrides.header.is_some() || !overrides.units.is_empty() {
-        lost("overrides", "in Seldon any client chooses by x-seldon-route".to_owned());
+        lost(
+            "overrides",
+            "in Seldon, any client can choose a variant with x-seldon-route".to_owned(),
+        );
     }
     losses
 }
 
-/// What is lost of the settings.
+/// The losses of the settings.
 pub(super) fn of_settings(settings: &Settings) -> Option<Loss> {
     let default = settings.response_headers
         && settings.headers.prefix == "x-ab-"

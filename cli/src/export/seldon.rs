@@ -1,7 +1,7 @@
 //! `export seldon`: a Seldon Core v2 Experiment of the same split.
 //!
 //! Seldon's weights are whole numbers in proportion, so percentages with decimals are scaled up and stay exact. What
-//! Seldon cannot say is named on stderr and as comments in the manifest.
+//! Seldon does not support is reported on stderr and in comments of the manifest.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -20,11 +20,12 @@ use crate::words::{percent, visible};
 
 /// Write a Seldon Core v2 Experiment for each experiment of a file
 ///
-/// The weights are those in force now, or at --at. What Seldon cannot say is named on stderr and in comments.
+/// The weights are those in force now, or at --at. Everything that Seldon does not support is reported
+/// on stderr and in comments.
 #[derive(clap::Args)]
 #[command(
     after_help = "Examples:\n  sidetrack export seldon experiment.yaml | kubectl apply -f -\n  \
-    sidetrack export seldon experiment.yaml --strict --models iris2=traffic-mirror --namespace seldon-mesh"
+    sidetrack export seldon experiment.yaml --strict \\\n    --models iris2=traffic-mirror --namespace seldon-mesh"
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -32,23 +33,24 @@ pub(crate) struct Args {
     /// Only this experiment
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
-    /// The model behind a cluster, where its name is not that of the variant, or for a mirror that of the cluster
+    /// The model of a cluster, if it differs from the variant's name, or from the cluster of a mirror;
+    /// may be repeated
     #[arg(long, value_name = "MODEL=CLUSTER", value_delimiter = ',', visible_alias = "clusters", value_parser = pair)]
     models: Vec<(String, String)>,
-    /// What the variants are in Seldon
+    /// The type of the variants in Seldon
     #[arg(long, value_enum, default_value_t)]
     resource_type: ResourceType,
-    /// The manifest's namespace [default: none, kubectl's]
+    /// The namespace of the manifest [default: none]
     #[arg(long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Write nothing and exit with 1 when anything is lost
+    /// Write nothing and exit with 1 if Seldon does not support the whole file
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
     moment: Moment,
 }
 
-/// What the variants are in Seldon.
+/// The type of the variants in Seldon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum ResourceType {
     #[default]
@@ -66,7 +68,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         let known: Vec<&str> =
             plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return Err(Fault(format!("experiments: found none to export; there are: {known}")).into());
+        return Err(Fault(format!("no experiment to export; expected one of: {known}")).into());
     }
     if let Some(namespace) = &args.namespace {
         named("--namespace", namespace)?;
@@ -85,7 +87,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         let key = visible(key);
         writeln!(
             std::io::stderr().lock(),
-            "{} {key} is not carried over: {}",
+            "{} {key} is not exported: {}",
             ink.note("note:"),
             visible(why)
         )?;
@@ -93,7 +95,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     if args.strict && !lost.is_empty() {
         let count = load::count(lost.len(), "key");
         return Err(Fault(format!(
-            "Seldon cannot say {count} of this file; with --strict nothing is written"
+            "Seldon does not support {count} of this file; with --strict, nothing is written"
         ))
         .into());
     }
@@ -101,7 +103,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
-/// A manifest in the making.
+/// The contents of a manifest.
 struct Manifest<'a> {
     name: &'a str,
     default: String,
@@ -122,7 +124,7 @@ impl<'a> Manifest<'a> {
             named("a variant's name", model)?;
             if models.iter().any(|before| before == model) {
                 return Err(Fault(format!(
-                    "--models: \"{model}\" stands for two variants; Seldon refuses that"
+                    "--models: \"{model}\" is the model of two variants, but each must have its own"
                 ))
                 .into());
             }
@@ -141,12 +143,12 @@ impl<'a> Manifest<'a> {
                 variant.and_then(|index| candidates.get(index)).map(|(model, _)| model.as_str());
             let model = model_of(&ours.cluster, args).or(same).unwrap_or(&ours.cluster).to_owned();
             named("the mirror's cluster", &model)?;
-            // Seldon takes no model twice: one that gets no share of its own can stand as the mirror alone.
+            // Seldon rejects a model that is listed twice. A model with share 0 can be the mirror only.
             let share = candidates.iter().find(|(name, _)| *name == model).map(|(_, share)| *share);
             if share.is_some_and(|share| share > Ppm::ZERO) || model == default {
                 losses.push((
                     "mirror".to_owned(),
-                    format!("\"{model}\" also answers; Seldon takes no model twice"),
+                    format!("\"{model}\" is also a variant; Seldon lists a model only once"),
                 ));
             } else {
                 candidates.retain(|(name, _)| *name != model);
@@ -166,7 +168,7 @@ impl<'a> Manifest<'a> {
     fn text(&self, args: &Args) -> anyhow::Result<String> {
         let mut text = String::from("# Written by `sidetrack export seldon`.");
         if !self.losses.is_empty() {
-            text += " What Seldon cannot say:";
+            text += " Not supported by Seldon:";
         }
         text.push('\n');
         for (key, why) in &self.losses {
@@ -204,17 +206,17 @@ fn mirror_losses(share: Ppm, candidate: bool, model: &str) -> Vec<Loss> {
     if Ppm::new(whole(share) * 10_000) != Some(share) {
         losses.push((
             "mirror.percent".to_owned(),
-            format!("{}: Seldon takes whole percentages", percent(share)),
+            format!("{}: Seldon has whole percentages", percent(share)),
         ));
     }
     if candidate {
-        let why = format!("\"{model}\" stands as the mirror alone; Seldon takes no model twice");
+        let why = format!("\"{model}\" is only the mirror; Seldon lists a model only once");
         losses.push(("variants[].weight: 0".to_owned(), why));
     }
     losses
 }
 
-/// The nearest whole percentage; something never becomes nothing.
+/// The nearest whole percentage, at least 1 for shares above 0.
 fn whole(share: Ppm) -> u32 {
     let rounded = (share.get() + 5_000) / 10_000;
     if share > Ppm::ZERO { rounded.max(1) } else { 0 }
@@ -228,7 +230,7 @@ fn scaled(candidates: &[(String, Ppm)]) -> Vec<(String, u32)> {
     candidates.iter().map(|(model, share)| (model.clone(), share.get() / unit)).collect()
 }
 
-/// A name that an object in Kubernetes can have.
+/// Checks that a name is valid in Kubernetes.
 fn named(what: &str, name: &str) -> Result<(), Fault> {
     let label = |label: &str| {
         let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
@@ -240,8 +242,8 @@ fn named(what: &str, name: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault(format!(
-        "{what}: found \"{}\"; allowed as a name in Kubernetes: lower-case letters, digits, '-' and '.', letters or digits \
-         at the ends\n  hint: --models MODEL=CLUSTER gives a variant or a mirror with a cluster another name",
+        "{what} is \"{}\", but a name in Kubernetes must consist of lower-case letters, digits, '-' and '.', with a \
+         letter or digit first and last\n  hint: --models MODEL=CLUSTER sets another name for a cluster",
         visible(name)
     )))
 }
@@ -251,6 +253,6 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((model, cluster)) if !model.is_empty() && !cluster.is_empty() => {
             Ok((model.to_owned(), cluster.to_owned()))
         }
-        _ => Err("write MODEL=CLUSTER, such as iris2=traffic-mirror".to_owned()),
+        _ => Err("expected MODEL=CLUSTER, such as iris2=traffic-mirror".to_owned()),
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Manifest {
     pub(super) left: Vec<String>,
 }
 
-/// Reads a manifest, or says everything that is wrong with it.
+/// Reads a manifest, or returns all its problems.
 pub(super) fn read(node: &Node) -> Result<Manifest, Problems> {
     let mut reader = Reader::default();
     let manifest = reader.manifest(node);
@@ -96,7 +96,7 @@ impl Reader {
                     &path,
                     Code::DuplicateName,
                     format!("found \"{name}\" a second time"),
-                    "Seldon refuses it too",
+                    "Seldon also rejects an empty list",
                 );
             }
         }
@@ -104,7 +104,12 @@ impl Reader {
         {
             let message =
                 format!("found \"{name}\", which is a candidate; allowed: a model that is none");
-            self.problem("spec.mirror.name", Code::DuplicateName, message, "Seldon refuses it too");
+            self.problem(
+                "spec.mirror.name",
+                Code::DuplicateName,
+                message,
+                "Seldon also rejects an empty list",
+            );
         }
         if let Some(name) = default.as_ref().filter(|name| !known.contains(&name.as_str())) {
             let message =
@@ -134,12 +139,10 @@ impl Reader {
         }
         let hint = match kind {
             "SeldonDeployment" => {
-                "a SeldonDeployment is of Seldon Core v1, which has another model of experiments"
+                "a SeldonDeployment belongs to Seldon Core v1, which is not supported"
             }
-            "List" => "give one experiment at a time: kubectl get experiment NAME -o yaml",
-            "none" if get(top, "experiments").is_some() => {
-                "this is an experiment file already; `sidetrack check` reads it"
-            }
+            "List" => "use a single experiment: kubectl get experiment NAME -o yaml",
+            "none" if get(top, "experiments").is_some() => "this is already an experiment file",
             _ => "",
         };
         let message = format!(
@@ -162,14 +165,14 @@ impl Reader {
                 "spec.candidates",
                 Code::Empty,
                 "found an empty list",
-                "Seldon refuses it too",
+                "Seldon also rejects an empty list",
             );
         }
         let read = items.iter().enumerate();
         let read = read.map(|(i, item)| {
             self.weighted(&format!("spec.candidates[{i}]"), item, "weight", u32::MAX)
         });
-        // All are read, so that all problems are found, before one that is missing ends it.
+        // Read all items first, to find all problems.
         read.collect::<Vec<_>>().into_iter().collect()
     }
 
@@ -202,7 +205,7 @@ impl Reader {
             }
             _ => {
                 let hint = if matches!(node, Node::Text(_)) {
-                    "names in an experiment file are no longer, since they stand in headers and metrics"
+                    "names are part of headers and metrics, so their length is limited"
                 } else {
                     "put it in quotes"
                 };

@@ -1,7 +1,8 @@
-//! `import seldon`: from Seldon's relative weights to percent, with what Seldon does not say asked for.
+//! `import seldon`: an experiment file from a Seldon Experiment, with percentages for relative weights.
 //!
-//! Seldon names models and not where they are, and it draws anew for each request, so clusters and the unit come from
-//! the caller. What is in the manifest and has no place in an experiment file is named on stderr, never dropped.
+//! Seldon names models but not their addresses, and draws each request separately, so clusters and the
+//! unit come from options. Everything in the manifest that an experiment file cannot express is
+//! reported on stderr.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,11 +22,13 @@ use crate::words::visible;
 
 /// Write an experiment file for a Seldon Core v2 Experiment
 ///
-/// Seldon names models, and not where they are: say so with --clusters. What cannot be carried over is named on stderr.
+/// Seldon names models but not their addresses, so --clusters must set them. Everything that an
+/// experiment file cannot express is reported on stderr.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Examples:\n  sidetrack import seldon iris.yaml --clusters iris=iris-v1,iris2=iris-v2 > experiment.yaml\n  \
-    kubectl get experiment iris -o yaml | sidetrack import seldon - --tag-only --unit cookie:session_id"
+    after_help = "Examples:\n  sidetrack import seldon iris.yaml \\\n    --clusters iris=iris-v1,iris2=iris-v2 > experiment.yaml\n  \
+    kubectl get experiment iris -o yaml | sidetrack import seldon - \\\n    \
+    --tag-only --unit cookie:session_id"
 )]
 pub(crate) struct Args {
     /// The manifest, YAML or JSON; "-" reads stdin
@@ -34,41 +37,42 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// What Seldon does not say.
+/// The values that a Seldon Experiment lacks.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
-    /// The Envoy cluster of each model, the mirror's too; separated by commas or repeated
+    /// The Envoy cluster of each model, including the mirror; may be repeated
     #[arg(long, visible_alias = "cluster", value_name = "MODEL=CLUSTER", value_delimiter = ',', value_parser = pair)]
     clusters: Vec<(String, String)>,
-    /// Name no clusters: the filter only tags, and routes match its header
+    /// Write no clusters: the filter only tags, and routes match its header
     #[arg(long, conflicts_with = "clusters")]
     tag_only: bool,
-    /// The model that gets everyone whom the others do not get [default: spec.default]
+    /// The model that receives all traffic that is not assigned to a candidate [default:
+    /// spec.default]
     #[arg(long, value_name = "MODEL")]
     baseline: Option<String>,
-    /// Where the identity that is hashed comes from: header, cookie, query or body. May be repeated, the first wins
-    /// [default: header:x-user-id]
+    /// The source of the unit: header, cookie, query or body; may be repeated, and the first one that
+    /// is present counts [default: header:x-user-id]
     #[arg(long, value_name = "KIND:NAME", value_parser = unit)]
     unit: Vec<(String, String)>,
-    /// Draw anew for each request, as Seldon does
+    /// Draw each request separately, like Seldon
     #[arg(long, conflicts_with = "unit")]
     per_request: bool,
-    /// What the draw is seeded with [default: the experiment's name]
+    /// The salt of the draw [default: the experiment's name]
     #[arg(long)]
     salt: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let source = Source::read(&args.file)?;
-    let told = |problems: &Problems| Fault(source.told(problems));
+    let fault = |problems: &Problems| Fault(source.describe(problems));
     let node = source.node().map_err(|error| {
         let mut problems = config::syntax(&error);
         problems.0.iter_mut().for_each(|problem| {
-            "a manifest is YAML or JSON, one at a time".clone_into(&mut problem.hint)
+            "the file must be a single manifest in YAML or JSON".clone_into(&mut problem.hint)
         });
-        told(&problems)
+        fault(&problems)
     })?;
-    let manifest = manifest::read(&node).map_err(|problems| told(&problems))?;
+    let manifest = manifest::read(&node).map_err(|problems| fault(&problems))?;
     let (text, notes) = translate(&manifest, &args.options)?;
     let ink = Ink::stderr();
     for note in notes {
@@ -78,7 +82,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
-/// The experiment file, and what people should know about it.
+/// The experiment file, and notes about it.
 fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, Vec<String>)> {
     let models = models(manifest);
     let baseline = baseline(manifest, options)?;
@@ -86,12 +90,12 @@ fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, 
     let mut notes: Vec<String> = Vec::new();
     let left = manifest.left.join(", ");
     if !left.is_empty() {
-        notes.push(format!("{left}: has no place in an experiment file and is left behind"));
+        notes.push(format!("{left}: not supported by experiment files, and omitted"));
     }
     let (shares, rounded) = shares(&manifest.candidates);
     if rounded {
         let total: u64 = manifest.candidates.iter().map(|(_, weight)| u64::from(*weight)).sum();
-        notes.push(format!("spec.candidates: parts of {total} are no percentages of four decimals; rounded by less than 0.0001"));
+        notes.push(format!("spec.candidates: weights of {total} in total are not exact percentages; rounded by less than 0.0001"));
     }
     let name = &manifest.name;
     let reached = match &manifest.default {
@@ -99,11 +103,14 @@ fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, 
         None => format!("\"{name}.experiment\""),
     };
     notes.push(format!(
-        "spec.default: Seldon splits requests for {reached}; the file has no `match`, so every request takes part that \
-         reaches the filter"
+        "spec.default: Seldon splits requests for {reached}; the file has no `match`, so it applies to all requests \
+         that reach the filter"
     ));
     if manifest.pipelines {
-        notes.push("spec.resourceType: the names are pipelines; an experiment file does not know them, only clusters".to_owned());
+        notes.push(
+            "spec.resourceType: the names are pipelines; experiment files have only clusters"
+                .to_owned(),
+        );
     }
 
     let mut text = format!(
@@ -128,7 +135,7 @@ fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, 
     } else {
         text += "    # Seldon draws anew for each request, unless its client repeats x-seldon-route. Here a unit is sticky.\n    unit:\n";
         let units = if options.unit.is_empty() {
-            notes.push("unit: Seldon has none; taken: the header x-user-id. --unit names another, --per-request none".to_owned());
+            notes.push("unit: Seldon has no unit; the file uses the header x-user-id. Use --unit for another unit, or --per-request for none".to_owned());
             vec![("header".to_owned(), "x-user-id".to_owned())]
         } else {
             options.unit.clone()
@@ -150,7 +157,7 @@ fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, 
     if let Some((mirror, percent)) = &manifest.mirror {
         if manifest.candidates.len() == 1 {
             notes.push(format!(
-                "spec.mirror: an experiment needs a candidate; \"{mirror}\" became one, with weight 0"
+                "spec.mirror: an experiment needs a candidate, so \"{mirror}\" is one, with weight 0"
             ));
             writeln!(
                 text,
@@ -162,26 +169,26 @@ fn translate(manifest: &Manifest, options: &Options) -> anyhow::Result<(String, 
             }
             text += "        weight: 0\n";
         }
-        // The name stands for the cluster where the filter only tags: routes know what it means.
+        // Without clusters, the filter only tags, and routes map the name.
         let cluster = clusters.get(mirror.as_str()).copied().unwrap_or(mirror);
         writeln!(text, "    mirror: {{cluster: {}, percent: {percent}}}", scalar(cluster))?;
         notes.push(
-            "spec.mirror: Seldon draws requests; here the same units are mirrored each time"
+            "spec.mirror: Seldon mirrors a share of the requests; the file mirrors the requests of a share of the units"
                 .to_owned(),
         );
     } else if manifest.candidates.len() == 1 {
-        let why = "an experiment needs a candidate beside the baseline, and this one has neither a second candidate nor a mirror";
-        return Err(Fault(format!("spec.candidates: found 1; {why}")).into());
+        let why = "an experiment needs a baseline and a candidate, but this one has neither a second candidate nor a mirror";
+        return Err(Fault(format!("spec.candidates: {why}")).into());
     }
     notes.push(
-        "breaker: Seldon has none; the file has the default one, which takes a failing candidate out"
+        "breaker: Seldon has no breaker; the file uses the default breaker, which removes a failing candidate"
             .to_owned(),
     );
     checked(&text)?;
     Ok((text, notes))
 }
 
-/// Every name that needs a cluster.
+/// All names that need a cluster.
 fn models(manifest: &Manifest) -> Vec<&str> {
     let candidates = manifest.candidates.iter().map(|(name, _)| name.as_str());
     candidates.chain(manifest.mirror.iter().map(|(name, _)| name.as_str())).collect()
@@ -192,10 +199,10 @@ fn baseline<'a>(manifest: &'a Manifest, options: &'a Options) -> anyhow::Result<
     let allowed = known.join(", ");
     match options.baseline.as_deref().or(manifest.default.as_deref()) {
         Some(name) if known.contains(&name) => Ok(name),
-        Some(name) => bail!("--baseline: found \"{name}\"; allowed: {allowed}"),
+        Some(name) => bail!("--baseline: unknown model \"{name}\"; expected one of: {allowed}"),
         None => bail!(
-            "spec.default is missing, so Seldon does not say which model is the baseline\n  \
-             hint: --baseline MODEL; allowed: {allowed}"
+            "spec.default is missing, so the baseline is unknown\n  \
+             hint: use --baseline with one of: {allowed}"
         ),
     }
 }
@@ -212,10 +219,13 @@ fn clusters<'a>(
     for (model, cluster) in &options.clusters {
         if !models.contains(&model.as_str()) {
             let question = config::did_you_mean(model, models);
-            bail!("--clusters: found \"{model}\"; allowed: {} {question}", models.join(", "));
+            bail!(
+                "--clusters: unknown model \"{model}\"; expected one of: {} {question}",
+                models.join(", ")
+            );
         }
         if clusters.insert(model.as_str(), cluster.as_str()).is_some() {
-            bail!("--clusters: found \"{model}\" twice");
+            bail!("--clusters: \"{model}\" is given twice, but must be given once");
         }
     }
     let missing: Vec<String> = models
@@ -227,13 +237,13 @@ fn clusters<'a>(
         return Ok(clusters);
     }
     bail!(
-        "Seldon names models and not where they are, so their Envoy clusters are needed\n  \
-         hint: --clusters {}; or --tag-only, when routes match the filter's header",
+        "the Envoy clusters of the models are required, because Seldon names only the models\n  \
+         hint: use --clusters {}, or --tag-only if routes match the filter's header",
         missing.join(",")
     )
 }
 
-/// The share of each candidate, by largest remainder: they sum up to everything. And whether a share was rounded.
+/// The share of each candidate, with a sum of 100 % by largest remainder, and whether any was rounded.
 fn shares(candidates: &[(String, u32)]) -> (Vec<Ppm>, bool) {
     let whole = u128::from(Ppm::ALL.get());
     let total: u128 = candidates.iter().map(|(_, weight)| u128::from(*weight)).sum::<u128>().max(1);
@@ -256,16 +266,16 @@ fn shares(candidates: &[(String, u32)]) -> (Vec<Ppm>, bool) {
     (shares.into_iter().map(ppm).collect(), rounded)
 }
 
-/// What was written is good: `sidetrack check` would say the same. A bad cluster or salt is found here.
+/// Checks the file like `sidetrack check`. The values of options are checked only here.
 fn checked(text: &str) -> anyhow::Result<()> {
     let node = crate::yaml::parse(text).map_err(anyhow::Error::msg)?;
     let problems = config::parse(&node).err();
     problems.map_or(Ok(()), |problems| {
-        Err(Fault(format!("the experiment file would be wrong: {problems}")).into())
+        Err(Fault(format!("the generated file would be invalid: {problems}")).into())
     })
 }
 
-/// As YAML: bare where nobody can take it for anything but text.
+/// As a YAML scalar, in quotes unless all parsers read it as text.
 fn scalar(text: &str) -> String {
     const WORDS: [&str; 8] = ["true", "false", "null", "yes", "no", "on", "off", "y"];
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -282,7 +292,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
         Some((model, cluster)) if !model.is_empty() && !cluster.is_empty() => {
             Ok((model.to_owned(), cluster.to_owned()))
         }
-        _ => Err("write MODEL=CLUSTER, such as iris=iris-v1".to_owned()),
+        _ => Err("expected MODEL=CLUSTER, such as iris=iris-v1".to_owned()),
     }
 }
 
@@ -291,6 +301,6 @@ fn unit(text: &str) -> Result<(String, String), String> {
         Some((kind @ ("header" | "cookie" | "query" | "body"), name)) if !name.is_empty() => {
             Ok((kind.to_owned(), name.to_owned()))
         }
-        _ => Err("write header:NAME, cookie:NAME, query:NAME or body:/POINTER".to_owned()),
+        _ => Err("expected header:NAME, cookie:NAME, query:NAME or body:/POINTER".to_owned()),
     }
 }

@@ -34,14 +34,14 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Read> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
     let no_analysis = |error: serde_json::Error| {
         Fault(format!(
-            "{name}: {error}; allowed: an analysis\n\
+            "{name} is not an analysis: {error}\n  \
              hint: `sidetrack analyze run … --json > analysis.json` writes one"
         ))
     };
     let form: Form = serde_json::from_slice(&text).map_err(no_analysis)?;
     if form.version != 1 {
         let text = format!(
-            "{name}: version is {}; allowed: 1\nhint: another sidetrack wrote it",
+            "{name}: version is {}, but must be 1\n  hint: another release of sidetrack wrote the file",
             form.version
         );
         return Err(Fault(text).into());

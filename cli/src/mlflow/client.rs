@@ -18,7 +18,7 @@ use crate::words::visible;
 const ANSWER: Duration = Duration::from_secs(60);
 /// Uploads may be large and links slow.
 const UPLOAD: Duration = Duration::from_secs(600);
-const HINT_URI: &str = "hint: --tracking-uri, or MLFLOW_TRACKING_URI, is where `mlflow server` is reached, such as \
+const HINT_URI: &str = "hint: set --tracking-uri or MLFLOW_TRACKING_URI to the address of the MLflow server, such as \
                         http://127.0.0.1:5000";
 
 /// Where the MLflow server is.
@@ -29,7 +29,7 @@ pub(crate) struct Server {
     tracking_uri: Option<String>,
 }
 
-/// A server, and how to show oneself to it.
+/// A server, with the credentials for it.
 pub(crate) struct Client {
     agent: Agent,
     /// Without a slash at the end, and without credentials.
@@ -38,14 +38,14 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Nothing is sent yet.
+    /// Prepares calls; sends nothing.
     ///
     /// # Errors
     ///
-    /// Without an address that can be spoken to.
+    /// Without a valid address.
     pub(crate) fn new(server: &Server) -> anyhow::Result<Self> {
         let uri = server.tracking_uri.clone().or_else(|| variable("MLFLOW_TRACKING_URI"));
-        let base = base(&uri.with_context(|| format!("no MLflow server is named\n{HINT_URI}"))?)?;
+        let base = base(&uri.with_context(|| format!("no MLflow server is given\n  {HINT_URI}"))?)?;
         Ok(Self { agent: http::agent(ANSWER), base, authorization: authorization() })
     }
 
@@ -93,13 +93,13 @@ impl Client {
     }
 }
 
-/// An answer that is not the one that was asked for.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// Method and URL.
     call: String,
     status: StatusCode,
-    /// MLflow's word for it, such as `RESOURCE_DOES_NOT_EXIST`; empty when it is not MLflow who answered.
+    /// MLflow's error code, such as `RESOURCE_DOES_NOT_EXIST`; empty if another server answered.
     pub(crate) code: String,
     message: String,
 }
@@ -117,21 +117,21 @@ impl fmt::Display for Refusal {
         write!(f, "{call}: the server answered {status}{code}: {message}")?;
         let hint = match status {
             403 if self.message.contains("Invalid Host") => {
-                "hint: MLflow answers only to the names it knows: start it with --allowed-hosts and the name in the \
-                 tracking URI"
+                "hint: MLflow accepts only configured host names: start it with --allowed-hosts and the name in \
+                 the tracking URI"
             }
             401 | 403 => {
-                "hint: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to \
-                 somebody who may do this"
+                "hint: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, of \
+                 a user with this permission"
             }
             300..=399 => {
-                "hint: redirects are not followed; write the address that it leads to into the tracking URI"
+                "hint: redirects are not followed; use the target address as the tracking URI"
             }
             404 if self.code.is_empty() => HINT_URI,
-            500.. => "hint: the reason stands in the server's log; nothing was retried",
+            500.. => "hint: see the server's log for the reason; the request was not retried",
             _ => return Ok(()),
         };
-        write!(f, "\n{hint}")
+        write!(f, "\n  {hint}")
     }
 }
 
@@ -156,26 +156,28 @@ fn read<T: DeserializeOwned>(
         return Err(refusal(call, status, location, &text).into());
     }
     let text = if text.trim().is_empty() { "{}" } else { &text };
-    serde_json::from_str(text).with_context(|| {
+    serde_json::from_str(text).map_err(|_| {
         let beginning: String = visible(text).chars().take(80).collect();
-        format!("{call}: the answer is not MLflow's: {beginning}\n{HINT_URI}")
+        anyhow::anyhow!("{call}: not an answer of MLflow: {beginning}\n  {HINT_URI}")
     })
 }
 
 fn refusal(call: &str, status: StatusCode, location: Option<String>, text: &str) -> Refusal {
     #[derive(Deserialize)]
-    struct Told {
+    struct ErrorBody {
         error_code: String,
         #[serde(default)]
         message: String,
     }
     let call = call.to_owned();
     match serde_json::from_str(text) {
-        Ok(Told { error_code, message }) => Refusal { call, status, code: error_code, message },
+        Ok(ErrorBody { error_code, message }) => {
+            Refusal { call, status, code: error_code, message }
+        }
         Err(_) => {
             let text = location.map_or_else(
                 || text.trim().chars().take(200).collect(),
-                |to| format!("go to {to}"),
+                |to| format!("redirect to {to}"),
             );
             Refusal { call, status, code: String::new(), message: text }
         }
@@ -186,21 +188,21 @@ fn refusal(call: &str, status: StatusCode, location: Option<String>, text: &str)
 fn base(uri: &str) -> anyhow::Result<String> {
     let web = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"));
     let authority = web.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    // Checked before anything is shown: a password may stand here.
+    // Checked first, because no message may show a password.
     anyhow::ensure!(
         !authority.contains('@'),
-        "the tracking URI holds a name or a password; allowed: a URI without them\n\
+        "the tracking URI must not contain a user name or password\n  \
          hint: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
     );
     anyhow::ensure!(
         !authority.is_empty() && !uri.contains(['?', '#']) && !uri.contains(char::is_whitespace),
-        "the tracking URI is {}; allowed: the http:// or https:// address of an MLflow server\n{HINT_URI}",
+        "the tracking URI is {}, but must be the http:// or https:// address of an MLflow server\n  {HINT_URI}",
         visible(uri)
     );
     Ok(uri.trim_end_matches('/').to_owned())
 }
 
-/// What MLflow's own client would send: a name and a password before a token.
+/// Like MLflow's own client: a user name and password take precedence over a token.
 fn authorization() -> Option<String> {
     let password = || variable("MLFLOW_TRACKING_PASSWORD");
     match variable("MLFLOW_TRACKING_USERNAME").zip(password()) {
@@ -225,7 +227,7 @@ mod tests {
         assert_eq!(base("https://example.com/mlflow").unwrap(), "https://example.com/mlflow");
         for bad in ["", "mlflow:5000", "sqlite:///mlflow.db", "http://", "http://a b", "http://a?b"]
         {
-            assert!(base(bad).unwrap_err().to_string().contains("allowed: the http://"), "{bad}");
+            assert!(base(bad).unwrap_err().to_string().contains("must be the http://"), "{bad}");
         }
         let error = base("https://bob:hunter2@example.com").unwrap_err().to_string();
         assert!(

@@ -1,7 +1,7 @@
 //! `mlflow log`: an analysis as a run.
 //!
-//! The run's name, times and numbers come from the analysis alone, so logging it again finds the run that is there.
-//! A run that was left half-made is completed.
+//! The run's name, times and numbers come from the analysis alone, so logging it again finds the
+//! existing run. An incomplete run is completed.
 
 mod note;
 mod record;
@@ -23,23 +23,23 @@ use crate::words::visible;
 
 /// Write an analysis as a run, with metrics, parameters, tags and the report
 ///
-/// Undefined numbers are left out, since MLflow would store an infinity as a number. The files (the analysis, the
-/// experiment, the report) are stored with the run when the server keeps artifacts. Logging the same analysis again
-/// changes nothing.
+/// Undefined numbers are omitted, because MLflow would store an infinity as a number. The files (the
+/// analysis, the experiment, the report) are stored with the run if the server stores artifacts.
+/// Logging the same analysis again changes nothing.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  sidetrack mlflow log experiment.yaml --analysis analysis.json --report report.html"
+    after_help = "Example:\n  sidetrack mlflow log experiment.yaml --analysis analysis.json \\\n    --report report.html"
 )]
 pub(crate) struct Args {
-    /// The experiment file that was analysed
+    /// The experiment file of the analysis
     file: PathBuf,
-    /// What `sidetrack analyze run … --json` wrote
+    /// The output of `sidetrack analyze run … --json`
     #[arg(long, value_name = "FILE")]
     analysis: PathBuf,
-    /// A page to store with the run
+    /// An HTML report to store with the run
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// The MLflow experiment to write into; made if need be [default: the experiment's name]
+    /// The MLflow experiment, created if missing [default: the experiment's name]
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
     #[command(flatten)]
@@ -47,12 +47,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
-    // Everything is read and compared before anything is written.
+    // All inputs are read and checked before the first write.
     let read = analysis::read(&args.analysis)?;
     let analysis = &read.analysis;
     let source = Source::read(&args.file)?;
     let plan = source.good()?.plan;
-    let experiment = analysed(&source.name, &plan, analysis)?;
+    let experiment = analyzed(&source.name, &plan, analysis)?;
     let mut files = vec![("analysis.json".to_owned(), read.text.clone())];
     let kind = if args.file.extension().is_some_and(|end| end == "json") { "json" } else { "yaml" };
     files.push((format!("experiment.{kind}"), source.bytes().to_vec()));
@@ -67,8 +67,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let name = args.experiment.as_ref().unwrap_or(&analysis.experiment);
     let folder = client.folder_or_new(name)?;
     let (run, news) = match client.run_of(&folder, &read.digest)? {
-        Some(run) if run.finished() => (run, "was logged before: nothing was changed"),
-        Some(run) => (run, "was half-logged and is complete now"),
+        Some(run) if run.finished() => (run, "was already logged; nothing was changed"),
+        Some(run) => (run, "was partially logged, and is now complete"),
         None => (client.new_run(&folder, &record, &read.digest)?, "is logged"),
     };
     let mut left_out = Vec::new();
@@ -88,16 +88,19 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         let note = out.ink().note("note:");
         writeln!(
             out,
-            "{note} not stored: {}. The server does not keep artifacts",
+            "{note} not stored: {}. The server does not store artifacts",
             left_out.join(", ")
         )?;
-        writeln!(out, "      hint: start it with --serve-artifacts, or keep the files yourself")?;
+        writeln!(
+            out,
+            "      hint: start the server with --serve-artifacts, or store the files elsewhere"
+        )?;
     }
     Ok(ExitStatus::Success)
 }
 
-/// The experiment of the file that the analysis is about.
-fn analysed<'p>(file: &str, plan: &'p Plan, analysis: &Analysis) -> anyhow::Result<&'p Experiment> {
+/// The experiment of the analysis.
+fn analyzed<'p>(file: &str, plan: &'p Plan, analysis: &Analysis) -> anyhow::Result<&'p Experiment> {
     let name = visible(&analysis.experiment);
     let Some(experiment) =
         plan.experiments.iter().find(|experiment| experiment.name == analysis.experiment)
@@ -105,7 +108,7 @@ fn analysed<'p>(file: &str, plan: &'p Plan, analysis: &Analysis) -> anyhow::Resu
         let there: Vec<&str> =
             plan.experiments.iter().map(|experiment| experiment.name.as_str()).collect();
         let text = format!(
-            "{file}: no experiment {name}, which the analysis is of; there are: {}",
+            "{file}: unknown experiment \"{name}\" of the analysis; expected one of: {}",
             there.join(", ")
         );
         return Err(Fault(text).into());
@@ -113,8 +116,8 @@ fn analysed<'p>(file: &str, plan: &'p Plan, analysis: &Analysis) -> anyhow::Resu
     let hash = plan.hash.to_string();
     if hash != analysis.config_hash {
         let text = format!(
-            "{file}: its hash is {hash}, the analysis is of {}; allowed: the file that was analysed\n\
-             hint: analyse again with this file, or name the file of that time",
+            "{file}: the hash is {hash}, but must be {}, the hash in the analysis\n  \
+             hint: analyze again with this file, or use the file of the analysis",
             visible(&analysis.config_hash)
         );
         return Err(Fault(text).into());

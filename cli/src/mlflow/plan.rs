@@ -1,7 +1,7 @@
 //! `mlflow plan`: an experiment file from the registry.
 //!
-//! The file is text for people, with a word on where each value came from. The same registry gives the same file, to
-//! the byte. Before anybody sees it, the core has checked it: what the registry holds is input like any other.
+//! The file has comments with the source of each value. The same registry gives the same file, byte for
+//! byte. The core checks it before it is written, because registry values are untrusted input.
 
 mod trial;
 
@@ -22,15 +22,15 @@ use crate::out::Out;
 use crate::yaml;
 use trial::{Choices, Trial};
 
-/// Write an experiment file: the champion against the versions that are tagged as candidates
+/// Write an experiment file: the champion against the tagged candidates
 ///
-/// The baseline is the version with the alias champion; candidates are the versions whose tag ab_test_candidate is true.
-/// Their tags ab_test.weight, ab_test.cluster and ab_test.experiment are honoured; an option for a single version wins over
-/// its tag, a tag over a default.
+/// The baseline is the version with the alias champion. Candidates are the versions with the tag
+/// ab_test_candidate set to true. Their tags ab_test.weight, ab_test.cluster and ab_test.experiment set
+/// the values of the file. --cluster takes precedence over a tag, and a tag over --weight.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example:\n  sidetrack mlflow plan --model digits --tracking-uri http://127.0.0.1:5000 \
-                        --out experiment.yaml"
+    after_help = "Example:\n  sidetrack mlflow plan --model digits --out experiment.yaml \\\n    \
+                        --tracking-uri http://127.0.0.1:5000"
 )]
 pub(crate) struct Args {
     /// The registered model
@@ -38,16 +38,17 @@ pub(crate) struct Args {
     model: String,
     #[command(flatten)]
     server: Server,
-    /// Percent for a candidate without the tag ab_test.weight
+    /// The weight of candidates without the tag ab_test.weight [default: 10]
     #[arg(long, value_name = "PERCENT")]
     weight: Option<Ppm>,
-    /// Who is drawn, as header:, cookie:, query: or body: and a name; may be repeated [default: body:/user_id]
-    #[arg(long, value_name = "SOURCE")]
+    /// The source of the unit: header, cookie, query or body; may be repeated [default:
+    /// body:/user_id]
+    #[arg(long, value_name = "KIND:NAME")]
     unit: Vec<Unit>,
-    /// The Envoy cluster that serves a version; may be repeated. For all versions or for none
+    /// The Envoy cluster of a version, for all versions or none; may be repeated
     #[arg(long, value_name = "VERSION=CLUSTER", value_parser = pair)]
     cluster: Vec<(String, String)>,
-    /// Only requests whose path begins with this take part [default: all]
+    /// The prefix of the paths that the experiment matches [default: all paths]
     #[arg(long, value_name = "PREFIX")]
     path: Option<String>,
     /// Write to this file, which must not exist [default: stdout]
@@ -70,7 +71,9 @@ impl FromStr for Unit {
         let kind = ["header", "cookie", "query", "body"].into_iter().find(|kind| *kind == given);
         match kind.filter(|_| !name.is_empty()) {
             Some(kind) => Ok(Self { kind, name: name.to_owned() }),
-            None => Err("allowed: header:NAME, cookie:NAME, query:NAME, body:/POINTER".to_owned()),
+            None => {
+                Err("expected header:NAME, cookie:NAME, query:NAME or body:/POINTER".to_owned())
+            }
         }
     }
 }
@@ -81,7 +84,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() && !value.is_empty() => {
             Ok((key.to_owned(), value.to_owned()))
         }
-        _ => Err("allowed: two words with a = between them".to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
 
@@ -113,7 +116,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
-/// The configuration's hash; or what the core has against values that the registry or an option gave.
+/// The hash of the configuration.
+///
+/// # Errors
+///
+/// The problems of values from the registry or the options.
 fn checked(text: &str) -> anyhow::Result<String> {
     let node = yaml::parse(text)
         .map_err(anyhow::Error::msg)
@@ -121,37 +128,38 @@ fn checked(text: &str) -> anyhow::Result<String> {
     match config::parse(&node) {
         Ok(plan) => Ok(plan.hash.to_string()),
         Err(problems) => {
-            let mut told = format!("the file would have {}:", count(problems.0.len(), "problem"));
+            let mut text =
+                format!("the generated file would have {}:", count(problems.0.len(), "problem"));
             for problem in &problems.0 {
                 let path = crate::words::visible(&problem.path);
                 let message = crate::words::visible(&problem.message);
-                told.push_str(&format!("\n  {path}: {message} [{}]", problem.code));
+                text.push_str(&format!("\n  {path}: {message} [{}]", problem.code));
             }
             Err(Fault(format!(
-                "{told}\nhint: the values come from the registry's tags and the options"
+                "{text}\n  hint: the values come from the tags in the registry and the options"
             ))
             .into())
         }
     }
 }
 
-/// Writes a file that is not there yet; one that says the same already is left alone.
+/// Writes a new file. An existing file with the same contents is not changed.
 fn write_new(path: &Path, text: &str) -> anyhow::Result<&'static str> {
     if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok("it stood there already, word for word");
+        return Ok("the file already existed with the same contents");
     }
     let name = path.display();
     let mut file = match std::fs::File::create_new(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             let text = format!(
-                "{name} exists and says something else; nothing was written\n\
-                 hint: write to another file, and compare the two with `sidetrack plan OLD NEW`"
+                "{name} exists with other contents; nothing was written\n  \
+                 hint: write to another file, and compare both with `sidetrack plan OLD NEW`"
             );
             return Err(Fault(text).into());
         }
         Err(error) => return Err(error).with_context(|| format!("cannot write {name}")),
     };
     file.write_all(text.as_bytes()).with_context(|| format!("cannot write {name}"))?;
-    Ok("next: sidetrack render …, or hand it to the mesh")
+    Ok("next: sidetrack render …")
 }

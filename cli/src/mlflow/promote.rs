@@ -1,10 +1,11 @@
 //! `mlflow promote`: the winner becomes the champion.
 //!
-//! Only on a decision, and only when what the experiment tested is still what the registry holds: a champion that somebody
-//! else moved in the meantime was never compared with the winner. MLflow has no compare-and-swap, so the champion is read
-//! again right before it is moved and once more afterwards.
+//! Only on a decision, and only if the registry still has the versions that the experiment tested: a
+//! champion that has changed in the meantime was never compared with the winner. MLflow has no
+//! compare-and-swap, so the champion is read again immediately before the alias is moved, and once
+//! afterwards.
 //!
-//! The alias moves before any tag says so. Cut short anywhere, the same command goes on where it was.
+//! The alias is moved before any tag is set. After an interruption, the same command continues.
 
 mod step;
 
@@ -27,32 +28,33 @@ use step::Step;
 
 /// Make the winner of an analysis the champion
 ///
-/// Moves the alias champion to the winner, keeps the former one as previous_champion, writes ab_test.result and ab_test.run_id
-/// to the versions that were tested, and removes their tag ab_test_candidate. Without --yes it shows what it would do, and
-/// exits with 0. It refuses, with exit code 1, unless the analysis says promote and the champion is still the baseline of the
-/// experiment.
+/// Moves the alias champion to the winner, sets the alias previous_champion on the former champion, sets
+/// the tags ab_test.result and ab_test.run_id of the tested versions, and removes their tag
+/// ab_test_candidate. Without --yes, it prints these changes and exits with 0. It fails with exit code 1
+/// unless the decision is promote and the champion is still the baseline of the experiment.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example:\n  sidetrack mlflow promote --model digits --analysis analysis.json --yes\n\n\
-                        To go back, give the alias champion to the version with the alias previous_champion."
+                        To roll back, move the alias champion to the version with the alias\nprevious_champion."
 )]
 pub(crate) struct Args {
     /// The registered model
     #[arg(long, value_name = "NAME")]
     model: String,
-    /// What `sidetrack analyze run … --json` wrote
+    /// The output of `sidetrack analyze run … --json`
     #[arg(long, value_name = "FILE")]
     analysis: PathBuf,
-    /// Do it
+    /// Make the changes
     #[arg(long)]
     yes: bool,
-    /// Promote although the analysis does not say so; the reason is kept in the tag ab_test.force_reason
+    /// Promote despite another decision; the reason is stored in the tag ab_test.force_reason
     #[arg(long, value_name = "TEXT")]
     force_reason: Option<String>,
-    /// With --force-reason, the variant to promote, where the analysis names none and there are several
+    /// With --force-reason, the variant to promote; required if the analysis has no winner and several
+    /// candidates
     #[arg(long, value_name = "VARIANT", requires = "force_reason")]
     winner: Option<String>,
-    /// Which version a variant is, where `mlflow plan` did not name it; may be repeated
+    /// The version of a variant that `mlflow plan` did not name; may be repeated
     #[arg(long, value_name = "NAME=VERSION", value_parser = pair)]
     variant: Vec<(String, String)>,
     /// The MLflow experiment with the run that `mlflow log` wrote [default: the experiment's name]
@@ -85,7 +87,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let ink = out.ink();
     let model = visible(&args.model);
     let to = if state == State::Moved {
-        "is the champion already; what is left to do:"
+        "is already the champion; remaining changes:"
     } else {
         "becomes the champion:"
     };
@@ -97,7 +99,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         let decision = analysis.decision.as_str();
         writeln!(
             out,
-            "{} the analysis says {decision}, not this; forced: {}",
+            "{} the decision is {decision}; promoted because: {}",
             ink.note("note:"),
             visible(reason)
         )?;
@@ -105,16 +107,16 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     if run.is_none() {
         writeln!(
             out,
-            "{} no run of this analysis is logged, so {RUN_ID} is not set; see mlflow log",
+            "{} this analysis is not logged, so {RUN_ID} is not set; see mlflow log",
             ink.note("note:")
         )?;
     }
     if !args.yes {
-        writeln!(out, "{}", ink.dim("nothing was changed; --yes does it"))?;
+        writeln!(out, "{}", ink.dim("nothing was changed; use --yes to make these changes"))?;
         return Ok(ExitStatus::Success);
     }
     for step in &steps {
-        // As late as can be.
+        // As late as possible.
         if step.moves_champion() {
             self::state(&registry, &tested)?;
         }
@@ -123,8 +125,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let now = registry.champion()?.version;
     anyhow::ensure!(
         now == tested.winner.1,
-        "{model}: version {} was made the champion, and now it is version {}: somebody else moved the alias at the same \
-         time\nhint: look at the registry; nothing was taken back",
+        "{model}: version {} became the champion, but now version {} is: another client moved the alias at the \
+         same time\n  hint: check the registry; nothing was rolled back",
         tested.winner.1,
         visible(&now)
     );
@@ -132,7 +134,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
-/// The variant that wins: the analysis's, or with a reason somebody's.
+/// The variant to promote: the winner of the analysis, or the variant of --winner.
 fn winner<'a>(args: &'a Args, analysis: &'a Analysis) -> anyhow::Result<&'a str> {
     let mut candidates = analysis.candidates();
     let only = || candidates.next().filter(|_| candidates.next().is_none());
@@ -140,7 +142,7 @@ fn winner<'a>(args: &'a Args, analysis: &'a Analysis) -> anyhow::Result<&'a str>
     let named = match &args.force_reason {
         Some(reason) if reason.trim().is_empty() => {
             return Err(Fault(
-                "--force-reason is empty; allowed: why it is right to promote".to_owned(),
+                "--force-reason is empty, but must be the reason for the promotion".to_owned(),
             )
             .into());
         }
@@ -153,8 +155,8 @@ fn winner<'a>(args: &'a Args, analysis: &'a Analysis) -> anyhow::Result<&'a str>
                 .map(|reason| format!("\n  - {}", visible(&reason.to_string())))
                 .collect();
             let text = format!(
-                "the analysis says {}; allowed: promote{}\n\
-                 hint: nothing was changed; --force-reason promotes all the same, and keeps the reason",
+                "the decision is {}, but must be promote{}\n  \
+                 hint: nothing was changed; --force-reason promotes anyway and stores the reason",
                 analysis.decision.as_str(),
                 reasons.concat()
             );
@@ -163,14 +165,19 @@ fn winner<'a>(args: &'a Args, analysis: &'a Analysis) -> anyhow::Result<&'a str>
     };
     let known = named.filter(|named| analysis.candidates().any(|candidate| candidate == *named));
     known.ok_or_else(|| {
-        let found = named.map_or_else(|| "none".to_owned(), visible);
-        let there: Vec<String> = analysis.candidates().map(visible).collect();
-        let text = format!(
-            "the winner: found {found}; allowed: a candidate of the analysis ({})\n\
-             hint: with --force-reason, --winner names one",
-            there.join(", ")
-        );
-        Fault(text).into()
+        let names: Vec<String> = analysis.candidates().map(visible).collect();
+        let names = names.join(", ");
+        Fault(match named {
+            Some(named) => format!(
+                "--winner: unknown candidate \"{}\"; expected one of: {names}",
+                visible(named)
+            ),
+            None => format!(
+                "the analysis has no winner and several candidates: {names}\n  \
+                 hint: choose one with --winner"
+            ),
+        })
+        .into()
     })
 }
 
@@ -179,19 +186,19 @@ struct Tested {
     baseline: (String, String),
     winner: (String, String),
     losers: Vec<(String, String)>,
-    /// Whether the winner's version was told by hand.
+    /// Whether --variant gave the version of the winner.
     by_hand: bool,
 }
 
 impl Tested {
     fn new(args: &Args, analysis: &Analysis, winner: &str) -> anyhow::Result<Self> {
-        let told = |name: &str| args.variant.iter().find(|(variant, _)| variant == name);
+        let given = |name: &str| args.variant.iter().find(|(variant, _)| variant == name);
         let version = |name: &str| -> anyhow::Result<(String, String)> {
-            let version = told(name).map(|(_, version)| version.clone());
+            let version = given(name).map(|(_, version)| version.clone());
             let version = version.or_else(|| names::version(&args.model, name)).ok_or_else(|| {
                 Fault(format!(
-                    "variant {name}: which version of {} it is cannot be told; allowed: names as `mlflow plan` writes \
-                     them, such as {}\nhint: --variant {name}=VERSION says it",
+                    "variant {name}: the version of {} is unknown, because the name has not the form {}\n  \
+                     hint: use --variant {name}=VERSION",
                     visible(&args.model),
                     names::variant(&args.model, "3"),
                     name = visible(name),
@@ -207,14 +214,14 @@ impl Tested {
             baseline: version(baseline)?,
             winner: version(winner)?,
             losers: losers.collect::<Result<_, _>>()?,
-            by_hand: told(winner).is_some(),
+            by_hand: given(winner).is_some(),
         };
         let others = std::iter::once(&tested.baseline).chain(&tested.losers);
         if let Some((name, number)) =
             others.into_iter().find(|(_, number)| *number == tested.winner.1)
         {
             let text = format!(
-                "variants {name} and {} are both version {number}; allowed: one each",
+                "variants {name} and {} are both version {number}, but must be different versions",
                 tested.winner.0
             );
             return Err(Fault(text).into());
@@ -223,16 +230,16 @@ impl Tested {
     }
 }
 
-/// How far the registry is.
+/// The state of the registry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     /// The champion is what the experiment tested.
     Tested,
-    /// The winner is the champion already, by this command.
+    /// This command has already made the winner the champion.
     Moved,
 }
 
-/// Refuses a registry that is not the one that was tested.
+/// Rejects a registry that has changed since the test.
 fn state(registry: &Registry<'_>, tested: &Tested) -> anyhow::Result<State> {
     let (model, champion) = (visible(registry.model), registry.champion()?.version);
     let (baseline, (name, number)) = (&tested.baseline, &tested.winner);
@@ -245,8 +252,8 @@ fn state(registry: &Registry<'_>, tested: &Tested) -> anyhow::Result<State> {
     }
     if champion != baseline.1 {
         return refuse(format!(
-            "the champion is version {}, the experiment tested version {} ({}); allowed: the champion that was tested\n\
-             hint: nothing was changed; test the winner against the new champion: sidetrack mlflow plan",
+            "the champion is version {}, but must be version {} ({}), the baseline of the experiment\n  \
+             hint: nothing was changed; test the winner against the new champion with `sidetrack mlflow plan`",
             visible(&champion),
             baseline.1,
             baseline.0
@@ -254,21 +261,21 @@ fn state(registry: &Registry<'_>, tested: &Tested) -> anyhow::Result<State> {
     }
     let Some(winner) = registry.version(number)? else {
         return refuse(format!(
-            "there is no version {number} ({name}) any more\nhint: nothing was changed"
+            "version {number} ({name}) does not exist anymore\n  hint: nothing was changed"
         ));
     };
     winner.ready(registry.model)?;
     if !tested.by_hand && !winner.is_candidate() {
         return refuse(format!(
-            "version {number} ({name}) is no candidate any more: its tag {CANDIDATE} is {}; allowed: true\n\
-             hint: nothing was changed; somebody withdrew it, ask why, or say --variant {name}={number}",
-            winner.tag(CANDIDATE).map_or_else(|| "gone".to_owned(), visible)
+            "version {number} ({name}) is not a candidate anymore: the tag {CANDIDATE} is {}, but must be true\n  \
+             hint: nothing was changed; find out why it was withdrawn, or use --variant {name}={number}",
+            winner.tag(CANDIDATE).map_or_else(|| "missing".to_owned(), visible)
         ));
     }
     Ok(State::Tested)
 }
 
-/// Everything that is to be done, in order.
+/// All changes, in order.
 fn steps(tested: &Tested, state: State, run: Option<&str>, forced: Option<&str>) -> Vec<Step> {
     let (baseline, winner) = (&tested.baseline.1, &tested.winner.1);
     let mut steps = Vec::new();
@@ -284,7 +291,7 @@ fn steps(tested: &Tested, state: State, run: Option<&str>, forced: Option<&str>)
         steps.extend(run.map(|run| Step::tag(version, RUN_ID, run)));
     }
     steps.extend(forced.map(|reason| Step::tag(winner, FORCE_REASON, reason)));
-    // The winner serves now, and the others had their test.
+    // The test is over for all candidates.
     for version in std::iter::once(winner).chain(tested.losers.iter().map(|(_, version)| version)) {
         steps.push(Step::untag(version, CANDIDATE));
     }

@@ -1,7 +1,7 @@
 //! The model registry: versions, their tags and aliases.
 //!
-//! Three traps of MLflow's interface: a search that finds nothing answers `{}`; aliases stand only in answers to `get`
-//! and `alias`, never in those of a search; and tags hold text, where Python's `True` is `"True"`.
+//! Three pitfalls of MLflow's API: a search without results returns `{}`; aliases are only in responses
+//! to `get` and `alias`, not to a search; and tags hold text, where Python's `True` is `"True"`.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{CANDIDATE, CHAMPION};
 use crate::fault::Fault;
 use crate::words::visible;
 
-/// How many versions a page of a search holds.
+/// The number of versions in a page of search results.
 const PAGE: &str = "1000";
 
 /// One registered model.
@@ -61,7 +61,7 @@ impl Version {
         self.tag(CANDIDATE).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
-    /// Refuses a version whose files are not there yet, or never will be.
+    /// Rejects a version whose files are not available.
     pub(crate) fn ready(&self, model: &str) -> anyhow::Result<()> {
         if self.status == "READY" {
             return Ok(());
@@ -69,8 +69,8 @@ impl Version {
         let (model, version, status) =
             (visible(model), visible(&self.version), visible(&self.status));
         let text = format!(
-            "{model} version {version}: its status is {status}; allowed: READY\n\
-             hint: wait until it is registered, or take the alias or tag {CANDIDATE} away from it"
+            "{model} version {version}: the status is {status}, but must be READY\n  \
+             hint: wait until the version is ready, or remove its alias or its tag {CANDIDATE}"
         );
         Err(Fault(text).into())
     }
@@ -85,13 +85,13 @@ impl<'c> Registry<'c> {
     ///
     /// # Errors
     ///
-    /// A [`Fault`] when there is none.
+    /// A [`Fault`] if no version has the alias.
     pub(crate) fn champion(&self) -> anyhow::Result<Version> {
         let (model, base) = (visible(self.model), &self.client.base);
         self.aliased(CHAMPION)?.ok_or_else(|| {
             let text = format!(
-                "{model}: no version has the alias {CHAMPION} at {base}; allowed: one, the version that serves\n\
-                 hint: in Python, MlflowClient().set_registered_model_alias(\"{model}\", \"{CHAMPION}\", VERSION)"
+                "{model}: no version has the alias {CHAMPION} at {base}\n  \
+                 hint: set the alias on the version that serves; in Python, MlflowClient().set_registered_model_alias(\"{model}\", \"{CHAMPION}\", VERSION)"
             );
             Fault(text).into()
         })
@@ -108,8 +108,8 @@ impl<'c> Registry<'c> {
             Err(error) if refused(&error, &["RESOURCE_DOES_NOT_EXIST"]) => {
                 let (model, base) = (visible(self.model), &self.client.base);
                 let text = format!(
-                    "{model}: no such registered model at {base}\n\
-                     hint: names are compared letter by letter; the server's Models page lists them"
+                    "{model}: unknown registered model at {base}\n  \
+                     hint: names are case-sensitive; the server's Models page lists them"
                 );
                 Err(Fault(text).into())
             }
@@ -128,7 +128,7 @@ impl<'c> Registry<'c> {
 
     /// The versions that are tagged as candidates, oldest first.
     pub(crate) fn candidates(&self) -> anyhow::Result<Vec<Version>> {
-        // A name with both kinds of quotes cannot stand in a filter; the server says so.
+        // A filter cannot contain a name with both kinds of quotes; the server rejects it.
         let quote = if self.model.contains('\'') { '"' } else { '\'' };
         let filter =
             format!("name = {quote}{}{quote} AND tags.{CANDIDATE} ILIKE 'true'", self.model);
@@ -160,7 +160,7 @@ impl<'c> Registry<'c> {
         self.client.post::<Value>("model-versions/set-tag", &body).map(|_| ())
     }
 
-    /// Removes a tag; one that is not there is no error.
+    /// Removes a tag; a missing tag is not an error.
     pub(crate) fn delete_tag(&self, version: &str, key: &str) -> anyhow::Result<()> {
         self.client.delete(
             "model-versions/delete-tag",

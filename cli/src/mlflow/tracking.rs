@@ -1,8 +1,8 @@
-//! Runs: where an analysis is kept.
+//! Runs, which store analyses.
 //!
-//! A run is made in steps, and each may be the last one if the server or we go away. So a run is found again by the
-//! digest of its analysis, and going through the steps once more adds nothing twice: MLflow keeps one value of a metric
-//! per time and step, parameters that say the same, and the latest of tags and files.
+//! A run is written in several steps, and the server or the command may fail after any of them. So a
+//! run is found again by the digest of its analysis, and repeated steps add no duplicates: MLflow keeps
+//! one value of a metric per time and step, accepts equal parameters, and replaces tags and files.
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -47,7 +47,7 @@ impl Run {
     }
 }
 
-/// What a run says.
+/// The contents of a run.
 pub(crate) struct Record {
     pub(crate) name: String,
     /// In milliseconds, as all times here.
@@ -72,8 +72,8 @@ impl Client {
         };
         if found.lifecycle_stage == "deleted" {
             let text = format!(
-                "the MLflow experiment {} is deleted; allowed: one that is there\n\
-                 hint: restore it, or name another with --experiment",
+                "the MLflow experiment {} is deleted\n  \
+                 hint: restore it, or choose another with --experiment",
                 visible(name)
             );
             return Err(Fault(text).into());
@@ -81,16 +81,21 @@ impl Client {
         Ok(Some(found))
     }
 
-    /// The folder of this name, made if need be.
+    /// The folder of this name, created if missing.
     pub(crate) fn folder_or_new(&self, name: &str) -> anyhow::Result<Folder> {
         if let Some(folder) = self.folder(name)? {
             return Ok(folder);
         }
         match self.post("experiments/create", &json!({"name": name})) {
-            // Somebody else was faster.
-            Err(error) if refused(&error, &["RESOURCE_ALREADY_EXISTS"]) => self
-                .folder(name)?
-                .with_context(|| format!("the MLflow experiment {} comes and goes", visible(name))),
+            // Another client has created it in the meantime.
+            Err(error) if refused(&error, &["RESOURCE_ALREADY_EXISTS"]) => {
+                self.folder(name)?.with_context(|| {
+                    format!(
+                        "the MLflow experiment {} was created and deleted at the same time",
+                        visible(name)
+                    )
+                })
+            }
             made => made,
         }
     }
@@ -112,7 +117,7 @@ impl Client {
         Ok(runs.into_iter().next())
     }
 
-    /// A new run, which says so far only of which analysis it is.
+    /// A new run, which so far contains only the digest of its analysis.
     pub(crate) fn new_run(
         &self,
         folder: &Folder,

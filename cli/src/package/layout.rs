@@ -28,7 +28,7 @@ pub(super) fn write(folder: &Path, image: &Image, tag: &str) -> anyhow::Result<(
     let mut index = existing(folder, &name)?;
     let entries = index.get_mut("manifests").and_then(Value::as_array_mut);
     let entries =
-        entries.ok_or_else(|| Fault(format!("{name}/index.json: has no list \"manifests\"")))?;
+        entries.ok_or_else(|| Fault(format!("{name}/index.json has no list \"manifests\"")))?;
     let tagged = format!("/annotations/{}", REF_NAME.replace('/', "~1"));
     entries.retain(|entry| entry.pointer(&tagged).and_then(Value::as_str) != Some(tag));
     let mut entry = image.manifest.clone();
@@ -44,7 +44,7 @@ pub(super) fn write(folder: &Path, image: &Image, tag: &str) -> anyhow::Result<(
         }
         atomic::write(&folder.join("index.json"), format!("{index}\n").as_bytes())
     };
-    written().with_context(|| format!("{name}: cannot be written"))
+    written().with_context(|| format!("cannot write {name}"))
 }
 
 /// The index of the images that the folder holds already.
@@ -55,30 +55,32 @@ fn existing(folder: &Path, name: &str) -> anyhow::Result<Value> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(new),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return Err(Fault(format!(
-                "{name}: is a file; allowed: a folder that is new, empty or an OCI layout"
+                "--out {name} is a file, but must be a new or empty folder, or an OCI layout"
             ))
             .into());
         }
-        Err(error) => return Err(error).with_context(|| format!("{name}: cannot be read")),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
     };
     let Some(first) = entries.next() else { return Ok(new) };
     if !folder.join("oci-layout").is_file() {
         let first =
             first.map(|entry| visible(&entry.file_name().to_string_lossy())).unwrap_or_default();
         return Err(Fault(format!(
-            "{name}: holds \"{first}\" and is no OCI layout; allowed: a folder that is new, empty or an OCI layout\n  \
+            "--out {name} contains \"{first}\", but must be a new or empty folder, or an OCI layout\n  \
              hint: choose another --out; nothing was changed"
         ))
         .into());
     }
     match fs::read(folder.join("index.json")) {
-        // A run that was cut off before its end.
+        // An earlier run was interrupted.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(new),
         read => {
-            let text = read.with_context(|| format!("{name}/index.json: cannot be read"))?;
+            let text = read.with_context(|| format!("cannot read {name}/index.json"))?;
             let index = serde_json::from_slice(&text);
             Ok(index.map_err(|error| {
-                Fault(format!("{name}/index.json: is no JSON: {error}; nothing was changed"))
+                Fault(format!(
+                    "{name}/index.json is not valid JSON: {error}\n  hint: nothing was changed"
+                ))
             })?)
         }
     }

@@ -48,13 +48,10 @@ impl Module {
     }
 }
 
-/// The version of the filter in these bytes, or why they are none: what was found, what is allowed, and a hint.
+/// The version of the filter in these bytes, or why they are not a filter.
 fn version(bytes: &[u8]) -> Result<String, String> {
     if u64::try_from(bytes.len()).map_or(true, |size| size > LARGEST) {
-        return Err(format!(
-            "is larger than {} MiB; Istio's agent takes no larger module",
-            LARGEST >> 20
-        ));
+        return Err(format!("is larger than {} MiB, the limit of Istio's agent", LARGEST >> 20));
     }
     if !bytes.starts_with(b"\0asm") {
         let found = match bytes.get(..4) {
@@ -63,12 +60,12 @@ fn version(bytes: &[u8]) -> Result<String, String> {
             Some(first) => format!("begins with \"{}\"", first.escape_ascii()),
         };
         return Err(format!(
-            "{found}; allowed: a WebAssembly module\n  hint: `make wasm` builds dist/sidetrack.wasm"
+            "{found}, but must be a WebAssembly module\n  hint: `make wasm` builds dist/sidetrack.wasm"
         ));
     }
     let broken = |error: wasmparser::BinaryReaderError| {
         format!(
-            "is no valid WebAssembly module: {error}\n  hint: was it cut off? `make wasm` builds dist/sidetrack.wasm"
+            "is not a valid WebAssembly module, perhaps truncated: {error}\n  hint: `make wasm` builds dist/sidetrack.wasm"
         )
     };
     Validator::new().validate_all(bytes).map_err(broken)?;
@@ -89,21 +86,21 @@ fn version(bytes: &[u8]) -> Result<String, String> {
     }
     let Some(abi) = abi else {
         return Err(format!(
-            "is a WebAssembly module, but no filter for a proxy: it does not export {ABI}\n  \
+            "is a WebAssembly module, but not a proxy filter: it does not export {ABI}\n  \
              hint: `make wasm` builds dist/sidetrack.wasm"
         ));
     };
     if abi != ABI {
         return Err(format!(
-            "exports {abi}; allowed: {ABI}\n  hint: build the filter again with `make wasm`"
+            "exports {abi}, but must export {ABI}\n  hint: build the filter again with `make wasm`"
         ));
     }
     let version =
         mark.and_then(|mark| String::from_utf8(mark).ok()).filter(|version| named(version));
     let Some(version) = version else {
         return Err(format!(
-            "is a filter for a proxy, but not Sidetrack's: it has no custom section \"{MARK}\" with a version\n  \
-             hint: `make wasm` builds one; what packs or strips modules may have taken the section out"
+            "is a proxy filter, but not Sidetrack's: it has no custom section \"{MARK}\" with a version\n  \
+             hint: `make wasm` builds one; tools that compress or strip modules may remove the section"
         ));
     };
     if version.contains('+') {

@@ -1,8 +1,9 @@
-//! Which share of units moves from where to where, exactly.
+//! The shares of units that move between variants, exactly.
 //!
-//! Under one draw, a version of an experiment is a few ranges of buckets. Two versions of one salt share the draw, so
-//! their ranges are cut against each other; versions of different salts draw independently, so their shares multiply.
-//! The same holds for slots of a layer. All of it is integers: parts of 10^24.
+//! In a single draw, a version of an experiment is a few ranges of buckets. Two versions with the same
+//! salt share the draw, so their ranges are intersected. Versions with different salts draw
+//! independently, so their shares are multiplied. The same holds for the slots of a layer. All shares
+//! are integers: parts of 10^24.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +30,7 @@ pub(super) struct Move {
     pub(super) swap: bool,
 }
 
-/// Units that keep what they have.
+/// Units that keep their variant.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Stay {
     pub(super) variant: Option<String>,
@@ -37,13 +38,13 @@ pub(super) struct Stay {
     pub(super) percent: String,
 }
 
-/// Where a unit is: a variant's name and whether it is a candidate, or nowhere in the experiment.
+/// The place of a unit: the variant and whether it is a candidate; `None` outside the experiment.
 type Place = Option<(String, bool)>;
 
-/// Ranges of one draw, each with its end and what lies there.
+/// Ranges of one draw: the end and the value of each.
 type Ranges<T> = Vec<(u32, T)>;
 
-/// Who moves, largest share first, and who stays.
+/// The units that move, largest share first, and those that stay.
 pub(super) fn moves(
     old: Option<&Experiment>,
     new: Option<&Experiment>,
@@ -85,7 +86,7 @@ pub(super) fn is_random(experiment: &Experiment) -> bool {
 /// Whether both versions draw the same bucket for a unit.
 fn same_arm(old: Option<&Experiment>, new: Option<&Experiment>) -> bool {
     match (old, new) {
-        // Fresh randomness knows no unit: there only the change of the shares can be told, as for one draw.
+        // Random draws have no units, so only the change of the shares is known, as for a single draw.
         (Some(old), Some(new)) if is_random(old) && is_random(new) => true,
         (Some(old), Some(new)) => old.salt == new.salt && !is_random(old) && !is_random(new),
         _ => true,
@@ -129,7 +130,7 @@ fn arms(experiment: Option<&Experiment>, now: Timestamp) -> Ranges<Place> {
     ranges
 }
 
-/// Every pair of what lies where in two draws, and how many of 10^12 pairs of buckets it has.
+/// All pairs of values in two draws, with the number of their pairs of buckets, of 10^12.
 fn joint<T: Clone>(old: &Ranges<T>, new: &Ranges<T>, same_draw: bool) -> Vec<(T, T, u128)> {
     let mut pairs = Vec::new();
     let mut old_start = 0;
@@ -163,8 +164,8 @@ fn percent(parts: u128) -> String {
     format!("{}{point}{decimals}", parts / whole)
 }
 
-/// For machines that want a number, and only for them.
-#[expect(clippy::cast_precision_loss, reason = "the exact share stands beside it")]
+/// As a float, for JSON.
+#[expect(clippy::cast_precision_loss, reason = "JSON also has the exact share")]
 fn fraction(parts: u128) -> f64 {
     parts as f64 / 1e24
 }
@@ -198,7 +199,7 @@ mod tests {
             .unwrap()
     }
 
-    fn told(old: &Experiment, new: &Experiment) -> Vec<String> {
+    fn moved(old: &Experiment, new: &Experiment) -> Vec<String> {
         let (moves, _) = moves(Some(old), Some(new), Timestamp::new(0));
         let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "-".to_owned());
         moves
@@ -210,31 +211,31 @@ mod tests {
     #[test]
     fn a_weight_within_its_span_moves_only_from_the_baseline() {
         let (old, new) = (experiment("s", 10, 20, 50, None), experiment("s", 25, 20, 50, None));
-        assert_eq!(told(&old, &new), ["b>c 15"]);
-        assert_eq!(told(&new, &old), ["c>b 15"]);
+        assert_eq!(moved(&old, &new), ["b>c 15"]);
+        assert_eq!(moved(&new, &old), ["c>b 15"]);
     }
 
     #[test]
-    fn a_span_that_grows_pushes_its_neighbour() {
+    fn a_span_that_grows_pushes_its_neighbor() {
         let (old, new) = (experiment("s", 10, 20, 10, None), experiment("s", 15, 20, 15, None));
-        assert_eq!(told(&old, &new), ["b>d 5", "d>c 5"]);
+        assert_eq!(moved(&old, &new), ["b>d 5", "d>c 5"]);
     }
 
     #[test]
     fn another_salt_multiplies_the_shares() {
         let (old, new) = (experiment("s", 10, 0, 10, None), experiment("t", 10, 0, 10, None));
-        assert_eq!(told(&old, &new), ["b>c 9", "c>b 9"]);
+        assert_eq!(moved(&old, &new), ["b>c 9", "c>b 9"]);
     }
 
     #[test]
     fn layers_are_cut_or_multiplied() {
         let old = experiment("s", 50, 0, 50, Some(("l", 0, 50)));
         assert_eq!(
-            told(&old, &experiment("s", 50, 0, 50, Some(("l", 20, 60)))),
+            moved(&old, &experiment("s", 50, 0, 50, Some(("l", 20, 60)))),
             ["b>- 10", "c>- 10", "->b 5", "->c 5"]
         );
         let other = experiment("s", 50, 0, 50, Some(("m", 0, 50)));
-        assert_eq!(told(&old, &other), ["->b 12.5", "->c 12.5", "b>- 12.5", "c>- 12.5"]);
+        assert_eq!(moved(&old, &other), ["->b 12.5", "->c 12.5", "b>- 12.5", "c>- 12.5"]);
     }
 
     proptest! {

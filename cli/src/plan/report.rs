@@ -1,4 +1,4 @@
-//! The comparison for people.
+//! The comparison as text.
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use crate::out::{Ink, Out};
 use crate::table::{Align, Table};
 use crate::words::quoted;
 
-pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
+pub(super) fn write_text(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     writeln!(out, "{}", ink.dim(format!("at {}", report.at)))?;
     for experiment in &report.experiments {
@@ -15,7 +15,7 @@ pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     }
     writeln!(out)?;
     if report.experiments.is_empty() {
-        writeln!(out, "Neither file has an experiment.")?;
+        writeln!(out, "The files have no experiments.")?;
     } else if report.swap {
         let swapped = report.experiments.iter().filter(|experiment| experiment.swap);
         let names: Vec<&str> = swapped.map(|experiment| experiment.name.as_str()).collect();
@@ -57,7 +57,7 @@ fn one(experiment: &Compared, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     }
     table.write(out)?;
     if experiment.moves.is_empty() {
-        writeln!(out, "  nobody moves")?;
+        writeln!(out, "  no unit moves")?;
     }
     for listed in &experiment.units {
         let (from, to) = (place(listed.from.as_deref()), place(listed.to.as_deref()));
@@ -75,5 +75,5 @@ fn one(experiment: &Compared, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
 }
 
 fn place(name: Option<&str>) -> String {
-    name.unwrap_or("(not in it)").to_owned()
+    name.unwrap_or("(not included)").to_owned()
 }

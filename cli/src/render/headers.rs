@@ -1,8 +1,8 @@
-//! Which of the filter's headers a proxy must take away, and where.
+//! The headers of the filter that a proxy must remove, and where.
 
 use sidetrack::plan::Plan;
 
-/// What testers send to the filter. It must reach the filter, and not the model.
+/// The headers of testers. They must reach the filter, but not the model.
 pub(super) fn testers(plan: &Plan) -> Vec<&str> {
     let names = &plan.settings.headers;
     let fixed = [&names.force, &names.token, &names.debug];
@@ -14,7 +14,8 @@ pub(super) fn testers(plan: &Plan) -> Vec<&str> {
     testers
 }
 
-/// What only the filter may set: a client's copies must go before the filter, in case it is absent.
+/// The headers that only the filter may set. A client's copies are removed before the filter, which may
+/// be absent.
 pub(super) fn own(plan: &Plan) -> Vec<&str> {
     let testers = testers(plan);
     let owned = plan.settings.headers.owned.iter().map(String::as_str);

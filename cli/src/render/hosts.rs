@@ -2,7 +2,7 @@
 
 use sidetrack::matching::Host;
 
-/// Matches any of these hosts, whatever their case, with or without a port; `None` without hosts.
+/// Matches any of these hosts in any case, with or without a port; `None` without hosts.
 pub(super) fn regex(hosts: &[Host]) -> Option<String> {
     let one = |host: &Host| match host {
         Host::Exact(name) => escaped(name),

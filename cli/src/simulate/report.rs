@@ -1,4 +1,4 @@
-//! The simulation as a table for people.
+//! The simulation as text.
 
 use std::io::Write;
 
@@ -6,18 +6,18 @@ use super::{Phase, Report, SUSPICIOUS, Variant};
 use crate::out::{Ink, Out};
 use crate::table::{Align, Table};
 
-pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
+pub(super) fn write_text(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     for (i, experiment) in report.experiments.iter().enumerate() {
         if i > 0 {
             writeln!(out)?;
         }
-        let off = if experiment.enabled { "" } else { " (switched off; as if it were on)" };
+        let off = if experiment.enabled { "" } else { " (disabled; simulated as enabled)" };
         let drawn = experiment.units;
         let of = if experiment.units == report.units {
             format!("{drawn} units")
         } else {
-            format!("{drawn} of {} units are in the layer's slots", report.units)
+            format!("{drawn} of {} units are in the slots of the layer", report.units)
         };
         writeln!(out, "{}{}  {}", ink.bold(&experiment.name), ink.note(off), ink.dim(of))?;
         for phase in &experiment.phases {
@@ -28,11 +28,12 @@ pub(super) fn tell(report: &Report, out: &mut Out) -> anyhow::Result<()> {
             table(phase, ink).write(out)?;
             for variant in phase.variants.iter().filter(|variant| variant.is_uninvited()) {
                 let name = &variant.name;
-                writeln!(out, "  {} {name} has weight 0 and got units", ink.bad("error:"))?;
+                writeln!(out, "  {} {name} has weight 0, but got units", ink.bad("error:"))?;
             }
             writeln!(out, "  {}", verdict(phase))?;
             if phase.suspicious {
-                let text = format!("p is below {SUSPICIOUS:e}: these shares are no accident");
+                let text =
+                    format!("p is below {SUSPICIOUS:e}, so these shares are not due to chance");
                 writeln!(out, "  {} {text}", ink.bad("warning:"))?;
             }
         }

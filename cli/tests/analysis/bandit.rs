@@ -49,15 +49,19 @@ fn less_may_be_better_and_a_breaker_keeps_a_weight() {
 #[test]
 fn what_cannot_be_used_is_an_error() {
     for (rewards, more, what) in [
-        ("variant,successes\na,1\n", &[][..], "no column trials"),
-        ("variant,successes,trials\nz,1,2\n", &[], "found \"z\", allowed: a, b, c"),
-        ("variant,successes,trials\na,3,2\n", &[], "found 3 of 2"),
-        ("variant,successes,trials\na,-1,2\n", &[], "found \"-1\""),
+        ("variant,successes\na,1\n", &[][..], "the column trials is missing"),
+        (
+            "variant,successes,trials\nz,1,2\n",
+            &[],
+            "unknown variant \"z\"; expected one of: a, b, c",
+        ),
+        ("variant,successes,trials\na,3,2\n", &[], "must be at most trials (2)"),
+        ("variant,successes,trials\na,-1,2\n", &[], "successes is \"-1\""),
         ("variant,successes,trials\n", &[], "no rows"),
         (GOOD_C, &["--floor", "40"], "--floor"),
         (GOOD_C, &["--max-change", "0"], "--max-change"),
         (GOOD_C, &["--discount", "1.5"], "--discount"),
-        (GOOD_C, &["--breaker", "a=open"], "no such candidate"),
+        (GOOD_C, &["--breaker", "a=open"], "unknown candidate \"a\""),
     ] {
         let (code, _, error) = step(rewards, more);
         assert_eq!(code, 1, "{what}: {error}");
@@ -65,5 +69,5 @@ fn what_cannot_be_used_is_an_error() {
     }
     let (_, found, _) =
         step("variant,successes,trials\na,1,10\nb,1,10\nc,9,10\n", &["--max-change", "100"]);
-    assert!(found["notes"].to_string().contains("warming up"), "{found:#}");
+    assert!(found["notes"].to_string().contains("warm-up"), "{found:#}");
 }

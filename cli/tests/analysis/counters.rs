@@ -95,7 +95,7 @@ fn counters_say_what_they_can_and_no_more() {
     let (url, _) = server(answer, 3);
     let (_, text, _) = folder.text(&["analyze", "prometheus", "e.json", "--url", &url]);
     assert!(
-        text.contains("assumes independent requests") && text.contains("not a decision"),
+        text.contains("Assumes independent requests") && text.contains("not a decision"),
         "{text}"
     );
 }
@@ -105,12 +105,12 @@ fn a_server_that_is_none_is_told() {
     let folder = Folder::new();
     folder.write("e.json", ROLLOUT);
     for (answer, what) in [
-        ((|_| "<html>".to_owned()) as fn(&str) -> String, "not as Prometheus does"),
+        ((|_| "<html>".to_owned()) as fn(&str) -> String, "not an answer of Prometheus"),
         (
             |_| r#"{"status":"error","error":"parse error"}"#.to_owned(),
-            "Prometheus says: parse error",
+            "Prometheus rejected the query: parse error",
         ),
-        (|_| vector(&[]), "knows no ab_test_requests_total of forecast"),
+        (|_| vector(&[]), "has no series ab_test_requests_total for forecast"),
     ] {
         let (url, asked) = server(answer, 1);
         let (code, _, error) = folder.text(&["analyze", "prometheus", "e.json", "--url", &url]);

@@ -166,31 +166,31 @@ fn traps_are_refused_and_mistakes_name_their_flag() {
         &["not independent"],
     );
     fails(&[&shares("1/10", "2/10")[..], &["--adaptive"]].concat(), &["--adaptive", "each batch"]);
-    fails(&shares("12/10", "1/2"), &["--baseline 12/10", "no more successes"]);
-    fails(&shares("1/10", "-3/10"), &["--candidate -3/10", "X/N"]);
-    fails(&shares("1/10", "0/0"), &["--candidate 0/0", "at least one"]);
-    fails(&shares("1/10", "0.1"), &["--candidate 0.1", "250/1000"]);
+    fails(&shares("12/10", "1/2"), &["--baseline is 12/10", "more successes than units"]);
+    fails(&shares("1/10", "-3/10"), &["--candidate is -3/10", "X/N"]);
+    fails(&shares("1/10", "0/0"), &["--candidate is 0/0", "at least one"]);
+    fails(&shares("1/10", "0.1"), &["--candidate is 0.1", "250/1000"]);
     fails(
         &[&shares("1/10", "2/10")[..], &["--baseline", "1/10"]].concat(),
-        &["--baseline was given 2 times"],
+        &["--baseline is given 2 times"],
     );
-    fails(&[&shares("1/10", "2/10")[..], &["--alpha", "5"]].concat(), &["--alpha 5", "0.05"]);
+    fails(&[&shares("1/10", "2/10")[..], &["--alpha", "5"]].concat(), &["--alpha is 5", "0.05"]);
     fails(
         &[&shares("1/10", "2/10")[..], &["--planned-units", "1000"]].concat(),
-        &["--planned-units", "20 units"],
+        &["--planned-units", "there are 20"],
     );
     let means = |b: &'static str, c: &'static str| ["means", "--baseline", b, "--candidate", c];
-    fails(&means("1,2", "1,2,3"), &["--baseline 1,2", "MEAN,SD,N"]);
-    fails(&means("NaN,2,10", "1,2,3"), &["--baseline NaN,2,10", "NaN"]);
-    fails(&means("1,2,10", "1,-2,3"), &["--candidate 1,-2,3", "0 or more"]);
-    fails(&means("1,2,10", "1,2,1"), &["--candidate 1,2,1", "from 2"]);
+    fails(&means("1,2", "1,2,3"), &["--baseline is 1,2", "MEAN,SD,N"]);
+    fails(&means("NaN,2,10", "1,2,3"), &["--baseline is NaN,2,10", "a mean up to"]);
+    fails(&means("1,2,10", "1,-2,3"), &["--candidate is 1,-2,3", "from 0 to 1e150"]);
+    fails(&means("1,2,10", "1,2,1"), &["--candidate is 1,2,1", "at least 2"]);
     let srm = |expected: &'static str, observed: &'static str| {
         ["srm", "--expected", expected, "--observed", observed]
     };
-    fails(&srm("70,20", "1,2"), &["--expected 70,20", "sums to 90"]);
-    fails(&srm("100", "1"), &["--expected 100", "at least two"]);
-    fails(&srm("-10,110", "1,2"), &["--expected -10,110"]);
-    fails(&srm("70,30", "1,2,3"), &["--observed 1,2,3", "3 counts for 2 shares"]);
-    fails(&srm("70,30", "0,0"), &["--observed 0,0", "at least one"]);
-    fails(&srm("70,30", "1,-2"), &["--observed 1,-2"]);
+    fails(&srm("70,20", "1,2"), &["--expected is 70,20", "sum to 100"]);
+    fails(&srm("100", "1"), &["--expected is 100", "at least two"]);
+    fails(&srm("-10,110", "1,2"), &["--expected is -10,110"]);
+    fails(&srm("70,30", "1,2,3"), &["--observed is 1,2,3", "one count for each share"]);
+    fails(&srm("70,30", "0,0"), &["--observed is 0,0", "at least one"]);
+    fails(&srm("70,30", "1,-2"), &["--observed is 1,-2"]);
 }

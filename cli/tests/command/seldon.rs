@@ -96,10 +96,10 @@ fn what_seldon_does_not_say_is_asked_for() {
     said(SPLIT, &[], "--clusters iris=CLUSTER,iris2=CLUSTER");
     said(SPLIT, &["--clusters", "iris=a"], "--clusters iris2=CLUSTER");
     said(SPLIT, &["--clusters", "irsi=a"], "did you mean \"iris\"?");
-    said(SPLIT, &["--clusters", "iris=a,iris=b"], "\"iris\" twice");
+    said(SPLIT, &["--clusters", "iris=a,iris=b"], "\"iris\" is given twice");
     let open = SPLIT.replace("  default: iris\n", "");
-    said(&open, &["--tag-only"], "--baseline MODEL; allowed: iris, iris2");
-    said(&open, &["--tag-only", "--baseline", "iris3"], "found \"iris3\"");
+    said(&open, &["--tag-only"], "--baseline with one of: iris, iris2");
+    said(&open, &["--tag-only", "--baseline", "iris3"], "unknown model \"iris3\"");
     assert_eq!(
         file(&open, &["--tag-only", "--baseline", "iris2"])["experiments"][0]["baseline"],
         "iris2"
@@ -163,7 +163,7 @@ fn a_mirror_alone_becomes_a_candidate_without_weight_and_comes_back() {
     let text = SPLIT
         .replace("    - {name: iris2, weight: 50}\n", "  mirror: {name: iris2, percent: 100}\n");
     let output = import(&text, &["--clusters", "iris=a,iris2=b"]);
-    assert!(stderr(&output).contains("\"iris2\" became one, with weight 0"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("\"iris2\" is one, with weight 0"), "{}", stderr(&output));
     let file: Value = serde_saphyr::from_str(stdout(&output)).unwrap();
     assert_eq!(
         file["experiments"][0]["variants"][1],
@@ -247,24 +247,24 @@ fn each_loss_has_a_line() {
     let cases: [(&str, Value, &str); 9] = [
         ("enabled", json!(false), "e: enabled is not"),
         ("salt", json!("x"), "e: salt is not"),
-        ("match", json!({"methods": ["POST"]}), "e: match is not carried over: POST"),
+        ("match", json!({"methods": ["POST"]}), "e: match is not exported: POST"),
         ("breaker", json!({}), "e: breaker is not"),
         ("layer", json!({"name": "l", "from": 0, "to": 50}), "e: layer is not"),
         ("overrides", json!({"header": "x-choose"}), "e: overrides is not"),
         (
             "mirror",
             json!({"cluster": "m", "percent": 12.5}),
-            "e: mirror.percent is not carried over: 12.5 %",
+            "e: mirror.percent is not exported: 12.5 %",
         ),
-        ("mirror", json!({"cluster": "cb"}), "e: mirror is not carried over: \"b\" also answers"),
-        ("mirror", json!({"cluster": "ca"}), "e: mirror is not carried over: \"a\" also answers"),
+        ("mirror", json!({"cluster": "cb"}), "e: mirror is not exported: \"b\" is also a variant"),
+        ("mirror", json!({"cluster": "ca"}), "e: mirror is not exported: \"a\" is also a variant"),
     ];
     for (key, value, line) in cases {
         let said = lost(&|experiment| experiment[key] = value.clone());
         assert!(said.contains(line) && said.lines().count() == 1, "{key}: {said}");
     }
     let reserve = lost(&|experiment| experiment["variants"][1]["reserve"] = json!(50));
-    assert!(reserve.contains("e: variants[1].reserve is not carried over: 50 %"), "{reserve}");
+    assert!(reserve.contains("e: variants[1].reserve is not exported: 50 %"), "{reserve}");
     let hashed = lost(&|experiment| {
         experiment["assignment"] = json!("user_hash");
         experiment["unit"] = json!([{"cookie": "c", "mint": {"max_age": "1d"}}]);
@@ -285,7 +285,7 @@ fn names_that_kubernetes_refuses_are_refused() {
     let output = export(text, &[]);
     assert_eq!(code(&output), 1);
     assert!(
-        stderr(&output).contains("found \"Old\"; allowed as a name in Kubernetes"),
+        stderr(&output).contains("a variant's name is \"Old\", but a name in Kubernetes"),
         "{}",
         stderr(&output)
     );

@@ -71,7 +71,7 @@ fn mistakes_name_their_flag() {
     };
     fails(&["--baseline-rate", "10", "--mde", "0.02"], 1, &["--baseline-rate", "0.05"]);
     fails(&["--baseline-rate", "NaN", "--mde", "0.02"], 1, &["--baseline-rate", "NaN"]);
-    fails(&["--baseline-rate", "0.99", "--mde", "0.02"], 1, &["--mde 0.02", "absolute"]);
+    fails(&["--baseline-rate", "0.99", "--mde", "0.02"], 1, &["--mde is 0.02", "absolute"]);
     fails(&["--baseline-rate", "0.1", "--mde", "0"], 1, &["--mde", "other than 0"]);
     fails(&["--baseline-rate", "0.1", "--mde", "0.01", "--share", "30"], 1, &["--share", "30"]);
     fails(&["--baseline-rate", "0.1", "--mde", "0.01", "--power", "1"], 1, &["--power"]);

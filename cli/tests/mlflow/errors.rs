@@ -73,11 +73,11 @@ fn what_the_server_says_is_passed_on_with_what_to_do() {
             r#"{"error_code": "INTERNAL_ERROR", "message": "locked"}"#,
             "INTERNAL_ERROR: locked",
         ),
-        ("200 OK", "<html>Log in</html>", "the answer is not MLflow's: <html>Log in"),
+        ("200 OK", "<html>Log in</html>", "not an answer of MLflow: <html>Log in"),
         (
             "302 Found\r\nlocation: https://login.example.com/",
             "",
-            "go to https://login.example.com/",
+            "redirect to https://login.example.com/",
         ),
     ];
     for (status, body, words) in cases {
@@ -103,7 +103,7 @@ fn no_server_and_no_address_are_explained() {
         2,
         &[&format!("GET http://{free}/api/2.0/mlflow/registered-models/alias"), "hint:"],
     );
-    ran(&mut command(&plan)).refused(2, &["no MLflow server is named", "MLFLOW_TRACKING_URI"]);
+    ran(&mut command(&plan)).refused(2, &["no MLflow server is given", "MLFLOW_TRACKING_URI"]);
     ran(command(&plan).env("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"))
         .refused(2, &["sqlite:///mlflow.db", "http://"]);
 }
@@ -133,7 +133,7 @@ fn credentials_are_sent_and_never_shown() {
     let uri = "http://bob:hunter2@127.0.0.1:1";
     let ran = ran(&mut command(&["mlflow", "plan", "--model", "m", "--tracking-uri", uri]));
     assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
-    ran.refused(2, &["holds a name or a password", "MLFLOW_TRACKING_PASSWORD"]);
+    ran.refused(2, &["must not contain a user name or password", "MLFLOW_TRACKING_PASSWORD"]);
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_version_that_is_not_ready_is_refused() {
             }
         });
         stub.plan(&[])
-            .refused(1, &[&format!("m version {unready}: its status is "), "allowed: READY"]);
+            .refused(1, &[&format!("m version {unready}: the status is "), "must be READY"]);
     }
 }
 

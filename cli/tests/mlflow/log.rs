@@ -108,7 +108,7 @@ fn the_same_analysis_is_one_run_and_another_one_another() {
     let path = analysis::write(dir.path(), &analysis);
     log(&file, &path, &[]).good();
     let first = only_run("log-twice-ab-test");
-    assert!(log(&file, &path, &[]).good().contains("was logged before"));
+    assert!(log(&file, &path, &[]).good().contains("was already logged"));
     assert_eq!(only_run("log-twice-ab-test"), first);
     analysis["to"] = json!("2026-11-25T09:00:00Z");
     let path = analysis::write(dir.path(), &analysis);
@@ -127,7 +127,7 @@ fn a_run_that_was_cut_short_is_completed() {
     let id = &whole["info"]["run_id"];
     server().post("runs/update", json!({"run_id": id, "status": "RUNNING"}));
     server().post("runs/delete-tag", json!({"run_id": id, "key": "ab_test.decision"}));
-    assert!(log(&file, &path, &[]).good().contains("is complete now"));
+    assert!(log(&file, &path, &[]).good().contains("is now complete"));
     let completed = only_run("log-half-ab-test");
     assert_eq!(completed["info"]["run_id"], whole["info"]["run_id"]);
     assert_eq!(completed["info"]["status"], "FINISHED");
@@ -186,18 +186,15 @@ fn what_does_not_belong_together_is_refused_and_nothing_is_logged() {
         let path = analysis::write(dir.path(), &changed);
         log(&file, &path, &["--experiment", "log-refused-runs"]).refused(1, words);
     };
-    refused(
-        &|a| a["config_hash"] = json!("00ff"),
-        &["its hash is ", "the analysis is of 00ff", "hint:"],
-    );
+    refused(&|a| a["config_hash"] = json!("00ff"), &["the hash is ", "must be 00ff", "hint:"]);
     refused(
         &|a| a["experiment"] = json!("other"),
-        &["no experiment other", "there are: log-refused-ab-test"],
+        &["unknown experiment \"other\"", "expected one of: log-refused-ab-test"],
     );
-    refused(&|a| a["version"] = json!(2), &["version is 2; allowed: 1"]);
+    refused(&|a| a["version"] = json!(2), &["version is 2, but must be 1"]);
     refused(&|a| a["decision"] = json!("perhaps"), &["perhaps", "analyze run"]);
-    refused(&|a| *a = json!([]), &["analysis.json", "allowed: an analysis"]);
-    refused(&|a| a["from"] = json!("yesterday"), &["from: found \"yesterday\"", "RFC 3339"]);
+    refused(&|a| *a = json!([]), &["analysis.json", "is not an analysis"]);
+    refused(&|a| a["from"] = json!("yesterday"), &["from is \"yesterday\"", "RFC 3339"]);
     let infinite = analysis.to_string().replace("0.11,", "1e999,");
     let path = dir.path().join("analysis.json");
     std::fs::write(&path, infinite).unwrap();

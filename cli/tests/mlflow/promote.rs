@@ -55,7 +55,7 @@ fn nothing_is_changed_without_yes() {
         "alias champion to version 2",
         "tag of version 2: ab_test.result = promoted",
         "tag of version 2: without ab_test_candidate",
-        "--yes does it",
+        "use --yes to make these changes",
     ] {
         assert!(said.contains(line), "no {line:?} in\n{said}");
     }
@@ -77,16 +77,16 @@ fn the_winner_becomes_the_champion_and_everyone_knows_why() {
     );
     assert_eq!(tested.model.state(), state);
     // Once more changes nothing.
-    assert!(tested.promote(&["--yes"]).good().contains("is the champion already"));
+    assert!(tested.promote(&["--yes"]).good().contains("is already the champion"));
     assert_eq!(tested.model.state(), state);
     // And the next plan begins from there.
-    mlflow(&["plan", "--model", "promote-three"]).refused(1, &["no version beside the champion"]);
+    mlflow(&["plan", "--model", "promote-three"]).refused(1, &["no version except the champion"]);
 }
 
 #[test]
 fn without_a_run_it_says_so_and_promotes() {
     let tested = Tested::new("promote-unlogged", 2);
-    assert!(tested.promote(&["--yes"]).good().contains("no run of this analysis is logged"));
+    assert!(tested.promote(&["--yes"]).good().contains("this analysis is not logged"));
     let state = tested.model.state();
     assert_eq!(
         state,
@@ -118,7 +118,7 @@ fn only_a_decision_promotes_unless_there_is_a_reason() {
     tested.refused(&["--yes", "--force-reason", " "], &["--force-reason is empty"]);
     let said = tested.promote(&["--yes", "--force-reason", "legal asks for it"]).good();
     assert!(
-        said.contains("the analysis says invalid, not this; forced: legal asks for it"),
+        said.contains("the decision is invalid; promoted because: legal asks for it"),
         "{said}"
     );
     let state = tested.model.state();
@@ -134,9 +134,12 @@ fn a_reason_does_not_choose_among_several() {
     tested.analysis["decision"] = json!("inconclusive");
     tested.analysis["winner"] = Value::Null;
     let force = ["--yes", "--force-reason", "because"];
-    tested.refused(&force, &["found none", "promote-several-v2, promote-several-v3"]);
+    tested.refused(
+        &force,
+        &["no winner and several candidates", "promote-several-v2, promote-several-v3"],
+    );
     let forced = [&force[..], &["--winner", "promote-several-v1"]].concat();
-    tested.refused(&forced, &["found promote-several-v1", "allowed: a candidate"]);
+    tested.refused(&forced, &["unknown candidate \"promote-several-v1\"", "expected one of"]);
     let forced = [&force[..], &["--winner", "promote-several-v3"]].concat();
     tested.promote(&forced).good();
     assert!(tested.model.state().contains("champion=3"));
@@ -146,13 +149,13 @@ fn a_reason_does_not_choose_among_several() {
 fn a_champion_that_was_not_tested_is_not_replaced() {
     let tested = Tested::new("promote-late", 3);
     tested.model.alias("champion", "3");
-    let words = ["the champion is version 3, the experiment tested version 1", "mlflow plan"];
+    let words = ["the champion is version 3, but must be version 1", "mlflow plan"];
     tested.refused(&["--yes"], &words);
     tested.refused(&[], &words);
     tested.refused(&["--yes", "--force-reason", "whatever"], &words);
     // The winner is the champion, but not from here.
     tested.model.alias("champion", "2");
-    tested.refused(&["--yes"], &["the champion is version 2, the experiment tested version 1"]);
+    tested.refused(&["--yes"], &["the champion is version 2, but must be version 1"]);
 }
 
 #[test]
@@ -161,7 +164,7 @@ fn a_candidate_that_was_withdrawn_is_not_promoted() {
     tested.model.tag("2", "ab_test_candidate", "false");
     tested.refused(
         &["--yes"],
-        &["version 2 (promote-withdrawn-v2) is no candidate any more", "false"],
+        &["version 2 (promote-withdrawn-v2) is not a candidate anymore", "false"],
     );
 }
 
@@ -171,13 +174,14 @@ fn variants_with_names_of_their_own_are_told_by_hand() {
     let text = tested.analysis.to_string();
     let text = text.replace("promote-named-v1", "baseline").replace("promote-named-v2", "enhanced");
     tested.analysis = serde_json::from_str(&text).unwrap();
-    tested.refused(&["--yes"], &["variant baseline: which version", "--variant baseline=VERSION"]);
+    tested.refused(&["--yes"], &["variant baseline: the version", "--variant baseline=VERSION"]);
     let named = ["--yes", "--variant", "baseline=1", "--variant"];
     tested.refused(
         &[&named[..], &["enhanced=1"]].concat(),
         &["baseline and enhanced are both version 1"],
     );
-    tested.refused(&[&named[..], &["enhanced=9"]].concat(), &["there is no version 9 (enhanced)"]);
+    tested
+        .refused(&[&named[..], &["enhanced=9"]].concat(), &["version 9 (enhanced) does not exist"]);
     tested.promote(&[&named[..], &["enhanced=2"]].concat()).good();
     assert!(tested.model.state().contains("champion=2 previous_champion=1"));
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::record::Entry;
 use super::response::{Body, echo, grpc, prediction};
-use super::{Behaviour, Shared, control};
+use super::{Behavior, Shared, control};
 
 /// The result of a request.
 pub(super) enum Outcome {
@@ -23,32 +23,32 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Outco
     if let Some(response) = control::response(&request, shared) {
         return Outcome::Response(response);
     }
-    let behaviour = shared.behaviour();
+    let behavior = shared.behavior();
     let (number, entry) = shared.record.arrival(&request);
     let (head, body) = request.into_parts();
-    if behaviour == Behaviour::Echo {
+    if behavior == Behavior::Echo {
         let content_type = head.headers.get(CONTENT_TYPE).cloned();
         return Outcome::Response(echo(body, entry, content_type, shared));
     }
     // If the client disconnects, the response goes nowhere.
     let body = read(body, entry.as_deref()).await.unwrap_or_default();
     let predict = |status| prediction(status, &head.method, head.uri.path(), &body, shared);
-    Outcome::Response(match behaviour {
-        Behaviour::Healthy | Behaviour::Echo => predict(StatusCode::OK),
-        Behaviour::Status(status) => {
+    Outcome::Response(match behavior {
+        Behavior::Healthy | Behavior::Echo => predict(StatusCode::OK),
+        Behavior::Status(status) => {
             predict(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
         }
-        Behaviour::Delay(time) => {
+        Behavior::Delay(time) => {
             sleep(time).await;
             predict(StatusCode::OK)
         }
-        Behaviour::Reset => return Outcome::Reset,
-        Behaviour::GrpcStatus(code) => grpc(code, false, shared),
-        Behaviour::GrpcTrailersOnly(code) => grpc(code, true, shared),
-        Behaviour::ErrorEvery(n) if n > 0 && number.is_multiple_of(n) => {
+        Behavior::Reset => return Outcome::Reset,
+        Behavior::GrpcStatus(code) => grpc(code, false, shared),
+        Behavior::GrpcTrailersOnly(code) => grpc(code, true, shared),
+        Behavior::ErrorEvery(n) if n > 0 && number.is_multiple_of(n) => {
             predict(StatusCode::INTERNAL_SERVER_ERROR)
         }
-        Behaviour::ErrorEvery(_) => predict(StatusCode::OK),
+        Behavior::ErrorEvery(_) => predict(StatusCode::OK),
     })
 }
 

@@ -6,7 +6,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
 use super::response::{Body, json_response};
-use super::{Behaviour, Shared};
+use super::{Behavior, Shared};
 
 const PATH: &str = "/_stub/behavior";
 
@@ -20,7 +20,7 @@ pub(super) fn response<B>(request: &Request<B>, shared: &Shared) -> Option<Respo
         let usage = json!({ "usage": format!("POST {PATH}?status=200…599") });
         return Some(json_response(StatusCode::BAD_REQUEST, &usage, shared));
     };
-    shared.set(if status == 200 { Behaviour::Healthy } else { Behaviour::Status(status) });
+    shared.set(if status == 200 { Behavior::Healthy } else { Behavior::Status(status) });
     let body = json!({ "model": shared.name, "answers": status });
     Some(json_response(StatusCode::OK, &body, shared))
 }

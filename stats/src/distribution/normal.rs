@@ -45,7 +45,7 @@ pub fn quantile(tail: f64) -> f64 {
         return -quantile(1.0 - tail);
     }
     if tail > 0.2 {
-        // Near the centre: by the distance from one half, which is exact.
+        // Near the center: by the distance from one half, which is exact.
         let aim = 0.5 - tail;
         let mut z = aim * 2.5;
         for _ in 0..10 {

@@ -3,7 +3,7 @@
 //!
 //! Three things keep the digits that libraries lose. The prefactor is Loader's, so parameters of 10^9 cancel nothing
 //! (see `gamma`). Both `x` and `1 − x` are passed in. The continued fraction starts from `λ = a − (a + b) x`, passed in as well, which
-//! is the small difference that decides everything near the centre (DiDonato & Morris, "Algorithm 708", ACM TOMS 18, 1992, BFRAC).
+//! is the small difference that decides everything near the center (DiDonato & Morris, "Algorithm 708", ACM TOMS 18, 1992, BFRAC).
 
 use super::gamma::{LN_SQRT_2PI, deviance, stirling_error};
 use super::ln_one_minus_exp;

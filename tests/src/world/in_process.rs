@@ -13,7 +13,7 @@ use sidetrack::plan::Plan;
 use sidetrack::unit::UnitSource;
 use sidetrack_lab::Request;
 
-use super::{Behaviour, Exchange, Lines, Received, Response, first, lines_of, locked};
+use super::{Behavior, Exchange, Lines, Received, Response, first, lines_of, locked};
 use crate::fake_host::{self, Action, HeaderMap, MetricValue, Module, Proxy, Reply, Vm};
 
 /// A fake Envoy process with two workers and the models behind it.
@@ -31,7 +31,7 @@ pub struct InProcess {
 
 #[derive(Default)]
 struct Model {
-    behaviour: Behaviour,
+    behaviour: Behavior,
     received: u64,
     headers: Vec<(&'static str, &'static str)>,
 }
@@ -104,10 +104,10 @@ impl InProcess {
         let model = models.entry(cluster.clone()).or_default();
         model.received += 1;
         let (status, grpc, answers) = match model.behaviour {
-            Behaviour::Healthy => (200, None, true),
-            Behaviour::Status(status) => (status, None, true),
-            Behaviour::Grpc(code) => (200, Some(code), true),
-            Behaviour::Reset => (503, None, false),
+            Behavior::Healthy => (200, None, true),
+            Behavior::Status(status) => (status, None, true),
+            Behavior::Grpc(code) => (200, Some(code), true),
+            Behavior::Reset => (503, None, false),
         };
         let more = model.headers.clone();
         drop(models);
@@ -151,7 +151,7 @@ impl InProcess {
         self.worker().exchange(map(&lines_of(request)), Reply::Abort).expect("a VM that lives");
     }
 
-    pub(super) fn model(&self, cluster: &str, behaviour: Behaviour) {
+    pub(super) fn model(&self, cluster: &str, behaviour: Behavior) {
         let mut models = locked(&self.models);
         models.entry(cluster.to_owned()).or_default().behaviour = behaviour;
     }

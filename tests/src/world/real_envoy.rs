@@ -18,7 +18,7 @@ use sidetrack_lab::{
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use super::{Behaviour, Exchange, Received, Response};
+use super::{Behavior, Exchange, Received, Response};
 use crate::artifact;
 
 /// Names each request, so that it is found again at the model.
@@ -150,7 +150,7 @@ impl RealEnvoy {
     pub(super) async fn hang_up(&self, request: Request) {
         let before: u64 = self.stubs.values().map(ModelStub::count).sum();
         for stub in self.stubs.values() {
-            stub.set(lab::Behaviour::Delay(Duration::from_secs(20)));
+            stub.set(lab::Behavior::Delay(Duration::from_secs(20)));
         }
         let client = Client::new(self.addr);
         let arrival = async {
@@ -164,17 +164,17 @@ impl RealEnvoy {
         }
         drop(client);
         for stub in self.stubs.values() {
-            stub.set(lab::Behaviour::Healthy);
+            stub.set(lab::Behavior::Healthy);
         }
     }
 
     #[expect(clippy::expect_used, reason = "a harness fails loudly")]
-    pub(super) fn model(&self, cluster: &str, behaviour: Behaviour) {
+    pub(super) fn model(&self, cluster: &str, behaviour: Behavior) {
         self.stubs.get(cluster).expect("a cluster of the file").set(match behaviour {
-            Behaviour::Healthy => lab::Behaviour::Healthy,
-            Behaviour::Status(status) => lab::Behaviour::Status(status),
-            Behaviour::Grpc(code) => lab::Behaviour::GrpcTrailersOnly(code),
-            Behaviour::Reset => lab::Behaviour::Reset,
+            Behavior::Healthy => lab::Behavior::Healthy,
+            Behavior::Status(status) => lab::Behavior::Status(status),
+            Behavior::Grpc(code) => lab::Behavior::GrpcTrailersOnly(code),
+            Behavior::Reset => lab::Behavior::Reset,
         });
     }
 

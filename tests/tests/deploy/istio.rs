@@ -251,16 +251,11 @@ fn what_cannot_work_is_refused_with_a_way_out() {
     };
     let mut body = everything();
     body["experiments"][0]["unit"][1] = serde_json::json!({"body": "/user"});
-    refused(&body, &[], 1, ["experiments[0].unit[1].body", "header as well"]);
+    refused(&body, &[], 1, ["experiments[0].unit[1].body", "a header, cookie or query parameter"]);
     let good = everything();
     let mut unnamed = everything();
     unnamed["experiments"][0]["variants"][1]["cluster"] = "New.Model".into();
-    refused(
-        &unnamed,
-        &[],
-        2,
-        ["New.Model, which cannot name a service", "--destination New_Model="],
-    );
+    refused(&unnamed, &[], 2, ["New.Model cannot name a service", "--destination New_Model="]);
     refused(
         &unnamed,
         &["--service", "all"],
@@ -286,10 +281,10 @@ fn what_cannot_work_is_refused_with_a_way_out() {
         &good,
         &["--destination", "nobody=a"],
         2,
-        ["found nobody", "New_Model, copies, new, next, old"],
+        ["unknown variant or cluster \"nobody\"", "New_Model, copies, new, next, old"],
     );
     refused(&good, &["--namespace", "a\nb"], 2, ["--namespace", "lower-case letters"]);
-    refused(&good, &["--host", "a b"], 2, ["--host", "a host name in lower case"]);
+    refused(&good, &["--host", "a b"], 2, ["--host", "a lower-case host name"]);
     refused(&good, &["--selector", "app=\n"], 2, ["--selector", "letters, digits"]);
     refused(&good, &["--sha256", "abc"], 2, ["--sha256", "64 hexadecimal"]);
     refused(&good, &["--gateway", "gateway"], 2, ["--gateway", "NAMESPACE/NAME"]);

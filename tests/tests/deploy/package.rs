@@ -234,7 +234,7 @@ fn a_folder_of_somebody_else_is_not_touched() {
     fs::write(broken.join("oci-layout"), "{}").unwrap();
     fs::write(broken.join("index.json"), "{").unwrap();
     for (out, why) in
-        [(&folder, "holds \"thesis.tex\""), (&file, "is a file"), (&broken, "is no JSON")]
+        [(&folder, "contains \"thesis.tex\""), (&file, "is a file"), (&broken, "is not valid JSON")]
     {
         let run = package(artifact::wasm(), out, &[]);
         let said = String::from_utf8_lossy(&run.stderr);
@@ -261,19 +261,19 @@ fn what_is_no_filter_is_refused() {
         ("empty", vec![], "is too short to be a module"),
         ("text", b"#!/bin/sh".to_vec(), "begins with \"#!/b\""),
         ("gzip", vec![0x1f, 0x8b, 8, 0], "is a gzip archive"),
-        ("cut-off", whole[..whole.len() - 1000].to_vec(), "is no valid WebAssembly module"),
+        ("cut-off", whole[..whole.len() - 1000].to_vec(), "is not a valid WebAssembly module"),
         (
             "no-filter",
             module("(module)"),
-            "is a WebAssembly module, but no filter for a proxy: it does not export",
+            "is a WebAssembly module, but not a proxy filter: it does not export",
         ),
         (
             "other-abi",
             module(other_abi),
-            "exports proxy_abi_version_0_1_0; allowed: proxy_abi_version_0_2_1",
+            "exports proxy_abi_version_0_1_0, but must export proxy_abi_version_0_2_1",
         ),
-        ("other-filter", module(other_filter), "is a filter for a proxy, but not Sidetrack's"),
-        ("unfit", module(unfit), "is a filter for a proxy, but not Sidetrack's"),
+        ("other-filter", module(other_filter), "is a proxy filter, but not Sidetrack's"),
+        ("unfit", module(unfit), "is a proxy filter, but not Sidetrack's"),
         ("for-tests", fs::read(artifact::crashing_wasm()).unwrap(), "is a build for tests"),
     ];
     for (name, bytes, why) in cases {

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use sidetrack::decide::{self, Decision, Gate, Outcome};
 use sidetrack::plan::Plan;
 use sidetrack::request::{Body, Request as Asking};
-use sidetrack_lab::{Answer, Behaviour, Client, Request};
+use sidetrack_lab::{Answer, Behavior, Client, Request};
 use sidetrack_tests::fake_host::{Action, HeaderMap, Module, Proxy, Status, Vm};
 use sidetrack_tests::world::{Kind, Stage, World, run};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -103,7 +103,7 @@ fn user_of_new(plan: &Plan) -> String {
 /// A world whose models send back what they get.
 async fn echoing(stage: &Stage, file: &Value) -> World {
     let world = stage.start(file).await;
-    world.real().stubs.values().for_each(|stub| stub.set(Behaviour::Echo));
+    world.real().stubs.values().for_each(|stub| stub.set(Behavior::Echo));
     world
 }
 

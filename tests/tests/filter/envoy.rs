@@ -238,7 +238,7 @@ async fn lean_routes_say_what_the_filter_does_not() {
             assert_eq!(exchange.down("x-ab-phase").as_deref(), Some("canary"));
             assert_eq!(exchange.down("x-ab-assigned"), None);
         }
-        world.model("new", sidetrack_tests::world::Behaviour::Status(503));
+        world.model("new", sidetrack_tests::world::Behavior::Status(503));
         let begun = std::time::Instant::now();
         let exchange = loop {
             let exchange = world.send(by(&user)).await;

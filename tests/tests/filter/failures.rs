@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sidetrack_lab::Request;
 use sidetrack_tests::artifact;
 use sidetrack_tests::fake_host::{Module, Proxy, Vm};
-use sidetrack_tests::world::{Behaviour, Stage, run};
+use sidetrack_tests::world::{Behavior, Stage, run};
 
 const CANDIDATE: &str = "experiment=.=forecast-ab;.;model_name=.=new;.;";
 
@@ -167,7 +167,7 @@ async fn every_filter_of_a_request_hears_of_its_failure() {
     });
     run(stage, |stage| async move {
         let world = stage.start(&file()).await;
-        world.model("new-cluster", Behaviour::Status(503));
+        world.model("new-cluster", Behavior::Status(503));
         for user in 0..40 {
             assert_eq!(world.send(by(user)).await.status(), 503);
         }
@@ -195,13 +195,13 @@ async fn failures_are_counted_after_a_crash() {
         for _ in 0..10 {
             world.send(by(1).header("x-test-crash", "1")).await;
         }
-        world.model("new-cluster", Behaviour::Status(418));
+        world.model("new-cluster", Behavior::Status(418));
         let mut alive = 0;
         while alive < 20 {
             tokio::time::sleep(Duration::from_millis(100)).await;
             alive = if world.send(by(1)).await.status() == 418 { alive + 1 } else { 0 };
         }
-        world.model("new-cluster", Behaviour::Status(502));
+        world.model("new-cluster", Behavior::Status(502));
         let errors = [("experiment", "forecast-ab"), ("status", "error")];
         let before = world.metric("ab_test_requests_total", &errors).await.unwrap_or_default();
         for user in 0..200 {

@@ -12,7 +12,7 @@ use std::net::UdpSocket;
 use serde_json::{Value, json};
 use sidetrack_lab::Request;
 use sidetrack_tests::fake_host::{Module, Proxy};
-use sidetrack_tests::world::{Behaviour, Stage, run};
+use sidetrack_tests::world::{Behavior, Stage, run};
 
 const HOST: &str = "predictor.example.com";
 
@@ -122,7 +122,7 @@ async fn requests_over_http3_are_counted_as_they_end() {
     run(Stage::changed(behind_http3), |stage| async move {
         let world = stage.start(&file()).await;
         for (status, label) in [(200, "success"), (503, "error")] {
-            world.model("new-cluster", Behaviour::Status(status));
+            world.model("new-cluster", Behavior::Status(status));
             for user in 0..40 {
                 let request = Request::get("/infer").header("x-user-id", user.to_string());
                 let exchange = world.send(request).await;

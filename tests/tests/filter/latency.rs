@@ -174,7 +174,7 @@ async fn a_slow_model_shows_in_envoys_own_statistics() {
     run(Stage::new(Kind::Envoy), |stage| async move {
         let world = stage.start(&forecast_with(json!({"breaker": {"mode": "disabled"}}))).await;
         let slow = Duration::from_millis(600);
-        world.real().stubs["new-cluster"].set(lab::Behaviour::Delay(slow));
+        world.real().stubs["new-cluster"].set(lab::Behavior::Delay(slow));
         let (fast_user, slow_user) = (user_of(&world, "old"), user_of(&world, "new"));
         for _ in 0..5 {
             world.send(by(&slow_user)).await;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sidetrack::decide::{self, Decision, Gate, Outcome};
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Timestamp;
-use sidetrack_lab::{Answer, Behaviour, Client, Load, LoadOptions, Request, prometheus_value};
+use sidetrack_lab::{Answer, Behavior, Client, Load, LoadOptions, Request, prometheus_value};
 use sidetrack_tests::artifact;
 use sidetrack_tests::world::{Kind, Stage, World, run};
 use tokio::time::sleep;
@@ -318,9 +318,9 @@ async fn a_mirror_that_is_slow_fails_or_is_gone_harms_nobody() {
         let shadow = &world.real().stubs["shadow"];
         let mut sent = 0;
         for trouble in [
-            Some(Behaviour::Delay(Duration::from_secs(30))),
-            Some(Behaviour::Status(503)),
-            Some(Behaviour::Reset),
+            Some(Behavior::Delay(Duration::from_secs(30))),
+            Some(Behavior::Status(503)),
+            Some(Behavior::Reset),
             None,
         ] {
             match trouble {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sidetrack_lab::Behaviour;
+use sidetrack_lab::Behavior;
 
 /// How long the breaker stays open in the outage; the default of 30 s is too long for a demo.
 pub(crate) const OPEN_FOR: &str = "4s";
@@ -35,7 +35,7 @@ pub(crate) struct Scenario {
 pub(crate) struct Step {
     pub(crate) description: &'static str,
     /// In the order of the variants.
-    pub(crate) models: Vec<Behaviour>,
+    pub(crate) models: Vec<Behavior>,
     pub(crate) until: Until,
     /// The observation of the recovery begins with this step.
     pub(crate) starts_recovery: bool,
@@ -64,7 +64,7 @@ impl Scenario {
     pub(crate) fn split(models: usize, length: Duration) -> Self {
         let step = Step {
             description: "all models are healthy",
-            models: vec![Behaviour::Healthy; models],
+            models: vec![Behavior::Healthy; models],
             until: Until::Elapsed(length),
             starts_recovery: false,
         };
@@ -73,11 +73,11 @@ impl Scenario {
 
     /// The candidates return 503, then recover.
     pub(crate) fn outage(models: usize, baseline: usize) -> Self {
-        let healthy = || vec![Behaviour::Healthy; models];
+        let healthy = || vec![Behavior::Healthy; models];
         let failing = || {
-            let mut models = vec![Behaviour::Status(503); models];
+            let mut models = vec![Behavior::Status(503); models];
             if let Some(baseline) = models.get_mut(baseline) {
-                *baseline = Behaviour::Healthy;
+                *baseline = Behavior::Healthy;
             }
             models
         };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sidetrack::breaker::Event;
-use sidetrack_lab::{Behaviour, LineReader, ModelStub};
+use sidetrack_lab::{Behavior, LineReader, ModelStub};
 
 use crate::demo::input::BreakerState;
 use crate::demo::testbed::Testbed;
@@ -88,8 +88,8 @@ impl EventLog {
     }
 
     /// Records the model's behavior from now on.
-    pub(crate) fn set_behavior(&mut self, behavior: Behaviour) {
-        let healthy = behavior == Behaviour::Healthy;
+    pub(crate) fn set_behavior(&mut self, behavior: Behavior) {
+        let healthy = behavior == Behavior::Healthy;
         if self.events.health.last().is_none_or(|(_, before)| *before != healthy) {
             self.events.health.push((self.elapsed(), healthy));
         }

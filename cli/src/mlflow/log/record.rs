@@ -1,6 +1,6 @@
-//! What a run says of an analysis: numbers as metrics, what was tested as parameters, what came out as tags.
+//! The contents of a run: numbers as metrics, the experiment as parameters, the results as tags.
 //!
-//! Metrics are grouped by what stands before the first slash of their names, which MLflow shows as one panel.
+//! MLflow shows metrics with the same name before the first slash in one panel.
 
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::Timestamp;
@@ -15,7 +15,7 @@ use crate::mlflow::tracking::Record;
 use crate::moment;
 use crate::words::{units, variant, visible};
 
-/// The header by which `plan` tells a model its version.
+/// The header with the version of the model, which `plan` sets.
 const VERSION_HEADER: &str = "x-model-version";
 
 pub(super) fn record(experiment: &Experiment, read: &Read) -> anyhow::Result<Record> {
@@ -37,10 +37,7 @@ pub(super) fn record(experiment: &Experiment, read: &Read) -> anyhow::Result<Rec
 fn time(key: &str, text: Option<&str>) -> anyhow::Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     let time = Timestamp::parse(text).ok_or_else(|| {
-        Fault(format!(
-            "the analysis, {key}: found \"{}\"; allowed: a moment in RFC 3339",
-            visible(text)
-        ))
+        Fault(format!("the analysis: {key} is \"{}\", but must be in RFC 3339", visible(text)))
     })?;
     Ok(Some(time))
 }
@@ -48,7 +45,7 @@ fn time(key: &str, text: Option<&str>) -> anyhow::Result<Option<Timestamp>> {
 fn metrics(analysis: &Analysis) -> Vec<(String, f64)> {
     let mut all = Vec::new();
     let mut put = |key: String, value: Option<f64>| {
-        // Not even a file can smuggle an infinity in: MLflow would store the largest number instead.
+        // MLflow would store the largest number instead of an infinity.
         all.extend(value.filter(|value| value.is_finite()).map(|value| (key, value)));
     };
     for variant in &analysis.variants {

@@ -1,4 +1,4 @@
-//! What a test of registered versions is made of, each value with where it came from.
+//! The experiment of registered versions: each value with its source.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ const TEMPLATE: &str = include_str!("../../../templates/mlflow.yaml");
 /// 10 %.
 const DEFAULT_WEIGHT: u32 = 100_000;
 
-/// What the options say.
+/// The values of the options.
 pub(super) struct Choices<'a> {
     pub(super) weight: Option<Ppm>,
     pub(super) units: Vec<Unit>,
@@ -24,7 +24,7 @@ pub(super) struct Choices<'a> {
     pub(super) path: Option<&'a str>,
 }
 
-/// A value, and where it came from.
+/// A value and its source.
 #[derive(Serialize)]
 struct Sourced<T> {
     value: T,
@@ -37,11 +37,11 @@ struct Arm {
     name: String,
     version: String,
     cluster: Option<Sourced<String>>,
-    /// Percent. The baseline has none.
+    /// In percent; `None` for the baseline.
     weight: Option<Sourced<String>>,
 }
 
-/// Everything that the file says.
+/// The contents of the file.
 #[derive(Serialize)]
 pub(super) struct Trial {
     model: String,
@@ -56,7 +56,7 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// Refuses what cannot be tested.
+    /// Rejects versions that cannot be tested.
     pub(super) fn new(
         model: &str,
         server: &str,
@@ -67,8 +67,8 @@ impl Trial {
         candidates.retain(|candidate| candidate.version != champion.version);
         if candidates.is_empty() {
             let text = format!(
-                "{model}: no version beside the {CHAMPION} has the tag {CANDIDATE} at {server}; allowed: one or more, \
-                 with the value true\nhint: in Python, MlflowClient().set_model_version_tag(\"{model}\", VERSION, \
+                "{model}: no version except the {CHAMPION} has the tag {CANDIDATE} with the value true at {server}\n  \
+                 hint: set the tag on a version; in Python, MlflowClient().set_model_version_tag(\"{model}\", VERSION, \
                  \"{CANDIDATE}\", \"true\")",
                 model = visible(model)
             );
@@ -85,7 +85,7 @@ impl Trial {
         if let Some((named, _)) = stranger {
             let there: Vec<&str> = all().map(|version| version.version.as_str()).collect();
             anyhow::bail!(
-                "--cluster {named}=…: no such version in this test; there are: {}",
+                "--cluster: unknown version \"{named}\"; expected one of: {}",
                 there.join(", ")
             );
         }
@@ -145,8 +145,8 @@ impl Trial {
             })
             .collect();
         let text = format!(
-            "{}: the candidates ask for more than there is: {}; allowed: 100 % together\n\
-             hint: lower {WEIGHT}, or take the tag {CANDIDATE} away from a version",
+            "{}: the weights of the candidates ({}) must sum to at most 100 %\n  \
+             hint: lower {WEIGHT}, or remove the tag {CANDIDATE} from a version",
             visible(&self.model),
             visible(&each.join(", "))
         );
@@ -161,8 +161,8 @@ impl Trial {
             return Ok(());
         }
         let text = format!(
-            "{}: no cluster for version {}, though others have one; allowed: one for each version, or none at all\n\
-             hint: --cluster {}=NAME, or the tag {CLUSTER}",
+            "{}: version {} has no cluster, but either all versions or none must have one\n  \
+             hint: use --cluster {}=NAME, or the tag {CLUSTER}",
             visible(&self.model),
             missing.join(", "),
             missing.first().unwrap_or(&"VERSION")
@@ -183,7 +183,7 @@ impl fmt::Display for Trial {
     }
 }
 
-/// The experiment's name, which the candidates may carry.
+/// The experiment's name: that of the candidates' tags, or derived from the model.
 fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Sourced<String>> {
     let tagged: Vec<(&str, &str)> = candidates
         .iter()
@@ -197,8 +197,8 @@ fn experiment(model: &str, candidates: &[Version]) -> anyhow::Result<Sourced<Str
     };
     if let Some((other, another)) = tagged.iter().find(|(_, other)| other != name) {
         let text = format!(
-            "{}: version {first} belongs to the experiment {}, version {other} to {}; allowed: one experiment for all \
-             candidates\nhint: change the tag {EXPERIMENT}, or take the tag {CANDIDATE} away from one of them",
+            "{}: version {first} belongs to the experiment {}, but version {other} to {}\n  \
+             hint: change the tag {EXPERIMENT}, or remove the tag {CANDIDATE} from one of them",
             visible(model),
             visible(name),
             visible(another)

@@ -169,9 +169,9 @@ impl Panel {
         self
     }
 
-    /// Green, and another colour from a value on.
-    pub(super) fn from(self, value: f64, colour: &str) -> Self {
-        let steps = json!([{"color": "green", "value": null}, {"color": colour, "value": value}]);
+    /// Green, and another color from a value on.
+    pub(super) fn from(self, value: f64, color: &str) -> Self {
+        let steps = json!([{"color": "green", "value": null}, {"color": color, "value": value}]);
         self.default("thresholds", json!({"mode": "absolute", "steps": steps}))
     }
 
@@ -184,9 +184,9 @@ impl Panel {
     }
 
     /// The panel in its place.
-    pub(super) fn at(self, id: usize, x: u32, y: u32, colours: &[Value]) -> Value {
+    pub(super) fn at(self, id: usize, x: u32, y: u32, colors: &[Value]) -> Value {
         let overrides: Vec<Value> = match self.kind {
-            "timeseries" => colours.iter().cloned().chain(self.overrides).collect(),
+            "timeseries" => colors.iter().cloned().chain(self.overrides).collect(),
             _ => self.overrides,
         };
         let defaults =
@@ -204,9 +204,9 @@ impl Panel {
     }
 }
 
-/// One colour, always.
-pub(super) fn fixed(colour: &str) -> Value {
-    json!({"mode": "fixed", "fixedColor": colour})
+/// One color, always.
+pub(super) fn fixed(color: &str) -> Value {
+    json!({"mode": "fixed", "fixedColor": color})
 }
 
 /// The first object with the members of the second.

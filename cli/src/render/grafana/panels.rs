@@ -25,7 +25,7 @@ pub(super) fn legend(label: &str) -> String {
 
 /// All panels, laid out in rows of 24.
 pub(super) fn all(plan: &Plan) -> Vec<Value> {
-    let colours = colours(plan);
+    let colors = colors(plan);
     let mut panels = Vec::new();
     let (mut x, mut y, mut tallest) = (0, 0, 0);
     for (row, of_row) in rows() {
@@ -44,7 +44,7 @@ pub(super) fn all(plan: &Plan) -> Vec<Value> {
             }
             tallest = tallest.max(panel.height());
             let (id, width) = (panels.len() + 1, panel.width());
-            panels.push(panel.at(id, x, y, &colours));
+            panels.push(panel.at(id, x, y, &colors));
             x += width;
         }
     }
@@ -52,10 +52,10 @@ pub(super) fn all(plan: &Plan) -> Vec<Value> {
 }
 
 /// The baseline looks the same everywhere, and so does each candidate.
-fn colours(plan: &Plan) -> Vec<Value> {
+fn colors(plan: &Plan) -> Vec<Value> {
     const CANDIDATES: [&str; 4] = ["orange", "purple", "green", "yellow"];
     let mut seen: Vec<&str> = Vec::new();
-    let mut colours = Vec::new();
+    let mut colors = Vec::new();
     for experiment in &plan.experiments {
         let mut candidates = CANDIDATES.iter().cycle();
         for (id, variant) in experiment.variants.entries() {
@@ -66,14 +66,14 @@ fn colours(plan: &Plan) -> Vec<Value> {
             seen.push(&variant.name);
             // Whatever is said of a variant follows its name and a space.
             let regex = format!("/^{}( |$)/", variant.name.replace('.', "\\."));
-            let colour = fixed(next.copied().unwrap_or("blue"));
-            colours.push(json!({
+            let color = fixed(next.copied().unwrap_or("blue"));
+            colors.push(json!({
                 "matcher": {"id": "byRegexp", "options": regex},
-                "properties": [{"id": "color", "value": colour}],
+                "properties": [{"id": "color", "value": color}],
             }));
         }
     }
-    colours
+    colors
 }
 
 fn rows() -> Vec<(Option<&'static str>, Vec<Panel>)> {
@@ -116,7 +116,8 @@ fn state() -> String {
 }
 
 fn state_names() -> Value {
-    let state = |index: u32, text: &str, colour: &str| json!({"index": index, "text": text, "color": colour});
+    let state =
+        |index: u32, text: &str, color: &str| json!({"index": index, "text": text, "color": color});
     let options: Map<String, Value> = [
         (CLOSED, state(0, "closed", "green")),
         (HALF_OPEN, state(1, "half-open", "yellow")),

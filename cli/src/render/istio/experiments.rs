@@ -20,8 +20,8 @@ pub(super) fn possible(plan: &Plan) -> anyhow::Result<()> {
         for (j, unit) in experiment.units.iter().enumerate() {
             if let UnitSource::Body(pointer) = unit {
                 bail!(Fault(format!(
-                    "experiments[{i}].unit[{j}] is body: {pointer}, but must be a header, cookie or query \
-                     parameter in Istio\n  hint: in Istio, a filter cannot wait for a request's body; let clients \
+                    "experiments[{i}].unit[{j}].body is \"{pointer}\", but in Istio a unit must come from a header, \
+                     cookie or query parameter\n  hint: in Istio, a filter cannot wait for a request's body; let clients \
                      send the identifier in a header, and name that header here"
                 )));
             }

@@ -1,4 +1,4 @@
-//! The texts: what the templates need, and the guesses that a person must look at.
+//! The manifests: the values for the templates, and the guesses to review.
 
 use serde_json::{Value, json};
 use sidetrack::plan::Plan;
@@ -16,10 +16,10 @@ const TEMPLATES: [(&str, &str); 2] = [
     ("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml")),
 ];
 
-/// The Gateway that is assumed.
+/// The default Gateway.
 const GATEWAY: &str = "istio-ingress/gateway";
 
-/// All manifests. `plan` is of the file as it was written; `carried` is what the filter gets.
+/// All manifests. `plan` is the plan of the original file; `carried` is the file for the filter.
 pub(super) fn manifests(
     plan: &Plan,
     carried: &Loaded,
@@ -76,7 +76,7 @@ pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
     template::render(&TEMPLATES, "mesh.yaml", &context)
 }
 
-/// Where the filter runs and what it takes.
+/// The proxies that run the filter, and their requests.
 struct Place {
     filter_namespace: String,
     selector: Vec<(String, String)>,
@@ -116,7 +116,7 @@ impl Place {
     }
 }
 
-/// The hosts that the routes are for. Behind a gateway those that clients call; elsewhere those of services.
+/// The hosts of the routes: behind a gateway the hosts that clients call, otherwise hosts of services.
 fn hosts(plan: &Plan, options: &Options, routes: &[Route]) -> Vec<String> {
     let namespace = &options.namespace;
     let in_gateway = options.topology == Topology::Gateway;
@@ -129,7 +129,7 @@ fn hosts(plan: &Plan, options: &Options, routes: &[Route]) -> Vec<String> {
     if hosts.is_empty() && options.topology != Topology::Waypoint {
         let all = plan.experiments.iter().flat_map(|experiment| &experiment.conditions.hosts);
         hosts.extend(all.map(host));
-        // An experiment without hosts takes any.
+        // An experiment without hosts matches all hosts.
         if plan.experiments.iter().any(|experiment| experiment.conditions.hosts.is_empty()) {
             hosts.clear();
         }
@@ -143,7 +143,7 @@ fn hosts(plan: &Plan, options: &Options, routes: &[Route]) -> Vec<String> {
     hosts
 }
 
-/// Name and namespace of the one service that a waypoint's filter is for.
+/// Name and namespace of the service that a waypoint's filter is attached to.
 fn service(hosts: &[String], namespace: &str) -> anyhow::Result<(String, String)> {
     let [host] = hosts else {
         anyhow::bail!(
@@ -182,7 +182,7 @@ fn rules(destinations: &[Destination], options: &Options) -> Vec<Value> {
         } else {
             format!("{}-{}", options.name, host.split('.').next().unwrap_or_default())
         };
-        // Proxies of other namespaces look for it where the service is.
+        // Proxies in other namespaces read the DestinationRule from the service's namespace.
         let namespace =
             host.strip_suffix(".svc.cluster.local").and_then(|host| Some(host.split_once('.')?.1));
         json!({

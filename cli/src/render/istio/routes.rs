@@ -1,7 +1,7 @@
 //! The routes of the VirtualService, first to last: a route for each candidate, then the baseline's.
 //!
-//! A request without the filter's headers, for whatever reason, takes the baseline of its experiment. Every route takes
-//! away what the model must not see.
+//! A request without the filter's headers takes the route to the baseline of its experiment. All routes
+//! remove the headers that must not reach the model.
 
 use anyhow::Context;
 use serde::Serialize;
@@ -18,20 +18,20 @@ use crate::render::hosts;
 #[derive(Debug, Serialize)]
 pub(super) struct Route {
     pub(super) name: String,
-    /// Why it is there.
+    /// The purpose of the route.
     note: String,
-    /// One condition of `match`; none takes every request.
+    /// The condition of `match`; `None` matches all requests.
     #[serde(rename = "match")]
     conditions: Option<Value>,
     pub(super) destination: Destination,
     mirror: Option<Destination>,
-    /// Further destinations that get nothing by this route and must be known to the proxy.
+    /// Destinations with weight 0, so that the proxy knows their clusters.
     also: Vec<Destination>,
     /// Whether an EnvoyFilter lets a header choose the cluster instead.
     pub(super) by_header: bool,
 }
 
-/// The routes, and every destination that they name, each once.
+/// The routes, and their destinations without duplicates.
 pub(super) fn routes(
     plan: &Plan,
     options: &Options,

@@ -99,7 +99,7 @@ fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
 
 /// The latency guard and the bound of the histogram that stands for it: the first one not below. So an answer that
 /// counts as slow here is slow for the breaker too; a limit that is a bound is exact. Below the first and beyond the last bound the
-/// histogram cannot tell.
+/// histogram cannot resolve.
 pub(super) fn watched_slow(experiment: &Experiment) -> Option<(Slow, &'static str)> {
     let slow = experiment.breaker.slow?;
     let (smallest, _) = TIME_BOUNDS.first()?;

@@ -7,8 +7,8 @@ use sidetrack_analysis::{LiftOverTime, Scale, SplitOverTime};
 use super::svg::Frame;
 use crate::analyze::figures::{short, signed};
 
-/// The class that colours a variant.
-fn colour(variant: &str, variants: &[String]) -> String {
+/// The class that colors a variant.
+fn color(variant: &str, variants: &[String]) -> String {
     format!("c{}", variants.iter().position(|name| name == variant).unwrap_or(0) % 6)
 }
 
@@ -67,7 +67,7 @@ pub(super) fn lift(
         &format!("Effect on {} over time", metric.name),
     );
     for line in lines {
-        let class = colour(&line.variant, variants);
+        let class = color(&line.variant, variants);
         let within = line.points.iter().filter_map(|point| Some((at(point.time), point.interval?)));
         let (lower, upper): (Vec<_>, Vec<_>) =
             within.map(|(x, (a, b))| ((x, a * factor), (x, b * factor))).unzip();
@@ -94,19 +94,19 @@ pub(super) fn belief(metric: &MetricResult, variants: &[String]) -> Option<Strin
     if known.is_empty() {
         return None;
     }
-    let low = known.iter().map(|(_, centre, se)| centre - 4.0 * se).fold(0.0, f64::min);
-    let high = known.iter().map(|(_, centre, se)| centre + 4.0 * se).fold(0.0, f64::max);
+    let low = known.iter().map(|(_, center, se)| center - 4.0 * se).fold(0.0, f64::min);
+    let high = known.iter().map(|(_, center, se)| center + 4.0 * se).fold(0.0, f64::max);
     let top = known.iter().map(|(_, _, se)| 1.0 / se).fold(0.0, f64::max) * 0.44;
     let mut frame = Frame::new(
         (low, high),
         (0.0, top),
         &format!("Posterior of the difference in {}", metric.name),
     );
-    for (result, centre, se) in known {
-        let class = colour(&result.variant, variants);
+    for (result, center, se) in known {
+        let class = color(&result.variant, variants);
         let curve: Vec<(f64, f64)> = (0..=80)
-            .map(|i| centre + se * (f64::from(i) / 10.0 - 4.0))
-            .map(|x| (x, 0.398_942 / se * (-0.5 * ((x - centre) / se).powi(2)).exp()))
+            .map(|i| center + se * (f64::from(i) / 10.0 - 4.0))
+            .map(|x| (x, 0.398_942 / se * (-0.5 * ((x - center) / se).powi(2)).exp()))
             .collect();
         let floor: Vec<(f64, f64)> = curve.iter().map(|(x, _)| (*x, 0.0)).collect();
         frame.band(&floor, &curve, &class);
@@ -133,7 +133,7 @@ pub(super) fn split(
     let range = ((low - pad).max(0.0), (high + pad).min(100.0));
     let mut frame = Frame::over_time((at(span.0), at(span.1)), range, "Share of units over time");
     for line in lines {
-        let class = colour(&line.variant, variants);
+        let class = color(&line.variant, variants);
         frame.line(line.points.iter().map(|(x, share, _)| (at(*x), share * 100.0)), &class);
         frame.line(
             line.points.iter().map(|(x, _, aim)| (at(*x), aim * 100.0)),
@@ -182,7 +182,7 @@ pub(super) fn latencies(
         curves.iter().flat_map(|(_, curve, _)| curve).map(|(_, share)| *share).fold(0.0, f64::max);
     let mut frame = Frame::new((0.0, steps * step), (0.0, top * 1.05), "Distribution of latencies");
     for (name, curve, marks) in &curves {
-        let class = colour(name, variants);
+        let class = color(name, variants);
         let floor: Vec<(f64, f64)> = curve.iter().map(|(x, _)| (*x, 0.0)).collect();
         frame.band(&floor, curve, &class);
         frame.line(curve.iter().copied(), &class);

@@ -1,4 +1,4 @@
-//! A frame with two axes, and what is drawn into it. Colours are classes, so that the page decides them, light or dark.
+//! A frame with two axes, and what is drawn into it. Colors are classes, so that the page decides them, light or dark.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// A frame for these ranges. `label` says to those who cannot see it what it shows.
+    /// A frame for these ranges. `label` describes it for screen readers.
     pub(super) fn new(x: (f64, f64), y: (f64, f64), label: &str) -> Self {
         let widen =
             |(low, high): (f64, f64)| if high > low { (low, high) } else { (low - 0.5, low + 0.5) };

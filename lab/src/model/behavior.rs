@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What a stub does with a request after reading it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Behaviour {
+pub enum Behavior {
     /// Responds with 200.
     #[default]
     Healthy,
