@@ -263,7 +263,7 @@ pub struct CandidateResult {
     pub expected_loss: Option<f64>,
     /// What was computed, for people.
     pub method: String,
-    /// Why there is no p-value; not in JSON, where `method` has it in words.
+    /// Why the p-value is undefined; not in JSON, where `method` contains the reason.
     #[serde(skip)]
     pub undefined: Option<Undefined>,
     /// The conclusion.
@@ -296,7 +296,7 @@ pub struct ExpectedValue {
     pub net_ci: [Option<f64>; 2],
     /// By metric.
     pub parts: Vec<ValuePart>,
-    /// Milliseconds of mean latency that a percentage point of accuracy costs; null if there is no such trade-off.
+    /// Milliseconds of mean latency that a percentage point of accuracy costs; null without such a trade-off.
     pub ms_per_point: Option<f64>,
     /// In words.
     pub sentence: String,

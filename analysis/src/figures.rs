@@ -1,8 +1,8 @@
-//! Numbers and foreign text for people: as many digits as a number is worth, no control characters.
+//! Numbers and untrusted text for output: significant digits, no control characters.
 
 use sidetrack_stats::result::PValue;
 
-/// To so many significant digits, without separators: `1234`, `0.01235`, `1.23e-9`.
+/// To this number of significant digits, without separators: `1234`, `0.01235`, `1.23e-9`.
 #[must_use]
 pub fn digits(value: f64, significant: usize) -> String {
     if value == 0.0 {
@@ -11,7 +11,7 @@ pub fn digits(value: f64, significant: usize) -> String {
     if !(1e-4..1e15).contains(&value.abs()) {
         return format!("{value:.*e}", significant.saturating_sub(1));
     }
-    // How many digits stand before the point, after rounding.
+    // The number of digits before the point, after rounding.
     let rounded: f64 =
         format!("{value:.*e}", significant.saturating_sub(1)).parse().unwrap_or(value);
     let mut decimals = significant;

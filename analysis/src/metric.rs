@@ -275,7 +275,7 @@ impl Available<'_> {
         match kind {
             Some(Kind::Proportion) => Measure::Proportion,
             Some(Kind::Mean) => Measure::Mean,
-            // A request has no quantile of a column.
+            // A quantile of a column is undefined for a single request.
             Some(Kind::Ratio | Kind::Quantile) => Measure::Ratio,
             None if self.by_request => Measure::Ratio,
             None if self.binary.get(column) == Some(&true) => Measure::Proportion,

@@ -45,7 +45,7 @@ pub enum Reason {
         metric: String,
         /// It is a guardrail.
         guardrail: bool,
-        /// Why there is no number; `None`: no interval.
+        /// Why the number is undefined; `None`: it has no interval.
         why: Option<Undefined>,
     },
     /// A primary metric shows no significant difference.
@@ -87,7 +87,7 @@ pub enum Note {
         /// The lines before the damage, which count.
         lines: u64,
     },
-    /// The logs have no line of the experiment.
+    /// The logs contain no line of the experiment.
     NoExposures {
         /// The experiment.
         experiment: String,

@@ -1,7 +1,7 @@
 //! Strata: periods of the experiment with constant weights.
 //!
 //! The phases of a rollout are strata, and the log names them. If a bandit sets the weights, each of its updates begins a
-//! stratum; `sidetrack bandit` leaves a comment for each, since the configuration has no place for the past. Everything
+//! stratum; `sidetrack bandit` leaves a comment for each, because the configuration has no history. Everything
 //! else is one stratum. Data of different strata are never pooled.
 
 use sidetrack::plan::{Experiment, PerVariant, VariantId};

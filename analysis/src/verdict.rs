@@ -1,7 +1,7 @@
 //! The verdict: promote a candidate, keep the baseline, wait, or distrust the data; with reasons as data.
 //!
 //! A candidate wins if a primary metric is better, none is worse, and every guardrail is within its margin. Significant harm
-//! in any of them keeps the baseline. Data that cannot be trusted have no winner, whatever they show.
+//! in any of them keeps the baseline. Invalid data have no winner.
 
 use crate::answer::{CandidateResult, Conclusion, Decision, MetricResult, Role};
 use crate::reason::{Finding, Reason};

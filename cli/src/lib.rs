@@ -45,13 +45,13 @@ use crate::out::Out;
 
 /// A/B tests between model versions inside the service mesh.
 #[derive(Parser)]
-#[command(name = "sidetrack", version, after_help = EXITS)]
+#[command(name = "sidetrack", version, after_help = EXITS, max_term_width = 80)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-const EXITS: &str = "Exit codes: 0 success, 1 problems in the input or the data, 2 could not run.\n\
+const EXITS: &str = "Exit codes: 0 success, 1 problems in the input or the data, 2 other errors.\n\
     A FILE is an experiment file in YAML or JSON; \"-\" reads it from stdin.";
 
 #[derive(Subcommand)]
@@ -109,4 +109,24 @@ fn code(done: anyhow::Result<impl Into<ExitCode>>) -> anyhow::Result<ExitCode> {
 /// The command's arguments, for completions and manual pages.
 fn command() -> clap::Command {
     Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_80_columns() {
+        let mut command = command();
+        command.build();
+        let mut commands = vec![&mut command];
+        while let Some(command) = commands.pop() {
+            let help = command.render_long_help().to_string();
+            // clap does not wrap the usage.
+            for line in help.lines().filter(|line| !line.starts_with("Usage: ")) {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
+            commands.extend(command.get_subcommands_mut());
+        }
+    }
 }

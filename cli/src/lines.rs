@@ -26,12 +26,12 @@ impl fmt::Display for Place {
     }
 }
 
-/// The places of all values, by the paths that problems have.
+/// The positions of all values, by the paths of problems.
 #[derive(Debug, Default)]
 pub(crate) struct Lines(HashMap<String, Vec<Place>>);
 
 impl Lines {
-    /// Reads the places; of a text that is no YAML there are none.
+    /// Reads the positions. Invalid YAML has none.
     pub(crate) fn of(text: &str) -> Self {
         let mut lines = Self::default();
         if let Ok(tree) = yaml::read::<Spanned<Tree>>(text) {

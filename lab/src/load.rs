@@ -174,7 +174,7 @@ impl Shared {
     fn due(&self, number: u64) -> Instant {
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
         let seconds = number as f64 / self.options.rate_per_second;
-        // A rate so low that the time overflows: an hour from now stands for never.
+        // A rate so low that the time overflows: an hour from now means never.
         let after = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         self.start.checked_add(after).unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }

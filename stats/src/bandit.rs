@@ -1,17 +1,17 @@
 //! Weights for a bandit: each variant gets the probability that it is the best, above a floor.
 //!
 //! Thompson sampling without the sampling: no draw per request in a proxy, but weights per batch, which the hash then turns into
-//! assignments. So users stay with their variant while weights stand, and every weight can be recomputed and explained.
+//! assignments. So users keep their variant while weights are constant, and every weight can be recomputed and explained.
 //!
-//! What was learnt this way must not be tested as if the weights had been fixed: see `trap`, and compare each batch by itself
-//! (`proportions::stratified`).
+//! Tests that assume fixed weights are invalid for such data: see `trap`, and compare each batch
+//! separately (`proportions::stratified`).
 
 use crate::distribution::beta::Beta;
 use crate::input::{Invalid, Proportion};
 use crate::numeric::float;
 use crate::posterior::best;
 
-/// What is known of each variant: successes and failures, old ones counting less.
+/// The successes and failures of each variant, with discounting of old ones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     arms: Vec<(f64, f64)>,
@@ -40,7 +40,7 @@ impl State {
 
     /// Takes a batch in: of each variant what it got, `None` for nothing. What was known is discounted, in empty batches too.
     ///
-    /// An outcome belongs into a batch when its time to arrive is over; one that is pending is no failure.
+    /// A batch contains only outcomes whose time to arrive is over; a pending outcome is not a failure.
     ///
     /// # Errors
     /// Another number of variants.
@@ -80,7 +80,7 @@ pub struct Rule {
     pub floor: f64,
     /// Below so many units of any variant, all get the same.
     pub warm_up: f64,
-    /// No weight moves by more in one step; 1 is no limit. It protects capacity.
+    /// The largest change of a weight in one step; 1 means no limit. It protects capacity.
     pub step: f64,
     /// Whether the smallest share is the best one: errors.
     pub lowest: bool,

@@ -1,7 +1,7 @@
 //! CUPED: what a unit did before the experiment explains part of what it does in it, and that part can be taken away.
 //!
 //! Deng, Xu, Kohavi & Walker, WSDM 2013. The covariate must be measured before the unit was assigned: one that the variant can change
-//! takes the effect away too, and no number here can tell; the caller answers for it. θ is one for both groups, from covariances
+//! also removes the effect, which cannot be detected here; the caller is responsible. θ is one for both groups, from covariances
 //! within each group, so that a difference between the groups does not enter it.
 
 use crate::accumulate::Pairs;

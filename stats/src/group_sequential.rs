@@ -70,7 +70,7 @@ pub fn bounds(looks: &[f64], spending: Spending, level: Fraction) -> Result<Vec<
     Ok(bounds)
 }
 
-/// Where the score stands, for the paths that no look has ended: its density times the weights of a quadrature.
+/// The density of the score on the paths that no look has ended, times the weights of a quadrature.
 enum Paths {
     Start,
     At(Vec<(f64, f64)>),
@@ -101,7 +101,7 @@ impl Paths {
 
     /// The paths that stay inside the bound.
     fn go_on(&self, bound: f64, share: f64, before: f64, rule: &[(f64, f64)]) -> Self {
-        // Beyond ten standard deviations there is nobody, bound or no bound.
+        // Beyond ten standard deviations, the density is negligible.
         let edge = bound.min(10.0) * share.sqrt();
         let step = (share - before).sqrt();
         let density = |score: f64| match self {

@@ -1,7 +1,7 @@
 //! The statistics of A/B tests: what a difference between two variants is worth, and how many units it takes to know.
 //!
-//! Pure functions, no input or output, no clock, no randomness; nothing of the routing core is known here. Whoever has the data
-//! makes checked values of it (`input`, `accumulate`), asks one question per module, and prints the answer:
+//! Pure functions without input or output, clock or randomness, independent of the routing core. Callers
+//! convert their data to checked values (`input`, `accumulate`) and use one module per question:
 //!
 //! | question | module |
 //! |---|---|
@@ -14,10 +14,11 @@
 //! | for many metrics at once? | `multiplicity` |
 //! | how many units does it take? | `power` |
 //! | which weights should a bandit set? | `bandit` |
-//! | which analyses are not to be made? | `trap` |
+//! | which analyses are invalid? | `trap` |
 //!
-//! Three rules hold everywhere. Inputs are checked once, by constructors that say what is wrong; behind them every function is total.
-//! What has no value is `Undefined` with its reason, never NaN. A p-value is kept as a logarithm, so that 1e−400 is one.
+//! Three rules hold everywhere. Inputs are checked once, by constructors with precise errors, so all other
+//! functions are total. Undefined values are `Undefined` with a reason, never NaN. A p-value is stored as
+//! a logarithm, so 1e−400 is possible.
 //!
 //! docs/statistics.md has each formula, its source, and why it was chosen. What is deliberately absent: Wald intervals, pooling over
 //! phases, and simulation (every integral is a quadrature, so the same data give the same answer).

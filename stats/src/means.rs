@@ -118,7 +118,7 @@ fn lift_interval(
     difference: f64,
     critical: f64,
 ) -> Result<Interval, Undefined> {
-    // A baseline that cannot be told from zero: the ratio's distribution has no variance, and the method no meaning.
+    // If the baseline is not distinguishable from zero, the ratio has no variance and the method is invalid.
     if m1.abs() <= critical * v1.sqrt() {
         return Err(Undefined::ZeroBaseline);
     }

@@ -15,7 +15,7 @@ use crate::result::{Estimate, Interval, PValue, Test, Undefined};
 pub struct Merged {
     /// The merged difference; judged by the normal distribution.
     pub estimate: Estimate,
-    /// Cochran's Q: whether the phases tell the same difference; `None` for one phase.
+    /// Cochran's Q: whether the difference is the same in all phases; `None` for one phase.
     pub heterogeneity: Option<Test>,
 }
 

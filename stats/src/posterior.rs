@@ -1,14 +1,14 @@
 //! Posteriors of shares: how probable it is that a variant is the best, and what choosing it may cost.
 //!
 //! A Beta prior (uniform unless another is given) and binomial data make a Beta posterior. The integrals are quadratures over the logit, in
-//! logarithms: reproducible, and as exact for one in 10^30 as for one half. These numbers say nothing about how often a rule that acts on
-//! them errs; for that there are `proportions` and `sequential`.
+//! logarithms: reproducible, and as exact for one in 10^30 as for one half. They do not bound
+//! the error rate of a decision rule; `proportions` and `sequential` do.
 
 use crate::distribution::beta::{Beta, logistic};
 use crate::input::Proportion;
 use crate::numeric::quadrature::ln_integral;
 
-/// What was believed before the data.
+/// The distribution before the data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prior(Beta);
 

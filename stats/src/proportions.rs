@@ -2,7 +2,7 @@
 //!
 //! The test is the z test with the pooled variance, the interval Newcombe's, the relative lift's interval that of the logarithm of the
 //! ratio (Katz). They are three answers, and near the level they may differ by a hair; no one interval serves all three well. No Wald
-//! interval: it has no width where nobody converted, which is where it matters.
+//! interval: its width is zero without conversions, where it matters most.
 
 use crate::distribution::normal;
 use crate::input::{Fraction, Proportion};
@@ -46,7 +46,7 @@ pub fn test(baseline: Proportion, candidate: Proportion) -> Result<Test, Undefin
 ///
 /// The test is Cochran's (Mantel and Haenszel's with n for n − 1), which is the z test when there is one phase. The difference is the mean of the
 /// phases' differences weighted by n₁ n₂ / (n₁ + n₂); the lift is Mantel and Haenszel's, with the variance of Greenland & Robins (1985). The
-/// weights depend on sizes only, so a phase in which nobody converted does no harm.
+/// weights depend on sizes only, so a phase without conversions is harmless.
 ///
 /// # Errors
 /// `TooFew` without phases.

@@ -69,7 +69,7 @@ impl Interval {
     }
 }
 
-/// Why there is no number.
+/// Why a number is undefined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undefined {
     /// Nobody differs from anybody: there is nothing to compare a difference with.
@@ -196,7 +196,7 @@ pub struct Comparison {
     pub lift: Result<f64, Undefined>,
     /// Its interval.
     pub lift_interval: Result<Interval, Undefined>,
-    /// The test that there is no difference.
+    /// The test of the null hypothesis of equal variants.
     pub test: Result<Test, Undefined>,
     /// The power of this test, were the true difference the one found.
     pub power: Option<f64>,

@@ -8,13 +8,13 @@
 //!   "Time-uniform central limit theory and asymptotic confidence sequences", Annals of Statistics 2024). The one to take when nothing else is known.
 //! - `Msprt`: by the size of differences that are expected, in the metric's unit (Johari, Koomen, Pekelis & Walsh, Operations Research 2022).
 //!
-//! They are asymptotic: they want some hundred units before the first look, and say nothing about less.
+//! They are asymptotic: they require about a hundred units before the first look.
 
 use crate::input::{Fraction, Invalid};
 use crate::numeric::float;
 use crate::result::{Estimate, Interval, PValue, Undefined};
 
-/// Below so many units in all, no interval is given: the normal approximation behind it does not hold.
+/// The smallest number of units with an interval: below, the normal approximation does not hold.
 pub const FEWEST: u64 = 100;
 
 /// A confidence sequence, tuned to a planned number of units of both variants together.

@@ -1,8 +1,9 @@
 //! Sample-ratio mismatch: whether the sizes of the groups match the weights.
 //!
-//! It comes before every other question. A group that lost units (to a crash, a bot filter, a breaker, a cache) is no random sample
-//! any more, and its metrics show who is missing. Counts are of units: requests of one user come together, so a test on requests
-//! raises alarms that mean nothing (25 to 71 percent of the time in simulations, at a level of 0.1 percent).
+//! It precedes all other tests. A group that lost units (to a crash, a bot filter, a breaker, a cache) is
+//! not a random sample anymore, and its metrics reflect the loss. Counts are of units: requests of one
+//! user are correlated, so a test on requests has false positives (25 to 71 percent in simulations, at a
+//! level of 0.1 percent).
 
 use crate::distribution::chi_square;
 use crate::input::Invalid;
@@ -10,10 +11,10 @@ use crate::numeric::float;
 use crate::numeric::gamma::{deviance, stirling_error};
 use crate::result::{PValue, Test, Undefined};
 
-/// The usual level: an alarm stops the analysis, so false ones must be rare.
+/// The default level: a mismatch stops the analysis, so false positives must be rare.
 pub const LEVEL: f64 = 0.001;
 
-/// How units should be shared out: at least two positive shares that sum to one.
+/// The configured shares of the units: at least two positive shares with a sum of one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shares(Vec<f64>);
 

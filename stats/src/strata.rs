@@ -59,7 +59,7 @@ pub fn merge(
     let own = (sum(&|w, (one, _)| w * w * one.variance), sum(&|w, (_, two)| w * w * two.variance));
     let apart = own.0 + own.1;
     let variance = (apart + covariance).max(0.0);
-    // Which side the covariance belongs to is not told; each gets its part.
+    // The covariance is divided between both sides.
     let stretch = if apart > 0.0 { variance / apart } else { 1.0 };
     let estimate = Estimate { difference, variance, df: None };
     Ok(of_estimate(values, (own.0 * stretch, own.1 * stretch), estimate, level))
@@ -109,15 +109,15 @@ mod tests {
 
     #[test]
     fn strata_without_units_of_both_are_left_out() {
-        let nobody = side(f64::NAN, f64::NAN, 0);
+        let empty = side(f64::NAN, f64::NAN, 0);
         let merged = merge(
-            &[(side(1.0, 0.1, 10), nobody), (side(1.0, 0.1, 10), side(2.0, 0.1, 10))],
+            &[(side(1.0, 0.1, 10), empty), (side(1.0, 0.1, 10), side(2.0, 0.1, 10))],
             0.0,
             Fraction::FIVE_PERCENT,
         );
         assert!((merged.unwrap().estimate.difference - 1.0).abs() < 1e-15);
         assert_eq!(
-            merge(&[(side(1.0, 0.1, 10), nobody)], 0.0, Fraction::FIVE_PERCENT),
+            merge(&[(side(1.0, 0.1, 10), empty)], 0.0, Fraction::FIVE_PERCENT),
             Err(Undefined::TooFew)
         );
     }

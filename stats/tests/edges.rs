@@ -72,8 +72,8 @@ fn a_share_of_nothing_is_undefined() {
     );
     // Of a negative baseline more is still more.
     assert!(means::compare(sample(-5.0), sample(-4.0), LEVEL).lift.unwrap() > 0.0);
-    let nobody = pairs(&[(1.0, 0.0), (2.0, 0.0)]);
-    assert_eq!(ratio::ratio(&nobody), Err(Undefined::ZeroBaseline));
+    let empty = pairs(&[(1.0, 0.0), (2.0, 0.0)]);
+    assert_eq!(ratio::ratio(&empty), Err(Undefined::ZeroBaseline));
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn the_same_units_in_a_second_phase_are_not_new_evidence() {
 #[test]
 fn a_row_counts_in_the_phase_that_it_names() {
     let mut log: String = (0..300).map(|unit| in_phase("one", unit, unit)).collect();
-    // By the clock this is the first phase, too; the proxy says otherwise.
+    // By the clock, this is also the first phase; the proxy logs another one.
     log += &(300..400).map(|unit| in_phase("two", unit, 60)).collect::<String>();
     log += &in_phase("three", 500, 60);
     let analysis = analysis_of(&phased(), &log, None, 2);

@@ -22,7 +22,7 @@ pub struct Outcomes {
     pub(crate) by_request: bool,
     /// The names of the values.
     pub(crate) columns: Vec<String>,
-    /// Row by row; NaN where the row has no value.
+    /// By row; NaN without a value.
     values: Vec<f64>,
     keys: Vec<u64>,
     /// The same units by their digests.
@@ -53,7 +53,7 @@ impl Outcomes {
     /// Reads the file, plain or gzip.
     ///
     /// # Errors
-    /// A file that cannot be read, or whose header has no `request_id` and no `unit`.
+    /// A file that cannot be read, or whose header has neither `request_id` nor `unit`.
     pub fn read(path: &Path, experiment: &Experiment) -> Result<Self, Error> {
         let name = visible(&path.to_string_lossy());
         let mut file = std::io::BufReader::with_capacity(
@@ -161,7 +161,7 @@ impl Outcomes {
         self.keys.len()
     }
 
-    /// A row's values; NaN where there is none.
+    /// The values of a row; NaN without a value.
     pub(crate) fn row(&self, row: u32) -> &[f64] {
         let start = row as usize * self.columns.len();
         self.values.get(start..start + self.columns.len()).unwrap_or_default()

@@ -1,14 +1,14 @@
-//! A Seldon Core v2 Experiment as it was written: `mlops.seldon.io/v1alpha1`.
+//! A parsed Seldon Core v2 Experiment: `mlops.seldon.io/v1alpha1`.
 //!
-//! Kubernetes drops keys that a manifest should not have; here each is a problem, because a `candidate:` for
-//! `candidates:` would otherwise be an experiment of nobody. All problems are reported together.
+//! Unlike in Kubernetes, an unknown key is a problem, because a misspelled `candidates` would be an
+//! experiment without candidates. All problems are reported together.
 
 use sidetrack::config::{Code, Node, Problem, Problems, did_you_mean};
 
 const API: &str = "mlops.seldon.io/v1alpha1";
 const MODEL: &str = "a model's name: 1 to 63 letters, digits, '.', '_', '-'";
 
-/// The experiment, and what of the manifest has no place in an experiment file.
+/// The experiment, and the keys that an experiment file does not support.
 #[derive(Debug)]
 pub(super) struct Manifest {
     pub(super) name: String,
@@ -120,14 +120,14 @@ impl Reader {
             self.problem(
                 "spec.candidates",
                 Code::OutOfRange,
-                "all weights are 0, so nobody would be served",
+                "all weights are 0, but at least one must be above 0",
                 "",
             );
         }
         Some(Manifest { name: name?, candidates, default, mirror, pipelines, left })
     }
 
-    /// Another kind of manifest is told by its name, and nothing else of it is looked at.
+    /// Rejects another kind of manifest by its name, without further checks.
     fn is_experiment(&mut self, top: Entries<'_>) -> bool {
         let text = |key| match get(top, key) {
             Some(Node::Text(text)) => Some(text.as_str()),

@@ -1,7 +1,7 @@
 //! The image in memory: its blobs and its manifest, every byte determined by the module and the annotations.
 //!
-//! The few types of the OCI image specification that are needed stand here with their fields in a fixed order and their
-//! annotations sorted, because an image's digest is that of its manifest's text.
+//! The necessary types of the OCI image specification are defined here, with fields in a fixed order and
+//! sorted annotations, because the digest of an image is that of its manifest's text.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 /// The two kinds of layers of a "Wasm artifact image"; Istio's agent wants exactly two layers, one of them of the second kind.
 const WASM_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
 const WASM_LAYER: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
-/// The name that Istio's agent looks for in a layer.
+/// The name of the module in a layer, which Istio's agent expects.
 const FILE: &str = "plugin.wasm";
 
 /// What refers to a blob.
@@ -155,7 +155,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// A change here is a change of every released image: users who build a release again would get another digest.
+    /// A change of the digest here changes the digests of all releases that are built again.
     #[test]
     fn the_same_module_is_the_same_image_on_every_machine() {
         let bytes: Vec<u8> =

@@ -1,7 +1,7 @@
-//! Is this file the filter, and would a proxy load it?
+//! Checks that a file is the filter, and that a proxy can load it.
 //!
-//! The filter carries a custom section with its version, which proxies skip: that is how it is told from any other
-//! module. A proxy that cannot load a module serves errors, so what is wrong is found here.
+//! The filter has a custom section with its version, which proxies ignore; it identifies the module. A
+//! proxy that cannot load a module serves errors, so problems must be found here.
 
 use std::fs::File;
 use std::io::Read;
@@ -33,7 +33,7 @@ impl Module {
     ///
     /// # Errors
     ///
-    /// If it cannot be read; a [`Fault`] if it is no Sidetrack filter.
+    /// If it cannot be read; a [`Fault`] if it is not the filter.
     pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let name = visible(&path.to_string_lossy());
         let mut bytes = Vec::new();

@@ -132,7 +132,7 @@ fn of_proxies(plan: &Plan, job: &str) -> Group {
     }
 }
 
-/// Names series the way the filter and Envoy do.
+/// Selectors of the series of the filter and of Envoy.
 struct Series {
     job: String,
     experiment: Option<String>,
@@ -152,7 +152,7 @@ impl Series {
         format!("{name}{{{}}}", labels.chain(more).collect::<Vec<_>>().join(","))
     }
 
-    /// The same of Envoy's own series, which know of no experiment.
+    /// A selector of Envoy's own series, which have no experiment.
     fn of_envoy(&self, name: &str, more: &str) -> String {
         Self { job: self.job.clone(), experiment: None }.of(name, more)
     }
@@ -174,7 +174,7 @@ fn baseline(experiment: &Experiment) -> &str {
     crate::words::variant(experiment, experiment.baseline)
 }
 
-/// The phases with their weights by variant; one without a name when there is no rollout.
+/// The phases with their weights by variant; without a rollout, one phase without a name.
 fn phases(experiment: &Experiment) -> Vec<(&str, &PerVariant<Ppm>)> {
     match &experiment.schedule {
         Schedule::Fixed(weights) => vec![("", weights)],

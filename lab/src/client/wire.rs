@@ -27,7 +27,7 @@ pub(super) enum Wire {
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
-/// Why there is no response.
+/// Why a request has no response.
 pub(super) enum Failure {
     /// The connection had closed: the request may be sent over another one.
     NotSent,

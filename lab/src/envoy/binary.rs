@@ -25,7 +25,7 @@ impl EnvoyBinary {
     /// or 1.40.0. With `ENVOY_VERSION` set, `PATH` is not searched: its version is unknown.
     ///
     /// # Errors
-    /// If no Envoy is found, or `ENVOY_PATH` does not name a file. The message says how to get one.
+    /// If no Envoy is found, or `ENVOY_PATH` does not name a file. The message explains how to install one.
     pub fn find() -> Result<PathBuf> {
         let surroundings = Surroundings {
             envoy_path: env::var_os("ENVOY_PATH")

@@ -2,7 +2,7 @@
 //!
 //! Posteriors, their tails and products of both are log-concave in the right variable (for Beta: the logit). So there
 //! is one peak; the function is followed from it until nothing is left, and integrated by Gauss and Legendre's rule, halving
-//! where two halves tell more than the whole. Quadrature and no simulation: the same answer every time, also for 1e−100.
+//! where two halves give more than the whole. Quadrature instead of simulation: the same result every time, also for 1e−100.
 
 use std::sync::LazyLock;
 

@@ -96,7 +96,7 @@ fn heavy_users_do_not_raise_the_level() {
         (users as f64 / repetitions as f64, requests as f64 / repetitions as f64);
     is_nominal("A/A with heavy users, by user", users, 0.05, repetitions);
     println!("the same by request: {requests:.3}");
-    assert!(requests > 0.15, "the trap is no trap any more: {requests}");
+    assert!(requests > 0.15, "the trap does not exist anymore: {requests}");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn sample_ratio_alarms_are_rare_by_user_and_common_by_request() {
         Counts::new(&shares, &counts).unwrap().test().p.below(alarm)
     });
     println!("false alarms by request: {by_request:.3}");
-    assert!(by_request > 0.2, "the trap is no trap any more: {by_request}");
+    assert!(by_request > 0.2, "the trap does not exist anymore: {by_request}");
     // And a real loss of three users in a hundred of the candidate is found.
     let found = rate(500, 10, |dice| {
         let candidate = dice.binomial(200_000, 0.3);

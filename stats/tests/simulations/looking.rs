@@ -31,7 +31,7 @@ fn looking_every_day_keeps_the_level_only_with_an_interval_that_is_made_for_it()
         fortnight(dice, |_, one, two| proportions::test(one, two).unwrap().p.below(LEVEL))
     });
     println!("a fixed test looked at for a fortnight: {naive:.3}");
-    assert!(naive > 0.15, "the trap is no trap any more: {naive}");
+    assert!(naive > 0.15, "the trap does not exist anymore: {naive}");
 
     let sequence = ConfidenceSequence::new(2 * DAYS * DAILY, LEVEL).unwrap();
     let found = rate(4000, 21, |dice| {
@@ -98,7 +98,7 @@ fn sample_ratios_may_be_looked_at_all_the_time() {
     };
     let naive = rate(500, 50, |dice| look(dice, &|counts| counts.test().p.below(LEVEL)));
     println!("a chi-square test looked at a hundred times: {naive:.3}");
-    assert!(naive > 0.2, "the trap is no trap any more: {naive}");
+    assert!(naive > 0.2, "the trap does not exist anymore: {naive}");
     let found = rate(2000, 51, |dice| {
         look(dice, &|counts| always_valid(counts, CONCENTRATION).below(LEVEL))
     });

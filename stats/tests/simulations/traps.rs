@@ -32,7 +32,7 @@ fn a_ramp_during_a_drift_fools_only_who_sums_up() {
         test(one, two).unwrap().p.below(LEVEL)
     });
     println!("phases summed up: {pooled:.3}");
-    assert!(pooled > 0.5, "the trap is no trap any more: {pooled}");
+    assert!(pooled > 0.5, "the trap does not exist anymore: {pooled}");
     let apart = rate(10_000, 61, |dice| {
         stratified(&ramp(dice), LEVEL).unwrap().test.unwrap().p.below(LEVEL)
     });
@@ -70,7 +70,7 @@ fn a_bandits_sums_fool_and_its_batches_do_not() {
     }
     let (pooled, apart) = (pooled as f64 / repetitions as f64, apart as f64 / repetitions as f64);
     println!("a bandit's sums: {pooled:.3}, its batches: {apart:.3}");
-    assert!(pooled > 0.2, "the trap is no trap any more: {pooled}");
+    assert!(pooled > 0.2, "the trap does not exist anymore: {pooled}");
     is_nominal("a bandit's batches", apart, 0.05, repetitions);
     let design = Design { rows: Rows::Units, weights: Weights::Adaptive, summed: true };
     assert_eq!(check(design), Err(Trap::PooledBandit));

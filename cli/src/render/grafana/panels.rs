@@ -64,7 +64,7 @@ fn colors(plan: &Plan) -> Vec<Value> {
                 continue;
             }
             seen.push(&variant.name);
-            // Whatever is said of a variant follows its name and a space.
+            // In legends, a variant's name is followed by a space.
             let regex = format!("/^{}( |$)/", variant.name.replace('.', "\\."));
             let color = fixed(next.copied().unwrap_or("blue"));
             colors.push(json!({

@@ -1,7 +1,8 @@
 //! The alerts, each with the case that makes it fire and the one that must not.
 //!
-//! `critical` means that callers feel it, `warning` that the experiment is not what its owner thinks, `info` that a decision
-//! is due. Every text says what to do first; the runbook says the rest.
+//! `critical` means that clients are affected, `warning` that the experiment is not in the expected
+//! state, `info` that a decision is due. The text of an alert names the first action; the runbook has
+//! the others.
 
 mod experiment;
 mod proxies;
@@ -70,7 +71,7 @@ struct Draft {
     clock: Clock,
     /// Labels that the expression keeps, in the case.
     keeps: Vec<(&'static str, String)>,
-    /// What stands for `{{ $value … }}` in the case.
+    /// The text of `{{ $value … }}` in the case.
     value: String,
 }
 
@@ -79,8 +80,8 @@ impl Draft {
         let severity = ("severity", self.severity.to_owned());
         let labels: BTreeMap<_, _> = self.adds.iter().cloned().chain([severity]).collect();
         let all: BTreeMap<_, _> = labels.clone().into_iter().chain(self.keeps).collect();
-        let told = |text: &str| filled(text, &all, &self.value);
-        let (summary, description) = (told(&self.summary), told(&self.description));
+        let fill = |text: &str| filled(text, &all, &self.value);
+        let (summary, description) = (fill(&self.summary), fill(&self.description));
         let (clock, fires, quiet, at) = (self.clock, self.fires, self.quiet, self.at);
         let case = Case { clock, fires, quiet, at, labels: all, summary, description };
         let Self { alert, expr, hold, summary, description, .. } = self;

@@ -97,9 +97,9 @@ fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
     records
 }
 
-/// The latency guard and the bound of the histogram that stands for it: the first one not below. So an answer that
-/// counts as slow here is slow for the breaker too; a limit that is a bound is exact. Below the first and beyond the last bound the
-/// histogram cannot resolve.
+/// The latency limit of the breaker, and the smallest bound of the histogram that is not below it. So a
+/// response that counts as slow here is also slow for the breaker, and a limit that equals a bound is
+/// exact. `None` below the first and beyond the last bound.
 pub(super) fn watched_slow(experiment: &Experiment) -> Option<(Slow, &'static str)> {
     let slow = experiment.breaker.slow?;
     let (smallest, _) = TIME_BOUNDS.first()?;
@@ -117,11 +117,11 @@ fn slow_share(le: &str, series: &Series) -> String {
     format!("1 -\n{fast}\n/\n({} > 0)", rate(metric::RESPONSE_TIME_COUNT, ""))
 }
 
-/// What the draw assigned, against the weights in force. Requests are not users: one busy user is no sample-ratio
-/// mismatch, so this is for the eye, and `sidetrack analyze` for the verdict.
+/// The assignments of the draw against the weights in force. Requests are not users, so a single busy
+/// user may cause a drift. This is for dashboards; for a test, use `sidetrack analyze`.
 fn ratio(experiment: &Experiment, series: &Series) -> Vec<Record> {
     if experiment.layer.is_some() {
-        // Requests of units outside the slots count for the baseline and cannot be told apart here.
+        // Requests of units outside the slots count for the baseline, so the shares cannot match.
         return Vec::new();
     }
     let base = format!("\"{}\"", baseline(experiment));
@@ -200,7 +200,7 @@ fn targets(experiment: &Experiment, series: &Series) -> Vec<Record> {
     records
 }
 
-/// The phase of the moment, as the file has it. It gives dashboards a name and a place for an annotation.
+/// The current phase, for the names and annotations of dashboards.
 fn in_force(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let Schedule::Rollout(rollout) = &experiment.schedule else { return Vec::new() };
     let phase = |index: usize, name: &str| {

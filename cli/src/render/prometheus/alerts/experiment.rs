@@ -15,9 +15,9 @@ use crate::render::prometheus::records::{answered, seconds, watched_slow};
 use crate::render::prometheus::{Clock, Series, baseline, candidates};
 use crate::words::percent;
 
-/// How long the last phase may go on before somebody should decide, unless it says so itself.
+/// The time for a decision after the last phase began, if the phase has no `for`.
 const DECIDE_WITHIN: Millis = Millis::new(7 * 86_400_000);
-/// How far the calendar of unit tests goes in a step; see `Clock::step`.
+/// The step of the calendar in unit tests; see `Clock::step`.
 const STEP: u64 = 180 * 86_400_000;
 
 pub(in crate::render::prometheus) fn of_experiment(
@@ -33,7 +33,7 @@ pub(in crate::render::prometheus) fn of_experiment(
         Some(bypassed(experiment, series)),
         rollout_over(experiment, series),
     ];
-    // A label that a rule adds is no `$labels` of its texts, so the experiment's name is written into them.
+    // The texts of a rule cannot refer to labels that the rule adds, so they contain the experiment's name.
     let named = |draft: Draft| Draft { adds: vec![(EXPERIMENT, experiment.name.clone())], ..draft };
     drafts.into_iter().flatten().map(named).map(Draft::alert).collect()
 }
@@ -119,7 +119,7 @@ fn would_trip(experiment: &Experiment, series: &Series) -> Draft {
     }
 }
 
-/// Where the breaker has acted, its alert says it; its few failures are still in the window.
+/// Suppresses an alert while the breaker is open, which has its own alert.
 fn unless_open(series: &Series) -> String {
     format!("unless on (job, {EXPERIMENT}, {MODEL})\n  ({})", open(series))
 }
@@ -256,7 +256,7 @@ fn bypassed(experiment: &Experiment, series: &Series) -> Draft {
              configuration was bad. On some: it crashed under FAIL_OPEN, and stays away until the next update.",
             baseline(experiment)
         ),
-        // A filter that is not there has no series either.
+        // An absent filter has no series either.
         fires: vec![passed("0+20x10")],
         quiet: if skips {
             vec![passed("0+20x10"), skipped("0+20x10")]
@@ -270,8 +270,8 @@ fn bypassed(experiment: &Experiment, series: &Series) -> Draft {
     }
 }
 
-/// A rollout has no end of its own: the last phase stays in force. So it is over when that has lasted as long as it says,
-/// or a week, and a candidate still gets somebody: then a decision is due.
+/// A decision is due. A rollout does not end by itself, because the last phase stays in force. So it is
+/// over when the last phase has lasted for its `for`, or a week, and a candidate still has a weight.
 fn rollout_over(experiment: &Experiment, series: &Series) -> Option<Draft> {
     let Schedule::Rollout(rollout) = &experiment.schedule else { return None };
     let last = rollout.phases.last()?;

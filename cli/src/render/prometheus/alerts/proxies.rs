@@ -24,7 +24,7 @@ fn rejected(series: &Series) -> Draft {
         alert: "SidetrackConfigRejected",
         severity: "warning",
         hold: "0s",
-        // A proxy whose first configuration is bad begins to count at 1, which is no increase.
+        // If the first configuration of a proxy is bad, its counter begins at 1, without an increase.
         expr: format!(
             "sum by (job, instance) (increase({counted}[15m])) > 0\nor\n\
              sum by (job, instance) ({counted} unless {counted} offset 15m) > 0"
