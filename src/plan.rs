@@ -5,6 +5,8 @@
 
 mod choices;
 mod id;
+#[cfg(test)]
+mod tests;
 
 pub use choices::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 pub use id::{ExperimentId, PerExperiment, PerVariant, VariantId};
