@@ -19,6 +19,7 @@ use sidetrack::plan::{Experiment, PerVariant, VariantId};
 use sidetrack::quantity::Ppm;
 use sidetrack::rollout::Schedule;
 use sidetrack_stats::bandit::{Rule, State, weights};
+use sidetrack_stats::distribution::beta::Beta;
 use sidetrack_stats::posterior;
 
 use crate::analyze::named;
@@ -173,44 +174,8 @@ fn decide(
     }
     let taking: Vec<VariantId> = shares.ids().filter(|id| !left_out[*id]).collect();
     let whole: f64 = taking.iter().map(|id| shares[*id].fraction()).sum();
-    let mut state = State::new(taking.len(), args.discount)
-        .map_err(|error| named("--discount", &args.discount.to_string(), &error))?;
-    for batch in &rewards.batches {
-        let outcomes: Vec<_> = taking.iter().map(|id| batch[*id]).collect();
-        state.batch(&outcomes)?;
-    }
-    let count = sidetrack_stats::float(u64::try_from(taking.len()).unwrap_or(u64::MAX));
-    anyhow::ensure!(
-        args.floor >= 0.0 && args.floor / 100.0 * count < whole,
-        Fault(format!(
-            "--floor is {}, but must be 0 or more, and less than {:.2} with {} variants",
-            args.floor,
-            100.0 * whole / count,
-            taking.len()
-        ))
-    );
-    // Floor and step refer to all traffic; the weights refer to what the variants share.
-    let rule = Rule {
-        floor: args.floor / 100.0 / whole,
-        step: (args.max_change / 100.0 / whole).min(1.0),
-        warm_up: f64::from(args.warm_up),
-        lowest: args.lower_is_better,
-    };
-    anyhow::ensure!(
-        args.max_change > 0.0,
-        Fault(format!("--max-change is {}, but must be more than 0", args.max_change))
-    );
-    let current: Vec<f64> = taking.iter().map(|id| shares[*id].fraction() / whole).collect();
-    let next = weights(&state, rule, &current)?;
-    let posteriors = state.posteriors();
-    let best = posterior::best(&posteriors, args.lower_is_better);
     let mut notes = Vec::new();
-    if state.units().iter().any(|units| *units < rule.warm_up) {
-        notes.push(format!(
-            "warm-up: a variant has fewer than {} trials, so all weights are equal",
-            args.warm_up
-        ));
-    }
+    let Learned { next, posteriors, best } = learn(args, rewards, &shares, &taking, &mut notes)?;
     for id in shares.ids().filter(|id| left_out[*id]) {
         notes.push(format!(
             "{} keeps its weight, because its breaker is open",
@@ -250,6 +215,67 @@ fn decide(
     arm.weight = Ppm::new(Ppm::ALL.get().saturating_sub(candidates)).unwrap_or_default();
     arm.new_weight = arm.weight.fraction() * 100.0;
     Ok((arms, notes))
+}
+
+/// What the rewards say, in the order of the variants that take part. Empty where fewer than two do:
+/// a single one cannot take weight from another.
+#[derive(Default)]
+struct Learned {
+    /// Shares of what these variants have together.
+    next: Vec<f64>,
+    posteriors: Vec<Beta>,
+    best: Vec<f64>,
+}
+
+fn learn(
+    args: &Args,
+    rewards: &Rewards,
+    shares: &PerVariant<Ppm>,
+    taking: &[VariantId],
+    notes: &mut Vec<String>,
+) -> anyhow::Result<Learned> {
+    if taking.len() < 2 {
+        return Ok(Learned::default());
+    }
+    let whole: f64 = taking.iter().map(|id| shares[*id].fraction()).sum();
+    let mut state = State::new(taking.len(), args.discount)
+        .map_err(|error| named("--discount", &args.discount.to_string(), &error))?;
+    for batch in &rewards.batches {
+        let outcomes: Vec<_> = taking.iter().map(|id| batch[*id]).collect();
+        state.batch(&outcomes)?;
+    }
+    let count = sidetrack_stats::float(u64::try_from(taking.len()).unwrap_or(u64::MAX));
+    anyhow::ensure!(
+        args.floor >= 0.0 && args.floor / 100.0 * count < whole,
+        Fault(format!(
+            "--floor is {}, but must be 0 or more, and less than {:.2} with {} variants",
+            args.floor,
+            100.0 * whole / count,
+            taking.len()
+        ))
+    );
+    // Floor and step refer to all traffic; the weights refer to what the variants share.
+    let rule = Rule {
+        floor: args.floor / 100.0 / whole,
+        step: (args.max_change / 100.0 / whole).min(1.0),
+        warm_up: f64::from(args.warm_up),
+        lowest: args.lower_is_better,
+    };
+    anyhow::ensure!(
+        args.max_change > 0.0,
+        Fault(format!("--max-change is {}, but must be more than 0", args.max_change))
+    );
+    let current: Vec<f64> = taking.iter().map(|id| shares[*id].fraction() / whole).collect();
+    let next = weights(&state, rule, &current)?;
+    let posteriors = state.posteriors();
+    let best = posterior::best(&posteriors, args.lower_is_better);
+    if state.units().iter().any(|units| *units < rule.warm_up) {
+        notes.push(format!(
+            "warm-up: a variant has fewer than {} trials, so all weights are equal",
+            args.warm_up
+        ));
+    }
+    Ok(Learned { next, posteriors, best })
 }
 
 /// Reduces growth that would not leave room for the reserves of other variants.

@@ -47,6 +47,15 @@ fn less_may_be_better_and_a_breaker_keeps_a_weight() {
 }
 
 #[test]
+fn weights_stay_while_all_candidates_have_open_breakers() {
+    let (code, found, error) = step(GOOD_C, &["--breaker", "b=open", "--breaker", "c=open"]);
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(new(&found), [60.0, 20.0, 20.0], "{found:#}");
+    assert!(found["variants"][0]["p_best"].is_null(), "{found:#}");
+    assert!(found["notes"].to_string().contains("c keeps its weight"), "{found:#}");
+}
+
+#[test]
 fn what_cannot_be_used_is_an_error() {
     for (rewards, more, what) in [
         ("variant,successes\na,1\n", &[][..], "the column trials is missing"),
