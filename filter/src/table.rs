@@ -1,7 +1,6 @@
 //! The contexts of the VM by the numbers that Envoy gives them: plugin instances and streams.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use sidetrack_proxy::instance::Worker;
@@ -15,7 +14,8 @@ thread_local! {
     static WORKER: Rc<Worker> = Rc::default();
     /// One, and those whose last requests have not ended.
     static INSTANCES: RefCell<Vec<(u32, Instance)>> = const { RefCell::new(Vec::new()) };
-    static STREAMS: RefCell<BTreeMap<u32, Box<Stream>>> = const { RefCell::new(BTreeMap::new()) };
+    /// Sorted. Envoy numbers contexts in ascending order, so a new one goes to the end.
+    static STREAMS: RefCell<Vec<(u32, Box<Stream>)>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(crate) fn create_instance(id: u32) {
@@ -26,11 +26,17 @@ pub(crate) fn create_instance(id: u32) {
 /// Creates a stream with the configuration that its plugin instance has now.
 pub(crate) fn create_stream(id: u32, instance: u32) {
     let runtime = with_instance(instance, |it| it.runtime()).flatten();
-    STREAMS.with_borrow_mut(|streams| streams.insert(id, Box::new(Stream::new(id, runtime))));
+    let stream = (id, Box::new(Stream::new(id, runtime)));
+    STREAMS.with_borrow_mut(|streams| {
+        let place = streams.partition_point(|(other, _)| *other < id);
+        streams.insert(place, stream);
+    });
 }
 
 pub(crate) fn delete(id: u32) {
-    match STREAMS.with_borrow_mut(|streams| streams.remove(&id)) {
+    let found = STREAMS
+        .with_borrow_mut(|streams| position(streams, id).map(|place| streams.remove(place).1));
+    match found {
         Some(mut stream) => stream.delete(&Call),
         None => INSTANCES.with_borrow_mut(|instances| instances.retain(|(other, _)| *other != id)),
     }
@@ -38,7 +44,10 @@ pub(crate) fn delete(id: u32) {
 
 /// Acts on a stream; `None` if Envoy names a context that it has not created.
 pub(crate) fn with_stream<T>(id: u32, act: impl FnOnce(&mut Stream) -> T) -> Option<T> {
-    STREAMS.with_borrow_mut(|streams| streams.get_mut(&id).map(|stream| act(stream)))
+    STREAMS.with_borrow_mut(|streams| {
+        let place = position(streams, id)?;
+        streams.get_mut(place).map(|(_, stream)| act(stream))
+    })
 }
 
 /// Acts on a plugin instance; `None` if Envoy names a context that it has not created.
@@ -46,4 +55,8 @@ pub(crate) fn with_instance<T>(id: u32, act: impl FnOnce(&mut Instance) -> T) ->
     INSTANCES.with_borrow_mut(|instances| {
         instances.iter_mut().find(|(other, _)| *other == id).map(|(_, instance)| act(instance))
     })
+}
+
+fn position(streams: &[(u32, Box<Stream>)], id: u32) -> Option<usize> {
+    streams.binary_search_by_key(&id, |(other, _)| *other).ok()
 }

@@ -78,6 +78,31 @@ fn late_failures_do_not_count_in_the_next_epoch() {
     assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 1);
 }
 
+/// A probe counts in the epoch in which it was decided.
+#[test]
+fn a_failed_probe_opens_the_breaker_again() {
+    let mut proxy = Proxy::new(&breaker_file(&json!({})));
+    (0..3).for_each(|_| drop(proxy.send("anna", 503)));
+    proxy.run(Duration::from_millis(1500));
+    let users = (0..1000).map(|user| user.to_string());
+    let probes = users.filter(|user| proxy.send(user, 503).sent("x-ab-variant") == ["new"]);
+    assert_eq!(probes.take(3).count(), 3);
+    assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 2);
+    assert_eq!(proxy.of("ab_test_breaker_state", "new"), 2);
+}
+
+#[test]
+fn a_new_worker_publishes_the_state_that_it_finds() {
+    let host = host(&[]);
+    let proxy = Proxy::on(&host, &breaker_file(&json!({})));
+    (0..3).for_each(|_| drop(proxy.send("anna", 503)));
+    let name = "ab_test_breaker_state{experiment=\"e\",model_name=\"new\"}";
+    let mut series = host.0.series.borrow_mut();
+    series.iter_mut().find(|(other, ..)| other == name).unwrap().2 = 7;
+    drop(series);
+    assert_eq!(Proxy::on(&host, &breaker_file(&json!({}))).value(name), 2);
+}
+
 #[test]
 fn slow_responses_open_the_breaker_on_the_tick() {
     let slow = json!({"slow": {"over": "100ms", "rate": 5}, "min_requests": 10, "confidence": 0,

@@ -131,6 +131,18 @@ fn price(by: By, size: usize) -> Price {
     }
 }
 
+/// The most that a request may cost: with breaker, metrics, response times and headers both ways,
+/// and without an access logger for failures.
+const BUDGET: Price = Price { instructions: 14_500, host_calls: 9 };
+
+#[test]
+fn a_request_stays_within_its_budget() {
+    let price = price(By::HostAndPath, 1);
+    println!("{price:?}");
+    assert!(price.host_calls <= BUDGET.host_calls, "{price:?}");
+    assert!(price.instructions <= BUDGET.instructions, "{price:?}");
+}
+
 #[test]
 fn a_request_costs_the_same_with_a_thousand_experiments() {
     let prices = |by| SIZES.map(|size| price(by, size));
