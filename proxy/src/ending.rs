@@ -53,7 +53,7 @@ impl<H: Host> Runtime<H> {
         is_grpc: bool,
     ) -> Ending {
         if exchange.is_success(&self.success_check, is_grpc) {
-            return Ending { grpc_status: is_grpc.then_some(0), ..SUCCESS };
+            return SUCCESS;
         }
         Ending {
             // The proxy derives a gRPC status for other requests as well.

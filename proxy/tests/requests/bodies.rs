@@ -62,9 +62,15 @@ fn a_body_above_the_limit_is_not_awaited_and_not_read() {
     // The announced length was wrong.
     let mut request = post(&proxy, 32);
     assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
-    let body = format!("{BODY}{:20}", "");
+    let body = format!("{BODY:33}");
+    assert_eq!(arrive(&mut request, &body[..32], false), Action::Pause);
     assert_eq!(arrive(&mut request, &body, false), Action::Continue);
     assert_eq!(request.sent("x-ab-variant"), ["old"]);
+    // A body of the limit's size is read.
+    let mut request = post(&proxy, 32);
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+    assert_eq!(arrive(&mut request, &body[..32], true), Action::Continue);
+    assert_eq!(request.sent("x-ab-variant"), ["new"]);
 }
 
 #[test]

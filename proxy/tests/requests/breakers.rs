@@ -80,13 +80,14 @@ fn late_failures_do_not_count_in_the_next_epoch() {
 
 /// A probe counts in the epoch in which it was decided.
 #[test]
-fn a_failed_probe_opens_the_breaker_again() {
+fn failed_probes_open_the_breaker_again() {
     let mut proxy = Proxy::new(&breaker_file(&json!({})));
     (0..3).for_each(|_| drop(proxy.send("anna", 503)));
     proxy.run(Duration::from_millis(1500));
-    let users = (0..1000).map(|user| user.to_string());
-    let probes = users.filter(|user| proxy.send(user, 503).sent("x-ab-variant") == ["new"]);
-    assert_eq!(probes.take(3).count(), 3);
+    for user in 0..1000 {
+        proxy.send(&user.to_string(), 503);
+    }
+    proxy.run(TICK);
     assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 2);
     assert_eq!(proxy.of("ab_test_breaker_state", "new"), 2);
 }

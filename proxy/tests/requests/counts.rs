@@ -41,6 +41,20 @@ fn counts_are_published_on_the_next_tick_and_times_within_a_second() {
     assert_eq!(proxy.of("ab_test_response_time_seconds_count", "new"), 1);
 }
 
+/// Each call to the proxy has a price.
+#[test]
+fn only_series_that_changed_are_published() {
+    let mut proxy = Proxy::new(&file(&json!({})));
+    took(&proxy, Duration::from_millis(150));
+    proxy.run(TICK);
+    assert_eq!(proxy.host.0.additions.take(), 1);
+    proxy.run(9 * TICK);
+    // The buckets from 0.2 to +Inf, and the count.
+    assert_eq!(proxy.host.0.additions.take(), 8);
+    proxy.run(10 * TICK);
+    assert_eq!(proxy.host.0.additions.take(), 0);
+}
+
 #[test]
 fn without_a_timer_each_request_publishes_its_counts() {
     let host = host(&[]);

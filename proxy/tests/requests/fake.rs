@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) hides_series: Cell<bool>,
     /// By `name{label="value",…}`.
     pub(crate) series: RefCell<Vec<(String, Kind, u64)>>,
+    /// How often a counter was added to.
+    pub(crate) additions: Cell<u32>,
     values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
 }
 
@@ -110,6 +112,7 @@ impl Sink for Fake {
         let (name, kind, value) = &mut self.0.series.borrow_mut()[counter.0 as usize];
         assert_eq!(*kind, Kind::Counter, "{name}");
         *value += u64::from(count);
+        self.0.additions.set(self.0.additions.get() + 1);
     }
 
     fn set(&self, gauge: SeriesId, new: u64) {
