@@ -145,7 +145,7 @@ pub fn run(data: &[u8]) -> Vec<u8> {
     for worker in &house.workers {
         alive(worker.configure(CONFIGURATIONS[0]));
     }
-    // One worker hears of failures, the other asks.
+    // One worker has the access logger for failures, the other checks every request.
     alive(house.workers[0].log_failures("failures"));
     while house.step(&mut input).unwrap_or(false) {}
     house.settle();
