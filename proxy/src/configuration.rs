@@ -1,14 +1,14 @@
 //! The configuration in force: the newest good text of a plugin, shared by all workers of a proxy.
 //!
-//! A text is never refused. Envoy holds back every other listener while a refused one is pending, and it remembers a
-//! plugin by the bytes of its configuration: a plugin that accepts a text at first and refuses it later never starts
-//! again. So a text that cannot be used is counted and logged, and the last good text of the same plugin serves
-//! instead, in this worker and in each one that starts later.
+//! No text is refused. While a refused one is pending, Envoy holds back all other listeners, and it
+//! identifies a plugin by the bytes of its configuration: a plugin that accepts a text once and
+//! refuses it later never starts again. So a text that cannot be used is counted and logged, and the
+//! last good text of the same plugin serves instead, on this worker and on those that start later.
 //!
-//! Order comes from generations. A proxy gives each of its workers the same texts in the same order, but not at the
-//! same time, and repeats a text whenever a worker starts. So a text keeps its generation, unless a worker that has
-//! already loaded a newer one loads it again: then it was published again, and is the newest. `docs/design.md` lists
-//! what this cannot tell apart.
+//! Generations give texts their order. A proxy gives all of its workers the same texts in the same
+//! order, but at different times, and repeats a text when a worker starts. So a text keeps its
+//! generation, unless a worker that has already loaded a newer one loads it again: then it was
+//! published again, and is the newest. `docs/design.md` lists the cases that cannot be distinguished.
 
 use sidetrack::breaker::{Store, SwapError};
 use sidetrack::config::{self, Problems};
@@ -16,10 +16,10 @@ use sidetrack::draw::sha256;
 use sidetrack::names::shared;
 use sidetrack::plan::Plan;
 
-/// What an empty text means, and a bad one before any good one.
+/// The meaning of an empty text, and of a bad one before the first good one.
 const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
 
-/// How often a write that lost a race is repeated.
+/// How often a write is tried that loses the race.
 const TRIES: u32 = 16;
 
 /// How many texts keep their generation. A draining listener may hold an old one.
@@ -30,7 +30,7 @@ const REMEMBERED: usize = 32;
 pub struct Generations(Vec<(String, u64)>);
 
 impl Generations {
-    /// Nothing was loaded yet.
+    /// Before the first text.
     #[must_use]
     pub const fn new() -> Self {
         Self(Vec::new())
@@ -46,11 +46,11 @@ impl Generations {
     }
 }
 
-/// What a plugin instance on one worker runs.
+/// The configuration that a plugin instance on one worker runs.
 #[derive(Debug)]
 pub struct Configuration {
     plugin: String,
-    /// The generation of the good text that is in use; 0 before any.
+    /// The generation of the good text in use; 0 before the first one.
     generation: u64,
     hash: u32,
     /// The instance's own text is bad, so it follows the plugin's last good one.
@@ -61,22 +61,22 @@ pub struct Configuration {
 /// A text that was loaded.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the instance runs from now on.
+    /// For [`Configuration::follow`] and [`Configuration::publish`].
     pub configuration: Configuration,
-    /// The same, as decisions need it. Without one, requests pass untouched.
+    /// The plan to run. Without one, requests pass untouched.
     pub plan: Option<Plan>,
-    /// What is wrong with the text, if it is bad.
+    /// The problems of a bad text.
     pub rejected: Option<Rejected>,
-    /// Whether other workers, and later ones, can fall back on this text, or on the one before it.
+    /// Whether other workers, and later ones, can fall back on this text or the last good one.
     pub is_shared: bool,
 }
 
 /// A text that cannot be used.
 #[derive(Debug)]
 pub struct Rejected {
-    /// Everything that is wrong with it.
+    /// All of its problems.
     pub problems: Problems,
-    /// Whether no other worker has seen it before, so that this one counts and reports it.
+    /// No other worker has seen it before, so this one counts and reports it.
     pub is_new: bool,
 }
 
@@ -127,13 +127,13 @@ impl Configuration {
         !self.follows || self.generation > 0
     }
 
-    /// Whether [`Self::tick`] still has something to do.
+    /// Whether [`Self::follow`] or [`Self::publish`] may still have something to do.
     #[must_use]
     pub fn needs_ticks(&self) -> bool {
         self.follows || !self.is_published
     }
 
-    /// A newer plan to run, if the instance's own text is bad and the plugin has got a good one elsewhere.
+    /// A newer plan to run, if the instance's own text is bad and another worker has loaded a good one.
     pub fn follow(&mut self, store: &dyn Store) -> Option<Plan> {
         if !self.follows || Record::read(store, &self.plugin).0.good == self.generation {
             return None;
@@ -146,14 +146,14 @@ impl Configuration {
         }
         self.generation = generation;
         self.is_published = false;
-        // Another version of Sidetrack may have taken what this one does not.
+        // Another version of Sidetrack may accept texts that this one rejects.
         let good = config::parse_json(text).ok();
         self.hash = good.as_ref().map_or(0, |plan| plan.hash.first_32_bits());
         good.or_else(no_experiments)
     }
 
-    /// The first 32 bits of the configuration's hash, 0 without a good one: once, and only while it is the plugin's
-    /// newest. Only workers that serve requests ask for it.
+    /// The first 32 bits of the configuration's hash, 0 without a good one: once, and only while it is
+    /// the plugin's newest. Only workers that serve requests call this.
     pub fn publish(&mut self, store: &dyn Store) -> Option<u32> {
         if self.is_published {
             return None;
@@ -197,7 +197,7 @@ fn register(
     None
 }
 
-/// A text by what it is and by what this version of Sidetrack makes of it.
+/// Identifies a text, and whether this version of Sidetrack accepts it.
 fn digest(text: &[u8], is_good: bool) -> Digest {
     let digest = sha256(&[&[u8::from(is_good)], text].concat());
     digest.first_chunk().copied().unwrap_or_default()
@@ -209,7 +209,7 @@ type Digest = [u8; 16];
 #[derive(Debug, Default)]
 struct Record {
     newest: u64,
-    /// The newest good one; 0 before any.
+    /// The newest good one; 0 before the first.
     good: u64,
     /// Oldest first.
     texts: Vec<(Digest, u64)>,
@@ -220,7 +220,7 @@ impl Record {
         format!("{}{plugin}", shared::CONFIGURATIONS)
     }
 
-    /// The record and its version; an empty one where the plugin has none.
+    /// The record and its version; an empty one if the plugin has none.
     fn read(store: &dyn Store, plugin: &str) -> (Self, u32) {
         let found = store.get(&Self::key(plugin));
         found.map_or_else(Default::default, |(bytes, version)| (Self::decode(&bytes), version))
@@ -271,7 +271,7 @@ fn text_key(plugin: &str) -> String {
     format!("{}{plugin}", shared::LAST_GOOD)
 }
 
-/// Keeps a good text for the time when a bad one follows. Returns whether this one or a newer one is kept.
+/// Keeps a good text in case a bad one follows. Returns whether this one or a newer one is kept.
 fn keep(store: &dyn Store, plugin: &str, generation: u64, text: &[u8]) -> bool {
     let key = text_key(plugin);
     let value = [&generation.to_le_bytes(), text].concat();

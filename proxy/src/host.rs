@@ -109,7 +109,7 @@ pub trait Exchange {
     fn write_filter_state(&self, key: &str, value: &[u8]);
 
     /// Whether the request certainly succeeded: the status is below 500, there are no response flags
-    /// and, for gRPC, the gRPC status is 0. `false` if it did not or if the proxy cannot tell; the
+    /// and, for gRPC, the gRPC status is 0. `false` if it did not or if the proxy does not know; the
     /// other methods then return the details. Callable once the response has ended.
     fn is_success(&self, check: &<Self::Host as Host>::SuccessCheck, is_grpc: bool) -> bool;
 
