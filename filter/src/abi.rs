@@ -1,19 +1,18 @@
 //! Envoy's callbacks: the exports of the module, and its mark.
 //!
-//! They are written by hand on ABI 0.2.1 of proxy-wasm, without its SDK, because each entry into the
-//! VM has a price (docs/performance.md). The SDK exports all callbacks, so Envoy enters the VM for
-//! each chunk of each response body, for trailers and for the end of a stream, only to return at
-//! once. It also looks up each context in several tables. This file exports only what the filter
+//! They are written by hand on ABI 0.2.1 of proxy-wasm, without its SDK, because each entry into
+//! the VM has a price (docs/performance.md). The SDK exports all callbacks, so Envoy enters the VM
+//! for each chunk of each response body, for trailers and for the end of a stream, only to return
+//! at once. It also looks up each context in several tables. This file exports only what the filter
 //! needs.
 //!
 //! Deliberately absent: `proxy_on_response_body`, `proxy_on_response_trailers` and `proxy_on_done`.
-//! `proxy_on_delete` frees a stream; Envoy calls it for streams without a log callback as well. With
-//! HTTP/3 the log callback may come after it, when the client has acknowledged the response.
+//! `proxy_on_delete` frees a stream; Envoy calls it for streams without a log callback as well.
+//! With HTTP/3 the log callback may come after it, when the client has acknowledged the response.
 
 #![expect(
     unsafe_code,
-    reason = "names of exports and sections are unsafe attributes, and constructors are C's; nothing \
-              else here is unsafe"
+    reason = "names of exports and sections are unsafe attributes, and constructors are C's"
 )]
 
 use sidetrack_proxy::stream::Action;
@@ -100,8 +99,8 @@ const fn action(action: Option<Action>) -> u32 {
     }
 }
 
-/// The custom section by which `sidetrack package` identifies the module; it holds the version. Proxies
-/// skip it.
+/// The custom section by which `sidetrack package` identifies the module; it holds the version.
+/// Proxies skip it.
 #[used]
 #[unsafe(link_section = "sidetrack")]
 static MARK: [u8; VERSION.len()] = match VERSION.as_bytes().first_chunk() {

@@ -157,7 +157,7 @@ pub(crate) fn expression(text: &str) -> Result<Expression> {
 pub(crate) fn length_of(expression: Expression) -> Result<usize> {
     const NAME: &str = "expr_evaluate";
     let (token, mut size) = (expression.0, 0);
-    // SAFETY: the name, the token and the out pointer are valid for the call; null requests no value.
+    // SAFETY: name, token and out pointer are valid for the call; null requests no value.
     done(unsafe {
         proxy_call_foreign_function(
             NAME.as_ptr(),
@@ -272,8 +272,8 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     if data.is_null() {
         return Ok(Vec::new());
     }
-    // SAFETY: the host took this block from `proxy_on_memory_allocate`, which allocates like a box of
-    // this size, filled it, and does not keep it.
+    // SAFETY: the host took this block from `proxy_on_memory_allocate`, which allocates like a box
+    // of this size, filled it, and does not keep it.
     Ok(unsafe { Box::from_raw(core::ptr::slice_from_raw_parts_mut(data, size)) }.into_vec())
 }
 

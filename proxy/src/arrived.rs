@@ -31,8 +31,8 @@ pub(crate) fn is_grpc(headers: &impl Request) -> bool {
 }
 
 impl<H: Host> Runtime<H> {
-    /// Whether a request may be held back until its body has arrived: the length must be announced and
-    /// within the limit.
+    /// Whether a request may be held back until its body has arrived: the length must be announced
+    /// and within the limit.
     pub(crate) fn may_wait(&self, headers: &impl Request) -> bool {
         let length = || core::str::from_utf8(headers.first("content-length")?).ok()?.parse().ok();
         self.waits_for_bodies

@@ -2,13 +2,15 @@
 //!
 //! No text is refused. While a refused one is pending, Envoy holds back all other listeners, and it
 //! identifies a plugin by the bytes of its configuration: a plugin that accepts a text once and
-//! refuses it later never starts again. So a text that cannot be used is counted and logged, and the
-//! last good text of the same plugin serves instead, on this worker and on those that start later.
+//! refuses it later never starts again. So a text that cannot be used is counted and logged, and
+//! the last good text of the same plugin serves instead, on this worker and on those that start
+//! later.
 //!
 //! Generations give texts their order. A proxy gives all of its workers the same texts in the same
 //! order, but at different times, and repeats a text when a worker starts. So a text keeps its
 //! generation, unless a worker that has already loaded a newer one loads it again: then it was
-//! published again, and is the newest. `docs/design.md` lists the cases that cannot be distinguished.
+//! published again, and is the newest. `docs/design.md` lists the cases that cannot be
+//! distinguished.
 
 use sidetrack::breaker::{Store, SwapError};
 use sidetrack::config::{self, Problems};
@@ -133,7 +135,8 @@ impl Configuration {
         self.follows || !self.is_published
     }
 
-    /// A newer plan to run, if the instance's own text is bad and another worker has loaded a good one.
+    /// A newer plan to run, if the instance's own text is bad and another worker has loaded a good
+    /// one.
     pub fn follow(&mut self, store: &dyn Store) -> Option<Plan> {
         if !self.follows || Record::read(store, &self.plugin).0.good == self.generation {
             return None;
@@ -152,8 +155,8 @@ impl Configuration {
         good.or_else(no_experiments)
     }
 
-    /// The first 32 bits of the configuration's hash, 0 without a good one: once, and only while it is
-    /// the plugin's newest. Only workers that serve requests call this.
+    /// The first 32 bits of the configuration's hash, 0 without a good one: once, and only while it
+    /// is the plugin's newest. Only workers that serve requests call this.
     pub fn publish(&mut self, store: &dyn Store) -> Option<u32> {
         if self.is_published {
             return None;

@@ -1,8 +1,8 @@
 //! Finding out how a request ended.
 //!
-//! The host is first queried for success as a whole, which it may answer at once. Only if the answer
-//! is not a clear yes, status, flags, gRPC status and attempts are read one by one and the core
-//! judges them. With an access logger for failures, most requests are not queried at all.
+//! The host is first queried for success as a whole, which it may answer at once. Only if the
+//! answer is not a clear yes, status, flags, gRPC status and attempts are read one by one and the
+//! core judges them. With an access logger for failures, most requests are not queried at all.
 
 use sidetrack::outcome::Ending;
 

@@ -3,8 +3,8 @@
 //! Nearly all requests succeed, and finding out how a request ended can be expensive: 13000
 //! instructions in Envoy's WebAssembly host. Envoy evaluates the filters of its access loggers by
 //! itself for a few hundred. So `render envoy` lists the filter a second time, as an access logger
-//! with [`CONFIGURATION`] and behind a filter that only passes failures: a status of 500 or more, or
-//! any response flag. A request that this logger does not report has succeeded.
+//! with [`CONFIGURATION`] and behind a filter that only passes failures: a status of 500 or more,
+//! or any response flag. A request that this logger does not report has succeeded.
 //!
 //! The proxy calls the logger on the worker that served the request, after the log callbacks of the
 //! request's filters and before it deletes their streams. In between, the streams wait here.

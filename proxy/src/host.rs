@@ -16,8 +16,8 @@ pub trait Host: Store + Sink + Clone {
     /// What the host prepares once per configuration for [`Exchange::is_success`].
     type SuccessCheck;
 
-    /// The time since 1970, as exactly as the proxy has it. Zero without a clock: then rollouts have
-    /// not started, and all units get the baseline.
+    /// The time since 1970, as exactly as the proxy has it. Zero without a clock: then rollouts
+    /// have not started, and all units get the baseline.
     fn now(&self) -> Duration;
 
     /// 64 random bits; zero without a source.
@@ -52,11 +52,12 @@ pub enum Level {
 
 /// Statistics of the proxy, shared by all workers.
 pub trait Sink {
-    /// The proxy's name for all series of the filter, as an operator's stats matcher may exclude it.
+    /// The proxy's name for all series of the filter, as an operator's stats matcher may exclude
+    /// it.
     const FAMILY: &'static str;
 
-    /// Defines a series, or finds the one with the same name and labels; `None` if the proxy refuses
-    /// it.
+    /// Defines a series, or finds the one with the same name and labels; `None` if the proxy
+    /// refuses it.
     fn define(&self, kind: Kind, labels: &[(&str, &str)], name: &str) -> Option<SeriesId>;
 
     /// Adds to a counter.
@@ -92,8 +93,8 @@ pub trait Exchange {
     /// Reads the headers of the request; `None` if the proxy does not return them.
     fn request_headers(&self) -> Option<Self::Headers>;
 
-    /// Reads the part of the request's body that has arrived, up to `most` bytes; empty if the proxy
-    /// does not return it.
+    /// Reads the part of the request's body that has arrived, up to `most` bytes; empty if the
+    /// proxy does not return it.
     fn request_body(&self, most: usize) -> Vec<u8>;
 
     /// Removes all values of a header of the request. `name` is lower case.
@@ -108,9 +109,9 @@ pub trait Exchange {
     /// Writes a value that the access log can read: one of [`sidetrack::names::filter_state`].
     fn write_filter_state(&self, key: &str, value: &[u8]);
 
-    /// Whether the request certainly succeeded: the status is below 500, there are no response flags
-    /// and, for gRPC, the gRPC status is 0. `false` if it did not or if the proxy does not know; the
-    /// other methods then return the details. Callable once the response has ended.
+    /// Whether the request certainly succeeded: the status is below 500, there are no response
+    /// flags and, for gRPC, the gRPC status is 0. `false` if it did not or if the proxy does not
+    /// know; the other methods then return the details. Callable once the response has ended.
     fn is_success(&self, check: &<Self::Host as Host>::SuccessCheck, is_grpc: bool) -> bool;
 
     /// The HTTP status of the response; 0 without a response.

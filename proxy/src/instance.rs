@@ -1,5 +1,5 @@
-//! A plugin instance: loads a configuration, follows the plugin's last good one, and publishes counts
-//! on its ticks.
+//! A plugin instance: loads a configuration, follows the plugin's last good one, and publishes
+//! counts on its ticks.
 
 use core::time::Duration;
 use std::cell::RefCell;
@@ -51,8 +51,8 @@ impl<H: Host> Instance<H> {
         self.runtime.clone()
     }
 
-    /// The streams of a failed request, if this instance is the access logger that reports failures.
-    /// To be called when the proxy logs to this instance; each stream's
+    /// The streams of a failed request, if this instance is the access logger that reports
+    /// failures. To be called when the proxy logs to this instance; each stream's
     /// [`report_failure`](crate::stream::Stream::report_failure) follows.
     #[must_use]
     pub fn take_failed_streams(&self) -> Vec<u32> {
@@ -118,7 +118,8 @@ impl<H: Host> Instance<H> {
         }
     }
 
-    /// Publishes the hash of the configuration that this worker serves, if it is the plugin's newest.
+    /// Publishes the hash of the configuration that this worker serves, if it is the plugin's
+    /// newest.
     fn publish_hash(&mut self) {
         let (Some(configuration), Some(runtime)) = (&mut self.configuration, &self.runtime) else {
             return;

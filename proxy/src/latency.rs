@@ -2,8 +2,8 @@
 //!
 //! A filter cannot choose the buckets of Envoy's own histograms, so the buckets are counters. Each
 //! time is counted here in the one bucket that it falls into. The counts become cumulative, as
-//! Prometheus expects them, when they are published once a second: up to fourteen calls to the proxy
-//! for a variant with traffic.
+//! Prometheus expects them, when they are published once a second: up to fourteen calls to the
+//! proxy for a variant with traffic.
 //!
 //! Counters are integers, and a sum of seconds is not. Only whole seconds are published, and the
 //! remainder is carried over. It starts at half a second, so the published sum of each worker and

@@ -65,8 +65,8 @@ pub enum Action {
 }
 
 impl<X: Exchange> Stream<X> {
-    /// A stream with the configuration of a plugin instance. `number` identifies it on its worker, see
-    /// [`Instance::take_failed_streams`](crate::instance::Instance::take_failed_streams).
+    /// A stream with the configuration of a plugin instance. `number` identifies it on its worker,
+    /// see [`Instance::take_failed_streams`](crate::instance::Instance::take_failed_streams).
     #[must_use]
     pub const fn new(number: u32, runtime: Option<Rc<Runtime<X::Host>>>) -> Self {
         Self {
@@ -85,8 +85,8 @@ impl<X: Exchange> Stream<X> {
         }
     }
 
-    /// Decides the request, or holds it back if its body must be read first. `end_of_stream`: it has
-    /// no body.
+    /// Decides the request, or holds it back if its body must be read first. `end_of_stream`: it
+    /// has no body.
     pub fn request_headers(&mut self, exchange: &X, end_of_stream: bool) -> Action {
         let Some(runtime) = self.runtime.clone() else { return Action::Continue };
         let Some(headers) = exchange.request_headers() else {
@@ -236,8 +236,8 @@ impl<X: Exchange> Stream<X> {
         Action::Continue
     }
 
-    /// Decides a waiting request with the body that has arrived, if it is complete for this limit in
-    /// bytes. A body above the limit counts as absent.
+    /// Decides a waiting request with the body that has arrived, if it is complete for this limit
+    /// in bytes. A body above the limit counts as absent.
     #[cold]
     fn decide_with_body(
         &mut self,
@@ -257,8 +257,8 @@ impl<X: Exchange> Stream<X> {
         self.decide(exchange, &runtime, headers, body)
     }
 
-    /// Counts how the request ended: for metrics as the client saw it, for the breaker as the variant
-    /// caused it.
+    /// Counts how the request ended: for metrics as the client saw it, for the breaker as the
+    /// variant caused it.
     fn count(&self, ending: &Ending) {
         let Some((runtime, decision)) = self.decided() else { return };
         let metrics = &runtime.metrics[decision.experiment];
@@ -282,8 +282,8 @@ impl<X: Exchange> Stream<X> {
     }
 }
 
-/// Whether the baseline's cluster answered: the request was sent again, on a route that sends failed
-/// requests to the baseline, as `render envoy --failover` names it.
+/// Whether the baseline's cluster answered: the request was sent again, on a route that sends
+/// failed requests to the baseline, as `render envoy --failover` names it.
 fn was_rescued(exchange: &impl Exchange) -> bool {
     exchange.attempts() > 1 && exchange.has_route(route::FAILOVER)
 }

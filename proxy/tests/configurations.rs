@@ -1,4 +1,5 @@
-//! Good and bad texts in any order, on workers that start, crash and lag: the newest good one is in force.
+//! Good and bad texts in any order, on workers that start, crash and lag: the newest good one is in
+//! force.
 
 #![expect(
     clippy::indexing_slicing,
@@ -26,7 +27,8 @@ const TEXTS: [&str; 4] = [
 
 const NO_EXPERIMENTS: &str = r#"{"experiments": []}"#;
 
-/// The hash that each text puts in force, if it is good, and that of a configuration without experiments.
+/// The hash that each text puts in force, if it is good, and that of a configuration without
+/// experiments.
 static HASHES: LazyLock<[Option<u32>; 5]> = LazyLock::new(|| {
     [TEXTS[0], TEXTS[1], TEXTS[2], TEXTS[3], NO_EXPERIMENTS]
         .map(|text| config::parse_json(text.as_bytes()).ok().map(|plan| plan.hash.first_32_bits()))
@@ -97,7 +99,8 @@ impl Proxy {
         }
     }
 
-    /// A worker takes a text: an instance of the same text that is still alive serves again, without a word to it.
+    /// A worker takes a text: an instance of the same text that is still alive serves again,
+    /// without a word to it.
     fn deliver(&mut self, worker: usize, text: usize) {
         let mut it = std::mem::take(&mut self.workers[worker]);
         let alive = it.instances.iter().position(|instance| instance.text == text);

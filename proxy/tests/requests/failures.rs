@@ -11,7 +11,8 @@ use crate::proxy::{Open, Proxy, file, host};
 
 const TICK: Duration = Duration::from_millis(100);
 
-/// Requests with this status, as a proxy with this logger handles them. Returns how many were queried.
+/// Requests with this status, as a proxy with this logger handles them. Returns how many were
+/// queried.
 fn send(proxy: &Proxy, logger: Option<&Instance<Fake>>, count: u32, status: u32) -> u32 {
     let queried = (0..count).map(|_| {
         let mut request = answered(proxy, &[("x-user-id", "anna")], status);
