@@ -1,4 +1,4 @@
-//! Overrides and tokens: what a client may ask for, and what it gets.
+//! Overrides and tokens: what a client may ask for, and what it gets. Hosts through the index.
 
 use super::*;
 use crate::config::parse_json;
@@ -102,4 +102,17 @@ fn the_explanation_is_for_requests_that_may_and_do_ask() {
         assert!(!explain(&[("u", "1"), ("x-ab-debug", "")]));
         assert!(!explain(&[("u", "1")]));
     }
+}
+
+#[test]
+fn a_suffix_matches_hosts_of_any_depth_through_the_index() {
+    let plan = plan(r#", "weight": 5"#, r#", "match": {"hosts": ["*.example.com"]}"#, "");
+    let matches = |host: &str| {
+        let headers = vec![(":authority", host), (":path", "/"), ("u", "1")];
+        let gate = |_, _| Gate::Closed;
+        let mut world = World { now: Timestamp::new(0), entropy: || 0, gate: &gate };
+        decide(&plan, &headers, &mut world, &mut ()) != Outcome::Unmatched
+    };
+    assert!(matches("a.example.com") && matches("a.b.example.com") && matches("a.b.c.example.com"));
+    assert!(!matches("example.com") && !matches("a.example.org"));
 }

@@ -136,6 +136,7 @@ fn failures_are_not_responses() {
 fn one_request_that_a_counter_misses_fails() {
     for miss in [
         |example: &mut Example| example.scrape.variants[BASELINE].metrics -= 1,
+        |example: &mut Example| example.scrape.variants[CANDIDATE].metrics += 1,
         |example: &mut Example| example.scrape.variants[CANDIDATE].model += 1,
         |example: &mut Example| example.scrape.breaker.fallbacks += 1,
     ] {
@@ -147,6 +148,18 @@ fn one_request_that_a_counter_misses_fails() {
         snapshot.in_flight = 1;
         assert!(all(&snapshot).iter().all(|check| check.holds));
     }
+}
+
+#[test]
+fn requests_of_others_are_counted_too() {
+    let mut example = split();
+    example.scrape.variants[BASELINE].metrics += 1;
+    example.scrape.variants[BASELINE].model += 1;
+    example.scrape.breaker.fallbacks += 1;
+    assert!(all(&example.snapshot()).iter().all(|check| check.holds));
+    // One request is one fallback at most.
+    example.scrape.breaker.fallbacks += 1;
+    fails(&example, &["counted"]);
 }
 
 #[test]
