@@ -196,3 +196,10 @@ fn a_client_that_disconnects_is_not_a_failure() {
     assert!((value("latency_mean") - 0.1).abs() < 1e-12);
     assert!((value("abort_rate") - 20.0 / 220.0).abs() < 1e-12);
 }
+
+#[test]
+fn an_analysis_names_its_arms() {
+    let analysis = analysis(&[line(1, 0, &ok(10)), line(2, 0, &ok(10))].concat(), 1);
+    assert_eq!(analysis.baseline(), Some("plain"));
+    assert_eq!(analysis.candidates().collect::<Vec<_>>(), ["fancy"]);
+}
