@@ -1,4 +1,4 @@
-//! Overrides and tokens: what a client may ask for, and what it gets. Hosts through the index.
+//! Overrides, tokens, layers, and hosts through the index: what a client may ask for, and what it gets.
 
 use super::*;
 use crate::config::parse_json;
@@ -115,4 +115,34 @@ fn a_suffix_matches_hosts_of_any_depth_through_the_index() {
     };
     assert!(matches("a.example.com") && matches("a.b.example.com") && matches("a.b.c.example.com"));
     assert!(!matches("example.com") && !matches("a.example.org"));
+}
+
+#[test]
+fn an_override_header_of_another_prefix_is_removed_too() {
+    let overrides = r#", "overrides": {"header": "x-team-choice"}"#;
+    let plan = plan(r#", "weight": 5"#, overrides, "");
+    let sent = [b"x-team-choice".as_slice()];
+    let removed = crate::effects::removals(&plan.settings.headers, sent.into_iter());
+    assert!(removed.iter().any(|name| name == "x-team-choice"));
+}
+
+#[test]
+fn a_disabled_experiment_leaves_the_others_of_its_layer_alone() {
+    let experiment = |name: &str, enabled: bool, from: u32| {
+        format!(
+            r#"{{"name": "{name}", "enabled": {enabled}, "unit": [{{"header": "u"}}], "baseline": "old",
+            "layer": {{"name": "l", "from": {from}, "to": {}}},
+            "variants": [{{"name": "old"}}, {{"name": "new", "weight": 100}}]}}"#,
+            from + 50
+        )
+    };
+    let (first, second) = (experiment("first", false, 0), experiment("second", true, 50));
+    let plan = parse_json(format!(r#"{{"experiments": [{first}, {second}]}}"#).as_bytes()).unwrap();
+    let reasons = |experiment: usize, reason: Reason| {
+        let of = |unit: u32| decided(&plan, Gate::Closed, &[("u", &unit.to_string())]);
+        let is = |it: &Decision| it.experiment.index() == experiment && it.reason == reason;
+        (0..100).map(of).filter(is).count()
+    };
+    let (taken, left) = (reasons(1, Reason::Hash), reasons(0, Reason::Disabled));
+    assert!(taken > 30 && left > 30 && taken + left == 100, "{taken} and {left}");
 }
