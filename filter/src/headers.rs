@@ -16,7 +16,7 @@ pub(crate) struct Headers {
     block: Vec<u8>,
     /// Located once: a decision reads several headers.
     places: Vec<Place>,
-    /// The path without its query; empty if there is none.
+    /// The path without its query; empty without one.
     path: Range<usize>,
 }
 

@@ -51,7 +51,7 @@ const REQUEST_BODY: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 const OK: u32 = 0;
 
-/// The plugin configuration; empty if there is none.
+/// The plugin configuration; empty without one.
 pub(crate) fn configuration() -> Result<Vec<u8>> {
     buffer(PLUGIN_CONFIGURATION, usize::MAX)
 }

@@ -176,7 +176,7 @@ impl<H: Host> Instance<H> {
         let text = if configuration.is_good() {
             "sidetrack: the last good configuration stays in force"
         } else {
-            "sidetrack: there is no good configuration yet: all requests pass untouched"
+            "sidetrack: no good configuration has been loaded yet: all requests bypass the experiments"
         };
         self.host.log(Level::Error, text);
     }

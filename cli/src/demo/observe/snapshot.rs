@@ -41,17 +41,23 @@ impl Snapshot<'_> {
     /// Whether Envoy's metrics, the models and the client counted the same requests for each variant.
     /// A request that failed at one model and succeeded at the other by failover arrived at both;
     /// Envoy counts it for the last one. Requests that someone else sends to the demo's port reach
-    /// metrics and models, but not the client.
+    /// metrics and models, but not the client; those outside the experiment only reach the
+    /// baseline's model.
     pub(crate) fn counts_agree(&self) -> bool {
         let near = |count: u64, other: u64| count.abs_diff(other) <= self.in_flight;
         let (counts, clients) = (&self.scrape.variants, &self.client.variants);
         let mut from_others = 0_u64;
-        let agree = counts.iter().zip(clients).all(|(counts, client)| {
-            let sent = client.requests + client.failed;
-            from_others += counts.metrics.saturating_sub(sent);
-            counts.metrics + self.in_flight >= sent
-                && near(counts.model + client.failed, counts.metrics + counts.failures)
-        });
+        let agree =
+            self.experiment.variants.ids().zip(counts.iter().zip(clients)).all(|(id, it)| {
+                let (counts, client) = it;
+                let sent = client.requests + client.failed;
+                from_others += counts.metrics.saturating_sub(sent);
+                let (arrived, counted) =
+                    (counts.model + client.failed, counts.metrics + counts.failures);
+                counts.metrics + self.in_flight >= sent
+                    && (near(arrived, counted)
+                        || (id == self.experiment.baseline && arrived > counted))
+            });
         let fallbacks = self.scrape.breaker.fallbacks;
         let least = self.client.fallbacks.saturating_sub(self.in_flight);
         let most = self.client.fallbacks + self.in_flight + from_others;

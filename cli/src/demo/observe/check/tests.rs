@@ -156,6 +156,8 @@ fn requests_of_others_are_counted_too() {
     example.scrape.variants[BASELINE].metrics += 1;
     example.scrape.variants[BASELINE].model += 1;
     example.scrape.breaker.fallbacks += 1;
+    // A request outside the experiment.
+    example.scrape.variants[BASELINE].model += 1;
     assert!(all(&example.snapshot()).iter().all(|check| check.holds));
     // One request is one fallback at most.
     example.scrape.breaker.fallbacks += 1;
