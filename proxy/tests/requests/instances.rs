@@ -74,7 +74,9 @@ fn a_bad_configuration_is_reported_once_and_the_last_good_one_serves() {
 fn before_the_first_good_configuration_requests_pass_untouched() {
     let host = host(&[]);
     let mut proxy = Proxy::on(&host, &json!({"experiments": 7}));
-    assert!(proxy.log(Level::Error).last().unwrap().contains("all requests pass untouched"));
+    assert!(
+        proxy.log(Level::Error).last().unwrap().contains("all requests bypass the experiments")
+    );
     assert!(proxy.send("anna", 200).sent("x-ab-variant").is_empty());
     proxy.run(TICK);
     assert_eq!(proxy.value(HASH), 0);
