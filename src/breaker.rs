@@ -28,12 +28,15 @@ mod shared;
 mod store;
 #[cfg(test)]
 mod tests;
+mod ticket;
+mod waiting;
 mod window;
 
 pub use event::{Event, Kind, Why};
 pub use fleet::{Fleet, Served, Transition};
 pub use rule::Rule;
 pub use store::{Store, SwapError};
+pub use ticket::{End, Ticket};
 pub use window::Counts;
 use window::Window;
 
@@ -51,15 +54,6 @@ const READING_NOISE: Millis = Millis::new(1000);
 
 /// The shortest time that a candidate must stay healthy until a past trip is forgotten.
 const FORGET_AFTER: Millis = Millis::new(60_000);
-
-/// The outcome of a request, as the breaker counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The request failed.
-    pub failed: bool,
-    /// The response's headers took longer than allowed.
-    pub slow: bool,
-}
 
 /// Whether a candidate serves its units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use core::fmt;
 pub use trace::{Step, Trace};
 
 use crate::draw::sha256;
-use crate::plan::{Debug, ExperimentId, Plan, VariantId};
+use crate::plan::{Assignment, Debug, Experiment, ExperimentId, Plan, VariantId};
 use crate::quantity::{Bucket, Ppm, Timestamp};
 use crate::request::Request;
 use trial::Trial;
@@ -58,6 +58,15 @@ pub struct Decision {
     pub mirror: bool,
     /// The request asks for the explanation on the response, and may have it.
     pub explain: bool,
+}
+
+impl Decision {
+    /// The bucket of the request's unit; `None` without a unit, or if the bucket is random.
+    #[must_use]
+    pub fn unit(&self, experiment: &Experiment) -> Option<Bucket> {
+        let is_hashed = experiment.assignment == Assignment::UserHash && self.unit_source.is_some();
+        self.bucket.filter(|_| is_hashed)
+    }
 }
 
 /// Why a request gets its variant.

@@ -188,6 +188,8 @@ pub struct Breaker {
     pub error_rate: Ppm,
     /// The latency guard.
     pub slow: Option<Slow>,
+    /// How long a request may wait for an answer until it counts as failed; `None` is off.
+    pub no_answer: Option<Millis>,
     /// How far back requests count.
     pub window: Millis,
     /// How many requests are needed to judge rates.

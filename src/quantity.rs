@@ -149,6 +149,12 @@ impl Millis {
         self.0 / 1000
     }
 
+    /// The time since `earlier`, for readings of a clock that never steps; zero if it is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self(self.0.saturating_sub(earlier.0))
+    }
+
     /// `factor` times as long; the longest possible time on overflow.
     #[must_use]
     pub const fn times(self, factor: u64) -> Self {

@@ -4,12 +4,15 @@
 //! Their records are in the store, not in the statistics: only the store has compare-and-swap, and
 //! an operator's stats matcher can hide any series, which then always reads zero.
 
-use sidetrack::breaker::{Ended, Served, Transition};
+use core::time::Duration;
+
+use sidetrack::breaker::{End, Served, Ticket, Transition};
 use sidetrack::decide::{Decision, Gate};
 use sidetrack::plan::{ExperimentId, VariantId};
+use sidetrack::quantity::Millis;
 
 use crate::host::{Host, Level};
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, timestamp};
 
 impl<H: Host> Runtime<H> {
     /// What a candidate's breaker lets through.
@@ -18,19 +21,26 @@ impl<H: Host> Runtime<H> {
         self.fleet.borrow().gate(experiment, candidate)
     }
 
-    /// The epoch of the breaker of the variant that serves this request.
+    /// Begins a request for the breakers.
     #[inline]
-    pub(crate) fn epoch(&self, decision: &Decision) -> u32 {
-        self.fleet.borrow().epoch(decision.experiment, decision.served)
+    pub(crate) fn begin(&self, decision: &Decision, uptime: Duration) -> Ticket {
+        let served = Served { experiment: decision.experiment, variant: decision.served };
+        let unit = decision.unit(self.experiment(decision));
+        self.fleet.borrow_mut().begin(served, unit, millis(uptime), true)
+    }
+
+    /// Counts response headers for the breaker.
+    #[inline]
+    pub(crate) fn answered(&self, ticket: &mut Ticket, uptime: Duration) {
+        self.fleet.borrow_mut().answered(ticket, millis(uptime));
     }
 
     /// Counts how a request ended for the breaker. Reads the clock only if that opens the breaker.
     #[inline]
-    pub(crate) fn count_outcome(&self, decision: &Decision, epoch: u32, ended: Ended) {
-        let served = Served { experiment: decision.experiment, variant: decision.served, epoch };
+    pub(crate) fn ended(&self, ticket: Ticket, end: End) {
         let host = &self.host;
         let transition =
-            self.fleet.borrow_mut().count(host, served, ended, || self.now(), || host.random());
+            self.fleet.borrow_mut().ended(host, ticket, end, || self.now(), || host.random());
         if let Some(transition) = transition {
             self.report_transition(&transition);
         }
@@ -39,7 +49,9 @@ impl<H: Host> Runtime<H> {
     /// Shares outcomes with the other workers, and adopts and makes transitions.
     pub(crate) fn tick_breakers(&self) {
         let host = &self.host;
-        let transitions = self.fleet.borrow_mut().tick(host, self.now(), || host.random());
+        let now = host.now();
+        let transitions =
+            self.fleet.borrow_mut().tick(host, timestamp(now), millis(now), || host.random());
         transitions.iter().for_each(|transition| self.report_transition(transition));
     }
 
@@ -66,4 +78,8 @@ impl<H: Host> Runtime<H> {
         self.metrics[id].count_transition(&self.host, variant, event);
         self.publish_breaker_state(id, variant);
     }
+}
+
+fn millis(time: Duration) -> Millis {
+    Millis::new(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

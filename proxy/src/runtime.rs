@@ -9,7 +9,7 @@ use sidetrack::breaker::Fleet;
 use sidetrack::decide::Decision;
 use sidetrack::effects::Reporter;
 use sidetrack::names::variable;
-use sidetrack::plan::{BreakerMode, Experiment, PerExperiment, Plan};
+use sidetrack::plan::{Experiment, PerExperiment, Plan};
 use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::Schedule;
 
@@ -99,14 +99,6 @@ impl<H: Host> Runtime<H> {
     #[inline]
     pub(crate) fn experiment(&self, decision: &Decision) -> &Experiment {
         &self.plan.experiments[decision.experiment]
-    }
-
-    /// The response time above which a response is slow for the breaker, if it judges that.
-    #[inline]
-    pub(crate) fn slow_over(&self, decision: &Decision) -> Option<Duration> {
-        let breaker = &self.experiment(decision).breaker;
-        let slow = breaker.slow.filter(|_| breaker.mode != BreakerMode::Disabled)?;
-        Some(Duration::from_millis(slow.over.get()))
     }
 }
 

@@ -8,7 +8,7 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use sidetrack::breaker::Ended;
+use sidetrack::breaker::{End, Ticket};
 use sidetrack::decide::{Decision, Outcome, Reason, World, decide};
 use sidetrack::effects::{Effects, removals};
 use sidetrack::names::route;
@@ -32,8 +32,8 @@ pub struct Stream<X: Exchange> {
     waiting: Option<X::Headers>,
     is_grpc: bool,
     is_https: bool,
-    /// The epoch of the served variant's breaker.
-    epoch: u32,
+    /// The request as the breakers see it; `None` if it does not count for them.
+    ticket: Option<Ticket>,
     /// When the request was decided.
     began: Duration,
     /// The time until the response's headers.
@@ -76,7 +76,7 @@ impl<X: Exchange> Stream<X> {
             waiting: None,
             is_grpc: false,
             is_https: false,
-            epoch: 0,
+            ticket: None,
             began: Duration::ZERO,
             response_time: None,
             is_rescued: false,
@@ -125,6 +125,10 @@ impl<X: Exchange> Stream<X> {
         if is_rescued && runtime.exposes {
             exposure::write_rescued(exchange);
         }
+        let uptime = self.began + time;
+        if let (Some(runtime), Some(ticket)) = (&self.runtime, &mut self.ticket) {
+            runtime.answered(ticket, uptime);
+        }
         self.response_time = Some(time);
         self.is_rescued = is_rescued;
     }
@@ -146,7 +150,9 @@ impl<X: Exchange> Stream<X> {
             }
             Found::Known(ending) => return self.count(&ending),
         };
-        runtime.worker.failures.add_waiting(self.number);
+        if let Some(runtime) = &self.runtime {
+            runtime.worker.failures.add_waiting(self.number);
+        }
         self.expected = expected;
     }
 
@@ -223,8 +229,10 @@ impl<X: Exchange> Stream<X> {
                 self.decision = Some(decision);
                 self.is_grpc = is_grpc(&headers);
                 self.is_https = decision.minted.is_some() && headers.is_https();
-                self.epoch = runtime.epoch(&decision);
                 self.began = clock.unwrap_or_else(|| host.now());
+                if decision.reason != Reason::Override {
+                    self.ticket = Some(runtime.begin(&decision, self.began));
+                }
                 runtime.metrics[decision.experiment].count_decision(&decision);
                 let effects = Effects::new(plan, decision, runtime.reporter);
                 effects.on_request(&headers, |effect| exchange.write_request_header(&effect));
@@ -259,7 +267,8 @@ impl<X: Exchange> Stream<X> {
 
     /// Counts how the request ended: for metrics as the client saw it, for the breaker as the
     /// variant caused it.
-    fn count(&self, ending: &Ending) {
+    fn count(&mut self, ending: &Ending) {
+        let ticket = self.ticket.take();
         let Some((runtime, decision)) = self.decided() else { return };
         let metrics = &runtime.metrics[decision.experiment];
         if self.is_rescued {
@@ -270,10 +279,13 @@ impl<X: Exchange> Stream<X> {
         } else {
             metrics.count_request(&decision, ending.status(), self.response_time);
         }
-        if let Some(failed) = ending.failed() {
-            let limit = runtime.slow_over(&decision);
-            let slow = limit.zip(self.response_time).is_some_and(|(over, time)| time > over);
-            runtime.count_outcome(&decision, self.epoch, Ended { failed, slow });
+        if let Some(ticket) = ticket {
+            let end = match ending.failed() {
+                Some(true) => End::Failed,
+                Some(false) => End::Completed,
+                None => End::Unknown,
+            };
+            runtime.ended(ticket, end);
         }
         if !runtime.has_ticks.get() {
             metrics.publish_counts(&runtime.host);

@@ -6,10 +6,11 @@
 use super::local::Streak;
 use super::shared::SharedBreaker;
 use super::store::Store;
-use super::{Counts, Ended, Event, Rule};
+use super::ticket::Request;
+use super::{Counts, End, Event, Rule};
 use crate::names::shared as names;
 use crate::plan::{Experiment, PerVariant, VariantId};
-use crate::quantity::Timestamp;
+use crate::quantity::{Millis, Timestamp};
 
 /// The breakers of one experiment's variants on one worker.
 #[derive(Debug)]
@@ -42,16 +43,43 @@ impl ExperimentBreakers {
         self.variants[variant].view.shared.epoch()
     }
 
-    /// Counts an outcome of a request that was decided in `epoch`. Returns whether it may complete
-    /// a streak.
+    /// Counts the good response headers of a request that has waited this long.
     #[inline]
-    pub(super) fn count(&mut self, variant: VariantId, epoch: u32, ended: Ended) -> bool {
-        if !self.rule.is_active() {
-            return false;
-        }
+    pub(super) fn answer(&mut self, request: &mut Request, waited: Millis, uptime: Millis) {
         self.outcomes += 1;
-        self.variants[variant].view.local.count(ended, epoch, self.outcomes);
-        ended.failed && variant != self.baseline
+        let local = &mut self.variants[request.variant].view.local;
+        local.answer(request, uptime, self.outcomes);
+        if self.rule.slow_over().is_some_and(|over| waited > over) {
+            local.be_slow(request, uptime);
+        }
+    }
+
+    /// Counts what can be said of a request that still waits.
+    pub(super) fn wait(&mut self, request: &mut Request, waited: Millis, uptime: Millis) {
+        let local = &mut self.variants[request.variant].view.local;
+        if self.rule.slow_over().is_some_and(|over| waited > over) {
+            local.be_slow(request, uptime);
+        }
+        if self.rule.no_answer().is_some_and(|after| waited >= after) {
+            self.outcomes += 1;
+            local.fail(&self.rule, request, uptime, self.outcomes);
+        }
+    }
+
+    /// Counts how a request ended. Returns whether it may complete a streak.
+    #[inline]
+    pub(super) fn end(&mut self, request: &mut Request, end: End, uptime: Millis) -> bool {
+        self.outcomes += 1;
+        let local = &mut self.variants[request.variant].view.local;
+        match end {
+            End::Completed => local.complete(request, uptime, self.outcomes),
+            End::Failed => {
+                return local.fail(&self.rule, request, uptime, self.outcomes)
+                    && request.variant != self.baseline;
+            }
+            End::Unknown => local.leave(request),
+        }
+        false
     }
 
     /// Adds the baseline's outcomes to its record. Comes before judging: candidates are compared
@@ -84,7 +112,7 @@ impl ExperimentBreakers {
         now: Timestamp,
         jitter: &mut impl FnMut() -> u64,
     ) -> Option<Event> {
-        let is_due = self.variants[variant].view.is_due(&self.rule, now);
+        let is_due = self.variants[variant].view.is_due(now);
         if is_due && let Some(event) = self.judge_rates(store, variant, now, jitter()) {
             return Some(event);
         }

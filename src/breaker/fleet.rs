@@ -9,13 +9,15 @@
 //! it once per tick and reads the records only when it changed. A worker that misses an
 //! announcement reads its records a second later.
 
+use super::Event;
 use super::experiment::ExperimentBreakers;
 use super::store::Store;
-use super::{Ended, Event};
+use super::ticket::{End, Marks, Request, Ticket};
+use super::waiting::Waiting;
 use crate::decide::Gate;
 use crate::names::shared;
 use crate::plan::{Experiment, ExperimentId, PerExperiment, Plan, VariantId};
-use crate::quantity::Timestamp;
+use crate::quantity::{Bucket, Millis, Timestamp};
 
 /// The breakers of a configuration on one worker.
 #[derive(Debug)]
@@ -23,6 +25,11 @@ pub struct Fleet {
     experiments: PerExperiment<ExperimentBreakers>,
     /// The announcement that this worker has acted on, with its version.
     generation: Option<(Vec<u8>, u32)>,
+    waiting: Waiting,
+    /// The latest uptime seen.
+    uptime: Millis,
+    /// A newer configuration judges in its place.
+    is_retired: bool,
 }
 
 /// The variant that served a request.
@@ -32,8 +39,6 @@ pub struct Served {
     pub experiment: ExperimentId,
     /// The variant.
     pub variant: VariantId,
-    /// The epoch of the variant's breaker when the request was decided.
-    pub epoch: u32,
 }
 
 /// A transition that this worker has made.
@@ -54,7 +59,13 @@ impl Fleet {
         // Read before the records: if a transition happens in between, the first tick notices it.
         let generation = store.get(shared::GENERATION);
         let load = |_, experiment: &Experiment| ExperimentBreakers::load(experiment, store, now);
-        Self { experiments: plan.experiments.map(load), generation }
+        Self {
+            experiments: plan.experiments.map(load),
+            generation,
+            waiting: Waiting::new(),
+            uptime: Millis::ZERO,
+            is_retired: false,
+        }
     }
 
     /// What a candidate's breaker lets through.
@@ -65,7 +76,8 @@ impl Fleet {
         breakers.variants[variant].view.shared.gate(&breakers.rule)
     }
 
-    /// The epoch of a variant's breaker; a request that is decided now counts in it.
+    /// The number of transitions of a variant's breaker; a request that is decided now counts only
+    /// until the next one.
     #[inline]
     #[must_use]
     pub fn epoch(&self, experiment: ExperimentId, variant: VariantId) -> u32 {
@@ -80,29 +92,78 @@ impl Fleet {
         breakers.variants[variant].view.shared.code(&breakers.rule)
     }
 
-    /// Counts how a request ended. Opens the breaker at once if the candidate has failed too often
-    /// in a row; reads the clock and the random number (see
-    /// [`Breaker::advance`](super::Breaker::advance)) only then.
+    /// Begins a request that has just been decided. `unit` is the bucket of its unit; all requests
+    /// without one count as one unit. `uptime` is a clock that never steps, the same for all
+    /// workers. `waiting`: the variant has the whole request, so the time that it takes begins now.
+    #[inline]
+    pub fn begin(
+        &mut self,
+        served: Served,
+        unit: Option<Bucket>,
+        uptime: Millis,
+        waiting: bool,
+    ) -> Ticket {
+        let since = self.advance(uptime);
+        let epoch = self.experiments[served.experiment].epoch(served.variant);
+        let request = Request::new(served, epoch, unit);
+        let mut ticket = Ticket { request, since, place: None };
+        if waiting {
+            self.wait(&mut ticket);
+        }
+        ticket
+    }
+
+    /// Notes that the request's upload has ended: the time that the variant takes begins now.
+    pub fn uploaded(&mut self, ticket: &mut Ticket, uptime: Millis) {
+        ticket.since = self.advance(uptime);
+        // Not if it has been answered before.
+        if ticket.place.is_none() && !ticket.request.marks.has(Marks::COUNTED) {
+            self.wait(ticket);
+        }
+    }
+
+    /// Counts good response headers as a success, slow or not. A streak ends only when the answer
+    /// has [`ended`](Self::ended).
+    #[inline]
+    pub fn answered(&mut self, ticket: &mut Ticket, uptime: Millis) {
+        let uptime = self.advance(uptime);
+        let was_waiting = self.stop_waiting(ticket);
+        let breakers = &mut self.experiments[ticket.request.experiment];
+        if self.is_retired || !breakers.rule.is_active() {
+            return;
+        }
+        let waited = if was_waiting { uptime.since(ticket.since) } else { Millis::ZERO };
+        breakers.answer(&mut ticket.request, waited, uptime);
+    }
+
+    /// Counts how a request ended. A failure takes back the success of its response headers, and
+    /// opens the breaker at once if the candidate has failed too often in a row; reads the clock
+    /// and the random number (see [`Breaker::advance`](super::Breaker::advance)) only then.
     #[inline]
     #[must_use = "transitions are to be logged and counted"]
-    pub fn count(
+    pub fn ended(
         &mut self,
         store: &impl Store,
-        served: Served,
-        ended: Ended,
+        mut ticket: Ticket,
+        end: End,
         now: impl FnOnce() -> Timestamp,
         jitter: impl FnOnce() -> u64,
     ) -> Option<Transition> {
-        let breakers = &mut self.experiments[served.experiment];
-        let may_trip = breakers.count(served.variant, served.epoch, ended);
-        if may_trip { self.judge_streak(store, served, now, jitter) } else { None }
+        self.stop_waiting(&mut ticket);
+        let request = &mut ticket.request;
+        let breakers = &mut self.experiments[request.experiment];
+        if self.is_retired || !breakers.rule.is_active() {
+            return None;
+        }
+        let may_trip = breakers.end(request, end, self.uptime);
+        if may_trip { self.judge_streak(store, request, now, jitter) } else { None }
     }
 
     #[cold]
     fn judge_streak(
         &mut self,
         store: &impl Store,
-        Served { experiment, variant, .. }: Served,
+        &Request { experiment, variant, .. }: &Request,
         now: impl FnOnce() -> Timestamp,
         jitter: impl FnOnce() -> u64,
     ) -> Option<Transition> {
@@ -112,19 +173,64 @@ impl Fleet {
         Some(Transition { experiment, variant, event })
     }
 
-    /// Shares this worker's outcomes, adopts the transitions of other workers and makes those that
-    /// are due. To be called several times a second, with or without traffic. `jitter` returns
-    /// random numbers.
+    #[inline]
+    fn wait(&mut self, ticket: &mut Ticket) {
+        let rule = &self.experiments[ticket.request.experiment].rule;
+        if !self.is_retired && rule.limits_waiting() {
+            ticket.place = self.waiting.insert(ticket.request, ticket.since);
+        }
+    }
+
+    /// Takes over what was counted while the request waited.
+    #[inline]
+    fn stop_waiting(&mut self, ticket: &mut Ticket) -> bool {
+        let waited = ticket.place.take().and_then(|place| self.waiting.remove(place));
+        if let Some(request) = waited {
+            ticket.request = request;
+        }
+        waited.is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn slow_over(&self, experiment: ExperimentId) -> Option<Millis> {
+        self.experiments[experiment].rule.slow_over()
+    }
+
+    #[inline]
+    fn advance(&mut self, uptime: Millis) -> Millis {
+        self.uptime = self.uptime.max(uptime);
+        self.uptime
+    }
+
+    /// Counts requests that have waited too long, whoever gives up on them later.
+    fn count_waiting(&mut self) {
+        for entry in self.waiting.iter_mut() {
+            let waited = self.uptime.since(entry.since);
+            let breakers = &mut self.experiments[entry.request.experiment];
+            breakers.wait(&mut entry.request, waited, self.uptime);
+        }
+    }
+
+    /// Counts requests that wait too long, shares this worker's outcomes, adopts the transitions of
+    /// other workers and makes those that are due. To be called several times a second, with or
+    /// without traffic. `jitter` returns random numbers.
     #[must_use = "transitions are to be logged and counted"]
     pub fn tick(
         &mut self,
         store: &impl Store,
         now: Timestamp,
+        uptime: Millis,
         mut jitter: impl FnMut() -> u64,
     ) -> Vec<Transition> {
         let generation = store.get(shared::GENERATION);
         let is_changed = generation != self.generation;
         self.generation = generation;
+        self.advance(uptime);
+        if self.is_retired {
+            self.follow(store, now, is_changed);
+            return Vec::new();
+        }
+        self.count_waiting();
         // Allocates only if there is a transition.
         let mut transitions = Vec::new();
         for experiment in self.experiments.ids() {
@@ -144,6 +250,25 @@ impl Fleet {
             }
         }
         transitions
+    }
+
+    /// Ends the judging: a newer configuration of this plugin is in force. From now on this fleet
+    /// counts and writes nothing; it only adopts what others write.
+    pub fn retire(&mut self) {
+        self.is_retired = true;
+        self.waiting = Waiting::new();
+    }
+
+    /// Adopts what other workers have written.
+    fn follow(&mut self, store: &impl Store, now: Timestamp, is_changed: bool) {
+        for breakers in self.experiments.as_mut_slice() {
+            for variant in breakers.candidates() {
+                if is_changed || breakers.variants[variant].view.is_due(now) {
+                    breakers.adopt(store, variant);
+                    breakers.variants[variant].view.synced = now;
+                }
+            }
+        }
     }
 }
 

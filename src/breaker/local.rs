@@ -4,8 +4,9 @@
 //! Counting an outcome makes no host call. A worker shares its counts on the next tick. A streak
 //! that is long enough to open the breaker does not wait for the tick.
 
-use super::{Breaker, Counts, Ended, Rule};
-use crate::quantity::Timestamp;
+use super::ticket::{Marks, Request};
+use super::{Breaker, Counts, Rule};
+use crate::quantity::{Millis, Timestamp};
 
 /// Ticks that a long streak waits for a baseline without outcomes, unless the streak grows to
 /// [`LONG`] before. This is enough for a baseline that gets one request in ten to show that it
@@ -24,8 +25,12 @@ const STALE_AFTER: u64 = 1000;
 pub(super) struct LocalOutcomes {
     epoch: u32,
     pending: Counts,
-    /// Failures since the last success.
+    /// Failures since the last answer that ended in order.
     streak: u32,
+    /// Answers that have begun and are not over.
+    streams: u32,
+    /// As many of them had begun when the streak began.
+    streamed_before: u32,
     /// The number of the streak's second outcome; the first may be chance.
     streak_began: u64,
     /// The number of the latest outcome.
@@ -50,27 +55,112 @@ pub(super) enum Streak {
 }
 
 impl LocalOutcomes {
-    /// Counts an outcome, the `number`th on this worker, of a request that was decided in `epoch`.
+    /// Counts good response headers: a success, unless more is known already. `number` counts the
+    /// outcomes on this worker.
     #[inline]
-    pub(super) fn count(&mut self, ended: Ended, epoch: u32, number: u64) {
-        if epoch != self.epoch {
-            return;
-        }
-        let one =
-            Counts { requests: 1, errors: u32::from(ended.failed), slow: u32::from(ended.slow) };
-        self.pending = self.pending.plus(one);
-        self.latest = number;
-        self.recent = self.recent << 1 | u32::from(ended.failed);
-        self.known = u32::BITS.min(self.known + 1);
-        if !ended.failed {
-            self.streak = 0;
-            self.waited = 0;
-        } else {
-            if self.streak <= 1 {
-                self.streak_began = number;
+    pub(super) fn answer(&mut self, request: &mut Request, uptime: Millis, number: u64) {
+        if request.epoch == self.epoch {
+            self.count_request(request, uptime);
+            if !request.marks.has(Marks::FAILED) {
+                self.note(false, number);
             }
-            self.streak = self.streak.saturating_add(1);
+            if request.marks.set(Marks::STREAMS) {
+                self.streams += 1;
+            }
         }
+    }
+
+    /// Counts an answer that is slow, or will be.
+    pub(super) fn be_slow(&mut self, request: &mut Request, uptime: Millis) {
+        if request.epoch == self.epoch && request.marks.set(Marks::SLOW) {
+            self.count_request(request, uptime);
+            self.pending.slow = self.pending.slow.saturating_add(1);
+        }
+    }
+
+    /// Counts an answer that ended in order.
+    #[inline]
+    pub(super) fn complete(&mut self, request: &mut Request, uptime: Millis, number: u64) {
+        if request.epoch == self.epoch {
+            if !request.marks.has(Marks::COUNTED) {
+                self.note(false, number);
+            }
+            self.count_request(request, uptime);
+            self.stop_streaming(request);
+            if !request.marks.has(Marks::FAILED) {
+                self.streak = 0;
+                self.waited = 0;
+            }
+        }
+    }
+
+    /// Counts a failure, also of a request that counted as a success. Returns whether it is new.
+    pub(super) fn fail(
+        &mut self,
+        rule: &Rule,
+        request: &mut Request,
+        uptime: Millis,
+        number: u64,
+    ) -> bool {
+        if request.epoch != self.epoch {
+            return false;
+        }
+        self.stop_streaming(request);
+        if !request.marks.set(Marks::FAILED) {
+            return false;
+        }
+        // Its success may have left the window. Then the failure brings the request with it.
+        if uptime.since(request.counted) >= rule.window().thousandths(900) {
+            request.marks.take(Marks::COUNTED);
+        }
+        self.count_request(request, uptime);
+        self.pending.errors = self.pending.errors.saturating_add(1);
+        self.note(true, number);
+        if self.streak <= 1 {
+            self.streak_began = number;
+        }
+        if self.streak == 0 {
+            self.streamed_before = self.streams;
+        }
+        self.streak = self.streak.saturating_add(1);
+        true
+    }
+
+    /// Forgets a request whose end says nothing about the variant.
+    pub(super) fn leave(&mut self, request: &mut Request) {
+        if request.epoch == self.epoch {
+            self.stop_streaming(request);
+        }
+    }
+
+    #[inline]
+    fn count_request(&mut self, request: &mut Request, uptime: Millis) {
+        if request.marks.set(Marks::COUNTED) {
+            request.counted = uptime;
+            self.pending.requests = self.pending.requests.saturating_add(1);
+        }
+    }
+
+    #[inline]
+    fn note(&mut self, failed: bool, number: u64) {
+        self.latest = number;
+        self.recent = self.recent << 1 | u32::from(failed);
+        self.known = u32::BITS.min(self.known + 1);
+    }
+
+    #[inline]
+    fn stop_streaming(&mut self, request: &mut Request) {
+        if request.marks.take(Marks::STREAMS) {
+            self.streams = self.streams.saturating_sub(1);
+        }
+    }
+
+    /// Failures since the last answer that ended in order, less the answers that have begun since
+    /// the first of them: those may end in order yet.
+    #[inline]
+    fn failures_in_a_row(&self) -> u32 {
+        let begun = self.streams.saturating_sub(self.streamed_before);
+        self.streak.saturating_sub(begun)
     }
 
     /// The outcomes that are not in the shared record yet.
@@ -101,17 +191,18 @@ impl LocalOutcomes {
     /// Judges the candidate's failures in a row by the baseline's outcomes on the same worker.
     #[inline]
     pub(super) fn streak(&self, rule: &Rule, baseline: &Self) -> Streak {
-        if rule.consecutive == 0 || self.streak < rule.consecutive {
+        let streak = self.failures_in_a_row();
+        if rule.consecutive == 0 || streak < rule.consecutive {
             return Streak::Short;
         }
         let is_comparable = baseline.latest > self.streak_began;
         let undecided = if is_comparable {
-            baseline.streak > 0 || !baseline.would_be_surprised(rule, self.streak)
+            baseline.streak > 0 || !baseline.would_be_surprised(rule, streak)
         } else {
-            let is_long = self.streak >= rule.consecutive.saturating_mul(LONG);
+            let is_long = streak >= rule.consecutive.saturating_mul(LONG);
             baseline.is_used() && self.waited < WAIT_FOR_BASELINE && !is_long
         };
-        if rule.compare && undecided { Streak::Undecided } else { Streak::Trips(self.streak) }
+        if rule.compare && undecided { Streak::Undecided } else { Streak::Trips(streak) }
     }
 
     /// Whether a streak of this length is improbable here too, by the last 8 and by the last 32
@@ -126,7 +217,7 @@ impl LocalOutcomes {
     /// Counts a tick that a long streak has waited for an outcome of the baseline.
     #[inline]
     pub(super) fn count_wait(&mut self, rule: &Rule) {
-        if rule.consecutive > 0 && self.streak >= rule.consecutive {
+        if rule.consecutive > 0 && self.failures_in_a_row() >= rule.consecutive {
             self.waited = self.waited.saturating_add(1);
         }
     }
@@ -159,12 +250,12 @@ impl LocalView {
 
     /// Whether to read, judge and write the shared record now.
     #[inline]
-    pub(super) fn is_due(&self, rule: &Rule, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
         let wakes = self.shared.wakes_at().is_some_and(|wakes| wakes <= now);
         // Every second in any case: outcomes leave the window without new ones, which can raise a
         // rate; the clock may have been set back; and this worker may have missed another worker's
         // transition.
         let is_stale = now.get().abs_diff(self.synced.get()) >= STALE_AFTER;
-        rule.is_active() && (!self.local.pending().is_empty() || wakes || is_stale)
+        !self.local.pending().is_empty() || wakes || is_stale
     }
 }

@@ -26,6 +26,7 @@ pub struct Rule {
     pub(super) mode: BreakerMode,
     error_limit: Ppm,
     slow: Option<plan::Slow>,
+    no_answer: Option<Millis>,
     pub(super) width: Millis,
     pub(super) min_requests: u32,
     /// The square of the normal quantile of the confidence, in millionths.
@@ -44,6 +45,7 @@ impl Rule {
             mode: breaker.mode,
             error_limit: breaker.error_rate,
             slow: breaker.slow,
+            no_answer: breaker.no_answer,
             width: Millis::new((breaker.window.get() / 10).max(1)),
             min_requests: breaker.min_requests,
             z2: squared_quantile(breaker.confidence),
@@ -65,6 +67,18 @@ impl Rule {
     #[must_use]
     pub fn slow_over(&self) -> Option<Millis> {
         self.slow.map(|slow| slow.over)
+    }
+
+    /// The time without an answer after which a request has failed.
+    #[must_use]
+    pub const fn no_answer(&self) -> Option<Millis> {
+        self.no_answer
+    }
+
+    /// Whether a request that waits for an answer can count before it ends.
+    #[inline]
+    pub(super) fn limits_waiting(&self) -> bool {
+        self.is_active() && (self.slow.is_some() || self.no_answer.is_some())
     }
 
     /// The length of the window in which requests count.

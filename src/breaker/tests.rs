@@ -16,6 +16,7 @@ mod proxy;
 mod published;
 mod random;
 mod recovery;
+mod requests;
 mod script;
 mod store;
 mod traffic;

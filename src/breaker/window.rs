@@ -31,10 +31,11 @@ impl Counts {
         }
     }
 
-    /// Whether there are no requests.
+    /// Whether there is nothing. There may be a failure without a request, if the request counted
+    /// as a success before.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.requests == 0
+        self.requests == 0 && self.errors == 0 && self.slow == 0
     }
 }
 

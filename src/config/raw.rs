@@ -187,6 +187,8 @@ object! {
         error_rate: Percent = "error_rate",
         /// Which share of slow answers trips.
         slow: Slow = "slow",
+        /// When a request without an answer counts as a failure.
+        no_answer: NoAnswer = "no_answer",
         /// How far back requests count.
         window: Span<{ SECOND }, { HOUR }> = "window",
         /// How many requests the window must hold before rates are judged.
@@ -211,6 +213,14 @@ object! {
         over: Span<1, { HOUR }> = "over" required,
         /// Percent of answers that may be slow; it trips strictly above.
         rate: Percent = "rate" required,
+    }
+}
+
+object! {
+    /// The guard against requests that hang.
+    NoAnswer {
+        /// A request fails when its response headers take this long, also when the client gives up later; 10s when left out, 0s turns this off.
+        after: Span<0, { HOUR }> = "after" required,
     }
 }
 

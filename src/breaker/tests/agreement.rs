@@ -4,9 +4,13 @@ use std::cell::{Cell, RefCell};
 
 use serde_json::{Value, json};
 
-use super::proxy::{EXPERIMENT, FAILED, OK, START, Side, parse, plan, rule};
+use super::proxy::{
+    EXPERIMENT, Ended, FAILED, OK, START, Side, begin, end_at_once, parse, plan, rule, uptime,
+};
 use super::store::{Interrupted, Memory, Moment};
-use crate::breaker::{Breaker, Counts, Ended, Event, Fleet, Served, State, Store, Transition};
+use crate::breaker::{
+    Breaker, Counts, End, Event, Fleet, Served, State, Store, Ticket, Transition,
+};
 use crate::decide::Gate;
 use crate::names::shared::GENERATION;
 use crate::plan::{ExperimentId, VariantId};
@@ -34,10 +38,8 @@ fn end(
     ended: Ended,
     now: Timestamp,
 ) -> Option<Transition> {
-    let variant = side.variant();
-    let served =
-        Served { experiment: EXPERIMENT, variant, epoch: fleet.epoch(EXPERIMENT, variant) };
-    fleet.count(store, served, ended, || now, jitter)
+    let ticket = begin(fleet, side, None, now);
+    end_at_once(fleet, store, ticket, ended, now, jitter)
 }
 
 fn fail(fleet: &mut Fleet, store: &impl Store, now: Timestamp) -> Option<Transition> {
@@ -51,7 +53,7 @@ fn trip(fleet: &mut Fleet, store: &impl Store, now: Timestamp) {
 }
 
 fn tick(fleet: &mut Fleet, store: &impl Store, now: Timestamp) -> Vec<Event> {
-    fleet.tick(store, now, jitter).iter().map(|transition| transition.event).collect()
+    fleet.tick(store, now, uptime(now), jitter).iter().map(|transition| transition.event).collect()
 }
 
 fn gate(fleet: &Fleet) -> Gate {
@@ -198,15 +200,16 @@ fn a_streak_of_an_earlier_epoch_opens_nothing() {
 fn what_was_counted_before_a_transition_is_dropped_after_it() {
     let memory = Memory::default();
     let [mut fleet, mut other] = [(); 2].map(|()| load(&memory, &json!({})));
-    let late = Served { experiment: EXPERIMENT, variant: Side::Candidate.variant(), epoch: 0 };
+    let late: Vec<Ticket> =
+        (0..20).map(|_| begin(&mut fleet, Side::Candidate, None, at(0))).collect();
     for _ in 0..4 {
         fail(&mut fleet, &memory, at(0));
     }
     trip(&mut other, &memory, at(0));
     tick(&mut other, &memory, at(30_000));
     assert!(tick(&mut fleet, &memory, at(30_000)).is_empty());
-    for _ in 0..20 {
-        assert_eq!(fleet.count(&memory, late, FAILED, || at(30_000), jitter), None);
+    for ticket in late {
+        assert_eq!(fleet.ended(&memory, ticket, End::Failed, || at(30_000), jitter), None);
     }
     assert!(tick(&mut fleet, &memory, at(30_100)).is_empty());
     let State::HalfOpen(0, seen) = record(&memory, Side::Candidate).state() else { panic!() };
@@ -262,7 +265,7 @@ fn keys_and_layout_of_the_records_stay() {
     // A proxy keeps its records while the module is replaced, so another name or layout forgets
     // every open breaker.
     let memory = Memory::default();
-    let mut fleet = load(&memory, &json!({}));
+    let mut fleet = load(&memory, &json!({"slow": {"over": "1s", "rate": 5}}));
     let names = ["sidetrack.1.breaker.breaker.new", "sidetrack.1.breaker.breaker.old"];
     assert_eq!(memory.keys(), names);
     let failed = Ended { failed: true, slow: true };
@@ -295,13 +298,13 @@ fn the_random_number_varies_how_long_the_breaker_is_open() {
     let length = |breaker: Value, number: u64| {
         let memory = Memory::default();
         let mut fleet = load(&memory, &breaker);
-        let served =
-            Served { experiment: EXPERIMENT, variant: Side::Candidate.variant(), epoch: 0 };
         let mut events = Vec::new();
-        for _ in 0..50 {
-            events.extend(fleet.count(&memory, served, FAILED, || at(0), || number));
+        let tickets: Vec<Ticket> =
+            (0..50).map(|_| begin(&mut fleet, Side::Candidate, None, at(0))).collect();
+        for ticket in tickets {
+            events.extend(fleet.ended(&memory, ticket, End::Failed, || at(0), || number));
         }
-        events.extend(fleet.tick(&memory, at(0), || number));
+        events.extend(fleet.tick(&memory, at(0), Millis::ZERO, || number));
         let [Transition { event: Event::Opened { length, .. }, .. }] = events[..] else {
             panic!("{events:?}")
         };
@@ -363,25 +366,27 @@ fn each_breaker_is_its_own() {
         let plan = &file.experiments[experiment];
         let trips = plan.name != "two" && variant != plan.baseline;
         let mut transitions = Vec::new();
+        let mut end = |variant, end| {
+            let ticket = one.begin(Served { experiment, variant }, None, Millis::ZERO, true);
+            one.ended(&memory, ticket, end, || at(0), jitter)
+        };
         for _ in 0..5 {
-            let served = Served { experiment, variant, epoch: 0 };
-            transitions.extend(one.count(&memory, served, FAILED, || at(0), jitter));
+            transitions.extend(end(variant, End::Failed));
             // Judged against a baseline that works.
-            let served = Served { experiment, variant: plan.baseline, epoch: 0 };
             if variant != plan.baseline {
-                let _ = one.count(&memory, served, OK, || at(0), jitter);
+                assert_eq!(end(plan.baseline, End::Completed), None);
             }
         }
         let found: Vec<_> = transitions.iter().map(|t| (t.experiment, t.variant)).collect();
         assert_eq!(found, if trips { vec![(experiment, variant)] } else { vec![] });
         open.extend(found);
         closed_except(&one, &open);
-        assert_eq!(other.tick(&memory, at(0), jitter), []);
+        assert_eq!(other.tick(&memory, at(0), Millis::ZERO, jitter), []);
         closed_except(&other, &open);
     }
     assert_eq!(open.len(), 4);
     // What is due by itself names its place as well.
-    let due = one.tick(&memory, at(30_000), jitter);
+    let due = one.tick(&memory, at(30_000), Millis::new(30_000), jitter);
     assert_eq!(due.iter().map(|t| (t.experiment, t.variant)).collect::<Vec<_>>(), open);
 }
 
@@ -407,7 +412,7 @@ fn a_worker_accesses_the_store_no_more_than_it_must() {
         jitter()
     };
     let tick = |fleet: &mut Fleet, now| {
-        assert!(fleet.tick(&memory, now, jitter).is_empty());
+        assert!(fleet.tick(&memory, now, uptime(now), jitter).is_empty());
         memory.take_accesses()
     };
     assert_eq!((tick(&mut fleet, at(100)), random.take()), ((1, 0), 0), "nothing is new");

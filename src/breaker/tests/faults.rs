@@ -3,9 +3,9 @@
 
 use serde_json::json;
 
-use super::proxy::{FAILED, OK, Proxy, START, Side};
+use super::proxy::{Ended, FAILED, OK, Proxy, START, Side};
 use super::random::Random;
-use crate::breaker::{Ended, Event, State};
+use crate::breaker::{Event, State};
 use crate::decide::Gate;
 use crate::names::shared::GENERATION;
 use crate::quantity::Timestamp;

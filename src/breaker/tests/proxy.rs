@@ -6,18 +6,57 @@ use serde_json::{Value, json};
 
 use super::random::Random;
 use super::store::{Interrupted, Memory, Moment};
-use crate::breaker::{Breaker, Ended, Event, Fleet, Rule, Served, State, Transition};
+use crate::breaker::{Breaker, End, Event, Fleet, Rule, Served, State, Store, Ticket, Transition};
 use crate::config;
 use crate::decide::Gate;
 use crate::names::shared;
 use crate::plan::{ExperimentId, Plan, VariantId};
-use crate::quantity::Timestamp;
+use crate::quantity::{Bucket, Millis, Timestamp};
 
 /// When a test begins: a multiple of every window's bucket.
 pub(crate) const START: u64 = 1_800_000_000_000;
 
+/// The outcome of a request that ends at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) failed: bool,
+    pub(crate) slow: bool,
+}
+
 pub(crate) const OK: Ended = Ended { failed: false, slow: false };
 pub(crate) const FAILED: Ended = Ended { failed: true, slow: false };
+
+/// The monotonic clock at this moment.
+pub(crate) const fn uptime(now: Timestamp) -> Millis {
+    now.since(Timestamp::new(START))
+}
+
+pub(crate) const fn served(side: Side) -> Served {
+    Served { experiment: EXPERIMENT, variant: side.variant() }
+}
+
+/// A request that begins at this moment.
+pub(crate) fn begin(fleet: &mut Fleet, side: Side, unit: Option<Bucket>, now: Timestamp) -> Ticket {
+    fleet.begin(served(side), unit, uptime(now), true)
+}
+
+/// A request that begins and ends at this moment. A slow one ends later by the uptime alone.
+pub(crate) fn end_at_once(
+    fleet: &mut Fleet,
+    store: &impl Store,
+    mut ticket: Ticket,
+    ended: Ended,
+    now: Timestamp,
+    jitter: impl FnOnce() -> u64,
+) -> Option<Transition> {
+    if ended.slow {
+        let over = fleet.slow_over(EXPERIMENT).unwrap_or_default() + Millis::new(1);
+        let uptime = ticket.since + over;
+        fleet.answered(&mut ticket, uptime);
+    }
+    let end = if ended.failed { End::Failed } else { End::Completed };
+    fleet.ended(store, ticket, end, || now, jitter)
+}
 
 /// A plan with this breaker, and the file's own defaults for the rest.
 pub(crate) fn plan(breaker: &Value) -> Plan {
@@ -145,12 +184,16 @@ impl Proxy {
         epoch: u32,
         now: Timestamp,
     ) {
-        let served = Served { experiment: EXPERIMENT, variant: side.variant(), epoch };
         let interrupt = |moment: Moment<'_>| self.interrupt(worker, now, moment);
         let store = Interrupted { memory: &self.memory, interrupt };
         let jitter = || self.random.borrow_mut().next();
-        let transition =
-            self.workers[worker].borrow_mut().count(&store, served, ended, || now, jitter);
+        let transition = {
+            let fleet = &mut self.workers[worker].borrow_mut();
+            let is_current = epoch == fleet.epoch(EXPERIMENT, side.variant());
+            let mut ticket = fleet.begin(served(side), None, uptime(now), is_current);
+            ticket.request.epoch = epoch;
+            end_at_once(fleet, &store, ticket, ended, now, jitter)
+        };
         self.keep(worker, now, transition);
     }
 
@@ -158,7 +201,7 @@ impl Proxy {
         let interrupt = |moment: Moment<'_>| self.interrupt(worker, now, moment);
         let store = Interrupted { memory: &self.memory, interrupt };
         let jitter = || self.random.borrow_mut().next();
-        let transitions = self.workers[worker].borrow_mut().tick(&store, now, jitter);
+        let transitions = self.workers[worker].borrow_mut().tick(&store, now, uptime(now), jitter);
         self.keep(worker, now, transitions);
     }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::breaker::local::{LocalOutcomes, Streak};
-use crate::breaker::{Breaker, Counts, Event, Rule, State};
+use crate::breaker::ticket::Request;
+use crate::breaker::{Breaker, Counts, Event, Rule, Served, State};
 use crate::decide::{Gate, Outcome, Reason, World, decide};
 use crate::quantity::{Millis, Ppm, Timestamp};
 use serde_json::json;
 
-use super::proxy::{FAILED, OK, START, plan, rule};
+use super::proxy::{EXPERIMENT, START, Side, plan, rule};
 use super::script::{Row, play, run};
 
 /// Opens, waits, and returns the breaker at its first stage.
@@ -140,21 +141,29 @@ fn without_traffic_a_stage_waits_and_nothing_is_wedged() {
 fn an_earlier_epoch_counts_for_nothing() {
     let (rule, baseline) = (rule(&json!({})), LocalOutcomes::default());
     let mut local = LocalOutcomes::default();
+    let served = Served { experiment: EXPERIMENT, variant: Side::Candidate.variant() };
+    let request = |epoch| Request::new(served, epoch, None);
+    let fail = |local: &mut LocalOutcomes, epoch, number| {
+        local.fail(&rule, &mut request(epoch), Millis::ZERO, number);
+    };
     local.enter_epoch(3);
     for (number, epoch) in (1..).zip([2, 4, 0, u32::MAX].repeat(50)) {
-        local.count(FAILED, epoch, number);
+        fail(&mut local, epoch, number);
+        local.answer(&mut request(epoch), Millis::ZERO, number);
+        local.be_slow(&mut request(epoch), Millis::ZERO);
+        local.complete(&mut request(epoch), Millis::ZERO, number);
     }
     assert!(local.pending().is_empty() && !local.is_used());
     assert_eq!(local.streak(&rule, &baseline), Streak::Short);
-    local.count(OK, 3, 201);
+    local.complete(&mut request(3), Millis::ZERO, 201);
     assert_eq!(local.pending().requests, 1);
     // A new epoch drops what was not told, and begins the streak anew.
     for number in 202..206 {
-        local.count(FAILED, 3, number);
+        fail(&mut local, 3, number);
     }
     local.enter_epoch(4);
     assert!(local.pending().is_empty());
-    local.count(FAILED, 4, 206);
+    fail(&mut local, 4, 206);
     assert_eq!(local.streak(&rule, &baseline), Streak::Short);
 }
 

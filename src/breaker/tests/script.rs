@@ -12,11 +12,11 @@
 //! | `trips=1` | so many trips must have happened |
 //! | `errors` `slow` `streak` | the latest trip must have been for this |
 
-use crate::breaker::{Ended, Event, Kind, State, Why};
+use crate::breaker::{Event, Kind, State, Why};
 use crate::quantity::Timestamp;
 use serde_json::Value;
 
-use super::proxy::{Proxy, START, Side};
+use super::proxy::{Ended, Proxy, START, Side};
 
 /// How often the worker ticks.
 const TICK: u64 = 100;

@@ -1,8 +1,7 @@
 //! Random requests on a proxy whose workers tick at their own moments.
 
-use super::proxy::{Proxy, START, Side};
+use super::proxy::{Ended, Proxy, START, Side};
 use super::random::Random;
-use crate::breaker::Ended;
 use crate::decide::Gate;
 use crate::quantity::{Millis, Timestamp};
 

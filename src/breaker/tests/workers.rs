@@ -1,11 +1,11 @@
 //! Contention of several workers: half of all writes lose a race.
 
-use crate::breaker::{Counts, Ended, Event, State};
+use crate::breaker::{Counts, Event, State};
 use crate::decide::Gate;
 use crate::quantity::{Millis, Ppm, Timestamp};
 use serde_json::json;
 
-use super::proxy::{FAILED, OK, Proxy, START, Side};
+use super::proxy::{Ended, FAILED, OK, Proxy, START, Side};
 use super::random::Random;
 use super::traffic::Traffic;
 
@@ -22,7 +22,10 @@ fn no_outcome_is_lost_or_counted_twice() {
         let workers = 2 + usize::try_from(seed % 3).unwrap();
         let proxy = contended(
             workers,
-            &json!({"error_rate": 100, "window": "1h", "consecutive_errors": 0}),
+            &json!({
+                "error_rate": 100, "slow": {"over": "1s", "rate": 100}, "window": "1h",
+                "consecutive_errors": 0,
+            }),
             seed,
         );
         let mut random = Random::new(seed);

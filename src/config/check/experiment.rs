@@ -187,6 +187,12 @@ impl Checker<'_> {
                 .slow
                 .get()
                 .and_then(|slow| Some(Slow { over: slow.over.get()?.0, rate: slow.rate.get()?.0 })),
+            no_answer: raw
+                .no_answer
+                .get()
+                .and_then(|no_answer| Some(no_answer.after.get()?.0))
+                .or(Some(Millis::new(10_000)))
+                .filter(|&after| after > Millis::ZERO),
             window: raw.window.get().map_or(Millis::new(30_000), |span| span.0),
             min_requests: raw.min_requests.get().map_or(20, |count| count.0),
             confidence: raw
