@@ -1,7 +1,11 @@
-//! A value inside a JSON body, found without building the body.
+//! Values inside a JSON body, found and replaced without building the body.
 //!
-//! The unit is the text of a string or the literal of a number, exactly as it was sent: `1`, `1.0` and `"1"` are three
-//! spellings, of which the first and the last are the same unit. A body that is not JSON to its end has no value.
+//! A value is the text of a string or the literal of a number, exactly as it was sent: `1`, `1.0` and `"1"` are three
+//! spellings, of which the first and the last are the same unit. Of a repeated key the last counts, as in the JSON
+//! parsers of most languages. A body that is not JSON to its end has no value. An edit replaces the bytes of one value;
+//! all other bytes stay as they are.
+
+mod edit;
 
 use core::fmt;
 use std::borrow::Cow;
@@ -9,15 +13,40 @@ use std::borrow::Cow;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::request::Request;
+pub use edit::{DIGESTS, Edit, edited};
 
-/// The value at a JSON Pointer (RFC 6901), when it is a string or a number. Of a repeated key the last counts, as in
-/// the JSON parsers of most languages.
+use crate::request::{Request, Unread};
+
+/// The body is not JSON to its last byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotJson;
+
+/// The bytes of the value at a JSON Pointer (RFC 6901), of any type; `None` if there is no value.
+///
+/// # Errors
+///
+/// A body that is not JSON.
+pub fn find<'a>(body: &'a [u8], pointer: &str) -> Result<Option<&'a str>, NotJson> {
+    let mut parser = serde_json::Deserializer::from_slice(body);
+    let found = Walk { pointer }.deserialize(&mut parser).map_err(|_| NotJson)?;
+    parser.end().map_err(|_| NotJson)?;
+    Ok(found)
+}
+
+/// The value at a JSON Pointer, when it is a string or a number: a unit.
 #[must_use]
 pub fn value<'a>(body: &'a [u8], pointer: &str) -> Option<Cow<'a, [u8]>> {
-    let mut parser = serde_json::Deserializer::from_slice(body);
-    let raw = Walk { pointer }.deserialize(&mut parser).ok()??;
-    parser.end().ok()?;
+    text(find(body, pointer).ok()??)
+}
+
+/// The value at a JSON Pointer, when it is a string, a number or a boolean.
+#[must_use]
+pub(crate) fn scalar<'a>(body: &'a [u8], pointer: &str) -> Option<Cow<'a, [u8]>> {
+    let raw = find(body, pointer).ok()??;
+    if matches!(raw, "true" | "false") { Some(raw.as_bytes().into()) } else { text(raw) }
+}
+
+fn text(raw: &str) -> Option<Cow<'_, [u8]>> {
     match raw.as_bytes().first()? {
         // Without an escape the text stands in the body as it is.
         b'"' if !raw.contains('\\') => {
@@ -29,15 +58,34 @@ pub fn value<'a>(body: &'a [u8], pointer: &str) -> Option<Cow<'a, [u8]>> {
     }
 }
 
-/// Whether a body of this length may be waited for and read: not above the limit, and not compressed. gRPC bodies are
-/// no JSON.
-pub fn body_is_readable(request: &impl Request, length: u64, limit: u64) -> bool {
-    let plain = request
+/// Why a body with this announced length in bytes must not be waited for; `None` if it may be. A body without an
+/// announced length may be an endless stream, unless its type says that it is one JSON document.
+pub fn unreadable(request: &impl Request, length: Option<u64>, limit: u64) -> Option<Unread> {
+    let kind = request.first("content-type");
+    let is_plain = request
         .first("content-encoding")
         .is_none_or(|coding| coding.eq_ignore_ascii_case(b"identity"));
-    let grpc =
-        request.first("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
-    (1..=limit).contains(&length) && plain && !grpc
+    if kind.is_some_and(|kind| kind.starts_with(b"application/grpc")) {
+        Some(Unread::Grpc)
+    } else if length.is_some_and(|length| length > limit) {
+        Some(Unread::TooLarge)
+    } else if !is_plain {
+        Some(Unread::Compressed)
+    } else if length.is_none() && !kind.is_some_and(is_json) {
+        Some(Unread::Endless)
+    } else {
+        None
+    }
+}
+
+/// Whether a media type is one JSON document: `application/json` or `application/…+json`, with any parameters.
+fn is_json(kind: &[u8]) -> bool {
+    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    let ends_with = |end: &[u8]| {
+        let at = kind.len().checked_sub(end.len());
+        at.and_then(|at| kind.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    };
+    kind.eq_ignore_ascii_case(b"application/json") || ends_with(b"+json")
 }
 
 /// Follows the rest of a pointer into the value that comes next.
@@ -178,6 +226,28 @@ mod tests {
             ("7", "/u", None),
         ] {
             assert_eq!(text(body, pointer).as_deref(), unit, "{body} {pointer}");
+        }
+    }
+
+    #[test]
+    fn a_body_of_unknown_length_is_awaited_if_it_is_one_json_document() {
+        for (headers, length, reason) in [
+            (&[][..], Some(64), None),
+            (&[], Some(65), Some(Unread::TooLarge)),
+            (&[], None, Some(Unread::Endless)),
+            (&[("content-type", "application/json")], None, None),
+            (&[("content-type", "Application/JSON; charset=utf-8")], None, None),
+            (&[("content-type", "application/merge-patch+json")], None, None),
+            (&[("content-type", "application/x-ndjson")], None, Some(Unread::Endless)),
+            (&[("content-type", "application/jsonl")], None, Some(Unread::Endless)),
+            (&[("content-type", "json")], None, Some(Unread::Endless)),
+            (&[("content-type", "application/grpc+json")], None, Some(Unread::Grpc)),
+            (&[("content-type", "application/grpc")], Some(5), Some(Unread::Grpc)),
+            (&[("content-encoding", "gzip")], Some(5), Some(Unread::Compressed)),
+            (&[("content-encoding", "Identity")], Some(5), None),
+        ] {
+            let headers: Vec<(&str, &str)> = headers.to_vec();
+            assert_eq!(unreadable(&headers, length, 64), reason, "{headers:?} {length:?}");
         }
     }
 

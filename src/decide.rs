@@ -13,10 +13,12 @@ use core::fmt;
 
 pub use trace::{Step, Trace};
 
+use crate::body::find;
 use crate::draw::sha256;
+use crate::names::missing;
 use crate::plan::{Assignment, Debug, Experiment, ExperimentId, Plan, VariantId};
 use crate::quantity::{Bucket, Ppm, Timestamp};
-use crate::request::Request;
+use crate::request::{Body, Request, Unread};
 use trial::Trial;
 
 /// What became of a request.
@@ -25,8 +27,8 @@ pub enum Outcome {
     /// No experiment matched: the filter leaves no trace.
     Unmatched,
     /// It has no unit, and this experiment leaves such requests out.
-    Skipped(ExperimentId),
-    /// This experiment needs the request's body, which has not arrived: ask again when it has.
+    Skipped(ExperimentId, Missing),
+    /// This experiment needs the request's body, which has not arrived: ask again when it has. Nothing was drawn yet.
     NeedsBody(ExperimentId),
     /// It takes part.
     Decided(Decision),
@@ -52,8 +54,8 @@ pub struct Decision {
     pub unit_source: Option<usize>,
     /// The identity that was made for a caller without one, to be kept in the experiment's cookie.
     pub minted: Option<u128>,
-    /// No source yielded a unit, though one was needed.
-    pub missing_unit: bool,
+    /// Why there is no unit, though one was needed; or why the variants' values cannot be set in the body.
+    pub missing: Option<Missing>,
     /// The request is copied to the experiment's mirror.
     pub mirror: bool,
     /// The request asks for the explanation on the response, and may have it.
@@ -106,6 +108,47 @@ impl Reason {
             Self::NotStarted => "not_started",
             Self::BreakerOpen => "breaker_open",
             Self::Probe => "probe",
+        }
+    }
+}
+
+/// Why a request has no unit. A body in which the variants' values cannot be set counts as a missing unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// No source has a value, or there is no place for a variant's value.
+    Absent,
+    /// The body is longer than `settings.body_limit`.
+    BodyTooLarge,
+    /// The body is not JSON, is compressed, is a stream, or cannot be awaited.
+    BodyUnreadable,
+    /// Too many requests waited for their bodies.
+    TooManyHeld,
+}
+
+impl Missing {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] =
+        [Self::Absent, Self::BodyTooLarge, Self::BodyUnreadable, Self::TooManyHeld];
+
+    /// The word for metrics and reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => missing::ABSENT,
+            Self::BodyTooLarge => missing::BODY_TOO_LARGE,
+            Self::BodyUnreadable => missing::BODY_UNREADABLE,
+            Self::TooManyHeld => missing::TOO_MANY_HELD,
+        }
+    }
+
+    /// Why this body yields nothing.
+    fn of(body: Body<'_>) -> Self {
+        match body {
+            Body::Unread(Unread::TooLarge) => Self::BodyTooLarge,
+            Body::Unread(Unread::TooManyHeld) => Self::TooManyHeld,
+            Body::Unread(_) => Self::BodyUnreadable,
+            Body::Whole(body) if find(body, "").is_err() => Self::BodyUnreadable,
+            Body::Whole(_) | Body::Absent | Body::Pending => Self::Absent,
         }
     }
 }
@@ -182,7 +225,10 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(ExperimentId, VariantId) -> Gate>(
         } else {
             conditions.mismatch_elsewhere(request)
         };
-        if let Some(mismatch) = mismatch {
+        if mismatch.is_none() && !conditions.body.is_empty() && request.body() == Body::Pending {
+            return Outcome::NeedsBody(id);
+        }
+        if let Some(mismatch) = mismatch.or_else(|| conditions.body_mismatch(request.body())) {
             trace.step(|| Step::Mismatch(id, mismatch));
             continue;
         }

@@ -5,9 +5,10 @@
 
 use std::borrow::Cow;
 
+use crate::body::{DIGESTS, edited};
 use crate::decide::{Decision, Gate};
 use crate::plan::{Experiment, HeaderNames, Plan, Variant};
-use crate::request::Request;
+use crate::request::{Body, Request};
 
 /// Where Envoy keeps the path that a rewrite has changed; access logs prefer it to the path.
 const ORIGINAL_PATH: &str = "x-envoy-original-path";
@@ -35,6 +36,8 @@ pub enum Op {
     Set,
     /// Adds a value and keeps those that the header has.
     Append,
+    /// Removes all values of the header; the effect's value is empty.
+    Remove,
 }
 
 /// Which part of the proxy writes what all requests of a variant have in common.
@@ -107,6 +110,30 @@ impl<'p> Effects<'p> {
         {
             apply(Effect { op: Op::Set, name: ORIGINAL_PATH, value: target.into() });
             apply(Effect { op: Op::Set, name: ":path", value: changed.into() });
+        }
+    }
+
+    /// The request's body for the model, if the variant sets values in it. Then the effects of
+    /// [`Self::on_new_body`] are needed too.
+    #[inline]
+    #[must_use]
+    pub fn new_body(&self, request: &impl Request) -> Option<Vec<u8>> {
+        let edits = &self.served().body;
+        match request.body() {
+            Body::Whole(body) if !edits.is_empty() => edited(body, edits),
+            _ => None,
+        }
+    }
+
+    /// Changes of the request that a new body of this length in bytes requires. `request` is the
+    /// request as it arrived.
+    pub fn on_new_body(request: &impl Request, length: usize, mut apply: impl FnMut(Effect<'_>)) {
+        // Without a length, the body's frames or chunks mark its end.
+        if request.first("content-length").is_some() {
+            apply(effect(Op::Set, "content-length", &length.to_string()));
+        }
+        for name in DIGESTS.into_iter().filter(|name| request.first(name).is_some()) {
+            apply(effect(Op::Remove, name, ""));
         }
     }
 

@@ -24,7 +24,7 @@ pub mod metric {
     pub const FALLBACKS: &str = "ab_test_fallbacks_total";
     /// Counter by experiment: assignments that a tester overrode.
     pub const OVERRIDES: &str = "ab_test_overrides_total";
-    /// Counter by experiment: requests without a unit.
+    /// Counter by experiment and reason: requests without a unit.
     pub const MISSING_UNIT: &str = "ab_test_missing_unit_total";
     /// Counter by experiment: requests that were copied to a mirror.
     pub const MIRRORED: &str = "ab_test_mirrored_total";
@@ -98,11 +98,13 @@ pub mod label {
     pub const LE: &str = "le";
     /// The name of the plugin in Envoy's configuration: a proxy may have several, each with its own experiment file.
     pub const PLUGIN: &str = "plugin";
+    /// Why a request has no unit; one of [`super::missing`].
+    pub const REASON: &str = "reason";
     /// The name of a business metric; the filter does not use it.
     pub const METRIC_TYPE: &str = "metric_type";
 
     /// The labels in the names of the filter's stats, which Envoy has to extract.
-    pub const ALL: [&str; 6] = [EXPERIMENT, MODEL, PHASE, STATUS, LE, PLUGIN];
+    pub const ALL: [&str; 7] = [EXPERIMENT, MODEL, PHASE, STATUS, LE, PLUGIN, REASON];
 }
 
 /// Values of the label [`label::STATUS`].
@@ -113,6 +115,18 @@ pub mod status {
     pub const ERROR: &str = "error";
     /// The client closed its connection before the response.
     pub const ABORTED: &str = "aborted";
+}
+
+/// Values of the label [`label::REASON`].
+pub mod missing {
+    /// No source of the unit has a value, or the body has no place for a variant's value.
+    pub const ABSENT: &str = "absent";
+    /// The body is longer than `settings.body_limit`.
+    pub const BODY_TOO_LARGE: &str = "body_too_large";
+    /// The body is not JSON, is compressed, has no announced length, or the proxy does not let the filter wait for it.
+    pub const BODY_UNREADABLE: &str = "body_unreadable";
+    /// Too many requests waited for their bodies.
+    pub const TOO_MANY_HELD: &str = "too_many_held";
 }
 
 /// Values of the metric [`metric::BREAKER_STATE`].

@@ -11,6 +11,7 @@ mod tests;
 pub use choices::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 pub use id::{ExperimentId, PerExperiment, PerVariant, VariantId};
 
+use crate::body::Edit;
 use crate::draw::Draw;
 use crate::index::Index;
 use crate::layout::Layout;
@@ -33,6 +34,14 @@ pub struct Plan {
     pub hash: ConfigHash,
     /// What works only where its surroundings let it.
     pub notices: Vec<Notice>,
+}
+
+impl Plan {
+    /// Whether some experiment needs requests to wait for their bodies.
+    #[must_use]
+    pub fn reads_bodies(&self) -> bool {
+        self.experiments.iter().any(Experiment::reads_bodies)
+    }
 }
 
 /// Something valid in the file that works only where its surroundings let it.
@@ -91,6 +100,8 @@ pub struct Experiment {
     pub baseline: VariantId,
     /// All variants in the file's order.
     pub variants: PerVariant<Variant>,
+    /// The places in a JSON body that the variants set, each once.
+    pub places: Vec<Edit>,
     /// The candidates' spans of buckets.
     pub layout: Layout,
     /// The weights and when they hold.
@@ -116,6 +127,15 @@ impl Experiment {
     #[must_use]
     pub fn variant(&self, name: &[u8]) -> Option<VariantId> {
         self.variants.find(|variant| variant.name.as_bytes() == name)
+    }
+
+    /// Whether its unit, its conditions or its variants need the request's body.
+    #[must_use]
+    pub fn reads_bodies(&self) -> bool {
+        let is_body = |unit: &UnitSource| matches!(unit, UnitSource::Body(_));
+        self.units.iter().any(is_body)
+            || !self.conditions.body.is_empty()
+            || !self.places.is_empty()
     }
 
     /// The candidates.
@@ -173,6 +193,8 @@ pub struct Variant {
     pub cluster: Option<String>,
     /// A change of the path for the model.
     pub rewrite: Option<Rewrite>,
+    /// Values for the model in the JSON body.
+    pub body: Vec<Edit>,
     /// Headers for the model, names in lower case.
     pub request_headers: Vec<(String, String)>,
     /// Headers for the caller, names in lower case.
@@ -259,7 +281,7 @@ pub struct Settings {
     pub response_headers: bool,
     /// Whether a caller may ask for the explanation.
     pub debug: Debug,
-    /// The most of a body that is read for a unit, in bytes.
+    /// The largest body that is read, in bytes.
     pub body_limit: u64,
     /// How the access log names the unit.
     pub exposure_unit: ExposureUnit,

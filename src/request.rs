@@ -3,12 +3,31 @@
 /// What is known of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
-    /// There is none, or none that may be read.
+    /// There is none.
     Absent,
-    /// It has not arrived yet.
+    /// It has not arrived yet, and will be read.
     Pending,
     /// The whole of it.
     Whole(&'a [u8]),
+    /// There is one, and it is not read.
+    Unread(Unread),
+}
+
+/// Why a body is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is longer than `settings.body_limit`.
+    TooLarge,
+    /// It has a `content-encoding`.
+    Compressed,
+    /// It consists of gRPC messages.
+    Grpc,
+    /// Its length is not announced, and its type is not JSON, so it may be a stream that waits for a response.
+    Endless,
+    /// The proxy does not let the filter wait for bodies, or the client waits to be asked for it.
+    NotAwaited,
+    /// Too many requests wait for their bodies already.
+    TooManyHeld,
 }
 
 /// A request's headers, with `:method`, `:path` and `:authority` among them.
@@ -21,7 +40,7 @@ pub trait Request {
         self.values(name).next()
     }
 
-    /// The body, for units that stand there.
+    /// The body, for units and conditions in it.
     fn body(&self) -> Body<'_> {
         Body::Absent
     }

@@ -41,7 +41,7 @@ impl UnitSource {
             Self::Query(name) => parameter(request.query()?, name.as_bytes())?,
             Self::Body(pointer) => match request.body() {
                 Body::Whole(body) => value(body, pointer)?,
-                Body::Absent | Body::Pending => return None,
+                Body::Absent | Body::Pending | Body::Unread(_) => return None,
             },
         };
         (!value.is_empty()).then_some(value)

@@ -5,7 +5,9 @@
 
 mod advice;
 mod answer;
+mod body;
 mod carries;
+mod joined;
 mod question;
 mod steps;
 
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args as Arguments;
+use clap::builder::TypedValueParser as _;
 use serde::Serialize;
 use sidetrack::decide::{Decision, Gate, Outcome, Step, World, decide};
 use sidetrack::plan::{BreakerMode, Experiment, ExperimentId, Plan, VariantId};
@@ -51,9 +54,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "P")]
     path: Option<String>,
     /// A header; may be repeated
-    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = question::header)]
+    #[arg(long = "header", value_name = "NAME: VALUE",
+        value_parser = clap::builder::OsStringValueParser::new().try_map(question::header))]
     headers: Vec<Header>,
-    /// A file with the request's body, for units in a body
+    /// A file with the request's body, for units and conditions in a body
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
     #[command(flatten)]
@@ -164,7 +168,7 @@ struct Json {
 
 impl Json {
     fn of(case: &Case<'_>) -> Self {
-        if let Outcome::Skipped(_) = case.outcome {
+        if let Outcome::Skipped(..) = case.outcome {
             return Self { reason: Some("missing_unit"), ..Self::default() };
         }
         let Some((experiment, decision)) = case.decided() else { return Self::default() };

@@ -1,6 +1,6 @@
 //! The wording of experiments, shared by all subcommands.
 
-use sidetrack::matching::{Header, HeaderRule, Host, Match, Text};
+use sidetrack::matching::{BodyValue, Header, Host, Match, Text, ValueRule};
 use sidetrack::plan::{Experiment, VariantId};
 use sidetrack::quantity::{Ppm, Timestamp};
 use sidetrack::rollout::{InForce, Schedule};
@@ -38,6 +38,7 @@ pub(crate) fn conditions(conditions: &Match) -> String {
     }
     parts.extend(conditions.path.as_ref().map(text));
     parts.extend(conditions.headers.iter().map(header));
+    parts.extend(conditions.body.iter().map(body_value));
     if parts.is_empty() { "all requests".to_owned() } else { parts.join(" · ") }
 }
 
@@ -62,9 +63,17 @@ pub(crate) fn text(text: &Text) -> String {
 
 pub(crate) fn header(header: &Header) -> String {
     match &header.rule {
-        HeaderRule::Value(value) => format!("{}: {}", header.name, text(value)),
-        HeaderRule::Present(true) => format!("{} present", header.name),
-        HeaderRule::Present(false) => format!("{} absent", header.name),
+        ValueRule::Value(value) => format!("{}: {}", header.name, text(value)),
+        ValueRule::Present(true) => format!("{} present", header.name),
+        ValueRule::Present(false) => format!("{} absent", header.name),
+    }
+}
+
+pub(crate) fn body_value(value: &BodyValue) -> String {
+    match &value.rule {
+        ValueRule::Value(wanted) => format!("body {}: {}", value.pointer, text(wanted)),
+        ValueRule::Present(true) => format!("body {} present", value.pointer),
+        ValueRule::Present(false) => format!("body {} absent", value.pointer),
     }
 }
 

@@ -121,8 +121,16 @@ impl Exchange for Call {
         host::request_body(most).unwrap_or_default()
     }
 
+    fn replace_request_body(&self, size: usize, body: &[u8]) -> bool {
+        host::set_request_body(size, body).is_ok()
+    }
+
     fn remove_request_header(&self, name: &str) {
         host::remove_header(Map::Request, name).ok();
+    }
+
+    fn remove_request_trailer(&self, name: &str) {
+        host::remove_header(Map::RequestTrailers, name).ok();
     }
 
     /// Envoy selects the route again by itself: it does so for modules of this ABI.
@@ -170,11 +178,12 @@ impl Exchange for Call {
 /// Writes a header. One that Envoy refuses is left out: without it the request takes the baseline's
 /// route.
 fn write(map: Map, effect: &Effect<'_>) {
-    let write = match effect.op {
-        Op::Set => host::set_header,
-        Op::Add | Op::Append => host::add_header,
+    let written = match effect.op {
+        Op::Set => host::set_header(map, effect.name, &effect.value),
+        Op::Add | Op::Append => host::add_header(map, effect.name, &effect.value),
+        Op::Remove => host::remove_header(map, effect.name),
     };
-    write(map, effect.name, &effect.value).ok();
+    written.ok();
 }
 
 /// An integer attribute of the stream; 0 if it has no value.

@@ -27,6 +27,7 @@ pub(crate) type Result<T> = core::result::Result<T, Failed>;
 #[repr(u32)]
 pub(crate) enum Map {
     Request = 0,
+    RequestTrailers = 1,
     Response = 2,
 }
 
@@ -59,6 +60,12 @@ pub(crate) fn configuration() -> Result<Vec<u8>> {
 /// The part of the request's body that has arrived, up to `most` bytes.
 pub(crate) fn request_body(most: usize) -> Result<Vec<u8>> {
     buffer(REQUEST_BODY, most)
+}
+
+/// Replaces the first `size` bytes of the request's body that has arrived.
+pub(crate) fn set_request_body(size: usize, body: &[u8]) -> Result<()> {
+    // SAFETY: the bytes are valid for the call.
+    done(unsafe { proxy_set_buffer_bytes(REQUEST_BODY, 0, size, body.as_ptr(), body.len()) })
 }
 
 fn buffer(kind: u32, most: usize) -> Result<Vec<u8>> {
@@ -297,6 +304,13 @@ unsafe extern "C" {
         max: usize,
         data: *mut *mut u8,
         size: *mut usize,
+    ) -> u32;
+    fn proxy_set_buffer_bytes(
+        kind: u32,
+        start: usize,
+        size: usize,
+        data: *const u8,
+        data_size: usize,
     ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;

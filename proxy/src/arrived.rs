@@ -1,8 +1,9 @@
 //! A request as a decision reads it: its headers, and its body if it has been awaited.
 
-use sidetrack::body::body_is_readable;
-use sidetrack::request::{Body, Request};
+use sidetrack::body::unreadable;
+use sidetrack::request::{Body, Request, Unread};
 
+use crate::held::Hold;
 use crate::host::Host;
 use crate::runtime::Runtime;
 
@@ -31,13 +32,28 @@ pub(crate) fn is_grpc(headers: &impl Request) -> bool {
 }
 
 impl<H: Host> Runtime<H> {
-    /// Whether a request may be held back until its body has arrived: the length must be announced
-    /// and within the limit.
-    pub(crate) fn may_wait(&self, headers: &impl Request) -> bool {
-        let length = || core::str::from_utf8(headers.first("content-length")?).ok()?.parse().ok();
-        self.waits_for_bodies
-            && length().is_some_and(|length| {
-                body_is_readable(headers, length, self.plan.settings.body_limit)
-            })
+    /// What is known of a body that has not arrived: it is read later, or not at all.
+    pub(crate) fn expect_body(&self, headers: &impl Request) -> Body<'static> {
+        let length = announced_length(headers);
+        // The proxy answers `Expect` and removes it, unless it is set up to leave that to the model.
+        // Then the client sends no body until the model asks for it.
+        if !self.waits_for_bodies || headers.first("expect").is_some() {
+            return Body::Unread(Unread::NotAwaited);
+        }
+        match unreadable(headers, length, self.plan.settings.body_limit) {
+            _ if length == Some(0) => Body::Absent,
+            None => Body::Pending,
+            Some(reason) => Body::Unread(reason),
+        }
     }
+
+    /// A place for a request that waits for its body; `None` if too many wait already.
+    pub(crate) fn hold(&self, headers: &impl Request) -> Option<Hold> {
+        let most = self.plan.settings.body_limit;
+        Hold::take(&self.worker, announced_length(headers).unwrap_or(most))
+    }
+}
+
+fn announced_length(headers: &impl Request) -> Option<u64> {
+    core::str::from_utf8(headers.first("content-length")?).ok()?.parse().ok()
 }

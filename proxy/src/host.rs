@@ -97,8 +97,15 @@ pub trait Exchange {
     /// proxy does not return it.
     fn request_body(&self, most: usize) -> Vec<u8>;
 
+    /// Replaces the request's body, of which all `size` bytes have arrived. `false` if the proxy
+    /// refuses it.
+    fn replace_request_body(&self, size: usize, body: &[u8]) -> bool;
+
     /// Removes all values of a header of the request. `name` is lower case.
     fn remove_request_header(&self, name: &str);
+
+    /// Removes all values of a trailer of the request, once the trailers have arrived.
+    fn remove_request_trailer(&self, name: &str);
 
     /// Writes a header of the request. Later, the proxy selects the route by the headers.
     fn write_request_header(&self, effect: &Effect<'_>);
@@ -131,7 +138,7 @@ pub trait Exchange {
     fn has_route(&self, prefix: &str) -> bool;
 }
 
-/// A request's headers, kept while the request waits for its body.
+/// A request's headers, as they were when they were read.
 pub trait Headers: Request {
     /// The names of all headers, in lower case.
     fn names(&self) -> impl Iterator<Item = &[u8]>;

@@ -9,6 +9,7 @@ use sidetrack::plan::Plan;
 
 use crate::configuration::{Configuration, Generations, Rejected};
 use crate::failures::{self, Failures};
+use crate::held::Held;
 use crate::host::{Host, Level};
 use crate::metrics::Global;
 use crate::runtime::Runtime;
@@ -24,6 +25,7 @@ const TICKS_PER_SECOND: u32 = 10;
 pub struct Worker {
     generations: RefCell<Generations>,
     pub(crate) failures: Failures,
+    pub(crate) held: Held,
 }
 
 /// One plugin configuration on one worker.

@@ -14,6 +14,7 @@ pub mod configuration;
 mod ending;
 mod exposure;
 mod failures;
+mod held;
 pub mod host;
 pub mod instance;
 mod latency;

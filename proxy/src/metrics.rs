@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::cell::Cell;
 
 use sidetrack::breaker::Event;
-use sidetrack::decide::{Decision, Reason};
+use sidetrack::decide::{Decision, Missing, Reason};
 use sidetrack::names::{label, metric, status};
 use sidetrack::outcome::Status;
 use sidetrack::plan::{Experiment, PerExperiment, PerVariant, Plan, VariantId};
@@ -41,7 +41,8 @@ impl Global {
 /// The series of an experiment.
 pub(crate) struct Metrics {
     overrides: Counter,
-    missing_unit: Counter,
+    /// By [`Missing`].
+    missing_unit: [Counter; 4],
     mirrored: Counter,
     variants: PerVariant<VariantMetrics>,
     has_unpublished_counts: Cell<bool>,
@@ -102,7 +103,10 @@ impl Metrics {
         let counter = |metric| Counter::define(sink, &labels, metric);
         Self {
             overrides: counter(metric::OVERRIDES),
-            missing_unit: counter(metric::MISSING_UNIT),
+            missing_unit: Missing::ALL.map(|missing| {
+                let reason = (label::REASON, missing.as_str());
+                Counter::define(sink, &[labels, [reason]].concat(), metric::MISSING_UNIT)
+            }),
             mirrored: counter(metric::MIRRORED),
             variants: experiment
                 .variants
@@ -121,8 +125,8 @@ impl Metrics {
         if decision.reason == Reason::BreakerOpen {
             self.count_fallback(decision.assigned);
         }
-        if decision.missing_unit {
-            self.count(&self.missing_unit);
+        if let Some(missing) = decision.missing {
+            self.count_skipped(missing);
         }
         if decision.mirror {
             self.count(&self.mirrored);
@@ -130,8 +134,14 @@ impl Metrics {
     }
 
     /// Counts a request that does not take part, because it has no unit.
-    pub(crate) fn count_skipped(&self) {
-        self.count(&self.missing_unit);
+    pub(crate) fn count_skipped(&self, missing: Missing) {
+        let [absent, too_large, unreadable, too_many] = &self.missing_unit;
+        self.count(match missing {
+            Missing::Absent => absent,
+            Missing::BodyTooLarge => too_large,
+            Missing::BodyUnreadable => unreadable,
+            Missing::TooManyHeld => too_many,
+        });
     }
 
     /// Counts a request that has ended, and its response time if it was answered.
@@ -176,7 +186,7 @@ impl Metrics {
         if !self.has_unpublished_counts.take() {
             return;
         }
-        for counter in [&self.overrides, &self.missing_unit, &self.mirrored] {
+        for counter in [&self.overrides, &self.mirrored].into_iter().chain(&self.missing_unit) {
             counter.publish(sink);
         }
         for variant in &self.variants {

@@ -8,17 +8,19 @@
 use core::time::Duration;
 use std::rc::Rc;
 
+use sidetrack::body::DIGESTS;
 use sidetrack::breaker::{End, Ticket};
 use sidetrack::decide::{Decision, Outcome, Reason, World, decide};
 use sidetrack::effects::{Effects, removals};
 use sidetrack::names::route;
 use sidetrack::outcome::Ending;
 use sidetrack::plan::ExposureUnit;
-use sidetrack::request::{Body, Request as _};
+use sidetrack::request::{Body, Request as _, Unread};
 
 use crate::arrived::{Arrived, is_grpc};
 use crate::ending::{self, Found};
 use crate::exposure::{self, Exposure};
+use crate::held::Hold;
 use crate::host::{Exchange, Headers as _, Host as _};
 use crate::runtime::{Runtime, timestamp};
 
@@ -28,8 +30,10 @@ pub struct Stream<X: Exchange> {
     number: u32,
     runtime: Option<Rc<Runtime<X::Host>>>,
     decision: Option<Decision>,
-    /// The request's headers, while it waits for its body.
-    waiting: Option<X::Headers>,
+    /// Its place among those that wait for their bodies.
+    waiting: Option<Hold>,
+    /// Its variant has set values in its body.
+    has_new_body: bool,
     is_grpc: bool,
     is_https: bool,
     /// The request as the breakers see it; `None` if it does not count for them.
@@ -74,6 +78,7 @@ impl<X: Exchange> Stream<X> {
             runtime,
             decision: None,
             waiting: None,
+            has_new_body: false,
             is_grpc: false,
             is_https: false,
             ticket: None,
@@ -93,9 +98,8 @@ impl<X: Exchange> Stream<X> {
             runtime.global.undecided.count(&runtime.host);
             return Action::Continue;
         };
-        let may_wait = !end_of_stream && runtime.may_wait(&headers);
-        let body = if may_wait { Body::Pending } else { Body::Absent };
-        self.decide(exchange, &runtime, headers, body)
+        let body = if end_of_stream { Body::Absent } else { runtime.expect_body(&headers) };
+        self.decide(exchange, &runtime, &headers, body)
     }
 
     /// Decides a request that waits for its body, once `end_of_stream` says that all of it has
@@ -107,7 +111,11 @@ impl<X: Exchange> Stream<X> {
 
     /// Decides a request that waits for its body: trailers follow a complete body.
     pub fn request_trailers(&mut self, exchange: &X) -> Action {
-        self.decide_with_body(exchange, |_| true)
+        let action = self.decide_with_body(exchange, |_| true);
+        if self.has_new_body {
+            DIGESTS.iter().for_each(|name| exchange.remove_request_trailer(name));
+        }
+        action
     }
 
     /// Takes the response time and writes the headers that report the variant.
@@ -201,7 +209,7 @@ impl<X: Exchange> Stream<X> {
         &mut self,
         exchange: &X,
         runtime: &Runtime<X::Host>,
-        headers: X::Headers,
+        headers: &X::Headers,
         body: Body<'_>,
     ) -> Action {
         let (plan, host) = (&runtime.plan, &runtime.host);
@@ -213,21 +221,26 @@ impl<X: Exchange> Stream<X> {
         };
         let shown = if runtime.exposes { plan.settings.exposure_unit } else { ExposureUnit::None };
         let mut exposure = Exposure::new(shown);
-        let arrived = Arrived { headers: &headers, body };
+        let arrived = Arrived { headers, body };
         let outcome = decide(plan, &arrived, &mut world, &mut exposure);
         if matches!(outcome, Outcome::NeedsBody(_)) {
-            self.waiting = Some(headers);
-            return Action::Pause;
+            self.waiting = runtime.hold(headers);
+            return match self.waiting {
+                Some(_) => Action::Pause,
+                None => self.decide(exchange, runtime, headers, Body::Unread(Unread::TooManyHeld)),
+            };
         }
         for name in removals(&plan.settings.headers, headers.names()) {
             exchange.remove_request_header(name);
         }
         match outcome {
             Outcome::Unmatched | Outcome::NeedsBody(_) => {}
-            Outcome::Skipped(experiment) => runtime.metrics[experiment].count_skipped(),
+            Outcome::Skipped(experiment, missing) => {
+                runtime.metrics[experiment].count_skipped(missing);
+            }
             Outcome::Decided(decision) => {
                 self.decision = Some(decision);
-                self.is_grpc = is_grpc(&headers);
+                self.is_grpc = is_grpc(headers);
                 self.is_https = decision.minted.is_some() && headers.is_https();
                 self.began = clock.unwrap_or_else(|| host.now());
                 if decision.reason != Reason::Override {
@@ -235,7 +248,16 @@ impl<X: Exchange> Stream<X> {
                 }
                 runtime.metrics[decision.experiment].count_decision(&decision);
                 let effects = Effects::new(plan, decision, runtime.reporter);
-                effects.on_request(&headers, |effect| exchange.write_request_header(&effect));
+                effects.on_request(headers, |effect| exchange.write_request_header(&effect));
+                if let Body::Whole(old) = body
+                    && let Some(new) = effects.new_body(&arrived)
+                    && exchange.replace_request_body(old.len(), &new)
+                {
+                    Effects::on_new_body(headers, new.len(), |effect| {
+                        exchange.write_request_header(&effect);
+                    });
+                    self.has_new_body = true;
+                }
                 if runtime.exposes {
                     exposure.write(exchange, runtime.experiment(&decision), &decision);
                 }
@@ -252,17 +274,25 @@ impl<X: Exchange> Stream<X> {
         exchange: &X,
         is_complete: impl FnOnce(usize) -> bool,
     ) -> Action {
-        let Some((runtime, headers)) = self.runtime.clone().zip(self.waiting.take()) else {
+        let Some((runtime, hold)) = self.runtime.clone().zip(self.waiting.take()) else {
             return Action::Continue;
         };
         let limit = usize::try_from(runtime.plan.settings.body_limit).unwrap_or(usize::MAX);
         if !is_complete(limit) {
-            self.waiting = Some(headers);
+            self.waiting = Some(hold);
             return Action::Pause;
         }
+        let Some(headers) = exchange.request_headers() else {
+            runtime.global.undecided.count(&runtime.host);
+            return Action::Continue;
+        };
         let body = exchange.request_body(limit.saturating_add(1));
-        let body = if body.len() <= limit { Body::Whole(&body) } else { Body::Absent };
-        self.decide(exchange, &runtime, headers, body)
+        let body = match body.len() {
+            0 => Body::Absent,
+            length if length <= limit => Body::Whole(&body),
+            _ => Body::Unread(Unread::TooLarge),
+        };
+        self.decide(exchange, &runtime, &headers, body)
     }
 
     /// Counts how the request ended: for metrics as the client saw it, for the breaker as the

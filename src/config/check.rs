@@ -3,6 +3,7 @@
 //! A value that is missing or bad was reported already; here a stand-in takes its place, so that the rest can
 //! still be checked. A plan with problems is never used.
 
+mod bodies;
 mod experiment;
 mod rewrite;
 mod variants;
@@ -80,14 +81,12 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
         body_limit: raw_settings.body_limit.get().map_or(64 << 10, |size| size.0),
         exposure_unit: *raw_settings.exposure_unit.get().unwrap_or(&ExposureUnit::None),
     };
-    let mut canonical = String::new();
-    node.canonical(&mut canonical);
     let index = Index::new(experiments.iter().map(|experiment| &experiment.conditions));
     Plan {
         experiments: PerExperiment::new(experiments),
         index,
         settings,
-        hash: ConfigHash(sha256(canonical.as_bytes())),
+        hash: ConfigHash(sha256(node.to_json().as_bytes())),
         notices: checker.notices,
     }
 }

@@ -52,6 +52,13 @@ impl Node {
         entries.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
+    /// Canonical JSON, see [`Self::canonical`].
+    pub(crate) fn to_json(&self) -> String {
+        let mut json = String::new();
+        self.canonical(&mut json);
+        json
+    }
+
     /// Canonical JSON: keys sorted, no white space, numbers in shortest form. Equal configurations have equal
     /// text, however their file was formatted, and whether it came as JSON or YAML.
     pub(crate) fn canonical(&self, out: &mut String) {

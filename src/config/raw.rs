@@ -8,8 +8,8 @@ use super::decode::{Decode, List, Pairs, choices, not_one_of, object};
 use super::node::Node;
 use super::problem::{Path, Problems};
 use super::value::{
-    ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Method, Name, PathPair,
-    PathText, Percent, Pointer, Salt, Size, Span, Time,
+    BodyText, ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Json, Method,
+    Name, PathPair, PathText, Percent, Pointer, Salt, Size, Span, Time,
 };
 use crate::plan::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 
@@ -77,6 +77,8 @@ object! {
         methods: List<Method> = "methods",
         /// Headers; all must match.
         headers: List<HeaderRule> = "headers",
+        /// Values in a JSON body; all must match. A body over settings.body_limit matches nothing.
+        body: List<BodyRule> = "body",
     }
 }
 
@@ -100,6 +102,20 @@ object! {
         /// The beginning of the value.
         prefix: HeaderValue = "prefix",
         /// true: the header is there; false: it is not.
+        present: bool = "present",
+    } one of ["exact", "prefix", "present"]
+}
+
+object! {
+    /// A condition on a value in a JSON body. Of a repeated key the last counts.
+    BodyRule {
+        /// The JSON Pointer of the value.
+        pointer: Pointer = "pointer" required,
+        /// The whole value: a string's text, or a number or boolean as it is written.
+        exact: BodyText = "exact",
+        /// The beginning of the value.
+        prefix: BodyText = "prefix",
+        /// true: the value exists, whatever it is; false: the body is JSON without it.
         present: bool = "present",
     } one of ["exact", "prefix", "present"]
 }
@@ -141,6 +157,8 @@ object! {
         reserve: Percent = "reserve",
         /// Changes the request's path for this variant; the query stays as it is.
         path: PathChange = "path",
+        /// Values set in the JSON body that the model gets, by JSON Pointer.
+        body: Pairs<Json> = "body",
         /// Headers added to the request that the model gets.
         request_headers: Pairs<HeaderValue> = "request_headers",
         /// Headers added to the response that the caller gets.
@@ -267,7 +285,7 @@ object! {
         response_headers: bool = "response_headers",
         /// Whether x-ab-debug may ask for the explanation: denied (the default), allowed, or {token_sha256: …}.
         debug: Debug = "debug",
-        /// The most of a body that is read for a unit; 64KiB when left out.
+        /// The largest body that is read for units, conditions and the variants' values; 64KiB when left out.
         body_limit: Size = "body_limit",
         /// How the access log names the unit: none (the default), its salted digest, or plain.
         exposure_unit: ExposureUnit = "exposure_unit",

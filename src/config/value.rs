@@ -222,6 +222,28 @@ text!(
 );
 
 text!(
+    /// The text of a value in a body, or the beginning of one.
+    BodyText(String), OutOfRange, allowed "a text of at most 1024 bytes",
+    hint "compare the beginning of a long value, with \"prefix\"",
+    json!({"type": "string", "maxLength": 1024}),
+    |text| (text.len() <= 1024).then(|| text.to_owned())
+);
+
+/// A value of any type, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Json(pub(crate) String);
+
+impl Decode for Json {
+    fn decode(node: &Node, _: &Path<'_>, _: &mut Problems) -> Option<Self> {
+        Some(Self(node.to_json()))
+    }
+
+    fn schema() -> Value {
+        json!({})
+    }
+}
+
+text!(
     /// A SHA-256 digest.
     Digest([u8; 32]), BadDigest, allowed "64 hexadecimal digits",
     hint "make it with: printf %s \"$TOKEN\" | sha256sum",

@@ -1,5 +1,7 @@
 //! Overrides, tokens, layers, and hosts through the index: what a client may ask for, and what it gets.
 
+mod bodies;
+
 use super::*;
 use crate::config::parse_json;
 

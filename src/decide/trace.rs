@@ -27,6 +27,8 @@ pub enum Step<'p> {
     Minted(usize, u128),
     /// No source did; what the experiment does then.
     MissingUnit(MissingUnit),
+    /// The body cannot be edited at this JSON Pointer, so the baseline serves the request.
+    NoPlace(&'p str),
     /// The unit's slot in the layer, and whether it is among the experiment's.
     Slot(Bucket, bool),
     /// The rollout begins later.

@@ -3,7 +3,8 @@
 use core::cell::Cell;
 use std::borrow::Cow;
 
-use super::{Decision, Gate, Outcome, Reason, Step, Trace, World, has_token};
+use super::{Decision, Gate, Missing, Outcome, Reason, Step, Trace, World, has_token};
+use crate::body::Edit;
 use crate::plan::{Assignment, Experiment, ExperimentId, MissingUnit, Plan, VariantId};
 use crate::quantity::{Bucket, Ppm};
 use crate::request::{Body, Request};
@@ -38,10 +39,15 @@ impl<'p, R: Request> Trial<'p, '_, R> {
             phase,
             unit_source: None,
             minted: None,
-            missing_unit: false,
+            missing: None,
             mirror: false,
             explain: false,
         };
+        let pending = self.request.body() == Body::Pending;
+        // The baseline's values are set whatever the reason.
+        if pending && !experiment.variants[experiment.baseline].body.is_empty() {
+            return Outcome::NeedsBody(self.id);
+        }
         let guarded = experiment.overrides.token.is_some();
         let chosen = self.header_override(trace);
         if !experiment.enabled && (chosen.is_none() || !guarded) {
@@ -61,7 +67,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         if let Some(variant) = chosen {
             let Some(why) = barred(variant).filter(|_| !guarded) else {
                 trace.step(|| Step::Override(variant, "header"));
-                return overridden(base, variant);
+                return self.overridden(base, variant, trace);
             };
             trace.step(|| Step::OverrideRefused(why));
         }
@@ -83,26 +89,24 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         if let Some(variant) = unit.and_then(|unit| self.unit_override(unit)) {
             let Some(why) = barred(variant) else {
                 trace.step(|| Step::Override(variant, "unit"));
-                return overridden(base, variant);
+                return self.overridden(base, variant, trace);
             };
             trace.step(|| Step::OverrideRefused(why));
         }
-        let missing_unit = hashed && unit.is_none();
-        let base = Decision { missing_unit, ..base };
-        if missing_unit {
+        let missing = (hashed && unit.is_none()).then(|| self.missing());
+        let base = Decision { missing, ..base };
+        if let Some(missing) = missing {
             trace.step(|| Step::MissingUnit(experiment.missing_unit));
             match experiment.missing_unit {
-                MissingUnit::Baseline => {
-                    let mirror = self.mirrored(None);
-                    return Outcome::Decided(Decision {
-                        reason: Reason::MissingUnit,
-                        mirror,
-                        ..base
-                    });
-                }
-                MissingUnit::Skip => return Outcome::Skipped(self.id),
+                MissingUnit::Baseline => return self.without_unit(base, None),
+                MissingUnit::Skip => return Outcome::Skipped(self.id, missing),
                 MissingUnit::Random => {}
             }
+        }
+        let waits = pending && !experiment.places.is_empty();
+        // A slot that is drawn at random now would be drawn again, and select requests twice.
+        if waits && (unit.is_none() || minted.is_some()) {
+            return Outcome::NeedsBody(self.id);
         }
         if let Some(layer) = &experiment.layer {
             let slot = match unit {
@@ -119,6 +123,18 @@ impl<'p, R: Request> Trial<'p, '_, R> {
             trace.step(|| Step::NotStarted);
             return Outcome::Decided(Decision { reason: Reason::NotStarted, ..base });
         };
+        if waits {
+            return Outcome::NeedsBody(self.id);
+        }
+        // All variants wait for a body, and need one that all of them can edit: so the groups stay comparable.
+        if let Some(place) = self.unfit(&experiment.places) {
+            trace.step(|| Step::NoPlace(&place.pointer));
+            let missing = Missing::of(self.request.body());
+            if experiment.missing_unit == MissingUnit::Skip {
+                return Outcome::Skipped(self.id, missing);
+            }
+            return self.without_unit(Decision { missing: Some(missing), ..base }, unit);
+        }
         if let Some(phase) = phase {
             trace.step(|| Step::Phase(phase));
         }
@@ -138,6 +154,51 @@ impl<'p, R: Request> Trial<'p, '_, R> {
             Decision { assigned, served: assigned, reason, bucket: Some(bucket), ..base };
         let decision = self.through_the_breaker(decision, by_hash, world, trace);
         Outcome::Decided(Decision { mirror: self.mirrored(unit), ..decision })
+    }
+
+    /// The first of these places that the body does not have.
+    #[inline]
+    fn unfit<'e>(&self, places: &'e [Edit]) -> Option<&'e Edit> {
+        if places.is_empty() {
+            return None;
+        }
+        let Body::Whole(body) = self.request.body() else { return places.first() };
+        places.iter().find(|place| !place.fits(body))
+    }
+
+    /// A variant that is chosen by hand, if its values can be set in the body.
+    fn overridden(
+        &self,
+        base: Decision,
+        variant: VariantId,
+        trace: &mut impl Trace<'p>,
+    ) -> Outcome {
+        let edits = &self.experiment.variants[variant].body;
+        if !edits.is_empty() && variant != self.experiment.baseline {
+            if self.request.body() == Body::Pending {
+                return Outcome::NeedsBody(self.id);
+            }
+            if let Some(place) = self.unfit(edits) {
+                trace.step(|| Step::NoPlace(&place.pointer));
+                let missing = Some(Missing::of(self.request.body()));
+                return self.without_unit(Decision { missing, ..base }, None);
+            }
+        }
+        let (assigned, served, reason) = (variant, variant, Reason::Override);
+        Outcome::Decided(Decision { assigned, served, reason, ..base })
+    }
+
+    /// The baseline, for a request without a unit, or whose body does not fit.
+    fn without_unit(&self, base: Decision, unit: Option<&[u8]>) -> Outcome {
+        let (reason, mirror) = (Reason::MissingUnit, self.mirrored(unit));
+        Outcome::Decided(Decision { reason, mirror, ..base })
+    }
+
+    /// Why no source has a unit.
+    fn missing(&self) -> Missing {
+        let reads_body =
+            self.experiment.units.iter().any(|unit| matches!(unit, UnitSource::Body(_)));
+        if reads_body { Missing::of(self.request.body()) } else { Missing::Absent }
     }
 
     /// The variant that the override header names, when the experiment declares one and the request may.
@@ -247,13 +308,4 @@ enum Unit<'a> {
     Later,
     /// Nothing is drawn from it.
     Unneeded,
-}
-
-const fn overridden(base: Decision, variant: VariantId) -> Outcome {
-    Outcome::Decided(Decision {
-        assigned: variant,
-        served: variant,
-        reason: Reason::Override,
-        ..base
-    })
 }

@@ -1,8 +1,9 @@
 //! Hints at missing options that decided the result.
 
 use sidetrack::decide::{Outcome, Step};
-use sidetrack::matching::{Header, HeaderRule, Host, Match, Text};
+use sidetrack::matching::{Header, Host, Match, Text, ValueRule};
 use sidetrack::plan::Experiment;
+use sidetrack::request::Request as _;
 use sidetrack::unit::UnitSource;
 
 use super::Case;
@@ -30,7 +31,7 @@ pub(super) fn advice(case: &Case<'_>) -> Vec<String> {
     let missing = case.steps.iter().any(|step| matches!(step, Step::MissingUnit(_)));
     let experiment = match case.outcome {
         Outcome::Unmatched => None,
-        Outcome::Skipped(id) | Outcome::NeedsBody(id) => Some(case.experiment(id)),
+        Outcome::Skipped(id, _) | Outcome::NeedsBody(id) => Some(case.experiment(id)),
         Outcome::Decided(decision) => Some(case.experiment(decision.experiment)),
     };
     if let Some(experiment) = experiment.filter(|_| missing) {
@@ -86,14 +87,20 @@ fn flags(case: &Case<'_>, conditions: &Match) -> (Vec<String>, Vec<String>) {
         let part = Match { headers: vec![header.clone()], ..Match::default() };
         need(part, &name, given, header_flag(header));
     }
+    if conditions.body_mismatch(case.request.body()).is_some() {
+        match &args.body {
+            Some(_) => wrong.push("--body".to_owned()),
+            None => missing.push("--body FILE".to_owned()),
+        }
+    }
     (missing, wrong)
 }
 
 fn header_flag(header: &Header) -> Option<String> {
     let value = match &header.rule {
-        HeaderRule::Value(Text::Exact(text) | Text::Prefix(text)) => text.as_str(),
-        HeaderRule::Present(true) => "1",
-        HeaderRule::Present(false) => return None,
+        ValueRule::Value(Text::Exact(text) | Text::Prefix(text)) => text.as_str(),
+        ValueRule::Present(true) => "1",
+        ValueRule::Present(false) => return None,
     };
     Some(format!("--header {}", shell(&format!("{}: {value}", header.name))))
 }

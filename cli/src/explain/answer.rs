@@ -14,12 +14,12 @@ pub(super) fn sentence(case: &Case<'_>) -> String {
         Outcome::Unmatched | Outcome::NeedsBody(_) => {
             "No experiment matches this request, so its route's default applies.".to_owned()
         }
-        Outcome::Skipped(index) => {
+        Outcome::Skipped(index, _) => {
             let experiment = case.experiment(index);
             format!(
-                "The request is not part of {}: it has no unit ({}), and missing_unit is skip.",
+                "The request is not part of {}: {}, and missing_unit is skip.",
                 experiment.name,
-                units(experiment)
+                missing(case, experiment)
             )
         }
         Outcome::Decided(decision) => decided(case, case.experiment(decision.experiment), decision),
@@ -39,7 +39,7 @@ fn decided(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> Stri
             _ => "the override header requests it".to_owned(),
         },
         Reason::Disabled => "the experiment is disabled (enabled: false)".to_owned(),
-        Reason::MissingUnit => format!("it has no unit ({})", units(experiment)),
+        Reason::MissingUnit => missing(case, experiment),
         Reason::Excluded => excluded(case, experiment),
         Reason::NotStarted => match &experiment.schedule {
             sidetrack::rollout::Schedule::Rollout(rollout) => {
@@ -61,6 +61,15 @@ fn decided(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> Stri
         }
     };
     format!("{gets}: {why}.")
+}
+
+fn missing(case: &Case<'_>, experiment: &Experiment) -> String {
+    let no_place = case.steps.iter().any(|step| matches!(step, Step::NoPlace(_)));
+    if no_place {
+        "the variants' values cannot be set in its body".to_owned()
+    } else {
+        format!("it has no unit ({})", units(experiment))
+    }
 }
 
 /// The last unit that was read.

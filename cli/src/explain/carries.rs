@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use sidetrack::decide::{Decision, Outcome};
-use sidetrack::effects::{Effects, Reporter, removals};
+use sidetrack::effects::{Effects, Op, Reporter, removals};
 use sidetrack::request::Request as _;
 
 use super::Case;
@@ -32,7 +32,7 @@ pub(super) fn write_text(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
             writeln!(out, "  {name:<width$} {}", visible(value), width = width + 1)?;
         }
     }
-    if case.outcome == Outcome::Unmatched || matches!(case.outcome, Outcome::Skipped(_)) {
+    if case.outcome == Outcome::Unmatched || matches!(case.outcome, Outcome::Skipped(..)) {
         writeln!(out, "\n{}", ink.dim("the filter adds no headers"))?;
     }
     Ok(())
@@ -42,7 +42,12 @@ fn removed(case: &Case<'_>) -> Headers {
     let sent = &case.request.headers;
     let names = &case.plan.settings.headers;
     let removed = removals(names, sent.iter().map(|(name, _)| name.as_bytes()));
-    sent.iter().filter(|(name, _)| removed.contains(name)).cloned().collect()
+    let sent = sent.iter().filter(|(name, _)| removed.contains(name));
+    sent.map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 fn changes(case: &Case<'_>, decision: Decision) -> [(&'static str, Headers); 3] {
@@ -50,12 +55,22 @@ fn changes(case: &Case<'_>, decision: Decision) -> [(&'static str, Headers); 3] 
     let effects = Effects::new(case.plan, decision, Reporter::Filter);
     let (mut to_model, mut inside, mut to_client) =
         (Headers::new(), Headers::new(), Headers::new());
-    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     effects.on_request(&case.request, |effect| {
         let stays = effect.name == names.cluster || effect.name == names.mirror;
         let group = if stays { &mut inside } else { &mut to_model };
         group.push((effect.name.to_owned(), text(&effect.value)));
     });
+    if let Some(body) = effects.new_body(&case.request) {
+        Effects::on_new_body(&case.request, body.len(), |effect| {
+            let value =
+                if effect.op == Op::Remove { "(removed)".into() } else { text(&effect.value) };
+            to_model.push((effect.name.to_owned(), value));
+        });
+        let edits = &case.experiment(decision.experiment).variants[decision.served].body;
+        to_model.extend(
+            edits.iter().map(|edit| (format!("body {}", edit.pointer), edit.value.clone())),
+        );
+    }
     let breaker = || super::gate(case.args, case.plan, decision.experiment, decision.assigned);
     effects.on_response(breaker, case.request.is_https(), |effect| {
         to_client.push((effect.name.to_owned(), text(&effect.value)));

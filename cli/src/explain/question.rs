@@ -1,21 +1,25 @@
 //! The request that is asked about, from the command line.
 
+use std::ffi::OsString;
+
 use anyhow::Context as _;
-use sidetrack::body::body_is_readable;
+use sidetrack::body::unreadable;
 use sidetrack::breaker::STAGES;
 use sidetrack::decide::Gate;
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Ppm;
-use sidetrack::request::{Body, Request};
+use sidetrack::request::{Body, Request, Unread};
 
 use super::Args;
+use super::joined::is_joined;
 use crate::words::visible;
 
 /// A header, its name in lower case.
 #[derive(Clone)]
 pub(super) struct Header {
     pub(super) name: String,
-    pub(super) value: String,
+    /// A client may send any bytes.
+    pub(super) value: Vec<u8>,
 }
 
 /// 64 random bits that are not random.
@@ -30,23 +34,32 @@ pub(super) struct Breaker {
 }
 
 /// Reads `name: value`.
-pub(super) fn header(text: &str) -> Result<Header, String> {
-    let (name, value) =
-        text.split_once(':').ok_or("expected 'NAME: VALUE', such as 'x-user-id: 4711'")?;
+pub(super) fn header(text: OsString) -> Result<Header, String> {
+    let text = text.into_encoded_bytes();
+    let colon = text.iter().position(|&byte| byte == b':');
+    let expected = "expected 'NAME: VALUE', such as 'x-user-id: 4711'";
+    let (name, value) = colon.map(|colon| text.split_at(colon)).ok_or(expected)?;
+    let name = String::from_utf8_lossy(name);
+    let value = value.get(1..).unwrap_or_default();
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
         return Err(
             "the name must be a header name: letters, digits and !#$%&'*+-.^_`|~".to_owned()
         );
     }
-    if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')) {
+    if value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')) {
         return Err("the value must not contain line breaks".to_owned());
     }
     // White space around a value is not part of it (RFC 9110, 5.5).
-    Ok(Header {
-        name: name.to_ascii_lowercase(),
-        value: value.trim_matches([' ', '\t']).to_owned(),
-    })
+    let value = trimmed(value).to_vec();
+    Ok(Header { name: name.to_ascii_lowercase(), value })
+}
+
+fn trimmed(value: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(is_text).unwrap_or(value.len());
+    let end = value.iter().rposition(is_text).map_or(start, |last| last + 1);
+    value.get(start..end).unwrap_or_default()
 }
 
 /// Reads a decimal r of [0, 1) and gives the smallest draw at or above it, so that the bucket is exactly
@@ -107,8 +120,10 @@ pub(super) fn known_breakers(breakers: &[Breaker], plan: &Plan) -> anyhow::Resul
 /// The request to explain.
 pub(super) struct Asked {
     /// The headers, pseudo headers first.
-    pub(super) headers: Vec<(String, String)>,
-    body: Option<Vec<u8>>,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    /// The body; empty without one.
+    pub(super) body: Vec<u8>,
+    unread: Option<Unread>,
 }
 
 impl Request for Asked {
@@ -117,7 +132,11 @@ impl Request for Asked {
     }
 
     fn body(&self) -> Body<'_> {
-        self.body.as_deref().map_or(Body::Absent, Body::Whole)
+        match self.unread {
+            _ if self.body.is_empty() => Body::Absent,
+            Some(reason) => Body::Unread(reason),
+            None => Body::Whole(&self.body),
+        }
     }
 }
 
@@ -127,27 +146,40 @@ pub(super) fn request(args: &Args, limit: u64) -> anyhow::Result<Asked> {
     let body = match &args.body {
         Some(path) => {
             let name = || format!("cannot read {}", visible(&path.to_string_lossy()));
-            let body = std::fs::read(path).with_context(name)?;
-            let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
-            body_is_readable(&headers, length, limit).then_some(body)
+            std::fs::read(path).with_context(name)?
         }
-        None => None,
+        None => Vec::new(),
     };
-    Ok(Asked { headers, body })
+    let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    // A client that sends chunks does not announce a length.
+    let announced = headers.first("transfer-encoding").is_none().then_some(length);
+    let too_large = (length > limit).then_some(Unread::TooLarge);
+    let unread = unreadable(&headers, announced, limit).or(too_large);
+    Ok(Asked { headers, body, unread })
 }
 
-fn headers(args: &Args) -> Vec<(String, String)> {
+fn headers(args: &Args) -> Vec<(String, Vec<u8>)> {
+    let or = |given: &Option<String>, default: &str| given.as_deref().unwrap_or(default).into();
     let mut request = vec![
-        (":method".to_owned(), args.method.clone().unwrap_or_else(|| "POST".to_owned())),
-        (":path".to_owned(), args.path.clone().unwrap_or_else(|| "/".to_owned())),
+        (":method".to_owned(), or(&args.method, "POST")),
+        (":path".to_owned(), or(&args.path, "/")),
     ];
     // Envoy turns the header `host` into the authority.
     let host = || {
         args.headers.iter().find(|header| header.name == "host").map(|header| header.value.clone())
     };
-    request.extend(args.host.clone().or_else(host).map(|host| (":authority".to_owned(), host)));
-    let others = args.headers.iter().filter(|header| header.name != "host");
-    request.extend(others.map(|header| (header.name.clone(), header.value.clone())));
+    let given = args.host.clone().map(String::into_bytes);
+    request.extend(given.or_else(host).map(|host| (":authority".to_owned(), host)));
+    for Header { name, value } in args.headers.iter().filter(|header| header.name != "host") {
+        let first = request.iter_mut().find(|(other, _)| other == name);
+        match first.filter(|_| is_joined(name)) {
+            Some((_, values)) => {
+                values.push(b',');
+                values.extend_from_slice(value);
+            }
+            None => request.push((name.clone(), value.clone())),
+        }
+    }
     request
 }
 

@@ -7,13 +7,14 @@ use sidetrack::matching::Mismatch;
 use sidetrack::plan::{BreakerMode, Experiment, MissingUnit};
 use sidetrack::request::Request as _;
 use sidetrack::rollout::{InForce, Schedule};
-use sidetrack::unit::minted_text;
+use sidetrack::unit::{UnitSource, minted_text};
 
-use super::Case;
+use super::{Case, body};
 use crate::bars::ruler;
 use crate::out::{Ink, Out};
 use crate::words::{
-    buckets, conditions, header, hosts, percent, phase_now, quoted, text, units, variant,
+    body_value, buckets, conditions, header, hosts, percent, phase_now, quoted, text, units,
+    variant,
 };
 
 /// A step's label and its lines.
@@ -95,7 +96,13 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Entry {
             line("override", format!("{how}: {}; no draw", variant(experiment, *index)))
         }
         Step::NoValue(source) => {
-            line("unit", format!("{}: absent", source_name(experiment, *source)))
+            let why = match experiment.units.get(*source) {
+                Some(UnitSource::Body(pointer)) => {
+                    body::no_unit(&case.request, case.plan.settings.body_limit, pointer)
+                }
+                _ => "absent".to_owned(),
+            };
+            line("unit", format!("{}: {why}", source_name(experiment, *source)))
         }
         Step::Unit(source, unit) => {
             line("unit", format!("{}: {}", source_name(experiment, *source), quoted(unit)))
@@ -123,6 +130,10 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Entry {
                     missing(experiment)
                 ),
             )
+        }
+        Step::NoPlace(pointer) => {
+            let why = body::no_place(&case.request, case.plan.settings.body_limit, pointer);
+            line("body", format!("{pointer} cannot be set: {why}, so the baseline serves it"))
         }
         Step::Slot(slot, inside) => {
             let layer = experiment.layer.as_ref();
@@ -208,6 +219,11 @@ fn mismatch_text(case: &Case<'_>, experiment: &Experiment, mismatch: Mismatch<'_
                 found(case.request.first(name)),
                 rule.unwrap_or_default()
             )
+        }
+        Mismatch::Body(pointer) => {
+            let rule = conditions.body.iter().find(|value| value.pointer == pointer);
+            let found = body::found(&case.request, case.plan.settings.body_limit, pointer);
+            format!("{found}, but it must be {}", rule.map(body_value).unwrap_or_default())
         }
     }
 }

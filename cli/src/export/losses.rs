@@ -45,8 +45,7 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
     if experiment.mint.is_some() {
         lost("unit[].mint", "Seldon does not set cookies".to_owned());
     }
-    let Match { hosts, path, methods, headers } = &experiment.conditions;
-    if !(hosts.is_empty() && path.is_none() && methods.is_empty() && headers.is_empty()) {
+    if experiment.conditions != Match::default() {
         let taken = conditions(&experiment.conditions);
         lost("match", format!("{taken}: Seldon applies to all requests for the default model"));
     }
@@ -61,6 +60,9 @@ pub(super) fn of(experiment: &Experiment, now: Timestamp) -> Vec<Loss> {
         let key = |name: &str| format!("variants[{}].{name}", id.index());
         if variant.rewrite.is_some() {
             lost(&key("path"), "Seldon does not rewrite paths".to_owned());
+        }
+        if !variant.body.is_empty() {
+            lost(&key("body"), "Seldon does not set values in bodies".to_owned());
         }
         if !variant.request_headers.is_empty() {
             lost(&key("request_headers"), "Seldon does not add headers".to_owned());

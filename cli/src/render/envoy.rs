@@ -17,7 +17,6 @@ use serde_json::json;
 use sidetrack::config::Node;
 use sidetrack::names::variable;
 use sidetrack::plan::Plan;
-use sidetrack::unit::UnitSource;
 
 use super::{headers, hosts, vocabulary};
 use crate::template;
@@ -25,8 +24,8 @@ pub(crate) use address::{Address, Endpoint};
 pub(super) use args::{Args, run};
 pub(super) use clusters::cluster;
 use clusters::{baseline, clusters};
-pub(crate) use routes::bypass_stat;
 pub(super) use routes::mirrors;
+pub(crate) use routes::{bypass_stat, has_fallback};
 
 const TEMPLATES: [(&str, &str); 4] = [
     ("envoy.yaml", include_str!("../../templates/envoy.yaml")),
@@ -89,8 +88,7 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
         Some(_) => failover::clusters(plan)?,
         None => Vec::new(),
     };
-    let bodies =
-        plan.experiments.iter().flat_map(|e| &e.units).any(|u| matches!(u, UnitSource::Body(_)));
+    let bodies = plan.reads_bodies();
     if options.lean {
         routes::check_lean(plan)?;
     }
@@ -131,7 +129,8 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
         "buffer": options.failover.as_ref().map(|failover| u64::from(failover.buffer)).max(held),
         "lean": options.lean,
         "tagged": routes::tagged(plan),
-        "fallbacks": plan.experiments.iter().map(routes::fallback).collect::<Vec<_>>(),
+        "fallbacks": plan.experiments.iter().filter(|e| routes::has_fallback(e))
+            .map(routes::fallback).collect::<Vec<_>>(),
         "mirrors": mirrors(plan),
         "default": default,
         "clusters": clusters(plan, &default, &options.endpoint, &failovers)?,

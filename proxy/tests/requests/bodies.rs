@@ -1,4 +1,4 @@
-//! Requests that wait for a body with their unit in it.
+//! Requests that wait for their bodies: for a unit, a condition, or a value that a variant sets.
 
 use serde_json::{Value, json};
 use sidetrack_proxy::stream::Action;
@@ -82,6 +82,135 @@ fn a_request_without_a_body_or_a_length_continues() {
     let mut request = proxy.open(&[]);
     assert_eq!(request.stream.request_headers(&request.call, false), Action::Continue);
     assert_eq!(request.sent("x-ab-variant"), ["old"]);
+}
+
+#[test]
+fn chunks_of_a_json_document_are_awaited_up_to_the_limit() {
+    let mut proxy = waiting_proxy();
+    let json = [("content-type", "application/json")];
+    let mut request = proxy.open(&json);
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+    assert_eq!(arrive(&mut request, &BODY[..7], false), Action::Pause);
+    assert_eq!(arrive(&mut request, BODY, true), Action::Continue);
+    assert_eq!(request.sent("x-ab-variant"), ["new"]);
+    let mut request = proxy.open(&json);
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+    assert_eq!(arrive(&mut request, &format!("{BODY:33}"), false), Action::Continue);
+    assert_eq!(request.sent("x-ab-variant"), ["old"]);
+    proxy.filter.tick();
+    assert_eq!(proxy.missing("body_too_large"), 1);
+}
+
+#[test]
+fn a_body_that_the_client_must_be_asked_for_is_not_awaited() {
+    let length = BODY.len().to_string();
+    let mut request =
+        waiting_proxy().open(&[("content-length", &length), ("expect", "100-continue")]);
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Continue);
+    assert_eq!(request.sent("x-ab-variant"), ["old"]);
+}
+
+/// A variant that sets the model in the body.
+fn editing_proxy() -> Proxy {
+    let file = file(&json!({
+        "match": {"body": [{"pointer": "/model", "prefix": "m"}]},
+        "variants": [{"name": "old"}, {"name": "new", "weight": 100, "body": {"/model": "m-two"}}],
+    }));
+    Proxy::on(&host(&["SIDETRACK_WAIT_FOR_BODIES"]), &file)
+}
+
+const ASKED: &str = r#"{ "model": "m", "n": 1.0 }"#;
+const EDITED: &str = r#"{ "model": "m-two", "n": 1.0 }"#;
+
+#[test]
+fn a_variant_sets_a_value_and_the_headers_of_the_body_follow() {
+    let proxy = editing_proxy();
+    let length = ASKED.len().to_string();
+    let digests = [("digest", "a"), ("content-digest", "b"), ("content-md5", "c")];
+    let headers = [("x-user-id", "anna"), ("content-length", &length), ("x-other-digest", "d")];
+    let mut request = proxy.open(&[&headers[..], &digests].concat());
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+    assert_eq!(arrive(&mut request, ASKED, true), Action::Continue);
+    assert_eq!(request.call.body.borrow().as_slice(), EDITED.as_bytes());
+    assert_eq!(request.sent("content-length"), [EDITED.len().to_string()]);
+    assert!(digests.iter().all(|(name, _)| request.sent(name).is_empty()));
+    assert_eq!(request.sent("x-other-digest"), ["d"]);
+
+    // Chunks have no length, and trailers may have the digest.
+    let mut request = proxy.open(&[("x-user-id", "anna"), ("content-type", "application/json")]);
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+    assert_eq!(arrive(&mut request, ASKED, false), Action::Pause);
+    let trailers = [("content-digest", "b"), ("x-checksum", "c")];
+    let pairs = trailers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    request.call.trailers.borrow_mut().extend(pairs);
+    assert_eq!(request.stream.request_trailers(&request.call), Action::Continue);
+    assert_eq!(request.call.body.borrow().as_slice(), EDITED.as_bytes());
+    assert!(request.sent("content-length").is_empty());
+    assert_eq!(*request.call.trailers.borrow(), [("x-checksum".to_owned(), "c".to_owned())]);
+}
+
+#[test]
+fn a_body_that_nothing_changes_keeps_its_headers_and_trailers() {
+    let proxy = editing_proxy();
+    let length = ASKED.len().to_string();
+    let headers = [("x-user-id", "anna"), ("content-length", length.as_str()), ("digest", "a")];
+    for keeps_body in [true, false] {
+        let mut request = proxy.open(&headers);
+        request.call.keeps_body.set(keeps_body);
+        request.call.trailers.borrow_mut().push(("digest".to_owned(), "b".to_owned()));
+        let other = ASKED.replace("\"m\"", "\"x\"");
+        let body = if keeps_body { ASKED } else { &other };
+        assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+        assert_eq!(arrive(&mut request, body, false), Action::Pause);
+        assert_eq!(request.stream.request_trailers(&request.call), Action::Continue);
+        assert_eq!(request.call.body.borrow().as_slice(), body.as_bytes());
+        assert_eq!(request.sent("x-ab-variant").is_empty(), !keeps_body);
+        assert_eq!(
+            (request.sent("content-length"), request.sent("digest")),
+            (vec![length.clone()], vec!["a".to_owned()])
+        );
+        assert_eq!(request.call.trailers.borrow().len(), 1);
+    }
+}
+
+#[test]
+fn too_many_waiting_bodies_are_not_awaited() {
+    let mut file = body_file();
+    file["settings"]["body_limit"] = json!("16MiB");
+    let mut proxy = Proxy::on(&host(&["SIDETRACK_WAIT_FOR_BODIES"]), &file);
+    let large = (16 << 20).to_string();
+    let open = || {
+        let mut request = proxy.open(&[("content-length", &large)]);
+        let action = request.stream.request_headers(&request.call, false);
+        (request, action)
+    };
+    let mut waiting: Vec<Open> = (0..16)
+        .map(|_| open())
+        .map(|(request, action)| {
+            assert_eq!(action, Action::Pause);
+            request
+        })
+        .collect();
+    let (request, action) = open();
+    assert_eq!((action, request.sent("x-ab-variant")), (Action::Continue, vec!["old".to_owned()]));
+    // One that is decided, and one whose client leaves, make room.
+    assert_eq!(arrive(&mut waiting[0], BODY, true), Action::Continue);
+    assert_eq!(open().1, Action::Pause);
+    waiting.pop();
+    assert_eq!(open().1, Action::Pause);
+    proxy.filter.tick();
+    assert_eq!(proxy.missing("too_many_held"), 1);
+}
+
+#[test]
+fn a_request_whose_headers_are_gone_continues() {
+    let proxy = waiting_proxy();
+    let mut request = post(&proxy, BODY.len());
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+    request.call.hides_headers.set(true);
+    assert_eq!(arrive(&mut request, BODY, true), Action::Continue);
+    assert!(request.sent("x-ab-variant").is_empty());
+    assert_eq!(proxy.value("ab_test_undecided_total"), 1);
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn without_a_unit_the_baseline_serves_or_the_request_is_skipped() {
         assert_eq!(request.sent("x-ab-variant"), variant);
         assert_eq!(request.received("x-ab-variant"), variant);
         proxy.run(std::time::Duration::from_millis(100));
-        assert_eq!(proxy.of_experiment("ab_test_missing_unit_total"), 1, "{missing}");
+        assert_eq!(proxy.missing("absent"), 1, "{missing}");
         assert_eq!(proxy.requests("old"), [served, 0, 0], "{missing}");
     }
 }

@@ -136,6 +136,9 @@ pub(crate) struct Call {
     pub(crate) hides_headers: Cell<bool>,
     pub(crate) request: RefCell<Pairs>,
     pub(crate) body: RefCell<Vec<u8>>,
+    pub(crate) trailers: RefCell<Pairs>,
+    /// The proxy does not let its body be replaced.
+    pub(crate) keeps_body: Cell<bool>,
     pub(crate) response: RefCell<Pairs>,
     pub(crate) filter_state: RefCell<BTreeMap<String, String>>,
     pub(crate) code: Cell<u32>,
@@ -163,10 +166,12 @@ pub(crate) fn values(pairs: &RefCell<Pairs>, name: &str) -> Vec<String> {
 fn write(pairs: &RefCell<Pairs>, effect: &Effect<'_>) {
     let value = String::from_utf8(effect.value.to_vec()).unwrap();
     let mut pairs = pairs.borrow_mut();
-    if effect.op == Op::Set {
+    if matches!(effect.op, Op::Set | Op::Remove) {
         pairs.retain(|(name, _)| name != effect.name);
     }
-    pairs.push((effect.name.to_owned(), value));
+    if effect.op != Op::Remove {
+        pairs.push((effect.name.to_owned(), value));
+    }
 }
 
 impl Exchange for Call {
@@ -179,6 +184,19 @@ impl Exchange for Call {
 
     fn request_body(&self, most: usize) -> Vec<u8> {
         self.body.borrow().iter().take(most).copied().collect()
+    }
+
+    fn replace_request_body(&self, size: usize, body: &[u8]) -> bool {
+        let is_possible = !self.keeps_body.get();
+        assert_eq!(size, self.body.borrow().len());
+        if is_possible {
+            *self.body.borrow_mut() = body.to_vec();
+        }
+        is_possible
+    }
+
+    fn remove_request_trailer(&self, name: &str) {
+        self.trailers.borrow_mut().retain(|(other, _)| other != name);
     }
 
     fn remove_request_header(&self, name: &str) {

@@ -134,6 +134,11 @@ impl Proxy {
         self.value(&format!("{metric}{{experiment=\"e\"}}"))
     }
 
+    /// The requests without a unit for this reason.
+    pub(crate) fn missing(&self, reason: &str) -> u64 {
+        self.value(&format!("ab_test_missing_unit_total{{experiment=\"e\",reason={reason:?}}}"))
+    }
+
     /// The lines of the log at this level.
     pub(crate) fn log(&self, level: Level) -> Vec<String> {
         let log = self.host.0.log.borrow();

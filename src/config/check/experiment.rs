@@ -7,17 +7,13 @@ use crate::config::problem::{Code, Path};
 use crate::config::raw;
 use crate::config::value::{HeaderName, Name};
 use crate::draw::{Draw, Purpose};
-use crate::matching::{Header, HeaderRule, Host, Match, Text};
+use crate::matching::{Header, Host, Match, Text, ValueRule};
 use crate::plan::{
     Assignment, Breaker, BreakerMode, Experiment, Layer, Mint, Mirror, MissingUnit, Overrides,
     PerVariant, Slow, Variant, VariantId,
 };
 use crate::quantity::{Millis, Ppm};
 use crate::unit::UnitSource;
-
-/// Whoever pauses a request's headers to read its body needs Envoy's leave; without it the request would hang.
-const BODY_NOTICE: &str = "bodies are read where Envoy lets the filter wait for them, which `render envoy` sets up \
-                           and Istio does not offer; elsewhere this source yields no unit";
 
 impl Checker<'_> {
     pub(super) fn experiment(&mut self, raw: &raw::Experiment, at: &Path<'_>) -> Experiment {
@@ -36,6 +32,7 @@ impl Checker<'_> {
             missing_unit: *raw.missing_unit.get().unwrap_or(&MissingUnit::Baseline),
             assignment,
             baseline: cast.baseline,
+            places: super::bodies::places(&cast.variants),
             variants: cast.variants,
             layout: cast.layout,
             schedule: cast.schedule,
@@ -71,10 +68,10 @@ impl Checker<'_> {
                 &headers_at.item(i).key("name"),
                 "it is removed before conditions are compared",
             );
-            let exact = rule.exact.get().map(|text| HeaderRule::Value(Text::Exact(text.0.clone())));
+            let exact = rule.exact.get().map(|text| ValueRule::Value(Text::Exact(text.0.clone())));
             let prefix =
-                rule.prefix.get().map(|text| HeaderRule::Value(Text::Prefix(text.0.clone())));
-            let present = rule.present.get().map(|present| HeaderRule::Present(*present));
+                rule.prefix.get().map(|text| ValueRule::Value(Text::Prefix(text.0.clone())));
+            let present = rule.present.get().map(|present| ValueRule::Present(*present));
             if let Some(rule) = exact.or(prefix).or(present) {
                 headers.push(Header { name: name.0.clone(), rule });
             }
@@ -93,11 +90,12 @@ impl Checker<'_> {
             }),
             methods: methods.into_iter().map(|(_, method)| method.0).collect(),
             headers,
+            body: self.body_conditions(raw, &at.key("body")),
         }
     }
 
     /// A list that, when given, has an entry: an empty one could mean all or nothing.
-    fn filled<T: Clone>(
+    pub(super) fn filled<T: Clone>(
         &mut self,
         given: &crate::config::decode::Given<crate::config::decode::List<T>>,
         at: &Path<'_>,
@@ -161,7 +159,7 @@ impl Checker<'_> {
             let body = || source.body.get().map(|pointer| UnitSource::Body(pointer.0.clone()));
             let Some(unit) = header.or_else(cookie).or_else(query).or_else(body) else { continue };
             if matches!(unit, UnitSource::Body(_)) {
-                self.notice(&at.key("body"), BODY_NOTICE);
+                self.body_notice(&at.key("body"), "this source yields no unit");
             }
             if units.contains(&unit) {
                 let message = format!("found \"{unit}\" a second time; allowed: once");

@@ -87,6 +87,7 @@ impl Checker<'_> {
                 name,
                 cluster: raw.cluster.get().map(|cluster| cluster.0.clone()),
                 rewrite: super::rewrite::rewrite(raw),
+                body: self.edits(raw, &at.key("body")),
                 request_headers: self
                     .added_headers(&raw.request_headers, &at.key("request_headers")),
                 response_headers: self

@@ -19,7 +19,7 @@ use hyper::body::Frame;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use sidetrack::decide::{self, Decision, Gate, Outcome};
+use sidetrack::decide::{self, Decision, Gate, Missing, Outcome};
 use sidetrack::plan::Plan;
 use sidetrack::request::{Body, Request as Asking};
 use sidetrack_lab::{Answer, Behavior, Client, Request};
@@ -29,11 +29,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-const PATH: &str = "/v2/models/forecast/infer";
+pub(crate) const PATH: &str = "/v2/models/forecast/infer";
 /// The file's `body_limit`.
 const LIMIT: usize = 4096;
 /// The host lets the filter wait.
-const WAITS: (&str, &str) = ("SIDETRACK_WAIT_FOR_BODIES", "1");
+pub(crate) const WAITS: (&str, &str) = ("SIDETRACK_WAIT_FOR_BODIES", "1");
 
 /// An experiment whose unit is a header's value or else stands in the body.
 fn file() -> Value {
@@ -101,7 +101,7 @@ fn user_of_new(plan: &Plan) -> String {
 // -------------------------------------------------------------------------------------------
 
 /// A world whose models send back what they get.
-async fn echoing(stage: &Stage, file: &Value) -> World {
+pub(crate) async fn echoing(stage: &Stage, file: &Value) -> World {
     let world = stage.start(file).await;
     world.real().stubs.values().for_each(|stub| stub.set(Behavior::Echo));
     world
@@ -223,21 +223,21 @@ async fn what_is_not_read_passes_as_it_is() {
 }
 
 /// A connection on which we say when which bytes go out.
-struct Wire(TcpStream);
+pub(crate) struct Wire(TcpStream);
 
 impl Wire {
-    async fn open(world: &World) -> Self {
+    pub(crate) async fn open(world: &World) -> Self {
         let stream = TcpStream::connect(world.real().addr).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self(stream)
     }
 
-    async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// The headers of a request that closes its connection.
-    async fn begin(&mut self, headers: &str) {
+    pub(crate) async fn begin(&mut self, headers: &str) {
         let head = format!(
             "POST {PATH} HTTP/1.1\r\nhost: models.test\r\nconnection: close\r\nx-ab-debug: 1\r\n"
         );
@@ -245,7 +245,7 @@ impl Wire {
     }
 
     /// What comes back up to a blank line.
-    async fn head(&mut self) -> String {
+    pub(crate) async fn head(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let byte = timeout(Duration::from_secs(5), self.0.read_u8()).await;
@@ -263,7 +263,7 @@ impl Wire {
     }
 
     /// The answer, whole.
-    async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         let head = self.head().await;
         let mut rest = Vec::new();
         timeout(Duration::from_secs(5), self.0.read_to_end(&mut rest)).await.unwrap().unwrap();
@@ -332,7 +332,7 @@ async fn a_body_in_pieces_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_body_of_unknown_length_is_not_waited_for() {
+async fn a_stream_of_unknown_length_is_not_waited_for() {
     run(Stage::new(Kind::Envoy), |stage| async move {
         let world = echoing(&stage, &file()).await;
         let plan = world.plan();
@@ -415,9 +415,10 @@ async fn a_request_without_a_body_is_not_held() {
 }
 
 /// Sends pieces and trailers over HTTP/2, with pauses; what comes back.
-async fn upload(
+pub(crate) async fn upload(
     world: &World,
     length: Option<usize>,
+    headers: &[(&'static str, &'static str)],
     pieces: &[&[u8]],
     trailers: &[(&'static str, &'static str)],
 ) -> Answer {
@@ -431,6 +432,9 @@ async fn upload(
         hyper::Request::post(format!("http://models.test{PATH}")).header("x-ab-debug", "1");
     if let Some(length) = length {
         request = request.header("content-length", length);
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let response = tokio::spawn(async move {
         let response = sender.send_request(request.body(body).unwrap()).await.unwrap();
@@ -489,7 +493,7 @@ async fn uploads_over_http2_arrive_with_their_trailers() {
             for length in [Some(body.len()), None] {
                 for trailers in [grpc_like, &[]] {
                     let pieces: Vec<&[u8]> = body.chunks(body.len().div_ceil(4)).collect();
-                    let answer = upload(&world, length, &pieces, trailers).await;
+                    let answer = upload(&world, length, &[], &pieces, trailers).await;
                     let is_read = length.is_some() && body.len() <= LIMIT;
                     let read = if is_read { Body::Whole(body) } else { Body::Absent };
                     is_as_decided(&plan, &answer, body, read);
@@ -613,10 +617,15 @@ fn head(length: impl std::fmt::Display) -> HeaderMap {
     .into()
 }
 
-/// A count, once the worker has published it.
-fn count(proxy: &Proxy, vm: &Vm, name: &str) -> u64 {
+/// Requests without a unit, once the worker has published them.
+fn missing(proxy: &Proxy, vm: &Vm) -> u64 {
     vm.tick().unwrap();
-    proxy.counter(&format!("experiment=.=bodies;.;{name}")).unwrap()
+    let of = |reason: &Missing| {
+        let reason = reason.as_str();
+        let name = format!("experiment=.=bodies;.;reason=.={reason};.;ab_test_missing_unit_total");
+        proxy.counter(&name).unwrap()
+    };
+    Missing::ALL.iter().map(of).sum()
 }
 
 fn told(stream: &sidetrack_tests::fake_host::Stream) -> Option<String> {
@@ -631,7 +640,7 @@ fn where_envoy_does_not_let_it_wait_nothing_is_held() {
         let stream = vm.stream();
         assert_eq!(stream.request_headers(head(body.len()), false).unwrap(), Action::Continue);
         assert_eq!(told(&stream).as_deref(), Some("old"));
-        assert_eq!(count(&proxy, &vm, "ab_test_missing_unit_total"), 1);
+        assert_eq!(missing(&proxy, &vm), 1);
         for (piece, end) in [(&body[..9], false), (&body[9..], true)] {
             assert_eq!(stream.request_body(piece, end).unwrap(), Action::Continue);
         }
@@ -654,7 +663,7 @@ fn where_envoy_lets_it_wait_the_last_piece_decides() {
     assert_eq!(stream.request_body(&body[body.len() - 1..], true).unwrap(), Action::Continue);
     assert_eq!((told(&stream).as_deref(), stream.route_cache_clears() > 0), (Some("new"), true));
     assert_eq!(stream.forwarded_body(), body.as_bytes());
-    assert_eq!(count(&proxy, &vm, "ab_test_missing_unit_total"), 0);
+    assert_eq!(missing(&proxy, &vm), 0);
     stream.response_headers([(":status", "200")], true).unwrap();
     stream.finish().unwrap();
     vm.tick().unwrap();
@@ -707,7 +716,7 @@ fn trailers_end_the_body() {
     assert_eq!(stream.request_headers(head(10), false).unwrap(), Action::Pause);
     assert_eq!(stream.request_trailers([("x-checksum", "1")]).unwrap(), Action::Continue);
     assert_eq!(told(&stream).as_deref(), Some("old"));
-    assert_eq!(count(&proxy, &vm, "ab_test_missing_unit_total"), 1);
+    assert_eq!(missing(&proxy, &vm), 1);
 }
 
 #[test]
@@ -724,7 +733,7 @@ fn lengths_that_lie_or_say_nothing() {
         assert_eq!(told(&stream).as_deref(), Some("old"), "{length}");
         assert_eq!(stream.request_body(&body, true).unwrap(), Action::Continue, "{length}");
     }
-    let missing = count(&proxy, &vm, "ab_test_missing_unit_total");
+    let before = missing(&proxy, &vm);
     // More comes than was announced, and more than is read: it is let go at once.
     let stream = vm.stream();
     assert_eq!(stream.request_headers(head(10), false).unwrap(), Action::Pause);
@@ -742,7 +751,7 @@ fn lengths_that_lie_or_say_nothing() {
     assert_eq!(stream.request_body(&body, true).unwrap(), Action::Continue);
     assert_eq!(told(&stream).as_deref(), Some("old"));
     assert_eq!(stream.forwarded_body(), body.as_bytes());
-    assert_eq!(count(&proxy, &vm, "ab_test_missing_unit_total"), missing + 3);
+    assert_eq!(missing(&proxy, &vm), before + 3);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod failures;
 mod http3;
 mod latency;
 mod long;
+mod models;
 mod rollouts;
 mod scale;
 #[expect(

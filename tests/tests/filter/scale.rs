@@ -407,7 +407,7 @@ fn random_plans_and_requests_meet() {
         for request in requests.new_tree(&mut runner).unwrap().current() {
             let kind = match outcome(&plan, &request, &mut ()).0 {
                 Outcome::Unmatched => 0,
-                Outcome::Skipped(_) => 1,
+                Outcome::Skipped(..) => 1,
                 Outcome::NeedsBody(_) => 2,
                 Outcome::Decided(decision) => {
                     if decision.experiment.index() == 0 {

@@ -35,6 +35,14 @@ pub(super) fn clusters(plan: &Plan) -> anyhow::Result<Vec<Aggregate>> {
             ))
             .into());
         }
+        if let Some(variant) = experiment.variants.iter().find(|v| !v.body.is_empty()) {
+            return Err(Fault(format!(
+                "--failover: {} of {} has a `body`, and Envoy would retry on the baseline with the \
+                 candidate's values\n  hint: remove `body`, or render without --failover",
+                variant.name, experiment.name
+            ))
+            .into());
+        }
         for candidate in experiment.candidates() {
             let Some(cluster) = experiment.variants[candidate].cluster.clone() else {
                 anyhow::bail!(

@@ -1,7 +1,7 @@
 //! Routes of the bootstrap: by variant, and to the baseline without the filter.
 
 use serde_json::{Value, json};
-use sidetrack::matching::{HeaderRule, Match, Text};
+use sidetrack::matching::{Match, Text, ValueRule};
 use sidetrack::names::route;
 use sidetrack::plan::{BreakerMode, Experiment, Plan, VariantId};
 use sidetrack::rollout::Schedule;
@@ -76,9 +76,10 @@ pub(in crate::render) fn mirrors(plan: &Plan) -> Vec<Option<&str>> {
     names
 }
 
-/// The route that an experiment's requests take without the filter.
+/// The route that an experiment's requests take without the filter. An experiment with conditions on
+/// the body has none, see [`has_fallback`].
 pub(super) fn fallback(experiment: &Experiment) -> Value {
-    let Match { hosts, path, methods, headers } = &experiment.conditions;
+    let Match { hosts, path, methods, headers, body: _ } = &experiment.conditions;
     let mut rules = Vec::new();
     rules.extend(hosts::regex(hosts).map(|regex| regex_rule(":authority", &regex)));
     if !methods.is_empty() {
@@ -86,13 +87,13 @@ pub(super) fn fallback(experiment: &Experiment) -> Value {
     }
     for header in headers {
         rules.push(match &header.rule {
-            HeaderRule::Value(Text::Exact(text)) => {
+            ValueRule::Value(Text::Exact(text)) => {
                 json!({"name": header.name, "string_match": {"exact": text}})
             }
-            HeaderRule::Value(Text::Prefix(text)) => {
+            ValueRule::Value(Text::Prefix(text)) => {
                 json!({"name": header.name, "string_match": {"prefix": text}})
             }
-            HeaderRule::Present(present) => json!({"name": header.name, "present_match": present}),
+            ValueRule::Present(present) => json!({"name": header.name, "present_match": present}),
         });
     }
     let (path_kind, path) = match path {
@@ -108,6 +109,12 @@ pub(super) fn fallback(experiment: &Experiment) -> Value {
         "rules": rules.iter().map(Value::to_string).collect::<Vec<_>>(),
         "cluster": baseline(experiment),
     })
+}
+
+/// Whether a route can recognize an experiment's requests without the filter. A route cannot read
+/// bodies, so requests for other models would take it too.
+pub(crate) fn has_fallback(experiment: &Experiment) -> bool {
+    experiment.conditions.body.is_empty()
 }
 
 /// The stat prefix of an experiment's requests that bypass the filter. A dot would end the prefix.

@@ -26,6 +26,20 @@ pub(super) fn possible(plan: &Plan) -> anyhow::Result<()> {
                 )));
             }
         }
+        let feature = if !experiment.conditions.body.is_empty() {
+            "match.body".to_owned()
+        } else if let Some((id, _)) =
+            experiment.variants.entries().find(|(_, v)| !v.body.is_empty())
+        {
+            format!("variants[{}].body", id.index())
+        } else {
+            continue;
+        };
+        bail!(Fault(format!(
+            "experiments[{i}].{feature} needs the request's body, which a filter cannot wait for in Istio\n  hint: if \
+             your gateway puts the model into a header, match that header, and let each variant name its own in \
+             request_headers or path"
+        )));
     }
     Ok(())
 }

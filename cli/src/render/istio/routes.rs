@@ -6,7 +6,7 @@
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sidetrack::matching::{HeaderRule, Match, Text};
+use sidetrack::matching::{Match, Text, ValueRule};
 use sidetrack::plan::{Experiment, HeaderNames, Plan, VariantId};
 
 use super::destination::{self, Destination};
@@ -172,7 +172,7 @@ fn tagged(
 }
 
 /// An experiment's own conditions, as `match` writes them; `None` when it takes every request.
-fn conditions(Match { hosts, path, methods, headers }: &Match) -> Option<Value> {
+fn conditions(Match { hosts, path, methods, headers, body: _ }: &Match) -> Option<Value> {
     let mut all = serde_json::Map::new();
     if let Some(regex) = hosts::regex(hosts) {
         all.insert("authority".to_owned(), json!({"regex": regex}));
@@ -188,14 +188,14 @@ fn conditions(Match { hosts, path, methods, headers }: &Match) -> Option<Value> 
     let (mut with, mut without) = (serde_json::Map::new(), serde_json::Map::new());
     for header in headers {
         match &header.rule {
-            HeaderRule::Value(Text::Exact(text)) => {
+            ValueRule::Value(Text::Exact(text)) => {
                 with.insert(header.name.clone(), json!({"exact": text}))
             }
-            HeaderRule::Value(Text::Prefix(text)) => {
+            ValueRule::Value(Text::Prefix(text)) => {
                 with.insert(header.name.clone(), json!({"prefix": text}))
             }
-            HeaderRule::Present(true) => with.insert(header.name.clone(), json!({})),
-            HeaderRule::Present(false) => without.insert(header.name.clone(), json!({})),
+            ValueRule::Present(true) => with.insert(header.name.clone(), json!({})),
+            ValueRule::Present(false) => without.insert(header.name.clone(), json!({})),
         };
     }
     if !with.is_empty() {

@@ -10,7 +10,7 @@ use sidetrack::quantity::{Millis, Ppm};
 use sidetrack::rollout::Schedule;
 
 use super::{Alert, Draft, input};
-use crate::render::envoy::bypass_stat;
+use crate::render::envoy::{bypass_stat, has_fallback};
 use crate::render::prometheus::records::{answered, seconds, watched_slow};
 use crate::render::prometheus::{Clock, Series, baseline, candidates};
 use crate::words::percent;
@@ -30,7 +30,7 @@ pub(in crate::render::prometheus) fn of_experiment(
         (mode == BreakerMode::DryRun).then(|| would_trip(experiment, series)),
         error_rate(experiment, series),
         slow(experiment, series),
-        Some(bypassed(experiment, series)),
+        has_fallback(experiment).then(|| bypassed(experiment, series)),
         rollout_over(experiment, series),
     ];
     // The texts of a rule cannot refer to labels that the rule adds, so they contain the experiment's name.
