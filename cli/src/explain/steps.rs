@@ -223,7 +223,8 @@ fn mismatch_text(case: &Case<'_>, experiment: &Experiment, mismatch: Mismatch<'_
         Mismatch::Body(pointer) => {
             let rule = conditions.body.iter().find(|value| value.pointer == pointer);
             let found = body::found(&case.request, case.plan.settings.body_limit, pointer);
-            format!("{found}, but it must be {}", rule.map(body_value).unwrap_or_default())
+            let rule = rule.map(body_value).unwrap_or_default();
+            format!("{found}, but the experiment requires {rule}")
         }
     }
 }

@@ -151,3 +151,85 @@ fn what_cannot_be_asked_is_exit_2() {
     assert_eq!((code(&problems), stdout(&problems)), (1, ""));
     assert!(stderr(&problems).contains("experiments[0].name (line 2)"), "{}", stderr(&problems));
 }
+
+/// A file whose experiment reads and edits bodies of up to 128 bytes.
+const BODIES: &str = r#"
+experiments:
+  - name: e
+    match: {body: [{pointer: /model, exact: m}]}
+    unit: [{header: x-user-id}, {body: /user}]
+    baseline: old
+    variants: [{name: old}, {name: new, weight: 100, body: {/model: m-2, /o/n: 2}}]
+  - name: rest
+    unit: [{body: /user}]
+    baseline: old
+    variants: [{name: old}, {name: new, weight: 100}]
+settings: {body_limit: 128}
+"#;
+
+#[test]
+fn a_body_that_yields_nothing_is_explained() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("body.json");
+    let large = format!(r#"{{"model": "m", "user": "{}"}}"#, "x".repeat(120));
+    let mut seen = String::new();
+    for (body, headers) in [
+        (r#"{"model": "m", "user": "u", "o": {}}"#, &["content-length: 36", "digest: x"][..]),
+        (r#"{"model": "m", "user": "u"}"#, &[]),
+        (r#"{"model": "x", "user": null}"#, &[]),
+        (r#"{"model": ["m"], "user": {}}"#, &[]),
+        (r#"{"user": ""}"#, &[]),
+        (r#"{"model": "m"}"#, &[]),
+        ("model=m", &[]),
+        ("", &[]),
+        (&large, &[]),
+        (&large, &["transfer-encoding: chunked", "content-type: application/json"]),
+        (r#"{"model": "m"}"#, &["content-encoding: gzip"]),
+        (r#"{"model": "m"}"#, &["content-type: application/grpc+json"]),
+        (r#"{"model": "m"}"#, &["transfer-encoding: chunked"]),
+    ] {
+        std::fs::write(&path, body).unwrap();
+        let mut arguments = vec!["explain", "-", "--body", path.to_str().unwrap()];
+        arguments.extend(headers.iter().flat_map(|header| ["--header", header]));
+        let output = run(&arguments, BODIES.as_bytes());
+        let shown = if body.len() > 100 { "(146 bytes)" } else { body };
+        seen += &format!("$ {shown} {headers:?}\n{}\n", stdout(&output));
+    }
+    snapshot("explain_bodies", seen);
+}
+
+#[test]
+fn repeated_headers_are_joined_where_envoy_joins_them() {
+    let unit = |name: &str| {
+        let file = format!(
+            "experiments: [{{name: e, unit: [{{header: {name}}}], baseline: old,
+             variants: [{{name: old}}, {{name: new, weight: 50}}]}}]"
+        );
+        let [one, two] = ["1", "2"].map(|value| format!("{name}: {value}"));
+        let arguments = ["explain", "-", "--header", &one, "--header", &two];
+        stdout(&run(&arguments, file.as_bytes())).to_owned()
+    };
+    for name in ["authorization", "x-forwarded-for", "via"] {
+        assert!(unit(name).contains("\"1,2\""), "{}", unit(name));
+    }
+    for name in ["x-user-id", "accept-language"] {
+        assert!(unit(name).contains("\"1\""), "{}", unit(name));
+        assert!(!unit(name).contains("1,2"), "{}", unit(name));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_header_may_have_any_bytes() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let header = std::ffi::OsStr::from_bytes(b"x-user-id: \xff\xfe ");
+    let output = Command::new(env!("CARGO_BIN_EXE_sidetrack"))
+        .args(["explain", "simple.yaml", "--json", "--header"])
+        .arg(header)
+        .current_dir(data())
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // From SHA-256 of "arm1", NUL, "forecast", NUL, and the two bytes.
+    assert_eq!(answer["bucket"], 258745, "{output:?}");
+}
