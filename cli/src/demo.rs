@@ -208,7 +208,7 @@ async fn show(
     let keep = args.keep || (screen.is_live() && !args.no_keep);
     if keep && is_last && !interrupted {
         keep_up(kind, testbed, screen, interrupt).await?;
-    } else if is_last && !interrupted {
+    } else if is_last && !interrupted && !args.no_keep {
         let hint = "With --keep it stays up, so that you can try commands.";
         screen.write(&[format!(" {}", ink.dim(hint))])?;
     }

@@ -107,8 +107,10 @@ fn on_a_terminal_it_draws_frames_and_restores_the_terminal() {
 fn a_wrong_split_fails() {
     let demo = Demo::new();
     let envoy = Sabotaged::new(r#"s/"weight": 30/"weight": 90/; s/"reserve": 50/"reserve": 90/"#);
-    let (status, text) = demo.run(&["--scenario", "split", "--for", "1s", "--envoy", envoy.path()]);
+    let (status, text) =
+        demo.run(&["--scenario", "split", "--for", "1s", "--no-keep", "--envoy", envoy.path()]);
     assert_eq!(status.code(), Some(1), "{text}");
+    assert!(!text.contains("With --keep"), "{text}");
     for line in [
         "✗ split",
         "✗ predicted",

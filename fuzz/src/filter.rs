@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
+use sidetrack::names::{plugin, shared};
 use sidetrack_tests::fake_host::{Action, HeaderMap, Module, Proxy, Reply, Status, Stream, Vm};
 
 /// Linear memory may not grow above this, whatever happens.
@@ -80,13 +81,17 @@ const STATUSES: &[Status] = &[
     Status::Unimplemented,
 ];
 
-const KEYS: &[&str] = &[
-    "sidetrack.loaded.sidetrack",
-    "sidetrack.1.generation",
-    "sidetrack.1.breaker.e.old",
-    "sidetrack.1.breaker.e.new",
-    "sidetrack.1.breaker.f.new",
-];
+/// Every key that the module keeps in shared data, with the names of the fake host and of the configurations above.
+fn shared_keys() -> [String; 6] {
+    [
+        shared::GENERATION.to_owned(),
+        format!("{}{}", shared::CONFIGURATIONS, plugin::NAME),
+        format!("{}{}", shared::LAST_GOOD, plugin::NAME),
+        format!("{}e.old", shared::BREAKER),
+        format!("{}e.new", shared::BREAKER),
+        format!("{}f.new", shared::BREAKER),
+    ]
+}
 
 const NAMES: &[&str] = &[
     ":path",
@@ -176,7 +181,7 @@ impl House {
                 self.proxy.fault_times(call, status, input.int_in_range(1..=9)?);
             }
             7 => self.proxy.lie(input.choose(TELLING)?, lie(input)?),
-            8 => self.proxy.set_shared_data(input.choose(KEYS)?, input.arbitrary()?),
+            8 => self.proxy.set_shared_data(input.choose(&shared_keys())?, input.arbitrary()?),
             9 => self.proxy.clear_faults(),
             10 => {
                 let known = [None, Some(Status::Ok), Some(Status::InternalFailure)];
