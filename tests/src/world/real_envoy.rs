@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use sidetrack::names::metric;
 use sidetrack::plan::Plan;
 use sidetrack_lab::{
     self as lab, Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request, prometheus_value,
@@ -18,7 +19,7 @@ use sidetrack_lab::{
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use super::{Behavior, Exchange, Received, Response};
+use super::{Behavior, Exchange, Lines, Received, Response};
 use crate::artifact;
 
 /// Names each request, so that it is found again at the model.
@@ -41,6 +42,8 @@ pub struct RealEnvoy {
     mirrors: Vec<String>,
     clients: Vec<Client>,
     next: AtomicUsize,
+    /// Requests that reached a model and that the filter had decided, so that it counts them.
+    decided: AtomicUsize,
     watched: PathBuf,
     /// A discovery file up to its configuration.
     head: String,
@@ -116,6 +119,7 @@ impl RealEnvoy {
             mirrors,
             clients,
             next: AtomicUsize::new(0),
+            decided: AtomicUsize::new(0),
             watched,
             head,
             dir,
@@ -126,8 +130,15 @@ impl RealEnvoy {
     pub(super) async fn send(&self, request: Request) -> Exchange {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let client = self.clients.get(number % self.clients.len()).expect("a client");
-        let id = number.to_string();
+        let id = format!("send-{number}");
         let answer = client.send(request.clone().header(ID, &id)).await.expect("an answer");
+        let received = self.arrived(&request, &id);
+        let response = Response { status: answer.status, headers: answer.headers };
+        Exchange { sent: request, response, model: received }
+    }
+
+    /// What a model received of the request with this identifier. Notes whether the filter counts it.
+    fn arrived(&self, sent: &Request, id: &str) -> Option<Received> {
         let models =
             self.stubs.values().filter(|stub| !self.mirrors.contains(&stub.name().to_owned()));
         let mut arrivals = models.filter_map(|stub| {
@@ -142,8 +153,15 @@ impl RealEnvoy {
         let received = arrivals.next();
         let another = arrivals.next();
         assert!(another.is_none(), "the request reached two models: {received:?}, {another:?}");
-        let response = Response { status: answer.status, headers: answer.headers };
-        Exchange { sent: request, response, model: received }
+        // Whatever the prefix is.
+        let names_experiment =
+            |headers: &Lines| headers.iter().any(|(name, _)| name.ends_with("-experiment"));
+        if !names_experiment(&sent.headers)
+            && received.as_ref().is_some_and(|model| names_experiment(&model.headers))
+        {
+            self.decided.fetch_add(1, Ordering::Relaxed);
+        }
+        received
     }
 
     #[expect(clippy::expect_used, reason = "a harness fails loudly")]
@@ -153,19 +171,21 @@ impl RealEnvoy {
             stub.set(lab::Behavior::Delay(Duration::from_secs(20)));
         }
         let client = Client::new(self.addr);
+        let id = format!("hang-up-{}", self.next.fetch_add(1, Ordering::Relaxed));
         let arrival = async {
             while self.stubs.values().map(ModelStub::count).sum::<u64>() == before {
                 sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::select! {
-            _ = client.send(request) => {}
+            _ = client.send(request.clone().header(ID, &id)) => {}
             arrived = timeout(Duration::from_secs(5), arrival) => arrived.expect("the request at a model"),
         }
         drop(client);
         for stub in self.stubs.values() {
             stub.set(lab::Behavior::Healthy);
         }
+        self.arrived(&request, &id);
     }
 
     #[expect(clippy::expect_used, reason = "a harness fails loudly")]
@@ -194,39 +214,47 @@ impl RealEnvoy {
     #[expect(clippy::expect_used, reason = "a harness fails loudly")]
     pub(super) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         self.settle().await;
-        let value = prometheus_value(
-            &self.envoy.prometheus().await.expect("Envoy's statistics"),
-            name,
-            labels,
-        )?;
+        self.published(name, labels).await
+    }
+
+    /// What Envoy's statistics contain now.
+    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
+    async fn published(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        let text = self.envoy.prometheus().await.expect("Envoy's statistics");
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "counts are whole and small"
         )]
-        Some(value.round() as u64)
+        prometheus_value(&text, name, labels).map(|value| value.round() as u64)
     }
 
-    /// Waits until no request is under way, and its end is counted.
+    /// Waits until no request is under way, and the filter has published those that it decided: the
+    /// gauge falls a moment before the filter's last callback, and counts are published on ticks.
     ///
     /// # Panics
     ///
-    /// If requests are still active after [`SETTLE_DEADLINE`].
+    /// If requests are still active, or not counted, after [`SETTLE_DEADLINE`].
     #[expect(clippy::expect_used, reason = "a harness fails loudly")]
     async fn settle(&self) {
         let begun = Instant::now();
+        let decided = self.decided.load(Ordering::Relaxed) as u64;
         loop {
             let active = self.envoy.stats(r"^http\.predictors\.downstream_rq_active$").await;
             let active = active.expect("Envoy's statistics");
-            if !active.is_empty() && active.values().all(|active| *active == 0) {
+            // Requests with an override are counted apart.
+            let requests = self.published(metric::REQUESTS, &[]).await.unwrap_or(0);
+            let counted = requests + self.published(metric::OVERRIDES, &[]).await.unwrap_or(0);
+            let is_idle = !active.is_empty() && active.values().all(|active| *active == 0);
+            if is_idle && counted >= decided {
                 break;
             }
-            assert!(begun.elapsed() < SETTLE_DEADLINE, "requests are still active: {active:?}");
+            assert!(
+                begun.elapsed() < SETTLE_DEADLINE,
+                "requests are still active ({active:?}), or not counted: {counted} of {decided}"
+            );
             sleep(Duration::from_millis(10)).await;
         }
-        // The gauge falls a moment before the filter's last callback, and the filter publishes its
-        // counts on the next tick.
-        sleep(Duration::from_millis(120)).await;
     }
 
     /// Gives the filter a configuration, good or bad, and does not wait for what comes of it.
