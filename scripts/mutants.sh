@@ -52,7 +52,7 @@ for name in core proxy analysis; do
         core) mutate core sidetrack sidetrack-cli "--lib --test core --test corpus" "$@" ;;
         proxy) mutate proxy sidetrack-proxy sidetrack-proxy "--tests" "$@" ;;
         # Whole verdicts are tested through the command.
-        analysis) mutate analysis sidetrack-analysis sidetrack-cli "--lib --test analysis" "$@" ;;
+        analysis) mutate analysis sidetrack-analysis sidetrack-cli "--lib --test reference --test analysis" "$@" ;;
     esac
 done
 exit "$failed"

@@ -79,8 +79,11 @@ fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Expec
         exchange.filter(|(points, ms)| *points > 0.0 && *ms < 0.0).map(|(points, ms)| -ms / points);
     let mut sentence = String::new();
     if let Some((points, ms)) = exchange {
-        let costs =
-            if ms < 0.0 { format!("costs {:.1} ms", -ms) } else { format!("saves {ms:.1} ms") };
+        let costs = if ms < 0.0 {
+            format!("costs {:.1} ms", -ms)
+        } else {
+            format!("saves {:.1} ms", ms.abs())
+        };
         let brings = if points >= 0.0 { "brings" } else { "loses" };
         sentence = format!(
             "{variant} {brings} {:.2} points of accuracy and {costs} of mean latency",
@@ -110,3 +113,6 @@ fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<Expec
         sentence,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,4 +109,27 @@ mod tests {
         assert_eq!(p(PValue::new(0.012_345).unwrap()), "p = 0.0123");
         assert_eq!(p(PValue::new(1.234e-9).unwrap()), "p = 1.23e-9");
     }
+
+    #[test]
+    fn the_notation_changes_at_fixed_bounds() {
+        for (value, text) in [
+            (1e-4, "0.0001000"),
+            (-1e-4, "-0.0001000"),
+            (9.99e-5, "9.990e-5"),
+            (9e14, "900000000000000"),
+            (1e15, "1.000e15"),
+        ] {
+            assert_eq!(digits(value, 4), text);
+        }
+        assert_eq!((signed(0.0, 3), signed(1e-7, 2)), ("0".to_owned(), "+1.0e-7".to_owned()));
+        let p_of = |value: f64| p(PValue::new(value).unwrap());
+        assert_eq!([p_of(1e-4), p_of(9.9e-5)], ["p = 0.000100", "p = 9.90e-5"]);
+        assert_eq!([p_of(1e-300), p_of(1e-302)], ["p = 1.00e-300", "p = 10^-302.0"]);
+        assert_eq!([short(10.0, 1), short(0.5, 4), short(7.0, 4)], ["10", "0.5", "7"]);
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(visible("a\u{1b}[1m\n\u{85}ü"), "a\\u{1b}[1m\\n\\u{85}ü");
+    }
 }

@@ -30,9 +30,7 @@ impl Histogram {
     pub(crate) fn add(&mut self, unit: u64, milliseconds: u32) {
         let bin = bin(milliseconds);
         let Some(bins) = self.groups.get_mut(group(unit)) else { return };
-        if bins.len() <= bin {
-            bins.resize(bin + 1, 0);
-        }
+        bins.resize(bins.len().max(bin + 1), 0);
         if let Some(count) = bins.get_mut(bin) {
             *count = count.saturating_add(1);
         }
@@ -41,9 +39,7 @@ impl Histogram {
     /// Adds the counts of another one.
     pub(crate) fn merge(&mut self, other: &Self) {
         for (group, more) in self.groups.iter_mut().zip(&other.groups) {
-            if group.len() < more.len() {
-                group.resize(more.len(), 0);
-            }
+            group.resize(group.len().max(more.len()), 0);
             for (count, more) in group.iter_mut().zip(more) {
                 *count = count.saturating_add(*more);
             }
@@ -81,9 +77,7 @@ pub(crate) struct Counts(Vec<u64>);
 
 impl Counts {
     fn add(&mut self, group: &[u32]) {
-        if self.0.len() < group.len() {
-            self.0.resize(group.len(), 0);
-        }
+        self.0.resize(self.0.len().max(group.len()), 0);
         for (count, more) in self.0.iter_mut().zip(group) {
             *count += u64::from(*more);
         }
@@ -91,9 +85,7 @@ impl Counts {
 
     /// Adds what another one counted.
     pub(crate) fn merge(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
+        self.0.resize(self.0.len().max(other.0.len()), 0);
         for (count, more) in self.0.iter_mut().zip(&other.0) {
             *count += more;
         }
@@ -197,6 +189,63 @@ mod tests {
             (0..GROUPS).all(|group| histogram.without(&total, group).count() < 10_000),
             "no group is empty"
         );
+    }
+
+    #[test]
+    fn histograms_of_any_length_add_up() {
+        let (mut long, mut short) = (Histogram::default(), Histogram::default());
+        (0..500u32).for_each(|i| long.add(unit(i), 900 + i % 300));
+        (0..300u32).for_each(|i| short.add(unit(i), i % 40));
+        let (mut one, mut two) = (long.clone(), short.clone());
+        one.merge(&short);
+        two.merge(&long);
+        for both in [one.total(), two.total()] {
+            assert_eq!(both.count(), 800);
+            let points = both.cumulative();
+            assert_eq!(points.first(), Some(&(1.0, 8.0 / 800.0)));
+            assert_eq!(points[39..41], [(40.0, 300.0 / 800.0), (901.0, 302.0 / 800.0)]);
+            // From 1024 ms on, a bin is 16 ms wide.
+            assert_eq!(points.last(), Some(&(1200.0, 1.0)));
+            assert_eq!(points.len(), 40 + 124 + 11);
+        }
+        let (mut three, mut four) = (long.total(), short.total());
+        three.merge(&short.total());
+        four.merge(&long.total());
+        assert_eq!(
+            (three.cumulative(), four.cumulative()),
+            (one.total().cumulative(), one.total().cumulative())
+        );
+        assert_eq!(one.without(&one.total(), GROUPS).count(), 800);
+    }
+
+    #[test]
+    fn a_quantile_lies_within_its_bin_by_rank() {
+        let mut histogram = Histogram::default();
+        // Three in the bin of 10 ms, none in the next ten, and one in the bin from 2048 to 2080 ms.
+        for ms in [10, 10, 10, 2050] {
+            histogram.add(7, ms);
+        }
+        let total = histogram.total();
+        for (share, ms) in [
+            (0.25, 10.0 + 1.0 / 3.0),
+            (0.75, 11.0),
+            (0.875, 2048.0 + 16.0),
+            (1.0, 2080.0),
+            (1.5, 2080.0),
+        ] {
+            let found = total.quantile(share).unwrap();
+            assert!((found - ms).abs() < 1e-9, "{share}: {found}, not {ms}");
+        }
+        assert_eq!(total.cumulative(), [(11.0, 0.75), (2080.0, 1.0)]);
+    }
+
+    #[test]
+    fn units_are_spread_over_all_groups_by_the_lower_half_of_their_keys() {
+        assert_eq!((group(0), group(u64::MAX)), (0, GROUPS - 1));
+        assert_eq!((group(1 << 31), group(1 << 63)), (50, 0));
+        let mut counts = vec![0; GROUPS];
+        (0..10_000).for_each(|i| counts[group(unit(i))] += 1);
+        assert!(counts.iter().all(|count| (50..200).contains(count)), "{counts:?}");
     }
 
     fn unit(i: u32) -> u64 {

@@ -21,6 +21,8 @@ use crate::source::Source;
 use crate::source::outcomes::Outcomes;
 use crate::strata::Strata;
 use lanes::Lanes;
+#[cfg(test)]
+pub(crate) use tally::Minute;
 pub(crate) use tally::Tally;
 pub(crate) use units::{Cell, Totals, Unit, UnitTable};
 
@@ -175,4 +177,19 @@ fn deliver(
         })?;
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_spread_over_all_shards() {
+        let mut counts = [0; SHARDS];
+        for unit in 0..10_000u32 {
+            counts[shard(crate::row::key(&unit.to_string()))] += 1;
+        }
+        assert!(counts.iter().all(|count| (400..600).contains(count)), "{counts:?}");
+        assert_eq!((shard(0), shard(u64::MAX)), (0, SHARDS - 1));
+    }
 }

@@ -122,7 +122,7 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
         let stretch =
             sequence.interval(Estimate { difference: 0.0, variance: 1.0, df: None }, units);
         let fixed = estimate.critical(level);
-        seen.interval = sequence.interval(estimate, units).ok().filter(|_| estimate.variance > 0.0);
+        seen.interval = sequence.interval(estimate, units).ok();
         seen.lift = seen.lift.zip(stretch.ok()).zip(comparison.lift.ok()).map(
             |((lift, stretch), center)| {
                 let factor = stretch.high / fixed;

@@ -89,18 +89,35 @@ pub(crate) const MINUTE: u64 = 60_000;
 /// of three in a million.
 #[must_use]
 pub fn key(text: &str) -> u64 {
-    let bytes = text.as_bytes();
-    if is_digest(text) {
-        // A digest is a hash already.
-        return bytes.iter().take(16).fold(0, |key, &digit| {
-            let value = if digit > b'9' { digit - b'a' + 10 } else { digit - b'0' };
-            key << 4 | u64::from(value)
-        });
+    // A digest is a hash already.
+    let digest = text.get(..16).filter(|_| is_digest(text));
+    if let Some(Ok(key)) = digest.map(|digits| u64::from_str_radix(digits, 16)) {
+        return key;
     }
-    sidetrack::draw::sha256(bytes).iter().take(8).fold(0, |key, &byte| key << 8 | u64::from(byte))
+    sidetrack::draw::sha256(text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// Whether this is how `exposure_unit: digest` names a unit.
 fn is_digest(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_the_first_half_of_a_digest_or_of_the_texts_own_hash() {
+        assert_eq!(key("0123456789abcdef0123456789abcdef"), 0x0123_4567_89ab_cdef);
+        // SHA-256 of each: printf %s TEXT | sha256sum.
+        for (text, hash) in [
+            ("", 0xe3b0_c442_98fc_1c14),
+            ("abc", 0xba78_16bf_8f01_cfea),
+            ("0123456789ABCDEF0123456789ABCDEF", 0xcd6c_1f7d_1dc6_717d),
+            ("0123456789abcdef", 0x9f9f_5111_f7b2_7a78),
+            ("0123456789abcdefg123456789abcdef", 0x326b_29ef_57e8_8820),
+        ] {
+            assert_eq!(key(text), hash, "{text}");
+        }
+    }
 }

@@ -63,3 +63,24 @@ impl Scale {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_shown_in_its_unit() {
+        let shown = |scale: Scale| {
+            [
+                scale.amount(0.0912),
+                scale.change(0.0361),
+                scale.range((-0.0125, 0.0361)),
+                scale.margin(0.005),
+            ]
+        };
+        let share = ["9.120 %", "+3.61 points", "-1.25 to +3.61", "0.5 points"];
+        assert_eq!(shown(Scale::Share), share);
+        assert_eq!(shown(Scale::Seconds), ["91.20 ms", "+36.1 ms", "-12.5 to +36.1", "5 ms"]);
+        assert_eq!(shown(Scale::Plain), ["0.09120", "+0.0361", "-0.0125 to +0.0361", "0.005"]);
+    }
+}

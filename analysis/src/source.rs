@@ -73,7 +73,7 @@ impl Source for AccessLogs<'_> {
             let (line, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             rest = after.get(1..).unwrap_or_default();
             if !line.trim_ascii().is_empty() {
-                match rules.judge(line, (block.file as u64) << 40 | number) {
+                match rules.judge(line, position(block.file, number)) {
                     Ok(Judged::Counts(row)) => sink.row(&row),
                     Ok(Judged::Excluded(why)) => sink.excluded(why),
                     Err(problem) => sink.malformed(place(number), problem),
@@ -85,5 +85,59 @@ impl Source for AccessLogs<'_> {
 
     fn file(&self, file: usize) -> String {
         self.logs.name(file)
+    }
+}
+
+/// Where a line is in all files, as one number.
+const fn position(file: usize, line: u64) -> u64 {
+    ((file as u64) << 40) + line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::row::{Excluded, Row};
+
+    /// What a source yields, in words.
+    #[derive(Default)]
+    struct Words(Vec<String>);
+
+    impl Sink for Words {
+        fn row(&mut self, row: &Row) {
+            self.0.push(format!("row {:x}", row.position));
+        }
+
+        fn excluded(&mut self, why: Excluded) {
+            self.0.push(format!("{why:?}"));
+        }
+
+        fn malformed(&mut self, place: Place, problem: String) {
+            self.0.push(format!("{}:{} {problem}", place.file, place.line));
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_block_has_its_place() {
+        let file = br#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "b",
+            "variants": [{"name": "b"}, {"name": "c", "weight": 50}]}]}"#;
+        let plan = sidetrack::config::parse_json(file).unwrap();
+        let experiment = plan.experiments.into_iter().next().unwrap();
+        let logs = AccessLogs {
+            logs: &Logs::new(&[]).unwrap(),
+            experiment: &experiment,
+            strata: &Strata::new(&experiment, "").unwrap(),
+            outcomes: &Outcomes::default(),
+            closed: &BTreeSet::new(),
+        };
+        let line = r#"{"time":"2026-11-23T09:00:00.000Z","experiment":"e","assigned":"b","status":200,"duration":1}"#;
+        let text = format!("{line}\n \r\n{{}}\n7\n{line}").into_bytes();
+        let mut words = Words::default();
+        logs.rows(&Block { file: 3, first_line: 16, text, too_long: 0 }, &mut words);
+        let malformed = "3:19 not a JSON object of the exposure format: invalid type: integer `7`, expected a JSON object (column 1)";
+        let wanted = ["row 30000000010", "OtherExperiment", malformed, "row 30000000014"];
+        assert_eq!(words.0, wanted);
+        let mut words = Words::default();
+        logs.rows(&Block { file: 0, first_line: 5, text: Vec::new(), too_long: 2 }, &mut words);
+        assert_eq!(words.0, ["0:5 a line of more than 8 MiB"; 2]);
     }
 }

@@ -178,6 +178,49 @@ mod tests {
     }
 
     #[test]
+    fn a_line_belongs_to_the_phase_that_it_names_or_else_to_its_time() {
+        let nine = Timestamp::parse("2026-11-23T09:00:00Z").unwrap().get();
+        let of = |file: &str| {
+            let plan = sidetrack::config::parse_json(file.as_bytes()).unwrap();
+            let experiment = plan.experiments.into_iter().next().unwrap();
+            let strata = Strata::new(&experiment, "").unwrap();
+            move |phase: Option<&str>, time| strata.of(&experiment, phase, time)
+        };
+        let fixed = of(FILE);
+        assert_eq!((fixed(None, 0), fixed(Some("one"), 0)), (Some(0), None));
+        let rollout = FILE
+            .replace("\"weight\": 20, ", "")
+            .replace(", \"weight\": 10", "")
+            .replace(
+                "}]}]}",
+                r#"}], "rollout": {"start": "2026-11-23T09:00:00Z", "phases": [
+                {"name": "one", "for": "1h", "weights": {"c": 5}}, {"name": "two", "weights": {"c": 9}}]}}]}"#,
+            );
+        let phased = of(&rollout);
+        assert_eq!([phased(Some("two"), nine), phased(Some("three"), nine)], [Some(1), None]);
+        let by_time = [nine - 1, nine, nine + 3_599_999, nine + 3_600_000];
+        assert_eq!(by_time.map(|time| phased(None, time)), [None, Some(0), Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn shares_sum_to_one_with_the_baselines() {
+        let strata = Strata::new(&experiment(), "").unwrap();
+        assert_eq!(strata.shares(0), [0.7, 0.2, 0.1]);
+        assert!(strata.shares(1).is_empty());
+        assert!(strata.owner(&experiment(), 1, Bucket::new(0).unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_bad_note_is_named_by_its_line() {
+        let text = "experiments:\n  # sidetrack bandit: e from the-start c=1 x\n";
+        let error = Strata::new(&experiment(), text).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "line 2: a note of `sidetrack bandit` has \"x\"; restore the line as it was written"
+        );
+    }
+
+    #[test]
     fn a_bandits_notes_are_epochs() {
         let text = "# sidetrack bandit: e from the-start c=10 d=10\n\
             # sidetrack bandit: other from the-start c=99\n\
@@ -195,6 +238,10 @@ mod tests {
             "e from the-start c=1x",
             "e from the-start z=1",
             "e from the-start c=101",
+            "e until 2026-11-23T09:00:00Z c=1",
+            "e from 2026-11-23T09:00:00Z c=1\n# sidetrack bandit: e from the-start c=1",
+            "e from 2026-11-23T09:00:00Z c=1\n# sidetrack bandit: e from 2026-11-23T09:00:00Z c=2",
+            "e from 2026-11-23T09:00:00Z c=1\n# sidetrack bandit: e from 2026-11-23T08:00:00Z c=2",
         ] {
             assert!(
                 Strata::new(&experiment(), &format!("# sidetrack bandit: {bad}")).is_err(),

@@ -23,28 +23,60 @@ fn analysis(log: &str, threads: usize) -> Analysis {
 }
 
 fn analysis_of(text: &str, log: &str, planned_units: Option<u64>, threads: usize) -> Analysis {
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(log.as_bytes()).unwrap();
-    let plan = sidetrack::config::parse_json(text.as_bytes()).unwrap();
-    let experiment = plan.experiments.into_iter().next().unwrap();
-    let input = Input {
-        experiment: &experiment,
-        strata: &Strata::new(&experiment, "").unwrap(),
-        config_hash: "",
-        logs: &Logs::new(&[file.path().to_owned()]).unwrap(),
-        outcomes: None,
-    };
-    let settings = Settings {
+    let settings =
+        Settings { planned_units, threads: NonZero::new(threads).unwrap(), ..settings() };
+    analyzed(text, log.as_bytes(), None, &settings).unwrap().0
+}
+
+fn settings() -> Settings {
+    Settings {
         metrics: MetricRequests::default(),
         prices: Vec::new(),
-        planned_units,
+        planned_units: None,
         level: Fraction::FIVE_PERCENT,
         allow_srm: false,
         assume_independent_requests: false,
         exclude_breaker: false,
-        threads: NonZero::new(threads).unwrap(),
+        threads: NonZero::<usize>::MIN,
+    }
+}
+
+/// How far each pass over the log got.
+type Progress = Vec<(Pass, u64)>;
+
+/// An analysis of a file, a log and outcomes, or why there is none.
+fn analyzed(
+    file: &str,
+    log: &[u8],
+    outcomes: Option<&str>,
+    settings: &Settings,
+) -> Result<(Analysis, Progress), String> {
+    let written = |content: &[u8]| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        file
     };
-    analyze(input, &settings, &|_, _| ()).unwrap().0
+    let log = written(log);
+    let plan = sidetrack::config::parse_json(file.as_bytes()).unwrap();
+    let experiment = plan.experiments.into_iter().next().unwrap();
+    let outcomes =
+        outcomes.map(|text| Outcomes::read(written(text.as_bytes()).path(), &experiment).unwrap());
+    let input = Input {
+        experiment: &experiment,
+        strata: &Strata::new(&experiment, "").unwrap(),
+        config_hash: "",
+        logs: &Logs::new(&[log.path().to_owned()]).unwrap(),
+        outcomes: outcomes.as_ref(),
+    };
+    let passes = std::sync::Mutex::new(Progress::new());
+    let progress = |pass, lines| {
+        let mut passes = passes.lock().unwrap();
+        passes.retain(|(other, _)| *other != pass);
+        passes.push((pass, lines));
+    };
+    let found = analyze(input, settings, &progress).map_err(|error| error.to_string())?;
+    let passes = passes.into_inner().unwrap();
+    Ok((found.0, passes))
 }
 
 fn ok(duration: u64) -> String {
@@ -202,4 +234,226 @@ fn an_analysis_names_its_arms() {
     let analysis = analysis(&[line(1, 0, &ok(10)), line(2, 0, &ok(10))].concat(), 1);
     assert_eq!(analysis.baseline(), Some("plain"));
     assert_eq!(analysis.candidates().collect::<Vec<_>>(), ["fancy"]);
+}
+
+/// Four minutes of a log; in the second and the fourth a breaker diverts requests.
+fn broken_log() -> String {
+    let request = |unit: u64| {
+        let diverted = unit % 2 == 1 && (unit / 100) % 2 == 1 && unit % 100 < 50;
+        let text = line(unit, 60 * (unit / 100) + unit % 60, &ok(100 + unit % 10));
+        if !diverted {
+            return text;
+        }
+        text.replace("\"served\":\"fancy\"", "\"served\":\"plain\"")
+            .replace("\"hash\"", "\"breaker_open\"")
+    };
+    (0..400).map(request).collect()
+}
+
+#[test]
+fn minutes_of_open_breakers_are_read_twice_or_left_out() {
+    let log = broken_log();
+    let (with, passes) = analyzed(FILE, log.as_bytes(), None, &settings()).unwrap();
+    assert_eq!(passes, [(Pass::All, 400), (Pass::WithoutBreaker, 400)]);
+    assert_eq!((with.lines.used, with.lines.excluded.breaker), (400, 0));
+    assert_eq!((with.breaker.requests, with.breaker.minutes), (50, 2));
+    assert_eq!(with.variants.iter().map(|variant| variant.served_elsewhere).sum::<u64>(), 50);
+    let without = with.without_breaker.as_ref().unwrap();
+    assert_eq!((with.metrics[0].baseline.n, without[0].baseline.n), (200, 100));
+    let exclude = Settings { exclude_breaker: true, ..settings() };
+    let (less, _) = analyzed(FILE, log.as_bytes(), None, &exclude).unwrap();
+    assert_eq!((less.lines.used, less.lines.excluded.breaker), (200, 200));
+    assert_eq!((less.metrics[0].baseline.n, less.without_breaker.is_none()), (100, true));
+    // What was left out is still shown.
+    assert_eq!((less.breaker.requests, less.breaker.minutes), (50, 2));
+    // Without an open breaker, one pass is enough.
+    let log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
+    let (found, passes) = analyzed(FILE, log.as_bytes(), None, &exclude).unwrap();
+    assert_eq!((found.lines.used, passes), (400, vec![(Pass::All, 400)]));
+    assert!(found.without_breaker.is_none() && found.breaker.requests == 0);
+}
+
+/// The notes of an analysis, in order.
+fn notes(analysis: &Analysis) -> Vec<Note> {
+    let note = |reason: &Reason| match reason {
+        Reason::Note(note) => Some(note.clone()),
+        _ => None,
+    };
+    analysis.reasons.iter().filter_map(note).collect()
+}
+
+#[test]
+fn notes_say_what_a_reader_must_know() {
+    use crate::reason::RowProblem::{Malformed, Repeated, Shared, Unmatched};
+    let mut log = broken_log();
+    // Two units of the other variant, three requests without a unit, and two of another phase: 0.5 %.
+    log += &line(0, 300, &ok(1)).replace("plain", "fancy");
+    log += &line(1, 300, &ok(1)).replace("fancy", "plain");
+    for unit in [401, 402, 403] {
+        log += &line(unit, 300, &ok(1)).replace(&format!("\"u{unit}\""), "null");
+    }
+    for unit in [404, 405] {
+        log += &line(unit, 300, &ok(1)).replace("\"hash\"", "\"hash\",\"phase\":\"x\"");
+    }
+    let outcomes = "request_id,score\n2-2,1\n2-2,2\n3-3,x\nnone,1\nother,1\n4-4,1\n";
+    log += &line(4, 4, &ok(1));
+    let (found, _) = analyzed(FILE, log.as_bytes(), Some(outcomes), &settings()).unwrap();
+    let rows = |rows, problem| Note::OutcomeRows { rows, problem };
+    assert_eq!(
+        notes(&found),
+        [
+            Note::BreakerOpen { requests: 50, share: 50.0 / 203.0, minutes: 2 },
+            Note::OtherWeights { requests: 2 },
+            Note::TornUnits { units: 2 },
+            Note::WithoutUnit { requests: 3 },
+            rows(2, Unmatched),
+            rows(1, Malformed),
+            rows(1, Repeated),
+            rows(1, Shared),
+        ]
+    );
+    let counts = found.outcomes.unwrap();
+    assert_eq!((counts.rows, counts.matched, counts.unmatched), (4, 2, 2));
+    assert_eq!((counts.malformed, counts.repeated, counts.shared, counts.early), (1, 1, 1, 0));
+    // A log without anything strange needs none.
+    let log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
+    assert_eq!(notes(&analyzed(FILE, log.as_bytes(), None, &settings()).unwrap().0), []);
+    let (empty, _) = analyzed(FILE, b"", None, &settings()).unwrap();
+    let experiment = "e".to_owned();
+    assert_eq!(notes(&empty), [Note::IndependentRequests, Note::NoExposures { experiment }]);
+    assert_eq!((empty.from, empty.to), (None, None));
+}
+
+#[test]
+fn one_request_in_a_hundred_of_other_weights_is_tolerated() {
+    let of = |strange: u64| {
+        let mut log: String = (0..99).map(|unit| line(unit, unit, &ok(100))).collect();
+        for unit in 100..100 + strange {
+            log += &line(unit, 300, &ok(1)).replace("\"hash\"", "\"hash\",\"phase\":\"x\"");
+        }
+        analyzed(FILE, log.as_bytes(), None, &settings()).unwrap().0
+    };
+    assert_eq!(of(1).decision, crate::answer::Decision::Inconclusive);
+    assert_eq!(notes(&of(1)), [Note::OtherWeights { requests: 1 }]);
+    let refused = of(2);
+    assert_eq!(refused.decision, crate::answer::Decision::Invalid);
+    assert_eq!(refused.reasons, [Reason::WeightsChanged { share: 2.0 / 101.0 }]);
+}
+
+/// A log whose requests have no units.
+fn nameless(log: &str) -> String {
+    let lines = log.lines().map(|line| {
+        let (before, after) = line.split_once("\"unit\":\"").unwrap();
+        format!("{before}\"unit\":\"-{}\n", &after[after.find('"').unwrap()..])
+    });
+    lines.collect()
+}
+
+#[test]
+fn requests_stand_in_for_units_only_where_the_log_has_none() {
+    let log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
+    let random = FILE.replace("\"baseline\"", "\"assignment\": \"request_random\", \"baseline\"");
+    for (file, log, unit, note) in [
+        (FILE, log.clone(), AnalysisUnit::Unit, false),
+        (FILE, nameless(&log), AnalysisUnit::Request, true),
+        (&random, log.clone(), AnalysisUnit::Request, false),
+        (&random, nameless(&log), AnalysisUnit::Request, false),
+    ] {
+        let (found, _) = analyzed(file, log.as_bytes(), None, &settings()).unwrap();
+        assert_eq!(found.unit_of_analysis, unit);
+        assert_eq!(notes(&found).contains(&Note::IndependentRequests), note, "{:?}", found.reasons);
+        assert_eq!(found.srm.verdict == SrmVerdict::Undefined, note);
+        assert_eq!(found.variants.iter().map(|variant| variant.units).sum::<u64>(), 400);
+        // Outcomes of units need units.
+        let outcomes = Some("unit,score\nu1,1\n");
+        let by_unit = analyzed(file, log.as_bytes(), outcomes, &settings());
+        match unit {
+            AnalysisUnit::Unit => assert!(by_unit.is_ok()),
+            AnalysisUnit::Request => {
+                let error = by_unit.unwrap_err();
+                let reason = if note { "the log has none" } else { "request_random" };
+                assert!(error.contains(reason), "{error}");
+            }
+        }
+        // Without requests it cannot be known whether the log has units.
+        assert!(analyzed(file, b"", outcomes, &settings()).is_ok());
+    }
+}
+
+#[test]
+fn requests_decide_only_if_the_user_accepts_it() {
+    let failing = |unit: u64| {
+        let status = if unit.is_multiple_of(2) && unit % 10 < 4 { 503 } else { 200 };
+        line(unit, unit % 3600, &format!(r#""status":{status},"duration":100"#))
+    };
+    let log = nameless(&(0..4000).map(failing).collect::<String>());
+    let decided = |assume_independent_requests| {
+        let settings = Settings { assume_independent_requests, ..settings() };
+        analyzed(FILE, log.as_bytes(), None, &settings).unwrap().0.decision
+    };
+    assert_eq!(decided(false), crate::answer::Decision::Inconclusive);
+    assert_eq!(decided(true), crate::answer::Decision::Promote);
+}
+
+#[test]
+fn aborted_requests_are_a_metric_only_if_there_are_any() {
+    let mut log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
+    let has = |log: &str, guardrail: &[&str]| {
+        let guardrail = guardrail.iter().map(|name| name.parse().unwrap()).collect();
+        let metrics = MetricRequests { guardrail, ..MetricRequests::default() };
+        let (found, _) =
+            analyzed(FILE, log.as_bytes(), None, &Settings { metrics, ..settings() }).unwrap();
+        found.metrics.iter().any(|metric| metric.name == "abort_rate")
+    };
+    assert!(!has(&log, &[]) && has(&log, &["abort_rate"]));
+    log += &line(1, 500, r#""status":0,"flags":"DC","duration":9000"#);
+    assert!(has(&log, &[]));
+}
+
+#[test]
+fn a_price_needs_a_metric_and_a_plan_a_hundred_units() {
+    let log: String = (0..40).map(|unit| line(unit, unit, &ok(100))).collect();
+    let with = |price: &str, planned_units| {
+        let settings =
+            Settings { prices: vec![price.parse().unwrap()], planned_units, ..settings() };
+        analyzed(FILE, log.as_bytes(), None, &settings)
+    };
+    let (found, _) = with("latency_p50=1", None).unwrap();
+    assert_eq!((found.worth.len(), found.worth[0].parts.len()), (1, 1));
+    let error = with("latency_p51=1", None).unwrap_err();
+    assert!(
+        error.starts_with("unknown metric; expected one of: error_rate, latency_p95"),
+        "{error}"
+    );
+    assert!(with("latency_p50=1", Some(99)).unwrap_err().contains("be 100 or more"));
+    assert!(with("latency_p50=1", Some(40)).is_ok(), "the plan is reached");
+}
+
+#[test]
+fn a_gzip_log_that_breaks_off_is_noted() {
+    let log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(log.as_bytes()).unwrap();
+    let mut whole = gzip.finish().unwrap();
+    let (found, _) = analyzed(FILE, &whole, None, &settings()).unwrap();
+    assert_eq!((found.lines.used, notes(&found)), (400, vec![]));
+    whole.truncate(whole.len() - 4);
+    let (found, _) = analyzed(FILE, &whole, None, &settings()).unwrap();
+    let cut = notes(&found);
+    assert!(matches!(cut[..], [Note::DamagedGzip { .. }]), "{cut:?}");
+    assert_eq!(found.lines.used, 400);
+}
+
+#[test]
+fn malformed_lines_are_shown_with_their_places() {
+    let mut log = "\n".to_owned() + &line(1, 1, &ok(100)) + "  \nbroken\n";
+    log += &line(2, 2, &ok(100));
+    log += "[]";
+    let (found, _) = analyzed(FILE, log.as_bytes(), None, &settings()).unwrap();
+    assert_eq!((found.lines.read, found.lines.used, found.lines.malformed), (4, 2, 2));
+    let places = found.lines.examples.iter().map(|text| {
+        let (_, place) = text.split_once(':').unwrap();
+        place.split(':').next().unwrap().to_owned()
+    });
+    assert_eq!(places.collect::<Vec<_>>(), ["4", "6"]);
 }

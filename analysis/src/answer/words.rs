@@ -206,3 +206,6 @@ impl Conclusion {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,3 +48,6 @@ pub(crate) fn breaker(experiment: &Experiment, tally: &Tally) -> Breaker {
     breaker.share = share(breaker.requests, of_candidates.saturating_sub(breaker.requests));
     breaker
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,11 +30,13 @@ pub(crate) fn srm(
         let counts = Shares::new(shares).and_then(|shares| Counts::new(&shares, observed)).ok();
         let test = counts.as_ref().filter(|_| tests).map(|counts| counts.test().p);
         let name = || stratum.name.clone().unwrap_or_else(|| "the experiment".to_owned());
+        let has_uninvited =
+            shares.iter().zip(observed).any(|(share, units)| *share == 0.0 && *units > 0);
+        if tests && has_uninvited {
+            uninvited = true;
+            notes.push(format!("{}: a variant with weight 0 has units", name()));
+        }
         if let Some(counts) = counts.filter(|_| tests) {
-            if counts.has_uninvited() {
-                uninvited = true;
-                notes.push(format!("{}: a variant with weight 0 has units", name()));
-            }
             if counts.is_sparse() {
                 notes.push(format!(
                     "{}: a variant has fewer than five expected units, so the test is approximate",
@@ -67,8 +69,8 @@ pub(crate) fn srm(
         || smallest < LEVEL / float(tested.len().max(1) as u64);
     Srm {
         verdict: match test {
+            _ if mismatch => SrmVerdict::Mismatch,
             None => SrmVerdict::Undefined,
-            Some(_) if mismatch => SrmVerdict::Mismatch,
             Some(_) => SrmVerdict::Ok,
         },
         p_value: test.map(|test| test.p.get()),

@@ -38,3 +38,23 @@ impl<T> Chunks<T> {
         self.0.get_mut(at / CHUNK)?.get_mut(at % CHUNK)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_keep_their_places_over_chunks() {
+        let mut chunks = Chunks::default();
+        assert_eq!((chunks.len(), chunks.get(0)), (0, None));
+        let count = 2 * u32::try_from(CHUNK).unwrap() + 1;
+        for number in 0..count {
+            chunks.push(number);
+            assert_eq!(chunks.len(), number + 1);
+        }
+        assert!((0..count).all(|at| chunks.get(at) == Some(&at)));
+        assert!(chunks.get(count).is_none() && chunks.get_mut(count).is_none());
+        *chunks.get_mut(count - 2).unwrap() = 0;
+        assert_eq!((chunks.get(count - 2), chunks.get(count - 1)), (Some(&0), Some(&(count - 1))));
+    }
+}

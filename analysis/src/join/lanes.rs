@@ -100,3 +100,45 @@ impl Drop for Guard<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Waits for a thread that must not hang.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn batches_enter_in_the_order_of_their_numbers() {
+        let lanes = Lane::new(Vec::new());
+        let broken = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for number in (0..8).rev() {
+                let (lane, broken) = (&lanes, &broken);
+                scope.spawn(move || lane.enter(number, broken, |list| list.push(number)));
+            }
+        });
+        assert_eq!(lanes.into_table(), (0..8).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_thread_that_panics_releases_those_that_wait_for_it() {
+        let lanes = std::sync::Arc::new(Lanes::new(Tally::default(), Vec::new()));
+        let (sender, ended) = mpsc::channel();
+        let waiting = std::sync::Arc::clone(&lanes);
+        // Batch 1 waits for batch 0, which never comes. Not joined, so that a hang fails the test.
+        std::thread::spawn(move || sender.send(waiting.tally(1, |_| ()).is_some()));
+        assert_eq!(ended.recv_timeout(2 * CHECK), Err(mpsc::RecvTimeoutError::Timeout));
+        drop(lanes.guard());
+        assert_eq!(ended.recv_timeout(2 * CHECK), Err(mpsc::RecvTimeoutError::Timeout));
+        let panics = std::sync::Arc::clone(&lanes);
+        let panicked = std::thread::spawn(move || {
+            let _guard = panics.guard();
+            std::panic::resume_unwind(Box::new("a batch that cannot be read"));
+        });
+        assert!(panicked.join().is_err());
+        assert_eq!(ended.recv_timeout(PATIENCE), Ok(false));
+    }
+}

@@ -133,3 +133,6 @@ impl Tally {
         self.met.iter().filter(|met| **met >= at_least).count() as u64
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -212,9 +212,8 @@ impl Totals {
         self.elsewhere += other.elsewhere;
         self.latency.merge(&other.latency);
         self.histogram.merge(&other.histogram);
-        if self.outcomes.len() < other.outcomes.len() {
-            self.outcomes.resize(other.outcomes.len(), Moments::default());
-        }
+        let columns = self.outcomes.len().max(other.outcomes.len());
+        self.outcomes.resize(columns, Moments::default());
         for (sum, more) in self.outcomes.iter_mut().zip(&other.outcomes) {
             sum.merge(more);
         }
@@ -250,3 +249,6 @@ impl<'l> Unit<'l> {
 pub(super) fn owner(row: &Row) -> u64 {
     row.unit.unwrap_or_else(|| row.position.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,3 +88,151 @@ fn a_difference_is_the_candidates_value_minus_the_baselines() {
     let [Some(low), Some(high)] = result.ci else { panic!("{result:?}") };
     assert!(0.0 < low && low < 0.04 && 0.04 < high, "{result:?}");
 }
+
+/// A comparison of units that all have the same value.
+fn constant(values: (f64, f64), sizes: (u64, u64)) -> Vec<Compared> {
+    let side = |value, units| sidetrack_stats::strata::Side { value, variance: 0.0, units };
+    let sides = [(side(values.0, sizes.0), side(values.1, sizes.1))];
+    vec![Compared {
+        candidate: 1,
+        sizes,
+        comparison: sidetrack_stats::strata::merge(&sides, 0.0, Fraction::FIVE_PERCENT),
+        method: "ratio".to_owned(),
+        strata: Vec::new(),
+        shares: None,
+    }]
+}
+
+fn always(planned: u64) -> Look {
+    Look::Always(ConfidenceSequence::new(planned, Fraction::FIVE_PERCENT).unwrap())
+}
+
+fn result(metric: Metric, compared: Vec<Compared>, look: Look) -> CandidateResult {
+    let judged = judge(&[(metric, compared)], look, Fraction::FIVE_PERCENT, &names());
+    judged.into_iter().next().unwrap().candidates.into_iter().next().unwrap()
+}
+
+fn near(found: [Option<f64>; 2], wanted: [f64; 2]) {
+    for (found, wanted) in found.into_iter().zip(wanted) {
+        assert!(found.is_some_and(|found| (found - wanted).abs() < 1e-9), "{found:?} {wanted}");
+    }
+}
+
+#[test]
+fn without_a_single_failure_the_interval_says_how_frequent_they_may_be() {
+    let guard =
+        || metric("error_rate", Role::Guardrail, Goal::Decrease, Some(Margin::Absolute(0.005)));
+    // Wilson's upper bound of 0 of n is z² / (n + z²), and Newcombe's interval of two such shares reaches from one to
+    // the other: 3.841458820694124 / 1003.841458820694124 and / 503.841458820694124.
+    let upper = [0.003_826_758_480_185_757, 0.007_624_340_461_552_238];
+    let found = result(guard(), constant((0.0, 0.0), (1000, 500)), Look::Fixed);
+    near(found.ci, [-upper[0], upper[1]]);
+    assert_eq!((found.p_value, found.decision), (None, Conclusion::NoDifferenceShown));
+    let note =
+        "ratio; all units have the same value, so the interval is Newcombe's for as many units";
+    assert_eq!(found.method, note);
+    // Where all units fail, it is the other way round.
+    let found = result(guard(), constant((1.0, 1.0), (1000, 500)), Look::Fixed);
+    near(found.ci, [-upper[1], upper[0]]);
+    // Looked at repeatedly it is wider, by the square of how much wider an interval of a mean would be. With as many
+    // units as planned: r = 2 · 2.9957… + ln(1 + 2 · 2.9957…) = 7.93615…, (r + 1) / r · (ln(r + 1) + 5.9914…) / z².
+    let factor = 2.398_175_809_052_716;
+    let found = result(guard(), constant((0.0, 0.0), (1000, 500)), always(1500));
+    near(found.ci, [-upper[0] * factor, upper[1] * factor]);
+    let enough = result(guard(), constant((0.0, 0.0), (10_000, 10_000)), Look::Fixed);
+    assert_eq!(enough.decision, Conclusion::NonInferior);
+    // A constant that differs is no share without failures.
+    let found = result(guard(), constant((0.0, 1.0), (1000, 500)), Look::Fixed);
+    near(found.ci, [1.0, 1.0]);
+    assert_eq!(found.method, "ratio; all units of a variant have the same value");
+}
+
+#[test]
+fn a_guardrail_without_variance_is_exact_from_a_hundred_units_on() {
+    let latency = |role, margin| Metric {
+        measure: Measure::Ratio,
+        origin: Origin::Latency,
+        ..metric("latency_mean", role, Goal::Decrease, margin)
+    };
+    let guard = |margin| latency(Role::Guardrail, Some(Margin::Absolute(margin)));
+    let judged = |margin, worse: f64, units: u64, look| {
+        let found = result(guard(margin), constant((1.0, 1.0 + worse), (units - 50, 50)), look);
+        (found.ci[0], found.decision)
+    };
+    let unknown = (None, Conclusion::Undefined);
+    for look in [Look::Fixed, always(1000)] {
+        assert_eq!(judged(0.5, 0.25, 100, look), (Some(0.25), Conclusion::NonInferior));
+        assert_eq!(judged(0.5, 0.25, 99, look), unknown);
+    }
+    // At the margin it is neither within nor beyond; at a margin of 0, no change is within.
+    for (margin, worse, conclusion) in [
+        (0.5, 0.5, Conclusion::NoDifferenceShown),
+        (0.5, 0.75, Conclusion::Inferior),
+        (0.5, -0.5, Conclusion::NonInferior),
+        (0.0, 0.0, Conclusion::NonInferior),
+        (0.0, 0.25, Conclusion::Inferior),
+        (0.0, -0.25, Conclusion::NonInferior),
+    ] {
+        assert_eq!(judged(margin, worse, 1000, Look::Fixed).1, conclusion, "{margin} {worse}");
+    }
+    // Another metric says why it is not judged.
+    let found =
+        result(latency(Role::Primary, None), constant((1.0, 1.25), (500, 500)), Look::Fixed);
+    assert_eq!((found.ci, found.decision), ([None; 2], Conclusion::Undefined));
+    assert_eq!(found.method, "ratio; undefined: zero variance");
+    assert_eq!((found.diff, found.undefined), (Some(0.25), Some(Undefined::ZeroVariance)));
+}
+
+#[test]
+fn a_relative_margin_is_of_the_baselines_value() {
+    let guard = |margin| {
+        let metric = metric("g", Role::Guardrail, Goal::Decrease, Some(margin));
+        let judged =
+            judge(&[(metric, compared(2000, 2050))], Look::Fixed, Fraction::FIVE_PERCENT, &names());
+        (judged[0].margin.map(|margin| (margin * 1e6).round()), judged[0].candidates[0].decision)
+    };
+    // The interval reaches to 1.6 points, 8 % of the baseline's 20 %.
+    assert_eq!(guard(Margin::Relative(0.1)), (Some(20_000.0), Conclusion::NonInferior));
+    assert_eq!(guard(Margin::Relative(0.05)), (Some(10_000.0), Conclusion::NoDifferenceShown));
+    assert_eq!(guard(Margin::Absolute(0.01)).1, Conclusion::NoDifferenceShown);
+}
+
+#[test]
+fn better_is_in_the_direction_of_the_goal() {
+    let decided = |goal, candidate| {
+        let metric = metric("a", Role::Primary, goal, None);
+        conclusions(&[(metric, compared(1000, candidate))])[0]
+    };
+    assert_eq!(decided(Goal::Increase, 1400), Conclusion::Better);
+    assert_eq!(decided(Goal::Increase, 700), Conclusion::Worse);
+    assert_eq!(decided(Goal::Decrease, 1400), Conclusion::Worse);
+    assert_eq!(decided(Goal::Decrease, 700), Conclusion::Better);
+    assert_eq!(decided(Goal::Decrease, 1001), Conclusion::NoDifferenceShown);
+}
+
+#[test]
+fn too_few_data_leave_everything_undefined() {
+    let nothing = Compared { comparison: Err(Undefined::TooFew), ..compared(1, 1).remove(0) };
+    for role in [Role::Primary, Role::Guardrail] {
+        let metric = metric("a", role, Goal::Increase, Some(Margin::Absolute(0.1)));
+        let found = result(metric, vec![nothing.clone()], Look::Fixed);
+        assert_eq!((found.value, found.diff, found.ci), (None, None, [None; 2]));
+        assert_eq!(
+            (found.decision, found.method.as_str()),
+            (Conclusion::Undefined, "; undefined: too few data")
+        );
+    }
+    // With fewer than a hundred units there is no look that holds at all times.
+    let share = |successes| Proportion::new(successes, 49).unwrap();
+    let shares = (share(5), share(15));
+    let few = Compared {
+        sizes: (49, 49),
+        comparison: proportions::stratified(&[shares], Fraction::FIVE_PERCENT),
+        shares: Some(shares),
+        ..compared(1, 1).remove(0)
+    };
+    let found = result(primary("a"), vec![few], always(1000));
+    assert_eq!((found.ci, found.relative_lift_ci, found.p_value), ([None; 2], [None; 2], None));
+    assert_eq!(found.decision, Conclusion::Undefined);
+    assert!(found.diff.is_some() && found.p_best.is_some(), "{found:?}");
+}

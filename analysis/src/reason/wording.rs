@@ -139,3 +139,6 @@ impl fmt::Display for Effect {
         self.range().map_or(Ok(()), |range| write!(f, " (CI {range})"))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,11 +54,28 @@ mod tests {
             "2026-11-23T10:00:00.5+01:00",
             "2026-02-29T09:00:00.123Z",
             "2026-11-23T24:00:00.123Z",
+            "2026-11-23T23:60:00.123Z",
+            "2026-11-23T23:59:60.123Z",
+            "2026-11-24T12:34:56.789Z",
+            "2026-11-24T00:00:00.000Z",
+            "2026-11-24T21:43:05.607Z",
             "2026-11-23 09:00:00.123Z",
             "2026-11-23T09:00:00.12xZ",
             "",
         ] {
             assert_eq!(clock.read(text), Timestamp::parse(text).map(Timestamp::get), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_envoy_writes_takes_the_fast_way() {
+        let mut clock = Clock::default();
+        for text in
+            ["2026-11-23T09:00:00.123Z", "2026-11-23T23:59:59.999Z", "2026-11-24T00:00:00.000Z"]
+        {
+            let time = clock.fast(text.as_bytes());
+            assert!(time.is_some(), "{text}");
+            assert_eq!(time, Timestamp::parse(text).map(Timestamp::get), "{text}");
         }
     }
 }

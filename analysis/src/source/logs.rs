@@ -210,6 +210,68 @@ mod tests {
     }
 
     #[test]
+    fn lines_have_numbers_also_after_one_that_was_too_long() {
+        let mut text = b"1\n2\n".to_vec();
+        text.extend(vec![b'x'; LONGEST + 3 * BLOCK]);
+        text.extend(b"\n4\n5\n");
+        text.extend(vec![b'y'; LONGEST + 3 * BLOCK]);
+        text.extend(b"\n7\n8");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&text).unwrap();
+        let logs = Logs::new(&[file.path().to_owned()]).unwrap();
+        let (mut numbers, mut skipped) = (Vec::new(), Vec::new());
+        let mut take = |block: Block| {
+            assert_eq!(block.file, 0);
+            let text = String::from_utf8(block.text).unwrap();
+            let lines = text.lines().zip(block.first_line..);
+            numbers.extend(lines.map(|(line, number)| (line.to_owned(), number)));
+            if block.too_long > 0 {
+                skipped.push((block.first_line, block.too_long));
+            }
+            true
+        };
+        logs.read(&mut take).unwrap();
+        assert_eq!(skipped, [(3, 1), (6, 1)]);
+        assert!(numbers.iter().all(|(line, number)| *line == number.to_string()), "{numbers:?}");
+        assert_eq!(numbers.len(), 6);
+    }
+
+    #[test]
+    fn files_have_sizes_and_names() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"one\ntwo\n").unwrap();
+        let mut other = tempfile::NamedTempFile::new().unwrap();
+        other.write_all(b"three").unwrap();
+        let logs = Logs::new(&[file.path().to_owned(), other.path().to_owned()]).unwrap();
+        assert_eq!((logs.size(), logs.bytes_read(), logs.can_repeat()), (13, 0, true));
+        assert_eq!(logs.name(1), other.path().to_string_lossy());
+        for _ in 0..2 {
+            logs.read(&mut |_| true).unwrap();
+            assert_eq!(logs.bytes_read(), 13, "each pass counts anew");
+        }
+        let mut blocks = 0;
+        logs.read(&mut |_| {
+            blocks += 1;
+            false
+        })
+        .unwrap();
+        assert_eq!(blocks, 1, "nobody takes more");
+        let stdin = Logs::new(&[PathBuf::from("-"), file.path().to_owned()]).unwrap();
+        assert_eq!((stdin.can_repeat(), stdin.name(0).as_str()), (false, "stdin"));
+    }
+
+    #[test]
+    fn a_directory_and_a_missing_file_are_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |path: PathBuf| {
+            let error = Logs::new(&[path]).unwrap_err();
+            std::error::Error::source(&error).unwrap().to_string()
+        };
+        assert_eq!(error(folder.path().to_owned()), "is a directory");
+        assert!(error(folder.path().join("none")).contains("No such file"));
+    }
+
+    #[test]
     fn a_file_counts_once() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let other = file.path().parent().unwrap().join(".").join(file.path().file_name().unwrap());

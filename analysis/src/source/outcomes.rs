@@ -255,3 +255,6 @@ fn same(prediction: &str, label: &str) -> bool {
     prediction == label
         || matches!((prediction.parse::<f64>(), label.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
 }
+
+#[cfg(test)]
+mod tests;

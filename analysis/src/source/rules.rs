@@ -146,3 +146,6 @@ impl<'p> LineRules<'p> {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

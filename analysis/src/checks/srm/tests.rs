@@ -5,12 +5,16 @@ const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], 
         {"name": "one", "for": "1h", "weights": {"c": 50}}, {"name": "two", "for": "1h", "weights": {"c": 50}},
         {"name": "three", "for": "1h", "weights": {"c": 50}}, {"name": "four", "weights": {"c": 50}}]}}]}"#;
 
-fn verdict(observed: [[u64; 2]; 4]) -> SrmVerdict {
-    let plan = sidetrack::config::parse_json(FILE.as_bytes()).unwrap();
+fn tested(file: &str, observed: &[[u64; 2]], units: bool) -> Srm {
+    let plan = sidetrack::config::parse_json(file.as_bytes()).unwrap();
     let experiment = plan.experiments.into_iter().next().unwrap();
     let strata = Strata::new(&experiment, "").unwrap();
     let observed: Vec<Vec<u64>> = observed.iter().map(|counts| counts.to_vec()).collect();
-    srm(&experiment, &strata, &observed, true).verdict
+    srm(&experiment, &strata, &observed, units)
+}
+
+fn verdict(observed: [[u64; 2]; 4]) -> SrmVerdict {
+    tested(FILE, &observed, true).verdict
 }
 
 #[test]
@@ -27,4 +31,70 @@ fn good_phases_do_not_dilute_a_mismatch_in_one() {
 #[test]
 fn small_mismatches_in_all_phases_add_up() {
     assert_eq!(verdict([[5120, 4880]; 4]), SrmVerdict::Mismatch);
+}
+
+/// One phase for all time.
+const SIMPLE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "b",
+    "variants": [{"name": "b"}, {"name": "c", "weight": 20}]}]}"#;
+
+#[test]
+fn the_statistic_is_that_of_all_phases() {
+    let found = tested(FILE, &[[5100, 4900], [0, 0], [4900, 5100], [0, 0]], true);
+    // 2 · (100² / 5000) in each of two phases.
+    assert_eq!((found.statistic, found.df, found.verdict), (Some(8.0), Some(2.0), SrmVerdict::Ok));
+    // exp(−8 / 2)
+    let p = found.p_value.unwrap();
+    assert!((p - 0.018_315_638_888_734_18).abs() < 1e-15, "{p}");
+    assert!((found.log10_p.unwrap() - p.log10()).abs() < 1e-12);
+    // A phase without units is not shown.
+    let phases: Vec<_> = found.phases.iter().map(|phase| phase.phase.as_deref()).collect();
+    assert_eq!(phases, [Some("one"), Some("three")]);
+    assert_eq!(found.phases[1].expected["c"], 0.5);
+    assert_eq!((found.phases[1].observed["b"], found.phases[1].observed["c"]), (4900, 5100));
+    assert_eq!(found.note, None);
+}
+
+#[test]
+fn a_variant_with_weight_0_must_have_no_units() {
+    let file = FILE.replacen("\"c\": 50", "\"c\": 0", 1);
+    let good = [5000, 5000];
+    let found = tested(&file, &[[10_000, 0], good, good, good], true);
+    assert_eq!((found.verdict, found.note), (SrmVerdict::Ok, None));
+    for observed in [&[[10_000, 1], good, good, good][..], &[[10_000, 1], [0, 0], [0, 0], [0, 0]]] {
+        let found = tested(&file, observed, true);
+        assert_eq!(found.verdict, SrmVerdict::Mismatch);
+        assert_eq!(found.note.as_deref(), Some("one: a variant with weight 0 has units"));
+    }
+    let untested = tested(&file, &[[10_000, 1], good, good, good], false);
+    assert_eq!(untested.verdict, SrmVerdict::Undefined);
+}
+
+#[test]
+fn a_test_of_few_units_is_approximate() {
+    let note = |observed| tested(SIMPLE, &[observed], true).note;
+    // 20 % of 25 units are five.
+    assert_eq!(note([20, 5]), None);
+    assert_eq!(
+        note([19, 5]).as_deref(),
+        Some(
+            "the experiment: a variant has fewer than five expected units, so the test is \
+             approximate"
+        )
+    );
+}
+
+#[test]
+fn requests_are_tested_only_if_they_were_randomized() {
+    let skewed = [[5000, 5000]];
+    assert_eq!(tested(SIMPLE, &skewed, true).verdict, SrmVerdict::Mismatch);
+    let found = tested(SIMPLE, &skewed, false);
+    assert_eq!((found.verdict, found.p_value), (SrmVerdict::Undefined, None));
+    assert!(found.note.is_some_and(|note| note.starts_with("not tested: users were randomized")));
+    assert_eq!((found.phases.len(), found.phases[0].p_value), (1, None));
+    let random = SIMPLE.replace("\"baseline\"", "\"assignment\": \"request_random\", \"baseline\"");
+    let found = tested(&random, &skewed, false);
+    assert_eq!((found.verdict, found.note), (SrmVerdict::Mismatch, None));
+    // Without units, the only phase is still shown.
+    let found = tested(SIMPLE, &[[0, 0]], true);
+    assert_eq!((found.verdict, found.phases.len(), found.df), (SrmVerdict::Undefined, 1, None));
 }

@@ -1,0 +1,648 @@
+#!/usr/bin/env python3
+"""Writes values.json: what analyses of generated logs must come to, computed without a line of the Rust code.
+
+The formulas are those of docs/statistics.md and docs/analysis.md, on lists of units instead of running sums: variances
+from residuals, quantiles from sorted latencies, integrals by SciPy. tests/reference.rs generates the same logs from the
+same random numbers and compares every figure.
+
+    python3 -m venv .tools/reference
+    .tools/reference/bin/pip install -r stats/reference/requirements.txt
+    .tools/reference/bin/python analysis/reference/make.py
+
+Only for renewing the values; the tests read the file.
+"""
+
+import hashlib
+import json
+import math
+import pathlib
+from collections import defaultdict
+
+import numpy as np
+from scipy import integrate, stats
+
+ALPHA = 0.05
+Z = stats.norm.isf(ALPHA / 2)
+ARMS = ["b", "c", "d"]
+PHASES = ["one", "two"]
+START = 1795424400000  # 2026-11-23T09:00:00Z
+HOUR = 3_600_000
+GROUPS = 100
+MOMENTS = 48
+
+
+class Random:
+    """A linear congruential generator (Knuth's MMIX), so that both languages have the same numbers."""
+
+    def __init__(self, seed):
+        self.state = seed
+
+    def below(self, limit):
+        self.state = (self.state * 6364136223846793005 + 1442695040888963407) % 2**64
+        return (self.state >> 33) % limit
+
+
+# ---- the data --------------------------------------------------------------------------------------------------------
+
+
+def generate(seed, units, *, overlap, phased, late):
+    """Requests in the order of the log, outcomes by request, and outcomes by unit."""
+    random = Random(seed)
+    requests, by_request, by_unit = [], [], []
+    for unit in range(units):
+        draw = random.below(100)
+        one = 1 if draw < 20 else 2 if draw < 30 and not late else 0
+        draw = random.below(100)
+        two = one
+        if phased and one == 0:
+            two = 1 if draw < 15 else 2 if draw < 40 else 0
+        presence = random.below(3)
+        if presence == 2 and not overlap:
+            presence = unit % 2
+        counts = [1 + random.below(4), 1 + random.below(4)]
+        luck = random.below(40)
+        for period, arm in enumerate([one, two]):
+            count = counts[period] if presence in (period, 2) else 0
+            for number in range(count):
+                time = START + period * HOUR + random.below(3600) * 1000 + random.below(1000)
+                duration = 5 + luck + random.below(60) + 3 * arm
+                if random.below(20) == 0:
+                    duration += random.below(4000)
+                what = random.below(100)
+                status, flags, rescued = 200, "-", False
+                if what < 4 + arm:
+                    status = 503
+                elif what < 9 + arm:
+                    status, flags = 0, "DC"
+                elif what < 11 + arm:
+                    rescued = True
+                elif what == 99:
+                    status, flags = 0, "UF"
+                torn = not late and unit % 89 == 7 and number == count - 1 and count > 1
+                seen = (arm + 1) % 3 if torn else arm
+                name = f"u{unit}-{period}-{number}"
+                requests.append(
+                    dict(line=len(requests) + 1, unit=unit, name=name, period=period, arm=seen, time=time, duration=duration,
+                         status=status, flags=flags, rescued=rescued)
+                )
+                if random.below(10) < 8:
+                    correct = 1 if random.below(100) < 70 + 5 * arm - luck // 2 else 0
+                    score = (random.below(9) + arm) * 0.25
+                    by_request.append((name, correct, None if random.below(7) == 0 else score))
+        rows = random.below(4)
+        for _ in range(rows):
+            is_timed = random.below(2) == 0
+            time = START + random.below(7200) * 1000 if is_timed else None
+            converted = 1 if random.below(100) < 25 + 6 * two else 0
+            by_unit.append((unit, time, converted, random.below(40) * 0.5 + two))
+    return requests, by_request, by_unit
+
+
+def aborted(r):
+    return r["status"] == 0 and r["flags"] == "DC"
+
+
+def failed(r):
+    return r["rescued"] or (not aborted(r) and (r["status"] == 0 or r["status"] >= 500))
+
+
+# ---- units and their values ------------------------------------------------------------------------------------------
+
+
+class Cell:
+    """A unit in a stratum."""
+
+    def __init__(self, stratum):
+        self.stratum, self.requests, self.columns = stratum, [], None
+
+    @property
+    def first(self):
+        return min(r["time"] for r in self.requests)
+
+    @property
+    def arm(self):
+        return min(self.requests, key=lambda r: r["time"])["arm"]
+
+    @property
+    def answered(self):
+        return [r for r in self.requests if not aborted(r)]
+
+
+def values(metric, cell):
+    """A unit's numerator and denominator in a metric; None: it does not count."""
+    origin, measure = metric["origin"], metric["measure"]
+    answered = cell.answered
+    if origin == "errors":
+        y, x = sum(map(failed, cell.requests)), len(answered)
+    elif origin == "aborts":
+        y, x = sum(map(aborted, cell.requests)), len(cell.requests)
+    elif origin == "latency":
+        y, x = sum(r["duration"] for r in answered) / 1000, len(answered)
+    else:
+        if cell.columns is None:
+            return None
+        column = [row[origin] for row in cell.columns if row[origin] is not None]
+        y = sum(column)
+        x = {"ratio": len(column), "mean": 1, "proportion": 1}[measure]
+        if measure == "proportion":
+            y = 1.0 if y > 0 else 0.0
+    return (y, x) if x > 0 else None
+
+
+# ---- comparisons -----------------------------------------------------------------------------------------------------
+
+
+def ratio(pairs):
+    """The ratio of sums with the variance of its error, from the residuals; None below two units."""
+    if len(pairs) < 2:
+        return None
+    y, x = np.array(pairs, dtype=float).T
+    value = y.sum() / x.sum()
+    residuals = y - value * x
+    return value, (residuals**2).sum() / (len(y) - 1) / len(y) / x.mean() ** 2
+
+
+def weights(sizes):
+    raw = [a * b / (a + b) if a * b else 0.0 for a, b in sizes]
+    return [w / sum(raw) if sum(raw) else 0.0 for w in raw]
+
+
+def estimate(values, variances, difference, variance, df=None):
+    critical = Z if df is None else stats.t.isf(ALPHA / 2, df)
+    found = dict(values=values, difference=difference, variance=variance, critical=critical, df=df, ci=None, p=None,
+                 lift_ci=None)
+    if values[0] != 0:
+        found["lift"] = difference / abs(values[0])
+    if variance > 0:
+        z = found["statistic"] = difference / math.sqrt(variance)
+        found["p"] = 2 * stats.norm.sf(abs(z)) if df is None else 2 * stats.t.sf(abs(z), df)
+        half = critical * math.sqrt(variance)
+        found["ci"] = (difference - half, difference + half)
+        if abs(values[0]) > critical * math.sqrt(variances[0]):
+            r = values[1] / values[0]
+            half = critical * math.sqrt(variances[1] + r * r * variances[0]) / abs(values[0])
+            found["lift_ci"] = (found["lift"] - half, found["lift"] + half)
+    return found
+
+
+def merge(sides, variance=None):
+    """Strata merged by their sizes; `variance`: of the merged difference, where units are in several strata."""
+    w = weights([(a[2], b[2]) for a, b in sides])
+    used = [(w, a, b) for w, (a, b) in zip(w, sides) if w > 0]
+    means = tuple(sum(w * side[0] for w, side in zip([u[0] for u in used], [u[i] for u in used])) for i in (1, 2))
+    own = [sum(u[0] ** 2 * u[i][1] for u in used) for i in (1, 2)]
+    apart = sum(own)
+    variance = apart if variance is None else max(variance, 0.0)
+    stretch = variance / apart if apart else 1.0
+    return estimate(means, [v * stretch for v in own], means[1] - means[0], variance)
+
+
+def wilson(x, n):
+    center = (x + Z * Z / 2) / (n + Z * Z)
+    half = Z * math.sqrt(x * (n - x) / n + Z * Z / 4) / (n + Z * Z)
+    return center - half, center + half
+
+
+def proportions(counts):
+    """Shares, stratum by stratum (Cochran, Mantel and Haenszel); of one stratum the z test and Newcombe's interval."""
+    if len(counts) == 1:
+        (x1, n1), (x2, n2) = counts[0]
+        p1, p2 = x1 / n1, x2 / n2
+        pooled = (x1 + x2) / (n1 + n2)
+        z = (p2 - p1) / math.sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n2))
+        (l1, u1), (l2, u2) = wilson(x1, n1), wilson(x2, n2)
+        ci = (p2 - p1 - math.hypot(p2 - l2, u1 - p1), p2 - p1 + math.hypot(u2 - p2, p1 - l1))
+        half = Z * math.sqrt((n1 - x1) / (n1 * x1) + (n2 - x2) / (n2 * x2))
+        ratio = math.log(p2 / p1)
+        return dict(values=(p1, p2), difference=p2 - p1, variance=p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2, critical=Z,
+                    ci=ci, p=2 * stats.norm.sf(abs(z)), statistic=z, df=None, lift=p2 / p1 - 1,
+                    lift_ci=(math.exp(ratio - half) - 1, math.exp(ratio + half) - 1))
+    w = weights([(a[1], b[1]) for a, b in counts])
+    share = lambda side: side[0] / side[1]
+    means = tuple(sum(w * share(c[i]) for w, c in zip(w, counts)) for i in (0, 1))
+    var = lambda side: share(side) * (1 - share(side)) / side[1]
+    variance = sum(w * w * (var(a) + var(b)) for w, (a, b) in zip(w, counts))
+    null = 0.0
+    for w_, (a, b) in zip(w, counts):
+        pooled = (a[0] + b[0]) / (a[1] + b[1])
+        null += w_ * w_ * pooled * (1 - pooled) * (1 / a[1] + 1 / b[1])
+    difference = means[1] - means[0]
+    half = Z * math.sqrt(variance)
+    # Mantel and Haenszel's ratio, with the variance of Greenland & Robins.
+    top = sum(b[0] * a[1] / (a[1] + b[1]) for a, b in counts)
+    bottom = sum(a[0] * b[1] / (a[1] + b[1]) for a, b in counts)
+    spread = sum(
+        (a[1] * b[1] * (a[0] + b[0]) - a[0] * b[0] * (a[1] + b[1])) / (a[1] + b[1]) ** 2 for a, b in counts
+    )
+    log, width = math.log(top / bottom), Z * math.sqrt(spread / (top * bottom))
+    return dict(values=means, difference=difference, variance=variance, critical=Z, ci=(difference - half, difference + half),
+                p=2 * stats.norm.sf(abs(difference) / math.sqrt(null)), statistic=difference / math.sqrt(null), df=None,
+                lift=top / bottom - 1,
+                lift_ci=(math.exp(log - width) - 1, math.exp(log + width) - 1))
+
+
+def welch(a, b):
+    a, b = np.array(a), np.array(b)
+    v = [a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)]
+    df = sum(v) ** 2 / (v[0] ** 2 / (len(a) - 1) + v[1] ** 2 / (len(b) - 1))
+    return estimate((a.mean(), b.mean()), v, b.mean() - a.mean(), sum(v), df)
+
+
+# ---- latency quantiles -----------------------------------------------------------------------------------------------
+
+
+def bounds(ms):
+    """The bin of a latency: a millisecond below 1024, a 64th of an octave above."""
+    if ms < 1024:
+        return float(ms), float(ms + 1)
+    octave = 2.0 ** math.floor(math.log2(ms))
+    step = math.floor((ms / octave - 1) * 64)
+    return octave * (1 + step / 64), octave * (1 + (step + 1) / 64)
+
+
+def quantile(latencies, share):
+    bins = defaultdict(int)
+    for ms in latencies:
+        bins[bounds(ms)] += 1
+    rank = share * len(latencies)
+    for (low, high), count in sorted(bins.items()):
+        if rank <= count:
+            return (low + (high - low) * rank / count) / 1000
+        rank -= count
+
+
+def group(r, units):
+    """The group of the jackknife: by a hash of the unit, without units by one of the line's number."""
+    key = r["line"] * 0x9E3779B97F4A7C15 % 2**64
+    if units:
+        key = int.from_bytes(hashlib.sha256(f"u{r['unit']}".encode()).digest()[:8], "big")
+    rotated = ((key << 32) | (key >> 32)) % 2**64
+    return rotated * GROUPS >> 64
+
+
+def jackknife(v):
+    v = np.array(v)
+    return (len(v) - 1) / len(v) * ((v - v.mean()) ** 2).sum()
+
+
+# ---- posteriors ------------------------------------------------------------------------------------------------------
+
+
+def best(densities, uppers, lowers, lowest, low, high, points):
+    """By quadrature, for each arm: the probability that it is the best, and what choosing it costs on average."""
+    out = []
+    quad = lambda f: integrate.quad(f, low, high, points=points, limit=2000, epsabs=1e-13, epsrel=1e-12)[0]
+    for own in range(len(densities)):
+        others = [i for i in range(len(densities)) if i != own]
+        worse = uppers if lowest else lowers
+        p = quad(lambda x: densities[own](x) * math.prod(worse[i](x) for i in others))
+        loss = quad(lambda x: worse[own](x) * (1 - math.prod(worse[i](x) for i in others)))
+        out.append((p, loss))
+    return out
+
+
+def best_normal(arms, lowest):
+    laws = [stats.norm(m, s) for m, s in arms]
+    low, high = min(m - 9 * s for m, s in arms), max(m + 9 * s for m, s in arms)
+    points = sorted(m for m, _ in arms)
+    return best([l.pdf for l in laws], [l.sf for l in laws], [l.cdf for l in laws], lowest, low, high, points)
+
+
+def best_beta(shares, lowest):
+    laws = [stats.beta(1 + x, 1 + n - x) for x, n in shares]
+    points = sorted((x + 1) / (n + 2) for x, n in shares)
+    return best([l.pdf for l in laws], [l.sf for l in laws], [l.cdf for l in laws], lowest, 0, 1, points)
+
+
+# ---- an analysis -----------------------------------------------------------------------------------------------------
+
+
+def look(found, units, planned):
+    """The interval, its lift and the p-value under an always-valid look."""
+    twice = -2 * math.log(ALPHA)
+    r = units / planned * (twice + math.log(twice + 1))
+    bound = math.sqrt((r + 1) / r * (math.log(r + 1) + twice))
+    half = bound * math.sqrt(found["variance"])
+    d = found["difference"]
+    z = d / math.sqrt(found["variance"])
+    factor = bound / found["critical"]
+    lift = found["lift_ci"]
+    if lift is not None:
+        center = found["lift"]
+        lift = (center - (center - lift[0]) * factor, center + (lift[1] - center) * factor)
+    return dict(found, ci=(d - half, d + half), lift_ci=lift, p=min(1, math.sqrt(r + 1) * math.exp(-z * z * r / (2 * (r + 1)))))
+
+
+def holm(p):
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    out, largest = [None] * len(p), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1, p[i] * (len(p) - rank)))
+        out[i] = largest
+    return out
+
+
+def analyze(case):
+    """Everything that an analysis must say."""
+    phased, units = case["phased"], case["units"]
+    requests, by_request, by_unit = generate(case["seed"], case["count"], overlap=case["overlap"], phased=phased,
+                                               late=case["late"])
+    strata = PHASES if phased else [None]
+    stratum_of = (lambda r: r["period"]) if phased else (lambda r: 0)
+    weights_of = case["weights"]
+    cells = defaultdict(dict)
+    for r in requests:
+        cell = cells[r["unit"]].setdefault(stratum_of(r), Cell(stratum_of(r)))
+        cell.requests.append(r)
+    first = {unit: min(own.values(), key=lambda c: (c.first, c.stratum)) for unit, own in cells.items()}
+    outcome = {}
+    if case["outcomes"] == "request":
+        outcome = {name: dict(accuracy=correct, score=score) for name, correct, score in by_request}
+        for own in cells.values():
+            for cell in own.values():
+                cell.columns = [outcome[r["name"]] for r in cell.requests if r["name"] in outcome]
+    counts = dict(matched=0, unmatched=0, early=0)
+    if case["outcomes"] == "unit":
+        for unit in first:
+            first[unit].columns = []
+        for unit, time, converted, basket in by_unit:
+            if unit not in first:
+                counts["unmatched"] += 1
+            elif time is not None and time < first[unit].first:
+                counts["early"] += 1
+            else:
+                counts["matched"] += 1
+                first[unit].columns.append(dict(converted=converted, basket=basket))
+    span = min(r["time"] for r in requests), max(r["time"] for r in requests)
+    slot = lambda s, a: [r for r in requests if stratum_of(r) == s and r["arm"] == a]
+    in_slot = lambda s, a: [(u, own[s]) for u, own in cells.items() if s in own and own[s].arm == a]
+    firsts = [[sum(c.stratum == s and c.arm == a for c in first.values()) for a in range(3)] for s in range(len(strata))]
+    if not units:
+        firsts = [[len(slot(s, a)) for a in range(3)] for s in range(len(strata))]
+    total = sum(map(sum, firsts))
+    planned = case["planned"]
+    always = planned is None or total < planned
+
+    def compare(metric, candidate):
+        """The comparison, both sizes, the posterior's shares, and the comparison within each stratum."""
+        measure = metric["measure"]
+        if isinstance(measure, float):
+            return compare_quantiles(metric, candidate)
+        if not units:
+            return compare_requests(metric, candidate)
+        pairs = {}
+        for s in range(len(strata)):
+            for a in (0, candidate):
+                found = [(u, values(metric, c)) for u, c in in_slot(s, a)]
+                pairs[s, a] = {u: v for u, v in found if v is not None}
+        side = lambda s, a: (*(ratio(list(pairs[s, a].values())) or (0, 0)), len(pairs[s, a]))
+        side_ = lambda s, a: side(s, a) if len(pairs[s, a]) >= 2 else (0.0, 0.0, 0)
+        sides = [(side_(s, 0), side_(s, candidate)) for s in range(len(strata))]
+        w = weights([(a[2], b[2]) for a, b in sides])
+        # How far each unit pulls the merged difference, over all of its slots.
+        pull, apart = defaultdict(list), 0.0
+        for s in range(len(strata)):
+            for sign, a in ((-1, 0), (1, candidate)):
+                if w[s] == 0:
+                    continue
+                value = ratio(list(pairs[s, a].values()))[0]
+                n, x = len(pairs[s, a]), np.mean([x for _, x in pairs[s, a].values()])
+                for u, (y, x_u) in pairs[s, a].items():
+                    pull[u].append(sign * w[s] * (y - value * x_u) / (x * n))
+        cross = sum(sum(p) ** 2 - sum(q * q for q in p) for p in pull.values())
+        used = [s for s in range(len(strata)) if w[s] > 0]
+        shares = None
+        if measure == "proportion" and not any(len(p) > 1 for p in pull.values()):
+            tally = lambda s, a: (sum(y for y, _ in pairs[s, a].values()), len(pairs[s, a]))
+            counted = [(tally(s, 0), tally(s, candidate)) for s in used]
+            found = proportions(counted)
+            shares = counted[0] if len(counted) == 1 else None
+            word = "z test of shares of units"
+        elif measure == "mean" and len(used) == 1:
+            column = lambda a: [y for y, _ in pairs[used[0], a].values()]
+            found = welch(column(0), column(candidate))
+            word = "Welch's t test of means per unit"
+        else:
+            own = merge(sides)["variance"]
+            found = merge(sides, own + cross)
+            word = "ratio over units, delta method" if measure == "ratio" else "means per unit"
+        return dict(found, method=word), sides, shares
+
+    def compare_requests(metric, candidate):
+        origin = metric["origin"]
+
+        def side(s, a):
+            own = slot(s, a)
+            answered = [r for r in own if not aborted(r)]
+            if origin in ("errors", "aborts"):
+                n = len(answered) if origin == "errors" else len(own)
+                x = sum(map(failed if origin == "errors" else aborted, own))
+                return (x / n, x / n * (1 - x / n) / n, n), (x, n)
+            if origin == "latency":
+                column = [r["duration"] / 1000 for r in answered]
+            else:
+                column = [outcome[r["name"]][origin] for r in own if r["name"] in outcome]
+                column = [v for v in column if v is not None]
+            return (np.mean(column), np.var(column, ddof=1) / len(column), len(column)), None
+
+        both = [(side(s, 0), side(s, candidate)) for s in range(len(strata))]
+        sides = [(a[0], b[0]) for a, b in both]
+        if both[0][0][1] is None:
+            return dict(merge(sides), method="means per request"), sides, None
+        counted = [(a[1], b[1]) for a, b in both]
+        found = dict(proportions(counted), method="z test of shares of requests")
+        return found, sides, counted[0] if len(counted) == 1 else None
+
+    def compare_quantiles(metric, candidate):
+        share = metric["measure"]
+        sides, less = [], []
+        for s in range(len(strata)):
+            row, without = [], []
+            for a in (0, candidate):
+                latencies = [(r["duration"], group(r, units)) for r in slot(s, a) if not aborted(r)]
+                if not latencies:
+                    continue
+                rest = [quantile([ms for ms, g in latencies if g != out], share) for out in range(GROUPS)]
+                size = sum(1 for _, c in in_slot(s, a) if c.answered) if units else len(latencies)
+                row.append((quantile([ms for ms, _ in latencies], share), jackknife(rest), size))
+                without.append(rest)
+            both = len(row) == 2
+            sides.append(tuple(row) if both else ((0.0, 0.0, 0), (0.0, 0.0, 0)))
+            less.append([b - a for a, b in zip(*without)] if both else [0.0] * GROUPS)
+        w = weights([(a[2], b[2]) for a, b in sides])
+        together = jackknife([sum(w[s] * less[s][g] for s in range(len(strata))) for g in range(GROUPS)])
+        return dict(merge(sides, together), method="quantiles, jackknife over groups of units"), sides, None
+
+    want = dict(metrics={}, counts=counts, units=[sum(f[a] for f in firsts) for a in range(3)])
+    want["requests"] = [sum(r["arm"] == a for r in requests) for a in range(3)]
+    want["elsewhere"] = [sum(r["arm"] == a and r["rescued"] for r in requests) for a in range(3)]
+    want["torn"] = 0 if not units else sum(
+        any(len({r["arm"] for r in c.requests}) > 1 for c in own.values()) for own in cells.values()
+    )
+    want["aborted"] = sum(map(aborted, requests))
+    want["used"] = len(requests) - want["aborted"]
+    chi, df = [], 0
+    for s, f in enumerate(firsts):
+        invited = [(n, w) for n, w in zip(f, weights_of[s]) if w > 0]
+        chi.append(stats.chisquare([n for n, _ in invited], [sum(f) * w for _, w in invited]))
+        df += len(invited) - 1
+    statistic = sum(c.statistic for c in chi)
+    want["srm"] = dict(statistic=statistic, df=df, p=stats.chi2.sf(statistic, df), phases=[c.pvalue for c in chi])
+    seen = {}
+    for metric in case["metrics"]:
+        for candidate in (1, 2):
+            found, sides, shares = compare(metric, candidate)
+            sizes = [sum(side[i][2] for side in sides) for i in (0, 1)]
+            under = look(found, sum(sizes), planned or 10_000) if always else found
+            within = [(s, a, b) for s, (a, b) in enumerate(sides) if a[2] and b[2]]
+            phases = []
+            for s, a, b in within:
+                difference, half = b[0] - a[0], Z * math.sqrt(a[1] + b[1])
+                phases.append(dict(phase=strata[s], n=[a[2], b[2]], diff=difference, ci=[difference - half, difference + half]))
+            seen[metric["name"], candidate] = dict(
+                n=sizes, values=found["values"], diff=found["difference"], ci=under["ci"], lift=found["lift"],
+                lift_ci=under["lift_ci"], p=under["p"], phases=phases if len(within) > 1 else [],
+                variance=found["variance"], shares=shares, statistic=found["statistic"], df=found["df"],
+                method=found["method"] + merged(len(within)),
+            )
+    for role, adjust in (("primary", holm), ("exploratory", stats.false_discovery_control)):
+        own = [(m["name"], c) for m in case["metrics"] if m["role"] == role for c in (1, 2)]
+        for key, p in zip(own, adjust([seen[key]["p"] for key in own])):
+            seen[key]["p_adjusted"] = float(p)
+    for metric in case["metrics"]:
+        name, lowest = metric["name"], metric["goal"] == "decrease"
+        one, two = seen[name, 1], seen[name, 2]
+        if one["shares"] is not None and metric["measure"] != "mean":
+            found = best_beta([one["shares"][0], one["shares"][1], two["shares"][1]], lowest)
+        else:
+            part = [f["n"][1] / sum(f["n"]) for f in (one, two)]
+            arms = [(0.0, math.sqrt(one["variance"] * part[0]))]
+            arms += [(f["diff"], math.sqrt(f["variance"] * (1 - p))) for f, p in zip((one, two), part)]
+            found = best_normal(arms, lowest)
+        for f, (p, loss) in zip((one, two), found[1:]):
+            f["p_best"], f["loss"] = p, loss
+            del f["variance"], f["shares"]
+        want["metrics"][name] = dict(role=metric["role"], candidates=[one, two])
+    want["series"] = series(case, span, first, strata, weights_of, always, planned or 10_000, in_slot, slot, units)
+    return want
+
+
+def series(case, span, first, strata, weights_of, always, planned, in_slot, slot, units):
+    """The lift as units joined, the split, and how latencies are distributed."""
+    length = span[1] - span[0]
+    moment = lambda time: min((time - span[0]) * MOMENTS // (length + 1), MOMENTS - 1)
+    end = lambda index: span[0] + length // MOMENTS * (index + 1)
+    drawn = next(m for m in case["metrics"] if m["role"] == "primary" and not isinstance(m["measure"], float))
+    lift, split = [], []
+    for candidate in (1, 2):
+        points = []
+        for index in range(MOMENTS if units else 0):
+            sides = []
+            for s in range(len(strata)):
+                row = []
+                for a in (0, candidate):
+                    joined = [(u, c) for u, c in in_slot(s, a) if moment(first[u].first) <= index]
+                    pairs = [v for v in (values(drawn, c) for _, c in joined) if v is not None]
+                    found = ratio(pairs)
+                    row.append((*found, len(pairs)) if found else (0.0, 0.0, 0))
+                sides.append(tuple(row))
+            if any(a[2] and b[2] for a, b in sides):
+                found = merge(sides)
+                if always:
+                    n = sum(side[2] for row in sides for side in row)
+                    ok = n >= 100 and found["variance"] > 0
+                    found["ci"] = look(found, n, planned)["ci"] if ok else None
+                points.append([end(index), found["difference"], found["ci"]])
+        lift.append(points)
+        shown, all_, own, expected = [], 0, 0, 0.0
+        for index in range(MOMENTS if units else 0):
+            for s in range(len(strata)):
+                joined = [c for c in first.values() if c.stratum == s and moment(c.first) == index]
+                all_ += len(joined)
+                own += sum(c.arm == candidate for c in joined)
+                expected += len(joined) * weights_of[s][candidate]
+            if all_:
+                shown.append([end(index), own / all_, expected / all_])
+        split.append(shown)
+    latencies = []
+    for a in range(3 if case["plots_latencies"] else 0):
+        own = [r["duration"] for s in range(len(strata)) for r in slot(s, a) if not aborted(r)]
+        edges = sorted({bounds(ms)[1] for ms in own})
+        latencies.append([[edge, sum(bounds(ms)[1] <= edge for ms in own) / len(own)] for edge in edges])
+    return dict(lift=lift, split=split, latencies=latencies)
+
+
+def merged(strata):
+    return f", {strata} phases compared separately and merged" if strata > 1 else ""
+
+
+def metric(name, role, origin, measure, goal):
+    return dict(name=name, role=role, origin=origin, measure=measure, goal=goal)
+
+
+BUILT_IN = [
+    metric("latency_mean", "exploratory", "latency", "ratio", "decrease"),
+    metric("latency_p50", "exploratory", "latency", 0.5, "decrease"),
+    metric("latency_p99", "exploratory", "latency", 0.99, "decrease"),
+]
+GUARDS = [
+    metric("abort_rate", "guardrail", "aborts", "ratio", "decrease"),
+    metric("error_rate", "guardrail", "errors", "ratio", "decrease"),
+    metric("latency_p95", "guardrail", "latency", 0.95, "decrease"),
+]
+RATIO = [metric("accuracy", "primary", "accuracy", "ratio", "increase"), *GUARDS]
+BY_REQUEST = [metric("accuracy", "primary", "accuracy", "ratio", "increase"),
+              metric("score", "primary", "score", "mean", "decrease"), *GUARDS, *BUILT_IN]
+BY_UNIT = [metric("basket", "primary", "basket", "mean", "increase"),
+           metric("converted", "primary", "converted", "proportion", "increase"), *GUARDS, *BUILT_IN]
+PROPORTION = [metric("accuracy", "primary", "accuracy", "proportion", "decrease"), *GUARDS,
+              metric("score", "exploratory", "score", "ratio", "increase"), *BUILT_IN]
+REQUESTS = [metric("accuracy", "primary", "accuracy", "ratio", "increase"), *GUARDS,
+            metric("score", "exploratory", "score", "ratio", "increase"), *BUILT_IN]
+
+SPLIT = [[0.7, 0.2, 0.1]]
+PHASED = [[0.7, 0.2, 0.1], [0.42, 0.305, 0.275]]
+LATE = [[0.8, 0.2, 0.0], [0.48, 0.32, 0.2]]
+
+CASES = [
+    dict(name="phases that share units", seed=1, count=900, overlap=True, phased=True, units=True,
+         outcomes="request", planned=None, weights=PHASED, metrics=BY_REQUEST),
+    dict(name="phases that share units, shares", seed=2, count=700, overlap=True, phased=True, units=True,
+         outcomes="request", planned=100, weights=PHASED, metrics=PROPORTION),
+    dict(name="phases that share no units", seed=3, count=800, overlap=False, phased=True, units=True,
+         outcomes="unit", planned=800, weights=PHASED, metrics=BY_UNIT),
+    dict(name="one phase", seed=4, count=700, overlap=True, phased=False, units=True,
+         outcomes="unit", planned=701, weights=SPLIT, metrics=BY_UNIT),
+    dict(name="one phase, a single look", seed=5, count=600, overlap=True, phased=False, units=True,
+         outcomes="unit", planned=600, weights=SPLIT, metrics=BY_UNIT),
+    dict(name="a variant that joins late", seed=8, count=600, overlap=True, phased=True, units=True, late=True,
+         outcomes="unit", planned=100, weights=LATE, metrics=BY_UNIT),
+    dict(name="requests", seed=6, count=500, overlap=True, phased=False, units=False,
+         outcomes="request", planned=None, weights=SPLIT, metrics=REQUESTS),
+    dict(name="requests in phases", seed=7, count=500, overlap=True, phased=True, units=False,
+         outcomes="request", planned=100, weights=PHASED, metrics=REQUESTS),
+]
+
+
+def plain(value):
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def main():
+    out = []
+    for number, case in enumerate(CASES):
+        case["plots_latencies"] = number == 0
+        case.setdefault("late", False)
+        shown = {k: v for k, v in case.items() if k != "metrics"}
+        metrics = [dict(name=m["name"], role=m["role"], measure=str(m["measure"]), goal=m["goal"]) for m in case["metrics"]]
+        out.append(dict(case=dict(shown, metrics=metrics), want=analyze(case)))
+    text = json.dumps(plain(out), indent=None, separators=(",", ":"))
+    path = pathlib.Path(__file__).with_name("values.json")
+    path.write_text(text.replace('{"case"', '\n{"case"') + "\n")
+
+
+main()

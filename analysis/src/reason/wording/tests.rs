@@ -1,0 +1,130 @@
+use super::*;
+use crate::scale::Scale;
+
+fn finding() -> Finding {
+    let effect =
+        Effect { difference: Some(0.036), interval: Some((0.029, 0.043)), scale: Scale::Share };
+    Finding { variant: "fancy".to_owned(), metric: "accuracy".to_owned(), effect }
+}
+
+fn named() -> (String, String) {
+    ("fancy".to_owned(), "accuracy".to_owned())
+}
+
+#[test]
+fn reasons_name_variant_metric_and_numbers() {
+    let (variant, metric) = named();
+    let not_judged = |guardrail, why| Reason::NotJudged {
+        variant: "fancy".to_owned(),
+        metric: "accuracy".to_owned(),
+        guardrail,
+        why,
+    };
+    let cases = [
+        (
+            Reason::Better(finding()),
+            "fancy is better in accuracy: +3.60 points (CI +2.90 to +4.30)",
+        ),
+        (Reason::Worse(finding()), "fancy is worse in accuracy: +3.60 points (CI +2.90 to +4.30)"),
+        (
+            Reason::GuardrailBroken(finding()),
+            "fancy breaks the guardrail accuracy: +3.60 points (CI +2.90 to +4.30)",
+        ),
+        (
+            Reason::WorseWithoutBreaker(finding()),
+            "without the minutes in which a breaker was open, fancy is worse in accuracy: +3.60 \
+             points (CI +2.90 to +4.30)",
+        ),
+        (
+            Reason::GuardrailUnsettled {
+                variant: variant.clone(),
+                metric: metric.clone(),
+                margin: 0.02,
+                scale: Scale::Seconds,
+            },
+            "the guardrail accuracy is not settled: fancy may still be worse by more than 20 ms",
+        ),
+        (not_judged(false, None), "accuracy cannot be judged for fancy"),
+        (
+            not_judged(true, Some(sidetrack_stats::result::Undefined::TooFew)),
+            "the guardrail accuracy cannot be judged for fancy: undefined: too few data",
+        ),
+        (
+            Reason::NoDifference { variant: variant.clone(), metric },
+            "fancy: no significant difference in accuracy. This does not show that they are equal",
+        ),
+        (
+            Reason::NothingBetter { baseline: "plain".to_owned() },
+            "the planned number of units is reached, and no candidate is significantly better than \
+             plain",
+        ),
+        (Reason::Text("as read".to_owned()), "as read"),
+    ];
+    for (reason, text) in cases {
+        assert_eq!(reason.to_string(), text);
+        assert_eq!(serde_json::to_value(&reason).unwrap(), text);
+    }
+    for (reason, parts) in [
+        (
+            Reason::WeightsChanged { share: 0.0334 },
+            ["3.3 % of the requests", &Trap::PooledPhases.to_string()],
+        ),
+        (Reason::SampleRatioMismatch, ["sample ratio mismatch", "--allow-srm"]),
+        (
+            Reason::RequestsDoNotDecide { variant },
+            ["fancy would win, but ", &Trap::RequestLevel.to_string()],
+        ),
+    ] {
+        let text = reason.to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+}
+
+#[test]
+fn notes_give_their_counts() {
+    let rows = |rows, problem| Note::OutcomeRows { rows, problem };
+    let cases = [
+        (
+            Note::DamagedGzip { file: "a.gz".to_owned(), error: "cut".to_owned(), lines: 7 },
+            "a.gz: the gzip data breaks off (cut); the 7 lines before that count",
+        ),
+        (Note::NoExposures { experiment: "e".to_owned() }, "the logs have no exposures of e"),
+        (
+            Note::BreakerOpen { requests: 9, share: 0.0625, minutes: 3 },
+            "a breaker was open or recovering for 9 of the candidates' requests (6.2 %), in 3 \
+             minutes; they count for the variant they were assigned to",
+        ),
+        (
+            Note::OtherWeights { requests: 4 },
+            "4 requests were assigned by other weights than the file's and do not count",
+        ),
+        (
+            Note::TornUnits { units: 2 },
+            "2 units were assigned to two variants within one phase (a different salt or file?); \
+             each counts for its first",
+        ),
+        (Note::WithoutUnit { requests: 5 }, "5 requests have no unit and do not count per unit"),
+        (rows(1, RowProblem::Unmatched), "1 outcome rows have no match in the logs"),
+        (rows(2, RowProblem::Malformed), "2 outcome rows are malformed and were skipped"),
+        (rows(3, RowProblem::Repeated), "3 outcome rows repeat a request_id and were skipped"),
+        (rows(4, RowProblem::Shared), "4 outcome rows match several requests and count for each"),
+        (
+            rows(5, RowProblem::Early),
+            "5 outcome rows are from before the unit's first request and were skipped",
+        ),
+    ];
+    for (note, text) in cases {
+        assert_eq!(Reason::from(note).to_string(), text);
+    }
+    let adaptive = Note::Adaptive { steps: 3 }.to_string();
+    assert!(adaptive.starts_with("adaptive: a bandit set the weights in 3 steps"), "{adaptive}");
+    let requests = Note::IndependentRequests.to_string();
+    assert!(requests.contains("assumes independent requests"), "{requests}");
+}
+
+#[test]
+fn an_effect_without_a_number_is_undefined() {
+    let effect = Effect { difference: None, interval: None, scale: Scale::Plain };
+    assert_eq!(effect.to_string(), "undefined");
+    assert_eq!(Effect { difference: Some(-2.5), ..effect }.to_string(), "-2.50");
+}

@@ -1,0 +1,396 @@
+//! Whole analyses against reference/values.json, which another language computes from the same logs, on lists of
+//! units and by other formulas. reference/make.py describes how; it generates the logs from the same random numbers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails may say so abruptly"
+)]
+
+use std::fmt::Write as _;
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use sidetrack_analysis::{
+    Input, Logs, MetricRequests, Outcomes, Series, Settings, Strata, analyze,
+};
+use sidetrack_stats::input::Fraction;
+
+const ARMS: [&str; 3] = ["b", "c", "d"];
+const PHASES: [&str; 2] = ["one", "two"];
+
+/// Knuth's linear congruential generator, as in make.py.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+/// A log, and a file of outcomes.
+#[derive(Default)]
+struct Data {
+    log: String,
+    by_request: String,
+    by_unit: String,
+}
+
+/// `2026-11-23T09:00:00Z` and so many milliseconds, within the day.
+fn time(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    let (hour, minute, second) = (9 + seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("2026-11-23T{hour:02}:{minute:02}:{second:02}.{:03}Z", milliseconds % 1000)
+}
+
+fn small(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap())
+}
+
+/// As `generate` in make.py, number by number.
+fn generate(case: &Value) -> Data {
+    let flag = |key: &str| case[key].as_bool().unwrap();
+    let (phased, overlap, units) = (flag("phased"), flag("overlap"), flag("units"));
+    let late = flag("late");
+    let mut random = Random(case["seed"].as_u64().unwrap());
+    let mut data = Data {
+        by_request: "request_id,correct,score\n".to_owned(),
+        by_unit: "unit,time,converted,basket\n".to_owned(),
+        ..Data::default()
+    };
+    for unit in 0..case["count"].as_u64().unwrap() {
+        let one = match random.below(100) {
+            0..20 => 1,
+            20..30 if !late => 2,
+            _ => 0,
+        };
+        let draw = random.below(100);
+        let two = match draw {
+            _ if !phased || one != 0 => one,
+            0..15 => 1,
+            15..40 => 2,
+            _ => 0,
+        };
+        let presence = match random.below(3) {
+            2 if !overlap => unit % 2,
+            presence => presence,
+        };
+        let counts = [1 + random.below(4), 1 + random.below(4)];
+        let luck = random.below(40);
+        for (period, arm) in [(0, one), (1, two)] {
+            let count =
+                if [period, 2].contains(&presence) { counts[usize::from(period == 1)] } else { 0 };
+            for number in 0..count {
+                let at = period * 3_600_000 + random.below(3600) * 1000 + random.below(1000);
+                let mut duration = 5 + luck + random.below(60) + 3 * arm;
+                if random.below(20) == 0 {
+                    duration += random.below(4000);
+                }
+                let what = random.below(100);
+                let (status, flags, rescued) = match what {
+                    _ if what < 4 + arm => (503, "-", "null"),
+                    _ if what < 9 + arm => (0, "DC", "null"),
+                    _ if what < 11 + arm => (200, "-", "true"),
+                    99 => (0, "UF", "null"),
+                    _ => (200, "-", "null"),
+                };
+                let torn = !late && unit % 89 == 7 && number + 1 == count && count > 1;
+                let seen = ARMS[usize::try_from(if torn { (arm + 1) % 3 } else { arm }).unwrap()];
+                let name = format!("u{unit}-{period}-{number}");
+                let unit_name = if units { format!("\"u{unit}\"") } else { "null".to_owned() };
+                let phase = PHASES[usize::from(period == 1)];
+                let phase = if phased { format!("\"{phase}\"") } else { "null".to_owned() };
+                writeln!(
+                    data.log,
+                    r#"{{"time":"{}","request_id":"{name}","unit":{unit_name},"experiment":"e","assigned":"{seen}","served":"{seen}","reason":"hash","phase":{phase},"status":{status},"flags":"{flags}","duration":{duration},"rescued":{rescued}}}"#,
+                    time(at)
+                )
+                .unwrap();
+                if random.below(10) < 8 {
+                    let correct = random.below(100) + luck / 2 < 70 + 5 * arm;
+                    let score = (small(random.below(9) + arm) * 0.25).to_string();
+                    let score = if random.below(7) == 0 { "" } else { &score };
+                    writeln!(data.by_request, "{name},{},{score}", u8::from(correct)).unwrap();
+                }
+            }
+        }
+        for _ in 0..random.below(4) {
+            let is_timed = random.below(2) == 0;
+            let at = if is_timed { time(random.below(7200) * 1000) } else { String::new() };
+            let converted = random.below(100) < 25 + 6 * two;
+            let basket = small(random.below(40)) * 0.5 + small(two);
+            writeln!(data.by_unit, "u{unit},{at},{},{basket}", u8::from(converted)).unwrap();
+        }
+    }
+    data
+}
+
+/// The experiment file of a case.
+fn file(case: &Value) -> String {
+    let percent = |phase: usize, arm: usize| case["weights"][phase][arm].as_f64().unwrap() * 100.0;
+    let weights = |phase: usize| {
+        format!(r#"{{"c": {:.1}, "d": {:.1}}}"#, percent(phase, 1), percent(phase, 2))
+    };
+    let variants = if case["phased"].as_bool().unwrap() {
+        format!(
+            r#""variants": [{{"name": "b"}}, {{"name": "c"}}, {{"name": "d"}}], "rollout": {{"start": "2026-11-23T09:00:00Z", "phases": [
+            {{"name": "one", "for": "1h", "weights": {}}}, {{"name": "two", "weights": {}}}]}}"#,
+            weights(0),
+            weights(1)
+        )
+    } else {
+        format!(
+            r#""variants": [{{"name": "b"}}, {{"name": "c", "weight": {:.1}}}, {{"name": "d", "weight": {:.1}}}]"#,
+            percent(0, 1),
+            percent(0, 2)
+        )
+    };
+    format!(
+        r#"{{"experiments": [{{"name": "e", "unit": [{{"header": "u"}}], "baseline": "b", {variants}}}], "settings": {{"exposure_unit": "plain"}}}}"#
+    )
+}
+
+/// The metrics of a case as a user requests them.
+fn requests(case: &Value) -> MetricRequests {
+    let of = |role: &str| {
+        let metrics = case["metrics"].as_array().unwrap().iter();
+        let own = metrics.filter(|metric| metric["role"] == role);
+        own.map(|metric| {
+            let (name, goal) = (metric["name"].as_str().unwrap(), metric["goal"].as_str().unwrap());
+            let kind = match (name, metric["measure"].as_str().unwrap()) {
+                ("accuracy" | "score" | "basket" | "converted", measure) => format!("={measure}"),
+                _ => String::new(),
+            };
+            format!("{name}{kind}:{goal}").parse().unwrap()
+        })
+        .collect()
+    };
+    MetricRequests {
+        primary: of("primary"),
+        guardrail: of("guardrail"),
+        exploratory: of("exploratory"),
+    }
+}
+
+fn run(case: &Value, threads: usize) -> (Value, Series) {
+    let data = generate(case);
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| -> PathBuf {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let text = file(case);
+    let plan = sidetrack::config::parse_json(text.as_bytes()).unwrap();
+    let experiment = plan.experiments.into_iter().next().unwrap();
+    let by_unit = case["outcomes"] == "unit";
+    let outcomes = if by_unit { &data.by_unit } else { &data.by_request };
+    let outcomes = Outcomes::read(&write("outcomes.csv", outcomes), &experiment).unwrap();
+    let input = Input {
+        experiment: &experiment,
+        strata: &Strata::new(&experiment, "").unwrap(),
+        config_hash: "",
+        logs: &Logs::new(&[write("access.log", &data.log)]).unwrap(),
+        outcomes: Some(&outcomes),
+    };
+    let settings = Settings {
+        metrics: requests(case),
+        prices: Vec::new(),
+        planned_units: case["planned"].as_u64(),
+        level: Fraction::FIVE_PERCENT,
+        allow_srm: false,
+        assume_independent_requests: true,
+        exclude_breaker: false,
+        threads: NonZero::new(threads).unwrap(),
+    };
+    let (analysis, series) = analyze(input, &settings, &|_, _| ()).unwrap();
+    (serde_json::to_value(&analysis).unwrap(), series)
+}
+
+/// Asserts that two values agree: numbers to nine digits, and all else exactly.
+fn agree(found: &Value, want: &Value, place: &str) {
+    match (found, want) {
+        (Value::Array(found), Value::Array(want)) if found.len() == want.len() => {
+            for (index, (found, want)) in found.iter().zip(want).enumerate() {
+                agree(found, want, &format!("{place}[{index}]"));
+            }
+        }
+        (Value::Number(found), Value::Number(want)) => {
+            close(found.as_f64().unwrap(), want.as_f64().unwrap(), place);
+        }
+        // An interval without ends.
+        (Value::Array(found), Value::Null) if found.iter().all(Value::is_null) => {}
+        _ => assert_eq!(found, want, "{place}"),
+    }
+}
+
+fn close(found: f64, want: f64, place: &str) {
+    let error = (found - want).abs();
+    assert!(error <= 1e-9 * want.abs() + 1e-12, "{place}: found {found}, want {want}");
+}
+
+fn cases() -> Vec<Value> {
+    let text = include_str!("../reference/values.json");
+    serde_json::from_str::<Vec<Value>>(text).unwrap()
+}
+
+fn by_variant(found: &Value) -> Value {
+    ARMS.iter().map(|arm| found[*arm].clone()).collect()
+}
+
+#[test]
+fn every_figure_of_an_analysis_is_the_reference_s() {
+    for both in cases() {
+        let (case, want) = (&both["case"], &both["want"]);
+        let name = case["name"].as_str().unwrap();
+        let (found, series) = run(case, 2);
+        let column = |key: &str| -> Value {
+            found["variants"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|variant| variant[key].clone())
+                .collect()
+        };
+        agree(&column("units"), &want["units"], &format!("{name}: units"));
+        agree(&column("requests"), &want["requests"], &format!("{name}: requests"));
+        agree(&column("served_elsewhere"), &want["elsewhere"], &format!("{name}: elsewhere"));
+        agree(&found["torn_units"], &want["torn"], &format!("{name}: torn"));
+        agree(&found["lines"]["used"], &want["used"], &format!("{name}: used"));
+        let aborted = &found["lines"]["excluded"]["aborted"];
+        agree(aborted, &want["aborted"], &format!("{name}: aborted"));
+        if case["outcomes"] == "unit" {
+            for key in ["matched", "unmatched", "early"] {
+                agree(&found["outcomes"][key], &want["counts"][key], &format!("{name}: {key}"));
+            }
+        }
+        split(&found, case, &want["srm"], name);
+        let metrics = found["metrics"].as_array().unwrap();
+        for (metric, want) in want["metrics"].as_object().unwrap() {
+            let place = format!("{name}: {metric}");
+            let found = metrics.iter().find(|found| found["name"] == *metric).unwrap();
+            assert_eq!(found["role"], want["role"], "{place}");
+            compared(found, want, &place);
+        }
+        plotted(&series, case, &want["series"], name);
+    }
+}
+
+/// The test of the split is only for units.
+fn split(found: &Value, case: &Value, want: &Value, name: &str) {
+    let srm = &found["srm"];
+    if case["units"] == false {
+        return assert_eq!(srm["verdict"], "undefined", "{name}");
+    }
+    assert_eq!(srm["verdict"], "ok", "{name}");
+    agree(&srm["statistic"], &want["statistic"], &format!("{name}: statistic"));
+    agree(&srm["df"], &want["df"], &format!("{name}: df"));
+    agree(&srm["p_value"], &want["p"], &format!("{name}: p"));
+    for (phase, found) in srm["phases"].as_array().unwrap().iter().enumerate() {
+        let place = format!("{name}: phase {phase}");
+        agree(&found["p_value"], &want["phases"][phase], &place);
+        agree(&by_variant(&found["expected"]), &case["weights"][phase], &place);
+    }
+}
+
+/// A metric's candidates.
+fn compared(found: &Value, want: &Value, place: &str) {
+    for (index, want) in want["candidates"].as_array().unwrap().iter().enumerate() {
+        let result = &found["candidates"][index];
+        let place = format!("{place}, {}", ARMS[index + 1]);
+        assert_eq!(result["variant"], ARMS[index + 1], "{place}");
+        if index == 0 {
+            agree(&found["baseline"]["value"], &want["values"][0], &format!("{place}: baseline"));
+            agree(&found["baseline"]["n"], &want["n"][0], &format!("{place}: baseline"));
+        }
+        agree(&result["value"], &want["values"][1], &format!("{place}: value"));
+        agree(&result["n"], &want["n"][1], &format!("{place}: n"));
+        for (key, wanted) in [
+            ("diff", "diff"),
+            ("ci", "ci"),
+            ("relative_lift", "lift"),
+            ("relative_lift_ci", "lift_ci"),
+            ("p_value", "p"),
+            ("p_best", "p_best"),
+            ("expected_loss", "loss"),
+            ("statistic", "statistic"),
+            ("df", "df"),
+            ("method", "method"),
+        ] {
+            agree(&result[key], &want[wanted], &format!("{place}: {key}"));
+        }
+        let adjusted = want.get("p_adjusted").unwrap_or(&Value::Null);
+        agree(&result["p_adjusted"], adjusted, &format!("{place}: p_adjusted"));
+        let phases = result["phases"].as_array().unwrap();
+        assert_eq!(phases.len(), want["phases"].as_array().unwrap().len(), "{place}");
+        for (phase, found) in phases.iter().enumerate() {
+            for key in ["phase", "n", "diff", "ci"] {
+                agree(&found[key], &want["phases"][phase][key], &format!("{place}: {phase} {key}"));
+            }
+        }
+    }
+}
+
+/// What plots show.
+fn plotted(series: &Series, case: &Value, want: &Value, name: &str) {
+    // Of the first primary metric that is not a quantile; requests have no time at which they joined.
+    let drawn = series.lift.as_ref().map(|(metric, _)| metric.as_str());
+    let primary = case["metrics"][0]["name"].as_str();
+    assert_eq!(drawn, primary.filter(|_| case["units"] == true), "{name}");
+    let lift = series.lift.iter().flat_map(|(_, lines)| lines);
+    for (line, want) in lift.zip(want["lift"].as_array().unwrap()) {
+        let points = line.points.iter().map(|point| {
+            let interval = point.interval.map(|(low, high)| vec![low, high]);
+            serde_json::json!([point.time, point.difference, interval])
+        });
+        agree(&points.collect(), want, &format!("{name}: lift of {}", line.variant));
+    }
+    if drawn.is_none() {
+        return;
+    }
+    for (line, want) in series.split.iter().zip(want["split"].as_array().unwrap()) {
+        let points = line.points.iter().map(|point| serde_json::json!(point));
+        agree(&points.collect(), want, &format!("{name}: split of {}", line.variant));
+    }
+    for ((variant, found), want) in
+        series.latencies.iter().zip(want["latencies"].as_array().unwrap())
+    {
+        agree(&serde_json::json!(found), want, &format!("{name}: latencies of {variant}"));
+    }
+}
+
+#[test]
+fn the_reference_has_cases_of_every_kind() {
+    let cases = cases();
+    let count =
+        |key: &str, value: &Value| cases.iter().filter(|both| both["case"][key] == *value).count();
+    assert!(cases.len() >= 7, "{}", cases.len());
+    for key in ["phased", "overlap", "units"] {
+        assert!(count(key, &true.into()) > 0 && count(key, &false.into()) > 0, "{key}");
+    }
+    for both in &cases {
+        for (name, metric) in both["want"]["metrics"].as_object().unwrap() {
+            let candidates = metric["candidates"].as_array().unwrap();
+            assert!(candidates.iter().all(|found| found["n"][1].as_u64() > Some(20)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_changes_no_figure() {
+    let cases = cases();
+    let case = &cases[0]["case"];
+    let text = |threads| {
+        let (mut analysis, series) = run(case, threads);
+        // The name of the log differs.
+        analysis["lines"]["examples"].take();
+        format!("{analysis} {series:?}")
+    };
+    let one = text(1);
+    for threads in [2, 3, 8] {
+        assert_eq!(text(threads), one, "{threads} threads");
+    }
+}
