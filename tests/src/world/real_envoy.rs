@@ -211,7 +211,6 @@ impl RealEnvoy {
         self.stubs.get(cluster).map_or(0, ModelStub::count)
     }
 
-    #[expect(clippy::expect_used, reason = "a harness fails loudly")]
     pub(super) async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
         self.settle().await;
         self.published(name, labels).await
