@@ -60,6 +60,8 @@ pub mod record {
     pub const REQUESTS_SHARE: &str = "ab_test:requests:share5m";
     /// The share of errors by variant.
     pub const ERRORS: &str = "ab_test:errors:ratio5m";
+    /// What the baseline would serve if all breakers opened, relative to what it can serve.
+    pub const TAKEOVER: &str = "ab_test:takeover:ratio5m";
     /// The share of slow responses by variant.
     pub const SLOW: &str = "ab_test:slow:ratio5m";
     /// The median of the seconds to the response headers.
@@ -198,7 +200,7 @@ pub mod log {
     pub const PHASE: &str = "phase";
     /// The request's method.
     pub const METHOD: &str = "method";
-    /// The request's path.
+    /// The request's path, without the query.
     pub const PATH: &str = "path";
     /// The response's status; 0 without a response.
     pub const STATUS: &str = "status";
@@ -206,6 +208,11 @@ pub mod log {
     pub const FLAGS: &str = "flags";
     /// Milliseconds from the request's first byte to the response's last.
     pub const DURATION: &str = "duration";
+    /// Milliseconds from the request's first byte to the response's first; absent without a response.
+    pub const FIRST_BYTE: &str = "first_byte";
+    /// Milliseconds from the request's first byte to the first of the response's body; absent without a
+    /// body, and before Envoy 1.37.
+    pub const FIRST_BODY: &str = "first_body";
     /// How often the request was sent upstream.
     pub const ATTEMPTS: &str = "attempts";
     /// `true` when the baseline answered what the candidate failed.

@@ -166,6 +166,30 @@ impl Millis {
     pub const fn thousandths(self, thousandths: u64) -> Self {
         Self(self.0.saturating_mul(thousandths) / 1000)
     }
+
+    /// Reads what the experiment file writes: whole numbers with ms, s, m, h or d, as in `1h30m`. `None`
+    /// when it cannot be read, or overflows.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        const UNITS: [(&str, u64); 5] =
+            [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+        with_units(text, &UNITS).map(Self)
+    }
+}
+
+/// Adds up `1h30m`: whole numbers, each with one of the units. `None` when it cannot be read or overflows.
+pub(crate) fn with_units(mut text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let mut sum: Option<u64> = None;
+    while !text.is_empty() {
+        let digits = text.find(|c: char| !c.is_ascii_digit())?;
+        let (number, rest) = text.split_at(digits);
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (unit, rest) = rest.split_at(letters);
+        let (_, size) = units.iter().find(|(name, _)| *name == unit)?;
+        sum = Some(sum.unwrap_or(0).checked_add(number.parse::<u64>().ok()?.checked_mul(*size)?)?);
+        text = rest;
+    }
+    sum
 }
 
 /// Saturates.
@@ -393,6 +417,16 @@ mod tests {
         assert_eq!([Millis(1), Millis(2)].into_iter().sum::<Millis>(), Millis(3));
         assert_eq!((Millis(1500).seconds(), Millis(1500).thousandths(900)), (1, Millis(1350)));
         assert_eq!(Millis(2).times(u64::MAX), Millis(u64::MAX));
+    }
+
+    #[test]
+    fn spans_add_up_and_refuse_what_they_cannot_read() {
+        assert_eq!(Millis::parse("1h30m"), Some(Millis(5_400_000)));
+        assert_eq!(Millis::parse("200ms"), Some(Millis(200)));
+        let overflows = ["99999999999999999999s", "18446744073709551615d"];
+        for bad in ["", "30", "s", "-1s", "1.5s", "1w", "30 s"].iter().chain(&overflows) {
+            assert_eq!(Millis::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -62,14 +62,15 @@ pub trait Request {
         self.first("x-forwarded-proto").or_else(|| self.first(":scheme")) == Some(b"https")
     }
 
-    /// The host without its port.
+    /// The host without its port and without the dot that ends a fully qualified name.
     fn host(&self) -> Option<&[u8]> {
         let authority = self.first(":authority")?;
         let bracket = authority.iter().rposition(|&byte| byte == b']').unwrap_or(0);
-        match authority.iter().rposition(|&byte| byte == b':') {
-            Some(colon) if colon > bracket || bracket == 0 => authority.get(..colon),
-            _ => Some(authority),
-        }
+        let host = match authority.iter().rposition(|&byte| byte == b':') {
+            Some(colon) if colon > bracket || bracket == 0 => authority.get(..colon)?,
+            _ => authority,
+        };
+        Some(host.strip_suffix(b".").unwrap_or(host))
     }
 }
 
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_goes_without_its_port() {
+    fn a_host_goes_without_its_port_and_one_last_dot() {
         for (authority, host) in [
             ("a.b:8080", "a.b"),
             ("a.b", "a.b"),
@@ -118,6 +119,10 @@ mod tests {
             ("[::1]", "[::1]"),
             ("", ""),
             (":80", ""),
+            ("a.b.", "a.b"),
+            ("a.b.:8080", "a.b"),
+            ("a.b..", "a.b."),
+            (".", ""),
         ] {
             assert_eq!(
                 vec![(":authority", authority)].host(),

@@ -18,7 +18,7 @@ use crate::exit::ExitStatus;
 use crate::out::Out;
 use crate::words::visible;
 use image::Image;
-use module::Module;
+pub(crate) use module::Module;
 
 /// Write the filter as an OCI image that Istio's agent accepts
 ///

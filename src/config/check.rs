@@ -26,6 +26,7 @@ const FRAMING: &[&str] = &[
     "content-length",
     "host",
     "keep-alive",
+    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::decode::{Decode, wrong_type};
 use super::node::{Node, quoted};
 use super::problem::{Code, Path, Problems};
-use crate::quantity::{Millis, NotPercent, Ppm, Timestamp};
+use crate::quantity::{Millis, NotPercent, Ppm, Timestamp, with_units};
 
 impl Decode for bool {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -143,11 +143,12 @@ text!(
 );
 
 text!(
-    /// A host name, or `*.` and a host name; lower-cased.
+    /// A host name, or `*.` and a host name; lower-cased, and without the dot that ends a fully qualified name.
     Host(String), BadHost, allowed "a host name, or \"*.\" and a host name",
     hint "without scheme, port and path",
-    json!({"type": "string", "pattern": "^(\\*\\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$|^\\[[0-9A-Fa-f:.]+\\]$"}),
+    json!({"type": "string", "pattern": "^(\\*\\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\\.?$|^\\[[0-9A-Fa-f:.]+\\]$"}),
     |text| {
+        let text = text.strip_suffix('.').filter(|name| !name.ends_with(']')).unwrap_or(text);
         let name = text.strip_prefix("*.").unwrap_or(text);
         let label = |label: &str| {
             !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
@@ -383,9 +384,6 @@ impl<const MIN: u32, const MAX: u32> Decode for Count<MIN, MAX> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span<const MIN: u64, const MAX: u64>(pub(crate) Millis);
 
-const SPAN_UNITS: [(&str, u64); 5] =
-    [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
-
 impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let allowed = format!("a time span from {} to {}", Millis::new(MIN), Millis::new(MAX));
@@ -395,11 +393,9 @@ impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
             return None;
         };
         let found = format!("found {}; allowed: {allowed}", quoted(text));
-        match with_units(text, &SPAN_UNITS) {
-            Some(millis) if (MIN..=MAX).contains(&millis) => {
-                return Some(Self(Millis::new(millis)));
-            }
-            Some(millis) if millis > MAX => {
+        match Millis::parse(text) {
+            Some(millis) if (MIN..=MAX).contains(&millis.get()) => return Some(Self(millis)),
+            Some(millis) if millis.get() > MAX => {
                 problems.push(at, Code::OutOfRange, found, "make it shorter")
             }
             Some(_) => problems.push(at, Code::OutOfRange, found, "make it longer"),
@@ -441,21 +437,6 @@ impl Decode for Size {
     }
 }
 
-/// Adds up `1h30m`: whole numbers, each with one of the units. `None` when it cannot be read or overflows.
-fn with_units(mut text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let mut sum: Option<u64> = None;
-    while !text.is_empty() {
-        let digits = text.find(|c: char| !c.is_ascii_digit())?;
-        let (number, rest) = text.split_at(digits);
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (unit, rest) = rest.split_at(letters);
-        let (_, size) = units.iter().find(|(name, _)| *name == unit)?;
-        sum = Some(sum.unwrap_or(0).checked_add(number.parse::<u64>().ok()?.checked_mul(*size)?)?);
-        text = rest;
-    }
-    sum
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -485,30 +466,16 @@ mod tests {
     }
 
     #[test]
-    fn spans_add_up_and_refuse_what_they_cannot_read() {
-        assert_eq!(with_units("1h30m", &SPAN_UNITS), Some(5_400_000));
-        assert_eq!(with_units("200ms", &SPAN_UNITS), Some(200));
-        for bad in [
-            "",
-            "30",
-            "s",
-            "-1s",
-            "1.5s",
-            "1w",
-            "30 s",
-            "99999999999999999999s",
-            "18446744073709551615d",
-        ] {
-            assert_eq!(with_units(bad, &SPAN_UNITS), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn hosts_are_names_or_one_leading_star() {
         for good in ["a", "predictor.example.com", "*.example.com", "[::1]", "10.0.0.1"] {
             assert!(Host::parse(good).is_some(), "{good}");
         }
-        for bad in ["", "*", "*.", "a.*.b", "http://a", "a:80", "a/b", ".a", "a..b"] {
+        for same in ["a.b", "A.b", "a.b.", "a.B."] {
+            assert_eq!(Host::parse(same), Some(Host("a.b".to_owned())), "{same}");
+        }
+        for bad in
+            ["", "*", "*.", "a.*.b", "http://a", "a:80", "a/b", ".a", "a..b", ".", "a..", "[::1]."]
+        {
             assert!(Host::parse(bad).is_none(), "{bad}");
         }
     }

@@ -119,23 +119,21 @@ impl Testbed {
             model.record(false);
             let cluster = variant.cluster.as_ref().unwrap_or(&variant.name);
             let address = model.addr().into();
-            endpoints.push(render::Endpoint { cluster: cluster.clone(), address });
+            endpoints.push(render::Endpoint::plain(cluster, address));
             models.push(model);
         }
         let bootstrap = |listen: SocketAddr, admin: SocketAddr| {
             let options = render::Options {
                 wasm: wasm.to_string_lossy().into_owned(),
                 endpoint: endpoints.clone(),
-                default_cluster: None,
                 listen: listen.into(),
                 admin: admin.into(),
-                watch: None,
                 failover: options
                     .variation
                     .failover
                     .then(|| render::Failover { methods: Vec::new(), buffer: FAILOVER_BUFFER }),
-                lean: false,
                 access_log: exposures_in(&dir).to_string_lossy().into_owned(),
+                ..render::Options::default()
             };
             render::bootstrap(&plan, &node, &options)
         };

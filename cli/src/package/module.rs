@@ -21,11 +21,11 @@ const ABI: &str = "proxy_abi_version_0_2_1";
 const LARGEST: u64 = 256 << 20;
 
 /// A filter that a proxy would load.
-pub(super) struct Module {
+pub(crate) struct Module {
     /// The file.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The filter's version.
-    pub(super) version: String,
+    pub(crate) version: String,
 }
 
 impl Module {
@@ -34,7 +34,7 @@ impl Module {
     /// # Errors
     ///
     /// If it cannot be read; a [`Fault`] if it is not the filter.
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let name = visible(&path.to_string_lossy());
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));

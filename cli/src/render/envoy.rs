@@ -1,38 +1,61 @@
-//! `render envoy`: a complete Envoy bootstrap, ready to run.
+//! `render envoy`: a complete Envoy bootstrap, ready to run, or pieces of it for an existing one.
 //!
-//! The template holds what people read and copy. This module adds what depends on the experiments:
+//! The templates hold what people read and copy. This module adds what depends on the experiments:
 //! clusters, and the routes that lead to them. A request without the filter's headers always takes
 //! the route to the baseline of its experiment.
 
 mod address;
 mod args;
+mod assumptions;
 mod clusters;
 mod failover;
+mod fragment;
+mod protocol;
 mod routes;
 
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 use sidetrack::config::Node;
 use sidetrack::names::variable;
-use sidetrack::plan::Plan;
+use sidetrack::plan::{Experiment, Plan};
+use sidetrack::quantity::Millis;
 
 use super::{headers, hosts, vocabulary};
 use crate::template;
 pub(crate) use address::{Address, Endpoint};
 pub(super) use args::{Args, run};
 pub(super) use clusters::cluster;
-use clusters::{baseline, clusters};
+use clusters::{Cluster, baseline, clusters};
 pub(super) use routes::mirrors;
 pub(crate) use routes::{bypass_stat, has_fallback};
 
-const TEMPLATES: [(&str, &str); 4] = [
-    ("envoy.yaml", include_str!("../../templates/envoy.yaml")),
-    ("vm.yaml", include_str!("../../templates/vm.yaml")),
-    ("filter.yaml", include_str!("../../templates/filter.yaml")),
-    ("ecds.yaml", include_str!("../../templates/ecds.yaml")),
+const TEMPLATES: [(&str, &str); 11] = [
+    ("bootstrap", include_str!("../../templates/envoy/bootstrap.yaml")),
+    ("ecds", include_str!("../../templates/envoy/ecds.yaml")),
+    ("vm", include_str!("../../templates/envoy/vm.yaml")),
+    ("filter", include_str!("../../templates/envoy/filter.yaml")),
+    ("http_filter", include_str!("../../templates/envoy/http_filter.yaml")),
+    ("guard", include_str!("../../templates/envoy/guard.yaml")),
+    ("access_log", include_str!("../../templates/envoy/access_log.yaml")),
+    ("stats_tags", include_str!("../../templates/envoy/stats_tags.yaml")),
+    ("limits", include_str!("../../templates/envoy/limits.yaml")),
+    ("routes", include_str!("../../templates/envoy/routes.yaml")),
+    ("clusters", include_str!("../../templates/envoy/clusters.yaml")),
 ];
+
+/// The parts that other templates include, each after those that it includes itself.
+const PARTS: [&str; 8] =
+    ["vm", "filter", "http_filter", "guard", "access_log", "stats_tags", "routes", "clusters"];
+
+/// The certificate authorities of Debian, which Envoy's images contain.
+pub(crate) const CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// How long a request may be without any activity by default. Envoy's own default.
+pub(crate) const IDLE_TIMEOUT: Millis = Millis::new(300_000);
 
 /// What the bootstrap depends on besides the experiments.
 #[derive(Clone, Debug)]
@@ -41,6 +64,16 @@ pub(crate) struct Options {
     pub(crate) wasm: String,
     /// Addresses of clusters. A cluster without one is resolved by its name.
     pub(crate) endpoint: Vec<Endpoint>,
+    /// Protocols of clusters, where they differ from the default.
+    pub(crate) protocol: Vec<protocol::Choice>,
+    /// The file with the certificate authorities of TLS endpoints.
+    pub(crate) ca_file: PathBuf,
+    /// The limit for a whole request and its response; zero: none.
+    pub(crate) timeout: Millis,
+    /// The limit for the time without any activity of a request; zero: none.
+    pub(crate) idle_timeout: Millis,
+    /// Protocols that a request may upgrade to, such as `websocket`.
+    pub(crate) upgrade: Vec<String>,
     /// The cluster for requests that match no experiment; `None`: the first experiment's baseline.
     pub(crate) default_cluster: Option<String>,
     /// The address of the listener.
@@ -57,6 +90,27 @@ pub(crate) struct Options {
     pub(crate) access_log: String,
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            wasm: "dist/sidetrack.wasm".to_owned(),
+            endpoint: Vec::new(),
+            protocol: Vec::new(),
+            ca_file: PathBuf::from(CA_FILE),
+            timeout: Millis::ZERO,
+            idle_timeout: IDLE_TIMEOUT,
+            upgrade: Vec::new(),
+            default_cluster: None,
+            listen: Address::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 10_000))),
+            admin: Address::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 9901))),
+            watch: None,
+            failover: None,
+            lean: false,
+            access_log: "/dev/stdout".to_owned(),
+        }
+    }
+}
+
 /// How failed requests are retried on the baseline.
 #[derive(Clone, Debug)]
 pub(crate) struct Failover {
@@ -68,17 +122,24 @@ pub(crate) struct Failover {
 
 /// The whole bootstrap.
 pub(crate) fn bootstrap(plan: &Plan, node: &Node, options: &Options) -> anyhow::Result<String> {
-    render("envoy.yaml", plan, node, options)
+    render("bootstrap", false, plan, node, options)
 }
 
 /// The filter alone, as the discovery resource that `--watch` reads.
 pub(crate) fn filter(plan: &Plan, node: &Node, options: &Options) -> anyhow::Result<String> {
-    render("ecds.yaml", plan, node, options)
+    render("ecds", false, plan, node, options)
 }
 
-fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow::Result<String> {
+fn render(
+    template: &str,
+    is_fragment: bool,
+    plan: &Plan,
+    node: &Node,
+    options: &Options,
+) -> anyhow::Result<String> {
     let names = &plan.settings.headers;
-    let (own, testers) = (headers::own(plan), headers::testers(plan));
+    let mut hidden = vec![names.cluster.as_str(), names.mirror.as_str()];
+    hidden.extend(headers::testers(plan));
     let first = plan
         .experiments
         .first()
@@ -104,11 +165,15 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
     // Envoy answers 413 when a buffered request exceeds its buffer, which is 1 MiB by default.
     let held = Some(plan.settings.body_limit)
         .filter(|&limit| bodies && (options.failover.is_some() || limit > 1 << 20));
+    let clusters = clusters(plan, &default, options, &failovers)?;
     let mut context = json!({
         "options": {
             "wasm": options.wasm, "listen": options.listen, "admin": options.admin,
             "watch": options.watch, "access_log": options.access_log,
+            "timeout": seconds(options.timeout), "idle_timeout": seconds(options.idle_timeout),
         },
+        "is_fragment": is_fragment,
+        "assumptions": assumptions::all(options, &default, &clusters),
         "watched_directory": options.watch.as_ref().map(|path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
@@ -119,11 +184,15 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
             "experiment": names.experiment, "variant": names.variant, "assigned": names.assigned,
             "phase": names.phase, "cluster": names.cluster, "mirror": names.mirror,
         },
-        "own": own,
-        "testers": testers,
+        "own": headers::own(plan),
+        "hidden": hidden,
         "bodies": bodies,
         "announcements": announcements,
-        "by_cluster": plan.experiments.iter().any(|e| e.variants.iter().any(|v| v.cluster.is_some())),
+        "by_cluster": plan.experiments.iter().any(selects_cluster),
+        "rewritten": rewritten(plan, &clusters),
+        "upgrades": options.upgrade,
+        // Extended CONNECT carries WebSockets over HTTP/2.
+        "http2": if options.upgrade.is_empty() { "{}" } else { "{ allow_connect: true }" },
         "failovers": failovers,
         "failover_methods": options.failover.as_ref().and_then(Failover::method_regex),
         "buffer": options.failover.as_ref().map(|failover| u64::from(failover.buffer)).max(held),
@@ -133,17 +202,66 @@ fn render(template: &str, plan: &Plan, node: &Node, options: &Options) -> anyhow
             .map(routes::fallback).collect::<Vec<_>>(),
         "mirrors": mirrors(plan),
         "default": default,
-        "clusters": clusters(plan, &default, &options.endpoint, &failovers)?,
+        "upstreams": clusters,
     });
     vocabulary::add(&mut context);
-    // These parts appear at two depths of indentation.
-    for (name, part) in [("vm", "vm.yaml"), ("filter", "filter.yaml")] {
+    let limits = limits(&clusters, &failovers, &mut context)?;
+    insert(&mut context, "limits", json!(limits));
+    for part in PARTS {
         let text = template::render(&TEMPLATES, part, &context)?;
-        if let Some(context) = context.as_object_mut() {
-            context.insert(name.to_owned(), text.trim_end().into());
-        }
+        insert(&mut context, part, text.trim_end().into());
     }
     template::render(&TEMPLATES, template, &context)
+}
+
+fn insert(context: &mut Value, name: &str, value: Value) {
+    if let Some(context) = context.as_object_mut() {
+        context.insert(name.to_owned(), value);
+    }
+}
+
+/// What a route to each cluster says about timeouts, upgrades and the host; under an empty name, for
+/// a route that leads to any cluster.
+fn limits(
+    clusters: &[Cluster],
+    failovers: &[failover::Aggregate],
+    context: &mut Value,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let rewrites = |name: &str| clusters.iter().any(|c| c.selected == name && c.rewrites_host);
+    let of = |name: &str| {
+        let baseline = failovers.iter().find(|failover| failover.cluster == name);
+        rewrites(name) || baseline.is_some_and(|failover| rewrites(&failover.baseline))
+    };
+    let names = clusters.iter().map(|cluster| cluster.selected.as_str()).chain([""]);
+    let mut limits = BTreeMap::new();
+    for name in names {
+        insert(context, "rewrites_host", of(name).into());
+        let text = template::render(&TEMPLATES, "limits", context)?;
+        limits.insert(name.to_owned(), text.trim_end().to_owned());
+    }
+    Ok(limits)
+}
+
+/// Whether the filter selects a cluster for this experiment's requests.
+fn selects_cluster(experiment: &Experiment) -> bool {
+    experiment.variants.iter().any(|variant| variant.cluster.is_some())
+}
+
+/// The clusters that the filter selects and whose servers expect their own host: they need a route
+/// of their own, because a route rewrites the host for all clusters that it leads to.
+fn rewritten<'a>(plan: &Plan, clusters: &'a [Cluster]) -> Vec<&'a str> {
+    let selected = |name: &str| {
+        let variants = plan.experiments.iter().flat_map(|experiment| experiment.variants.iter());
+        variants.filter_map(|variant| variant.cluster.as_deref()).any(|cluster| cluster == name)
+    };
+    let rewritten = clusters.iter().filter(|c| c.rewrites_host && selected(&c.selected));
+    rewritten.map(|cluster| cluster.selected.as_str()).collect()
+}
+
+/// Seconds as Envoy writes a length of time: `0s`, `1.500s`.
+fn seconds(time: Millis) -> String {
+    let (whole, rest) = (time.seconds(), time.get() % 1000);
+    if rest == 0 { format!("{whole}s") } else { format!("{whole}.{rest:03}s") }
 }
 
 impl Failover {

@@ -45,6 +45,8 @@ pub(super) fn add(context: &mut Value) {
                 "status": log::STATUS,
                 "flags": log::FLAGS,
                 "duration": log::DURATION,
+                "first_byte": log::FIRST_BYTE,
+                "first_body": log::FIRST_BODY,
                 "attempts": log::ATTEMPTS,
                 "rescued": log::RESCUED,
                 "cluster": log::CLUSTER,

@@ -38,6 +38,24 @@ fn json_has_the_keys_of_the_contract() {
 }
 
 #[test]
+fn headers_that_envoy_replaces_are_noticed() {
+    let text = std::fs::read_to_string(data().join("simple.yaml")).unwrap();
+    let notices = |headers: &str| {
+        let weight = format!("weight: 30, response_headers: {headers}");
+        let report =
+            json(&["check", "-", "--json"], text.replace("weight: 30", &weight).as_bytes());
+        let notices = report["notices"].as_array().unwrap().clone();
+        let path = |notice: &serde_json::Value| notice["path"].as_str().unwrap().to_owned();
+        let all: Vec<String> = notices.iter().map(path).collect();
+        all.into_iter().filter(|path| path.contains("headers")).collect::<Vec<_>>()
+    };
+    let at = "experiments[0].variants[1].response_headers";
+    assert_eq!(notices("{Server: mine}"), [format!("{at}.server")]);
+    assert_eq!(notices("{x-request-id: mine, x-other: a}"), [format!("{at}.x-request-id")]);
+    assert_eq!(notices("{date: mine, via: mine, set-cookie: a=b}"), [""; 0]);
+}
+
+#[test]
 fn what_cannot_be_read_is_exit_2_and_goes_to_stderr() {
     for arguments in [&["check", "missing.yaml"][..], &["check", "."], &["check"], &["chekc", "x"]]
     {

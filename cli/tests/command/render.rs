@@ -1,4 +1,4 @@
-//! What `render` refuses.
+//! What `render` refuses, and what it reports.
 
 use super::*;
 
@@ -19,4 +19,85 @@ fn failover_and_a_changed_path_exclude_each_other() {
         "{}",
         stderr(&refused)
     );
+}
+
+fn render(options: &[&str]) -> std::process::Output {
+    run(&[&["render", "envoy", "simple.yaml"], options].concat(), b"")
+}
+
+#[test]
+fn a_module_that_envoy_cannot_load_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("text.wasm");
+    std::fs::write(&file, "not a module").unwrap();
+    let file = file.display().to_string();
+    for (wasm, why) in [
+        ("missing.wasm", "note: missing.wasm does not exist on this machine"),
+        (&file, "text.wasm: begins with \"not \", but must be a WebAssembly module"),
+    ] {
+        let whole = render(&["--wasm", wasm]);
+        assert_eq!(code(&whole), 0);
+        assert!(stdout(&whole).contains("clusters:"), "the output is complete");
+        assert!(stderr(&whole).contains(why), "{}", stderr(&whole));
+        for (piece, is_in_it) in [("filter", true), ("access-log", true), ("routes", false)] {
+            let found = stderr(&render(&["--wasm", wasm, "--fragment", piece])).contains(why);
+            assert_eq!(found, is_in_it, "{piece}");
+        }
+    }
+}
+
+#[test]
+fn assumptions_are_listed_at_the_top() {
+    let lists = |options: &[&str], text: &str| stdout(&render(options)).contains(text);
+    let guessed = "without TLS: model-old, model-new.";
+    assert!(lists(&[], guessed));
+    let both = ["--endpoint", "model-old=a:1", "--endpoint", "model-new=https://b"];
+    assert!(!lists(&both, "without TLS"));
+    assert!(lists(&both[..2], "without TLS: model-new."));
+    assert!(lists(&both, "whatever the client speaks: model-old."));
+    assert!(lists(&both, "has the certificate authorities"));
+    assert!(!lists(&[&both[..], &["--ca-file", "ca.pem"]].concat(), "certificate authorities"));
+    assert!(lists(&[], "belong to model-old."));
+    assert!(!lists(&["--default-cluster", "other"], "belong to"));
+    assert!(lists(&["--wasm", "a/b.wasm"], "a/b.wasm, relative to the directory"));
+    assert!(lists(&["--wasm", "/a/b.wasm"], "/a/b.wasm where Envoy runs"));
+}
+
+#[test]
+fn options_that_cannot_be_rendered_are_refused() {
+    for (options, why) in [
+        (
+            &["--endpoint", "other=a:1"][..],
+            "unknown cluster \"other\"; expected one of: model-old, model-new",
+        ),
+        (&["--upstream-protocol", "other=http2"], "--upstream-protocol: unknown cluster \"other\""),
+        (&["--upstream-protocol", "h2"], "expected one of: http1, http2, auto, client"),
+        (
+            &["--endpoint", "model-new=https://a", "--endpoint", "model-new=b:1"],
+            "with and without TLS",
+        ),
+        (
+            &["--endpoint", "model-new=https://a", "--endpoint", "model-new=https://b"],
+            "different host names: a, b",
+        ),
+        (&["--timeout", "30"], "expected a number with ms, s, m, h or d"),
+        (&["--idle-timeout", "400d"], "expected a number with ms, s, m, h or d"),
+        (&["--upgrade", "web socket"], "expected a protocol"),
+        (
+            &["--fragment", "filters"],
+            "possible values: filter, guard, routes, clusters, stats-tags, access-log",
+        ),
+        (&["--fragment", "filter", "--watch", "a", "--filter-only"], "cannot be used with"),
+    ] {
+        let refused = render(options);
+        assert_eq!((code(&refused), stdout(&refused)), (2, ""), "{options:?}");
+        assert!(stderr(&refused).contains(why), "{options:?}: {}", stderr(&refused));
+    }
+}
+
+#[test]
+fn times_are_rendered_as_envoy_reads_them() {
+    let text = render(&["--timeout", "1m30s", "--idle-timeout", "1500ms"]);
+    assert!(stdout(&text).contains("timeout: 90s\n"), "{}", stdout(&text));
+    assert!(stdout(&text).contains("idle_timeout: 1.500s\n"), "{}", stdout(&text));
 }

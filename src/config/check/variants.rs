@@ -9,6 +9,19 @@ use crate::plan::{PerVariant, Variant, VariantId};
 use crate::quantity::Ppm;
 use crate::rollout::{Phase, Rollout, Schedule};
 
+/// Response headers that Envoy sets after the filter, and when.
+const REPLACED: [(&str, &str); 2] = [
+    (
+        "server",
+        "Envoy replaces this header after the filter, unless its connection manager has \
+         server_header_transformation: PASS_THROUGH",
+    ),
+    (
+        "x-request-id",
+        "Envoy replaces this header after the filter where it returns request ids, as with `render envoy`",
+    ),
+];
+
 /// The variants and how they share the buckets.
 pub(super) struct Cast {
     pub(super) baseline: VariantId,
@@ -90,11 +103,20 @@ impl Checker<'_> {
                 body: self.edits(raw, &at.key("body")),
                 request_headers: self
                     .added_headers(&raw.request_headers, &at.key("request_headers")),
-                response_headers: self
-                    .added_headers(&raw.response_headers, &at.key("response_headers")),
+                response_headers: self.response_headers(raw, &at.key("response_headers")),
             });
         }
         PerVariant::new(variants)
+    }
+
+    fn response_headers(&mut self, raw: &raw::Variant, at: &Path<'_>) -> Vec<(String, String)> {
+        let headers = self.added_headers(&raw.response_headers, at);
+        for (name, notice) in REPLACED {
+            if headers.iter().any(|(given, _)| given == name) {
+                self.notice(&at.key(name), notice);
+            }
+        }
+        headers
     }
 
     /// Spans in the order of names: as wide as the reserve, else the largest weight.

@@ -186,9 +186,9 @@ async fn without_the_filter_everyone_gets_the_baseline() {
             [
                 "x-forwarded-proto",
                 "x-request-id",
-                "x-envoy-expected-rq-timeout-ms",
                 "x-model",
-                "x-envoy-upstream-service-time"
+                "x-envoy-upstream-service-time",
+                "x-request-id"
             ]
         );
         tokio::time::sleep(Duration::from_millis(100)).await;

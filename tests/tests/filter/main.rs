@@ -12,6 +12,7 @@ mod http3;
 mod latency;
 mod long;
 mod models;
+mod rendered;
 mod rollouts;
 mod scale;
 #[expect(

@@ -1,33 +1,63 @@
 //! The command line of `render envoy`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use sidetrack::quantity::Millis;
 
 use super::address::{Address, Endpoint};
-use super::{Failover, Options, bootstrap, filter};
+use super::fragment::Fragment;
+use super::{CA_FILE, Failover, Options, bootstrap, filter, protocol};
 use crate::exit::ExitStatus;
 use crate::load;
-use crate::out::Out;
+use crate::out::{Ink, Out};
+use crate::package::Module;
+use crate::words::visible;
 
 /// Write a complete Envoy bootstrap: the filter, routes and clusters of an experiment file
 ///
-/// A request without a decision from the filter takes the baseline's route. To check the result,
-/// run `envoy --mode validate -c FILE`.
+/// A request without a decision from the filter takes the baseline's route. Values that no option
+/// sets are guessed. A comment at the top of the output lists the guesses. To check the result, run
+/// `envoy --mode validate -c FILE`. For an Envoy that has a configuration already, --fragment writes
+/// the pieces; docs/envoy.md explains how to add them.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  sidetrack render envoy experiment.yaml --endpoint baseline=127.0.0.1:9001 \\\n    \
-                        --endpoint enhanced=127.0.0.1:9002 > envoy.yaml"
-)]
+#[command(after_help = "Examples:\n  \
+    sidetrack render envoy experiment.yaml --endpoint baseline=127.0.0.1:9001 \\\n    \
+    --endpoint enhanced=https://models.example.com > envoy.yaml\n  \
+    sidetrack render envoy experiment.yaml --fragment filter\n  \
+    sidetrack render envoy experiment.yaml --upgrade websocket \\\n    \
+    --idle-timeout 10m --upstream-protocol enhanced=http2")]
 pub(crate) struct Args {
     /// The experiment file, YAML or JSON; "-" reads stdin
     file: PathBuf,
     /// The path of the filter's module, as Envoy opens it
     #[arg(long, value_name = "PATH", default_value = "dist/sidetrack.wasm")]
     wasm: String,
-    /// An address of a cluster; may be repeated [default: the cluster's name, resolved by DNS,
-    /// port 8080]
-    #[arg(long, value_name = "CLUSTER=HOST:PORT")]
+    /// An address of a cluster, HOST:PORT or a URL; may be repeated. A URL with a host name sets the
+    /// host header. https and grpcs use TLS, grpc and grpcs use HTTP/2 [default: the cluster's name,
+    /// resolved by DNS, port 8080]
+    #[arg(long, value_name = "CLUSTER=ADDRESS")]
     endpoint: Vec<Endpoint>,
+    /// The protocol of a cluster's models, or of all clusters: http1, http2, auto (with TLS, what the
+    /// server selects, otherwise http1) or client (as the client; the models must speak both)
+    /// [default: http2 for grpc URLs, otherwise auto]
+    #[arg(long, value_name = "[CLUSTER=]PROTOCOL")]
+    upstream_protocol: Vec<protocol::Choice>,
+    /// The file with the certificate authorities for TLS endpoints, as Envoy opens it
+    #[arg(long, value_name = "PATH", default_value = CA_FILE)]
+    ca_file: PathBuf,
+    /// The limit for a whole request and its response, such as 30s; 0s: none, so that responses can
+    /// stream
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
+    timeout: Millis,
+    /// The limit for the time in which nothing of a request or its response arrives; 0s: none
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    idle_timeout: Millis,
+    /// A protocol that requests may upgrade to, such as websocket; may be repeated
+    #[arg(long, value_name = "PROTOCOL", value_parser = upgrade)]
+    upgrade: Vec<String>,
     /// The cluster for requests that match no experiment [default: the baseline of the first
     /// experiment]
     #[arg(long, value_name = "CLUSTER")]
@@ -46,6 +76,10 @@ pub(crate) struct Args {
     /// bootstrap, because the filter depends on them
     #[arg(long, requires = "watch")]
     filter_only: bool,
+    /// Write only a piece, for an Envoy that has a configuration already. Use the same options for
+    /// all pieces
+    #[arg(long, value_enum, value_name = "PIECE", conflicts_with = "filter_only")]
+    fragment: Option<Fragment>,
     /// Retry requests that fail at a candidate on the baseline. Requires variants with clusters, and
     /// models for which processing a request twice is harmless
     #[arg(long)]
@@ -66,10 +100,20 @@ pub(crate) struct Args {
 }
 
 impl Args {
+    /// Whether the output names the module.
+    const fn loads_module(&self) -> bool {
+        matches!(self.fragment, None | Some(Fragment::Filter | Fragment::AccessLog))
+    }
+
     fn options(&self) -> Options {
         Options {
             wasm: self.wasm.clone(),
             endpoint: self.endpoint.clone(),
+            protocol: self.upstream_protocol.clone(),
+            ca_file: self.ca_file.clone(),
+            timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
+            upgrade: self.upgrade.clone(),
             default_cluster: self.default_cluster.clone(),
             listen: self.listen.clone(),
             admin: self.admin.clone(),
@@ -87,11 +131,65 @@ impl Args {
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
     let options = args.options();
-    let text = if args.filter_only {
-        filter(&loaded.plan, &loaded.node, &options)?
-    } else {
-        bootstrap(&loaded.plan, &loaded.node, &options)?
+    let text = match args.fragment {
+        Some(fragment) => fragment.render(&loaded.plan, &loaded.node, &options)?,
+        None if args.filter_only => filter(&loaded.plan, &loaded.node, &options)?,
+        None => bootstrap(&loaded.plan, &loaded.node, &options)?,
     };
     out.write_all(text.as_bytes())?;
+    if args.loads_module()
+        && let Some(notice) = notice(&args.wasm)
+    {
+        // If stderr is closed, the configuration is still complete.
+        writeln!(std::io::stderr().lock(), "{} {notice}", Ink::stderr().note("note:")).ok();
+    }
     Ok(ExitStatus::Success)
+}
+
+/// Why an Envoy on this machine could not load the module. With a module that it cannot load, Envoy
+/// rejects the configuration.
+fn notice(wasm: &str) -> Option<String> {
+    let path = Path::new(wasm);
+    if !path.exists() {
+        return Some(format!(
+            "{} does not exist on this machine, and Envoy rejects a configuration without its module\n  \
+             hint: `make wasm` builds dist/sidetrack.wasm; --wasm sets the path where Envoy runs",
+            visible(wasm)
+        ));
+    }
+    Module::read(path).err().map(|error| format!("{error:#}"))
+}
+
+fn duration(text: &str) -> Result<Millis, String> {
+    // Envoy's limit for durations is much higher, but a year is a mistake already.
+    const LONGEST: Millis = Millis::new(365 * 86_400_000);
+    Millis::parse(text)
+        .filter(|time| *time <= LONGEST)
+        .ok_or_else(|| "expected a number with ms, s, m, h or d: 500ms, 30s, 1h30m".to_owned())
+}
+
+fn upgrade(text: &str) -> Result<String, String> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/".contains(c);
+    if text.is_empty() || !text.chars().all(is_token) {
+        return Err("expected a protocol, as in the header upgrade: websocket".to_owned());
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+impl ValueEnum for Fragment {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Filter => ("filter", "The filter, for http_filters"),
+            Self::Guard => ("guard", "Removes the filter's headers from client requests"),
+            Self::Routes => ("routes", "The routes by the filter's headers, and to the baselines"),
+            Self::Clusters => ("clusters", "The clusters of these routes"),
+            Self::StatsTags => ("stats-tags", "The labels of the metrics, for stats_config"),
+            Self::AccessLog => ("access-log", "The exposures, and the logger for failures"),
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
 }

@@ -16,7 +16,7 @@ pub(super) struct Aggregate {
     pub(super) cluster: String,
     /// The candidate alone.
     pub(super) alone: String,
-    baseline: String,
+    pub(super) baseline: String,
 }
 
 /// The aggregate clusters of all candidates.

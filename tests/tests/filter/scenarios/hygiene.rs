@@ -44,7 +44,7 @@ fn nothing_forged(exchange: &Exchange) {
 pub(crate) async fn no_match_leaves_no_trace(stage: Stage) {
     let mut file = forecast_with(json!({"match": {
         "path": {"prefix": "/v2/models/forecast"},
-        "hosts": ["models.test", "*.example.com"],
+        "hosts": ["models.test", "*.example.com", "Dotted.Test."],
         "methods": ["GET", "POST"],
         "headers": [{"name": "x-tenant", "exact": "acme"}, {"name": "x-region", "prefix": "eu-"},
                     {"name": "x-internal", "present": false}],
@@ -59,6 +59,9 @@ pub(crate) async fn no_match_leaves_no_trace(stage: Stage) {
         ("GET", FORECAST, "models.test", "eu-1"),
         ("POST", FORECAST, "Models.Test:8080", "eu-"),
         ("GET", "/v2/models/forecaster?x", "a.b.example.com", "eu-1"),
+        ("GET", FORECAST, "MODELS.test.", "eu-1"),
+        ("GET", FORECAST, "a.example.com.:443", "eu-1"),
+        ("GET", FORECAST, "dotted.test", "eu-1"),
     ] {
         let exchange = world.send(request(method, path, host, "acme", region)).await;
         assert_eq!(
@@ -73,13 +76,14 @@ pub(crate) async fn no_match_leaves_no_trace(stage: Stage) {
         request("GET", "/V2/models/forecast", "models.test", "acme", "eu-1"),
         request("GET", FORECAST, "example.com", "acme", "eu-1"),
         request("GET", FORECAST, "models.test.evil", "acme", "eu-1"),
+        request("GET", FORECAST, "models.test..", "acme", "eu-1"),
         request("GET", FORECAST, "models.test", "ACME", "eu-1"),
         request("GET", FORECAST, "models.test", "acme", "us-eu-"),
         request("GET", FORECAST, "models.test", "acme", "eu-1").header("x-internal", ""),
     ] {
         untouched(&world.send(without).await);
     }
-    assert_eq!(counted(&world).await, 3);
+    assert_eq!(counted(&world).await, 6);
     world.expect_metric("ab_test_missing_unit_total", &[], 0).await;
 }
 

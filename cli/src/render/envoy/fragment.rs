@@ -1,0 +1,55 @@
+//! `--fragment`: one piece of the bootstrap, for an Envoy that has a configuration already.
+
+use sidetrack::config::Node;
+use sidetrack::plan::Plan;
+
+use super::{Options, render};
+
+/// A piece of the bootstrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fragment {
+    /// The filter.
+    Filter,
+    /// The removal of the filter's own headers from client requests.
+    Guard,
+    /// The routes that the filter selects, and those to the baselines.
+    Routes,
+    /// The clusters of these routes.
+    Clusters,
+    /// The rules that extract labels from the names of the filter's stats.
+    StatsTags,
+    /// The log of exposures, and the logger that reports failures to the filter.
+    AccessLog,
+}
+
+impl Fragment {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Filter, Self::Guard, Self::Routes, Self::Clusters, Self::StatsTags, Self::AccessLog];
+
+    /// The template, and where its text belongs.
+    const fn part(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Filter => {
+                ("http_filter", "`http_filters` of the connection manager, before the router")
+            }
+            Self::Guard => ("guard", "the connection manager itself"),
+            Self::Routes => ("routes", "`routes` of a virtual host, before its own routes"),
+            Self::Clusters => ("clusters", "`static_resources.clusters`"),
+            Self::StatsTags => ("stats_tags", "`stats_config.stats_tags`"),
+            Self::AccessLog => ("access_log", "`access_log` of the connection manager"),
+        }
+    }
+
+    /// The text, with a comment that says where it belongs.
+    pub(super) fn render(
+        self,
+        plan: &Plan,
+        node: &Node,
+        options: &Options,
+    ) -> anyhow::Result<String> {
+        let (part, place) = self.part();
+        let text = render(part, true, plan, node, options)?;
+        Ok(format!("# For {place}; written by `sidetrack render envoy`.\n{}\n", text.trim_end()))
+    }
+}
