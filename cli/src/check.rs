@@ -1,11 +1,13 @@
 //! `sidetrack check`: all problems of an experiment file, or a summary of a valid one.
 
+mod headroom;
+
 use std::io::Write;
 
 use clap::Args as Arguments;
 use serde::Serialize;
 use sidetrack::config::Problems;
-use sidetrack::plan::{Assignment, Breaker, BreakerMode, Experiment, Plan, VariantId};
+use sidetrack::plan::{Assignment, Breaker, BreakerMode, Experiment, Notice, Plan, VariantId};
 use sidetrack::quantity::{Ppm, Timestamp};
 
 use crate::bars;
@@ -71,7 +73,7 @@ struct JsonNotice {
 impl Report {
     fn of(checked: &Result<Plan, Problems>) -> Self {
         let problems = checked.as_ref().err().into_iter().flat_map(|problems| &problems.0);
-        let notices = checked.as_ref().ok().into_iter().flat_map(|plan| &plan.notices);
+        let notices = checked.as_ref().ok().into_iter().flat_map(notices);
         Self {
             ok: checked.is_ok(),
             hash: checked.as_ref().ok().map(|plan| plan.hash.to_string()),
@@ -84,13 +86,15 @@ impl Report {
                 })
                 .collect(),
             notices: notices
-                .map(|notice| JsonNotice {
-                    path: notice.path.clone(),
-                    message: notice.message.clone(),
-                })
+                .map(|notice| JsonNotice { path: notice.path, message: notice.message })
                 .collect(),
         }
     }
+}
+
+/// Those of the file, and those about what it asks of its surroundings.
+fn notices(plan: &Plan) -> Vec<Notice> {
+    plan.notices.iter().cloned().chain(headroom::notices(plan)).collect()
 }
 
 fn list(problems: &Problems, source: &Source, out: &mut Out) -> anyhow::Result<()> {
@@ -135,7 +139,7 @@ fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Re
             writeln!(out, "  {} {name} {share_text}  {bar}{room}", ink.dim(format!("{role:<10}")))?;
         }
     }
-    for notice in &plan.notices {
+    for notice in notices(plan) {
         let message = visible(&notice.message);
         let path = visible(&notice.path);
         writeln!(out, "\n{} {path}\n      {message}", ink.note("note:"))?;

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::json;
 use sidetrack::names::label;
-use sidetrack::plan::{Experiment, PerVariant, Plan};
+use sidetrack::plan::{BreakerMode, Experiment, PerVariant, Plan};
 use sidetrack::quantity::Ppm;
 use sidetrack::rollout::Schedule;
 
@@ -37,7 +37,18 @@ pub(crate) struct Options {
     pub(crate) job: String,
     /// The URL of the runbook; the name of the alert is appended as an anchor.
     pub(crate) runbook: String,
+    /// What baselines can serve, as far as it is known.
+    pub(crate) capacities: Vec<Capacity>,
     pub(crate) output: Output,
+}
+
+/// What a baseline can serve.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Capacity {
+    /// `None`: the baselines of all experiments without a capacity of their own.
+    pub(crate) experiment: Option<String>,
+    /// Requests per second through all proxies of the job; more than zero.
+    pub(crate) rate: f64,
 }
 
 /// What is written.
@@ -86,8 +97,11 @@ pub(crate) fn render(plan: &Plan, options: &Options) -> anyhow::Result<String> {
     plan.experiments
         .first()
         .context("the file has no experiments, so there is nothing to watch")?;
+    for capacity in &options.capacities {
+        capacity.known(plan)?;
+    }
     let mut groups: Vec<Group> =
-        plan.experiments.iter().map(|e| of_experiment(e, &options.job)).collect();
+        plan.experiments.iter().map(|e| of_experiment(e, options)).collect();
     groups.push(of_proxies(plan, &options.job));
     let mut context = json!({
         "hash": plan.hash.to_string(), "groups": groups, "runbook": options.runbook,
@@ -113,13 +127,43 @@ pub(crate) fn render(plan: &Plan, options: &Options) -> anyhow::Result<String> {
     template::render(&TEMPLATES, template, &context)
 }
 
-fn of_experiment(experiment: &Experiment, job: &str) -> Group {
-    let series = Series::new(job, Some(experiment));
+fn of_experiment(experiment: &Experiment, options: &Options) -> Group {
+    let series = Series::new(&options.job, Some(experiment));
+    let capacity = Capacity::of(experiment, &options.capacities);
+    let mut records = records::all(experiment, &series);
+    let mut alerts = alerts::of_experiment(experiment, &series);
+    if experiment.breaker.mode == BreakerMode::Enforce {
+        records.push(records::takeover(experiment, &series, capacity));
+        alerts.push(alerts::headroom(experiment, &series, capacity));
+    }
     Group {
         name: format!("sidetrack-{}", experiment.name),
         about: format!("The experiment {}.", experiment.name),
-        records: records::all(experiment, &series),
-        alerts: alerts::of_experiment(experiment, &series),
+        records,
+        alerts,
+    }
+}
+
+impl Capacity {
+    /// Checks that the file has the experiment.
+    fn known(&self, plan: &Plan) -> anyhow::Result<()> {
+        let names: Vec<&str> = plan.experiments.iter().map(|e| e.name.as_str()).collect();
+        let stray = self.experiment.as_deref().filter(|name| !names.contains(name));
+        anyhow::ensure!(
+            stray.is_none(),
+            "--baseline-capacity: unknown experiment \"{}\"; expected one of: {}",
+            stray.unwrap_or_default(),
+            names.join(", ")
+        );
+        Ok(())
+    }
+
+    /// What the baseline of this experiment can serve, in requests per second.
+    fn of(experiment: &Experiment, capacities: &[Self]) -> Option<f64> {
+        let given = |name: Option<&str>| {
+            capacities.iter().rev().find(|capacity| capacity.experiment.as_deref() == name)
+        };
+        given(Some(&experiment.name)).or_else(|| given(None)).map(|capacity| capacity.rate)
     }
 }
 

@@ -89,7 +89,9 @@ fn alerts(rules: &Value) -> Vec<&Value> {
 
 #[test]
 fn promtool_takes_the_rules_and_their_tests_pass() {
-    for more in [&[][..], &["--job", "the \"mesh\"\\x", "--runbook", "https://example.com/ops"]] {
+    let odd = ["--job", "the \"mesh\"\\x", "--runbook", "https://example.com/ops"];
+    let capacities = ["--baseline-capacity", "0.5", "--baseline-capacity", "forecast.v1=400"];
+    for more in [&[][..], &odd, &capacities] {
         let dir = rendered(FILE, more);
         good(dir.path(), &["check", "rules", RULES]);
         good(dir.path(), &["test", "rules", "minutes.yaml"]);
@@ -107,7 +109,7 @@ fn each_alert_has_a_test_that_fires_and_one_that_does_not() {
         || minutes["tests"].as_array().unwrap().iter().chain(calendar["tests"].as_array().unwrap());
     let names: std::collections::BTreeSet<&str> =
         alerts(&rules).iter().map(|alert| alert["alert"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 11, "{names:?}");
+    assert_eq!(names.len(), 12, "{names:?}");
     for alert in alerts(&rules) {
         let of_it = |test: &&Value| test["alert_rule_test"][0]["alertname"] == alert["alert"];
         let expected =
@@ -147,12 +149,18 @@ fn the_tests_notice_broken_rules() {
             ("success|failure|backoff", "failure|backoff", "SidetrackFilterCrashed"),
             ("unless on (job, instance)\n", "and on (job, instance)\n", "SidetrackMetricsHidden"),
             ("absent(", "count(", "SidetrackNotScraped"),
+            ("} > 1.25", "} > 3.25", "SidetrackBaselineHeadroom"),
         ][..],
         &[
             ("le=\"0.2\"", "le=\"0.3\"", "SidetrackSlow"),
             ("or 0 * sum", "or 1 * sum", "SidetrackFilterMissing"),
             ("severity: \"critical\"", "severity: \"info\"", "SidetrackErrorRate"),
             ("its users get", "somebody gets", "SidetrackBreakerOpen"),
+            (
+                "(max_over_time(ab_test:req",
+                "(min_over_time(ab_test:req",
+                "SidetrackBaselineHeadroom",
+            ),
         ],
     ];
     for breaks in batches {
@@ -177,6 +185,35 @@ fn the_tests_notice_broken_rules() {
     fs::write(dir.path().join(RULES), rules.replace(over, "vector(time()) > 58")).unwrap();
     let output = promtool(dir.path(), &["test", "rules", "calendar.yaml"]).unwrap();
     assert!(!output.status.success() && told(&output).contains("SidetrackRolloutOver"));
+}
+
+#[test]
+fn the_headroom_is_that_to_the_capacity() {
+    let capacities = ["--baseline-capacity", "50", "--baseline-capacity", "forecast.v1=400"];
+    for (more, expected) in [
+        (&[][..], [" > 1.25", "[7d])"]),
+        (&["--baseline-capacity", "50"], [" > 1", "/\n50"]),
+        (&capacities, [" > 1", "/\n400"]),
+    ] {
+        let rules = yaml(&fs::read_to_string(rendered(FILE, more).path().join(RULES)).unwrap());
+        let groups = rules["groups"].as_array().unwrap();
+        let all = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
+        let all: Vec<&Value> =
+            all.filter(|rule| rule["labels"]["experiment"] == "forecast.v1").collect();
+        let expression = |key: &str, name: &str| {
+            all.iter().find(|rule| rule[key] == name).map(|rule| rule["expr"].as_str().unwrap())
+        };
+        let alert = expression("alert", "SidetrackBaselineHeadroom").unwrap();
+        let record = expression("record", "ab_test:takeover:ratio5m").unwrap();
+        assert!(alert.ends_with(expected[0]), "{more:?}: {alert}");
+        assert!(record.contains(expected[1]), "{more:?}: {record}");
+        // Without an enforcing breaker, nothing moves.
+        let ranking = alerts(&rules).into_iter().filter(|alert| {
+            alert["labels"]["experiment"] == "ranking"
+                && alert["alert"] == "SidetrackBaselineHeadroom"
+        });
+        assert_eq!(ranking.count(), 0);
+    }
 }
 
 #[test]

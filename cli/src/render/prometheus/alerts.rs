@@ -5,6 +5,7 @@
 //! the others.
 
 mod experiment;
+mod headroom;
 mod proxies;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub(super) use self::experiment::of_experiment;
+pub(super) use self::headroom::headroom;
 pub(super) use self::proxies::of_proxies;
 use super::Clock;
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-use super::{Clock, Options, Output, render};
+use super::{Capacity, Clock, Options, Output, render};
 use crate::exit::ExitStatus;
 use crate::load::{self, File};
 use crate::out::Out;
@@ -30,6 +30,11 @@ pub(crate) struct Args {
     /// The runbook that alerts link to; the name of the alert is appended as an anchor
     #[arg(long, value_name = "URL", default_value = "docs/operations.md")]
     runbook: String,
+    /// The requests per second that a baseline can serve, through all proxies of the job; may be
+    /// repeated. An alert compares it with the load after all breakers have opened [default: the
+    /// largest load of the last 7 days, and a quarter on top]
+    #[arg(long, value_name = "[EXPERIMENT=]RATE", value_parser = capacity)]
+    baseline_capacity: Vec<Capacity>,
     /// Wrap the rules in a PrometheusRule for the Prometheus Operator
     #[arg(long, conflicts_with = "tests")]
     operator: bool,
@@ -49,7 +54,12 @@ impl Args {
             None if self.operator => Output::Operator,
             None => Output::Rules,
         };
-        Options { job: self.job.clone(), runbook: self.runbook.clone(), output }
+        Options {
+            job: self.job.clone(),
+            runbook: self.runbook.clone(),
+            capacities: self.baseline_capacity.clone(),
+            output,
+        }
     }
 }
 
@@ -57,6 +67,16 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let plan = load::load(&args.file.file)?.plan;
     out.write_all(render(&plan, &args.options())?.as_bytes())?;
     Ok(ExitStatus::Success)
+}
+
+fn capacity(text: &str) -> Result<Capacity, String> {
+    let (experiment, rate) = match text.rsplit_once('=') {
+        Some((experiment, rate)) => (Some(experiment.to_owned()), rate),
+        None => (None, text),
+    };
+    let rate: Option<f64> = rate.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    let rate = rate.ok_or("expected requests per second, a number above 0, such as 400")?;
+    Ok(Capacity { experiment, rate })
 }
 
 impl ValueEnum for Clock {

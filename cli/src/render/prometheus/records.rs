@@ -76,6 +76,28 @@ fn requests(series: &Series) -> Vec<Record> {
     ]
 }
 
+/// What the baseline would serve if all breakers opened, relative to its `capacity` in requests per
+/// second, or to the largest load of the last seven days, which it is known to carry.
+pub(super) fn takeover(experiment: &Experiment, series: &Series, capacity: Option<f64>) -> Record {
+    let all = format!("sum by (job, {EXPERIMENT}) ({})", own(record::REQUESTS_RATE, series));
+    let (about, carried) = match capacity {
+        Some(rate) => (
+            "What the baseline would serve if all breakers opened, relative to its capacity.",
+            rate.to_string(),
+        ),
+        None => {
+            let baseline = format!("{MODEL}=\"{}\"", baseline(experiment));
+            let rate = series.of(record::REQUESTS_RATE, &baseline);
+            (
+                "What the baseline would serve if all breakers opened, relative to its largest load in 7 days.",
+                format!("max by (job, {EXPERIMENT}) (max_over_time({rate}[7d]))"),
+            )
+        }
+    };
+    let record = Record::new(record::TAKEOVER, about, format!("{all}\n/\n{carried}"));
+    record.label(EXPERIMENT, &experiment.name)
+}
+
 fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
     let quantile = |record, about, quantile: f64| {
         let buckets = series.of(metric::RESPONSE_TIME_BUCKET, "");

@@ -38,11 +38,11 @@ pub(in crate::render::prometheus) fn of_experiment(
     drafts.into_iter().flatten().map(named).map(Draft::alert).collect()
 }
 
-fn candidate(experiment: &Experiment) -> &str {
+pub(super) fn candidate(experiment: &Experiment) -> &str {
     candidates(experiment).first().copied().unwrap_or_default()
 }
 
-fn model(name: &str) -> String {
+pub(super) fn model(name: &str) -> String {
     format!("{MODEL}=\"{name}\"")
 }
 
@@ -53,7 +53,7 @@ fn by_model(series: &Series, model: &str) -> Vec<(&'static str, String)> {
     labels
 }
 
-fn by_experiment(series: &Series) -> Vec<(&'static str, String)> {
+pub(super) fn by_experiment(series: &Series) -> Vec<(&'static str, String)> {
     vec![("job", series.job.clone()), (EXPERIMENT, series.experiment.clone().unwrap_or_default())]
 }
 
