@@ -91,7 +91,7 @@ fn post(body: &str) -> Request {
 
 #[tokio::test]
 async fn two_names_in_one_pool_over_http1_and_http2() {
-    run(Stage::new(Kind::Envoy), |stage| async move {
+    run(Stage::rendered(&["--upstream-protocol", "client"]), |stage| async move {
         let world = echoing(&stage, &file()).await;
         let addr = world.real().addr;
         let mut counts = [0; 2];
@@ -124,7 +124,7 @@ async fn two_names_in_one_pool_over_http1_and_http2() {
 
 #[tokio::test]
 async fn bodies_in_chunks_and_with_trailers() {
-    run(Stage::new(Kind::Envoy), |stage| async move {
+    run(Stage::rendered(&["--upstream-protocol", "client"]), |stage| async move {
         let world = echoing(&stage, &file()).await;
         for (user, length) in
             [("user-1", 400), ("user-2", LIMIT), ("user-3", LIMIT), ("user-4", 900)]
