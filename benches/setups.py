@@ -286,8 +286,8 @@ def address(port: int) -> dict:
 
 
 def failures(wasm: Path, environment: dict | None = None) -> dict:
-    """As `sidetrack render envoy` writes it: the module hears of failed requests, and of no others."""
-    status = {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 500, "runtime_key": "-"}}}}
+    """As `sidetrack render envoy` writes it: the module hears of requests that may have failed, and of no others."""
+    status = {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "-"}}}}
     plugin = module("sidetrack", wasm, "failures", environment)["typed_config"]["config"] | {"name": "sidetrack-failures"}
     return {
         "name": "envoy.access_loggers.wasm",

@@ -1,4 +1,12 @@
 //! How a request ended: what callers saw, and what it says about the variant.
+//!
+//! [`RULES`] is the one table from what a proxy knows to what counts. `docs/breaker.md` prints it,
+//! and the tests measure it on a real Envoy, case by case.
+//!
+//! Only what a model did counts for its variant. The answer of another filter, a caller who leaves
+//! and a caller who stops sending say nothing about it.
+
+use crate::breaker::End;
 
 /// The finite upper bounds of the histogram of the times to the response's headers: in milliseconds, and in seconds as
 /// the label `le` writes them. The filter counts by them, and the rules for Prometheus ask for series by the same text.
@@ -16,19 +24,87 @@ pub const TIME_BOUNDS: [(u64, &str); 11] = [
     (10_000, "10"),
 ];
 
+/// Envoy's response flags: bits of the attribute `response.flags`, named as in its access log.
+pub mod flag {
+    /// No healthy host in the cluster.
+    pub const UH: u64 = 1 << 1;
+    /// The route's timeout.
+    pub const UT: u64 = 1 << 2;
+    /// Envoy reset the stream to the host.
+    pub const LR: u64 = 1 << 3;
+    /// The host reset the stream.
+    pub const UR: u64 = 1 << 4;
+    /// No connection to the host.
+    pub const UF: u64 = 1 << 5;
+    /// The host closed the connection.
+    pub const UC: u64 = 1 << 6;
+    /// The cluster's circuit breakers are full.
+    pub const UO: u64 = 1 << 7;
+    /// The caller closed its connection.
+    pub const DC: u64 = 1 << 14;
+    /// The stream's idle timeout.
+    pub const SI: u64 = 1 << 16;
+    /// The caller violated the protocol.
+    pub const DPE: u64 = 1 << 18;
+    /// The largest duration of a stream to a host.
+    pub const UMSDR: u64 = 1 << 19;
+    /// The largest duration of a request or its connection.
+    pub const DT: u64 = 1 << 22;
+    /// The host violated the protocol.
+    pub const UPE: u64 = 1 << 23;
+    /// The cluster does not exist.
+    pub const NC: u64 = 1 << 24;
+    /// Envoy is overloaded.
+    pub const OM: u64 = 1 << 25;
+    /// The host's name does not resolve.
+    pub const DF: u64 = 1 << 26;
+    /// The cluster drops a share of its requests.
+    pub const DO: u64 = 1 << 27;
+    /// The caller reset its stream.
+    pub const DR: u64 = 1 << 28;
+    /// The cluster drops all requests.
+    pub const UDO: u64 = 1 << 29;
+}
+
+/// The caller left, or broke the protocol.
+const CALLER: u64 = flag::DC | flag::DR | flag::DPE;
+
+/// The variant could not be asked, which is its fault.
+const UNREACHABLE: u64 =
+    flag::UH | flag::NC | flag::UF | flag::UO | flag::DF | flag::DO | flag::UDO;
+
+/// The answer broke off. Before its headers, this shows as a 502, 503 or 504 too, after them only
+/// here.
+const BROKEN: u64 = UNREACHABLE
+    | flag::UT
+    | flag::LR
+    | flag::UR
+    | flag::UC
+    | flag::UMSDR
+    | flag::UPE;
+
+/// Nothing moved for too long.
+const STALLED: u64 = flag::SI | flag::DT;
+
 /// What is known of a request when its stream has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ending {
     /// The caller was sent response headers.
     pub answered: bool,
+    /// The request's body had arrived whole.
+    pub uploaded: bool,
     /// The response's status; 0 when there is none.
     pub code: u32,
-    /// Envoy's response flags as a bit set.
+    /// Envoy's response flags, see [`flag`].
     pub flags: u64,
-    /// The gRPC status of a gRPC request.
+    /// The gRPC status of the response; `None` if it has none.
     pub grpc_status: Option<u32>,
-    /// How often the request was sent upstream; more than once when a retry rescued it, or tried to.
+    /// How often the request was sent upstream; 0 if no host was tried.
     pub attempts: u64,
+    /// It was sent again where that reaches another variant.
+    pub failed_over: bool,
+    /// A CONNECT request.
+    pub is_connect: bool,
 }
 
 /// How a request ended for its caller.
@@ -38,38 +114,127 @@ pub enum Status {
     Success,
     /// It failed.
     Error,
-    /// The caller was gone before there was an answer.
+    /// The caller left before the answer's end.
     Aborted,
 }
 
-/// The caller closed its connection.
-const CALLER_GONE: u64 = 1 << 14;
+/// What counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// In the metrics, as the caller saw it; `None` if the request is not among those served.
+    pub status: Option<Status>,
+    /// For the breaker, as the variant caused it.
+    pub end: End,
+}
 
-/// The upstream's part broke: request timeout, local reset, remote reset, connection failure, connection termination,
-/// maximum stream duration. Before the response's headers they show as a 503 or 504 too, after them only here.
-const BROKEN: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 19;
+impl Outcome {
+    /// An answer that ended in order.
+    pub const SUCCESS: Self = Self { status: Some(Status::Success), end: End::Completed };
+    /// An answer that is bad or broken.
+    pub const FAILURE: Self = Self { status: Some(Status::Error), end: End::Failed };
+    const ABORTED: Self = Self { status: Some(Status::Aborted), end: End::Unknown };
+    const NOTHING: Self = Self { status: None, end: End::Unknown };
+}
+
+/// A row of [`RULES`].
+#[derive(Debug)]
+pub struct Rule {
+    /// What happened.
+    pub ending: &'static str,
+    /// How it shows in Envoy's access log.
+    pub sign: &'static str,
+    holds: fn(&Ending) -> bool,
+    /// What counts.
+    pub outcome: Outcome,
+}
+
+/// Which endings count as what. The first rule that holds decides; the last one always holds.
+pub static RULES: [Rule; 11] = [
+    Rule {
+        ending: "the caller leaves before the answer",
+        sign: "no status, `DC` or `DR`",
+        holds: |it| !it.answered && (it.code == 0 || it.flags & CALLER != 0),
+        outcome: Outcome::ABORTED,
+    },
+    Rule {
+        ending: "another filter or the router answers, and no host is tried",
+        sign: "0 attempts, such as `RL`, `UAEX`, `FI`, `NR`",
+        holds: |it| it.attempts == 0 && it.flags & UNREACHABLE == 0,
+        outcome: Outcome::NOTHING,
+    },
+    Rule {
+        ending: "Envoy is overloaded and ends the request",
+        sign: "`OM`",
+        holds: |it| it.flags & flag::OM != 0,
+        outcome: Outcome { status: Some(Status::Error), end: End::Unknown },
+    },
+    Rule {
+        ending: "the answer has a status of 500 or more: the model's own, or Envoy's for a host that \
+                 cannot be reached, resets, violates the protocol or does not answer in time",
+        sign: "status 500 or more, often with `UH`, `UF`, `UC`, `UR`, `UT`, `UO`, `NC`, `UPE`",
+        holds: |it| it.code >= 500,
+        outcome: Outcome::FAILURE,
+    },
+    Rule {
+        ending: "a WebSocket or a tunnel is established, whoever closes it and how",
+        sign: "status 101, or 2xx to CONNECT",
+        holds: |it| it.code == 101 || it.is_connect && (200..300).contains(&it.code),
+        outcome: Outcome::SUCCESS,
+    },
+    Rule {
+        ending: "gRPC: the status is UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, \
+                 UNAVAILABLE or DATA_LOSS",
+        sign: "`grpc-status` 2, 4, 8, 13, 14 or 15 in the response",
+        holds: |it| it.has_grpc_failure(),
+        outcome: Outcome::FAILURE,
+    },
+    Rule {
+        ending: "the caller leaves during the answer: closes the connection, resets the stream, \
+                 cancels the call or violates the protocol",
+        sign: "`DC`, `DR` or `DPE`, whatever else",
+        holds: |it| it.flags & CALLER != 0,
+        outcome: Outcome::ABORTED,
+    },
+    Rule {
+        ending: "the answer breaks off after its headers",
+        sign: "`UC`, `UR`, `UPE`, `LR`, `UT` or `UMSDR`",
+        holds: |it| it.flags & BROKEN != 0,
+        outcome: Outcome::FAILURE,
+    },
+    Rule {
+        ending: "the caller stops sending its request",
+        sign: "`SI`, `DT` or status 408, before the request's end",
+        holds: |it| !it.uploaded && (it.code == 408 || it.flags & STALLED != 0),
+        outcome: Outcome::ABORTED,
+    },
+    Rule {
+        ending: "the answer stalls, or lasts longer than allowed",
+        sign: "`SI` or `DT`, after the request's end",
+        holds: |it| it.flags & STALLED != 0,
+        outcome: Outcome::FAILURE,
+    },
+    Rule {
+        ending: "the answer ends in order, with a status below 500",
+        sign: "no flag of the above",
+        holds: |_| true,
+        outcome: Outcome::SUCCESS,
+    },
+];
 
 impl Ending {
-    /// How it ended for the caller.
+    /// What counts, by [`RULES`]. A candidate whose request was sent again to another variant has
+    /// failed, whatever the caller saw.
     #[must_use]
-    pub fn status(&self) -> Status {
-        if !self.answered || self.code == 0 {
-            return Status::Aborted;
-        }
-        let broken = self.flags & CALLER_GONE == 0 && self.flags & BROKEN != 0;
-        // UNKNOWN, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE, DATA_LOSS: the server's fault.
-        let grpc = matches!(self.grpc_status, Some(2 | 4 | 8 | 13 | 14 | 15));
-        if self.code >= 500 || broken || grpc { Status::Error } else { Status::Success }
+    pub fn outcome(&self) -> Outcome {
+        let rule = RULES.iter().find(|rule| (rule.holds)(self));
+        let outcome = rule.map_or(Outcome::SUCCESS, |rule| rule.outcome);
+        if self.failed_over { Outcome { end: End::Failed, ..outcome } } else { outcome }
     }
 
-    /// Whether the variant failed; `None` when nothing can be said. A request that another cluster rescued failed
-    /// here, whatever its caller saw.
+    /// The response is gRPC, and its status says that the server is at fault.
     #[must_use]
-    pub fn failed(&self) -> Option<bool> {
-        match self.status() {
-            Status::Aborted => None,
-            status => Some(status == Status::Error || self.attempts > 1),
-        }
+    pub const fn has_grpc_failure(&self) -> bool {
+        matches!(self.grpc_status, Some(2 | 4 | 8 | 13 | 14 | 15))
     }
 }
 
@@ -86,24 +251,97 @@ mod tests {
         }
     }
 
+    const OK: Ending = Ending {
+        answered: true,
+        uploaded: true,
+        code: 200,
+        flags: 0,
+        grpc_status: None,
+        attempts: 1,
+        failed_over: false,
+        is_connect: false,
+    };
+    const GONE: Ending = Ending { answered: false, code: 0, attempts: 0, ..OK };
+
     #[test]
-    fn endings_are_told_apart() {
-        let ok = Ending { answered: true, code: 200, attempts: 1, ..Ending::default() };
-        for (ending, status, failed) in [
-            (ok, Status::Success, Some(false)),
-            (Ending { code: 404, ..ok }, Status::Success, Some(false)),
-            (Ending { code: 500, ..ok }, Status::Error, Some(true)),
-            (Ending { code: 503, flags: 1 << 24, ..ok }, Status::Error, Some(true)),
-            (Ending { flags: 1 << 6, ..ok }, Status::Error, Some(true)),
-            (Ending { flags: CALLER_GONE | 1 << 3, ..ok }, Status::Success, Some(false)),
-            (Ending { grpc_status: Some(0), ..ok }, Status::Success, Some(false)),
-            (Ending { grpc_status: Some(5), ..ok }, Status::Success, Some(false)),
-            (Ending { grpc_status: Some(14), ..ok }, Status::Error, Some(true)),
-            (Ending { attempts: 2, ..ok }, Status::Success, Some(true)),
-            (Ending { flags: CALLER_GONE, ..Ending::default() }, Status::Aborted, None),
-            (Ending::default(), Status::Aborted, None),
+    fn each_ending_counts_as_its_rule_says() {
+        use flag::*;
+        let with = |flags| Ending { flags, ..OK };
+        let local = |code, flags| Ending { code, flags, attempts: 0, ..OK };
+        for (ending, rule, outcome) in [
+            (GONE, 0, Outcome::ABORTED),
+            (Ending { flags: DC, ..GONE }, 0, Outcome::ABORTED),
+            (Ending { flags: DR | LR, attempts: 1, ..GONE }, 0, Outcome::ABORTED),
+            (Ending { code: 503, flags: DC | UC, attempts: 1, ..GONE }, 0, Outcome::ABORTED),
+            // Filters behind this one: RBAC, rate limit, authorization, fault, Lua; no route.
+            (local(403, 0), 1, Outcome::NOTHING),
+            (local(429, 1 << 11), 1, Outcome::NOTHING),
+            (local(503, 1 << 12), 1, Outcome::NOTHING),
+            (local(503, 1 << 10), 1, Outcome::NOTHING),
+            (local(500, 0), 1, Outcome::NOTHING),
+            (local(404, 1 << 8), 1, Outcome::NOTHING),
+            (Ending { grpc_status: Some(14), ..local(200, 1 << 11) }, 1, Outcome::NOTHING),
+            // The caller leaves while another filter works on the request.
+            (Ending { flags: DC, ..local(200, 0) }, 1, Outcome::NOTHING),
+            (Ending { code: 503, ..with(OM) }, 2, Outcome { end: End::Unknown, ..Outcome::FAILURE }),
+            (Ending { code: 500, ..OK }, 3, Outcome::FAILURE),
+            (Ending { code: 599, ..with(DC) }, 3, Outcome::FAILURE),
+            (local(503, UH), 3, Outcome::FAILURE),
+            (local(503, NC), 3, Outcome::FAILURE),
+            (local(503, UO), 3, Outcome::FAILURE),
+            (local(503, UDO), 3, Outcome::FAILURE),
+            (Ending { code: 504, ..with(SI) }, 3, Outcome::FAILURE),
+            (Ending { code: 101, ..with(UC) }, 4, Outcome::SUCCESS),
+            (Ending { code: 101, ..with(DC | LR) }, 4, Outcome::SUCCESS),
+            (Ending { is_connect: true, ..with(UC) }, 4, Outcome::SUCCESS),
+            (Ending { is_connect: true, code: 403, ..with(UC) }, 7, Outcome::FAILURE),
+            (Ending { grpc_status: Some(14), ..OK }, 5, Outcome::FAILURE),
+            (Ending { grpc_status: Some(13), ..with(DR) }, 5, Outcome::FAILURE),
+            (Ending { grpc_status: Some(14), ..local(200, UH) }, 5, Outcome::FAILURE),
+            (with(DC), 6, Outcome::ABORTED),
+            (with(DR | LR | UC), 6, Outcome::ABORTED),
+            (with(DPE), 6, Outcome::ABORTED),
+            (Ending { grpc_status: Some(1), ..with(DR) }, 6, Outcome::ABORTED),
+            (with(UC), 7, Outcome::FAILURE),
+            (with(UPE), 7, Outcome::FAILURE),
+            (with(UR), 7, Outcome::FAILURE),
+            (with(LR), 7, Outcome::FAILURE),
+            (with(UT), 7, Outcome::FAILURE),
+            (with(UMSDR), 7, Outcome::FAILURE),
+            (local(200, UH), 7, Outcome::FAILURE),
+            (Ending { uploaded: false, code: 408, ..OK }, 8, Outcome::ABORTED),
+            (Ending { uploaded: false, ..with(SI) }, 8, Outcome::ABORTED),
+            (with(SI), 9, Outcome::FAILURE),
+            (with(DT), 9, Outcome::FAILURE),
+            (OK, 10, Outcome::SUCCESS),
+            (Ending { uploaded: false, ..OK }, 10, Outcome::SUCCESS),
+            (Ending { code: 408, ..OK }, 10, Outcome::SUCCESS),
+            (Ending { code: 429, ..OK }, 10, Outcome::SUCCESS),
+            // Delayed by a filter; retried in the same cluster, in the end with a 404.
+            (with(1 << 9), 10, Outcome::SUCCESS),
+            (Ending { code: 404, attempts: 2, ..with(1 << 15) }, 10, Outcome::SUCCESS),
+            (Ending { grpc_status: Some(0), ..OK }, 10, Outcome::SUCCESS),
+            (Ending { grpc_status: Some(5), ..OK }, 10, Outcome::SUCCESS),
         ] {
-            assert_eq!((ending.status(), ending.failed()), (status, failed), "{ending:?}");
+            let found = RULES.iter().position(|rule| (rule.holds)(&ending));
+            assert_eq!((found, ending.outcome()), (Some(rule), outcome), "{ending:?}");
         }
+    }
+
+    #[test]
+    fn a_request_that_another_variant_rescued_is_a_failure_of_its_own() {
+        let rescued = Ending { attempts: 2, failed_over: true, ..OK };
+        let outcome = Outcome { end: End::Failed, ..Outcome::SUCCESS };
+        assert_eq!(rescued.outcome(), outcome);
+        let gone = Ending { attempts: 2, failed_over: true, ..GONE };
+        assert_eq!(gone.outcome(), Outcome { end: End::Failed, ..Outcome::ABORTED });
+    }
+
+    #[test]
+    fn only_the_servers_fault_is_a_grpc_failure() {
+        let failures: Vec<u32> = (0..20)
+            .filter(|&status| Ending { grpc_status: Some(status), ..OK }.has_grpc_failure())
+            .collect();
+        assert_eq!(failures, [2, 4, 8, 13, 14, 15]);
     }
 }

@@ -6,7 +6,9 @@
 //! at once. It also looks up each context in several tables. This file exports only what the filter
 //! needs.
 //!
-//! Deliberately absent: `proxy_on_response_body`, `proxy_on_response_trailers` and `proxy_on_done`.
+//! Deliberately absent: `proxy_on_response_body` and `proxy_on_done`. Few responses besides those of
+//! gRPC have trailers, and their status is known only in `proxy_on_response_trailers`: a filter
+//! before this one may have moved them into the body when the request is logged.
 //! `proxy_on_delete` frees a stream; Envoy calls it for streams without a log callback as well.
 //! With HTTP/3 the log callback may come after it, when the client has acknowledged the response.
 
@@ -57,6 +59,7 @@ extern "C" fn proxy_on_configure(root: u32, _size: u32) -> u32 {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_tick(root: u32) {
+    table::look_at_long_streams(root);
     table::with_instance(root, table::Instance::tick);
 }
 
@@ -76,8 +79,14 @@ extern "C" fn proxy_on_request_trailers(stream: u32, _count: u32) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end: u32) -> u32 {
-    table::with_stream(stream, |it| it.response_headers(&Call));
+extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, end: u32) -> u32 {
+    table::with_stream(stream, |it| it.response_headers(&Call, end != 0));
+    action(None)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_trailers(stream: u32, _count: u32) -> u32 {
+    table::with_stream(stream, |it| it.response_trailers(&Call));
     action(None)
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use sidetrack::breaker::{Store, SwapError};
 use sidetrack::effects::{Effect, Op};
-use sidetrack_proxy::host::{Exchange, Host, Kind, Level, SeriesId, Sink};
+use sidetrack_proxy::host::{Exchange, Host, Kind, Level, Part, SeriesId, Sink};
 
 use crate::headers::Headers;
 use crate::host::{self, Failed, Map, Property};
@@ -20,6 +20,11 @@ impl Host for Envoy {
     #[inline]
     fn now(&self) -> Duration {
         Duration::from_nanos(host::now_nanoseconds().unwrap_or_default())
+    }
+
+    #[inline]
+    fn uptime(&self) -> Duration {
+        Duration::from_nanos(host::monotonic_nanoseconds().unwrap_or_default())
     }
 
     fn random(&self) -> u64 {
@@ -148,9 +153,19 @@ impl Exchange for Call {
         host::set_property(key, value).ok();
     }
 
+    fn grpc_status(&self, part: Part) -> Option<u32> {
+        let map = match part {
+            Part::Headers => Map::Response,
+            Part::Trailers => Map::ResponseTrailers,
+        };
+        let value = host::header(map, "grpc-status").ok()?;
+        // A server that writes nonsense has failed: UNKNOWN, as clients see it.
+        Some(core::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).unwrap_or(2))
+    }
+
     #[inline]
-    fn is_success(&self, check: &SuccessCheck, is_grpc: bool) -> bool {
-        check.is_success(is_grpc)
+    fn is_success(&self, check: &SuccessCheck) -> bool {
+        check.is_success()
     }
 
     fn response_code(&self) -> u32 {
@@ -161,12 +176,12 @@ impl Exchange for Call {
         number(&Property::RESPONSE_FLAGS).cast_unsigned()
     }
 
-    fn grpc_status(&self) -> u32 {
-        number(&Property::GRPC_STATUS).try_into().unwrap_or(0)
-    }
-
     fn attempts(&self) -> u64 {
         number(&Property::ATTEMPTS).cast_unsigned()
+    }
+
+    fn is_connect(&self) -> bool {
+        host::bytes_property(&Property::METHOD).is_ok_and(|method| method == b"CONNECT")
     }
 
     fn has_route(&self, prefix: &str) -> bool {

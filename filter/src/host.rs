@@ -29,6 +29,7 @@ pub(crate) enum Map {
     Request = 0,
     RequestTrailers = 1,
     Response = 2,
+    ResponseTrailers = 3,
 }
 
 /// The kinds of metrics, by their number in the ABI.
@@ -88,6 +89,15 @@ pub(crate) fn now_nanoseconds() -> Result<u64> {
     Ok(time)
 }
 
+/// The time in nanoseconds of a clock that is never set.
+pub(crate) fn monotonic_nanoseconds() -> Result<u64> {
+    const MONOTONIC: u32 = 1;
+    let mut time = 0;
+    // SAFETY: the out pointer is valid for the call.
+    done(unsafe { clock_time_get(MONOTONIC, 1, &raw mut time) })?;
+    Ok(time)
+}
+
 /// 64 random bits.
 pub(crate) fn random() -> Result<u64> {
     let mut bytes = [0; 8];
@@ -100,6 +110,16 @@ pub(crate) fn random() -> Result<u64> {
 pub(crate) fn header_map(map: Map) -> Result<Vec<u8>> {
     // SAFETY: the out pointers are valid for the call.
     returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
+}
+
+/// The value of a header; the first one, if there are several.
+pub(crate) fn header(map: Map, name: &str) -> Result<Vec<u8>> {
+    returned(|data, size| {
+        // SAFETY: the name and the out pointers are valid for the call.
+        unsafe {
+            proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size)
+        }
+    })
 }
 
 /// Sets a header and removes its other values.
@@ -202,7 +222,7 @@ pub(crate) struct Property(&'static str);
 impl Property {
     pub(crate) const RESPONSE_CODE: Self = Self("response\0code");
     pub(crate) const RESPONSE_FLAGS: Self = Self("response\0flags");
-    pub(crate) const GRPC_STATUS: Self = Self("response\0grpc_status");
+    pub(crate) const METHOD: Self = Self("request\0method");
     pub(crate) const ATTEMPTS: Self = Self("upstream\0request_attempt_count");
     pub(crate) const ROUTE_NAME: Self = Self("xds\0route_name");
     pub(crate) const PLUGIN_NAME: Self = Self("plugin_name");
@@ -253,6 +273,12 @@ pub(crate) fn set_shared(key: &str, value: &[u8], version: u32) -> Result<()> {
     done(unsafe {
         proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version)
     })
+}
+
+/// Makes the calls that follow in this callback act on another context of this VM.
+pub(crate) fn act_on(context: u32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    done(unsafe { proxy_set_effective_context(context) })
 }
 
 /// Sets the period of the ticks in milliseconds; 0 stops them.
@@ -314,6 +340,13 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
         name: *const u8,
@@ -367,10 +400,12 @@ unsafe extern "C" {
         value_size: usize,
         version: u32,
     ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
     fn random_get(buffer: *mut u8, size: usize) -> u32;
 }

@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use sidetrack_proxy::host::Host as _;
 use sidetrack_proxy::instance::Worker;
 
 use crate::envoy::{Call, Envoy};
+use crate::host;
 
 pub(crate) type Instance = sidetrack_proxy::instance::Instance<Envoy>;
 pub(crate) type Stream = sidetrack_proxy::stream::Stream<Call>;
@@ -48,6 +50,20 @@ pub(crate) fn with_stream<T>(id: u32, act: impl FnOnce(&mut Stream) -> T) -> Opt
         let place = position(streams, id)?;
         streams.get_mut(place).map(|(_, stream)| act(stream))
     })
+}
+
+/// Looks at streams whose response has begun and does not end. Envoy calls the filter for them only
+/// at their end, so the tick of a plugin instance does it in their place.
+pub(crate) fn look_at_long_streams(root: u32) {
+    let uptime = Envoy.uptime();
+    STREAMS.with_borrow_mut(|streams| {
+        for (id, stream) in streams.iter_mut().filter(|(_, stream)| stream.is_long(uptime)) {
+            if host::act_on(*id).is_ok() {
+                stream.look(&Call);
+                host::act_on(root).ok();
+            }
+        }
+    });
 }
 
 /// Acts on a plugin instance; `None` if Envoy names a context that it has not created.

@@ -12,7 +12,7 @@ use sidetrack::plan::{ExperimentId, VariantId};
 use sidetrack::quantity::Millis;
 
 use crate::host::{Host, Level};
-use crate::runtime::{Runtime, timestamp};
+use crate::runtime::Runtime;
 
 impl<H: Host> Runtime<H> {
     /// What a candidate's breaker lets through.
@@ -21,21 +21,33 @@ impl<H: Host> Runtime<H> {
         self.fleet.borrow().gate(experiment, candidate)
     }
 
-    /// Begins a request for the breakers.
+    /// Begins to count a request for the breaker of the variant that serves it. `is_whole`: the
+    /// request has no body, or it has arrived.
     #[inline]
-    pub(crate) fn begin(&self, decision: &Decision, uptime: Duration) -> Ticket {
+    pub(crate) fn begin(&self, decision: &Decision, uptime: Duration, is_whole: bool) -> Ticket {
         let served = Served { experiment: decision.experiment, variant: decision.served };
         let unit = decision.unit(self.experiment(decision));
-        self.fleet.borrow_mut().begin(served, unit, millis(uptime), true)
+        self.fleet.borrow_mut().begin(served, unit, millis(uptime), is_whole)
     }
 
-    /// Counts response headers for the breaker.
+    /// Notes that the request's body has arrived.
     #[inline]
+    pub(crate) fn uploaded(&self, ticket: &mut Ticket, uptime: Duration) {
+        self.fleet.borrow_mut().uploaded(ticket, millis(uptime));
+    }
+
+    /// Notes that response headers have arrived, good or bad.
+    #[inline]
+    pub(crate) fn responded(&self, ticket: &mut Ticket, uptime: Duration) {
+        self.fleet.borrow_mut().responded(ticket, millis(uptime));
+    }
+
+    /// Counts good response headers before the response has ended.
     pub(crate) fn answered(&self, ticket: &mut Ticket, uptime: Duration) {
         self.fleet.borrow_mut().answered(ticket, millis(uptime));
     }
 
-    /// Counts how a request ended for the breaker. Reads the clock only if that opens the breaker.
+    /// Counts how a request ended. Reads the clock only if that opens the breaker.
     #[inline]
     pub(crate) fn ended(&self, ticket: Ticket, end: End) {
         let host = &self.host;
@@ -49,9 +61,8 @@ impl<H: Host> Runtime<H> {
     /// Shares outcomes with the other workers, and adopts and makes transitions.
     pub(crate) fn tick_breakers(&self) {
         let host = &self.host;
-        let now = host.now();
-        let transitions =
-            self.fleet.borrow_mut().tick(host, timestamp(now), millis(now), || host.random());
+        let (now, uptime) = (self.now(), millis(host.uptime()));
+        let transitions = self.fleet.borrow_mut().tick(host, now, uptime, || host.random());
         transitions.iter().for_each(|transition| self.report_transition(transition));
     }
 
@@ -80,6 +91,6 @@ impl<H: Host> Runtime<H> {
     }
 }
 
-fn millis(time: Duration) -> Millis {
-    Millis::new(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+fn millis(uptime: Duration) -> Millis {
+    Millis::new(u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX))
 }

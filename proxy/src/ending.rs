@@ -1,65 +1,74 @@
 //! Finding out how a request ended.
 //!
 //! The host is first queried for success as a whole, which it may answer at once. Only if the
-//! answer is not a clear yes, status, flags, gRPC status and attempts are read one by one and the
-//! core judges them. With an access logger for failures, most requests are not queried at all.
+//! answer is not a clear yes, status, flags and attempts are read one by one and the core judges
+//! them. With an access logger for failures, most requests are not queried at all.
 
-use sidetrack::outcome::Ending;
+use sidetrack::outcome::{Ending, Outcome};
 
 use crate::host::{Exchange, Host, Level};
 use crate::runtime::Runtime;
 
 /// How a request ended, as far as it is known when the request is logged.
 pub(crate) enum Found {
-    Known(Ending),
-    /// A success, unless the access logger reports a failure before the stream is deleted.
+    Known(Outcome),
+    /// A success, unless the access logger reports the request before the stream is deleted.
     Presumed,
     /// A failure that the access logger must report.
-    Confirmable(Ending),
+    Confirmable(Outcome),
 }
 
-/// The ending of a request whose failure was not reported.
-pub(crate) const SUCCESS: Ending =
-    Ending { answered: true, code: 200, flags: 0, grpc_status: None, attempts: 1 };
-
 impl<H: Host> Runtime<H> {
-    /// How the request ended whose log callback runs.
+    /// How the request ended whose log callback runs. `seen`: what its stream knows.
     #[inline]
-    pub(crate) fn find_ending(
-        &self,
-        exchange: &impl Exchange<Host = H>,
-        answered: bool,
-        is_grpc: bool,
-    ) -> Found {
+    pub(crate) fn find_outcome(&self, exchange: &impl Exchange<Host = H>, seen: Ending) -> Found {
         // The logger knows neither gRPC statuses nor requests that another cluster rescued.
         let failures = &self.worker.failures;
-        let is_reported = answered && !is_grpc && !self.fails_over && failures.are_reported();
+        let is_reported = seen.answered
+            && !seen.has_grpc_failure()
+            && !self.fails_over
+            && failures.are_reported();
         if is_reported && !failures.is_sampled() {
             return Found::Presumed;
         }
-        let ending = self.query_ending(exchange, answered, is_grpc);
+        let Some(ending) = self.query_failure(exchange, seen) else {
+            return Found::Known(Outcome::SUCCESS);
+        };
         if is_reported && (ending.code >= 500 || ending.flags != 0) {
-            Found::Confirmable(ending)
+            Found::Confirmable(ending.outcome())
         } else {
-            Found::Known(ending)
+            Found::Known(ending.outcome())
         }
     }
 
     /// How the request ended, without regard to the access logger.
-    pub(crate) fn query_ending(
+    pub(crate) fn query_outcome(
         &self,
         exchange: &impl Exchange<Host = H>,
-        answered: bool,
-        is_grpc: bool,
-    ) -> Ending {
-        if exchange.is_success(&self.success_check, is_grpc) {
-            return SUCCESS;
-        }
+        seen: Ending,
+    ) -> Outcome {
+        self.query_failure(exchange, seen).map_or(Outcome::SUCCESS, |ending| ending.outcome())
+    }
+
+    /// How the request ended; `None` if it certainly succeeded.
+    fn query_failure(&self, exchange: &impl Exchange<Host = H>, seen: Ending) -> Option<Ending> {
+        let is_success = !seen.has_grpc_failure() && exchange.is_success(&self.success_check);
+        (!is_success).then(|| self.read_ending(exchange, seen))
+    }
+
+    /// Reads how the request ended that has not clearly succeeded.
+    #[cold]
+    pub(crate) fn read_ending(&self, exchange: &impl Exchange<Host = H>, seen: Ending) -> Ending {
+        let (code, flags) = (exchange.response_code(), exchange.response_flags());
+        let attempts = exchange.attempts();
         Ending {
-            // The proxy derives a gRPC status for other requests as well.
-            grpc_status: is_grpc.then(|| exchange.grpc_status()),
-            attempts: if self.fails_over { exchange.attempts() } else { 1 },
-            ..failure(exchange, answered)
+            code,
+            flags,
+            attempts,
+            failed_over: self.fails_over && attempts > 1,
+            // Only a tunnel ends well with a flag.
+            is_connect: flags != 0 && (200..300).contains(&code) && exchange.is_connect(),
+            ..seen
         }
     }
 
@@ -74,16 +83,5 @@ impl<H: Host> Runtime<H> {
                  from now on every request is checked, which costs more",
             );
         }
-    }
-}
-
-/// How the request ended whose failure is reported.
-pub(crate) fn failure(exchange: &impl Exchange, answered: bool) -> Ending {
-    Ending {
-        answered,
-        code: exchange.response_code(),
-        flags: exchange.response_flags(),
-        grpc_status: None,
-        attempts: 1,
     }
 }

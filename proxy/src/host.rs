@@ -20,6 +20,9 @@ pub trait Host: Store + Sink + Clone {
     /// have not started, and all units get the baseline.
     fn now(&self) -> Duration;
 
+    /// The time of a clock that is never set, from a fixed moment. Durations are measured by it.
+    fn uptime(&self) -> Duration;
+
     /// 64 random bits; zero without a source.
     fn random(&self) -> u64;
 
@@ -116,26 +119,39 @@ pub trait Exchange {
     /// Writes a value that the access log can read: one of [`sidetrack::names::filter_state`].
     fn write_filter_state(&self, key: &str, value: &[u8]);
 
-    /// Whether the request certainly succeeded: the status is below 500, there are no response
-    /// flags and, for gRPC, the gRPC status is 0. `false` if it did not or if the proxy does not
-    /// know; the other methods then return the details. Callable once the response has ended.
-    fn is_success(&self, check: &<Self::Host as Host>::SuccessCheck, is_grpc: bool) -> bool;
+    /// The gRPC status in the response's headers or trailers, in the callback for them; `None`
+    /// without one.
+    fn grpc_status(&self, part: Part) -> Option<u32>;
+
+    /// Whether the request certainly succeeded: the status is below 400, and there are no response
+    /// flags. `false` if it did not or if the proxy does not know; the methods below then return
+    /// the details. Callable once the response has ended.
+    fn is_success(&self, check: &<Self::Host as Host>::SuccessCheck) -> bool;
 
     /// The HTTP status of the response; 0 without a response.
     fn response_code(&self) -> u32;
 
-    /// Envoy's response flags as a bit set, see [`sidetrack::outcome::Ending`]; 0 if unknown.
+    /// Envoy's response flags as a bit set, see [`sidetrack::outcome::flag`]; 0 if unknown.
     fn response_flags(&self) -> u64;
 
-    /// The gRPC status of a gRPC request; 0 if unknown.
-    fn grpc_status(&self) -> u32;
-
-    /// How often the request was sent upstream; 0 if unknown.
+    /// How often the request was sent upstream; 0 if no host was tried.
     fn attempts(&self) -> u64;
+
+    /// Whether the request's method is CONNECT.
+    fn is_connect(&self) -> bool;
 
     /// Whether the name of the request's route starts with this prefix, one of
     /// [`sidetrack::names::route`].
     fn has_route(&self, prefix: &str) -> bool;
+}
+
+/// A part of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its headers.
+    Headers,
+    /// Its trailers.
+    Trailers,
 }
 
 /// A request's headers, as they were when they were read.

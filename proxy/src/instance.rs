@@ -66,7 +66,7 @@ impl<H: Host> Instance<H> {
     pub fn load(&mut self, plugin: &str, text: &[u8]) {
         if text.trim_ascii() == failures::CONFIGURATION {
             if !self.is_logger {
-                self.worker.failures.add_logger();
+                self.worker.failures.add_logger(self.host.random());
             }
             self.is_logger = true;
             return;

@@ -161,7 +161,7 @@ impl Metrics {
                 Status::Aborted => aborted,
             });
         }
-        // Aborted requests have no time, so times and responses have the same count.
+        // Aborted requests have no time: the count of times is that of successes and errors.
         if let Some(time) = time.filter(|_| status != Status::Aborted) {
             variant.latency.count(time);
             self.has_unpublished_times.set(true);

@@ -1,28 +1,35 @@
 //! One request: decided once, written on the request and on the response, and counted when it ends.
 //!
-//! The proxy calls [`request_headers`](Stream::request_headers), and `request_body` and
-//! `request_trailers` as long as a call returned [`Action::Pause`]; then `response_headers`, `log`
-//! and `delete`. Callbacks may be missing: a request that the proxy logs late (HTTP/3) or never is
-//! counted when its stream is deleted.
+//! The proxy calls [`request_headers`](Stream::request_headers), `request_body` and
+//! `request_trailers`; then `response_headers`, `response_trailers`, `log` and `delete`. Callbacks
+//! may be missing: a request that the proxy logs late (HTTP/3) or never is counted when its stream
+//! is deleted.
+//!
+//! The response time runs from the end of the request to the response's headers: a slow upload is
+//! not a slow answer. If the headers come before the request's end, it runs from the decision.
 
 use core::time::Duration;
 use std::rc::Rc;
 
 use sidetrack::body::DIGESTS;
-use sidetrack::breaker::{End, Ticket};
-use sidetrack::decide::{Decision, Outcome, Reason, World, decide};
+use sidetrack::breaker::Ticket;
+use sidetrack::decide::{self, Decision, Reason, World, decide};
 use sidetrack::effects::{Effects, removals};
 use sidetrack::names::route;
-use sidetrack::outcome::Ending;
+use sidetrack::outcome::{Ending, Outcome};
 use sidetrack::plan::ExposureUnit;
+use sidetrack::quantity::Timestamp;
 use sidetrack::request::{Body, Request as _, Unread};
 
 use crate::arrived::{Arrived, is_grpc};
-use crate::ending::{self, Found};
+use crate::ending::Found;
 use crate::exposure::{self, Exposure};
 use crate::held::Hold;
-use crate::host::{Exchange, Headers as _, Host as _};
-use crate::runtime::{Runtime, timestamp};
+use crate::host::{Exchange, Headers as _, Host as _, Part};
+use crate::runtime::Runtime;
+
+/// How long a response lasts until its status is read, which is not free. Most are over by then.
+const LONG: Duration = Duration::from_millis(500);
 
 /// A request from its headers to its end.
 pub struct Stream<X: Exchange> {
@@ -34,14 +41,21 @@ pub struct Stream<X: Exchange> {
     waiting: Option<Hold>,
     /// Its variant has set values in its body.
     has_new_body: bool,
+    /// The request claims to be gRPC, so the response's headers may hold a gRPC status.
     is_grpc: bool,
     is_https: bool,
-    /// The request as the breakers see it; `None` if it does not count for them.
+    /// The request's share in the breaker; `None` if it is counted, or is not to be counted.
     ticket: Option<Ticket>,
-    /// When the request was decided.
+    /// All of the request has arrived.
+    is_whole: bool,
+    /// When the response time began, by the clock that is never set.
     began: Duration,
     /// The time until the response's headers.
     response_time: Option<Duration>,
+    /// The gRPC status of the response.
+    grpc_status: Option<u32>,
+    /// The response has begun, its end has not come, and its status has not been read.
+    is_open: bool,
     /// The baseline answered a request that its candidate failed.
     is_rescued: bool,
     is_logged: bool,
@@ -82,8 +96,11 @@ impl<X: Exchange> Stream<X> {
             is_grpc: false,
             is_https: false,
             ticket: None,
+            is_whole: false,
             began: Duration::ZERO,
             response_time: None,
+            grpc_status: None,
+            is_open: false,
             is_rescued: false,
             is_logged: false,
             expected: Expected::Nothing,
@@ -98,19 +115,25 @@ impl<X: Exchange> Stream<X> {
             runtime.global.undecided.count(&runtime.host);
             return Action::Continue;
         };
+        self.is_whole = end_of_stream;
         let body = if end_of_stream { Body::Absent } else { runtime.expect_body(&headers) };
         self.decide(exchange, &runtime, &headers, body)
     }
 
-    /// Decides a request that waits for its body, once `end_of_stream` says that all of it has
-    /// arrived, or `size`, the number of bytes so far, is above the limit.
+    /// Notes the end of the request's body. Decides a request that waits for its body, once
+    /// `end_of_stream` says that all of it has arrived, or `size`, the number of bytes so far, is
+    /// above the limit.
     pub fn request_body(&mut self, exchange: &X, size: usize, end_of_stream: bool) -> Action {
-        let is_complete = |limit| end_of_stream || size > limit;
-        self.decide_with_body(exchange, is_complete)
+        if end_of_stream {
+            self.note_end_of_request();
+        }
+        self.decide_with_body(exchange, |limit| end_of_stream || size > limit)
     }
 
-    /// Decides a request that waits for its body: trailers follow a complete body.
+    /// Notes the end of the request, and decides it if it waits for its body: trailers follow a
+    /// complete body.
     pub fn request_trailers(&mut self, exchange: &X) -> Action {
+        self.note_end_of_request();
         let action = self.decide_with_body(exchange, |_| true);
         if self.has_new_body {
             DIGESTS.iter().for_each(|name| exchange.remove_request_trailer(name));
@@ -118,12 +141,12 @@ impl<X: Exchange> Stream<X> {
         action
     }
 
-    /// Takes the response time and writes the headers that report the variant.
-    pub fn response_headers(&mut self, exchange: &X) {
+    /// Takes the response time and writes the headers that report the variant. `end_of_stream`: the
+    /// response has no body and no trailers.
+    pub fn response_headers(&mut self, exchange: &X, end_of_stream: bool) {
         let Some((runtime, decision)) = self.decided() else { return };
         let baseline = runtime.experiment(&decision).baseline;
-        // Zero if the clock was set back.
-        let time = runtime.host.now().saturating_sub(self.began);
+        let now = runtime.host.uptime();
         let is_rescued = runtime.fails_over && decision.served != baseline && was_rescued(exchange);
         let decision =
             if is_rescued { Decision { served: baseline, ..decision } } else { decision };
@@ -133,12 +156,47 @@ impl<X: Exchange> Stream<X> {
         if is_rescued && runtime.exposes {
             exposure::write_rescued(exchange);
         }
-        let uptime = self.began + time;
-        if let (Some(runtime), Some(ticket)) = (&self.runtime, &mut self.ticket) {
-            runtime.answered(ticket, uptime);
+        if end_of_stream && self.is_grpc {
+            self.grpc_status = exchange.grpc_status(Part::Headers);
         }
-        self.response_time = Some(time);
+        self.response_time = Some(now.saturating_sub(self.began));
         self.is_rescued = is_rescued;
+        self.is_open = !end_of_stream;
+        if let (Some(runtime), Some(ticket)) = (&self.runtime, &mut self.ticket) {
+            runtime.responded(ticket, now);
+        }
+    }
+
+    /// Takes the gRPC status. Responses have trailers in few other protocols.
+    pub fn response_trailers(&mut self, exchange: &X) {
+        if self.decision.is_some() {
+            self.grpc_status = exchange.grpc_status(Part::Trailers);
+        }
+    }
+
+    /// Whether to [`look`](Self::look) at this stream: its response has begun some time ago and has
+    /// not ended. `uptime` is that of the host.
+    #[must_use]
+    pub fn is_long(&self, uptime: Duration) -> bool {
+        let began = || self.response_time.map_or(uptime, |time| self.began.saturating_add(time));
+        self.is_open && self.ticket.is_some() && uptime.saturating_sub(began()) >= LONG
+    }
+
+    /// Reads the status of a response that has not ended. A good one counts as a success, so that a
+    /// long answer does not hide it. A bad one counts at once.
+    pub fn look(&mut self, exchange: &X) {
+        self.is_open = false;
+        let Some((runtime, _)) = self.decided() else { return };
+        let ending = runtime.read_ending(exchange, self.seen());
+        let outcome = ending.outcome();
+        if outcome == Outcome::SUCCESS {
+            if let (Some(runtime), Some(ticket)) = (&self.runtime, &mut self.ticket) {
+                runtime.answered(ticket, runtime.host.uptime());
+            }
+        } else if outcome == Outcome::FAILURE {
+            self.is_logged = true;
+            self.count(outcome);
+        }
     }
 
     /// Counts the request, or waits for the access logger to report its failure.
@@ -150,52 +208,60 @@ impl<X: Exchange> Stream<X> {
         if decision.reason == Reason::Override {
             return;
         }
-        let expected = match runtime.find_ending(exchange, self.is_answered(), self.is_grpc) {
-            Found::Presumed => Expected::Failure,
-            Found::Confirmable(ending) => {
-                self.count(&ending);
-                Expected::Confirmation
-            }
-            Found::Known(ending) => return self.count(&ending),
-        };
-        if let Some(runtime) = &self.runtime {
+        let found = runtime.find_outcome(exchange, self.seen());
+        if !matches!(found, Found::Known(_)) {
             runtime.worker.failures.add_waiting(self.number);
         }
-        self.expected = expected;
+        match found {
+            Found::Known(outcome) => self.count(outcome),
+            Found::Presumed => self.expected = Expected::Failure,
+            Found::Confirmable(outcome) => {
+                self.count(outcome);
+                self.expected = Expected::Confirmation;
+            }
+        }
     }
 
-    /// Counts the failure that the access logger reports.
+    /// Counts the request that the access logger reports: probably a failure.
     pub fn report_failure(&mut self, exchange: &X) {
-        if self.expected == Expected::Failure {
-            self.count(&ending::failure(exchange, self.is_answered()));
+        let expected = core::mem::replace(&mut self.expected, Expected::Nothing);
+        if expected == Expected::Failure
+            && let Some((runtime, _)) = self.decided()
+        {
+            let outcome = runtime.read_ending(exchange, self.seen()).outcome();
+            self.count(outcome);
         }
-        self.expected = Expected::Nothing;
     }
 
     /// Counts the request if it is not counted yet. The stream ends.
     pub fn delete(&mut self, exchange: &X) {
+        let is_logged = core::mem::replace(&mut self.is_logged, true);
+        let expected = core::mem::replace(&mut self.expected, Expected::Nothing);
         let Some((runtime, decision)) = self.decided() else { return };
-        match self.expected {
-            Expected::Nothing if self.is_logged || decision.reason == Reason::Override => {}
-            Expected::Nothing => {
-                // The proxy logs it later or never. It would derive a wrong gRPC status now.
-                self.count(&runtime.query_ending(exchange, self.is_answered(), false));
-            }
+        let outcome = match expected {
+            Expected::Nothing if is_logged || decision.reason == Reason::Override => return,
+            // The proxy logs it later or never.
+            Expected::Nothing => runtime.query_outcome(exchange, self.seen()),
             Expected::Failure => {
                 runtime.worker.failures.remove_waiting(self.number);
-                self.count(&ending::SUCCESS);
+                Outcome::SUCCESS
             }
             Expected::Confirmation => {
                 runtime.worker.failures.remove_waiting(self.number);
-                runtime.report_missed_failure();
+                return runtime.report_missed_failure();
             }
-        }
-        self.expected = Expected::Nothing;
-        self.is_logged = true;
+        };
+        self.count(outcome);
     }
 
-    const fn is_answered(&self) -> bool {
-        self.response_time.is_some()
+    /// What this stream knows of how the request ended.
+    fn seen(&self) -> Ending {
+        Ending {
+            answered: self.response_time.is_some(),
+            uploaded: self.is_whole,
+            grpc_status: self.grpc_status,
+            ..Ending::default()
+        }
     }
 
     fn decided(&self) -> Option<(&Runtime<X::Host>, Decision)> {
@@ -213,9 +279,8 @@ impl<X: Exchange> Stream<X> {
         body: Body<'_>,
     ) -> Action {
         let (plan, host) = (&runtime.plan, &runtime.host);
-        let clock = runtime.needs_clock.then(|| host.now());
         let mut world = World {
-            now: clock.map(timestamp).unwrap_or_default(),
+            now: if runtime.needs_clock { runtime.now() } else { Timestamp::default() },
             entropy: || host.random(),
             gate: &|experiment, variant| runtime.gate(experiment, variant),
         };
@@ -223,7 +288,7 @@ impl<X: Exchange> Stream<X> {
         let mut exposure = Exposure::new(shown);
         let arrived = Arrived { headers, body };
         let outcome = decide(plan, &arrived, &mut world, &mut exposure);
-        if matches!(outcome, Outcome::NeedsBody(_)) {
+        if matches!(outcome, decide::Outcome::NeedsBody(_)) {
             self.waiting = runtime.hold(headers);
             return match self.waiting {
                 Some(_) => Action::Pause,
@@ -234,17 +299,17 @@ impl<X: Exchange> Stream<X> {
             exchange.remove_request_header(name);
         }
         match outcome {
-            Outcome::Unmatched | Outcome::NeedsBody(_) => {}
-            Outcome::Skipped(experiment, missing) => {
+            decide::Outcome::Unmatched | decide::Outcome::NeedsBody(_) => {}
+            decide::Outcome::Skipped(experiment, missing) => {
                 runtime.metrics[experiment].count_skipped(missing);
             }
-            Outcome::Decided(decision) => {
+            decide::Outcome::Decided(decision) => {
                 self.decision = Some(decision);
                 self.is_grpc = is_grpc(headers);
                 self.is_https = decision.minted.is_some() && headers.is_https();
-                self.began = clock.unwrap_or_else(|| host.now());
+                self.began = host.uptime();
                 if decision.reason != Reason::Override {
-                    self.ticket = Some(runtime.begin(&decision, self.began));
+                    self.ticket = Some(runtime.begin(&decision, self.began, self.is_whole));
                 }
                 runtime.metrics[decision.experiment].count_decision(&decision);
                 let effects = Effects::new(plan, decision, runtime.reporter);
@@ -295,27 +360,34 @@ impl<X: Exchange> Stream<X> {
         self.decide(exchange, &runtime, &headers, body)
     }
 
+    /// The response time begins with the end of the request.
+    fn note_end_of_request(&mut self) {
+        if core::mem::replace(&mut self.is_whole, true) || self.response_time.is_some() {
+            return;
+        }
+        if let (Some(runtime), Some(ticket)) = (&self.runtime, &mut self.ticket) {
+            self.began = runtime.host.uptime();
+            runtime.uploaded(ticket, self.began);
+        }
+    }
+
     /// Counts how the request ended: for metrics as the client saw it, for the breaker as the
     /// variant caused it.
-    fn count(&mut self, ending: &Ending) {
+    fn count(&mut self, outcome: Outcome) {
         let ticket = self.ticket.take();
         let Some((runtime, decision)) = self.decided() else { return };
         let metrics = &runtime.metrics[decision.experiment];
-        if self.is_rescued {
+        let decision = if self.is_rescued {
             metrics.count_fallback(decision.assigned);
-            let served = runtime.experiment(&decision).baseline;
-            let decision = Decision { served, ..decision };
-            metrics.count_request(&decision, ending.status(), self.response_time);
+            Decision { served: runtime.experiment(&decision).baseline, ..decision }
         } else {
-            metrics.count_request(&decision, ending.status(), self.response_time);
+            decision
+        };
+        if let Some(status) = outcome.status {
+            metrics.count_request(&decision, status, self.response_time);
         }
         if let Some(ticket) = ticket {
-            let end = match ending.failed() {
-                Some(true) => End::Failed,
-                Some(false) => End::Completed,
-                None => End::Unknown,
-            };
-            runtime.ended(ticket, end);
+            runtime.ended(ticket, outcome.end);
         }
         if !runtime.has_ticks.get() {
             metrics.publish_counts(&runtime.host);

@@ -43,25 +43,26 @@ impl ExperimentBreakers {
         self.variants[variant].view.shared.epoch()
     }
 
-    /// Counts the good response headers of a request that has waited this long.
+    /// Counts the response headers of a request that has waited this long, if they are slow.
     #[inline]
-    pub(super) fn answer(&mut self, request: &mut Request, waited: Millis, uptime: Millis) {
-        self.outcomes += 1;
-        let local = &mut self.variants[request.variant].view.local;
-        local.answer(request, uptime, self.outcomes);
+    pub(super) fn respond(&mut self, request: &mut Request, waited: Millis, uptime: Millis) {
         if self.rule.slow_over().is_some_and(|over| waited > over) {
-            local.be_slow(request, uptime);
+            self.variants[request.variant].view.local.be_slow(request, uptime);
         }
+    }
+
+    /// Counts the good response headers of an answer that has not ended.
+    pub(super) fn answer(&mut self, request: &mut Request, uptime: Millis) {
+        self.outcomes += 1;
+        self.variants[request.variant].view.local.answer(request, uptime, self.outcomes);
     }
 
     /// Counts what can be said of a request that still waits.
     pub(super) fn wait(&mut self, request: &mut Request, waited: Millis, uptime: Millis) {
-        let local = &mut self.variants[request.variant].view.local;
-        if self.rule.slow_over().is_some_and(|over| waited > over) {
-            local.be_slow(request, uptime);
-        }
+        self.respond(request, waited, uptime);
         if self.rule.no_answer().is_some_and(|after| waited >= after) {
             self.outcomes += 1;
+            let local = &mut self.variants[request.variant].view.local;
             local.fail(&self.rule, request, uptime, self.outcomes);
         }
     }

@@ -122,18 +122,26 @@ impl Fleet {
         }
     }
 
-    /// Counts good response headers as a success, slow or not. A streak ends only when the answer
-    /// has [`ended`](Self::ended).
+    /// Notes that response headers have arrived, good or bad: the time that the variant takes ends
+    /// now. Slow ones count as such.
     #[inline]
-    pub fn answered(&mut self, ticket: &mut Ticket, uptime: Millis) {
+    pub fn responded(&mut self, ticket: &mut Ticket, uptime: Millis) {
         let uptime = self.advance(uptime);
-        let was_waiting = self.stop_waiting(ticket);
-        let breakers = &mut self.experiments[ticket.request.experiment];
-        if self.is_retired || !breakers.rule.is_active() {
+        if !self.stop_waiting(ticket) || self.is_retired {
             return;
         }
-        let waited = if was_waiting { uptime.since(ticket.since) } else { Millis::ZERO };
-        breakers.answer(&mut ticket.request, waited, uptime);
+        let waited = uptime.since(ticket.since);
+        self.experiments[ticket.request.experiment].respond(&mut ticket.request, waited, uptime);
+    }
+
+    /// Counts good response headers as a success before the answer has ended. A streak ends only
+    /// when it has [`ended`](Self::ended).
+    pub fn answered(&mut self, ticket: &mut Ticket, uptime: Millis) {
+        self.responded(ticket, uptime);
+        let breakers = &mut self.experiments[ticket.request.experiment];
+        if !self.is_retired && breakers.rule.is_active() {
+            breakers.answer(&mut ticket.request, self.uptime);
+        }
     }
 
     /// Counts how a request ended. A failure takes back the success of its response headers, and

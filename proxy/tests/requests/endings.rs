@@ -4,9 +4,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use sidetrack_proxy::stream::Action;
+
 use crate::proxy::{Open, Proxy, file, host};
 
 const TICK: Duration = Duration::from_millis(100);
+
+const USER: [(&str, &str); 1] = [("x-user-id", "1")];
+
+/// Success, error, aborted, trips.
+fn counted(proxy: &Proxy) -> [u64; 4] {
+    let [success, error, aborted] = proxy.requests("new");
+    [success, error, aborted, proxy.of("ab_test_breaker_trips_total", "new")]
+}
 
 fn breaker_file() -> Value {
     file(&json!({"breaker": {"consecutive_errors": 1}}))
@@ -22,34 +32,236 @@ fn ended(proxy: &Proxy, headers: &[(&str, &str)], status: u32, change: impl FnOn
     request
 }
 
+/// The columns: success, error, aborted, trips.
 #[test]
-fn status_flags_and_grpc_status_decide() {
-    let grpc = [("x-user-id", "1"), ("content-type", "application/grpc+proto")];
-    let plain = [("x-user-id", "1"), ("content-type", "application/json")];
-    for (headers, status, flags, grpc_status, expected) in [
-        (plain, 200, 0, 0, [1, 0, 0]),
-        (plain, 404, 0, 0, [1, 0, 0]),
-        (plain, 500, 0, 0, [0, 1, 0]),
+fn status_flags_and_attempts_decide() {
+    for (status, flags, attempts, expected) in [
+        (200, 0, 1, [1, 0, 0, 0]),
+        (404, 0, 1, [1, 0, 0, 0]),
+        (500, 0, 1, [0, 1, 0, 1]),
         // The upstream broke the response off.
-        (plain, 200, 1 << 6, 0, [0, 1, 0]),
+        (200, 1 << 23, 1, [0, 1, 0, 1]),
         // The client was gone.
-        (plain, 200, 1 << 14, 0, [1, 0, 0]),
-        // Envoy derives a gRPC status for every request.
-        (plain, 200, 0, 14, [1, 0, 0]),
-        (grpc, 200, 0, 14, [0, 1, 0]),
-        (grpc, 200, 0, 5, [1, 0, 0]),
-        (grpc, 200, 0, 0, [1, 0, 0]),
+        (200, 1 << 14, 1, [0, 0, 1, 0]),
+        // A filter behind this one answered.
+        (403, 0, 0, [0, 0, 0, 0]),
+        (500, 0, 0, [0, 0, 0, 0]),
+        // No healthy host.
+        (503, 1 << 1, 0, [0, 1, 0, 1]),
+        // A WebSocket.
+        (101, 1 << 6, 1, [1, 0, 0, 0]),
     ] {
         let mut proxy = Proxy::new(&breaker_file());
-        ended(&proxy, &headers, status, |request| {
+        ended(&proxy, &USER, status, |request| {
             request.call.flags.set(flags);
-            request.call.grpc_status.set(grpc_status);
+            request.call.attempts.set(attempts);
         });
         proxy.run(TICK);
-        let case = format!("{headers:?} {status} {flags:#x} {grpc_status}");
-        assert_eq!(proxy.requests("new"), expected, "{case}");
-        assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), expected[1], "{case}");
+        let case = format!("{status} {flags:#x} {attempts}");
+        assert_eq!(counted(&proxy), expected, "{case}");
     }
+}
+
+#[test]
+fn a_tunnel_may_end_with_a_flag() {
+    let mut proxy = Proxy::new(&breaker_file());
+    for is_connect in [true, false] {
+        ended(&proxy, &USER, 200, |request| {
+            request.call.flags.set(1 << 6);
+            request.call.is_connect.set(is_connect);
+        });
+    }
+    proxy.run(TICK);
+    assert_eq!(counted(&proxy), [1, 1, 0, 1]);
+}
+
+#[test]
+fn the_grpc_status_of_the_response_decides() {
+    let grpc = [("x-user-id", "1"), ("content-type", "application/grpc+proto")];
+    let web = [("x-user-id", "1"), ("content-type", "application/grpc-web")];
+    for (headers, status, expected) in [
+        (grpc, 14, [0, 1, 0, 1]),
+        (grpc, 5, [1, 0, 0, 0]),
+        (grpc, 0, [1, 0, 0, 0]),
+        (web, 14, [0, 1, 0, 1]),
+    ] {
+        for in_trailers in [true, false] {
+            for logs in [true, false] {
+                let mut proxy = Proxy::new(&breaker_file());
+                let _logger = logs.then(|| proxy.instance("failures"));
+                let mut request = proxy.open(&headers);
+                request.decide();
+                request.respond_with_grpc(status, in_trailers);
+                request.end();
+                proxy.run(TICK);
+                let case = format!("{headers:?} {status}, trailers: {in_trailers}, {logs}");
+                assert_eq!(counted(&proxy), expected, "{case}");
+            }
+        }
+    }
+}
+
+/// A caller can claim anything.
+#[test]
+fn a_request_that_claims_to_be_grpc_proves_nothing() {
+    let mut proxy = Proxy::new(&breaker_file());
+    let grpc = [("x-user-id", "1"), ("content-type", "application/grpc")];
+    ended(&proxy, &grpc, 200, |_| {});
+    // A body follows the headers, so their `grpc-status` is not the end of a gRPC response.
+    ended(&proxy, &grpc, 200, |request| request.call.grpc_status[0].set(Some(14)));
+    proxy.run(TICK);
+    assert_eq!(counted(&proxy), [2, 0, 0, 0]);
+}
+
+#[test]
+fn the_response_time_begins_with_the_end_of_the_request() {
+    let slow = json!({"breaker": {
+        "slow": {"over": "200ms", "rate": 5}, "min_requests": 20, "compare_to_baseline": false,
+    }});
+    let time = |proxy: &Proxy, le: &str| {
+        proxy.value(&format!(
+            "ab_test_response_time_seconds_bucket{{experiment=\"e\",model_name=\"new\",le={le:?}}}"
+        ))
+    };
+    // The upload and the answer, in milliseconds; is it slow?
+    for (upload, answer, is_slow) in [(2000, 100, false), (100, 300, true)] {
+        let mut proxy = Proxy::new(&file(&slow));
+        for user in 0..60 {
+            let mut request = proxy.open(&[("x-user-id", &user.to_string())]);
+            assert_eq!(request.stream.request_headers(&request.call, false), Action::Continue);
+            proxy.advance(Duration::from_millis(upload));
+            request.stream.request_body(&request.call, 10, false);
+            request.stream.request_body(&request.call, 10, true);
+            // A step of the wall clock changes nothing.
+            proxy.host.0.now.set(proxy.host.0.now.get() + Duration::from_secs(2));
+            proxy.advance(Duration::from_millis(answer));
+            request.respond(200);
+            request.end();
+        }
+        proxy.run(Duration::from_secs(1));
+        assert_eq!([time(&proxy, "0.2"), time(&proxy, "0.5")], [if is_slow { 0 } else { 60 }, 60]);
+        assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), u64::from(is_slow));
+    }
+}
+
+/// A model may answer before it has read the request.
+#[test]
+fn an_answer_before_the_end_of_the_request_has_a_time_and_is_not_slow() {
+    let mut proxy = Proxy::new(&breaker_file());
+    let mut request = proxy.open(&USER);
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Continue);
+    proxy.advance(Duration::from_millis(30));
+    request.respond(200);
+    request.stream.request_body(&request.call, 10, true);
+    request.stream.request_trailers(&request.call);
+    request.end();
+    proxy.run(Duration::from_secs(1));
+    assert_eq!(counted(&proxy), [1, 0, 0, 0]);
+    assert_eq!(
+        proxy.value(
+            "ab_test_response_time_seconds_bucket{experiment=\"e\",model_name=\"new\",le=\"0.05\"}"
+        ),
+        1
+    );
+}
+
+/// Every fourth request fails at once; the others stream for a minute. Their good headers count.
+#[test]
+fn good_headers_of_long_answers_count_in_the_rate_before_they_end() {
+    let mut rates = Vec::new();
+    for is_looked_at in [true, false] {
+        let breaker = json!({"breaker": {
+            "error_rate": 50, "min_requests": 20, "confidence": 0, "consecutive_errors": 0,
+            "compare_to_baseline": false,
+        }});
+        let mut proxy = Proxy::new(&file(&breaker));
+        let mut open = Vec::new();
+        for user in 0..100 {
+            let mut request = proxy.open(&[("x-user-id", &user.to_string())]);
+            request.decide();
+            if user % 4 == 0 {
+                request.respond(503);
+                request.end();
+            } else {
+                request.respond(200);
+                open.push(request);
+            }
+        }
+        for request in &mut open {
+            let time = Duration::from_millis(if is_looked_at { 10 } else { 0 });
+            request.last(&mut proxy, time);
+        }
+        proxy.advance(Duration::from_secs(1));
+        if is_looked_at {
+            open.iter_mut().for_each(|request| request.last(&mut proxy, Duration::ZERO));
+        }
+        proxy.run(Duration::from_secs(2));
+        rates.push(proxy.of("ab_test_breaker_trips_total", "new"));
+        assert_eq!(proxy.requests("new"), [0, 25, 0], "an answer is served when it has ended");
+    }
+    assert_eq!(rates, [0, 1], "25 of 100, or 25 of 25");
+}
+
+#[test]
+fn a_bad_status_counts_before_its_body_ends_and_once() {
+    for (status, attempts, expected) in
+        [(500, 1, [0, 1, 0, 1]), (500, 0, [0; 4]), (200, 1, [0; 4]), (404, 1, [0; 4])]
+    {
+        let mut proxy = Proxy::new(&breaker_file());
+        let mut request = proxy.open(&USER);
+        request.decide();
+        request.respond(status);
+        request.call.attempts.set(attempts);
+        request.last(&mut proxy, Duration::from_millis(400));
+        assert_eq!(request.call.queries.get(), 0, "it may end yet");
+        request.last(&mut proxy, Duration::from_millis(100));
+        let queries = request.call.queries.get();
+        assert!(queries > 0);
+        proxy.run(TICK);
+        assert_eq!(counted(&proxy), expected, "{status} {attempts}");
+        request.last(&mut proxy, Duration::from_secs(5));
+        assert_eq!(request.call.queries.get(), queries, "it is read once");
+        request.end();
+        proxy.run(TICK);
+        let ended = [u64::from(status < 500), u64::from(status == 500) * attempts, 0, expected[3]];
+        assert_eq!(counted(&proxy), ended, "{status} {attempts}");
+    }
+}
+
+#[test]
+fn an_answer_that_breaks_off_after_it_counted_as_a_success_is_a_failure() {
+    let mut proxy = Proxy::new(&breaker_file());
+    let mut request = proxy.open(&USER);
+    request.decide();
+    request.respond(200);
+    request.last(&mut proxy, Duration::from_secs(10));
+    assert_eq!(counted(&proxy), [0; 4]);
+    request.call.flags.set(1 << 6);
+    request.end();
+    proxy.run(TICK);
+    assert_eq!(counted(&proxy), [0, 1, 0, 1]);
+}
+
+/// Nobody answers, and every caller gives up after a second.
+#[test]
+fn a_hung_model_is_slow_although_its_callers_give_up() {
+    let slow = json!({"breaker": {
+        "slow": {"over": "200ms", "rate": 5}, "min_requests": 20, "compare_to_baseline": false,
+    }});
+    let mut proxy = Proxy::new(&file(&slow));
+    for round in 0..6 {
+        let mut open: Vec<Open> = (0..10)
+            .map(|user| proxy.open(&[("x-user-id", &format!("{round} {user}"))]))
+            .collect();
+        open.iter_mut().for_each(Open::decide);
+        proxy.run(Duration::from_secs(1));
+        for request in &mut open {
+            request.call.flags.set(1 << 14);
+            request.end();
+        }
+    }
+    proxy.run(TICK);
+    assert_eq!(counted(&proxy), [0, 0, 20, 1]);
 }
 
 #[test]
@@ -82,14 +294,12 @@ fn a_request_that_is_never_logged_is_counted_when_it_is_deleted() {
         request.respond(status);
         request.delete();
     }
-    // Its gRPC status is not known yet.
-    let mut request = proxy.open(&[("x-user-id", "anna"), ("content-type", "application/grpc")]);
+    let mut request = proxy.open(&USER);
     request.decide();
-    request.respond(200);
-    request.call.grpc_status.set(2);
+    request.respond_with_grpc(14, true);
     request.delete();
     proxy.run(TICK);
-    assert_eq!(proxy.requests("new"), [2, 1, 0]);
+    assert_eq!(proxy.requests("new"), [1, 2, 0]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sidetrack::breaker::{Store, SwapError};
 use sidetrack::effects::{Effect, Op};
 use sidetrack::request::Request;
-use sidetrack_proxy::host::{Exchange, Headers, Host, Kind, Level, SeriesId, Sink};
+use sidetrack_proxy::host::{Exchange, Headers, Host, Kind, Level, Part, SeriesId, Sink};
 
 /// A process. Clones are the same one.
 #[derive(Clone, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Fake(pub(crate) Rc<Process>);
 pub(crate) struct Process {
     /// Since 1970.
     pub(crate) now: Cell<Duration>,
+    /// Of the clock that is never set.
+    pub(crate) uptime: Cell<Duration>,
     pub(crate) random: Cell<u64>,
     pub(crate) variables: RefCell<BTreeSet<&'static str>>,
     pub(crate) log: RefCell<Vec<(Level, String)>>,
@@ -40,6 +42,10 @@ impl Host for Fake {
 
     fn now(&self) -> Duration {
         self.0.now.get()
+    }
+
+    fn uptime(&self) -> Duration {
+        self.0.uptime.get()
     }
 
     fn random(&self) -> u64 {
@@ -143,8 +149,10 @@ pub(crate) struct Call {
     pub(crate) filter_state: RefCell<BTreeMap<String, String>>,
     pub(crate) code: Cell<u32>,
     pub(crate) flags: Cell<u64>,
-    pub(crate) grpc_status: Cell<u32>,
+    /// In the response's headers and in its trailers.
+    pub(crate) grpc_status: [Cell<Option<u32>>; 2],
     pub(crate) attempts: Cell<u64>,
+    pub(crate) is_connect: Cell<bool>,
     pub(crate) route: Cell<&'static str>,
     /// How often the ending was queried, in any way.
     pub(crate) queries: Cell<u32>,
@@ -216,10 +224,13 @@ impl Exchange for Call {
         self.filter_state.borrow_mut().insert(key.to_owned(), value);
     }
 
-    fn is_success(&self, once: &bool, is_grpc: bool) -> bool {
-        let is_plain = (1..500).contains(&self.code.get()) && self.flags.get() == 0;
-        let is_whole = !is_grpc || self.grpc_status.get() == 0;
-        self.count_query(is_plain && is_whole && (!once || self.attempts.get() < 2))
+    fn grpc_status(&self, part: Part) -> Option<u32> {
+        self.grpc_status[usize::from(part == Part::Trailers)].get()
+    }
+
+    fn is_success(&self, once: &bool) -> bool {
+        let is_plain = (1..400).contains(&self.code.get()) && self.flags.get() == 0;
+        self.count_query(is_plain && (!once || self.attempts.get() < 2))
     }
 
     fn response_code(&self) -> u32 {
@@ -230,12 +241,12 @@ impl Exchange for Call {
         self.count_query(self.flags.get())
     }
 
-    fn grpc_status(&self) -> u32 {
-        self.count_query(self.grpc_status.get())
-    }
-
     fn attempts(&self) -> u64 {
         self.attempts.get()
+    }
+
+    fn is_connect(&self) -> bool {
+        self.is_connect.get()
     }
 
     fn has_route(&self, prefix: &str) -> bool {

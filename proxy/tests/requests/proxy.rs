@@ -84,6 +84,7 @@ impl Proxy {
 
     pub(crate) fn advance(&self, time: Duration) {
         self.host.0.now.set(self.host.0.now.get() + time);
+        self.host.0.uptime.set(self.host.0.uptime.get() + time);
     }
 
     /// A request with these headers besides the usual ones, before the filter has seen it.
@@ -159,10 +160,28 @@ impl Open {
         assert_eq!(self.stream.request_headers(&self.call, true), Action::Continue);
     }
 
-    /// The response's headers arrive.
+    /// The headers of a response with a body arrive.
     pub(crate) fn respond(&mut self, status: u32) {
         self.call.code.set(status);
-        self.stream.response_headers(&self.call);
+        self.stream.response_headers(&self.call, false);
+    }
+
+    /// The gRPC status arrives, in trailers or in the headers of a response without a body.
+    pub(crate) fn respond_with_grpc(&mut self, status: u32, in_trailers: bool) {
+        self.call.grpc_status[usize::from(in_trailers)].set(Some(status));
+        self.call.code.set(200);
+        self.stream.response_headers(&self.call, !in_trailers);
+        if in_trailers {
+            self.stream.response_trailers(&self.call);
+        }
+    }
+
+    /// Some time has passed since the response's headers: the proxy looks at it on a tick.
+    pub(crate) fn last(&mut self, proxy: &mut Proxy, time: Duration) {
+        proxy.run(time);
+        if self.stream.is_long(proxy.host.0.uptime.get()) {
+            self.stream.look(&self.call);
+        }
     }
 
     pub(crate) fn log(&mut self) {

@@ -3,9 +3,9 @@
 //! Elsewhere: O10 to O13 in `recovery`, O14 in `clock`, O16 in `workers`. Of the filter, and not of
 //! this core: O17 (overridden requests do not count) and O18 (callers that hang up), which are
 //! never passed to `LocalOutcomes::ended`. O19 (a retry that rescues a failure elsewhere) is
-//! `outcome::Ending::failed`.
+//! `outcome::Ending::outcome`.
 
-use crate::breaker::{Breaker, Rule, State};
+use crate::breaker::{Breaker, End, Rule, State};
 use crate::outcome::Ending;
 use crate::quantity::Timestamp;
 use serde_json::{Value, json};
@@ -144,6 +144,6 @@ fn a_reload_keeps_the_state_and_a_new_window_only_loses_counts() {
 
 #[test]
 fn a_rescued_failure_is_one() {
-    let rescued = Ending { answered: true, code: 200, attempts: 2, ..Ending::default() };
-    assert_eq!(rescued.failed(), Some(true));
+    let rescued = Ending { code: 200, attempts: 2, failed_over: true, ..Ending::default() };
+    assert_eq!(rescued.outcome().end, End::Failed);
 }

@@ -91,14 +91,14 @@ impl StreamState {
         lines.headers.as_mut().filter(|_| lines.open).ok_or(Status::BadArgument)
     }
 
-    /// A status of 500 or more, or any response flag.
+    /// A status of 400 or more, or any response flag.
     pub(super) fn has_failed(&mut self) -> bool {
         let mut number = |path: &[u8]| {
             self.property(path, 0)
                 .and_then(|bytes| bytes.try_into().ok())
                 .map_or(0, i64::from_le_bytes)
         };
-        number(b"response\0code") >= 500 || number(b"response\0flags") != 0
+        number(b"response\0code") >= 400 || number(b"response\0flags") != 0
     }
 
     /// Property `path` (parts joined by zero bytes) as the phase shows it.

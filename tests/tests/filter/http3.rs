@@ -63,6 +63,16 @@ fn a_request_that_is_logged_late_is_counted_once() {
 
 /// The listener with the filter speaks HTTP/3, and one before it lets the test speak HTTP/1.1.
 fn behind_http3(bootstrap: String) -> String {
+    let mut tree: Value = serde_saphyr::from_str(&bootstrap).unwrap();
+    let statics = &mut tree["static_resources"];
+    let filter = statics["listeners"].as_array_mut().unwrap().pop().unwrap();
+    let name = filter["name"].as_str().unwrap().to_owned();
+    add_http3(statics, filter, &name);
+    tree.to_string()
+}
+
+/// Adds this listener over HTTP/3, and one with the given name before it, which speaks HTTP/1.1.
+pub(crate) fn add_http3(statics: &mut Value, mut filter: Value, name: &str) {
     let key = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
     let certificate = json!({"inline_string": key.cert.pem()});
     let private = json!({"inline_string": key.signing_key.serialize_pem()});
@@ -76,11 +86,9 @@ fn behind_http3(bootstrap: String) -> String {
         json!({"name": "envoy.transport_sockets.quic", "typed_config": {"@type": kind, side: tls}})
     };
 
-    let mut tree: Value = serde_saphyr::from_str(&bootstrap).unwrap();
-    let statics = &mut tree["static_resources"];
-    let mut front = statics["listeners"][0].clone();
-    let filter = &mut statics["listeners"][0];
-    filter["name"] = json!("http3");
+    let mut front = filter.clone();
+    front["name"] = json!(name);
+    filter["name"] = json!(format!("{name}-inner"));
     filter["address"] = address("UDP", port);
     filter["udp_listener_config"] = json!({"quic_options": {}});
     let tls =
@@ -98,7 +106,7 @@ fn behind_http3(bootstrap: String) -> String {
     manager["http_filters"] = json!([router]);
     manager["route_config"] = json!({"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
         {"match": {"prefix": "/"}, "route": {"cluster": "http3"}}]}]});
-    statics["listeners"].as_array_mut().unwrap().push(front);
+    statics["listeners"].as_array_mut().unwrap().extend([filter, front]);
 
     let trusted = json!({"validation_context": {"trusted_ca": certificate}});
     let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -114,7 +122,6 @@ fn behind_http3(bootstrap: String) -> String {
         "load_assignment": {"cluster_name": "http3", "endpoints": [{"lb_endpoints": [
             {"endpoint": {"address": address("UDP", port)}}]}]},
     }));
-    tree.to_string()
 }
 
 #[tokio::test]
