@@ -105,6 +105,8 @@ pub struct Ending {
     pub failed_over: bool,
     /// A CONNECT request.
     pub is_connect: bool,
+    /// A status 408 is Envoy's: it has ended the request.
+    pub is_timed_out: bool,
 }
 
 /// How a request ended for its caller.
@@ -208,9 +210,9 @@ pub static RULES: [Rule; 11] = [
         outcome: Outcome::ABORTED,
     },
     Rule {
-        ending: "the answer stalls, or lasts longer than allowed",
-        sign: "`SI` or `DT`, after the request's end",
-        holds: |it| it.flags & STALLED != 0,
+        ending: "the answer does not come in time, stalls or lasts longer than allowed",
+        sign: "`SI`, `DT` or Envoy's status 408, after the request's end",
+        holds: |it| it.is_timed_out || it.flags & STALLED != 0,
         outcome: Outcome::FAILURE,
     },
     Rule {
@@ -260,6 +262,7 @@ mod tests {
         attempts: 1,
         failed_over: false,
         is_connect: false,
+        is_timed_out: false,
     };
     const GONE: Ending = Ending { answered: false, code: 0, attempts: 0, ..OK };
 
@@ -313,6 +316,7 @@ mod tests {
             (Ending { uploaded: false, ..with(SI) }, 8, Outcome::ABORTED),
             (with(SI), 9, Outcome::FAILURE),
             (with(DT), 9, Outcome::FAILURE),
+            (Ending { code: 408, is_timed_out: true, ..OK }, 9, Outcome::FAILURE),
             (OK, 10, Outcome::SUCCESS),
             (Ending { uploaded: false, ..OK }, 10, Outcome::SUCCESS),
             (Ending { code: 408, ..OK }, 10, Outcome::SUCCESS),

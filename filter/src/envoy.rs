@@ -184,6 +184,10 @@ impl Exchange for Call {
         host::bytes_property(&Property::METHOD).is_ok_and(|method| method == b"CONNECT")
     }
 
+    fn is_from_upstream(&self) -> bool {
+        host::bytes_property(&Property::CODE_DETAILS).is_ok_and(|it| it == b"via_upstream")
+    }
+
     fn has_route(&self, prefix: &str) -> bool {
         host::bytes_property(&Property::ROUTE_NAME)
             .is_ok_and(|name| name.starts_with(prefix.as_bytes()))

@@ -222,6 +222,7 @@ pub(crate) struct Property(&'static str);
 impl Property {
     pub(crate) const RESPONSE_CODE: Self = Self("response\0code");
     pub(crate) const RESPONSE_FLAGS: Self = Self("response\0flags");
+    pub(crate) const CODE_DETAILS: Self = Self("response\0code_details");
     pub(crate) const METHOD: Self = Self("request\0method");
     pub(crate) const ATTEMPTS: Self = Self("upstream\0request_attempt_count");
     pub(crate) const ROUTE_NAME: Self = Self("xds\0route_name");

@@ -68,6 +68,7 @@ impl<H: Host> Runtime<H> {
             failed_over: self.fails_over && attempts > 1,
             // Only a tunnel ends well with a flag.
             is_connect: flags != 0 && (200..300).contains(&code) && exchange.is_connect(),
+            is_timed_out: code == 408 && !exchange.is_from_upstream(),
             ..seen
         }
     }

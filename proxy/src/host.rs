@@ -140,6 +140,9 @@ pub trait Exchange {
     /// Whether the request's method is CONNECT.
     fn is_connect(&self) -> bool;
 
+    /// Whether the response's status is the upstream's, and not the proxy's own.
+    fn is_from_upstream(&self) -> bool;
+
     /// Whether the name of the request's route starts with this prefix, one of
     /// [`sidetrack::names::route`].
     fn has_route(&self, prefix: &str) -> bool;

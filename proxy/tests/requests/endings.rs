@@ -76,6 +76,16 @@ fn a_tunnel_may_end_with_a_flag() {
 }
 
 #[test]
+fn a_status_408_is_a_failure_if_the_proxy_ended_the_wait() {
+    let mut proxy = Proxy::new(&breaker_file());
+    for is_local in [false, true] {
+        ended(&proxy, &USER, 408, |request| request.call.is_local.set(is_local));
+    }
+    proxy.run(TICK);
+    assert_eq!(counted(&proxy), [1, 1, 0, 1]);
+}
+
+#[test]
 fn the_grpc_status_of_the_response_decides() {
     let grpc = [("x-user-id", "1"), ("content-type", "application/grpc+proto")];
     let web = [("x-user-id", "1"), ("content-type", "application/grpc-web")];

@@ -153,6 +153,8 @@ pub(crate) struct Call {
     pub(crate) grpc_status: [Cell<Option<u32>>; 2],
     pub(crate) attempts: Cell<u64>,
     pub(crate) is_connect: Cell<bool>,
+    /// The proxy itself answered.
+    pub(crate) is_local: Cell<bool>,
     pub(crate) route: Cell<&'static str>,
     /// How often the ending was queried, in any way.
     pub(crate) queries: Cell<u32>,
@@ -247,6 +249,10 @@ impl Exchange for Call {
 
     fn is_connect(&self) -> bool {
         self.is_connect.get()
+    }
+
+    fn is_from_upstream(&self) -> bool {
+        !self.is_local.get()
     }
 
     fn has_route(&self, prefix: &str) -> bool {

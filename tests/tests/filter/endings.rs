@@ -81,6 +81,10 @@ impl Case {
 
 /// Sends all requests, and waits until Envoy has counted them.
 async fn send_all(stand: &Arc<Stand>) -> Result<()> {
+    // Takes the only token of the rate limit.
+    let first = Head { host: "none", path: "/none", user: 0 };
+    let limit = stand.addr("limit").await?;
+    caller::http1(limit, first, Caller::Waits, &stand.http1.arrivals).await?;
     let mut all = JoinSet::new();
     for (number, case) in CASES.iter().enumerate() {
         let stand = Arc::clone(stand);
@@ -117,7 +121,7 @@ struct Found {
 }
 
 impl Found {
-    fn expected(case: &Case) -> Self {
+    fn is_as_expected(&self, case: &Case) -> bool {
         let requests = match case.outcome {
             Counts::Success => [REQUESTS, 0, 0],
             Counts::Failure => [0, REQUESTS, 0],
@@ -125,13 +129,21 @@ impl Found {
             Counts::Nothing => [0; 3],
         };
         let would_trip = case.outcome == Counts::Failure;
-        Self { requests, would_trip, flags: BTreeSet::from([case.flags.to_owned()]) }
+        let may_have = |flags: &String| case.flags.split(' ').any(|other| other == flags);
+        (self.requests, self.would_trip) == (requests, would_trip)
+            && self.flags.iter().all(may_have)
     }
 
     fn of(name: &str, metrics: &str, flags: &BTreeMap<String, BTreeSet<String>>) -> Self {
+        // Its own lines: the text has thousands.
+        let metrics: String =
+            metrics.lines().filter(|line| line.contains(&format!("\"{name}\""))).fold(
+                String::new(),
+                |text, line| text + line + "\n",
+            );
         let value = |metric, labels: &[(&str, &str)]| {
             let labels = [labels, &[("experiment", name), ("model_name", "new")]].concat();
-            prometheus_value(metrics, metric, &labels).expect(metric)
+            prometheus_value(&metrics, metric, &labels).expect(metric)
         };
         let requests = ["success", "error", "aborted"].map(|status| {
             let count = value("ab_test_requests_total", &[("status", status)]);
@@ -150,17 +162,21 @@ async fn endings_count_as_documented(has_logger: bool) -> Result<()> {
     send_all(&stand).await?;
     let metrics = stand.envoy.prometheus().await?;
     let mut flags = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut lines = BTreeMap::<String, Vec<String>>::new();
     for line in stand.access_log().await?.lines() {
         let line: Value = serde_json::from_str(line)?;
         let of = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
         flags.entry(of("experiment")).or_default().insert(of("flags"));
+        lines.entry(of("experiment")).or_default().push(line.to_string());
     }
     let mut wrong = String::new();
     for (number, case) in CASES.iter().enumerate() {
-        let (expected, found) =
-            (Found::expected(case), Found::of(&case.name(number), &metrics, &flags));
-        if found != expected {
-            writeln!(wrong, "{:?}: {}: {found:?}, not {expected:?}", case.protocol, case.ending)?;
+        let found = Found::of(&case.name(number), &metrics, &flags);
+        if !found.is_as_expected(case) {
+            writeln!(wrong, "{number}: {found:?}, but {case:?}")?;
+            for line in &lines[&case.name(number)] {
+                writeln!(wrong, "  {line}")?;
+            }
         }
     }
     let log = stand.envoy.log();

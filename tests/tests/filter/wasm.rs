@@ -216,6 +216,7 @@ fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
                     attempts: attempts.cast_unsigned(),
                     failed_over: fails_over && attempts > 1,
                     is_connect: false,
+                    is_timed_out: false,
                 };
                 let outcome = ending.outcome();
                 let reads = more("proxy_get_property");

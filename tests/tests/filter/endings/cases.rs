@@ -3,7 +3,7 @@
 use super::caller::Caller::{self, *};
 
 /// An ending.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Case {
     /// From the client, and to the model.
     pub(super) protocol: Protocol,
@@ -12,7 +12,7 @@ pub(super) struct Case {
     pub(super) cluster: &'static str,
     pub(super) behavior: &'static str,
     pub(super) caller: Caller,
-    /// Envoy's response flags, as in its access log.
+    /// Envoy's response flags, as in its access log: one of these.
     pub(super) flags: &'static str,
     pub(super) outcome: Counts,
 }
@@ -74,7 +74,9 @@ pub(super) const CASES: &[Case] = &[
     case(Http1, "length, reset within the body", ["plain", "http1", "length-rst"], Waits, "UPE", Failure),
     case(Http1, "length, stalls: the idle timeout", ["idle", "http1", "length-stall"], Waits, "SI", Failure),
     case(Http1, "length, stalls: the route's timeout", ["timeout", "http1", "length-stall"], Waits, "UT", Failure),
-    case(Http1, "length, too long: the route's `max_stream_duration`", ["longest", "http1", "length-stall"], Waits, "UMSDR", Failure),
+    case(Http1, "length, too long: the cluster's `max_stream_duration`", ["plain", "longest", "length-stall"], Waits, "UMSDR", Failure),
+    case(Http1, "length, too long: the route's `max_stream_duration`", ["duration", "http1", "length-stall"], Waits, "-", Success),
+    case(Http1, "no answer within the route's `max_stream_duration`", ["duration", "http1", "nothing-stall"], Waits, "-", Failure),
     case(Http1, "chunks, closed within the body", ["plain", "http1", "chunked-fin"], Waits, "UPE", Failure),
     case(Http1, "chunks, reset within the body", ["plain", "http1", "chunked-rst"], Waits, "UPE", Failure),
     case(Http1, "chunks, an invalid chunk", ["plain", "http1", "chunked-broken"], Waits, "UPE", Failure),
@@ -97,8 +99,8 @@ pub(super) const CASES: &[Case] = &[
     case(Http2, "shorter than its length", ["plain", "http2", "short"], Waits, "UPE", Failure),
     case(Http2, "stream reset before the headers", ["plain", "http2", "nothing-rst"], Waits, "UR", Failure),
     case(Http2, "stream refused", ["plain", "http2", "nothing-refused"], Waits, "UR", Failure),
-    case(Http2, "connection closed before the headers", ["plain", "http2", "nothing-close"], Waits, "UC", Failure),
-    case(Http2, "GOAWAY before the headers", ["plain", "http2", "nothing-goaway"], Waits, "UC", Failure),
+    case(Http2, "connection closed before the headers", ["plain", "http2", "nothing-close"], Waits, "UC UR", Failure),
+    case(Http2, "GOAWAY before the headers", ["plain", "http2", "nothing-goaway"], Waits, "UC UR", Failure),
     case(Http2, "no answer within the route's timeout", ["timeout", "http2", "nothing-stall"], Waits, "UT", Failure),
     case(Http2, "stream reset within the body", ["plain", "http2", "stream-rst"], Waits, "UR", Failure),
     case(Http2, "stream cancelled within the body", ["plain", "http2", "stream-cancel"], Waits, "UR", Failure),
@@ -127,7 +129,8 @@ pub(super) const CASES: &[Case] = &[
     case(Http3, "whole", ["http3", "http1", "whole-length"], Waits, "-", Success),
     case(Http3, "status 503", ["http3", "http1", "status-503"], Waits, "-", Failure),
     case(Http3, "closed within the body", ["http3", "http1", "length-fin"], Waits, "UPE", Failure),
-    case(Http3, "the caller resets within the body", ["http3", "http1", "length-stall"], LeavesDuring, "DR", Aborted),
+    case(Http3, "the caller resets within the body", ["http3", "http1", "length-stall"], LeavesDuring, "-", Success),
+    case(Http3, "the caller resets before the headers", ["http3", "http1", "nothing-stall"], LeavesBefore, "-", Aborted),
     // Filters between this one and the router.
     case(Http1, "RBAC denies: 403", ["rbac", "http1", "whole-length"], Waits, "-", Nothing),
     case(Http1, "external authorization is down: 403", ["authz", "http1", "whole-length"], Waits, "UAEX", Nothing),

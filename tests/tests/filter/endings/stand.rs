@@ -41,6 +41,7 @@ impl Stand {
         for (cluster, addr) in [
             ("http1", http1.addr),
             ("http2", http2.addr),
+            ("longest", http1.addr),
             ("closed", closed),
             ("empty", closed),
             ("missing", closed),
@@ -73,6 +74,9 @@ fn bootstrap(rendered: &str, has_logger: bool) -> Result<String> {
     manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]);
     manager["stream_idle_timeout"] = json!("30s");
     manager["http_protocol_options"] = json!({"enable_trailers": true});
+    // For people who read a failed test.
+    let format = &mut manager["access_log"][0]["typed_config"]["log_format"]["json_format"];
+    format["details"] = json!("%RESPONSE_CODE_DETAILS%");
     if !has_logger {
         let logs = manager["access_log"].as_array_mut().context("no access logs")?;
         logs.retain(|log| log["name"] != "envoy.access_loggers.wasm");
@@ -95,7 +99,7 @@ fn bootstrap(rendered: &str, has_logger: bool) -> Result<String> {
     }
     for (name, route) in [
         ("timeout", json!({"timeout": "1s"})),
-        ("longest", json!({"max_stream_duration": {"max_stream_duration": "1s"}})),
+        ("duration", json!({"max_stream_duration": {"max_stream_duration": "1s"}})),
         ("idle", json!({"idle_timeout": "1s"})),
     ] {
         let mut listener = named(&plain, name);
@@ -117,14 +121,20 @@ fn bootstrap(rendered: &str, has_logger: bool) -> Result<String> {
             cluster["load_assignment"]["endpoints"] = json!([]);
         }
         let protocol = if cluster["name"] == "http2" {
-            json!({"http2_protocol_options": {"max_concurrent_streams": 1}})
+            json!({"http2_protocol_options": {}})
         } else {
             json!({"http_protocol_options": {"enable_trailers": true}})
         };
-        cluster["typed_extension_protocol_options"] = json!({OPTIONS: {
+        let mut options = json!({
             "@type": format!("type.googleapis.com/{OPTIONS}"),
             "explicit_http_config": protocol,
-        }});
+        });
+        // A case that breaks its connection must not break others.
+        options["common_http_protocol_options"] = json!({"max_requests_per_connection": 1});
+        if cluster["name"] == "longest" {
+            options["common_http_protocol_options"]["max_stream_duration"] = json!("1s");
+        }
+        cluster["typed_extension_protocol_options"] = json!({OPTIONS: options});
     }
     Ok(tree.to_string())
 }
