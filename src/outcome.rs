@@ -75,13 +75,8 @@ const UNREACHABLE: u64 =
 
 /// The answer broke off. Before its headers, this shows as a 502, 503 or 504 too, after them only
 /// here.
-const BROKEN: u64 = UNREACHABLE
-    | flag::UT
-    | flag::LR
-    | flag::UR
-    | flag::UC
-    | flag::UMSDR
-    | flag::UPE;
+const BROKEN: u64 =
+    UNREACHABLE | flag::UT | flag::LR | flag::UR | flag::UC | flag::UMSDR | flag::UPE;
 
 /// Nothing moved for too long.
 const STALLED: u64 = flag::SI | flag::DT;
@@ -286,7 +281,11 @@ mod tests {
             (Ending { grpc_status: Some(14), ..local(200, 1 << 11) }, 1, Outcome::NOTHING),
             // The caller leaves while another filter works on the request.
             (Ending { flags: DC, ..local(200, 0) }, 1, Outcome::NOTHING),
-            (Ending { code: 503, ..with(OM) }, 2, Outcome { end: End::Unknown, ..Outcome::FAILURE }),
+            (
+                Ending { code: 503, ..with(OM) },
+                2,
+                Outcome { end: End::Unknown, ..Outcome::FAILURE },
+            ),
             (Ending { code: 500, ..OK }, 3, Outcome::FAILURE),
             (Ending { code: 599, ..with(DC) }, 3, Outcome::FAILURE),
             (local(503, UH), 3, Outcome::FAILURE),

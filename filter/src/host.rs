@@ -116,9 +116,7 @@ pub(crate) fn header_map(map: Map) -> Result<Vec<u8>> {
 pub(crate) fn header(map: Map, name: &str) -> Result<Vec<u8>> {
     returned(|data, size| {
         // SAFETY: the name and the out pointers are valid for the call.
-        unsafe {
-            proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size)
-        }
+        unsafe { proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size) }
     })
 }
 

@@ -260,9 +260,8 @@ fn a_hung_model_is_slow_although_its_callers_give_up() {
     }});
     let mut proxy = Proxy::new(&file(&slow));
     for round in 0..6 {
-        let mut open: Vec<Open> = (0..10)
-            .map(|user| proxy.open(&[("x-user-id", &format!("{round} {user}"))]))
-            .collect();
+        let mut open: Vec<Open> =
+            (0..10).map(|user| proxy.open(&[("x-user-id", &format!("{round} {user}"))])).collect();
         open.iter_mut().for_each(Open::decide);
         proxy.run(Duration::from_secs(1));
         for request in &mut open {

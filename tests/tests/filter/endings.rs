@@ -74,7 +74,8 @@ impl Case {
             caller::http2(addr, &path, user, content_type, self.caller, arrivals).await
         } else {
             let host = format!("{name}.{}", self.behavior);
-            caller::http1(addr, Head { host: &host, path: &path, user }, self.caller, arrivals).await
+            caller::http1(addr, Head { host: &host, path: &path, user }, self.caller, arrivals)
+                .await
         }
     }
 }
@@ -136,11 +137,10 @@ impl Found {
 
     fn of(name: &str, metrics: &str, flags: &BTreeMap<String, BTreeSet<String>>) -> Self {
         // Its own lines: the text has thousands.
-        let metrics: String =
-            metrics.lines().filter(|line| line.contains(&format!("\"{name}\""))).fold(
-                String::new(),
-                |text, line| text + line + "\n",
-            );
+        let metrics: String = metrics
+            .lines()
+            .filter(|line| line.contains(&format!("\"{name}\"")))
+            .fold(String::new(), |text, line| text + line + "\n");
         let value = |metric, labels: &[(&str, &str)]| {
             let labels = [labels, &[("experiment", name), ("model_name", "new")]].concat();
             prometheus_value(&metrics, metric, &labels).expect(metric)
@@ -157,8 +157,7 @@ impl Found {
 async fn endings_count_as_documented(has_logger: bool) -> Result<()> {
     let experiments: Vec<Value> =
         CASES.iter().enumerate().map(|(number, case)| case.experiment(number)).collect();
-    let stand =
-        Arc::new(Stand::start(&json!({ "experiments": experiments }), has_logger).await?);
+    let stand = Arc::new(Stand::start(&json!({ "experiments": experiments }), has_logger).await?);
     send_all(&stand).await?;
     let metrics = stand.envoy.prometheus().await?;
     let mut flags = BTreeMap::<String, BTreeSet<String>>::new();
@@ -180,7 +179,8 @@ async fn endings_count_as_documented(has_logger: bool) -> Result<()> {
         }
     }
     let log = stand.envoy.log();
-    let log = log.lines().filter(|line| !line.contains("would open")).collect::<Vec<_>>().join("\n");
+    let log =
+        log.lines().filter(|line| !line.contains("would open")).collect::<Vec<_>>().join("\n");
     ensure!(wrong.is_empty(), "\n{wrong}\n{log}");
     Ok(())
 }

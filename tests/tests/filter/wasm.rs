@@ -225,9 +225,8 @@ fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
                     more("proxy_call_foreign_function"),
                     u64::from(expressions && !is_known)
                 );
-                let well = status.is_some_and(|status| status < 400)
-                    && flags == 0
-                    && !ending.failed_over;
+                let well =
+                    status.is_some_and(|status| status < 400) && flags == 0 && !ending.failed_over;
                 assert_eq!(
                     reads == 0,
                     expressions && well && !is_known,

@@ -67,7 +67,9 @@ pub(super) async fn http1(
     match caller {
         Caller::LeavesBefore => timeout(PATIENCE, arrivals.wait_for(path)).await?,
         Caller::LeavesDuring | Caller::UpgradesAndLeaves => {
-            let answer = read(&mut stream, |answer| answer.ends_with("01234") || answer.contains("\u{1}x")).await?;
+            let answer =
+                read(&mut stream, |answer| answer.ends_with("01234") || answer.contains("\u{1}x"))
+                    .await?;
             ensure!(answer.contains(" 200 ") || answer.contains(" 101 "), "{answer}");
         }
         _ => {

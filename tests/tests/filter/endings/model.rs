@@ -134,10 +134,7 @@ fn answer(behavior: &str) -> (Vec<&'static str>, Close) {
         "whole-events" => (vec![EVENTS, EVENTS_END], None),
         "status-404" => (vec!["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"], None),
         "status-503" => (vec!["HTTP/1.1 503 Unavailable\r\ncontent-length: 0\r\n\r\n"], None),
-        "stream-500" => (
-            vec!["HTTP/1.1 500 Error\r\ncontent-length: 10\r\n\r\n01234"],
-            Stall,
-        ),
+        "stream-500" => (vec!["HTTP/1.1 500 Error\r\ncontent-length: 10\r\n\r\n01234"], Stall),
         "nothing-fin" => (vec![], Fin),
         "nothing-rst" => (vec![], Rst),
         "nothing-stall" => (vec![], Stall),
@@ -153,10 +150,7 @@ fn answer(behavior: &str) -> (Vec<&'static str>, Close) {
         "close-rst" => (vec![UNTIL_CLOSE], Rst),
         "events-fin" => (vec![EVENTS], Fin),
         "events-stall" => (vec![EVENTS], Stall),
-        "early" => (
-            vec!["HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"],
-            Fin,
-        ),
+        "early" => (vec!["HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"], Fin),
         "longer" => (vec![LENGTH, "56789more"], None),
         "upgrade-fin" => (vec![UPGRADED, "\u{1}\u{1}x"], Fin),
         "upgrade-rst" => (vec![UPGRADED, "\u{1}\u{1}x"], Rst),
@@ -249,7 +243,13 @@ async fn respond_http2(
         "grpc-0" | "grpc-14" | "grpc-5" => {
             let mut stream = begin(&mut respond, None)?;
             let code = behavior.trim_start_matches("grpc-");
-            let code = if code == "0" { "0" } else if code == "5" { "5" } else { "14" };
+            let code = if code == "0" {
+                "0"
+            } else if code == "5" {
+                "5"
+            } else {
+                "14"
+            };
             stream.send_trailers(status(code))?;
         }
         "grpc-only-14" => {

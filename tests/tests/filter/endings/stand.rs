@@ -29,7 +29,8 @@ impl Stand {
         let (http1, http2) = (Model::start(false).await?, Model::start(true).await?);
         let file = dir.path().join("experiments.json");
         fs::write(&file, experiments.to_string())?;
-        let mut arguments = vec!["render".to_owned(), "envoy".to_owned(), file.display().to_string()];
+        let mut arguments =
+            vec!["render".to_owned(), "envoy".to_owned(), file.display().to_string()];
         let mut option = |name: &str, value: String| {
             arguments.extend([name.to_owned(), value]);
         };
@@ -71,7 +72,8 @@ fn bootstrap(rendered: &str, has_logger: bool) -> Result<String> {
     let statics = &mut tree["static_resources"];
     let mut plain = statics["listeners"][0].take();
     let manager = self::manager(&mut plain);
-    manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]);
+    manager["upgrade_configs"] =
+        json!([{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]);
     manager["stream_idle_timeout"] = json!("30s");
     manager["http_protocol_options"] = json!({"enable_trailers": true});
     // For people who read a failed test.
@@ -151,18 +153,38 @@ fn filters() -> Vec<(&'static str, Value)> {
     let lua = "function envoy_on_request(it) it:respond({[':status'] = '500'}, '') end";
     vec![
         ("web", filter("grpc_web", "GrpcWeb", json!({}))),
-        ("rbac", filter("rbac", "RBAC", json!({"rules": {"action": "DENY", "policies": {"all": any}}}))),
-        ("authz", filter("ext_authz", "ExtAuthz", json!({"http_service": {"server_uri": nowhere}}))),
-        ("limit", filter("local_ratelimit", "LocalRateLimit", json!({
-            "stat_prefix": "limit",
-            "token_bucket": {"max_tokens": 1, "tokens_per_fill": 1, "fill_interval": "3600s"},
-            "filter_enabled": always,
-            "filter_enforced": always,
-        }))),
+        (
+            "rbac",
+            filter("rbac", "RBAC", json!({"rules": {"action": "DENY", "policies": {"all": any}}})),
+        ),
+        (
+            "authz",
+            filter("ext_authz", "ExtAuthz", json!({"http_service": {"server_uri": nowhere}})),
+        ),
+        (
+            "limit",
+            filter(
+                "local_ratelimit",
+                "LocalRateLimit",
+                json!({
+                    "stat_prefix": "limit",
+                    "token_bucket": {"max_tokens": 1, "tokens_per_fill": 1, "fill_interval": "3600s"},
+                    "filter_enabled": always,
+                    "filter_enforced": always,
+                }),
+            ),
+        ),
         ("lua", filter("lua", "Lua", json!({"default_source_code": {"inline_string": lua}}))),
-        ("fault", filter("fault", "HTTPFault", json!({
-            "abort": {"http_status": 503, "percentage": {"numerator": 100}},
-        }))),
+        (
+            "fault",
+            filter(
+                "fault",
+                "HTTPFault",
+                json!({
+                    "abort": {"http_status": 503, "percentage": {"numerator": 100}},
+                }),
+            ),
+        ),
         ("buffer", filter("buffer", "Buffer", json!({"max_request_bytes": 2}))),
     ]
 }
