@@ -148,3 +148,22 @@ impl Paths {
         first
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        // From the test vectors of the draft.
+        for (text, hash) in [
+            ("", 0xcbf2_9ce4_8422_2325_u64),
+            ("a", 0xaf63_dc4c_8601_ec8c),
+            ("foobar", 0x8594_4171_f739_67e8),
+        ] {
+            let mut fnv = Fnv::default();
+            fnv.write(text.as_bytes());
+            assert_eq!(fnv.finish(), hash, "{text}");
+        }
+    }
+}

@@ -95,6 +95,9 @@ def generate(seed, units, *, overlap, phased, late):
             time = START + random.below(7200) * 1000 if is_timed else None
             converted = 1 if random.below(100) < 25 + 6 * two else 0
             by_unit.append((unit, time, converted, random.below(40) * 0.5 + two))
+        if unit % 50 == 0:
+            # Of a unit that is not in the log.
+            by_unit.append((unit + 100_000, None, 1, 5.0))
     return requests, by_request, by_unit
 
 

@@ -45,7 +45,7 @@ pub fn p(p: PValue) -> String {
     if value < 1e-300 {
         return format!("p = 10^{:.1}", p.log10());
     }
-    if value < 1e-4 { format!("p = {value:.2e}") } else { format!("p = {}", digits(value, 3)) }
+    format!("p = {}", digits(value, 3))
 }
 
 /// The same without zeros at the end, for numbers that a user typed.

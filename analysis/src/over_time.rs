@@ -144,3 +144,31 @@ fn latencies(data: &Data<'_>, arm: usize) -> Vec<(f64, f64)> {
     }
     all.cumulative()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::join::Shape;
+    use crate::sums::{OverTime, Sums};
+
+    #[test]
+    fn the_split_begins_with_the_first_unit() {
+        let file = br#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "b",
+            "variants": [{"name": "b"}, {"name": "c", "weight": 20}]}]}"#;
+        let plan = sidetrack::config::parse_json(file).unwrap();
+        let experiment = plan.experiments.into_iter().next().unwrap();
+        let strata = Strata::new(&experiment, "").unwrap();
+        // Requests without a unit came first.
+        let units = vec![vec![0, 0], vec![3, 1], vec![0, 0], vec![0, 1]];
+        let sums = Sums { over_time: OverTime { units, values: Vec::new() }, ..Sums::default() };
+        let data = Data {
+            sums: &sums,
+            shape: Shape::new(&experiment, &strata),
+            units: true,
+            level: sidetrack_stats::input::Fraction::FIVE_PERCENT,
+        };
+        // 48 moments of 100 ms each.
+        let points = split(&data, &strata, (1000, 5800), 1);
+        assert_eq!(points, [(1200, 0.25, 0.2), (1300, 0.25, 0.2), (1400, 0.4, 0.2)]);
+    }
+}

@@ -127,7 +127,7 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
             )
         };
         let from = match (words.next(), words.next()) {
-            (Some("from"), Some("the-start")) if epochs.is_empty() => None,
+            (Some("from"), Some("the-start")) => None,
             (Some("from"), Some(time)) => {
                 Some(Timestamp::parse(time).ok_or_else(|| bad("no time after \"from\""))?)
             }

@@ -124,6 +124,10 @@ fn generate(case: &Value) -> Data {
             let basket = small(random.below(40)) * 0.5 + small(two);
             writeln!(data.by_unit, "u{unit},{at},{},{basket}", u8::from(converted)).unwrap();
         }
+        if unit.is_multiple_of(50) {
+            // Of a unit that is not in the log.
+            writeln!(data.by_unit, "u{},,1,5", unit + 100_000).unwrap();
+        }
     }
     data
 }

@@ -134,6 +134,9 @@ fn without_a_single_failure_the_interval_says_how_frequent_they_may_be() {
     // Where all units fail, it is the other way round.
     let found = result(guard(), constant((1.0, 1.0), (1000, 500)), Look::Fixed);
     near(found.ci, [-upper[1], upper[0]]);
+    // Where each unit fails half of the time, as where none does.
+    let found = result(guard(), constant((0.5, 0.5), (1000, 500)), Look::Fixed);
+    near(found.ci, [-upper[0], upper[1]]);
     // Looked at repeatedly it is wider, by the square of how much wider an interval of a mean would be. With as many
     // units as planned: r = 2 · 2.9957… + ln(1 + 2 · 2.9957…) = 7.93615…, (r + 1) / r · (ln(r + 1) + 5.9914…) / z².
     let factor = 2.398_175_809_052_716;

@@ -221,7 +221,7 @@ mod tests {
         let logs = Logs::new(&[file.path().to_owned()]).unwrap();
         let (mut numbers, mut skipped) = (Vec::new(), Vec::new());
         let mut take = |block: Block| {
-            assert_eq!(block.file, 0);
+            assert!(block.file == 0 && (block.too_long > 0 || !block.text.is_empty()));
             let text = String::from_utf8(block.text).unwrap();
             let lines = text.lines().zip(block.first_line..);
             numbers.extend(lines.map(|(line, number)| (line.to_owned(), number)));
@@ -234,6 +234,14 @@ mod tests {
         assert_eq!(skipped, [(3, 1), (6, 1)]);
         assert!(numbers.iter().all(|(line, number)| *line == number.to_string()), "{numbers:?}");
         assert_eq!(numbers.len(), 6);
+    }
+
+    #[test]
+    fn a_line_of_just_the_limit_counts() {
+        let mut text = vec![b'x'; LONGEST];
+        text.extend(b"\nlast");
+        let (got, _, too_long, _) = lines(&text);
+        assert_eq!((got.len(), got[0].len(), too_long), (2, LONGEST, 0));
     }
 
     #[test]

@@ -257,6 +257,30 @@ fn an_open_breaker_is_told_and_hides_nothing() {
     assert_eq!(analysis["srm"]["verdict"], "ok");
     let excluding = folder.analysis(&["--exclude-breaker"]);
     assert!(number(&excluding["lines"]["excluded"]["breaker"]) > elsewhere);
+    // A pipe cannot be read a second time, which only the minutes of open breakers require.
+    let (code, out, error) = piped(&folder, "access.log", &[]);
+    let once: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &once["without_breaker"]), (0, &serde_json::Value::Null), "{error}");
+    assert_eq!(once["metrics"], analysis["metrics"]);
+    let (code, _, error) = piped(&folder, "access.log", &["--exclude-breaker"]);
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains("stdin can be read only once; give the log as a file"), "{error}");
+    folder.write("closed.log", &written.log);
+    let (code, _, error) = piped(&folder, "closed.log", &["--exclude-breaker"]);
+    assert_eq!(code, 0, "{error}");
+}
+
+/// `analyze run` of a log on stdin.
+fn piped(folder: &Folder, log: &str, more: &[&str]) -> (i32, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sidetrack"))
+        .args(["analyze", "run", "experiment.json", "--json", "--exposures", "-"])
+        .args(more)
+        .current_dir(folder.path())
+        .stdin(std::fs::File::open(folder.path().join(log)).unwrap())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
 #[test]
