@@ -263,3 +263,22 @@ fn the_short_forms_of_the_hash_are_its_beginning() {
     assert_eq!(hash.short(), text[..8]);
     assert_eq!(format!("{:08x}", hash.first_32_bits()), text[..8]);
 }
+
+#[test]
+fn requests_wait_only_for_bodies_that_an_experiment_reads() {
+    for (more, reads) in [
+        (json!({}), false),
+        (json!({"unit": [{"header": "u"}, {"body": "/user"}]}), true),
+        (json!({"match": {"body": [{"pointer": "/model", "exact": "m"}]}}), true),
+        (
+            json!({"variants": [{"name": "old"}, {"name": "new", "weight": 50, "body": {"/model": "m"}}]}),
+            true,
+        ),
+    ] {
+        assert_eq!(plan(&[experiment("e", &more)]).reads_bodies(), reads, "{more}");
+        assert_eq!(
+            plan(&[experiment("e", &more), experiment("f", &json!({}))]).reads_bodies(),
+            reads
+        );
+    }
+}

@@ -27,7 +27,7 @@ fn decided(plan: &Plan, unit: &str, gate: Gate, random: &[u64]) -> (Decision, us
     let drawn = Cell::new(0);
     let entropy = || {
         drawn.set(drawn.get() + 1);
-        *random.get(drawn.get() - 1).expect("another random number")
+        random.get(drawn.get() - 1).copied().unwrap()
     };
     let headers = vec![("x-user-id", unit)];
     let mut steps = Vec::new();

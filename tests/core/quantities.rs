@@ -1,7 +1,5 @@
 //! Quantities at the bounds of their ranges and notations.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
-
 use sidetrack::quantity::{Bucket, Millis, NotPercent, Ppm, Timestamp};
 
 const DAY: u64 = 86_400_000;
