@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Checks the documentation: links and anchors resolve, prose wraps at 100 columns, and no words that
-the project avoids.
+"""Checks the documentation: links and anchors resolve, named tests exist, prose wraps at 100 columns,
+and no words that the project avoids.
 
   scripts/check-docs.py            all Markdown files of the repository
 
@@ -69,8 +69,20 @@ def prose(name, text):
             yield f'{name}:{number}: "{found}": use a plain verb or noun'
 
 
+def named_tests():
+    """Tests that a page names by module and function must exist."""
+    listed = subprocess.run(["git", "ls-files", "-z", "*.rs"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    functions = set()
+    for name in filter(None, listed.split("\0")):
+        functions.update(re.findall(r"\bfn (\w+)", (ROOT / name).read_text()))
+    for name in ["docs/known-bugs.md", "SECURITY.md"]:
+        for test in re.findall(r"`[\w/]+::(\w+)`", (ROOT / name).read_text()):
+            if test not in functions:
+                yield f"{name}: there is no test {test}"
+
+
 def main():
-    problems = []
+    problems = list(named_tests())
     for name in files():
         text = (ROOT / name).read_text()
         problems += links(name, text)

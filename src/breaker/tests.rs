@@ -6,6 +6,7 @@
 //! print what they measured (`cargo test -p sidetrack breaker -- --nocapture`).
 
 mod agreement;
+mod capacity;
 mod clock;
 mod faults;
 mod modes;

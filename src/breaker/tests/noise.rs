@@ -4,10 +4,27 @@
 
 use serde_json::json;
 
-use super::proxy::{Proxy, median_and_max};
+use super::proxy::{FAILED, OK, Proxy, START, Side, median_and_max};
 use super::traffic::Traffic;
 use crate::breaker::{Event, Why};
-use crate::quantity::Millis;
+use crate::quantity::{Millis, Timestamp};
+
+/// A share of a handful of requests says nothing. 20 requests are needed by default.
+#[test]
+fn few_requests_have_no_rate() {
+    for (requests, trips) in [(3, 0), (19, 0), (20, 1)] {
+        let proxy = Proxy::new(&json!({"confidence": 0}), 1, 1);
+        let at = |ms| Timestamp::new(START + ms);
+        for number in 0..requests {
+            let ended = if number % 3 == 1 { FAILED } else { OK };
+            for (side, ended) in [(Side::Baseline, OK), (Side::Candidate, ended)] {
+                proxy.ended(0, side, ended, at(number));
+            }
+        }
+        proxy.tick(0, at(1000));
+        assert_eq!(proxy.trips(), trips, "{requests} requests");
+    }
+}
 
 /// Traffic of so many requests per second to the baseline and to the candidate.
 fn traffic(compare: bool, [baseline, candidate]: [f64; 2], seed: u64) -> Traffic {

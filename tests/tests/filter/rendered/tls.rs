@@ -132,3 +132,60 @@ async fn a_url_sets_the_host_and_an_address_leaves_it() {
         }
     }
 }
+
+/// Options that change the same routes and clusters.
+#[tokio::test]
+async fn envoy_accepts_the_options_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = dir.path().join("ca.pem");
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&ca, key.cert.pem()).unwrap();
+    let ca = ca.display().to_string();
+    let mut mirrored = file();
+    mirrored["experiments"][0]["mirror"] = json!({"cluster": "shadow"});
+    let mut tagging = file();
+    for variant in tagging["experiments"][0]["variants"].as_array_mut().unwrap() {
+        variant.as_object_mut().unwrap().remove("cluster");
+    }
+    let both =
+        ["--endpoint", "new-cluster=https://a.test", "--endpoint", "old-cluster=grpcs://b.test"];
+    let tagged = ["--endpoint", "new=https://a.test", "--endpoint", "old=http://[::1]:80"];
+    let limits =
+        ["--timeout", "1m", "--idle-timeout", "0s", "--upgrade", "websocket", "--upgrade", "other"];
+    let methods = ["--failover", "--failover-methods", "GET,PUT"];
+    for (file, options) in [
+        (&mirrored, [&both[..], &limits, &["--failover"]].concat()),
+        (&mirrored, [&both[..], &limits, &methods].concat()),
+        (
+            &mirrored,
+            [&both[..], &["--upstream-protocol", "auto", "--default-cluster", "other"]].concat(),
+        ),
+        (&mirrored, vec!["--endpoint", "shadow=https://c.test", "--upstream-protocol", "client"]),
+        (&tagging, [&tagged[..], &limits].concat()),
+        (&tagging, [&tagged[..], &limits, &["--lean"]].concat()),
+    ] {
+        let bootstrap = render(&dir, file, &[&options[..], &["--ca-file", &ca]].concat());
+        let valid = sidetrack_lab::validate(&EnvoyBinary::find().unwrap(), &bootstrap).await;
+        valid.unwrap_or_else(|error| panic!("{options:?}: {error:?}\n{bootstrap}"));
+    }
+}
+
+/// The second attempt goes to the baseline's own host.
+#[tokio::test]
+async fn failover_rewrites_the_host_for_each_attempt() {
+    let (new, old) =
+        (ModelStub::start("new").await.unwrap(), ModelStub::start("old").await.unwrap());
+    new.set(Behavior::Status(503));
+    let url = |stub: &ModelStub| format!("localhost:{}", stub.addr().port());
+    let [new_url, old_url] = [&new, &old].map(url);
+    let endpoints =
+        [format!("new-cluster=http://{new_url}"), format!("old-cluster=http://{old_url}")];
+    let [one, two] = &endpoints;
+    let proxy =
+        Rendered::start(&file(), &["--failover", "--endpoint", one, "--endpoint", two]).await;
+    assert_eq!(proxy.send(infer().header("host", "models.test")).await.status, 200);
+    for (stub, host) in [(new, new_url), (old, old_url)] {
+        let hosts: Vec<String> = stub.requests().into_iter().map(|seen| seen.authority).collect();
+        assert_eq!(hosts, [host], "{}", stub.name());
+    }
+}
