@@ -23,6 +23,7 @@ pub mod config;
 pub mod decide;
 pub mod draw;
 pub mod effects;
+pub mod exposure;
 pub mod index;
 pub mod layout;
 pub mod matching;

@@ -168,22 +168,30 @@ pub mod filter_state {
     /// Envoy puts this in front of every key that a wasm filter sets.
     pub const PREFIX: &str = "wasm.";
 
-    /// Why the request got its variant.
-    pub const REASON: &str = "sidetrack.reason";
-    /// The bucket of the unit.
-    pub const BUCKET: &str = "sidetrack.bucket";
-    /// The unit or its digest.
-    pub const UNIT: &str = "sidetrack.unit";
+    /// The assignment, see [`crate::exposure`].
+    pub const EXPOSURE: &str = "sidetrack.exposure";
     /// `true` when the baseline answered what the candidate failed.
     pub const RESCUED: &str = "sidetrack.rescued";
 }
 
-/// Fields of an exposure: one line of the access log, as JSON.
+/// Fields of an exposure: one line of the access log, as JSON. The field [`log::EXPOSURE`] contains some of them, see
+/// [`crate::exposure`].
 pub mod log {
     /// When the request began, RFC 3339.
     pub const TIME: &str = "time";
     /// The value of `x-request-id`.
     pub const REQUEST_ID: &str = "request_id";
+    /// The filter's part of the exposure: trial, config, plan, weights, reason, bucket and unit in one text.
+    pub const EXPOSURE: &str = "exposure";
+    /// The first eight hexadecimal digits of SHA-256 over `trial1`, NUL, the experiment, NUL and its salt.
+    pub const TRIAL: &str = "trial";
+    /// The first eight hexadecimal digits of the configuration's hash.
+    pub const CONFIG: &str = "config";
+    /// The first eight hexadecimal digits of SHA-256 over `plan1`, NUL and the canonical JSON of the experiment's
+    /// `analysis` without `steps`.
+    pub const PLAN: &str = "plan";
+    /// The weights in force: `name=weight/span` of each candidate, in parts per million.
+    pub const WEIGHTS: &str = "weights";
     /// The unit, its digest, or nothing, as `settings.exposure_unit` says.
     pub const UNIT: &str = "unit";
     /// The experiment.

@@ -114,6 +114,8 @@ pub struct Experiment {
     pub layer: Option<Layer>,
     /// Who may choose a variant.
     pub overrides: Overrides,
+    /// The digest of the analysis plan, see [`crate::names::log::PLAN`].
+    pub analysis: Option<[u8; 32]>,
     /// Draws the bucket.
     pub arm: Draw,
     /// Draws which units return first to a recovering candidate.

@@ -1,8 +1,9 @@
 //! Filter state for the access log: values of a decision that stay inside the proxy.
 //!
-//! Envoy reads `wasm.sidetrack.reason` as `%FILTER_STATE(wasm.sidetrack.reason:PLAIN)%`.
+//! Envoy reads `wasm.sidetrack.exposure` as `%FILTER_STATE(wasm.sidetrack.exposure:PLAIN)%`.
 
 use sidetrack::decide::{Decision, Step, Trace};
+use sidetrack::exposure::Exposures;
 use sidetrack::names::filter_state;
 use sidetrack::plan::{Experiment, ExposureUnit};
 use sidetrack::unit::minted_text;
@@ -22,25 +23,19 @@ impl Exposure {
 
     /// Writes the decision for the access log.
     pub(crate) fn write(
-        &self,
+        self,
         exchange: &impl Exchange,
         experiment: &Experiment,
+        exposures: &Exposures,
         decision: &Decision,
     ) {
-        exchange.write_filter_state(filter_state::REASON, decision.reason.as_str().as_bytes());
-        if let Some(bucket) = decision.bucket {
-            exchange.write_filter_state(filter_state::BUCKET, bucket.to_string().as_bytes());
-        }
-        if let Some(unit) = &self.unit {
-            match self.shown {
-                ExposureUnit::None => {}
-                ExposureUnit::Plain => exchange.write_filter_state(filter_state::UNIT, unit),
-                ExposureUnit::Digest => {
-                    let pseudonym = experiment.exposure.pseudonym(unit);
-                    exchange.write_filter_state(filter_state::UNIT, pseudonym.as_bytes());
-                }
-            }
-        }
+        let unit = self.unit.and_then(|unit| match self.shown {
+            ExposureUnit::None => None,
+            ExposureUnit::Plain => Some(unit),
+            ExposureUnit::Digest => Some(experiment.exposure.pseudonym(&unit).into_bytes()),
+        });
+        let text = exposures.text(decision, unit.as_deref());
+        exchange.write_filter_state(filter_state::EXPOSURE, &text);
     }
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use sidetrack::breaker::Fleet;
 use sidetrack::decide::Decision;
 use sidetrack::effects::Reporter;
+use sidetrack::exposure::Exposures;
 use sidetrack::names::variable;
 use sidetrack::plan::{Experiment, PerExperiment, Plan};
 use sidetrack::quantity::Timestamp;
@@ -36,8 +37,8 @@ pub struct Runtime<H: Host> {
     pub(crate) reporter: Reporter,
     /// Requests may be held back until their body has arrived.
     pub(crate) waits_for_bodies: bool,
-    /// Decisions are written for the access log.
-    pub(crate) exposes: bool,
+    /// What decisions write for the access log; `None` without one.
+    pub(crate) exposures: Option<PerExperiment<Exposures>>,
 }
 
 impl<H: Host> Runtime<H> {
@@ -53,6 +54,9 @@ impl<H: Host> Runtime<H> {
         let fleet = Fleet::load(&plan, &host, timestamp(host.now()));
         let fails_over = host.is_set(variable::FAILOVER);
         let is_rollout = |it: &Experiment| matches!(it.schedule, Schedule::Rollout(_));
+        let exposures = host
+            .is_set(variable::EXPOSURES)
+            .then(|| plan.experiments.map(|_, experiment| Exposures::new(&plan, experiment)));
         let has_reporting_routes = host.is_set(variable::ROUTES_TELL);
         let runtime = Self {
             worker,
@@ -65,7 +69,7 @@ impl<H: Host> Runtime<H> {
             fails_over,
             reporter: if has_reporting_routes { Reporter::Routes } else { Reporter::Filter },
             waits_for_bodies: host.is_set(variable::WAIT_FOR_BODIES),
-            exposes: host.is_set(variable::EXPOSURES),
+            exposures,
             plan,
             host,
         };

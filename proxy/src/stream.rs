@@ -153,7 +153,7 @@ impl<X: Exchange> Stream<X> {
         let effects = Effects::new(&runtime.plan, decision, runtime.reporter);
         let gate = || runtime.gate(decision.experiment, decision.assigned);
         effects.on_response(gate, self.is_https, |effect| exchange.write_response_header(&effect));
-        if is_rescued && runtime.exposes {
+        if is_rescued && runtime.exposures.is_some() {
             exposure::write_rescued(exchange);
         }
         if end_of_stream && self.is_grpc {
@@ -284,7 +284,10 @@ impl<X: Exchange> Stream<X> {
             entropy: || host.random(),
             gate: &|experiment, variant| runtime.gate(experiment, variant),
         };
-        let shown = if runtime.exposes { plan.settings.exposure_unit } else { ExposureUnit::None };
+        let shown = match runtime.exposures {
+            Some(_) => plan.settings.exposure_unit,
+            None => ExposureUnit::None,
+        };
         let mut exposure = Exposure::new(shown);
         let arrived = Arrived { headers, body };
         let outcome = decide(plan, &arrived, &mut world, &mut exposure);
@@ -323,8 +326,10 @@ impl<X: Exchange> Stream<X> {
                     });
                     self.has_new_body = true;
                 }
-                if runtime.exposes {
-                    exposure.write(exchange, runtime.experiment(&decision), &decision);
+                if let Some(exposures) = &runtime.exposures {
+                    let (experiment, prepared) =
+                        (runtime.experiment(&decision), &exposures[decision.experiment]);
+                    exposure.write(exchange, experiment, prepared, &decision);
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::node::Node;
 use super::problem::{Path, Problems};
 use super::value::{
     BodyText, ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Json, Method,
-    Name, PathPair, PathText, Percent, Pointer, Salt, Size, Span, Time,
+    Name, Object, PathPair, PathText, Percent, Pointer, Salt, Size, Span, Time,
 };
 use crate::plan::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 
@@ -63,6 +63,8 @@ object! {
         layer: Layer = "layer",
         /// Who may choose a variant by hand.
         overrides: Overrides = "overrides",
+        /// The analysis plan. The filter ignores it; exposures carry its digest.
+        analysis: Object = "analysis",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::decode::{Decode, wrong_type};
+use super::decode::{Decode, GROUP, wrong_type};
 use super::node::{Node, quoted};
 use super::problem::{Code, Path, Problems};
 use crate::quantity::{Millis, NotPercent, Ppm, Timestamp, with_units};
@@ -241,6 +241,24 @@ impl Decode for Json {
 
     fn schema() -> Value {
         json!({})
+    }
+}
+
+/// A group of any keys and values.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Object(pub(crate) Vec<(String, Node)>);
+
+impl Decode for Object {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let Node::Map(entries) = node else {
+            wrong_type(node, at, problems, "a group of keys and values", GROUP);
+            return None;
+        };
+        Some(Self(entries.clone()))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "object"})
     }
 }
 

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use sidetrack::exposure;
 use sidetrack::names::log;
 
 /// Defines [`Line`] and reads it by the shared names, which serde's derive cannot use.
@@ -70,6 +71,7 @@ macro_rules! line {
 }
 
 line! {
+    exposure: log::EXPOSURE,
     time: log::TIME,
     request_id: log::REQUEST_ID,
     unit: log::UNIT,
@@ -107,12 +109,36 @@ impl<'a> Line<'a> {
     /// # Errors
     /// Why it is malformed.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, String> {
-        serde_json::from_slice(line).map_err(|error| {
+        let mut line: Self = serde_json::from_slice(line).map_err(|error| {
             // serde_json reports line 1 of its input; the caller knows the line of the log.
             let text = error.to_string();
             let text = text.split(" at line ").next().unwrap_or(&text);
             format!("not a JSON object of the exposure format: {text} (column {})", error.column())
-        })
+        })?;
+        match std::mem::take(&mut line.exposure) {
+            Field::Text(Cow::Borrowed(text)) => line.spread(text, Cow::Borrowed),
+            Field::Text(Cow::Owned(text)) => {
+                line.spread(&text, |value| Cow::Owned(value.to_owned()))
+            }
+            Field::Nothing | Field::Number(_) => {}
+        }
+        Ok(line)
+    }
+
+    /// Takes the values of an exposure that the line does not have as fields of its own: older logs and
+    /// those of other proxies may have them.
+    fn spread<'t>(&mut self, exposure: &'t str, keep: impl Fn(&'t str) -> Cow<'a, str>) {
+        for (key, value) in exposure::values(exposure) {
+            let field = match key {
+                log::UNIT => &mut self.unit,
+                log::REASON => &mut self.reason,
+                log::BUCKET => &mut self.bucket,
+                _ => continue,
+            };
+            if matches!(field, Field::Nothing) && !is_nothing(value) {
+                *field = Field::Text(keep(value));
+            }
+        }
     }
 }
 
@@ -217,6 +243,24 @@ mod tests {
         assert_eq!(line.bucket.whole(), Err("\"12x\"".to_owned()));
         assert_eq!(line.phase.text(), Some("a\"b"));
         assert_eq!(line.rescued.text(), Some("true"));
+    }
+
+    #[test]
+    fn an_exposure_fills_the_fields_that_a_line_does_not_have() {
+        let line = br#"{"exposure":"trial=1a config=2b weights=new=1/2,z=0/0 reason=hash bucket=17 unit=a b=c"}"#;
+        let line = Line::parse(line).unwrap();
+        assert_eq!(line.reason.text(), Some("hash"));
+        assert_eq!(line.bucket.whole(), Ok(Some(17)));
+        assert_eq!(line.unit.text(), Some("a b=c"));
+        let line = br#"{"exposure":"reason=hash unit=a\"b","reason":"probe","bucket":null}"#;
+        let line = Line::parse(line).unwrap();
+        assert_eq!((line.reason.text(), line.unit.text()), (Some("probe"), Some("a\"b")));
+        assert!(matches!(line.bucket, Field::Nothing));
+        for nothing in ["null", "\"-\"", "\"\"", "7", "\"unit=\"", "\"unit=-\""] {
+            let line = format!("{{\"exposure\":{nothing}}}");
+            let line = Line::parse(line.as_bytes()).unwrap();
+            assert!(matches!(line.unit, Field::Nothing), "{nothing}");
+        }
     }
 
     #[test]

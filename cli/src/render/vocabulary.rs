@@ -22,9 +22,7 @@ pub(super) fn add(context: &mut Value) {
         (
             "filter_state",
             json!({
-                "unit": in_envoy(filter_state::UNIT),
-                "reason": in_envoy(filter_state::REASON),
-                "bucket": in_envoy(filter_state::BUCKET),
+                "exposure": in_envoy(filter_state::EXPOSURE),
                 "rescued": in_envoy(filter_state::RESCUED),
             }),
         ),
@@ -33,12 +31,10 @@ pub(super) fn add(context: &mut Value) {
             json!({
                 "time": log::TIME,
                 "request_id": log::REQUEST_ID,
-                "unit": log::UNIT,
+                "exposure": log::EXPOSURE,
                 "experiment": log::EXPERIMENT,
                 "assigned": log::ASSIGNED,
                 "served": log::SERVED,
-                "reason": log::REASON,
-                "bucket": log::BUCKET,
                 "phase": log::PHASE,
                 "method": log::METHOD,
                 "path": log::PATH,

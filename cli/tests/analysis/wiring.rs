@@ -13,6 +13,15 @@ const EXPERIMENT: &str = r#"{"experiments": [{"name": "forecast", "unit": [{"hea
         {"name": "production", "weights": {"fancy": 50}}]}}],
     "settings": {"exposure_unit": "plain"}}"#;
 
+const EXPOSURE: &str = "%FILTER_STATE(wasm.sidetrack.exposure:PLAIN)%";
+
+/// As the filter writes it.
+fn exposure(reason: &str, bucket: u32, user: u32) -> Value {
+    json!(format!(
+        "trial=0a1b2c3d config=4e5f6071 weights=fancy=500000/500000 reason={reason} bucket={bucket} unit=user-{user}"
+    ))
+}
+
 /// Requests of a proxy, each as its value of Envoy's operators.
 fn requests() -> Vec<BTreeMap<&'static str, Value>> {
     let mut requests = Vec::new();
@@ -26,15 +35,13 @@ fn requests() -> Vec<BTreeMap<&'static str, Value>> {
         requests.push(BTreeMap::from([
             ("%START_TIME%", json!(format!("2026-11-23T09:{request:02}:00.000Z"))),
             ("%REQ(X-REQUEST-ID)%", json!(format!("request-{request}"))),
-            ("%FILTER_STATE(wasm.sidetrack.unit:PLAIN)%", json!(format!("user-{}", request % 20))),
+            (
+                EXPOSURE,
+                exposure(if request == 11 { "override" } else { "hash" }, bucket, request % 20),
+            ),
             ("%REQ(X-AB-EXPERIMENT)%", json!("forecast")),
             ("%REQ(X-AB-ASSIGNED?X-AB-VARIANT)%", json!(variant)),
             ("%REQ(X-AB-VARIANT)%", json!(if request == 9 { "plain" } else { variant })),
-            (
-                "%FILTER_STATE(wasm.sidetrack.reason:PLAIN)%",
-                json!(if request == 11 { "override" } else { "hash" }),
-            ),
-            ("%FILTER_STATE(wasm.sidetrack.bucket:PLAIN)%", json!(bucket)),
             ("%REQ(X-AB-PHASE)%", json!("production")),
             (
                 "%RESPONSE_CODE%",
@@ -56,7 +63,7 @@ fn requests() -> Vec<BTreeMap<&'static str, Value>> {
     }
     // A misassigned bucket is left out, which shows that the bucket is read.
     if let Some(request) = requests.last_mut() {
-        request.insert("%FILTER_STATE(wasm.sidetrack.bucket:PLAIN)%", json!(999_999));
+        request.insert(EXPOSURE, exposure("hash", 999_999, 19));
     }
     requests
 }

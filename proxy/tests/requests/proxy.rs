@@ -207,9 +207,14 @@ impl Open {
         values(&self.call.response, name)
     }
 
-    /// The filter state: reason, bucket, unit, rescued.
+    /// The filter state: reason, bucket and unit of the exposure, and whether it was rescued.
     pub(crate) fn exposed(&self) -> [Option<String>; 4] {
-        ["reason", "bucket", "unit", "rescued"]
-            .map(|key| self.call.filter_state.borrow().get(&format!("sidetrack.{key}")).cloned())
+        let state = |key| self.call.filter_state.borrow().get(key).cloned();
+        let exposure = state("sidetrack.exposure");
+        let [reason, bucket, unit] = ["reason", "bucket", "unit"].map(|wanted| {
+            let mut values = sidetrack::exposure::values(exposure.as_deref()?);
+            values.find(|(key, _)| *key == wanted).map(|(_, value)| value.to_owned())
+        });
+        [reason, bucket, unit, state("sidetrack.rescued")]
     }
 }

@@ -2,11 +2,11 @@
 
 use super::Checker;
 use crate::config::decode::{did_you_mean, or_else};
-use crate::config::node::quoted;
+use crate::config::node::{Node, quoted};
 use crate::config::problem::{Code, Path};
 use crate::config::raw;
-use crate::config::value::{HeaderName, Name};
-use crate::draw::{Draw, Purpose};
+use crate::config::value::{HeaderName, Name, Object};
+use crate::draw::{Draw, Purpose, sha256};
 use crate::matching::{Header, Host, Match, Text, ValueRule};
 use crate::plan::{
     Assignment, Breaker, BreakerMode, Experiment, Layer, Mint, Mirror, MissingUnit, Overrides,
@@ -46,6 +46,7 @@ impl Checker<'_> {
             }),
             layer: self.layer(raw, &at.key("layer")),
             overrides,
+            analysis: raw.analysis.get().map(plan_digest),
             arm: Draw::new(Purpose::Arm, &salt),
             probe: Draw::new(Purpose::Probe, &salt),
             exposure: Draw::new(Purpose::Exposure, &salt),
@@ -311,6 +312,12 @@ impl Checker<'_> {
         }
         found
     }
+}
+
+/// Which analysis plan an exposure was made under. `steps` do not change how it is judged.
+fn plan_digest(Object(entries): &Object) -> [u8; 32] {
+    let plan = entries.iter().filter(|(key, _)| key != "steps").cloned().collect();
+    sha256(format!("plan1\0{}", Node::Map(plan).to_json()).as_bytes())
 }
 
 /// The cookie that is set for callers whom no source identifies.

@@ -55,7 +55,7 @@ const SIDECAR: Proxy<'_> = Proxy {
     // Instead of the mesh's list.
     annotations: &[(
         "sidecar.istio.io/extraStatTags",
-        "experiment,model_name,phase,status,le,plugin",
+        "experiment,model_name,phase,status,le,plugin,reason",
     )],
 };
 const WAYPOINT: Proxy<'_> = Proxy {
@@ -302,19 +302,14 @@ impl Running {
         assert_eq!(lines.len(), USERS);
         let told: BTreeMap<String, String> = lines
             .iter()
-            .map(|line| {
-                (
-                    line["unit"].as_str().unwrap().to_owned(),
-                    line["served"].as_str().unwrap().to_owned(),
-                )
-            })
+            .map(|line| (exposed(line, "unit"), line["served"].as_str().unwrap().to_owned()))
             .collect();
         assert_eq!(told, *assigned);
         for line in &lines {
             assert_eq!(line["experiment"], "forecast", "{line}");
             assert_eq!(line["assigned"], line["served"], "{line}");
-            assert_eq!(line["reason"], "hash", "{line}");
-            let bucket: u32 = line["bucket"].as_str().unwrap().parse().unwrap();
+            assert_eq!(exposed(line, "reason"), "hash", "{line}");
+            let bucket: u32 = exposed(line, "bucket").parse().unwrap();
             assert_eq!(line["served"] == ENHANCED, bucket < 500_000, "{line}");
             assert_eq!(line["status"], 200, "{line}");
             assert!(
@@ -513,4 +508,10 @@ async fn two_experiments_keep_their_own_baselines() {
         }
         mesh.manifests.retain(|manifest| manifest["kind"] != "WasmPlugin");
     }
+}
+
+/// A value of the exposure in a line of the log.
+fn exposed(line: &Value, key: &str) -> String {
+    let mut values = sidetrack::exposure::values(line["exposure"].as_str().unwrap());
+    values.find(|(other, _)| *other == key).unwrap().1.to_owned()
 }

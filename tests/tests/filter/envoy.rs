@@ -8,6 +8,7 @@
     reason = "a test that cannot go on may stop"
 )]
 
+mod headers;
 mod updates;
 
 use std::collections::BTreeMap;
@@ -377,6 +378,9 @@ async fn the_access_log_tells_of_every_exposure() {
                     json!([unit, "forecast-ab", served, served, 200, "hash", bucket, null]);
                 assert_eq!(json!(told.map(|key| &line[key])), expected, "{setting:?}: {line}");
                 assert_eq!(line["cluster"], format!("{served}-cluster"));
+                // printf 'trial1\0forecast-ab\0forecast-1' | sha256sum
+                let expected = json!(["77ba368c", world.plan().hash.short(), "new=300000/300000"]);
+                assert_eq!(json!(["trial", "config", "weights"].map(|key| &line[key])), expected);
                 for key in ["time", "request_id", "phase", "duration"] {
                     assert!(line.get(key).is_some(), "no {key} in {line}");
                 }
@@ -392,14 +396,23 @@ async fn the_access_log_tells_of_every_exposure() {
     }
 }
 
+/// A line of the access log, with the values of its exposure beside its own.
+fn spread(line: &str) -> Option<Value> {
+    let mut line: Value = serde_json::from_str(line).ok()?;
+    let exposure = line["exposure"].as_str().unwrap_or_default().to_owned();
+    for (key, value) in sidetrack::exposure::values(&exposure) {
+        line[key] = json!(value);
+    }
+    Some(line)
+}
+
 /// The access log's lines, once there are so many.
 async fn log_of(world: &World, count: usize) -> Vec<Value> {
     for _ in 0..500 {
         // Envoy writes its log in the background, every ten seconds or when it is asked to.
         world.real().envoy.admin_post("/reopen_logs").await.unwrap();
         let log = world.real().access_log();
-        let lines: Vec<Value> =
-            log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines: Vec<Value> = log.lines().filter_map(spread).collect();
         if lines.len() >= count {
             return lines;
         }

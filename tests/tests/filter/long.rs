@@ -16,6 +16,7 @@
 mod callers;
 mod flat;
 mod frames;
+mod held;
 mod outages;
 mod soak;
 mod stand;

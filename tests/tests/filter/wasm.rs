@@ -488,8 +488,12 @@ fn a_decision_is_told_to_the_access_log() {
         let mut all = vec![(":method", "GET"), (":path", FORECAST), (":authority", "models.test")];
         all.extend_from_slice(headers);
         stream.request_headers(all, true).unwrap();
-        ["sidetrack.unit", "sidetrack.reason", "sidetrack.bucket"]
-            .map(|name| stream.filter_state(&[name]).map(|value| String::from_utf8(value).unwrap()))
+        let text = stream.filter_state(&["sidetrack.exposure"]);
+        let text = text.map(|value| String::from_utf8(value).unwrap());
+        ["unit", "reason", "bucket"].map(|wanted| {
+            let mut values = sidetrack::exposure::values(text.as_deref()?);
+            values.find(|(key, _)| *key == wanted).map(|(_, value)| value.to_owned())
+        })
     };
     let bucket = Draw::new(Purpose::Arm, "forecast-1").bucket(b"anna").to_string();
     let hash = |unit: Option<&str>| {
