@@ -42,12 +42,35 @@ impl Frames {
 
     /// A request's headers, as they are: no Huffman code, no table, no checks.
     pub(crate) fn headers(&mut self, stream: u32, end: bool, lines: &[(&[u8], &[u8])]) {
-        let mut block = Vec::new();
-        for (name, value) in lines {
-            block.push(0);
+        self.block(stream, end, &literals(lines));
+    }
+
+    /// A request's headers, and one that is repeated. The first request of the connection puts it
+    /// into the other side's table; each repetition is one byte. The body follows.
+    pub(crate) fn repeated(
+        &mut self,
+        stream: u32,
+        lines: &[(&[u8], &[u8])],
+        (name, value): (&[u8], &[u8]),
+        times: usize,
+        is_first: bool,
+    ) {
+        let mut block = literals(lines);
+        if is_first {
+            block.push(0x40);
             literal(&mut block, name);
             literal(&mut block, value);
         }
+        // The first entry of the dynamic table (RFC 7541, 2.3.3).
+        block.extend(std::iter::repeat_n(0x80 | 62, times - usize::from(is_first)));
+        self.block(stream, false, &block);
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn block(&mut self, stream: u32, end: bool, block: &[u8]) {
         let mut parts = block.chunks(16_000).peekable();
         let mut kind = HEADERS;
         while let Some(part) = parts.next() {
@@ -105,6 +128,17 @@ impl Frames {
         write.abort();
         said
     }
+}
+
+/// Headers without Huffman code, each outside of the table.
+fn literals(lines: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in lines {
+        block.push(0);
+        literal(&mut block, name);
+        literal(&mut block, value);
+    }
+    block
 }
 
 /// A string without Huffman code: its length in an integer of 7 bits and more (RFC 7541, 5.1), then
