@@ -57,6 +57,15 @@ impl Stand {
     }
 
     async fn with_module(breaker: &Value, more: &[&str], wasm: &Path) -> Result<Self> {
+        Self::with_workers(breaker, more, wasm, 2).await
+    }
+
+    async fn with_workers(
+        breaker: &Value,
+        more: &[&str],
+        wasm: &Path,
+        workers: u32,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("sidetrack-breaker-").tempdir()?;
         let baseline = ModelStub::start(BASELINE).await?;
         let candidate = ModelStub::start(CANDIDATE).await?;
@@ -72,7 +81,7 @@ impl Stand {
         fs::write(&watched, stand(&filter_only(&more))?)?;
         let bootstrap = stand(&more)?;
         let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
-        options.concurrency = 2;
+        options.concurrency = workers;
         let envoy = Envoy::start(options).await?;
         let addr = (std::net::Ipv4Addr::LOCALHOST, envoy.listener_port("predictors").await?).into();
         Ok(Self { envoy, addr, baseline, candidate, watched, options: more, dir })
@@ -115,6 +124,27 @@ impl Stand {
         let enough = connections.values().filter(|&&count| count > 30).count();
         ensure!(enough == 2, "{connections:?}");
         Ok(())
+    }
+
+    /// Sends requests of a few thousand users until it is stopped, with this patience.
+    fn load_of(&self, rate: f64, connections: usize, patience: Duration) -> Result<Load> {
+        let make = |n: u64| {
+            let user = n.wrapping_mul(2_654_435_761) % 5000;
+            Request::post("/v2/models/forecast/infer", "{}").header("x-user-id", user.to_string())
+        };
+        let mut options = LoadOptions::new(self.addr, rate, make);
+        options.connections = connections;
+        options.timeout = patience;
+        Load::run(options)
+    }
+
+    /// The times at which requests have reached the candidate since this moment.
+    fn arrivals(&self, since: Instant) -> Vec<Instant> {
+        let seen = self.candidate.requests();
+        let mut arrivals: Vec<Instant> =
+            seen.iter().map(|seen| seen.at).filter(|&at| at > since).collect();
+        arrivals.sort();
+        arrivals
     }
 
     /// Sends requests of a few thousand users until it is stopped.
@@ -258,8 +288,9 @@ fn runs() -> usize {
 
 /// From the candidate's fifth failure to the last request that reached it.
 async fn time_to_leave(fault: Fault) -> Result<Duration> {
-    let stand = Stand::start(&fault.breaker(), &[]).await?;
     let http2 = fault == Fault::GrpcTrailers;
+    let options: &[&str] = if http2 { &["--upstream-protocol", "http2"] } else { &[] };
+    let stand = Stand::start(&fault.breaker(), options).await?;
     let answers = Answers::default();
     if http2 {
         stand.baseline.set(Behavior::GrpcStatus(0));
@@ -342,6 +373,100 @@ async fn a_candidate_that_is_slow_leaves_within_a_second() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_candidate_with_grpc_errors_in_trailers_leaves_within_a_second() -> Result<()> {
     leaves_within_a_second(Fault::GrpcTrailers).await
+}
+
+/// The time from a fault to the last request that reaches the candidate, with these workers and
+/// clients of this patience.
+async fn time_of_fault(
+    breaker: &Value,
+    workers: u32,
+    fault: Behavior,
+    patience: Duration,
+    limit: Duration,
+) -> Result<Duration> {
+    let stand = Stand::with_workers(breaker, &[], artifact::wasm(), workers).await?;
+    let load = stand.load_of(RATE, 512, patience)?;
+    sleep(Duration::from_secs(2)).await;
+    let began = Instant::now();
+    stand.candidate.set(fault);
+    sleep(limit + Duration::from_secs(1)).await;
+    load.stop().await;
+    let arrivals = stand.arrivals(began);
+    let last = *arrivals.last().context("no request reached the candidate")?;
+    ensure!(stand.state().await? == 2.0, "{fault:?}: not open\n{}", stand.envoy.report().await);
+    ensure!(stand.trips().await? == 1.0, "{fault:?}: not one trip\n{}", stand.envoy.report().await);
+    // A hung request fails when its time is up; all others fail when they arrive.
+    let first = match fault {
+        Behavior::Hang => began,
+        _ => *arrivals.get(4).context("fewer than five requests")?,
+    };
+    stand.envoy.stop().await?;
+    Ok(last.saturating_duration_since(first))
+}
+
+async fn leaves_within(
+    what: &str,
+    breaker: Value,
+    workers: u32,
+    fault: Behavior,
+    patience: Duration,
+    limit: Duration,
+) -> Result<()> {
+    let _alone = ALONE.lock().await;
+    for run in 1..=runs() {
+        let time = time_of_fault(&breaker, workers, fault, patience, limit).await?;
+        println!("{what} run {run}: {} ms until the last request", time.as_millis());
+        ensure!(time <= limit, "{what}: {time:?}");
+    }
+    Ok(())
+}
+
+const PATIENT: Duration = Duration::from_secs(10);
+const IMPATIENT: Duration = Duration::from_millis(500);
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_whose_answers_break_off_leaves_within_a_second() -> Result<()> {
+    leaves_within("truncated", json!({}), 2, Behavior::Truncate, PATIENT, SECOND).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_16_workers_a_candidate_that_answers_503_leaves_within_a_second() -> Result<()> {
+    leaves_within("503, 16 workers", json!({}), 16, Behavior::Status(503), PATIENT, SECOND).await
+}
+
+/// Callers give up before Envoy does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_hangs_leaves_although_callers_give_up() -> Result<()> {
+    let breaker = json!({"slow": {"over": "200ms", "rate": 5}});
+    let limit = Duration::from_millis(3200);
+    leaves_within("hung, slow", breaker, 2, Behavior::Hang, IMPATIENT, limit).await?;
+    let breaker = json!({"no_answer": {"after": "2s"}});
+    let limit = Duration::from_secs(5);
+    leaves_within("hung, no answer", breaker, 2, Behavior::Hang, 3 * SECOND, limit).await
+}
+
+/// Long streams do not hide the successes: 4 percent of failures trip nothing, 50 percent do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_streams_is_judged_by_its_rate() -> Result<()> {
+    const STREAM: Duration = Duration::from_secs(15);
+    let _alone = ALONE.lock().await;
+    let stand = Stand::start(&json!({}), &[]).await?;
+    stand.candidate.set(Behavior::Stream(STREAM, 25));
+    let load = stand.load_of(40.0, 700, 2 * STREAM)?;
+    sleep(Duration::from_secs(9)).await;
+    ensure!(
+        stand.trips().await? == 0.0,
+        "4 percent of failures tripped\n{}",
+        stand.envoy.report().await
+    );
+    ensure!(stand.candidate.failures().len() > 4, "too few failures: this shows nothing");
+    let began = Instant::now();
+    stand.candidate.set(Behavior::Stream(STREAM, 2));
+    until("it is open", async || Ok(stand.state().await? == 2.0)).await?;
+    println!("streams run 1: open after {} ms of 50 percent failures", began.elapsed().as_millis());
+    drop(load);
+    stand.envoy.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! Dispatch of a request: control requests first, then what the behavior at the request's arrival demands.
 
+use std::future::pending;
+
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response, StatusCode};
@@ -8,7 +10,7 @@ use http_body_util::BodyExt;
 use tokio::time::sleep;
 
 use super::record::Entry;
-use super::response::{Body, echo, grpc, prediction};
+use super::response::{Body, echo, grpc, prediction, stream, truncated};
 use super::{Behavior, Shared, control};
 
 /// The result of a request.
@@ -16,6 +18,8 @@ pub(super) enum Outcome {
     Response(Response<Body>),
     /// Close the connection with a RST.
     Reset,
+    /// The same, soon after the response's first half.
+    Truncated(Response<Body>),
 }
 
 /// Records the request, reads it, and applies the behavior that was set when it arrived.
@@ -43,6 +47,12 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Outco
             predict(StatusCode::OK)
         }
         Behavior::Reset => return Outcome::Reset,
+        Behavior::Truncate => return Outcome::Truncated(truncated(shared)),
+        Behavior::Hang => pending().await,
+        Behavior::Stream(_, n) if n > 0 && number.is_multiple_of(n) => {
+            predict(StatusCode::SERVICE_UNAVAILABLE)
+        }
+        Behavior::Stream(time, _) => stream(time, shared),
         Behavior::GrpcStatus(code) => grpc(code, false, shared),
         Behavior::GrpcTrailersOnly(code) => grpc(code, true, shared),
         Behavior::ErrorEvery(n) if n > 0 && number.is_multiple_of(n) => {

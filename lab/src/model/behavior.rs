@@ -14,6 +14,13 @@ pub enum Behavior {
     Delay(Duration),
     /// Closes the connection with a RST instead of a response.
     Reset,
+    /// Responds with 200 and half of a body, then closes the connection with a RST.
+    Truncate,
+    /// Never responds.
+    Hang,
+    /// Responds with 503 to every n-th request since the last `clear`, and with 200 and a body that streams for this
+    /// time to the others. 0 disables errors.
+    Stream(Duration, u64),
     /// Ends the stream with this gRPC code: HTTP 200, and the code in the trailers. With code 0 an empty message comes
     /// first. HTTP/1.1 clients do not see trailers.
     GrpcStatus(u8),

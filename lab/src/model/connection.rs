@@ -5,6 +5,7 @@ use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,6 +20,9 @@ use super::Shared;
 use super::answer::{self, Outcome};
 use super::response::Body;
 
+/// When a connection breaks within a response.
+const BREAK_AFTER: Duration = Duration::from_millis(20);
+
 /// Serves all connections. When this task ends, the port and the connections close.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut open = JoinSet::new();
@@ -29,7 +33,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
                     open.spawn(serve(stream, Arc::clone(&shared)));
                 }
                 // For example, no free file descriptor; one becomes free when a connection ends.
-                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
             Some(_) = open.join_next() => {}
         }
@@ -71,6 +75,13 @@ fn handle(request: Request<Incoming>, shared: Arc<Shared>, cut: Arc<Notify>) -> 
     Box::pin(async move {
         match answer::answer(request, &shared).await {
             Outcome::Response(response) => Ok(response),
+            Outcome::Truncated(response) => {
+                tokio::spawn(async move {
+                    tokio::time::sleep(BREAK_AFTER).await;
+                    cut.notify_one();
+                });
+                Ok(response)
+            }
             Outcome::Reset => {
                 cut.notify_one();
                 pending().await

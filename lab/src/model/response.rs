@@ -1,14 +1,18 @@
 //! Responses of a stub: Open Inference Protocol, gRPC status, echo. Each carries the stub's name in `x-model`.
 
-use std::future::ready;
+use std::future::{Future as _, ready};
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::{Sleep, sleep};
 
 use super::Shared;
 use super::record::Entry;
@@ -99,6 +103,48 @@ pub(super) fn grpc(code: u8, trailers_only: bool, shared: &Shared) -> Response<B
     };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
+}
+
+/// A response whose body streams for this time.
+pub(super) fn stream(time: Duration, shared: &Shared) -> Response<Body> {
+    named(Streaming::new(time).boxed_unsync(), shared)
+}
+
+/// The first half of a response.
+pub(super) fn truncated(shared: &Shared) -> Response<Body> {
+    let mut response = stream(Duration::from_secs(3600), shared);
+    let twice = HeaderValue::from(2 * FIRST_PART.len());
+    response.headers_mut().insert(CONTENT_LENGTH, twice);
+    response
+}
+
+const FIRST_PART: &str = "data: token\n\n";
+
+/// A body of one part that ends later.
+struct Streaming {
+    first: Option<Bytes>,
+    end: Pin<Box<Sleep>>,
+}
+
+impl Streaming {
+    fn new(time: Duration) -> Self {
+        Self { first: Some(Bytes::from(FIRST_PART)), end: Box::pin(sleep(time)) }
+    }
+}
+
+impl hyper::body::Body for Streaming {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+            None => self.end.as_mut().poll(context).map(|()| None),
+        }
+    }
 }
 
 /// The request's body, streamed back.

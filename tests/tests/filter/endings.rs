@@ -14,6 +14,7 @@
 mod caller;
 mod cases;
 mod model;
+mod page;
 mod stand;
 
 use std::collections::{BTreeMap, BTreeSet};
