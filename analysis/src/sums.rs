@@ -111,7 +111,7 @@ impl Summation<'_> {
 
     /// The first pass over a shard.
     fn shard(&self, shard: usize, table: &UnitTable, drawn: Option<usize>) -> Shard {
-        let mut sums = Sums { totals: Vec::new(), ..self.empty() };
+        let mut sums = self.empty();
         let mut several = false;
         let span = self.joined.tally.span.unwrap_or_default();
         let mut values = Values::new();

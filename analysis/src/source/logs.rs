@@ -237,6 +237,33 @@ mod tests {
     }
 
     #[test]
+    fn a_gzip_file_that_breaks_off_at_once_has_no_lines() {
+        let (got, _, _, warnings) = lines(&[0x1f, 0x8b, 0x08]);
+        assert!(got.is_empty());
+        assert!(matches!(warnings[..], [Note::DamagedGzip { lines: 0, .. }]), "{warnings:?}");
+    }
+
+    /// Some text, and then an error.
+    struct Failing(&'static [u8], ErrorKind);
+
+    impl Read for Failing {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let read = self.0.read(buffer)?;
+            if read == 0 { Err(self.1.into()) } else { Ok(read) }
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_further_is_an_error_at_once() {
+        let first = |kind| Blocks::new(Box::new(Failing(b"one\ntwo", kind))).next(0);
+        // Only where a file breaks off, the lines before it count.
+        let text = first(ErrorKind::UnexpectedEof).unwrap().map(|block| block.text);
+        assert_eq!(text.as_deref(), Some(&b"one\n"[..]));
+        let error = first(ErrorKind::PermissionDenied).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    }
+
+    #[test]
     fn a_line_of_just_the_limit_counts() {
         let mut text = vec![b'x'; LONGEST];
         text.extend(b"\nlast");

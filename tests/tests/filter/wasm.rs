@@ -261,6 +261,31 @@ fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
     assert!(asked.iter().all(|&count| count > 5), "{asked:?}");
 }
 
+/// Only Envoy knows whether a second attempt went to the baseline: by the name of the route.
+#[test]
+fn a_second_attempt_is_the_baselines_only_on_a_route_that_fails_over() {
+    let proxy = Proxy::new(Module::sidetrack());
+    proxy.set_environment("SIDETRACK_FAILOVER", "1");
+    let all = json!([{"name": "old"}, {"name": "new", "weight": 100}]);
+    let worker = vm(&proxy, &forecast_with(json!({ "variants": all })));
+    for (route, attempts, variant) in [
+        ("sidetrack-failover:new-cluster", 1, "new"),
+        ("sidetrack-failover:new-cluster", 2, "old"),
+        ("with-retries", 2, "new"),
+        ("", 2, "new"),
+    ] {
+        proxy.set_property(&["xds", "route_name"], route);
+        let stream = worker.stream();
+        let request = [(":path", FORECAST), ("x-user-id", "1")];
+        stream.request_headers(request, true).unwrap();
+        stream.set_number(&["upstream", "request_attempt_count"], attempts);
+        stream.response_headers([(":status", "200")], true).unwrap();
+        let reported = stream.response_header("x-ab-variant");
+        assert_eq!(reported.as_deref(), Some(variant.as_bytes()), "{route:?}, attempt {attempts}");
+        stream.finish().unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_empty_configuration_is_none() {
     run(Stage::new(Kind::InProcess), |stage| async move {
