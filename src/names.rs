@@ -115,7 +115,7 @@ pub mod status {
     pub const SUCCESS: &str = "success";
     /// The request failed.
     pub const ERROR: &str = "error";
-    /// The client closed its connection before the response.
+    /// The client left before the end of the response.
     pub const ABORTED: &str = "aborted";
 }
 
