@@ -130,7 +130,7 @@ def hostcalls(options: argparse.Namespace, scratch: Path) -> None:
     files = []
     for name, file, variable in (("full", setups.full(), ""), ("lean", setups.lean(), ":SIDETRACK_ROUTES_TELL")):
         (scratch / f"{name}.json").write_text(json.dumps(file))
-        files.append(f"{scratch / name}.json{variable}")
+        files.append(f"{scratch / name}.json:SIDETRACK_ROUTES_CLEAN{variable}")
     subprocess.run([options.target / "debug/hostcalls", options.wasm, *files], check=True)
 
 

@@ -75,18 +75,18 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
         setup(
             "full",
             "Sidetrack, full",
-            [sidetrack(wasm, full())],
+            [sidetrack(wasm, full(), CLEAN)],
             [by_header(), to(BASELINE)],
-            [failures(wasm)],
+            [failures(wasm, CLEAN)],
             expects=told,
             draws=True,
         ),
         setup(
             "lean",
             "Sidetrack, lean",
-            [sidetrack(wasm, lean(), {"SIDETRACK_ROUTES_TELL": "1"})],
+            [sidetrack(wasm, lean(), {"SIDETRACK_ROUTES_TELL": "1", **CLEAN})],
             [tagged(BASELINE), tagged(ENHANCED), to(BASELINE)],
-            [failures(wasm, {"SIDETRACK_ROUTES_TELL": "1"})],
+            [failures(wasm, {"SIDETRACK_ROUTES_TELL": "1", **CLEAN})],
             expects=told,
             draws=True,
         ),
@@ -101,9 +101,9 @@ def all_setups(port: int, wasm: Path, empty: Path) -> list[Setup]:
         setup(
             "all",
             "Sidetrack, full, unit in the body, mirror, debug",
-            [sidetrack(wasm, everything(), {"SIDETRACK_WAIT_FOR_BODIES": "1"})],
+            [sidetrack(wasm, everything(), {"SIDETRACK_WAIT_FOR_BODIES": "1", **CLEAN})],
             [by_header(mirror()), to(BASELINE)],
-            [failures(wasm, {"SIDETRACK_WAIT_FOR_BODIES": "1"})],
+            [failures(wasm, {"SIDETRACK_WAIT_FOR_BODIES": "1", **CLEAN})],
             base="mirrored",
             headers={"x-ab-debug": "1"},
             body=BODY,
@@ -128,6 +128,10 @@ def behind_processor(model_port: int, port: int) -> Setup:
     config = bootstrap([ask], [by_header(), to(BASELINE)], [*clusters(model_port), grpc])
     return Setup("processor", "`ext_proc`, Python over gRPC", config, expects=("x-ab-variant",), draws=True)
 
+
+# The routes remove the filter's headers from responses, as `sidetrack render envoy` writes it.
+CLEAN = {"SIDETRACK_ROUTES_CLEAN": "1"}
+OWNED = "experiment variant assigned phase cluster mirror force token debug reason bucket breaker config".split()
 
 BODY = '{"user_id": "user-%06d", "inputs": [1, 2, 3]}'
 
@@ -312,6 +316,12 @@ def bootstrap(filters: list[dict], routes: list[dict], clusters: list[dict], log
             "virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}],
         },
     }
+    if loggers:
+        # As rendered for Sidetrack: a model's copies of the filter's headers never reach the client.
+        hcm["route_config"] |= {
+            "response_headers_to_remove": [f"x-ab-{name}" for name in OWNED],
+            "most_specific_header_mutations_wins": True,
+        }
     chain = {"filters": [{"name": "http", "typed_config": hcm}]}
     return {
         "node": {"id": "bench", "cluster": "bench"},

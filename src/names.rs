@@ -15,6 +15,10 @@ pub mod metric {
     pub const CONFIG_HASH: &str = "ab_test_config_hash";
     /// Counter by plugin: bad configurations, in place of which the last good one stays in force.
     pub const CONFIG_REJECTED: &str = "ab_test_config_rejected_total";
+    /// Gauge by plugin: other plugins of the proxy with the same `header_prefix`.
+    pub const PREFIX_SHARED: &str = "ab_test_prefix_shared";
+    /// Counter by plugin: requests that passed because another plugin with the same `header_prefix` had decided them.
+    pub const YIELDED: &str = "ab_test_yielded_total";
     /// Counter: requests that passed without a decision because the host did not return their headers.
     pub const UNDECIDED: &str = "ab_test_undecided_total";
 
@@ -153,6 +157,8 @@ pub mod variable {
     pub const FAILOVER: &str = "SIDETRACK_FAILOVER";
     /// A route for each variant adds the headers with the experiment and the variant, which is cheaper in Envoy.
     pub const ROUTES_TELL: &str = "SIDETRACK_ROUTES_TELL";
+    /// All routes remove the filter's headers from the models' responses, which is cheaper in Envoy.
+    pub const ROUTES_CLEAN: &str = "SIDETRACK_ROUTES_CLEAN";
 }
 
 /// Prefixes of the names of routes.
@@ -172,6 +178,8 @@ pub mod filter_state {
     pub const EXPOSURE: &str = "sidetrack.exposure";
     /// `true` when the baseline answered what the candidate failed.
     pub const RESCUED: &str = "sidetrack.rescued";
+    /// A plugin has decided the request; the header prefix follows. Written only while plugins share a prefix.
+    pub const DECIDED: &str = "sidetrack.decided.";
 }
 
 /// Fields of an exposure: one line of the access log, as JSON. The field [`log::EXPOSURE`] contains some of them, see
@@ -249,4 +257,10 @@ pub mod shared {
     pub const CONFIGURATIONS: &str = "sidetrack.1.configurations.";
     /// The prefix of a plugin's last good configuration; the plugin's name follows.
     pub const LAST_GOOD: &str = "sidetrack.1.good.";
+    /// The prefix of a plugin's configuration in force; the plugin's name follows.
+    pub const IN_FORCE: &str = "sidetrack.1.force.";
+    /// The gauges that each plugin publishes.
+    pub const GAUGES: &str = "sidetrack.1.gauges";
+    /// The header prefix of each plugin.
+    pub const PREFIXES: &str = "sidetrack.1.prefixes";
 }

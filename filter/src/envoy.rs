@@ -47,10 +47,6 @@ impl Host for Envoy {
         u32::try_from(period.as_millis()).is_ok_and(|period| host::set_tick_period(period).is_ok())
     }
 
-    fn stop_ticks(&self) {
-        host::set_tick_period(0).ok();
-    }
-
     fn prepare_success_check(&self, once: bool) -> SuccessCheck {
         SuccessCheck::prepare(once)
     }
@@ -144,6 +140,14 @@ impl Exchange for Call {
         write(Map::Request, effect);
     }
 
+    fn response_headers(&self) -> Option<Headers> {
+        host::header_map(Map::Response).ok().map(Headers::new)
+    }
+
+    fn remove_response_header(&self, name: &str) {
+        host::remove_header(Map::Response, name).ok();
+    }
+
     #[inline]
     fn write_response_header(&self, effect: &Effect<'_>) {
         write(Map::Response, effect);
@@ -161,6 +165,10 @@ impl Exchange for Call {
         let value = host::header(map, "grpc-status").ok()?;
         // A server that writes nonsense has failed: UNKNOWN, as clients see it.
         Some(core::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).unwrap_or(2))
+    }
+
+    fn has_filter_state(&self, key: &str) -> bool {
+        host::property(key).is_ok_and(|value| !value.is_empty())
     }
 
     #[inline]

@@ -210,8 +210,13 @@ pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<()> {
 
 /// The bytes of an attribute.
 pub(crate) fn bytes_property(path: &Property) -> Result<Vec<u8>> {
+    property(path.0)
+}
+
+/// The bytes of an attribute by its path, or of the stream's filter state `wasm.<path>`.
+pub(crate) fn property(path: &str) -> Result<Vec<u8>> {
     // SAFETY: the path and the out pointers are valid for the call.
-    returned(|data, size| unsafe { proxy_get_property(path.0.as_ptr(), path.0.len(), data, size) })
+    returned(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
 /// The path of an attribute, its parts separated by NUL.
@@ -280,7 +285,7 @@ pub(crate) fn act_on(context: u32) -> Result<()> {
     done(unsafe { proxy_set_effective_context(context) })
 }
 
-/// Sets the period of the ticks in milliseconds; 0 stops them.
+/// Sets the period of the ticks in milliseconds.
 pub(crate) fn set_tick_period(milliseconds: u32) -> Result<()> {
     // SAFETY: no memory is passed.
     done(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })

@@ -11,6 +11,7 @@ use sidetrack::decide::{Decision, Gate};
 use sidetrack::plan::{ExperimentId, VariantId};
 use sidetrack::quantity::Millis;
 
+use crate::configuration::Standing;
 use crate::host::{Host, Level};
 use crate::runtime::Runtime;
 
@@ -87,7 +88,9 @@ impl<H: Host> Runtime<H> {
         let text = format!("sidetrack: {}/{name}: {event}", experiment.name);
         self.host.log(Level::Warning, &text);
         self.metrics[id].count_transition(&self.host, variant, event);
-        self.publish_breaker_state(id, variant);
+        if self.standing.get() != Standing::Superseded {
+            self.publish_breaker_state(id, variant);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The configuration in force: the newest good text of a plugin, shared by all workers of a proxy.
+//! The configuration of a plugin: the newest good text, shared by all workers of a proxy.
 //!
 //! No text is refused. While a refused one is pending, Envoy holds back all other listeners, and it
 //! identifies a plugin by the bytes of its configuration: a plugin that accepts a text once and
@@ -12,58 +12,44 @@
 //! published again, and is the newest. `docs/design.md` lists the cases that cannot be
 //! distinguished.
 
-use sidetrack::breaker::{Store, SwapError};
+mod force;
+mod history;
+
+use sidetrack::breaker::Store;
 use sidetrack::config::{self, Problems};
-use sidetrack::draw::sha256;
-use sidetrack::names::shared;
 use sidetrack::plan::Plan;
+
+use force::{Force, RELEASED_TICKS};
+pub use history::Generations;
+use history::{Digest, Record, digest, keep, last_good, register, register_again};
 
 /// The meaning of an empty text, and of a bad one before the first good one.
 const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
-
-/// How often a write is tried that loses the race.
-const TRIES: u32 = 16;
-
-/// How many texts keep their generation. A draining listener may hold an old one.
-const REMEMBERED: usize = 32;
-
-/// The newest generation that a worker has loaded, by plugin.
-#[derive(Debug, Default)]
-pub struct Generations(Vec<(String, u64)>);
-
-impl Generations {
-    /// Before the first text.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(Vec::new())
-    }
-
-    fn of(&mut self, plugin: &str) -> Option<&mut u64> {
-        let index = self.0.iter().position(|(name, _)| name == plugin);
-        let index = index.unwrap_or(self.0.len());
-        if index == self.0.len() {
-            self.0.push((plugin.to_owned(), 0));
-        }
-        self.0.get_mut(index).map(|(_, generation)| generation)
-    }
-}
 
 /// The configuration that a plugin instance on one worker runs.
 #[derive(Debug)]
 pub struct Configuration {
     plugin: String,
+    /// The instance's own text, if it is good. If not, the instance follows the plugin's last good
+    /// one.
+    text: Option<Vec<u8>>,
+    /// The generation of the instance's own text.
+    registered: u64,
     /// The generation of the good text in use; 0 before the first one.
     generation: u64,
+    /// The digest of the good text in use; zeros before the first one.
+    digest: Digest,
     hash: u32,
-    /// The instance's own text is bad, so it follows the plugin's last good one.
-    follows: bool,
-    is_published: bool,
+    /// It has been in force since an earlier tick.
+    is_in_force: bool,
+    /// For how many ticks the configuration in force has been released.
+    released: u32,
 }
 
 /// A text that was loaded.
 #[derive(Debug)]
 pub struct Loaded {
-    /// For [`Configuration::follow`] and [`Configuration::publish`].
+    /// The configuration to run.
     pub configuration: Configuration,
     /// The plan to run. Without one, requests pass untouched.
     pub plan: Option<Plan>,
@@ -82,6 +68,17 @@ pub struct Rejected {
     pub is_new: bool,
 }
 
+/// What a tick finds about a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is due to come into force, see [`Configuration::take_force`].
+    Due,
+    /// It is in force.
+    InForce,
+    /// Another one of the plugin is in force.
+    Superseded,
+}
+
 impl Configuration {
     /// Loads a text for a plugin instance of this name.
     pub fn load(
@@ -92,23 +89,27 @@ impl Configuration {
     ) -> Loaded {
         let text = if text.trim_ascii().is_empty() { NO_EXPERIMENTS } else { text };
         let parsed = config::parse_json(text);
-        let registered = register(store, generations, plugin, text, parsed.is_ok());
+        let digest = digest(text, parsed.is_ok());
+        let registered = register(store, generations, plugin, digest, parsed.is_ok());
         let generation = registered.map_or(0, |registered| registered.generation);
         let mut configuration = Self {
             plugin: plugin.to_owned(),
-            generation,
+            text: None,
+            registered: generation,
+            generation: 0,
+            digest: Digest::default(),
             hash: 0,
-            follows: parsed.is_err(),
-            is_published: false,
+            is_in_force: false,
+            released: 0,
         };
         match parsed {
             Ok(plan) => {
-                configuration.hash = plan.hash.first_32_bits();
+                configuration.text = Some(text.to_vec());
+                configuration.use_plan(generation, digest, Some(&plan));
                 let is_shared = registered.is_some() && keep(store, plugin, generation, text);
                 Loaded { configuration, plan: Some(plan), rejected: None, is_shared }
             }
             Err(problems) => {
-                configuration.generation = 0;
                 let plan = configuration.follow(store).or_else(no_experiments);
                 let is_new = registered.is_none_or(|registered| registered.is_new);
                 let rejected = Some(Rejected { problems, is_new });
@@ -125,172 +126,99 @@ impl Configuration {
 
     /// Whether a good text is in use.
     #[must_use]
-    pub fn is_good(&self) -> bool {
-        !self.follows || self.generation > 0
+    pub const fn is_good(&self) -> bool {
+        self.text.is_some() || self.generation > 0
     }
 
-    /// Whether [`Self::follow`] or [`Self::publish`] may still have something to do.
+    /// The first 32 bits of the configuration's hash; 0 without a good one.
     #[must_use]
-    pub fn needs_ticks(&self) -> bool {
-        self.follows || !self.is_published
+    pub const fn hash(&self) -> u32 {
+        self.hash
     }
 
     /// A newer plan to run, if the instance's own text is bad and another worker has loaded a good
     /// one.
     pub fn follow(&mut self, store: &dyn Store) -> Option<Plan> {
-        if !self.follows || Record::read(store, &self.plugin).0.good == self.generation {
+        if self.text.is_some() || Record::read(store, &self.plugin).0.good == self.generation {
             return None;
         }
-        let (bytes, _) = store.get(&text_key(&self.plugin))?;
-        let (generation, text) = number(&bytes);
+        let (generation, text) = last_good(store, &self.plugin)?;
         // The text is written after the record.
         if generation == self.generation {
             return None;
         }
-        self.generation = generation;
-        self.is_published = false;
         // Another version of Sidetrack may accept texts that this one rejects.
-        let good = config::parse_json(text).ok();
-        self.hash = good.as_ref().map_or(0, |plan| plan.hash.first_32_bits());
+        let good = config::parse_json(&text).ok();
+        self.use_plan(generation, digest(&text, true), good.as_ref());
         good.or_else(no_experiments)
     }
 
-    /// The first 32 bits of the configuration's hash, 0 without a good one: once, and only while it
-    /// is the plugin's newest. Only workers that serve requests call this.
-    pub fn publish(&mut self, store: &dyn Store) -> Option<u32> {
-        if self.is_published {
-            return None;
+    fn use_plan(&mut self, generation: u64, digest: Digest, plan: Option<&Plan>) {
+        self.generation = generation;
+        self.digest = digest;
+        self.hash = plan.map_or(0, |plan| plan.hash.first_32_bits());
+        self.is_in_force = false;
+    }
+
+    /// Whether this configuration is in force. To be called on each tick, and only by workers that
+    /// serve requests.
+    pub fn standing(&mut self, store: &dyn Store) -> Standing {
+        let Some((force, _)) = Force::read(store, &self.plugin) else { return self.due() };
+        self.released = if force.is_released { self.released.saturating_add(1) } else { 0 };
+        if force.is_released && self.released > self.patience(store) {
+            return Standing::Due;
         }
-        self.is_published = true;
-        (Record::read(store, &self.plugin).0.good == self.generation).then_some(self.hash)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Registered {
-    generation: u64,
-    is_new: bool,
-}
-
-/// Gives a text its generation; `None` if the store does not work.
-fn register(
-    store: &dyn Store,
-    generations: &mut Generations,
-    plugin: &str,
-    text: &[u8],
-    is_good: bool,
-) -> Option<Registered> {
-    let loaded = generations.of(plugin)?;
-    let digest = digest(text, is_good);
-    for _ in 0..TRIES {
-        let (mut record, version) = Record::read(store, plugin);
-        let known = record.generation(digest).filter(|&generation| generation >= *loaded);
-        let generation = known.unwrap_or_else(|| record.newest.max(*loaded).saturating_add(1));
-        if known.is_none() {
-            record.add(digest, generation, is_good);
-            match store.swap(&Record::key(plugin), &record.encode(), version) {
-                Ok(()) => {}
-                Err(SwapError::Conflict) => continue,
-                Err(SwapError::Unavailable) => return None,
-            }
+        if force.digest == self.digest {
+            return self.due();
         }
-        *loaded = generation;
-        return Some(Registered { generation, is_new: known.is_none() });
-    }
-    None
-}
-
-/// Identifies a text, and whether this version of Sidetrack accepts it.
-fn digest(text: &[u8], is_good: bool) -> Digest {
-    let digest = sha256(&[&[u8::from(is_good)], text].concat());
-    digest.first_chunk().copied().unwrap_or_default()
-}
-
-type Digest = [u8; 16];
-
-/// The generations of a plugin's texts.
-#[derive(Debug, Default)]
-struct Record {
-    newest: u64,
-    /// The newest good one; 0 before the first.
-    good: u64,
-    /// Oldest first.
-    texts: Vec<(Digest, u64)>,
-}
-
-impl Record {
-    fn key(plugin: &str) -> String {
-        format!("{}{plugin}", shared::CONFIGURATIONS)
+        self.is_in_force = false;
+        if force.generation < self.generation { Standing::Due } else { Standing::Superseded }
     }
 
-    /// The record and its version; an empty one if the plugin has none.
-    fn read(store: &dyn Store, plugin: &str) -> (Self, u32) {
-        let found = store.get(&Self::key(plugin));
-        found.map_or_else(Default::default, |(bytes, version)| (Self::decode(&bytes), version))
+    /// For how many ticks a newer configuration may take over before this one: instances of the
+    /// released text first, then the newest of the others.
+    fn patience(&self, store: &dyn Store) -> u32 {
+        let newer = Record::read(store, &self.plugin).0.texts_after(self.digest);
+        RELEASED_TICKS.saturating_mul(newer.saturating_add(1))
     }
 
-    fn generation(&self, digest: Digest) -> Option<u64> {
-        self.texts.iter().find(|(other, _)| *other == digest).map(|(_, generation)| *generation)
+    const fn due(&self) -> Standing {
+        if self.is_in_force { Standing::InForce } else { Standing::Due }
     }
 
-    fn add(&mut self, digest: Digest, generation: u64, is_good: bool) {
-        self.texts.retain(|(other, _)| *other != digest);
-        self.texts.push((digest, generation));
-        let surplus = self.texts.len().saturating_sub(REMEMBERED);
-        self.texts.drain(..surplus);
-        self.newest = generation;
-        if is_good {
-            self.good = generation;
+    /// Brings this configuration into force.
+    pub fn take_force(&mut self, store: &dyn Store, generations: &mut Generations) {
+        let (force, version) = Force::read(store, &self.plugin).unwrap_or_default();
+        // It was replaced, and serves again: a proxy that still has an instance reuses it.
+        if force.is_released
+            && force.digest != self.digest
+            && let Some(text) = &self.text
+            && let Some(registered) = register_again(store, generations, &self.plugin, self.digest)
+        {
+            keep(store, &self.plugin, registered.generation, text);
+            self.registered = registered.generation;
+            self.generation = registered.generation;
         }
+        let mut generation = self.generation;
+        if force.digest == self.digest {
+            generation = generation.max(force.generation);
+        }
+        let force = Force { generation, digest: self.digest, is_released: false };
+        force.write(store, &self.plugin, version);
+        self.is_in_force = true;
+        self.released = 0;
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = [self.newest.to_le_bytes(), self.good.to_le_bytes()].concat();
-        for (digest, generation) in &self.texts {
-            bytes.extend(digest);
-            bytes.extend(generation.to_le_bytes());
+    /// Releases this configuration, because an instance of it ends. Returns whether the plugin may
+    /// end with it: it is in force, and its text is the plugin's newest.
+    pub fn release(&self, store: &dyn Store) -> bool {
+        let Some((force, version)) = Force::read(store, &self.plugin) else { return false };
+        if !self.is_in_force || force.digest != self.digest {
+            return false;
         }
-        bytes
+        Force { is_released: true, ..force }.write(store, &self.plugin, version);
+        Record::read(store, &self.plugin).0.newest == self.registered
     }
-
-    fn decode(bytes: &[u8]) -> Self {
-        let (newest, rest) = number(bytes);
-        let (good, mut rest) = number(rest);
-        let mut texts = Vec::new();
-        while let Some((digest, generation)) = rest.split_first_chunk::<16>() {
-            let (generation, next) = number(generation);
-            texts.push((*digest, generation));
-            rest = next;
-        }
-        Self { newest, good, texts }
-    }
-}
-
-fn number(bytes: &[u8]) -> (u64, &[u8]) {
-    bytes.split_first_chunk().map_or((0, &[]), |(number, rest)| (u64::from_le_bytes(*number), rest))
-}
-
-fn text_key(plugin: &str) -> String {
-    format!("{}{plugin}", shared::LAST_GOOD)
-}
-
-/// Keeps a good text in case a bad one follows. Returns whether this one or a newer one is kept.
-fn keep(store: &dyn Store, plugin: &str, generation: u64, text: &[u8]) -> bool {
-    let key = text_key(plugin);
-    let value = [&generation.to_le_bytes(), text].concat();
-    for _ in 0..TRIES {
-        let kept = store.get(&key);
-        let (kept, version) = kept.map_or((0, 0), |(bytes, version)| (number(&bytes).0, version));
-        if kept >= generation {
-            return true;
-        }
-        match store.swap(&key, &value, version) {
-            Ok(()) => return true,
-            Err(SwapError::Conflict) => {}
-            Err(SwapError::Unavailable) => return false,
-        }
-    }
-    false
 }
 
 fn no_experiments() -> Option<Plan> {

@@ -36,9 +36,6 @@ pub trait Host: Store + Sink + Clone {
     /// Returns whether the calls will come.
     fn start_ticks(&self, period: Duration) -> bool;
 
-    /// Ends the ticks.
-    fn stop_ticks(&self);
-
     /// Prepares [`Exchange::is_success`]. With `once`, a request that was sent upstream more than
     /// once is not a success.
     fn prepare_success_check(&self, once: bool) -> Self::SuccessCheck;
@@ -90,7 +87,7 @@ pub struct SeriesId(pub u32);
 pub trait Exchange {
     /// The proxy that serves the request.
     type Host: Host;
-    /// The request's headers.
+    /// The headers of a request or a response.
     type Headers: Headers;
 
     /// Reads the headers of the request; `None` if the proxy does not return them.
@@ -113,11 +110,21 @@ pub trait Exchange {
     /// Writes a header of the request. Later, the proxy selects the route by the headers.
     fn write_request_header(&self, effect: &Effect<'_>);
 
+    /// Reads the headers of the response; `None` if the proxy does not return them.
+    fn response_headers(&self) -> Option<Self::Headers>;
+
+    /// Removes all values of a header of the response. `name` is lower case.
+    fn remove_response_header(&self, name: &str);
+
     /// Writes a header of the response.
     fn write_response_header(&self, effect: &Effect<'_>);
 
-    /// Writes a value that the access log can read: one of [`sidetrack::names::filter_state`].
+    /// Writes a value that the access log and other filters of the request can read: one of
+    /// [`sidetrack::names::filter_state`].
     fn write_filter_state(&self, key: &str, value: &[u8]);
+
+    /// Whether a filter of this request has written this value.
+    fn has_filter_state(&self, key: &str) -> bool;
 
     /// The gRPC status in the response's headers or trailers, in the callback for them; `None`
     /// without one.
@@ -157,7 +164,7 @@ pub enum Part {
     Trailers,
 }
 
-/// A request's headers, as they were when they were read.
+/// The headers of a request or a response, as they were when they were read.
 pub trait Headers: Request {
     /// The names of all headers, in lower case.
     fn names(&self) -> impl Iterator<Item = &[u8]>;

@@ -7,11 +7,13 @@ use std::rc::Rc;
 
 use sidetrack::plan::Plan;
 
-use crate::configuration::{Configuration, Generations, Rejected};
+use crate::configuration::{Configuration, Generations, Rejected, Standing};
 use crate::failures::{self, Failures};
+use crate::gauges::{self, Gauge};
 use crate::held::Held;
 use crate::host::{Host, Level};
 use crate::metrics::Global;
+use crate::prefixes;
 use crate::runtime::Runtime;
 
 /// How often a worker shares outcomes, adopts transitions of other workers and publishes counts.
@@ -37,6 +39,9 @@ pub struct Instance<H: Host> {
     /// The access logger that reports failures, and not a filter.
     is_logger: bool,
     ticks: u32,
+    /// The gauges that were set to zero when the configuration came into force, until they are set
+    /// once more.
+    gone: Option<Vec<Gauge>>,
 }
 
 impl<H: Host> Instance<H> {
@@ -44,7 +49,7 @@ impl<H: Host> Instance<H> {
     #[must_use]
     pub fn new(host: H, worker: Rc<Worker>) -> Self {
         let (configuration, runtime) = (None, None);
-        Self { host, worker, configuration, runtime, is_logger: false, ticks: 0 }
+        Self { host, worker, configuration, runtime, is_logger: false, ticks: 0, gone: None }
     }
 
     /// The configuration for new requests; `None` if they pass untouched.
@@ -75,9 +80,8 @@ impl<H: Host> Instance<H> {
             let mut generations = self.worker.generations.borrow_mut();
             Configuration::load(&self.host, &mut generations, plugin, text)
         };
-        let global = Global::define(&self.host, plugin);
         if let Some(rejected) = loaded.rejected.filter(|rejected| rejected.is_new) {
-            global.config_rejected.count(&self.host);
+            Global::define(&self.host, plugin).config_rejected.count(&self.host);
             self.report_rejected(&rejected, &loaded.configuration);
         }
         if !loaded.is_shared {
@@ -97,19 +101,20 @@ impl<H: Host> Instance<H> {
         }
         self.configuration = Some(loaded.configuration);
         if let Some(plan) = loaded.plan {
-            self.run(plan, global, has_ticks);
+            for notice in &plan.notices {
+                let text = format!("sidetrack: {}: {}", notice.path, notice.message);
+                self.host.log(Level::Warning, &text);
+            }
+            self.run(Rc::new(plan), has_ticks);
         }
         if !has_ticks {
-            self.publish_hash();
+            self.come_into_force();
         }
     }
 
     /// Runs a plan for all requests that begin from now on.
-    fn run(&mut self, plan: Plan, global: Global, has_ticks: bool) {
-        for notice in &plan.notices {
-            let text = format!("sidetrack: {}: {}", notice.path, notice.message);
-            self.host.log(Level::Warning, &text);
-        }
+    fn run(&mut self, plan: Rc<Plan>, has_ticks: bool) {
+        let global = Global::define(&self.host, self.plugin());
         let worker = Rc::clone(&self.worker);
         let runtime = Runtime::load(self.host.clone(), worker, plan, global, has_ticks);
         if let Some(before) = self.runtime.replace(Rc::new(runtime)) {
@@ -117,54 +122,100 @@ impl<H: Host> Instance<H> {
             before.publish_times();
             // It gets no more ticks, so its last requests publish their own counts.
             before.has_ticks.set(false);
+            before.retire();
         }
     }
 
-    /// Publishes the hash of the configuration that this worker serves, if it is the plugin's
-    /// newest.
-    fn publish_hash(&mut self) {
+    fn plugin(&self) -> &str {
+        self.configuration.as_ref().map_or("", Configuration::plugin)
+    }
+
+    /// Does what is due by the clock. To be called every [`TICK`], with or without requests.
+    pub fn tick(&mut self) {
+        let Some(configuration) = &mut self.configuration else { return };
+        if let Some(plan) = configuration.follow(&self.host) {
+            self.run(Rc::new(plan), true);
+        }
+        self.ticks = self.ticks.wrapping_add(1);
+        let is_second = self.ticks.is_multiple_of(TICKS_PER_SECOND);
+        self.check_standing(is_second);
+        let Some(runtime) = &self.runtime else { return };
+        runtime.tick_breakers();
+        runtime.publish_counts();
+        if is_second {
+            runtime.publish_times();
+            if runtime.standing.get() == Standing::InForce {
+                self.publish_every_second();
+            }
+        }
+    }
+
+    /// Finds out whether the configuration is in force, and acts on a change.
+    fn check_standing(&mut self, is_second: bool) {
         let (Some(configuration), Some(runtime)) = (&mut self.configuration, &self.runtime) else {
             return;
         };
-        let Some(hash) = configuration.publish(&self.host).map(u64::from) else { return };
-        let gauge = runtime.global.config_hash;
-        gauge.set(&self.host, hash);
-        if hash != 0 && gauge.value(&self.host).unwrap_or(0) == 0 {
+        let standing = configuration.standing(&self.host);
+        let before = runtime.standing.replace(standing);
+        match standing {
+            Standing::Due => self.come_into_force(),
+            Standing::InForce => {}
+            Standing::Superseded if before == standing && !is_second => {}
+            // Two files under one plugin name supersede each other; each judges its experiments.
+            Standing::Superseded => {
+                if gauges::name_any(&self.host, configuration.plugin(), &runtime.plan) {
+                    runtime.retire();
+                }
+            }
+        }
+    }
+
+    /// Brings the configuration into force: from now on it judges and publishes, and older ones of
+    /// the plugin do not.
+    fn come_into_force(&mut self) {
+        if let Some(runtime) = self.runtime.as_ref().filter(|it| it.is_retired.get()) {
+            // Nothing that it counted before is evidence now.
+            let (plan, has_ticks) = (Rc::clone(&runtime.plan), runtime.has_ticks.get());
+            self.run(plan, has_ticks);
+        }
+        let (Some(configuration), Some(runtime)) = (&mut self.configuration, &self.runtime) else {
+            return;
+        };
+        let (host, plugin) = (&self.host, configuration.plugin());
+        let gone = gauges::replace(host, plugin, &runtime.plan);
+        prefixes::replace(host, plugin, Some(&runtime.plan.settings.headers.prefix));
+        configuration.take_force(host, &mut self.worker.generations.borrow_mut());
+        runtime.standing.set(Standing::InForce);
+        gauges::clear(host, &gone);
+        runtime.publish_gauges();
+        runtime.find_prefix_sharers(configuration.plugin());
+        let (gauge, hash) = (runtime.global.config_hash, configuration.hash());
+        gauge.set(host, hash.into());
+        if hash != 0 && gauge.value(host).unwrap_or(0) == 0 {
             let text = format!(
                 "sidetrack: Envoy hides the filter's metrics: a stats matcher excludes {}, so \
                  ab_test_* are missing or zero; decisions and breakers do not depend on them",
                 H::FAMILY
             );
-            self.host.log(Level::Error, &text);
+            host.log(Level::Error, &text);
         }
+        self.gone = Some(gone);
     }
 
-    /// Does what is due by the clock. To be called every [`TICK`], with or without requests.
-    pub fn tick(&mut self) {
-        if let Some(configuration) = &mut self.configuration
-            && configuration.needs_ticks()
-        {
-            if let Some(plan) = configuration.follow(&self.host) {
-                let global = Global::define(&self.host, configuration.plugin());
-                self.run(plan, global, true);
-            }
-            self.publish_hash();
-        }
-        let Some(runtime) = &self.runtime else { return };
-        let is_settled = !self.configuration.as_ref().is_some_and(Configuration::needs_ticks);
-        if is_settled && runtime.plan.experiments.is_empty() {
-            self.host.stop_ticks();
+    /// Publishes what changes by the clock. The first time, publishes all gauges once more: until
+    /// its next tick, an older configuration on another worker could still write them.
+    fn publish_every_second(&mut self) {
+        let (Some(configuration), Some(runtime)) = (&self.configuration, &self.runtime) else {
             return;
+        };
+        if let Some(gone) = self.gone.take() {
+            gauges::clear(&self.host, &gone);
+            runtime.publish_gauges();
+            runtime.global.config_hash.set(&self.host, configuration.hash().into());
+        } else if runtime.needs_clock {
+            runtime.publish_weights();
         }
-        runtime.tick_breakers();
-        runtime.publish_counts();
-        self.ticks = self.ticks.wrapping_add(1);
-        if self.ticks.is_multiple_of(TICKS_PER_SECOND) {
-            runtime.publish_times();
-            if runtime.needs_clock {
-                runtime.publish_weights();
-            }
-        }
+        runtime.find_prefix_sharers(configuration.plugin());
     }
 
     /// Logs the problems of a configuration, and what serves instead.
@@ -190,6 +241,11 @@ impl<H: Host> Drop for Instance<H> {
         if let Some(runtime) = &self.runtime {
             runtime.publish_counts();
             runtime.publish_times();
+            if let Some(configuration) = &self.configuration
+                && configuration.release(&self.host)
+            {
+                runtime.clear_gauges(configuration.plugin());
+            }
         }
         if self.is_logger {
             self.worker.failures.remove_logger();

@@ -21,6 +21,10 @@ use crate::series::{Counter, Series};
 pub(crate) struct Global {
     pub(crate) config_hash: Series,
     pub(crate) config_rejected: Series,
+    /// Other plugins with the same header prefix.
+    pub(crate) prefix_shared: Series,
+    /// Requests that another plugin with the same header prefix has decided.
+    pub(crate) yielded: Series,
     /// Requests without a decision, because the proxy did not return their headers.
     pub(crate) undecided: Series,
 }
@@ -33,6 +37,8 @@ impl Global {
         Self {
             config_hash: Series::define(sink, Kind::Gauge, labels, metric::CONFIG_HASH),
             config_rejected: Series::define(sink, Kind::Counter, labels, metric::CONFIG_REJECTED),
+            prefix_shared: Series::define(sink, Kind::Gauge, labels, metric::PREFIX_SHARED),
+            yielded: Series::define(sink, Kind::Counter, labels, metric::YIELDED),
             undecided: Series::define(sink, Kind::Counter, &[], metric::UNDECIDED),
         }
     }

@@ -9,23 +9,30 @@ use sidetrack::breaker::Fleet;
 use sidetrack::decide::Decision;
 use sidetrack::effects::Reporter;
 use sidetrack::exposure::Exposures;
-use sidetrack::names::variable;
+use sidetrack::names::{filter_state, variable};
 use sidetrack::plan::{Experiment, PerExperiment, Plan};
 use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::Schedule;
 
+use crate::configuration::Standing;
+use crate::gauges;
 use crate::host::Host;
 use crate::instance::Worker;
 use crate::metrics::{Global, Metrics};
+use crate::prefixes;
 
 /// A loaded configuration. A request keeps the one that it began with.
 pub struct Runtime<H: Host> {
     pub(crate) host: H,
     pub(crate) worker: Rc<Worker>,
-    pub(crate) plan: Plan,
+    pub(crate) plan: Rc<Plan>,
     pub(crate) metrics: PerExperiment<Metrics>,
     pub(crate) global: Global,
     pub(crate) fleet: RefCell<Fleet>,
+    /// What the last tick found about the configuration.
+    pub(crate) standing: Cell<Standing>,
+    /// A newer configuration has the same experiments, so this one's breakers only follow.
+    pub(crate) is_retired: Cell<bool>,
     pub(crate) success_check: H::SuccessCheck,
     /// Decisions depend on the time.
     pub(crate) needs_clock: bool,
@@ -39,14 +46,20 @@ pub struct Runtime<H: Host> {
     pub(crate) waits_for_bodies: bool,
     /// What decisions write for the access log; `None` without one.
     pub(crate) exposures: Option<PerExperiment<Exposures>>,
+    /// The filter removes its own headers from responses, because the routes do not.
+    pub(crate) cleans_responses: bool,
+    /// Another plugin of the proxy has the same header prefix.
+    pub(crate) shares_prefix: Cell<bool>,
+    /// The filter state that marks a request as decided, while plugins share a prefix.
+    pub(crate) mark: String,
 }
 
 impl<H: Host> Runtime<H> {
-    /// Resolves a plan, and publishes the weights and the breakers' states.
+    /// Resolves a plan.
     pub(crate) fn load(
         host: H,
         worker: Rc<Worker>,
-        plan: Plan,
+        plan: Rc<Plan>,
         global: Global,
         has_ticks: bool,
     ) -> Self {
@@ -58,11 +71,13 @@ impl<H: Host> Runtime<H> {
             .is_set(variable::EXPOSURES)
             .then(|| plan.experiments.map(|_, experiment| Exposures::new(&plan, experiment)));
         let has_reporting_routes = host.is_set(variable::ROUTES_TELL);
-        let runtime = Self {
+        Self {
             worker,
             metrics,
             global,
             fleet: RefCell::new(fleet),
+            standing: Cell::new(Standing::Due),
+            is_retired: Cell::new(false),
             success_check: host.prepare_success_check(fails_over),
             needs_clock: plan.experiments.iter().any(is_rollout),
             has_ticks: Cell::new(has_ticks),
@@ -70,12 +85,43 @@ impl<H: Host> Runtime<H> {
             reporter: if has_reporting_routes { Reporter::Routes } else { Reporter::Filter },
             waits_for_bodies: host.is_set(variable::WAIT_FOR_BODIES),
             exposures,
+            cleans_responses: !host.is_set(variable::ROUTES_CLEAN),
+            shares_prefix: Cell::new(false),
+            mark: format!("{}{}", filter_state::DECIDED, plan.settings.headers.prefix),
             plan,
             host,
-        };
-        runtime.publish_breaker_states();
-        runtime.publish_weights();
-        runtime
+        }
+    }
+
+    /// Ends the judgment of the breakers: from now on they only follow those of a newer
+    /// configuration.
+    pub(crate) fn retire(&self) {
+        if !self.is_retired.replace(true) {
+            self.fleet.borrow_mut().retire();
+        }
+    }
+
+    /// Publishes the gauges of the experiments: the weights in force and the breakers' states.
+    pub(crate) fn publish_gauges(&self) {
+        self.publish_weights();
+        self.publish_breaker_states();
+    }
+
+    /// Counts the other plugins with the same header prefix.
+    pub(crate) fn find_prefix_sharers(&self, plugin: &str) {
+        let prefix = &self.plan.settings.headers.prefix;
+        let others = prefixes::others(&self.host, plugin, prefix).len();
+        self.shares_prefix.set(others > 0);
+        let others = u64::try_from(others).unwrap_or(u64::MAX);
+        self.global.prefix_shared.set(&self.host, others);
+    }
+
+    /// Sets all gauges to zero: the plugin ends.
+    pub(crate) fn clear_gauges(&self, plugin: &str) {
+        gauges::end(&self.host, plugin, &self.plan);
+        prefixes::replace(&self.host, plugin, None);
+        self.global.config_hash.set(&self.host, 0);
+        self.global.prefix_shared.set(&self.host, 0);
     }
 
     /// Publishes the counts of requests since the last call.

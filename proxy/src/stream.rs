@@ -141,9 +141,14 @@ impl<X: Exchange> Stream<X> {
         action
     }
 
-    /// Takes the response time and writes the headers that report the variant. `end_of_stream`: the
-    /// response has no body and no trailers.
+    /// Removes the filter's headers that the model sent, takes the response time and writes the
+    /// headers that report the variant. `end_of_stream`: the response has no body and no trailers.
     pub fn response_headers(&mut self, exchange: &X, end_of_stream: bool) {
+        if let Some(runtime) = self.runtime.as_deref().filter(|it| it.cleans_responses)
+            && (self.decision.is_some() || !runtime.is_decided_elsewhere(exchange))
+        {
+            runtime.clean_response(exchange);
+        }
         let Some((runtime, decision)) = self.decided() else { return };
         let baseline = runtime.experiment(&decision).baseline;
         let now = runtime.host.uptime();
@@ -278,7 +283,13 @@ impl<X: Exchange> Stream<X> {
         headers: &X::Headers,
         body: Body<'_>,
     ) -> Action {
-        let (plan, host) = (&runtime.plan, &runtime.host);
+        let (plan, host) = (&*runtime.plan, &runtime.host);
+        let sent = removals(&plan.settings.headers, headers.names());
+        if !sent.is_empty() && runtime.is_decided_elsewhere(exchange) {
+            runtime.global.yielded.count(host);
+            self.runtime = None;
+            return Action::Continue;
+        }
         let mut world = World {
             now: if runtime.needs_clock { runtime.now() } else { Timestamp::default() },
             entropy: || host.random(),
@@ -298,7 +309,7 @@ impl<X: Exchange> Stream<X> {
                 None => self.decide(exchange, runtime, headers, Body::Unread(Unread::TooManyHeld)),
             };
         }
-        for name in removals(&plan.settings.headers, headers.names()) {
+        for name in sent {
             exchange.remove_request_header(name);
         }
         match outcome {
@@ -325,6 +336,9 @@ impl<X: Exchange> Stream<X> {
                         exchange.write_request_header(&effect);
                     });
                     self.has_new_body = true;
+                }
+                if runtime.shares_prefix.get() {
+                    exchange.write_filter_state(&runtime.mark, b"1");
                 }
                 if let Some(exposures) = &runtime.exposures {
                     let (experiment, prepared) =

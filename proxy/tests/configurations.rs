@@ -1,5 +1,5 @@
 //! Good and bad texts in any order, on workers that start, crash and lag: the newest good one is in
-//! force.
+//! force, and it alone.
 
 #![expect(
     clippy::indexing_slicing,
@@ -13,24 +13,23 @@ use std::sync::LazyLock;
 
 use sidetrack::breaker::{Store, SwapError};
 use sidetrack::config;
-use sidetrack_proxy::configuration::{Configuration, Generations};
+use sidetrack_proxy::configuration::{Configuration, Generations, Standing};
 
 const PLUGIN: &str = "sidetrack";
-const TEXTS: [&str; 4] = [
+const TEXTS: [&str; 5] = [
     r#"{"experiments": [{"name": "a", "unit": [{"header": "x-user-id"}], "baseline": "old",
         "variants": [{"name": "old"}, {"name": "new", "weight": 10}]}]}"#,
     r#"{"experiments": [{"name": "b", "unit": [{"header": "x-user-id"}], "baseline": "old",
         "variants": [{"name": "old"}, {"name": "new", "weight": 20}]}]}"#,
     r#"{"experiments": [{"name": "x"}]}"#,
     "{",
+    r#"{"experiments": []}"#,
 ];
-
-const NO_EXPERIMENTS: &str = r#"{"experiments": []}"#;
 
 /// The hash that each text puts in force, if it is good, and that of a configuration without
 /// experiments.
 static HASHES: LazyLock<[Option<u32>; 5]> = LazyLock::new(|| {
-    [TEXTS[0], TEXTS[1], TEXTS[2], TEXTS[3], NO_EXPERIMENTS]
+    TEXTS
         .map(|text| config::parse_json(text.as_bytes()).ok().map(|plan| plan.hash.first_32_bits()))
 });
 
@@ -62,6 +61,7 @@ struct Instance {
     text: usize,
     configuration: Configuration,
     hash: Option<u32>,
+    standing: Option<Standing>,
     streams: usize,
 }
 
@@ -90,7 +90,7 @@ impl Proxy {
         assert!(loaded.is_shared);
         self.rejected += u32::from(loaded.rejected.is_some_and(|rejected| rejected.is_new));
         let hash = loaded.plan.as_ref().map(|plan| plan.hash.first_32_bits());
-        Instance { text, configuration: loaded.configuration, hash, streams: 0 }
+        Instance { text, configuration: loaded.configuration, hash, standing: None, streams: 0 }
     }
 
     fn try_text(&mut self, text: usize) {
@@ -109,14 +109,31 @@ impl Proxy {
             it.instances.push(instance);
             it.instances.len() - 1
         });
-        let mut index = 0;
-        let serving = it.serving;
-        it.instances.retain(|instance| {
-            index += 1;
-            index - 1 == serving || instance.streams > 0
-        });
-        it.serving = it.instances.iter().position(|instance| instance.text == text).unwrap();
         self.workers[worker] = it;
+        self.drop_unused(worker);
+    }
+
+    /// A worker drops the instances that do not serve and have no requests.
+    fn drop_unused(&mut self, worker: usize) {
+        let it = &mut self.workers[worker];
+        let text = it.instances[it.serving].text;
+        let is_used = |instance: &Instance| instance.text == text || instance.streams > 0;
+        let (kept, dropped): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut it.instances).into_iter().partition(is_used);
+        it.instances = kept;
+        it.serving = it.instances.iter().position(|instance| instance.text == text).unwrap();
+        for instance in dropped {
+            if instance.configuration.release(&self.store) {
+                self.gauge = Some(0);
+            }
+        }
+    }
+
+    fn end_streams(&mut self) {
+        for worker in 0..self.workers.len() {
+            self.workers[worker].instances.iter_mut().for_each(|instance| instance.streams = 0);
+            self.drop_unused(worker);
+        }
     }
 
     fn publish(&mut self, text: usize) {
@@ -125,20 +142,35 @@ impl Proxy {
     }
 
     fn tick(&mut self) {
-        for instance in self.workers.iter_mut().flat_map(|worker| &mut worker.instances) {
-            if let Some(plan) = instance.configuration.follow(&self.store) {
-                instance.hash = Some(plan.hash.first_32_bits());
+        for worker in &mut self.workers {
+            for instance in &mut worker.instances {
+                if let Some(plan) = instance.configuration.follow(&self.store) {
+                    instance.hash = Some(plan.hash.first_32_bits());
+                }
+                let mut standing = instance.configuration.standing(&self.store);
+                if standing == Standing::Due {
+                    instance.configuration.take_force(&self.store, &mut worker.generations);
+                    self.gauge = Some(instance.configuration.hash());
+                    standing = Standing::InForce;
+                }
+                instance.standing = Some(standing);
             }
-            self.gauge = instance.configuration.publish(&self.store).or(self.gauge);
         }
     }
 
     fn check(&mut self, newest_good: Option<usize>, story: &impl std::fmt::Debug) {
+        // A worker may find out only on its next tick what another one has brought into force.
+        self.tick();
         self.tick();
         let expected = hash(newest_good.unwrap_or(4));
         for (number, worker) in self.workers.iter().enumerate() {
             let serving = &worker.instances[worker.serving];
             assert_eq!(serving.hash, expected, "worker {number} after {story:?}");
+            for instance in &worker.instances {
+                let is_newest = instance.hash == expected;
+                let standing = if is_newest { Standing::InForce } else { Standing::Superseded };
+                assert_eq!(instance.standing, Some(standing), "worker {number} after {story:?}");
+            }
         }
         let gauge = newest_good.map_or(0, |text| hash(text).unwrap());
         assert_eq!(self.gauge, Some(gauge), "the gauge after {story:?}");
@@ -152,18 +184,21 @@ enum Step {
     Again,
     /// A request begins on the first worker, and does not end.
     Stream,
+    /// Those requests end.
+    End,
     NewWorker,
     Crash,
     CrashAll,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step::Publish(0),
     Step::Publish(1),
     Step::Publish(2),
     Step::Publish(3),
     Step::Again,
     Step::Stream,
+    Step::End,
     Step::NewWorker,
     Step::Crash,
     Step::CrashAll,
@@ -188,6 +223,7 @@ fn play(steps: &[Step]) {
                 let worker = &mut proxy.workers[0];
                 worker.instances[worker.serving].streams += 1;
             }
+            Step::End => proxy.end_streams(),
             Step::NewWorker => {
                 proxy.workers.push(Worker::default());
                 proxy.deliver(proxy.workers.len() - 1, current);
@@ -216,6 +252,55 @@ fn any_order_ends_in_the_newest_good_text() {
         if matches!(steps[0], Step::Publish(_)) && matches!(steps[4], Step::Publish(_)) {
             play(&steps);
         }
+    }
+}
+
+/// A listener that drains keeps the instances of its text on all workers. If that text is published
+/// again, they serve again, and no callback says so.
+#[test]
+fn a_text_that_serves_again_takes_over_when_the_one_after_it_has_ended() {
+    let mut proxy =
+        Proxy { workers: vec![Worker::default(), Worker::default()], ..Proxy::default() };
+    let drain = |proxy: &mut Proxy| {
+        for worker in &mut proxy.workers {
+            worker.instances[worker.serving].streams += 1;
+        }
+    };
+    // An even older one drains as well, and must not take over.
+    proxy.publish(4);
+    proxy.check(Some(4), &"the first");
+    drain(&mut proxy);
+    proxy.publish(0);
+    proxy.check(Some(0), &"the second");
+    drain(&mut proxy);
+    proxy.publish(1);
+    proxy.check(Some(1), &"the third");
+    drain(&mut proxy);
+    proxy.publish(0);
+    for worker in &mut proxy.workers {
+        let third = worker.instances.iter_mut().find(|instance| instance.text == 1);
+        third.unwrap().streams = 0;
+    }
+    (0..2).for_each(|worker| proxy.drop_unused(worker));
+    (0..12).for_each(|_| proxy.tick());
+    proxy.check(Some(0), &"the second again");
+    // A bad one falls back on it.
+    proxy.end_streams();
+    proxy.publish(2);
+    proxy.check(Some(0), &"a bad one");
+    // The third one is the newest when it comes again.
+    proxy.publish(1);
+    proxy.check(Some(1), &"the third again");
+}
+
+/// Nothing is in force when the filter has been removed.
+#[test]
+fn the_gauge_is_zero_when_the_last_instance_has_ended() {
+    let mut proxy = Proxy { workers: vec![Worker::default()], ..Proxy::default() };
+    proxy.publish(0);
+    proxy.check(Some(0), &"the first");
+    for instance in std::mem::take(&mut proxy.workers[0].instances) {
+        assert!(instance.configuration.release(&proxy.store));
     }
 }
 
@@ -290,11 +375,14 @@ fn without_a_store_a_good_text_serves_and_a_bad_one_passes_requests() {
         |text: &str| Configuration::load(&Broken, &mut generations, PLUGIN, text.as_bytes());
     let mut good = load(TEXTS[0]);
     assert!(!good.is_shared && good.rejected.is_none());
-    assert_eq!(good.configuration.publish(&Broken), hash(0));
-    let mut bad = load(TEXTS[2]);
+    assert_eq!(good.configuration.standing(&Broken), Standing::Due);
+    good.configuration.take_force(&Broken, &mut Generations::default());
+    assert_eq!(good.configuration.standing(&Broken), Standing::InForce);
+    assert_eq!(Some(good.configuration.hash()), hash(0));
+    let bad = load(TEXTS[2]);
     assert!(bad.rejected.unwrap().is_new);
     assert_eq!(bad.plan.unwrap().experiments.len(), 0);
-    assert_eq!(bad.configuration.publish(&Broken), Some(0));
+    assert_eq!(bad.configuration.hash(), 0);
 }
 
 /// Texts beyond those that are remembered are new again, and the record does not grow.

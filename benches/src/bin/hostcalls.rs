@@ -1,6 +1,6 @@
 //! What crosses the border of the VM for one request: `hostcalls MODULE FILE[:VARIABLE]…` prints, for each experiment
 //! file, how often a request makes the filter call its host, how often the host enters the VM, what the module computes
-//! for a request and for a tick, and the memory in it. The variable is set for the VM.
+//! for a request and for a tick, and the memory in it. The variables, separated by `:`, are set for the VM.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,10 +38,9 @@ fn main() -> Result<()> {
     let exported = |name: &&str| exports.contains(&format!("proxy_on_{name}"));
     let callbacks: Vec<&str> = CALLBACKS.into_iter().filter(exported).collect();
     for file in arguments {
-        let (file, variable) =
-            file.split_once(':').map_or((&*file, None), |(file, name)| (file, Some(name)));
+        let (file, variables) = file.split_once(':').unwrap_or((&*file, ""));
         let Costs { calls, request, tick, busy_tick } =
-            costs(&module, &std::fs::read(file)?, variable)?;
+            costs(&module, &std::fs::read(file)?, variables)?;
         let of = |name: &&str| calls.get(name).copied().unwrap_or_default();
         let allocations: f64 = ALLOCATING.iter().map(of).sum();
         println!("{file}");
@@ -73,9 +72,9 @@ struct Costs {
     busy_tick: u64,
 }
 
-fn costs(module: &Module, file: &[u8], variable: Option<&str>) -> Result<Costs> {
+fn costs(module: &Module, file: &[u8], variables: &str) -> Result<Costs> {
     let proxy = Proxy::new(module);
-    if let Some(name) = variable {
+    for name in variables.split(':').filter(|name| !name.is_empty()) {
         proxy.set_environment(name, "1");
     }
     let vm = configured(&proxy, file)?;

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use serde_json::{Value, json};
 use sidetrack::config::Node;
-use sidetrack::names::variable;
+use sidetrack::names::{plugin, variable};
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack::quantity::Millis;
 
@@ -88,6 +88,8 @@ pub(crate) struct Options {
     pub(crate) lean: bool,
     /// The path of the access log.
     pub(crate) access_log: String,
+    /// The plugin's name; `None`: after the first experiment.
+    pub(crate) plugin: Option<String>,
 }
 
 impl Default for Options {
@@ -107,6 +109,7 @@ impl Default for Options {
             failover: None,
             lean: false,
             access_log: "/dev/stdout".to_owned(),
+            plugin: None,
         }
     }
 }
@@ -144,6 +147,8 @@ fn render(
         .experiments
         .first()
         .context("the file has no experiments, so there is nothing to route")?;
+    // Envoy, and the filter's last good configuration, tell plugins apart by their names.
+    let plugin = options.plugin.clone().unwrap_or_else(|| format!("{}-{}", plugin::NAME, first.name));
     let default = options.default_cluster.clone().unwrap_or_else(|| baseline(first).to_owned());
     let failovers = match &options.failover {
         Some(_) => failover::clusters(plan)?,
@@ -158,6 +163,7 @@ fn render(
         bodies.then_some(variable::WAIT_FOR_BODIES),
         options.failover.as_ref().map(|_| variable::FAILOVER),
         options.lean.then_some(variable::ROUTES_TELL),
+        Some(variable::ROUTES_CLEAN),
     ]
     .into_iter()
     .flatten()
@@ -184,7 +190,9 @@ fn render(
             "experiment": names.experiment, "variant": names.variant, "assigned": names.assigned,
             "phase": names.phase, "cluster": names.cluster, "mirror": names.mirror,
         },
+        "plugin_name": plugin,
         "own": headers::own(plan),
+        "owned": names.owned,
         "hidden": hidden,
         "bodies": bodies,
         "announcements": announcements,

@@ -101,7 +101,9 @@ fn a_new_worker_publishes_the_state_that_it_finds() {
     let mut series = host.0.series.borrow_mut();
     series.iter_mut().find(|(other, ..)| other == name).unwrap().2 = 7;
     drop(series);
-    assert_eq!(Proxy::on(&host, &breaker_file(&json!({}))).value(name), 2);
+    let mut another = Proxy::on(&host, &breaker_file(&json!({})));
+    another.run(TICK);
+    assert_eq!(another.value(name), 2);
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn a_rollout_follows_the_clock() {
     let mut proxy = Proxy::new(&file(&json!({"rollout": rollout, "variants": variants})));
     let weights =
         |proxy: &Proxy| ["old", "new"].map(|it| proxy.of("ab_test_variant_weight_ppm", it));
+    proxy.run(TICK);
     assert_eq!(weights(&proxy), [1_000_000, 0]);
     assert_eq!(proxy.send("anna", 200).sent("x-ab-variant"), ["old"]);
     for (hours, new) in [(1, 50_000), (2, 1_000_000)] {

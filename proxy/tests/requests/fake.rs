@@ -65,10 +65,6 @@ impl Host for Fake {
         !self.0.has_no_timer.get()
     }
 
-    fn stop_ticks(&self) {
-        self.0.tick_period.set(None);
-    }
-
     fn prepare_success_check(&self, once: bool) -> bool {
         once
     }
@@ -217,6 +213,14 @@ impl Exchange for Call {
         write(&self.request, effect);
     }
 
+    fn response_headers(&self) -> Option<Copied> {
+        Some(Copied(self.response.borrow().clone()))
+    }
+
+    fn remove_response_header(&self, name: &str) {
+        self.response.borrow_mut().retain(|(other, _)| other != name);
+    }
+
     fn write_response_header(&self, effect: &Effect<'_>) {
         write(&self.response, effect);
     }
@@ -224,6 +228,10 @@ impl Exchange for Call {
     fn write_filter_state(&self, key: &str, value: &[u8]) {
         let value = String::from_utf8(value.to_vec()).unwrap();
         self.filter_state.borrow_mut().insert(key.to_owned(), value);
+    }
+
+    fn has_filter_state(&self, key: &str) -> bool {
+        self.filter_state.borrow().contains_key(key)
     }
 
     fn grpc_status(&self, part: Part) -> Option<u32> {

@@ -97,18 +97,6 @@ fn the_hash_is_published_on_the_first_tick() {
 }
 
 #[test]
-fn ticks_stop_without_experiments() {
-    let mut proxy = Proxy::new(&json!({"experiments": []}));
-    assert_eq!(proxy.host.0.tick_period.get(), Some(TICK));
-    proxy.run(TICK);
-    assert_ne!(proxy.value(HASH), 0);
-    assert_eq!(proxy.host.0.tick_period.get(), None);
-    let mut proxy = Proxy::new(&file(&json!({})));
-    proxy.run(10 * TICK);
-    assert_eq!(proxy.host.0.tick_period.get(), Some(TICK));
-}
-
-#[test]
 fn notices_of_a_configuration_are_logged() {
     let proxy = Proxy::new(&file(&json!({"unit": [{"body": "/user"}]})));
     let log = proxy.log(Level::Warning);

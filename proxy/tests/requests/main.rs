@@ -14,5 +14,7 @@ mod decisions;
 mod endings;
 mod failures;
 mod fake;
+mod headers;
 mod instances;
 mod proxy;
+mod updates;

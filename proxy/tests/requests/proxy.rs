@@ -69,8 +69,13 @@ impl Proxy {
 
     /// Another plugin instance on this worker.
     pub(crate) fn instance(&self, text: &str) -> Instance<Fake> {
+        self.plugin("sidetrack", text)
+    }
+
+    /// An instance of another plugin on this worker.
+    pub(crate) fn plugin(&self, name: &str, text: &str) -> Instance<Fake> {
         let mut instance = Instance::new(self.host.clone(), Rc::clone(&self.worker));
-        instance.load("sidetrack", text.as_bytes());
+        instance.load(name, text.as_bytes());
         instance
     }
 

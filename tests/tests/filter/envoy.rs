@@ -8,7 +8,9 @@
     reason = "a test that cannot go on may stop"
 )]
 
+mod failover;
 mod headers;
+mod plugins;
 mod updates;
 
 use std::collections::BTreeMap;

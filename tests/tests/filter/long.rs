@@ -21,3 +21,4 @@ mod outages;
 mod soak;
 mod stand;
 mod updates;
+mod walk;

@@ -6,6 +6,7 @@
 mod bodies;
 mod cookies;
 mod corpora;
+mod dynamic;
 mod endings;
 mod envoy;
 mod failures;

@@ -94,6 +94,10 @@ pub(crate) struct Args {
     /// filter. Requires variants without clusters and with unique names
     #[arg(long, conflicts_with = "failover")]
     lean: bool,
+    /// The filter's plugin name, a label of its metrics. In one proxy, each experiment file needs its
+    /// own [default: sidetrack- and the name of the first experiment]
+    #[arg(long, value_name = "NAME", value_parser = plugin)]
+    plugin: Option<String>,
     /// The path of the access log
     #[arg(long, value_name = "PATH", default_value = "/dev/stdout")]
     access_log: String,
@@ -124,6 +128,7 @@ impl Args {
             }),
             lean: self.lean,
             access_log: self.access_log.clone(),
+            plugin: self.plugin.clone(),
         }
     }
 }
@@ -192,4 +197,13 @@ impl ValueEnum for Fragment {
         };
         Some(PossibleValue::new(name).help(help))
     }
+}
+
+fn plugin(text: &str) -> anyhow::Result<String> {
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    anyhow::ensure!(
+        !text.is_empty() && text.bytes().all(inside),
+        "must consist of letters, digits, '-', '_' and '.'"
+    );
+    Ok(text.to_owned())
 }

@@ -1,8 +1,13 @@
 //! Failover: clusters that try a candidate and then the baseline.
+//!
+//! The filter wrote the candidate's headers before the first attempt. So the pair has a filter of its
+//! own, which Envoy runs for each attempt: the second one carries what the baseline's requests
+//! carry.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use sidetrack::names::route;
-use sidetrack::plan::Plan;
+use sidetrack::plan::{Experiment, Plan, VariantId};
 
 use super::baseline;
 use crate::fault::Fault;
@@ -17,6 +22,8 @@ pub(super) struct Aggregate {
     /// The candidate alone.
     pub(super) alone: String,
     pub(super) baseline: String,
+    /// The changes of a request's headers before the second attempt.
+    mutations: Vec<Value>,
 }
 
 /// The aggregate clusters of all candidates.
@@ -58,6 +65,12 @@ pub(super) fn clusters(plan: &Plan) -> anyhow::Result<Vec<Aggregate>> {
                     "--failover: {cluster} is a candidate of two baselines, {} and {baseline}",
                     other.baseline
                 );
+                anyhow::ensure!(
+                    other.mutations == mutations(plan, experiment, candidate),
+                    "--failover: {cluster} is a candidate of two experiments that differ in the \
+                     baseline's name or in request_headers, so Envoy could not correct the headers \
+                     of a retry\n  hint: give them the same names and headers, or different clusters"
+                );
                 continue;
             }
             let name = format!("{}{cluster}", route::FAILOVER);
@@ -66,6 +79,7 @@ pub(super) fn clusters(plan: &Plan) -> anyhow::Result<Vec<Aggregate>> {
                 alone: format!("{cluster}~alone"),
                 cluster,
                 baseline,
+                mutations: mutations(plan, experiment, candidate),
             });
         }
     }
@@ -77,4 +91,23 @@ pub(super) fn clusters(plan: &Plan) -> anyhow::Result<Vec<Aggregate>> {
         );
     }
     Ok(failovers)
+}
+
+/// What turns the headers of a candidate's request into those of a request that is assigned to the
+/// candidate and served by the baseline.
+fn mutations(plan: &Plan, experiment: &Experiment, candidate: VariantId) -> Vec<Value> {
+    let names = &plan.settings.headers;
+    let [candidate, baseline] =
+        [candidate, experiment.baseline].map(|variant| &experiment.variants[variant]);
+    let set = |name: &str, value: &str| json!({"set": {"name": name, "value": value}, "remove": null});
+    let mut mutations = vec![
+        set(&names.assigned, &format!("%REQ({})%", names.variant)),
+        set(&names.variant, &baseline.name),
+    ];
+    let is_kept = |name: &str| baseline.request_headers.iter().any(|(other, _)| other == name);
+    let removed = candidate.request_headers.iter().filter(|(name, _)| !is_kept(name));
+    mutations.extend(removed.map(|(name, _)| json!({"remove": name})));
+    let literal = |(name, value): &(String, String)| set(name, &value.replace('%', "%%"));
+    mutations.extend(baseline.request_headers.iter().map(literal));
+    mutations
 }

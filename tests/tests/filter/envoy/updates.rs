@@ -1,234 +1,9 @@
 //! Bad files on a real Envoy: listeners of others open, and any order of files ends in the newest good one.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use sidetrack_lab::Behavior;
 
-use serde_json::{Value, json};
-use sidetrack::config;
-use sidetrack_lab::{
-    Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request, prometheus_value,
-};
-use sidetrack_tests::artifact;
-use sidetrack_tests::world::sidetrack_command;
-use tempfile::TempDir;
-use tokio::time::sleep;
-
-use super::{FORECAST, forecast_with};
-
-const DEADLINE: Duration = Duration::from_secs(10);
-
-/// How the filter gets its configuration.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Source {
-    /// From a file of its own, as `render envoy --watch` writes it.
-    Watched,
-    /// Inside the listeners, which come from a file.
-    Listener,
-}
-
-/// An Envoy whose listeners are a file, with the stubs of both models.
-struct Stand {
-    envoy: Envoy,
-    source: Source,
-    /// The listener, as rendered.
-    listener: Value,
-    /// The filter's discovery file, as rendered.
-    discovery: Value,
-    configuration: String,
-    neighbor: bool,
-    dir: TempDir,
-    _models: Vec<ModelStub>,
-}
-
-/// All users on the old model, or all on the new one, or a bad file.
-fn text(percent: u32) -> String {
-    let variants = json!([
-        {"name": "old", "cluster": "old-cluster"},
-        {"name": "new", "cluster": "new-cluster", "weight": percent},
-    ]);
-    forecast_with(json!({"variants": variants})).to_string()
-}
-
-fn replace(path: &Path, content: &Value) {
-    let next = path.with_extension("next");
-    fs::write(&next, content.to_string()).unwrap();
-    fs::rename(next, path).unwrap();
-}
-
-impl Stand {
-    async fn start(source: Source, configuration: String) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        let (file, watched) = (path("experiments.json"), path("filter.yaml"));
-        fs::write(&file, text(0)).unwrap();
-        let models = [ModelStub::start("old-cluster").await, ModelStub::start("new-cluster").await]
-            .map(Result::unwrap);
-        let shown = |path: &PathBuf| path.display().to_string();
-        let mut arguments: Vec<String> = ["render", "envoy"].map(ToOwned::to_owned).into();
-        arguments.extend([
-            shown(&file),
-            "--wasm".to_owned(),
-            artifact::wasm().display().to_string(),
-        ]);
-        arguments.extend(["--watch".to_owned(), shown(&watched)]);
-        for option in ["--listen", "--admin"] {
-            arguments.extend([option.to_owned(), "127.0.0.1:0".to_owned()]);
-        }
-        for model in &models {
-            arguments
-                .extend(["--endpoint".to_owned(), format!("{}={}", model.name(), model.addr())]);
-        }
-        let mut bootstrap: Value =
-            serde_saphyr::from_str(&sidetrack_command(&arguments).unwrap()).unwrap();
-        arguments.push("--filter-only".to_owned());
-        let discovery = serde_saphyr::from_str(&sidetrack_command(&arguments).unwrap()).unwrap();
-        let mut listeners = bootstrap["static_resources"]["listeners"].take();
-        let listener = listeners[0].take();
-        bootstrap["static_resources"].as_object_mut().unwrap().remove("listeners");
-        bootstrap["dynamic_resources"]["lds_config"] = json!({"path_config_source": {
-            "path": path("listeners.yaml"), "watched_directory": {"path": dir.path()},
-        }});
-        let mut options = EnvoyOptions::new(EnvoyBinary::find().unwrap(), bootstrap.to_string());
-        options.concurrency = 2;
-        let write = Files { source, listener: &listener, discovery: &discovery, dir: dir.path() };
-        write.filter(&configuration);
-        write.listeners(&configuration, false);
-        let envoy = Envoy::start(options).await.unwrap();
-        Self {
-            envoy,
-            source,
-            listener,
-            discovery,
-            configuration,
-            neighbor: false,
-            dir,
-            _models: models.into(),
-        }
-    }
-
-    fn files(&self) -> Files<'_> {
-        Files {
-            source: self.source,
-            listener: &self.listener,
-            discovery: &self.discovery,
-            dir: self.dir.path(),
-        }
-    }
-
-    /// Publishes a configuration and waits until Envoy has read the file.
-    async fn publish(&mut self, configuration: String) {
-        let before = self.updates().await;
-        self.configuration = configuration;
-        match self.source {
-            Source::Watched => self.files().filter(&self.configuration),
-            Source::Listener => self.files().listeners(&self.configuration, self.neighbor),
-        }
-        let begun = Instant::now();
-        while self.updates().await == before {
-            assert!(begun.elapsed() < DEADLINE, "no update\n{}", self.envoy.report().await);
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn updates(&self) -> i64 {
-        self.envoy.stats(r"\.update_attempt$").await.unwrap().values().sum()
-    }
-
-    fn add_neighbor(&mut self) {
-        self.neighbor = true;
-        self.files().listeners(&self.configuration, true);
-    }
-
-    /// What a user gets at a listener: the variant's name, none if the filter leaves no trace, or why there is no answer.
-    async fn served(&self, listener: &str) -> Result<Option<String>, String> {
-        let port = self.envoy.listener_port(listener).await.map_err(|error| error.to_string())?;
-        let client = Client::new(([127, 0, 0, 1], port).into());
-        let answer = client.send(Request::get(FORECAST).header("x-user-id", "1")).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        assert_eq!(answer.status, 200);
-        Ok(answer.header_text("x-ab-variant"))
-    }
-
-    /// Waits until new connections of both workers get this, and the published hash is that of `text`.
-    async fn expect(&self, listener: &str, variant: Option<&str>, text: Option<&str>) {
-        let hash = text
-            .map_or(0, |text| config::parse_json(text.as_bytes()).unwrap().hash.first_32_bits());
-        let begun = Instant::now();
-        let mut seen = Vec::new();
-        while begun.elapsed() < DEADLINE {
-            seen.clear();
-            for _ in 0..8 {
-                seen.push(self.served(listener).await);
-            }
-            let gauge = self.metric("ab_test_config_hash").await;
-            let is_right = |it: &Result<Option<String>, String>| {
-                it.as_ref().is_ok_and(|served| served.as_deref() == variant)
-            };
-            if seen.iter().all(is_right) && gauge == Some(f64::from(hash)) {
-                return;
-            }
-            sleep(Duration::from_millis(50)).await;
-        }
-        let gauge = self.metric("ab_test_config_hash").await;
-        panic!(
-            "{listener}: expected {variant:?} and the hash {hash}, got {gauge:?}, {seen:?}\n{}",
-            self.envoy.report().await
-        );
-    }
-
-    /// Waits until a metric of the plugin has this value.
-    async fn expect_rejected(&self, count: u32) {
-        let begun = Instant::now();
-        let mut found = None;
-        while begun.elapsed() < DEADLINE {
-            found = self.metric("ab_test_config_rejected_total").await;
-            if found == Some(f64::from(count)) {
-                return;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-        panic!("{found:?} files were rejected, not {count}\n{}", self.envoy.report().await);
-    }
-
-    async fn metric(&self, name: &str) -> Option<f64> {
-        prometheus_value(&self.envoy.prometheus().await.unwrap(), name, &[("plugin", "sidetrack")])
-    }
-}
-
-/// The files that an Envoy follows.
-struct Files<'a> {
-    source: Source,
-    listener: &'a Value,
-    discovery: &'a Value,
-    dir: &'a Path,
-}
-
-impl Files<'_> {
-    fn filter(&self, configuration: &str) {
-        let mut discovery = self.discovery.clone();
-        discovery["resources"][0]["typed_config"]["config"]["configuration"]["value"] =
-            json!(configuration);
-        replace(&self.dir.join("filter.yaml"), &discovery);
-    }
-
-    fn listeners(&self, configuration: &str, neighbor: bool) {
-        let mut listener = self.listener.clone();
-        listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
-        if self.source == Source::Listener {
-            let mut filter = self.discovery["resources"][0]["typed_config"].clone();
-            filter["config"]["configuration"]["value"] = json!(configuration);
-            let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-            manager["http_filters"][0] = json!({"name": "sidetrack", "typed_config": filter});
-        }
-        let mut listeners = vec![listener.clone()];
-        if neighbor {
-            listener["name"] = json!("neighbor");
-            listeners.push(listener);
-        }
-        replace(&self.dir.join("listeners.yaml"), &json!({"resources": listeners}));
-    }
-}
+use super::*;
+use crate::dynamic::{Source, Stand, text};
 
 /// The proxy starts with a bad file, gets a good one, and the same bad one again. Then another listener opens.
 async fn good_and_bad_files(source: Source) {
@@ -243,7 +18,7 @@ async fn good_and_bad_files(source: Source) {
         stand.expect_rejected(2).await;
     }
     stand.expect("predictors", Some("old"), Some(&old)).await;
-    stand.add_neighbor();
+    stand.set_neighbor(true);
     stand.expect("neighbor", Some("old"), Some(&old)).await;
     for listener in ["predictors", "neighbor"] {
         stand.publish(new.clone()).await;
@@ -264,4 +39,125 @@ async fn bad_files_hold_back_no_listener_and_no_later_file() {
 #[tokio::test]
 async fn bad_files_inside_listeners_hold_back_no_listener_and_no_later_file() {
     good_and_bad_files(Source::Listener).await;
+}
+
+/// The forecast with all users on a candidate of this name, and this breaker.
+fn candidate(name: &str, breaker: Value) -> String {
+    let variants = json!([
+        {"name": "old", "cluster": "old-cluster"},
+        {"name": name, "cluster": "new-cluster", "weight": 100},
+    ]);
+    forecast_with(json!({"variants": variants, "breaker": breaker})).to_string()
+}
+
+impl Stand {
+    /// The sum of a metric's series with these labels.
+    async fn of(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        sidetrack_lab::prometheus_value(&self.envoy.prometheus().await.unwrap(), name, labels)
+    }
+
+    async fn expect_of(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let begun = std::time::Instant::now();
+        let mut found = None;
+        while begun.elapsed() < Duration::from_secs(10) {
+            found = self.of(name, labels).await;
+            if found == Some(value) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{name}{labels:?} is {found:?}, not {value}\n{}", self.envoy.report().await);
+    }
+
+    /// Requests of this many users, at most 100 per second.
+    async fn send(&self, users: u32) {
+        let client = Client::new(self.addr);
+        for user in 0..users {
+            let request = Request::get(FORECAST).header("x-user-id", user.to_string());
+            client.send(request).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// A stream from before an update keeps the old configuration alive. One failure in five is above
+/// its limit and below the new one's.
+async fn an_old_configuration_judges_nothing(source: Source) {
+    let limit = |percent: u32| {
+        candidate("new", json!({"error_rate": percent, "consecutive_errors": 0, "confidence": 0,
+            "compare_to_baseline": false, "min_requests": 20, "window": "10s"}))
+    };
+    let mut stand = Stand::start_with_drain_time(source, limit(5), 600).await;
+    stand.expect("predictors", Some("new"), Some(&limit(5))).await;
+    stand.models[1].set(Behavior::Delay(Duration::from_secs(60)));
+    let client = Client::new(stand.addr).with_timeout(Duration::from_secs(60));
+    let held = tokio::spawn(async move {
+        client.send(Request::get(FORECAST).header("x-user-id", "held")).await
+    });
+    while stand.models[1].requests().iter().all(|it| it.header_text("x-user-id").as_deref() != Some("held")) {
+        assert!(!held.is_finished());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stand.models[1].set(Behavior::Healthy);
+    stand.publish(limit(90)).await;
+    stand.expect("predictors", Some("new"), Some(&limit(90))).await;
+    stand.models[1].set(Behavior::ErrorEvery(5));
+    stand.send(200).await;
+    assert!(!held.is_finished());
+    stand.expect_of("ab_test_breaker_trips_total", &[("model_name", "new")], 0.0).await;
+    held.abort();
+    // By a limit in force it opens.
+    stand.publish(limit(6)).await;
+    stand.send(150).await;
+    stand.expect_of("ab_test_breaker_trips_total", &[("model_name", "new")], 1.0).await;
+    stand.envoy.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_old_configuration_judges_nothing_from_a_file() {
+    an_old_configuration_judges_nothing(Source::Watched).await;
+}
+
+#[tokio::test]
+async fn an_old_configuration_judges_nothing_in_a_listener_that_drains() {
+    an_old_configuration_judges_nothing(Source::Listener).await;
+}
+
+/// Its breaker is open when another version replaces the candidate.
+#[tokio::test]
+async fn gauges_of_a_replaced_candidate_go_to_zero() {
+    let breaker = || json!({"open_for": "1m"});
+    let mut stand = Stand::start(Source::Watched, candidate("v2", breaker())).await;
+    stand.models[1].set(Behavior::Status(503));
+    stand.send(30).await;
+    let (state, weight) = ("ab_test_breaker_state", "ab_test_variant_weight_ppm");
+    stand.expect_of(state, &[("model_name", "v2")], 2.0).await;
+    stand.expect_of(weight, &[("model_name", "v2")], 1e6).await;
+    stand.models[1].set(Behavior::Healthy);
+    stand.publish(candidate("v3", breaker())).await;
+    stand.expect_of(weight, &[("model_name", "v3")], 1e6).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for metric in [state, weight] {
+        assert_eq!(stand.of(metric, &[("model_name", "v2")]).await, Some(0.0), "{metric}");
+    }
+    assert_eq!(stand.of(weight, &[]).await, Some(1e6));
+    stand.envoy.stop().await.unwrap();
+}
+
+/// The operator disables an open breaker and enables it again when the candidate is well.
+#[tokio::test]
+async fn a_breaker_that_was_disabled_starts_closed() {
+    let enforced = candidate("new", json!({"open_for": "5m", "max_open_for": "5m"}));
+    let mut stand = Stand::start(Source::Watched, enforced.clone()).await;
+    stand.models[1].set(Behavior::Status(503));
+    stand.send(30).await;
+    stand.expect_of("ab_test_breaker_state", &[("model_name", "new")], 2.0).await;
+    stand.models[1].set(Behavior::Healthy);
+    let disabled = candidate("new", json!({"mode": "disabled"}));
+    stand.publish(disabled.clone()).await;
+    stand.expect("predictors", Some("new"), Some(&disabled)).await;
+    stand.publish(enforced.clone()).await;
+    stand.expect("predictors", Some("new"), Some(&enforced)).await;
+    stand.expect_of("ab_test_breaker_state", &[("model_name", "new")], 0.0).await;
+    stand.envoy.stop().await.unwrap();
 }

@@ -123,6 +123,53 @@ pub(crate) async fn what_a_client_forges_does_not_survive(stage: Stage) {
     untouched(&none);
 }
 
+/// All of the filter's headers, as a model sends them that returns what it received.
+const FORGED: [(&str, &str); 13] = [
+    ("x-ab-experiment", "forged"),
+    ("x-ab-variant", "forged"),
+    ("x-ab-assigned", "forged"),
+    ("x-ab-phase", "forged"),
+    ("x-ab-cluster", "forged"),
+    ("x-ab-mirror", "forged"),
+    ("x-ab-force", "forged"),
+    ("x-ab-token", "forged"),
+    ("x-ab-debug", "forged"),
+    ("x-ab-reason", "forged"),
+    ("x-ab-bucket", "forged"),
+    ("x-ab-breaker", "forged"),
+    ("x-ab-config", "forged"),
+];
+
+/// Forged headers of a model do not reach the caller, whichever way a request takes through the
+/// filter.
+pub(crate) async fn what_a_model_forges_does_not_come_back(stage: Stage) {
+    let mut file =
+        forecast_with(json!({"missing_unit": "skip", "overrides": {"header": "x-ab-force"}}));
+    let world = stage.start(&file).await;
+    let (old, new) = (user_of(&world, "old"), user_of(&world, "new"));
+    for cluster in ["old-cluster", "new-cluster"] {
+        world.model_responds_with(cluster, &FORGED);
+    }
+    for settings in [json!({}), json!({"response_headers": false}), json!({"debug": "allowed"})] {
+        file["settings"] = settings;
+        world.update(&file).await;
+        for request in [
+            by(&old),
+            by(&new),
+            by(&new).header("x-ab-debug", "1"),
+            by(&old).header("x-ab-force", "new"),
+            Request::get(FORECAST),
+            Request::get("/elsewhere").header("x-user-id", &old),
+        ] {
+            nothing_forged(&world.send(request).await);
+        }
+    }
+    world.update(&json!({"experiments": []})).await;
+    let outside = world.send(by(&old)).await;
+    nothing_forged(&outside);
+    untouched(&outside);
+}
+
 pub(crate) async fn another_header_prefix(stage: Stage) {
     let mut file = forecast_with(json!({"overrides": {"header": "x-trial-force"}}));
     file["settings"] = json!({"header_prefix": "x-trial-", "debug": "allowed"});

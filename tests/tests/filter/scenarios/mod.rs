@@ -53,6 +53,7 @@ macro_rules! for_each_scenario {
             debug_needs_its_token,
             no_match_leaves_no_trace,
             what_a_client_forges_does_not_survive,
+            what_a_model_forges_does_not_come_back,
             another_header_prefix,
             the_caller_need_not_be_told,
             a_variant_has_its_own_path,
