@@ -29,8 +29,7 @@ const TEXTS: [&str; 5] = [
 /// The hash that each text puts in force, if it is good, and that of a configuration without
 /// experiments.
 static HASHES: LazyLock<[Option<u32>; 5]> = LazyLock::new(|| {
-    TEXTS
-        .map(|text| config::parse_json(text.as_bytes()).ok().map(|plan| plan.hash.first_32_bits()))
+    TEXTS.map(|text| config::parse_json(text.as_bytes()).ok().map(|plan| plan.hash.first_32_bits()))
 });
 
 fn hash(text: usize) -> Option<u32> {

@@ -148,7 +148,8 @@ fn render(
         .first()
         .context("the file has no experiments, so there is nothing to route")?;
     // Envoy, and the filter's last good configuration, tell plugins apart by their names.
-    let plugin = options.plugin.clone().unwrap_or_else(|| format!("{}-{}", plugin::NAME, first.name));
+    let plugin =
+        options.plugin.clone().unwrap_or_else(|| format!("{}-{}", plugin::NAME, first.name));
     let default = options.default_cluster.clone().unwrap_or_else(|| baseline(first).to_owned());
     let failovers = match &options.failover {
         Some(_) => failover::clusters(plan)?,

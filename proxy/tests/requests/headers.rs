@@ -103,7 +103,8 @@ fn chain(proxy: &Proxy, files: [&Value; 2]) -> [Instance<Fake>; 2] {
 /// A request of `anna` through a chain.
 fn through(plugins: &[Instance<Fake>; 2]) -> Call {
     let call = Call::default();
-    let headers = [(":method", "GET"), (":authority", "m"), (":path", "/infer"), ("x-user-id", "anna")];
+    let headers =
+        [(":method", "GET"), (":authority", "m"), (":path", "/infer"), ("x-user-id", "anna")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
     call.request.borrow_mut().extend(headers);
     let mut streams: Vec<Stream<Call>> =

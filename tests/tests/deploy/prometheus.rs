@@ -144,7 +144,11 @@ fn the_tests_notice_broken_rules() {
                 "sidetrack-bypass:forecast.v1",
                 "SidetrackFilterMissing",
             ),
-            ("!= ", "== ", "SidetrackConfigUnexpected"),
+            (
+                "unless on (job, instance) (",
+                "and on (job, instance) (",
+                "SidetrackConfigUnexpected",
+            ),
             ("offset 15m", "offset 1m", "SidetrackConfigRejected"),
             ("success|failure|backoff", "failure|backoff", "SidetrackFilterCrashed"),
             ("unless on (job, instance)\n", "and on (job, instance)\n", "SidetrackMetricsHidden"),

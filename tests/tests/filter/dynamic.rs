@@ -108,7 +108,8 @@ impl Stand {
         let discovery = serde_saphyr::from_str(&sidetrack_command(&arguments).unwrap()).unwrap();
         let mut listeners = bootstrap["static_resources"]["listeners"].take();
         let mut listener = listeners[0].take();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         listener["address"]["socket_address"]["port_value"] = json!(port);
         bootstrap["static_resources"].as_object_mut().unwrap().remove("listeners");
         bootstrap["dynamic_resources"]["lds_config"] = json!({"path_config_source": {
@@ -118,9 +119,10 @@ impl Stand {
         let mut options = EnvoyOptions::new(EnvoyBinary::find().unwrap(), bootstrap.clone());
         options.concurrency = 2;
         // The connections of old listeners end with the next response.
-        options.extra_args = ["--drain-time-s", &seconds.to_string(), "--drain-strategy", "immediate"]
-            .map(ToOwned::to_owned)
-            .into();
+        options.extra_args =
+            ["--drain-time-s", &seconds.to_string(), "--drain-strategy", "immediate"]
+                .map(ToOwned::to_owned)
+                .into();
         let write = Files { source, listener: &listener, discovery: &discovery, dir: dir.path() };
         write.filter(&configuration);
         write.listeners(&configuration, false);
@@ -269,4 +271,3 @@ impl Files<'_> {
         replace(&self.dir.join("listeners.yaml"), &json!({"resources": listeners}));
     }
 }
-

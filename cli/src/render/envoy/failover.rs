@@ -99,7 +99,8 @@ fn mutations(plan: &Plan, experiment: &Experiment, candidate: VariantId) -> Vec<
     let names = &plan.settings.headers;
     let [candidate, baseline] =
         [candidate, experiment.baseline].map(|variant| &experiment.variants[variant]);
-    let set = |name: &str, value: &str| json!({"set": {"name": name, "value": value}, "remove": null});
+    let set =
+        |name: &str, value: &str| json!({"set": {"name": name, "value": value}, "remove": null});
     let mut mutations = vec![
         set(&names.assigned, &format!("%REQ({})%", names.variant)),
         set(&names.variant, &baseline.name),

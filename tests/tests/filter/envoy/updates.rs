@@ -84,8 +84,11 @@ impl Stand {
 /// its limit and below the new one's.
 async fn an_old_configuration_judges_nothing(source: Source) {
     let limit = |percent: u32| {
-        candidate("new", json!({"error_rate": percent, "consecutive_errors": 0, "confidence": 0,
-            "compare_to_baseline": false, "min_requests": 20, "window": "10s"}))
+        candidate(
+            "new",
+            json!({"error_rate": percent, "consecutive_errors": 0, "confidence": 0,
+            "compare_to_baseline": false, "min_requests": 20, "window": "10s"}),
+        )
     };
     let mut stand = Stand::start_with_drain_time(source, limit(5), 600).await;
     stand.expect("predictors", Some("new"), Some(&limit(5))).await;
@@ -94,7 +97,11 @@ async fn an_old_configuration_judges_nothing(source: Source) {
     let held = tokio::spawn(async move {
         client.send(Request::get(FORECAST).header("x-user-id", "held")).await
     });
-    while stand.models[1].requests().iter().all(|it| it.header_text("x-user-id").as_deref() != Some("held")) {
+    while stand.models[1]
+        .requests()
+        .iter()
+        .all(|it| it.header_text("x-user-id").as_deref() != Some("held"))
+    {
         assert!(!held.is_finished());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -141,23 +148,5 @@ async fn gauges_of_a_replaced_candidate_go_to_zero() {
         assert_eq!(stand.of(metric, &[("model_name", "v2")]).await, Some(0.0), "{metric}");
     }
     assert_eq!(stand.of(weight, &[]).await, Some(1e6));
-    stand.envoy.stop().await.unwrap();
-}
-
-/// The operator disables an open breaker and enables it again when the candidate is well.
-#[tokio::test]
-async fn a_breaker_that_was_disabled_starts_closed() {
-    let enforced = candidate("new", json!({"open_for": "5m", "max_open_for": "5m"}));
-    let mut stand = Stand::start(Source::Watched, enforced.clone()).await;
-    stand.models[1].set(Behavior::Status(503));
-    stand.send(30).await;
-    stand.expect_of("ab_test_breaker_state", &[("model_name", "new")], 2.0).await;
-    stand.models[1].set(Behavior::Healthy);
-    let disabled = candidate("new", json!({"mode": "disabled"}));
-    stand.publish(disabled.clone()).await;
-    stand.expect("predictors", Some("new"), Some(&disabled)).await;
-    stand.publish(enforced.clone()).await;
-    stand.expect("predictors", Some("new"), Some(&enforced)).await;
-    stand.expect_of("ab_test_breaker_state", &[("model_name", "new")], 0.0).await;
     stand.envoy.stop().await.unwrap();
 }

@@ -140,15 +140,22 @@ impl Walk {
 
     /// The newest good file is in force at every listener.
     async fn check(&self) {
-        let variant =
-            self.newest.as_ref().map(|text| if text.contains("\"weight\":100") { "new" } else { "old" });
+        let variant = self
+            .newest
+            .as_ref()
+            .map(|text| if text.contains("\"weight\":100") { "new" } else { "old" });
         let listeners: &[&str] =
             if self.neighbor { &["predictors", "neighbor"] } else { &["predictors"] };
         for listener in listeners {
             self.stand.expect(listener, variant, self.newest.as_deref()).await;
         }
         let failures = self.failures.lock().unwrap();
-        assert!(failures.is_empty(), "{} requests failed: {:?}", failures.len(), &failures[..failures.len().min(5)]);
+        assert!(
+            failures.is_empty(),
+            "{} requests failed: {:?}",
+            failures.len(),
+            &failures[..failures.len().min(5)]
+        );
     }
 }
 
@@ -166,7 +173,8 @@ async fn walk(source: Source, seed: u64) {
     }
     let totals = walk.load.stop().await;
     println!("{source:?}, seed {seed}: {totals:?} since the last restart");
-    let stats = walk.stand.envoy.stats("update_rejected$|config_fail$|lds.*rejected").await.unwrap();
+    let stats =
+        walk.stand.envoy.stats("update_rejected$|config_fail$|lds.*rejected").await.unwrap();
     assert!(stats.values().all(|count| *count == 0), "{stats:?}");
     walk.stand.envoy.stop().await.unwrap();
 }
@@ -181,7 +189,10 @@ struct Told<'a> {
 impl Drop for Told<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{:?}, seed {}, failed at the end of {:?}", self.source, self.seed, self.steps);
+            eprintln!(
+                "{:?}, seed {}, failed at the end of {:?}",
+                self.source, self.seed, self.steps
+            );
         }
     }
 }

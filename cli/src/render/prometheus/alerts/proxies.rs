@@ -51,11 +51,15 @@ fn unexpected(plan: &Plan, series: &Series) -> Draft {
         let values = format!("{number}x20");
         vec![input(series.one(metric::CONFIG_HASH, ""), &values)]
     };
+    let other_plugin = input(series.one(metric::CONFIG_HASH, "plugin=\"other\""), "7x20");
     Draft {
         alert: "SidetrackConfigUnexpected",
         severity: "warning",
         hold: "10m",
-        expr: format!("count by (job) ({hash} != {expected})"),
+        // A proxy may have other plugins, each with a file of its own.
+        expr: format!(
+            "count by (job) (\n  count by (job, instance) ({hash})\n  unless on (job, instance) ({hash} == {expected})\n)"
+        ),
         adds: Vec::new(),
         summary: "{{ $value }} proxies run another experiment file than these rules were made from"
             .to_owned(),
@@ -67,7 +71,7 @@ fn unexpected(plan: &Plan, series: &Series) -> Draft {
             metric::CONFIG_HASH,
         ),
         fires: in_force(!expected),
-        quiet: in_force(expected),
+        quiet: in_force(expected).into_iter().chain([other_plugin]).collect(),
         at: "12m".to_owned(),
         clock: Clock::Minutes,
         keeps: vec![("job", series.job.clone())],
