@@ -114,7 +114,7 @@ fn through(plugins: &[Instance<Fake>; 2]) -> Call {
     }
     forge(&call);
     call.code.set(200);
-    streams.iter_mut().rev().for_each(|stream| stream.response_headers(&call));
+    streams.iter_mut().rev().for_each(|stream| stream.response_headers(&call, true));
     streams.iter_mut().for_each(|stream| stream.log(&call));
     streams.iter_mut().for_each(|stream| stream.delete(&call));
     call
