@@ -98,6 +98,8 @@ fn experiments(by: By, size: usize) -> (Proxy, Vm) {
     };
     let experiments: Vec<Value> = (0..size).map(experiment).collect();
     let proxy = Proxy::new(Module::sidetrack());
+    // As `render envoy` announces what its routes do.
+    proxy.set_environment("SIDETRACK_ROUTES_CLEAN", "1");
     let worker = proxy.start_vm().unwrap();
     let accepted = worker.configure(json!({ "experiments": experiments }).to_string()).unwrap();
     assert!(accepted, "{}", proxy.log_text());

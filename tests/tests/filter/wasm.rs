@@ -402,6 +402,8 @@ fn a_faulty_host_costs_no_request() {
 #[test]
 fn requests_without_a_decision_are_counted() {
     let proxy = Proxy::new(Module::sidetrack());
+    // Only the headers of requests are read.
+    proxy.set_environment("SIDETRACK_ROUTES_CLEAN", "1");
     let worker = vm(&proxy, &forecast());
     assert_eq!(count(&proxy, "ab_test_undecided_total"), 0);
     proxy.fault_times("proxy_get_header_map_pairs", Status::InternalFailure, 3);
