@@ -101,3 +101,30 @@ fn times_are_rendered_as_envoy_reads_them() {
     assert!(stdout(&text).contains("timeout: 90s\n"), "{}", stdout(&text));
     assert!(stdout(&text).contains("idle_timeout: 1.500s\n"), "{}", stdout(&text));
 }
+
+#[test]
+fn a_file_that_needs_bodies_is_rendered_for_plain_envoy_alone() {
+    let condition = "\n    match: {body: [{pointer: /model, exact: m}]}";
+    let edit = ", body: {/model: m-2}";
+    let simple = std::fs::read_to_string(data().join("simple.yaml")).unwrap();
+    let with_condition =
+        simple.replace("- name: forecast", &format!("- name: forecast{condition}"));
+    let with_edit = simple.replace("weight: 30", &format!("weight: 30{edit}"));
+    for (file, feature) in [(with_condition, "match.body"), (with_edit.clone(), "variants[1].body")]
+    {
+        let envoy = run(&["render", "envoy", "-", "--wasm", "a.wasm"], file.as_bytes());
+        assert!(stdout(&envoy).contains("SIDETRACK_WAIT_FOR_BODIES"), "{envoy:?}");
+        // A route cannot read bodies, so it cannot tell the experiment's requests from others.
+        let has_route = stdout(&envoy).contains("sidetrack-bypass:forecast");
+        assert_eq!(has_route, feature != "match.body", "{feature}");
+        let options = ["--gateway", "a/b", "--host", "c.example", "--service", "d"];
+        let options = [&options[..], &["--namespace", "e", "--url", "oci://f/g:1"]].concat();
+        let istio = run(&[&["render", "istio", "-"], &options[..]].concat(), file.as_bytes());
+        let expected = format!("experiments[0].{feature} needs the request's body");
+        assert_eq!((code(&istio), stdout(&istio)), (1, ""), "{istio:?}");
+        assert!(stderr(&istio).contains(&expected), "{}", stderr(&istio));
+    }
+    let failover = run(&["render", "envoy", "-", "--failover"], with_edit.as_bytes());
+    assert_eq!(code(&failover), 1, "{failover:?}");
+    assert!(stderr(&failover).contains("has a `body`"), "{}", stderr(&failover));
+}
