@@ -104,7 +104,8 @@ async fn counts(stand: &Stand, answers: &[Answered]) -> Result<()> {
             ));
         }
         if !answer.has_unit {
-            count(format!("ab_test_missing_unit_total{{{experiment}}}"));
+            // By reason.
+            count(format!("sum(ab_test_missing_unit_total{{{experiment}}})"));
         }
         if answer.variant.is_empty() {
             let route = format!("envoy_route=\"sidetrack-bypass:{}\"", answer.experiment);
