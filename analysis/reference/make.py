@@ -598,6 +598,7 @@ BY_REQUEST = [metric("accuracy", "primary", "accuracy", "ratio", "increase"),
               metric("score", "primary", "score", "mean", "decrease"), *GUARDS, *BUILT_IN]
 BY_UNIT = [metric("basket", "primary", "basket", "mean", "increase"),
            metric("converted", "primary", "converted", "proportion", "increase"), *GUARDS, *BUILT_IN]
+PER_ROW = [metric("basket", "primary", "basket", "ratio", "increase"), *BY_UNIT[1:]]
 PROPORTION = [metric("accuracy", "primary", "accuracy", "proportion", "decrease"), *GUARDS,
               metric("score", "exploratory", "score", "ratio", "increase"), *BUILT_IN]
 REQUESTS = [metric("accuracy", "primary", "accuracy", "ratio", "increase"), *GUARDS,
@@ -613,7 +614,7 @@ CASES = [
     dict(name="phases that share units, shares", seed=2, count=700, overlap=True, phased=True, units=True,
          outcomes="request", planned=100, weights=PHASED, metrics=PROPORTION),
     dict(name="phases that share no units", seed=3, count=800, overlap=False, phased=True, units=True,
-         outcomes="unit", planned=800, weights=PHASED, metrics=BY_UNIT),
+         outcomes="unit", planned=800, weights=PHASED, metrics=PER_ROW),
     dict(name="one phase", seed=4, count=700, overlap=True, phased=False, units=True,
          outcomes="unit", planned=701, weights=SPLIT, metrics=BY_UNIT),
     dict(name="one phase, a single look", seed=5, count=600, overlap=True, phased=False, units=True,

@@ -10,6 +10,7 @@ use sidetrack::draw::{Draw, Purpose};
 use sidetrack::matching::Mismatch;
 use sidetrack::plan::Plan;
 use sidetrack::quantity::{Bucket, Timestamp};
+use sidetrack::unit::UnitSource;
 
 /// An experiment with these keys beside the usual ones.
 fn experiment(name: &str, more: &Value) -> Value {
@@ -280,5 +281,16 @@ fn requests_wait_only_for_bodies_that_an_experiment_reads() {
             plan(&[experiment("e", &more), experiment("f", &json!({}))]).reads_bodies(),
             reads
         );
+    }
+}
+
+#[test]
+fn an_escape_in_a_query_is_any_byte_in_either_case() {
+    let source = UnitSource::Query("u".to_owned());
+    for byte in 0..=u8::MAX {
+        for target in [format!("/?u=%{byte:02x}"), format!("/?u=%{byte:02X}")] {
+            let request = vec![(":path", target.as_str())];
+            assert_eq!(source.read(&request).as_deref(), Some(&[byte][..]), "{target}");
+        }
     }
 }
