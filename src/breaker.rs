@@ -15,8 +15,8 @@
 //! ```
 //!
 //! Each transition starts a new epoch. An outcome counts only in the epoch in which its request was
-//! decided, so late outcomes change nothing. There are no permits that could be lost: without
-//! outcomes, a stage waits.
+//! decided, so late outcomes change nothing. There are no permits that could be lost: a stage whose
+//! units send no requests widens to the next one.
 
 mod event;
 mod experiment;
@@ -26,24 +26,32 @@ mod record;
 mod rule;
 mod shared;
 mod store;
+mod streak;
 #[cfg(test)]
 mod tests;
 mod ticket;
+mod units;
 mod waiting;
 mod window;
 
 pub use event::{Event, Kind, Why};
 pub use fleet::{Fleet, Served, Transition};
+pub use local::News;
 pub use rule::Rule;
 pub use store::{Store, SwapError};
 pub use ticket::{End, Ticket};
 pub use window::Counts;
+
+use core::cell::LazyCell;
+
+use streak::{Recent, Streak};
+use units::{Offenders, SeenUnits, Units};
 use window::Window;
 
 use crate::decide::Gate;
 use crate::names::breaker_state;
 use crate::plan::BreakerMode;
-use crate::quantity::{Millis, Ppm, Timestamp};
+use crate::quantity::{Bucket, Millis, Ppm, Timestamp};
 
 /// The shares of a candidate's units that it serves while it recovers. Each stage includes the
 /// units of the stage before.
@@ -51,6 +59,22 @@ pub const STAGES: [Ppm; 3] = [Ppm::new(50_000).unwrap(), Ppm::new(250_000).unwra
 
 /// The largest step back of the clock that is taken for readings of two workers in the wrong order.
 const READING_NOISE: Millis = Millis::new(1000);
+
+/// The time without an outcome, and without a request that waits, after which a stage of the
+/// recovery widens.
+const WIDEN_AFTER: Millis = Millis::new(5000);
+
+/// How old a failure must be to count in a streak that all workers share: by then all of them have
+/// had a tick, and have reported their successes before it.
+const SETTLED_AFTER: Millis = Millis::new(200);
+
+/// How long a shared streak waits for an outcome of the baseline.
+const WAIT_FOR_BASELINE: Millis = Millis::new(3000);
+
+/// How far each recovery moves the range of units that try the candidate, in buckets. Two
+/// recoveries in a row have no unit in common up to the second stage, and twenty reach all units in
+/// the first.
+const NEXT_RECOVERY: u32 = 350_000;
 
 /// The shortest time that a candidate must stay healthy until a past trip is forgotten.
 const FORGET_AFTER: Millis = Millis::new(60_000);
@@ -76,7 +100,25 @@ pub struct Breaker {
     /// The latest time seen.
     clock: Timestamp,
     state: State,
+    /// The number of all trips.
+    trips: u32,
+    /// When the present stage last had an outcome or a request that waited, by the uptime.
+    active: Millis,
     window: Window,
+    units: SeenUnits,
+    streak: Streak,
+    recent: Recent,
+    /// When the latest good answer began, by the uptime.
+    answered: Millis,
+}
+
+/// The first bucket of the probe draw that takes part in the recovery from this trip, counted from
+/// 1.
+#[must_use]
+pub fn first_probe(trip: u32) -> Bucket {
+    let moved = u64::from(trip.saturating_sub(1)) * u64::from(NEXT_RECOVERY);
+    let bucket = u32::try_from(moved % u64::from(Bucket::COUNT)).unwrap_or(0);
+    Bucket::new(bucket).unwrap_or_default()
 }
 
 impl Breaker {
@@ -88,8 +130,30 @@ impl Breaker {
             level: 0,
             clock: now,
             state: State::Closed(now),
+            trips: 0,
+            active: Millis::ZERO,
             window: Window::new(rule.width),
+            units: SeenUnits::new(),
+            streak: Streak::new(),
+            recent: Recent { bits: 0, known: 0 },
+            answered: Millis::ZERO,
         }
+    }
+
+    /// Forgets everything but the number of trips. Nothing that was decided before counts.
+    fn restart(&mut self, rule: &Rule, now: Timestamp) {
+        let (epoch, trips) = (self.epoch.wrapping_add(1), self.trips);
+        *self = Self { epoch, trips, ..Self::new(rule, now) };
+    }
+
+    /// Whether it is as at the start, apart from what it has counted.
+    const fn is_untouched(&self) -> bool {
+        matches!(self.state, State::Closed(_)) && self.level == 0
+    }
+
+    /// The latest time seen.
+    const fn seen_at(&self) -> Timestamp {
+        self.clock
     }
 
     /// The number of transitions; outcomes of another epoch do not count.
@@ -112,7 +176,7 @@ impl Breaker {
         match self.state {
             State::Open(_) if rule.mode == BreakerMode::Enforce => Gate::Open,
             State::HalfOpen(stage, _) if rule.mode == BreakerMode::Enforce => {
-                Gate::HalfOpen(STAGES.get(stage).copied().unwrap_or(Ppm::ALL))
+                Gate::HalfOpen { share: share(stage), from: first_probe(self.trips) }
             }
             _ => Gate::Closed,
         }
@@ -123,7 +187,7 @@ impl Breaker {
     pub fn code(&self, rule: &Rule) -> u64 {
         match self.gate(rule) {
             Gate::Closed => breaker_state::CLOSED,
-            Gate::HalfOpen(_) => breaker_state::HALF_OPEN,
+            Gate::HalfOpen { .. } => breaker_state::HALF_OPEN,
             Gate::Open => breaker_state::OPEN,
         }
     }
@@ -141,50 +205,174 @@ impl Breaker {
         self.window.total(now)
     }
 
-    /// Adds outcomes of a baseline, which is never judged.
-    pub fn observe(&mut self, rule: &Rule, now: Timestamp, new: Counts) {
-        let now = self.at(now, rule);
-        self.window.add(now, new);
+    /// Whether it has had few units lately, with these, so that none of them is capped.
+    fn are_few(&self, more: &Units) -> bool {
+        self.units.are_few(self.window.number(self.clock), more)
     }
 
-    /// Adds outcomes of this epoch and judges them. Calls `baseline` only if the candidate alone
-    /// would trip; `jitter` is a random number, which varies the time by up to 10 percent.
+    /// Whether enough failures in a row are known, though it may be too early to judge them.
+    #[inline]
+    fn has_streak(&self, rule: &Rule) -> bool {
+        !self.streak.is_empty() && !matches!(self.state, State::Open(_)) && {
+            let need = rule.streak(self.are_few(&Units::NONE));
+            self.streak.complete(need, Millis::new(u64::MAX)).is_some()
+        }
+    }
+
+    /// Adds outcomes of a baseline, which is never judged.
+    pub fn observe(&mut self, rule: &Rule, now: Timestamp, news: &News) {
+        let now = self.at(now, rule);
+        self.window.add(now, news.counts, &news.offenses);
+        self.note_order(rule, now, news);
+    }
+
+    /// Adds outcomes of this epoch and judges them. Calls `baseline` for the baseline's record only
+    /// if the candidate alone would trip; `jitter` is a random number, which varies the time by up
+    /// to 10 percent.
     pub fn advance(
         &mut self,
         rule: &Rule,
         now: Timestamp,
-        new: Counts,
-        baseline: impl FnOnce() -> Counts,
+        news: &News,
+        baseline: impl FnOnce() -> Option<Self>,
         jitter: u64,
     ) -> Option<Event> {
         let now = self.at(now, rule);
+        let baseline = LazyCell::new(|| {
+            let mut baseline = baseline().filter(|_| rule.compare)?;
+            baseline.window.move_to(now);
+            Some(baseline)
+        });
         match self.state {
-            State::Closed(_) => {
-                self.window.add(now, new);
-                let seen = self.window.total(now);
-                let why = rule.verdict(seen)?;
-                let baseline = rule.compare.then(baseline);
-                if baseline.is_some_and(|baseline| rule.shares(why, seen, baseline)) {
-                    return None;
-                }
-                Some(self.trip(rule, now, Why::Rate { kind: why, seen, baseline }, jitter))
-            }
             State::Open(until) if now < until => None,
-            State::Open(_) if rule.mode == BreakerMode::Enforce => Some(self.try_stage(0)),
+            State::Open(_) if rule.mode == BreakerMode::Enforce => {
+                Some(self.try_stage(0, Counts::default(), news.uptime))
+            }
             State::Open(_) => Some(self.close(rule, now)),
+            State::Closed(_) => {
+                self.window.add(now, news.counts, &news.offenses);
+                self.note_order(rule, now, news);
+                let why = self.failing_streak(rule, news.uptime, || baseline.as_ref());
+                let why = why.or_else(|| self.failing_rate(rule, now, || baseline.as_ref()))?;
+                Some(self.trip(rule, now, why, jitter))
+            }
             State::HalfOpen(stage, seen) => {
-                let seen = seen.plus(new);
-                if let Some(kind) = rule.stage_fails(seen) {
-                    let why = Why::Rate { kind, seen, baseline: None };
+                self.window.offenders.add_all(0, &news.offenses);
+                self.note_order(rule, now, news);
+                let seen = seen.plus(news.counts);
+                let why = self.failing_streak(rule, news.uptime, || baseline.as_ref());
+                let why = why.or_else(|| self.failing_stage(rule, seen, now, || baseline.as_ref()));
+                if let Some(why) = why {
                     return Some(self.trip(rule, now, why, jitter));
                 }
                 self.state = State::HalfOpen(stage, seen);
-                match seen.requests >= rule.min_requests {
-                    false => None,
-                    true if stage + 1 < STAGES.len() => Some(self.try_stage(stage + 1)),
-                    true => Some(self.close(rule, now)),
+                if seen.requests >= rule.min_requests {
+                    return Some(match stage + 1 < STAGES.len() {
+                        true => self.try_stage(stage + 1, Counts::default(), news.uptime),
+                        false => self.close(rule, now),
+                    });
                 }
+                if !news.counts.is_empty() || news.is_waiting {
+                    self.active = news.uptime;
+                }
+                let is_quiet = news.uptime.since(self.active) >= WIDEN_AFTER;
+                let widens = is_quiet && stage + 1 < STAGES.len();
+                widens.then(|| self.try_stage(stage + 1, seen, news.uptime))
             }
+        }
+    }
+
+    /// Notes in which order outcomes came, and whose they were.
+    fn note_order(&mut self, rule: &Rule, now: Timestamp, news: &News) {
+        let number = self.window.number(now);
+        news.units.iter().for_each(|unit| self.units.note(unit, number));
+        let need = rule.streak(self.are_few(&Units::NONE));
+        self.streak.merge(news, need);
+        self.recent.append(news.recent);
+        self.answered = self.answered.max(news.answered);
+    }
+
+    /// The streak that opens the breaker, if there is one that the baseline does not share.
+    fn failing_streak<'a>(
+        &self,
+        rule: &Rule,
+        uptime: Millis,
+        baseline: impl FnOnce() -> Option<&'a Self>,
+    ) -> Option<Why> {
+        let need = rule.streak(self.are_few(&Units::NONE));
+        let settled = Millis::new(uptime.get().saturating_sub(SETTLED_AFTER.get()));
+        let failures = self.streak.complete(need, settled)?;
+        let is_shared = |baseline: &Self| {
+            let began = self.streak.began();
+            if baseline.streak.ends_at() > began || baseline.answered > began {
+                return !baseline.streak.is_empty()
+                    || !rule.are_surprising(failures, baseline.recent);
+            }
+            let is_long = failures >= rule.consecutive.saturating_mul(local::LONG);
+            baseline.recent.known > 0 && uptime.since(began) < WAIT_FOR_BASELINE && !is_long
+        };
+        (!baseline().is_some_and(is_shared)).then_some(Why::Streak(failures))
+    }
+
+    /// The rate that opens the breaker, if there is one that is worse than the baseline's.
+    fn failing_rate<'a>(
+        &self,
+        rule: &Rule,
+        now: Timestamp,
+        baseline: impl Fn() -> Option<&'a Self>,
+    ) -> Option<Why> {
+        let seen = self.window.total(now);
+        if seen.requests < rule.min_requests {
+            return None;
+        }
+        rule.limits().find_map(|(kind, limit)| {
+            let capped = self.capped(kind, seen, rule.cap(limit, seen.requests));
+            if !rule.is_above(kind, capped, limit) {
+                return None;
+            }
+            let baseline = baseline().map(|baseline| baseline.evidence(rule, kind, limit, now));
+            let is_shared = baseline.is_some_and(|baseline| rule.shares(kind, capped, baseline));
+            (!is_shared).then_some(Why::Rate { kind, seen: capped, baseline })
+        })
+    }
+
+    /// The rate that ends a stage of the recovery, if there is one that is worse than the
+    /// baseline's.
+    fn failing_stage<'a>(
+        &self,
+        rule: &Rule,
+        seen: Counts,
+        now: Timestamp,
+        baseline: impl Fn() -> Option<&'a Self>,
+    ) -> Option<Why> {
+        rule.limits().find_map(|(kind, limit)| {
+            let cap = rule.stage_cap(limit);
+            let capped = self.capped(kind, seen, cap);
+            let is_one_unit = kind.of(capped).0 <= cap && !self.are_few(&Units::NONE);
+            if is_one_unit || !rule.stage_fails(kind, capped, limit) {
+                return None;
+            }
+            let baseline = baseline().map(|baseline| baseline.evidence(rule, kind, limit, now));
+            let padded = rule.padded(capped);
+            let is_shared = baseline.is_some_and(|baseline| rule.shares(kind, padded, baseline));
+            (!is_shared).then_some(Why::Rate { kind, seen: capped, baseline })
+        })
+    }
+
+    /// What a baseline has to say about this kind: its window, and what was just before if that is
+    /// little.
+    fn evidence(&self, rule: &Rule, kind: Kind, limit: Ppm, now: Timestamp) -> Counts {
+        let seen = self.window.total(now);
+        let is_thin = seen.requests < rule.min_requests;
+        let seen = if is_thin { self.window.total_and_before(now) } else { seen };
+        self.capped(kind, seen, rule.cap(limit, seen.requests))
+    }
+
+    /// What counts of this kind if a unit has at most `cap` of it.
+    fn capped(&self, kind: Kind, seen: Counts, cap: u32) -> Counts {
+        match self.are_few(&Units::NONE) {
+            true => seen,
+            false => seen.without(kind, self.window.offenders.excess(kind, cap)),
         }
     }
 
@@ -207,6 +395,7 @@ impl Breaker {
 
     fn trip(&mut self, rule: &Rule, now: Timestamp, why: Why, jitter: u64) -> Event {
         self.forget(rule, now);
+        self.trips = self.trips.wrapping_add(1);
         let length = rule.open_for(self.level, jitter);
         if rule.grows(self.level) {
             self.level = self.level.saturating_add(1);
@@ -215,9 +404,14 @@ impl Breaker {
         Event::Opened { why, length, would: rule.mode == BreakerMode::DryRun }
     }
 
-    fn try_stage(&mut self, stage: usize) -> Event {
-        self.enter(State::HalfOpen(stage, Counts::default()));
-        Event::Trying(STAGES.get(stage).copied().unwrap_or(Ppm::ALL))
+    fn try_stage(&mut self, stage: usize, seen: Counts, uptime: Millis) -> Event {
+        let offenders = self.window.offenders.clone();
+        self.enter(State::HalfOpen(stage, seen));
+        self.active = uptime;
+        if !seen.is_empty() {
+            self.window.offenders = offenders;
+        }
+        Event::Trying(share(stage), self.trips)
     }
 
     fn close(&mut self, rule: &Rule, now: Timestamp) -> Event {
@@ -229,6 +423,9 @@ impl Breaker {
     fn enter(&mut self, state: State) {
         self.epoch = self.epoch.wrapping_add(1);
         self.state = state;
+        self.window.offenders = Offenders::new();
+        self.streak = Streak::new();
+        self.recent = Recent::default();
     }
 
     /// One trip is forgotten for each period of health.
@@ -263,4 +460,8 @@ impl Breaker {
         }
         self.clock
     }
+}
+
+fn share(stage: usize) -> Ppm {
+    STAGES.get(stage).copied().unwrap_or(Ppm::ALL)
 }

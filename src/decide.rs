@@ -164,8 +164,14 @@ impl fmt::Display for Reason {
 pub enum Gate {
     /// Everything.
     Closed,
-    /// This share of its units, always the same ones.
-    HalfOpen(Ppm),
+    /// This share of its units, the same ones during a recovery.
+    HalfOpen {
+        /// The share.
+        share: Ppm,
+        /// The first bucket of the probe draw that takes part, see
+        /// [`first_probe`](crate::breaker::first_probe). The range wraps around.
+        from: Bucket,
+    },
     /// Nothing.
     Open,
 }
@@ -176,7 +182,7 @@ impl Gate {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
-            Self::HalfOpen(_) => "half-open",
+            Self::HalfOpen { .. } => "half-open",
             Self::Open => "open",
         }
     }

@@ -86,7 +86,7 @@ impl FromStr for Ppm {
 }
 
 /// Where a unit falls in an experiment, 0 to 999 999.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bucket(u32);
 
 impl Bucket {
@@ -114,6 +114,12 @@ impl Bucket {
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
+    }
+
+    /// How many buckets after `first` it comes, if bucket 0 follows the last one.
+    #[must_use]
+    pub const fn distance_from(self, first: Self) -> u32 {
+        (self.0 + Self::COUNT - first.0) % Self::COUNT
     }
 }
 

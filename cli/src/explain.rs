@@ -65,8 +65,8 @@ pub(crate) struct Args {
     /// The random number of a random draw, from 0 to below 1
     #[arg(long, value_name = "0..1", value_parser = question::entropy)]
     random: Option<Entropy>,
-    /// The state of a candidate's breaker: open, half-open (the first stage, 5 %), half-open:25 or
-    /// closed; may be repeated
+    /// The state of a candidate's breaker: open, half-open (the first stage, 5 %), half-open:25,
+    /// half-open:25:3 (after trip 3; each recovery tries other units) or closed; may be repeated
     #[arg(long = "breaker", value_name = "VARIANT=STATE", value_parser = question::breaker)]
     breakers: Vec<Breaker>,
     /// Print JSON

@@ -2,7 +2,7 @@
 
 use sidetrack::decide::{Decision, Gate, Outcome, Reason, Step, Trace, World, decide};
 use sidetrack::plan::{Assignment, Plan};
-use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::quantity::{Bucket, Ppm, Timestamp};
 use sidetrack::request::{Body, Request};
 
 /// Headers, and what has come of the body.
@@ -26,7 +26,9 @@ impl Request for Asked<'_> {
 
 /// Decides the request under every state of the breakers, and checks what must hold.
 pub fn decided(plan: &Plan, request: &Asked<'_>, now: Timestamp) {
-    for gate in [Gate::Closed, Gate::HalfOpen(Ppm::ALL), Gate::Open] {
+    for gate in
+        [Gate::Closed, Gate::HalfOpen { share: Ppm::ALL, from: Bucket::default() }, Gate::Open]
+    {
         let quiet = outcome(plan, request, now, gate, &mut ());
         let mut steps: Vec<Step<'_>> = Vec::new();
         let told = outcome(plan, request, now, gate, &mut steps);

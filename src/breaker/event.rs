@@ -17,8 +17,8 @@ pub enum Event {
         /// In a dry run, the breaker only reports it.
         would: bool,
     },
-    /// The candidate serves this share of its units.
-    Trying(Ppm),
+    /// The candidate serves this share of its units, in the recovery from the trip of this number.
+    Trying(Ppm, u32),
     /// The candidate serves all of its units again.
     Closed,
 }
@@ -35,7 +35,7 @@ pub enum Why {
         /// The baseline's requests, if they were compared.
         baseline: Option<Counts>,
     },
-    /// This many failures in a row on one worker.
+    /// This many failures in a row.
     Streak(u32),
 }
 
@@ -74,8 +74,9 @@ impl fmt::Display for Event {
                 let (seconds, tenths) = (length.seconds(), length.get() % 1000 / 100);
                 write!(f, "the breaker {verb} for {seconds}.{tenths} s{note}: {why}")
             }
-            Self::Trying(share) => {
-                write!(f, "the breaker is half-open: {share} percent of its units try it")
+            Self::Trying(share, trip) => {
+                write!(f, "the breaker is half-open: {share} percent of its units try it")?;
+                write!(f, " after trip {trip}")
             }
             Self::Closed => write!(f, "the breaker is closed: it has its units back"),
         }
@@ -86,7 +87,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Streak(failures) => {
-                write!(f, "{failures} requests in a row failed on one worker")
+                write!(f, "{failures} requests in a row failed")
             }
             Self::Rate { kind, seen, baseline } => {
                 let (count, of) = kind.of(*seen);

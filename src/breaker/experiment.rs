@@ -3,11 +3,11 @@
 //! The baseline is never judged: its record only holds the counts that candidates are compared
 //! with.
 
-use super::local::Streak;
+use super::local::Verdict;
 use super::shared::SharedBreaker;
 use super::store::Store;
 use super::ticket::Request;
-use super::{Counts, End, Event, Rule};
+use super::{End, Event, Rule};
 use crate::names::shared as names;
 use crate::plan::{Experiment, PerVariant, VariantId};
 use crate::quantity::{Millis, Timestamp};
@@ -60,10 +60,12 @@ impl ExperimentBreakers {
     /// Counts what can be said of a request that still waits.
     pub(super) fn wait(&mut self, request: &mut Request, waited: Millis, uptime: Millis) {
         self.respond(request, waited, uptime);
+        let view = &mut self.variants[request.variant].view;
+        view.local.wait(request);
         if self.rule.no_answer().is_some_and(|after| waited >= after) {
             self.outcomes += 1;
-            let local = &mut self.variants[request.variant].view.local;
-            local.fail(&self.rule, request, uptime, self.outcomes);
+            let are_few = view.are_few();
+            view.local.fail(&self.rule, are_few, request, uptime, self.outcomes);
         }
     }
 
@@ -71,14 +73,15 @@ impl ExperimentBreakers {
     #[inline]
     pub(super) fn end(&mut self, request: &mut Request, end: End, uptime: Millis) -> bool {
         self.outcomes += 1;
-        let local = &mut self.variants[request.variant].view.local;
+        let view = &mut self.variants[request.variant].view;
         match end {
-            End::Completed => local.complete(request, uptime, self.outcomes),
+            End::Completed => view.local.complete(request, uptime, self.outcomes),
             End::Failed => {
-                return local.fail(&self.rule, request, uptime, self.outcomes)
+                let are_few = view.are_few();
+                return view.local.fail(&self.rule, are_few, request, uptime, self.outcomes)
                     && request.variant != self.baseline;
             }
-            End::Unknown => local.leave(request),
+            End::Unknown => view.local.leave(request),
         }
         false
     }
@@ -88,7 +91,7 @@ impl ExperimentBreakers {
     pub(super) fn share_baseline(&mut self, store: &impl Store, now: Timestamp) {
         let rule = &self.rule;
         let baseline = &mut self.variants[self.baseline];
-        if !baseline.view.local.pending().is_empty() {
+        if !baseline.view.local.news.is_empty() {
             baseline.update(store, now, |record, new| {
                 record.observe(rule, now, new);
                 None
@@ -104,24 +107,29 @@ impl ExperimentBreakers {
         }
     }
 
-    /// Judges a candidate on a tick: first by its rates, if there is anything new, then by its
-    /// streak.
+    /// Judges a candidate on a tick: first by what all workers share, if there is anything new, then
+    /// by the streak on this worker.
     pub(super) fn judge(
         &mut self,
         store: &impl Store,
         variant: VariantId,
         now: Timestamp,
+        uptime: Millis,
         jitter: &mut impl FnMut() -> u64,
     ) -> Option<Event> {
-        let is_due = self.variants[variant].view.is_due(now);
-        if is_due && let Some(event) = self.judge_rates(store, variant, now, jitter()) {
+        let view = &mut self.variants[variant].view;
+        view.local.news.uptime = uptime;
+        let is_due = view.is_due(&self.rule, now);
+        if is_due && let Some(event) = self.judge_shared(store, variant, now, jitter()) {
             return Some(event);
         }
-        self.variants[variant].view.local.count_wait(&self.rule);
+        let view = &mut self.variants[variant].view;
+        let are_few = view.are_few();
+        view.local.count_wait(&self.rule, are_few);
         self.judge_streak(store, variant, || now, jitter)
     }
 
-    fn judge_rates(
+    fn judge_shared(
         &mut self,
         store: &impl Store,
         variant: VariantId,
@@ -133,8 +141,9 @@ impl ExperimentBreakers {
         let Ok([baseline, candidate]) = self.variants.as_mut_slice().get_disjoint_mut(pair) else {
             return None;
         };
-        let counts = || baseline.read(store).map_or_else(Counts::default, |b| b.counts(now));
-        candidate.update(store, now, |record, new| record.advance(rule, now, new, counts, jitter))
+        let baseline = || baseline.read(store);
+        candidate
+            .update(store, now, |record, news| record.advance(rule, now, news, baseline, jitter))
     }
 
     /// Opens a candidate's breaker if it alone fails, many times in a row.
@@ -147,7 +156,8 @@ impl ExperimentBreakers {
     ) -> Option<Event> {
         let (candidate, baseline) =
             (&self.variants[variant].view, &self.variants[self.baseline].view.local);
-        let Streak::Trips(failures) = candidate.local.streak(&self.rule, baseline) else {
+        let are_few = candidate.are_few();
+        let Verdict::Trips(failures) = candidate.local.judge(&self.rule, are_few, baseline) else {
             return None;
         };
         let (rule, epoch) = (&self.rule, candidate.shared.epoch());

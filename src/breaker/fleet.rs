@@ -251,7 +251,7 @@ impl Fleet {
                 if is_changed {
                     breakers.adopt(store, variant);
                 }
-                if let Some(event) = breakers.judge(store, variant, now, &mut jitter) {
+                if let Some(event) = breakers.judge(store, variant, now, self.uptime, &mut jitter) {
                     announce(store, breakers.epoch(variant));
                     transitions.push(Transition { experiment, variant, event });
                 }
@@ -271,7 +271,7 @@ impl Fleet {
     fn follow(&mut self, store: &impl Store, now: Timestamp, is_changed: bool) {
         for breakers in self.experiments.as_mut_slice() {
             for variant in breakers.candidates() {
-                if is_changed || breakers.variants[variant].view.is_due(now) {
+                if is_changed || breakers.variants[variant].view.is_due(&breakers.rule, now) {
                     breakers.adopt(store, variant);
                     breakers.variants[variant].view.synced = now;
                 }

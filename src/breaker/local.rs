@@ -1,10 +1,12 @@
 //! State of one variant on one worker: outcomes that are not shared yet, and the current streak of
 //! failures.
 //!
-//! Counting an outcome makes no host call. A worker shares its counts on the next tick. A streak
-//! that is long enough to open the breaker does not wait for the tick.
+//! Counting an outcome makes no host call. A worker shares its outcomes on the next tick. A streak
+//! on one worker that is long enough to open the breaker does not wait for the tick.
 
+use super::streak::{Failure, Recent, Streak};
 use super::ticket::{Marks, Request};
+use super::units::{Offenses, Units};
 use super::{Breaker, Counts, Rule};
 use crate::quantity::{Millis, Timestamp};
 
@@ -15,37 +17,77 @@ const WAIT_FOR_BASELINE: u8 = 30;
 
 /// The multiple of `consecutive` from which a streak opens the breaker although the baseline has no
 /// new outcome.
-const LONG: u32 = 20;
+pub(super) const LONG: u32 = 20;
 
 /// How long a worker may go without reading or writing the shared record.
 const STALE_AFTER: u64 = 1000;
 
+/// What a worker has not shared yet.
+#[derive(Clone, Copy, Debug)]
+pub struct News {
+    pub(super) counts: Counts,
+    pub(super) offenses: Offenses,
+    pub(super) units: Units,
+    pub(super) recent: Recent,
+    /// When the latest good answer began.
+    pub(super) answered: Millis,
+    pub(super) streak: Streak,
+    /// Answers that have begun, less those that are over.
+    pub(super) streams: i32,
+    /// The same when the streak began.
+    pub(super) streams_before: i32,
+    /// Some request waits for an answer.
+    pub(super) is_waiting: bool,
+    /// The time of sharing.
+    pub(super) uptime: Millis,
+}
+
+impl News {
+    const NONE: Self = Self {
+        counts: Counts { requests: 0, errors: 0, slow: 0 },
+        offenses: Offenses::NONE,
+        units: Units::NONE,
+        recent: Recent { bits: 0, known: 0 },
+        answered: Millis::ZERO,
+        streak: Streak::new(),
+        streams: 0,
+        streams_before: 0,
+        is_waiting: false,
+        uptime: Millis::ZERO,
+    };
+
+    /// Whether there is nothing to share.
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.counts.is_empty() && self.streams == 0 && self.recent.known == 0
+    }
+}
+
+/// Outcomes without units and times.
+impl From<Counts> for News {
+    fn from(counts: Counts) -> Self {
+        Self { counts, ..Self::NONE }
+    }
+}
+
 /// The outcomes of one variant on one worker, in one epoch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct LocalOutcomes {
     epoch: u32,
-    pending: Counts,
-    /// Failures since the last answer that ended in order.
-    streak: u32,
-    /// Answers that have begun and are not over.
-    streams: u32,
-    /// As many of them had begun when the streak began.
-    streamed_before: u32,
+    pub(super) news: News,
+    streak: Streak,
     /// The number of the streak's second outcome; the first may be chance.
     streak_began: u64,
     /// The number of the latest outcome.
     latest: u64,
-    /// The latest outcomes, one bit each, 1 for a failure, the latest in the lowest bit.
-    recent: u32,
-    /// How many of these bits are outcomes.
-    known: u32,
+    recent: Recent,
     /// Ticks since the streak became long enough.
     waited: u8,
 }
 
 /// What failures in a row mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Streak {
+pub(super) enum Verdict {
     /// There are too few.
     Short,
     /// The baseline fails in the same way, or has had no outcome since they began.
@@ -55,6 +97,19 @@ pub(super) enum Streak {
 }
 
 impl LocalOutcomes {
+    /// No outcomes, in this epoch.
+    pub(super) const fn new(epoch: u32) -> Self {
+        Self {
+            epoch,
+            news: News::NONE,
+            streak: Streak::new(),
+            streak_began: 0,
+            latest: 0,
+            recent: Recent { bits: 0, known: 0 },
+            waited: 0,
+        }
+    }
+
     /// Counts good response headers: a success, unless more is known already. `number` counts the
     /// outcomes on this worker.
     #[inline]
@@ -62,10 +117,12 @@ impl LocalOutcomes {
         if request.epoch == self.epoch {
             self.count_request(request, uptime);
             if !request.marks.has(Marks::FAILED) {
-                self.note(false, number);
+                self.latest = number;
+                self.news.answered = uptime;
             }
             if request.marks.set(Marks::STREAMS) {
-                self.streams += 1;
+                self.streak.streams += 1;
+                self.news.streams += 1;
             }
         }
     }
@@ -74,7 +131,8 @@ impl LocalOutcomes {
     pub(super) fn be_slow(&mut self, request: &mut Request, uptime: Millis) {
         if request.epoch == self.epoch && request.marks.set(Marks::SLOW) {
             self.count_request(request, uptime);
-            self.pending.slow = self.pending.slow.saturating_add(1);
+            self.news.counts.slow = self.news.counts.slow.saturating_add(1);
+            self.news.offenses.add(request.unit, 0, 1);
         }
     }
 
@@ -82,13 +140,17 @@ impl LocalOutcomes {
     #[inline]
     pub(super) fn complete(&mut self, request: &mut Request, uptime: Millis, number: u64) {
         if request.epoch == self.epoch {
-            if !request.marks.has(Marks::COUNTED) {
-                self.note(false, number);
-            }
             self.count_request(request, uptime);
             self.stop_streaming(request);
             if !request.marks.has(Marks::FAILED) {
-                self.streak = 0;
+                self.latest = number;
+                self.news.answered = uptime;
+                self.recent.add(false);
+                self.news.recent.add(false);
+                // On one worker, what is counted later has happened later.
+                let at = uptime.max(self.streak.ends_at());
+                self.streak.succeed(at);
+                self.news.streak.succeed(at);
                 self.waited = 0;
             }
         }
@@ -98,6 +160,7 @@ impl LocalOutcomes {
     pub(super) fn fail(
         &mut self,
         rule: &Rule,
+        are_few: bool,
         request: &mut Request,
         uptime: Millis,
         number: u64,
@@ -114,15 +177,22 @@ impl LocalOutcomes {
             request.marks.take(Marks::COUNTED);
         }
         self.count_request(request, uptime);
-        self.pending.errors = self.pending.errors.saturating_add(1);
-        self.note(true, number);
-        if self.streak <= 1 {
+        self.news.counts.errors = self.news.counts.errors.saturating_add(1);
+        self.news.offenses.add(request.unit, 1, 0);
+        self.latest = number;
+        self.recent.add(true);
+        self.news.recent.add(true);
+        if self.streak.failures().len() <= 1 {
             self.streak_began = number;
         }
-        if self.streak == 0 {
-            self.streamed_before = self.streams;
+        if self.news.streak.is_empty() {
+            self.news.streams_before = self.news.streams;
         }
-        self.streak = self.streak.saturating_add(1);
+        let at = uptime.max(self.streak.success + Millis::new(1));
+        let failure = Failure { at, unit: request.unit };
+        let need = rule.streak(are_few);
+        self.streak.fail(failure, need);
+        self.news.streak.fail(failure, need);
         true
     }
 
@@ -133,52 +203,38 @@ impl LocalOutcomes {
         }
     }
 
+    /// Notes that a request waits for an answer.
+    pub(super) fn wait(&mut self, request: &Request) {
+        self.news.is_waiting |= request.epoch == self.epoch;
+    }
+
     #[inline]
     fn count_request(&mut self, request: &mut Request, uptime: Millis) {
         if request.marks.set(Marks::COUNTED) {
             request.counted = uptime;
-            self.pending.requests = self.pending.requests.saturating_add(1);
+            self.news.counts.requests = self.news.counts.requests.saturating_add(1);
+            self.news.units.add(request.unit);
         }
-    }
-
-    #[inline]
-    fn note(&mut self, failed: bool, number: u64) {
-        self.latest = number;
-        self.recent = self.recent << 1 | u32::from(failed);
-        self.known = u32::BITS.min(self.known + 1);
     }
 
     #[inline]
     fn stop_streaming(&mut self, request: &mut Request) {
         if request.marks.take(Marks::STREAMS) {
-            self.streams = self.streams.saturating_sub(1);
+            self.streak.streams = self.streak.streams.saturating_sub(1);
+            self.news.streams -= 1;
         }
     }
 
-    /// Failures since the last answer that ended in order, less the answers that have begun since
-    /// the first of them: those may end in order yet.
-    #[inline]
-    fn failures_in_a_row(&self) -> u32 {
-        let begun = self.streams.saturating_sub(self.streamed_before);
-        self.streak.saturating_sub(begun)
-    }
-
-    /// The outcomes that are not in the shared record yet.
-    #[inline]
-    pub(super) const fn pending(&self) -> Counts {
-        self.pending
-    }
-
     /// Notes that the shared record has all outcomes.
-    pub(super) fn clear_pending(&mut self) {
-        self.pending = Counts::default();
+    pub(super) const fn clear_news(&mut self) {
+        self.news = News::NONE;
     }
 
     /// Starts counting for this epoch. Outcomes of an earlier epoch are dropped.
     #[inline]
     pub(super) fn enter_epoch(&mut self, epoch: u32) {
         if epoch != self.epoch {
-            *self = Self { epoch, ..Self::default() };
+            *self = Self::new(epoch);
         }
     }
 
@@ -189,35 +245,27 @@ impl LocalOutcomes {
     }
 
     /// Judges the candidate's failures in a row by the baseline's outcomes on the same worker.
-    #[inline]
-    pub(super) fn streak(&self, rule: &Rule, baseline: &Self) -> Streak {
-        let streak = self.failures_in_a_row();
-        if rule.consecutive == 0 || streak < rule.consecutive {
-            return Streak::Short;
-        }
+    pub(super) fn judge(&self, rule: &Rule, are_few: bool, baseline: &Self) -> Verdict {
+        let forever = Millis::new(u64::MAX);
+        let Some(failures) = self.streak.complete(rule.streak(are_few), forever) else {
+            return Verdict::Short;
+        };
         let is_comparable = baseline.latest > self.streak_began;
         let undecided = if is_comparable {
-            baseline.streak > 0 || !baseline.would_be_surprised(rule, streak)
+            !baseline.streak.is_empty() || !rule.are_surprising(failures, baseline.recent)
         } else {
-            let is_long = streak >= rule.consecutive.saturating_mul(LONG);
+            let is_long = failures >= rule.consecutive.saturating_mul(LONG);
             baseline.is_used() && self.waited < WAIT_FOR_BASELINE && !is_long
         };
-        if rule.compare && undecided { Streak::Undecided } else { Streak::Trips(streak) }
-    }
-
-    /// Whether a streak of this length is improbable here too, by the last 8 and by the last 32
-    /// outcomes.
-    fn would_be_surprised(&self, rule: &Rule, streak: u32) -> bool {
-        [8, u32::BITS].into_iter().all(|length| {
-            let outcomes = self.recent & (u32::MAX >> (u32::BITS - length));
-            rule.is_surprising(streak, outcomes.count_ones(), self.known.min(length))
-        })
+        if rule.compare && undecided { Verdict::Undecided } else { Verdict::Trips(failures) }
     }
 
     /// Counts a tick that a long streak has waited for an outcome of the baseline.
     #[inline]
-    pub(super) fn count_wait(&mut self, rule: &Rule) {
-        if rule.consecutive > 0 && self.failures_in_a_row() >= rule.consecutive {
+    pub(super) fn count_wait(&mut self, rule: &Rule, are_few: bool) {
+        let forever = Millis::new(u64::MAX);
+        if !self.streak.is_empty() && self.streak.complete(rule.streak(are_few), forever).is_some()
+        {
             self.waited = self.waited.saturating_add(1);
         }
     }
@@ -236,10 +284,8 @@ pub(super) struct LocalView {
 
 impl LocalView {
     /// Starts with this breaker and no outcomes.
-    pub(super) fn new(shared: Breaker, now: Timestamp) -> Self {
-        let mut local = LocalOutcomes::default();
-        local.enter_epoch(shared.epoch());
-        Self { local, shared, synced: now }
+    pub(super) const fn new(shared: Breaker, now: Timestamp) -> Self {
+        Self { local: LocalOutcomes::new(shared.epoch()), shared, synced: now }
     }
 
     /// Takes over the shared breaker; if it is in another epoch, outcomes start anew.
@@ -248,14 +294,19 @@ impl LocalView {
         self.shared = shared;
     }
 
+    /// Whether the variant has had few units lately, so that none of them is capped.
+    pub(super) fn are_few(&self) -> bool {
+        self.shared.are_few(&self.local.news.units)
+    }
+
     /// Whether to read, judge and write the shared record now.
     #[inline]
-    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+    pub(super) fn is_due(&self, rule: &Rule, now: Timestamp) -> bool {
         let wakes = self.shared.wakes_at().is_some_and(|wakes| wakes <= now);
         // Every second in any case: outcomes leave the window without new ones, which can raise a
         // rate; the clock may have been set back; and this worker may have missed another worker's
         // transition.
         let is_stale = now.get().abs_diff(self.synced.get()) >= STALE_AFTER;
-        !self.local.pending().is_empty() || wakes || is_stale
+        !self.local.news.is_empty() || wakes || is_stale || self.shared.has_streak(rule)
     }
 }

@@ -1,14 +1,19 @@
-//! Binary record of a breaker, which the workers of a proxy share.
+//! Binary record of a breaker, which the workers of a proxy share: 606 bytes.
 //!
 //! The first byte is the version of the layout: a newer module that finds an older record starts
 //! with a closed breaker instead of misreading it. A record with another length or with impossible
 //! values is rejected.
 
+use super::streak::{Failure, KEPT, Recent, Streak};
+use super::units::{Offender, SeenUnits, Unit};
 use super::window::{Counts, Window};
 use super::{Breaker, STAGES, State};
 use crate::quantity::{Millis, Timestamp};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The length of a record in bytes.
+const LENGTH: usize = 606;
 
 impl Breaker {
     /// The record of this breaker.
@@ -19,18 +24,32 @@ impl Breaker {
             State::Open(until) => (1, until.get(), 0, Counts::default()),
             State::HalfOpen(stage, seen) => (2, 0, u8::try_from(stage).unwrap_or(0), seen),
         };
-        let mut out = Vec::with_capacity(256);
-        out.extend([VERSION, state, stage, self.level]);
-        out.extend(self.epoch.to_le_bytes());
+        let mut out = Writer(Vec::with_capacity(LENGTH));
+        out.0.extend([VERSION, state, stage, self.level]);
+        out.short(self.epoch);
         for number in [self.clock.get(), time, self.window.width().get()] {
-            out.extend(number.to_le_bytes());
+            out.long(number);
         }
-        put(&mut out, seen);
-        for (number, counts) in &self.window.buckets {
-            out.extend(number.to_le_bytes());
-            put(&mut out, *counts);
+        out.short(self.trips);
+        out.long(self.active.get());
+        out.counts(seen);
+        out.long(self.window.latest);
+        self.window.buckets.iter().for_each(|counts| out.counts(*counts));
+        self.window.periods.iter().for_each(|counts| out.counts(*counts));
+        for offender in &self.window.offenders.0 {
+            out.short(offender.unit.0);
+            let counts = offender.errors.iter().chain(&offender.slow);
+            counts.for_each(|count| out.0.extend(count.to_le_bytes()));
         }
-        out
+        for (unit, number) in self.units.0 {
+            out.short(unit.0);
+            out.short(number);
+        }
+        out.streak(&self.streak);
+        out.short(self.recent.bits);
+        out.0.push(self.recent.known);
+        out.long(self.answered.get());
+        out.0
     }
 
     /// Reads a record; `None` if it does not have this layout.
@@ -38,11 +57,12 @@ impl Breaker {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let [version, state, stage, level] = reader.take()?;
-        if version != VERSION {
+        if version != VERSION || bytes.len() != LENGTH {
             return None;
         }
-        let epoch = u32::from_le_bytes(reader.take()?);
-        let (clock, time, width) = (reader.number()?, reader.number()?, reader.number()?);
+        let epoch = reader.short()?;
+        let (clock, time, width) = (reader.long()?, reader.long()?, reader.long()?);
+        let (trips, active) = (reader.short()?, reader.long()?);
         let seen = reader.counts()?;
         let state = match (state, usize::from(stage)) {
             (0, _) => State::Closed(Timestamp::new(time)),
@@ -51,22 +71,70 @@ impl Breaker {
             _ => return None,
         };
         let mut window = Window::new(Millis::new(width));
-        for bucket in &mut window.buckets {
-            *bucket = (reader.number()?, reader.counts()?);
+        window.latest = reader.long()?;
+        if window.latest > window.number(Timestamp::new(clock)) {
+            return None;
         }
-        reader.0.is_empty().then_some(Self {
+        for counts in window.buckets.iter_mut().chain(&mut window.periods) {
+            *counts = reader.counts()?;
+        }
+        for offender in &mut window.offenders.0 {
+            *offender = reader.offender()?;
+        }
+        let mut units = SeenUnits::new();
+        for place in &mut units.0 {
+            *place = (Unit(reader.short()?), reader.short()?);
+        }
+        let streak = reader.streak()?;
+        let bits = reader.short()?;
+        let [known] = reader.take()?;
+        if known > Recent::MOST {
+            return None;
+        }
+        Some(Self {
             epoch,
             level,
             clock: Timestamp::new(clock),
             state,
+            trips,
+            active: Millis::new(active),
             window,
+            units,
+            streak,
+            recent: Recent { bits, known },
+            answered: Millis::new(reader.long()?),
         })
     }
 }
 
-fn put(out: &mut Vec<u8>, counts: Counts) {
-    for number in [counts.requests, counts.errors, counts.slow] {
-        out.extend(number.to_le_bytes());
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn short(&mut self, number: u32) {
+        self.0.extend(number.to_le_bytes());
+    }
+
+    fn long(&mut self, number: u64) {
+        self.0.extend(number.to_le_bytes());
+    }
+
+    fn counts(&mut self, counts: Counts) {
+        self.short(counts.requests);
+        self.short(counts.errors);
+        self.short(counts.slow);
+    }
+
+    fn streak(&mut self, streak: &Streak) {
+        self.long(streak.success.get());
+        self.short(streak.older);
+        self.long(streak.older_since.get());
+        for failure in &streak.latest {
+            self.long(failure.at.get());
+            self.short(failure.unit.0);
+        }
+        self.0.push(streak.count);
+        self.short(streak.streams);
+        self.short(streak.streams_before);
     }
 }
 
@@ -79,12 +147,43 @@ impl Reader<'_> {
         Some(*taken)
     }
 
-    fn number(&mut self) -> Option<u64> {
+    fn short(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn long(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
     }
 
+    fn millis(&mut self) -> Option<Millis> {
+        self.long().map(Millis::new)
+    }
+
     fn counts(&mut self) -> Option<Counts> {
-        let mut next = || self.take().map(u32::from_le_bytes);
-        Some(Counts { requests: next()?, errors: next()?, slow: next()? })
+        Some(Counts { requests: self.short()?, errors: self.short()?, slow: self.short()? })
+    }
+
+    fn offender(&mut self) -> Option<Offender> {
+        let mut offender = Offender { unit: Unit(self.short()?), ..Offender::NONE };
+        for count in offender.errors.iter_mut().chain(&mut offender.slow) {
+            *count = u16::from_le_bytes(self.take()?);
+        }
+        Some(offender)
+    }
+
+    fn streak(&mut self) -> Option<Streak> {
+        let mut streak = Streak {
+            success: self.millis()?,
+            older: self.short()?,
+            older_since: self.millis()?,
+            ..Streak::new()
+        };
+        for failure in &mut streak.latest {
+            *failure = Failure { at: self.millis()?, unit: Unit(self.short()?) };
+        }
+        [streak.count] = self.take()?;
+        streak.streams = self.short()?;
+        streak.streams_before = self.short()?;
+        (usize::from(streak.count) <= KEPT).then_some(streak)
     }
 }

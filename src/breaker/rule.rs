@@ -2,6 +2,7 @@
 //! every replay agrees.
 
 use super::event::Kind;
+use super::streak::{Need, Recent};
 use super::window::Counts;
 use crate::plan;
 use crate::plan::BreakerMode;
@@ -87,34 +88,67 @@ impl Rule {
         self.width.times(10)
     }
 
-    /// The limit that the candidate exceeds, without a comparison.
-    pub(super) fn verdict(&self, seen: Counts) -> Option<Kind> {
-        if seen.requests < self.min_requests {
-            return None;
-        }
-        self.limits(seen).find_map(|(kind, count, limit)| {
-            surely_above(count, seen.requests, limit, self.z2).then_some(kind)
-        })
+    /// Whether the rate is above its limit with the confidence that is asked for.
+    pub(super) fn is_above(&self, kind: Kind, seen: Counts, limit: Ppm) -> bool {
+        let (count, of) = kind.of(seen);
+        surely_above(count, of, limit, self.z2)
     }
 
-    /// The limit that a stage of the recovery exceeds. Fails early, as soon as `min_requests`
+    /// Whether a stage of the recovery exceeds its limit. Fails early, as soon as `min_requests`
     /// requests could not pass.
-    pub(super) fn stage_fails(&self, seen: Counts) -> Option<Kind> {
-        let of = seen.requests.max(self.min_requests);
-        self.limits(seen)
-            .find_map(|(kind, count, limit)| surely_above(count, of, limit, 0).then_some(kind))
+    pub(super) fn stage_fails(&self, kind: Kind, seen: Counts, limit: Ppm) -> bool {
+        let (count, of) = kind.of(self.padded(seen));
+        surely_above(count, of, limit, 0)
     }
 
-    /// Whether the baseline has the same fault: it has enough requests, and the candidate is not
-    /// significantly worse.
+    /// As if at least `min_requests` requests had ended, the others well.
+    pub(super) fn padded(&self, seen: Counts) -> Counts {
+        Counts { requests: seen.requests.max(self.min_requests), ..seen }
+    }
+
+    /// The failures of one unit that count among so many requests: a fifth of `min_requests`, or
+    /// of what the limit allows if that is more. So it takes five units to trip where one alone
+    /// could not be told from a bad client.
+    pub(super) fn cap(&self, limit: Ppm, requests: u32) -> u32 {
+        (self.min_requests / 5).max(part(limit, requests) / 5).max(1)
+    }
+
+    /// The failures of one unit that count in a stage of the recovery: as many as pass.
+    pub(super) fn stage_cap(&self, limit: Ppm) -> u32 {
+        part(limit, self.min_requests).max(1)
+    }
+
+    /// Whether the baseline has the same fault: the candidate is not significantly worse. Where the
+    /// baseline has too few requests to judge it, the missing ones are taken to fail at the limit.
     pub(super) fn shares(&self, kind: Kind, candidate: Counts, baseline: Counts) -> bool {
-        baseline.requests >= self.min_requests
-            && !surely_worse(kind.of(candidate), kind.of(baseline))
+        if baseline.requests == 0 {
+            return false;
+        }
+        let (count, of) = kind.of(baseline);
+        let missing = self.min_requests.saturating_sub(of);
+        let limit = self.limits().find(|(other, _)| *other == kind).map_or(Ppm::ZERO, |(_, it)| it);
+        let assumed = part(limit, missing.saturating_mul(2)).div_ceil(2);
+        !surely_worse(kind.of(candidate), (count.saturating_add(assumed), of + missing))
+    }
+
+    /// The failures in a row that open the breaker.
+    #[inline]
+    pub(super) const fn streak(&self, are_few: bool) -> Need {
+        Need { failures: self.consecutive, is_capped: !are_few }
+    }
+
+    /// Whether a streak of this length is improbable at the rate of these outcomes, by the last 8
+    /// and by the last 32 of them.
+    pub(super) fn are_surprising(&self, streak: u32, recent: Recent) -> bool {
+        [8, u32::BITS].into_iter().all(|latest| {
+            let (failed, of) = recent.failures(latest);
+            self.is_surprising(streak, failed, of)
+        })
     }
 
     /// Whether `streak` failures in a row, at a rate of `failed` in `of`, are at most as probable
     /// as `consecutive` failures in a row are at the limit.
-    pub(super) fn is_surprising(&self, streak: u32, failed: u32, of: u32) -> bool {
+    fn is_surprising(&self, streak: u32, failed: u32, of: u32) -> bool {
         let limit = u64::from(self.error_limit.get()).max(10_000);
         let share = u64::from(failed) * u64::from(Ppm::ALL.get()) / u64::from(of.max(1));
         power(share.max(limit), streak) <= power(limit, self.consecutive)
@@ -142,11 +176,17 @@ impl Rule {
         length.thousandths(900 + jitter % 201)
     }
 
-    fn limits(&self, seen: Counts) -> impl Iterator<Item = (Kind, u32, Ppm)> {
-        let errors = (Kind::Errors, seen.errors, self.error_limit);
-        let slow = self.slow.map(|slow| (Kind::Slow, seen.slow, slow.rate));
-        core::iter::once(errors).chain(slow)
+    /// The rates that are limited.
+    pub(super) fn limits(&self) -> impl Iterator<Item = (Kind, Ppm)> {
+        let slow = self.slow.map(|slow| (Kind::Slow, slow.rate));
+        core::iter::once((Kind::Errors, self.error_limit)).chain(slow)
     }
+}
+
+/// This share of a number, rounded down.
+fn part(share: Ppm, of: u32) -> u32 {
+    let part = u64::from(share.get()) * u64::from(of) / u64::from(Ppm::ALL.get());
+    u32::try_from(part).unwrap_or(u32::MAX)
 }
 
 /// Whether `count` of `of` is strictly above `limit`, with the confidence of `z2`.

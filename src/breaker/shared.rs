@@ -6,11 +6,15 @@
 
 use super::local::LocalView;
 use super::store::{Store, SwapError};
-use super::{Breaker, Counts, Event, Rule};
-use crate::quantity::Timestamp;
+use super::{Breaker, Event, News, Rule};
+use crate::quantity::{Millis, Timestamp};
 
 /// Attempts to write a record before its outcomes are left to the next tick.
 const ATTEMPTS: u32 = 8;
+
+/// Workers write a record at least every second. One that was not written for this long was not
+/// watched in between, so it says nothing about the variant now.
+const UNWATCHED_AFTER: Millis = Millis::new(60_000);
 
 /// The breaker of one variant, as all workers share it and as this worker sees it.
 #[derive(Debug)]
@@ -20,10 +24,19 @@ pub(super) struct SharedBreaker {
 }
 
 impl SharedBreaker {
-    /// Reads the record under this key, or creates it with a closed breaker.
+    /// Reads the record under this key, or creates it with a closed breaker. A breaker that nobody
+    /// watched, or will watch, starts anew.
     pub(super) fn load(store: &impl Store, key: String, rule: &Rule, now: Timestamp) -> Self {
         let record = match read(store, &key) {
-            Some((record, _)) => record,
+            Some((mut record, version)) => {
+                let is_old = now.since(record.seen_at()) >= UNWATCHED_AFTER;
+                if is_old || (!rule.is_active() && !record.is_untouched()) {
+                    record.restart(rule, now);
+                    // Whoever writes first has restarted it, or watches it.
+                    store.swap(&key, &record.encode(), version).ok();
+                }
+                record
+            }
             None => {
                 let record = Breaker::new(rule, now);
                 // The first worker of a proxy loads a configuration alone, so this write has no
@@ -47,7 +60,7 @@ impl SharedBreaker {
         &mut self,
         store: &impl Store,
         now: Timestamp,
-        change: impl Fn(&mut Breaker, Counts) -> Option<Event>,
+        change: impl Fn(&mut Breaker, &News) -> Option<Event>,
     ) -> Option<Event> {
         for _ in 0..ATTEMPTS {
             let found = read(store, &self.key);
@@ -56,11 +69,11 @@ impl SharedBreaker {
                 self.view.adopt(record);
             }
             let mut record = self.view.shared.clone();
-            let event = change(&mut record, self.view.local.pending());
+            let event = change(&mut record, &self.view.local.news);
             match store.swap(&self.key, &record.encode(), version) {
                 Err(SwapError::Conflict) => {}
                 Ok(()) | Err(SwapError::Unavailable) => {
-                    self.view.local.clear_pending();
+                    self.view.local.clear_news();
                     self.view.adopt(record);
                     self.view.synced = now;
                     return event;

@@ -1,6 +1,7 @@
 //! A request as the breakers see it, from its decision to its end.
 
 use super::Served;
+use super::units::Unit;
 use crate::plan::{ExperimentId, VariantId};
 use crate::quantity::{Bucket, Millis};
 
@@ -39,17 +40,22 @@ pub(super) struct Request {
     pub(super) variant: VariantId,
     /// The epoch of the variant's breaker when the request was decided.
     pub(super) epoch: u32,
+    pub(super) unit: Unit,
     /// When it was counted.
     pub(super) counted: Millis,
     pub(super) marks: Marks,
 }
 
 impl Request {
-    pub(super) const fn new(served: Served, epoch: u32, _unit: Option<Bucket>) -> Self {
+    pub(super) const fn new(served: Served, epoch: u32, unit: Option<Bucket>) -> Self {
         Self {
             experiment: served.experiment,
             variant: served.variant,
             epoch,
+            unit: match unit {
+                Some(bucket) => Unit(bucket.get()),
+                None => Unit::NONE,
+            },
             counted: Millis::ZERO,
             marks: Marks(0),
         }

@@ -4,15 +4,17 @@
 //! tenths of its length. A decaying average would be smaller, but hides a short burst and cannot be
 //! recomputed from a log.
 
+use super::event::Kind;
+use super::units::{Offenders, Offenses};
 use crate::quantity::{Millis, Timestamp};
 
 /// The number of buckets.
-const BUCKETS: usize = 10;
+pub(super) const BUCKETS: usize = 10;
 
 /// Outcomes by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Requests that ended.
+    /// Requests with a known outcome.
     pub requests: u32,
     /// Requests that failed.
     pub errors: u32,
@@ -21,6 +23,8 @@ pub struct Counts {
 }
 
 impl Counts {
+    const NONE: Self = Self { requests: 0, errors: 0, slow: 0 };
+
     /// The sum of both.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -37,46 +41,114 @@ impl Counts {
     pub const fn is_empty(self) -> bool {
         self.requests == 0 && self.errors == 0 && self.slow == 0
     }
+
+    /// Without so many requests of a kind.
+    pub(super) const fn without(self, kind: Kind, excess: u32) -> Self {
+        let requests = self.requests.saturating_sub(excess);
+        match kind {
+            Kind::Errors => Self { requests, errors: self.errors.saturating_sub(excess), ..self },
+            Kind::Slow => Self { requests, slow: self.slow.saturating_sub(excess), ..self },
+        }
+    }
 }
 
-/// The counts of the last ten buckets.
+/// The counts of the last ten buckets, and roughly those before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     width: Millis,
-    /// Each with its number since 1970; bucket `n` is at index `n % 10`.
-    pub(super) buckets: [(u64, Counts); BUCKETS],
+    /// The number of the latest bucket, since 1970.
+    pub(super) latest: u64,
+    /// Bucket `n` is at index `n % 10`.
+    pub(super) buckets: [Counts; BUCKETS],
+    pub(super) offenders: Offenders,
+    /// By ten buckets, aligned: those of the latest bucket, and the ones before. Together they
+    /// reach back for one to two windows.
+    pub(super) periods: [Counts; 2],
 }
 
 impl Window {
     /// An empty window of ten buckets of this width.
     pub(super) const fn new(width: Millis) -> Self {
-        let empty = (0, Counts { requests: 0, errors: 0, slow: 0 });
-        Self { width, buckets: [empty; BUCKETS] }
+        Self {
+            width,
+            latest: 0,
+            buckets: [Counts::NONE; BUCKETS],
+            offenders: Offenders::new(),
+            periods: [Counts::NONE; 2],
+        }
     }
 
     pub(super) const fn width(&self) -> Millis {
         self.width
     }
 
-    pub(super) fn add(&mut self, now: Timestamp, new: Counts) {
+    /// Adds outcomes to the bucket of this moment.
+    pub(super) fn add(&mut self, now: Timestamp, new: Counts, offenses: &Offenses) {
         let number = self.number(now);
-        let place = usize::try_from(number % BUCKETS as u64).unwrap_or(0);
-        if let Some(bucket) = self.buckets.get_mut(place) {
-            if bucket.0 != number {
-                *bucket = (number, Counts::default());
-            }
-            bucket.1 = bucket.1.plus(new);
+        self.advance(number);
+        if self.latest - number >= BUCKETS as u64 {
+            return;
         }
+        let place = place(number);
+        if let Some(bucket) = self.buckets.get_mut(place) {
+            *bucket = bucket.plus(new);
+        }
+        let [current, _] = &mut self.periods;
+        *current = current.plus(new);
+        self.offenders.add_all(place, offenses);
     }
 
+    /// Drops what is older than the window at this moment.
+    pub(super) fn move_to(&mut self, now: Timestamp) {
+        self.advance(self.number(now));
+    }
+
+    /// Moves on to the bucket of this number.
+    fn advance(&mut self, number: u64) {
+        if number <= self.latest {
+            return;
+        }
+        let passed = number - self.latest;
+        for number in self.latest + 1..=self.latest + passed.min(BUCKETS as u64) {
+            let place = place(number);
+            if let Some(bucket) = self.buckets.get_mut(place) {
+                *bucket = Counts::NONE;
+            }
+            self.offenders.clear(place);
+        }
+        let [current, _] = self.periods;
+        match number / BUCKETS as u64 - self.latest / BUCKETS as u64 {
+            0 => {}
+            1 => self.periods = [Counts::NONE, current],
+            _ => self.periods = [Counts::NONE; 2],
+        }
+        self.latest = number;
+    }
+
+    /// What the window holds at this moment.
     pub(super) fn total(&self, now: Timestamp) -> Counts {
         let number = self.number(now);
         let oldest = number.saturating_sub(BUCKETS as u64 - 1);
-        let inside = self.buckets.iter().filter(|(n, _)| (oldest..=number).contains(n));
-        inside.fold(Counts::default(), |sum, (_, counts)| sum.plus(*counts))
+        let kept = self.latest.saturating_sub(BUCKETS as u64 - 1).max(oldest);
+        let inside = (kept..=self.latest.min(number)).filter_map(|n| self.buckets.get(place(n)));
+        inside.fold(Counts::NONE, |sum, counts| sum.plus(*counts))
     }
 
-    fn number(&self, now: Timestamp) -> u64 {
+    /// What was counted in the window and just before it.
+    pub(super) fn total_and_before(&self, now: Timestamp) -> Counts {
+        let [current, before] = self.periods;
+        match (self.number(now) / BUCKETS as u64).saturating_sub(self.latest / BUCKETS as u64) {
+            0 => current.plus(before),
+            1 => current,
+            _ => Counts::NONE,
+        }
+    }
+
+    pub(super) fn number(&self, now: Timestamp) -> u64 {
         now.get() / self.width.get().max(1)
     }
+}
+
+fn place(number: u64) -> usize {
+    usize::try_from(number % BUCKETS as u64).unwrap_or(0)
 }

@@ -274,12 +274,12 @@ impl<'p, R: Request> Trial<'p, '_, R> {
         let passes = match gate {
             Gate::Closed => return decision,
             Gate::Open => false,
-            Gate::HalfOpen(share) => {
+            Gate::HalfOpen { share, from } => {
                 let bucket = match unit {
                     Some(unit) => self.experiment.probe.bucket(unit),
                     None => Bucket::from_draw((world.entropy)()),
                 };
-                bucket.get() < share.get()
+                bucket.distance_from(from) < share.get()
             }
         };
         trace.step(|| Step::Gate(gate, passes));

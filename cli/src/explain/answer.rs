@@ -86,7 +86,7 @@ fn overridden(step: &Step<'_>) -> Option<&'static str> {
 
 fn gate_stage(case: &Case<'_>) -> Option<String> {
     case.steps.iter().rev().find_map(|step| match step {
-        Step::Gate(sidetrack::decide::Gate::HalfOpen(share), _) => Some(share.to_string()),
+        Step::Gate(sidetrack::decide::Gate::HalfOpen { share, .. }, _) => Some(share.to_string()),
         _ => None,
     })
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::Context as _;
 use sidetrack::body::unreadable;
-use sidetrack::breaker::STAGES;
+use sidetrack::breaker::{STAGES, first_probe};
 use sidetrack::decide::Gate;
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Ppm;
@@ -79,20 +79,23 @@ pub(super) fn entropy(text: &str) -> Result<Entropy, String> {
     u64::try_from((number << 64).div_ceil(scale)).map(Entropy).map_err(|_| expected())
 }
 
-/// Reads `VARIANT=open`, `=half-open`, `=half-open:25` or `=closed`.
+/// Reads `VARIANT=open`, `=half-open`, `=half-open:25`, `=half-open:25:3` or `=closed`.
 pub(super) fn breaker(text: &str) -> Result<Breaker, String> {
-    let expected = "expected VARIANT=STATE, with the state open, half-open, half-open:25 or closed";
+    let expected = "expected VARIANT=STATE, with the state open, half-open, half-open:25, \
+                    half-open:25:3 or closed";
     let (variant, state) = text.split_once('=').ok_or(expected)?;
     let [first_stage, ..] = STAGES;
     let gate = match state {
         "closed" => Gate::Closed,
         "open" => Gate::Open,
-        "half-open" => Gate::HalfOpen(first_stage),
+        "half-open" => Gate::HalfOpen { share: first_stage, from: first_probe(1) },
         _ => {
-            let stage =
-                state.strip_prefix("half-open:").and_then(|stage| stage.parse::<u32>().ok());
-            let share = stage.and_then(|stage| Ppm::new(stage.checked_mul(10_000)?));
-            Gate::HalfOpen(share.ok_or(expected)?)
+            let stage = state.strip_prefix("half-open:").ok_or(expected)?;
+            let (share, trip) = stage.split_once(':').unwrap_or((stage, "1"));
+            let share = share.parse().ok().and_then(|it: u32| Ppm::new(it.checked_mul(10_000)?));
+            let trip = trip.parse().ok().filter(|&trip| trip > 0);
+            let from = first_probe(trip.ok_or(expected)?);
+            Gate::HalfOpen { share: share.ok_or(expected)?, from }
         }
     };
     Ok(Breaker { variant: variant.to_owned(), gate })
@@ -223,11 +226,13 @@ mod tests {
 
     #[test]
     fn breakers_have_four_states() {
+        let half_open = |share, trip| Gate::HalfOpen { share, from: first_probe(trip) };
         assert_eq!(breaker("a=open").unwrap().gate, Gate::Open);
-        assert_eq!(breaker("a=half-open").unwrap().gate, Gate::HalfOpen(STAGES[0]));
-        assert_eq!(breaker("a=half-open:100").unwrap().gate, Gate::HalfOpen(Ppm::ALL));
+        assert_eq!(breaker("a=half-open").unwrap().gate, half_open(STAGES[0], 1));
+        assert_eq!(breaker("a=half-open:100").unwrap().gate, half_open(Ppm::ALL, 1));
+        assert_eq!(breaker("a=half-open:100:3").unwrap().gate, half_open(Ppm::ALL, 3));
         assert_eq!(breaker("a=closed").unwrap().gate, Gate::Closed);
-        for bad in ["a", "a=", "a=ajar", "a=half-open:101", "a=half-open:x"] {
+        for bad in ["a", "a=", "a=ajar", "a=half-open:101", "a=half-open:x", "a=half-open:5:0"] {
             assert!(breaker(bad).is_err(), "{bad}");
         }
     }

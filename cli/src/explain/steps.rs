@@ -244,11 +244,13 @@ fn not_started(case: &Case<'_>, experiment: &Experiment) -> String {
 fn gate_text(gate: Gate, passes: bool) -> String {
     match (gate, passes) {
         (Gate::Open, _) => "open: the baseline serves the candidate's units".to_owned(),
-        (Gate::HalfOpen(share), true) => {
-            format!("half-open: {share} % of its units try it, including this one")
-        }
-        (Gate::HalfOpen(share), false) => {
-            format!("half-open: {share} % of its units try it, not including this one")
+        (Gate::HalfOpen { share, from }, _) => {
+            let including = if passes { "including" } else { "not including" };
+            let range = match from.get() {
+                0 => String::new(),
+                from => format!(", from bucket {from} of the probe draw,"),
+            };
+            format!("half-open: {share} % of its units{range} try it, {including} this one")
         }
         (Gate::Closed, _) => "closed".to_owned(),
     }

@@ -74,8 +74,13 @@ fn a_worker_without_a_store_opens_and_recovers_alone() {
     pass(&proxy, &mut now, 60_000);
     let events = proxy.events();
     let events: Vec<&Event> = events.iter().map(|(_, _, event)| event).collect();
-    let [Event::Opened { .. }, Event::Trying(_), Event::Trying(_), Event::Trying(_), Event::Closed] =
-        events[..]
+    let [
+        Event::Opened { .. },
+        Event::Trying(..),
+        Event::Trying(..),
+        Event::Trying(..),
+        Event::Closed,
+    ] = events[..]
     else {
         panic!("{events:?}")
     };

@@ -64,8 +64,12 @@ fn trips_as_we_mean_it() {
             rates(&json!({"compare_to_baseline": false})),
             "b:700S@0 b:300F 70S 30F open",
         ),
-        row("a baseline with 19 requests says nothing", bare(), "b:19F@0 80S 20F open"),
-        row("a baseline with 20 requests does", bare(), "b:20F@0 80S 20F closed"),
+        row("a baseline that fails as often excuses it", bare(), "b:20F@0 80S 20F closed"),
+        row("also with few requests", bare(), "b:3F@0 b:7S 80S 20F closed"),
+        row("or just before the window", bare(), "b:20F@0 @34 80S 20F closed"),
+        row("not long before it", bare(), "b:20F@0 @70 80S 20F open"),
+        row("a few good ones do not", bare(), "b:5S@0 60S 40F open errors"),
+        row("but they are more than none", bare(), "b:S@0 98S 6F closed"),
         row(
             "O8 five failures in a row at one request in five seconds",
             defaults(),
@@ -114,7 +118,7 @@ fn a_reload_keeps_the_state_and_a_new_window_only_loses_counts() {
         let bytes = run(&defaults(), script).unwrap().record(Side::Candidate).encode();
         let mut record = Breaker::decode(&bytes).unwrap();
         let now = Timestamp::new(START + after);
-        record.advance(rule, now, record.counts(now), Default::default, 7);
+        record.advance(rule, now, &record.counts(now).into(), || None, 7);
         record
     };
     let same = rule(&defaults());

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::breaker::local::{LocalOutcomes, Streak};
+use crate::breaker::local::{LocalOutcomes, Verdict};
 use crate::breaker::ticket::Request;
-use crate::breaker::{Breaker, Counts, Event, Rule, Served, State};
+use crate::breaker::{Breaker, Counts, Event, Rule, Served, State, first_probe};
 use crate::decide::{Gate, Outcome, Reason, World, decide};
 use crate::quantity::{Millis, Ppm, Timestamp};
 use serde_json::json;
@@ -19,7 +19,7 @@ fn half_open(rule: &Rule) -> (Breaker, Timestamp) {
     let now = breaker.wakes_at().unwrap();
     assert_eq!(
         advance(&mut breaker, rule, now, 0, 0),
-        Some(Event::Trying(Ppm::new(50_000).unwrap()))
+        Some(Event::Trying(Ppm::new(50_000).unwrap(), 1))
     );
     (breaker, now)
 }
@@ -32,7 +32,7 @@ fn advance(
     errors: u32,
 ) -> Option<Event> {
     let new = Counts { requests, errors, slow: 0 };
-    breaker.advance(rule, now, new, Counts::default, 100)
+    breaker.advance(rule, now, &new.into(), || None, 100)
 }
 
 fn length(event: Option<Event>) -> Millis {
@@ -44,7 +44,7 @@ fn length(event: Option<Event>) -> Millis {
 fn stages_are_judged_after_min_requests() {
     let row = |name, script| Row { name, differs: "", breaker: json!({}), script };
     play(&[
-        row("nineteen are too few", "5F@0 open @33 5% 19S 5% @90 5% S 25%"),
+        row("nineteen are too few", "5F@0 open @33 5% 19S 5% @36 5% S 25%"),
         row(
             "each stage begins at zero",
             "5F@0 open @33 5% 20S 25% 19S 25% S 100% 19S 100% S closed #0 trips=1",
@@ -87,8 +87,11 @@ fn a_thousand_units_in_flight_use_nothing_up() {
 #[test]
 fn whoever_tried_at_five_percent_tries_at_every_stage() {
     let plan = plan(&json!({}));
-    let served = |share: Option<u32>| -> BTreeSet<u32> {
-        let gate = share.map_or(Gate::Open, |share| Gate::HalfOpen(Ppm::new(share).unwrap()));
+    let served = |share: Option<u32>, trip: u32| -> BTreeSet<u32> {
+        let gate = share.map_or(Gate::Open, |share| Gate::HalfOpen {
+            share: Ppm::new(share).unwrap(),
+            from: first_probe(trip),
+        });
         let takes = |unit: &u32| {
             let unit = format!("user-{unit}");
             let mut world = World {
@@ -108,14 +111,29 @@ fn whoever_tried_at_five_percent_tries_at_every_stage() {
         };
         (0..40_000).filter(takes).collect()
     };
-    let (none, five, quarter, all) =
-        (served(None), served(Some(50_000)), served(Some(250_000)), served(Some(1_000_000)));
+    let (none, five, quarter, all) = (
+        served(None, 1),
+        served(Some(50_000), 1),
+        served(Some(250_000), 1),
+        served(Some(1_000_000), 1),
+    );
     assert!(none.is_empty());
     assert!(five.is_subset(&quarter) && quarter.is_subset(&all));
     // Within five standard deviations of 2000 and 10 000.
     assert!(five.len().abs_diff(2000) < 218, "{}", five.len());
     assert!(quarter.len().abs_diff(10_000) < 433, "{}", quarter.len());
     assert_eq!(all.len(), 40_000);
+    // The next recovery tries other units, and twenty of them reach all units.
+    let mut seen = five;
+    for trip in 2..=20 {
+        let (next, next_quarter) = (served(Some(50_000), trip), served(Some(250_000), trip));
+        assert!(next.is_subset(&next_quarter));
+        assert!(next.is_disjoint(&seen), "trip {trip}");
+        let before = served(Some(250_000), trip - 1);
+        assert!(next_quarter.is_disjoint(&before), "trip {trip}");
+        seen.extend(next);
+    }
+    assert_eq!(seen, all);
 }
 
 #[test]
@@ -131,7 +149,7 @@ fn without_traffic_a_stage_waits_and_nothing_is_wedged() {
     assert_eq!((breaker.state(), breaker.epoch()), (State::HalfOpen(0, Counts::default()), epoch));
     let now = Timestamp::new(began.get() + 3_600_000);
     for expected in
-        [Event::Trying(Ppm::new(250_000).unwrap()), Event::Trying(Ppm::ALL), Event::Closed]
+        [Event::Trying(Ppm::new(250_000).unwrap(), 1), Event::Trying(Ppm::ALL, 1), Event::Closed]
     {
         assert_eq!(advance(&mut breaker, &rule, now, 20, 0), Some(expected));
     }
@@ -139,12 +157,12 @@ fn without_traffic_a_stage_waits_and_nothing_is_wedged() {
 
 #[test]
 fn an_earlier_epoch_counts_for_nothing() {
-    let (rule, baseline) = (rule(&json!({})), LocalOutcomes::default());
-    let mut local = LocalOutcomes::default();
+    let (rule, baseline) = (rule(&json!({})), LocalOutcomes::new(0));
+    let mut local = LocalOutcomes::new(0);
     let served = Served { experiment: EXPERIMENT, variant: Side::Candidate.variant() };
     let request = |epoch| Request::new(served, epoch, None);
     let fail = |local: &mut LocalOutcomes, epoch, number| {
-        local.fail(&rule, &mut request(epoch), Millis::ZERO, number);
+        local.fail(&rule, true, &mut request(epoch), Millis::ZERO, number);
     };
     local.enter_epoch(3);
     for (number, epoch) in (1..).zip([2, 4, 0, u32::MAX].repeat(50)) {
@@ -153,18 +171,18 @@ fn an_earlier_epoch_counts_for_nothing() {
         local.be_slow(&mut request(epoch), Millis::ZERO);
         local.complete(&mut request(epoch), Millis::ZERO, number);
     }
-    assert!(local.pending().is_empty() && !local.is_used());
-    assert_eq!(local.streak(&rule, &baseline), Streak::Short);
+    assert!(local.news.is_empty() && !local.is_used());
+    assert_eq!(local.judge(&rule, true, &baseline), Verdict::Short);
     local.complete(&mut request(3), Millis::ZERO, 201);
-    assert_eq!(local.pending().requests, 1);
+    assert_eq!(local.news.counts.requests, 1);
     // A new epoch drops what was not told, and begins the streak anew.
     for number in 202..206 {
         fail(&mut local, 3, number);
     }
     local.enter_epoch(4);
-    assert!(local.pending().is_empty());
+    assert!(local.news.is_empty());
     fail(&mut local, 4, 206);
-    assert_eq!(local.streak(&rule, &baseline), Streak::Short);
+    assert_eq!(local.judge(&rule, true, &baseline), Verdict::Short);
 }
 
 #[test]
@@ -182,7 +200,7 @@ fn outcomes_while_open_do_not_prolong_it() {
     // At the moment itself, even a worker that still tells of failures only ends it.
     assert_eq!(
         advance(&mut breaker, &rule, until, 50, 50),
-        Some(Event::Trying(Ppm::new(50_000).unwrap()))
+        Some(Event::Trying(Ppm::new(50_000).unwrap(), 1))
     );
     assert_eq!(breaker.state(), State::HalfOpen(0, Counts::default()));
 }
@@ -197,9 +215,9 @@ fn each_failed_recovery_waits_twice_as_long_up_to_the_limit() {
             let thousandths = 900 + jitter % 201;
             assert_eq!(length(opened), Millis::new(expected * thousandths));
             let now = breaker.wakes_at().unwrap();
-            assert!(matches!(advance(&mut breaker, &rule, now, 0, 0), Some(Event::Trying(_))));
+            assert!(matches!(advance(&mut breaker, &rule, now, 0, 0), Some(Event::Trying(..))));
             let new = Counts { requests: 2, errors: 2, slow: 0 };
-            opened = breaker.advance(&rule, now, new, Counts::default, jitter);
+            opened = breaker.advance(&rule, now, &new.into(), || None, jitter);
         }
     }
 }

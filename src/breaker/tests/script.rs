@@ -136,7 +136,7 @@ impl Player {
             Event::Opened { why: Why::Rate { kind: Kind::Errors, .. }, .. } => Some("errors"),
             Event::Opened { why: Why::Rate { kind: Kind::Slow, .. }, .. } => Some("slow"),
             Event::Opened { why: Why::Streak(_), .. } => Some("streak"),
-            Event::Trying(_) | Event::Closed => None,
+            Event::Trying(..) | Event::Closed => None,
         });
         if latest == Some(expected) { Ok(()) } else { Err(format!("it was {latest:?}")) }
     }

@@ -89,7 +89,7 @@ impl Traffic {
             && match self.proxy.gate(worker) {
                 Gate::Closed => true,
                 Gate::Open => false,
-                Gate::HalfOpen(share) => self.random.chance(share.fraction()),
+                Gate::HalfOpen { share, .. } => self.random.chance(share.fraction()),
             };
         (worker, if passes { Side::Candidate } else { Side::Baseline })
     }

@@ -121,7 +121,7 @@ fn workers_recover_once_and_agree_within_a_tick() {
             }
         }
         let events: Vec<Event> = proxy.events().iter().map(|(_, _, event)| *event).collect();
-        let share = |percent: u32| Event::Trying(Ppm::new(percent * 10_000).unwrap());
+        let share = |percent: u32| Event::Trying(Ppm::new(percent * 10_000).unwrap(), 1);
         assert_eq!(events[1..], [share(5), share(25), share(100), Event::Closed], "seed {seed}");
         assert!(matches!(proxy.state(), State::Closed(_)));
     }
