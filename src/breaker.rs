@@ -68,8 +68,13 @@ const WIDEN_AFTER: Millis = Millis::new(5000);
 /// had a tick, and have reported their successes before it.
 const SETTLED_AFTER: Millis = Millis::new(200);
 
-/// How long a shared streak waits for an outcome of the baseline.
+/// How long a streak waits for an outcome of the baseline, unless it grows to [`LONG`] before. This
+/// is enough for a baseline that gets one request in ten to show that it shares the outage.
 const WAIT_FOR_BASELINE: Millis = Millis::new(3000);
+
+/// The multiple of `consecutive` from which a streak opens the breaker although the baseline has no
+/// new outcome.
+const LONG: u32 = 20;
 
 /// How far each recovery moves the range of units that try the candidate, in buckets. Two
 /// recoveries in a row have no unit in common up to the second stage, and twenty reach all units in
@@ -302,16 +307,34 @@ impl Breaker {
         let need = rule.streak(self.are_few(&Units::NONE));
         let settled = Millis::new(uptime.get().saturating_sub(SETTLED_AFTER.get()));
         let failures = self.streak.complete(need, settled)?;
-        let is_shared = |baseline: &Self| {
-            let began = self.streak.began();
-            if baseline.streak.ends_at() > began || baseline.answered > began {
-                return !baseline.streak.is_empty()
-                    || !rule.are_surprising(failures, baseline.recent);
-            }
-            let is_long = failures >= rule.consecutive.saturating_mul(local::LONG);
-            baseline.recent.known > 0 && uptime.since(began) < WAIT_FOR_BASELINE && !is_long
+        let is_shared = baseline().is_some_and(|baseline| {
+            baseline.shares_streak(rule, failures, self.streak.began(), uptime, false)
+        });
+        (!is_shared).then_some(Why::Streak(failures))
+    }
+
+    /// Whether this baseline may have the same fault as a candidate with so many failures in a row
+    /// since `began`: it fails too, or it has not had the time to show that it does not. `is_used`:
+    /// it has requests that are not counted here yet.
+    fn shares_streak(
+        &self,
+        rule: &Rule,
+        failures: u32,
+        began: Millis,
+        uptime: Millis,
+        is_used: bool,
+    ) -> bool {
+        let is_long = failures >= rule.consecutive.saturating_mul(LONG);
+        let has_failed = match self.streak.failures() {
+            // A single failure may be chance.
+            [one] => one.at > began && !is_long,
+            failures => failures.last().is_some_and(|last| last.at > began),
         };
-        (!baseline().is_some_and(is_shared)).then_some(Why::Streak(failures))
+        if has_failed || self.answered > began {
+            return has_failed || !rule.are_surprising(failures, self.recent);
+        }
+        let may_show = self.recent.known > 0 || is_used;
+        may_show && uptime.since(began) < WAIT_FOR_BASELINE && !is_long
     }
 
     /// The rate that opens the breaker, if there is one that is worse than the baseline's.
@@ -326,7 +349,8 @@ impl Breaker {
             return None;
         }
         rule.limits().find_map(|(kind, limit)| {
-            let capped = self.capped(kind, seen, rule.cap(limit, seen.requests));
+            // What is left without the requests above the cap may be less than `min_requests`.
+            let capped = rule.padded(self.evidence_of(rule, kind, limit, seen));
             if !rule.is_above(kind, capped, limit) {
                 return None;
             }
@@ -365,7 +389,13 @@ impl Breaker {
         let seen = self.window.total(now);
         let is_thin = seen.requests < rule.min_requests;
         let seen = if is_thin { self.window.total_and_before(now) } else { seen };
-        self.capped(kind, seen, rule.cap(limit, seen.requests))
+        self.evidence_of(rule, kind, limit, seen)
+    }
+
+    /// What counts of this kind with each unit capped.
+    fn evidence_of(&self, rule: &Rule, kind: Kind, limit: Ppm, seen: Counts) -> Counts {
+        let others = self.capped(kind, seen, rule.cap(limit, 0));
+        self.capped(kind, seen, rule.cap(limit, others.requests))
     }
 
     /// What counts of this kind if a unit has at most `cap` of it.

@@ -123,10 +123,7 @@ impl ExperimentBreakers {
         if is_due && let Some(event) = self.judge_shared(store, variant, now, jitter()) {
             return Some(event);
         }
-        let view = &mut self.variants[variant].view;
-        let are_few = view.are_few();
-        view.local.count_wait(&self.rule, are_few);
-        self.judge_streak(store, variant, || now, jitter)
+        self.judge_streak(store, variant, uptime, || now, jitter)
     }
 
     fn judge_shared(
@@ -151,15 +148,19 @@ impl ExperimentBreakers {
         &mut self,
         store: &impl Store,
         variant: VariantId,
+        uptime: Millis,
         now: impl FnOnce() -> Timestamp,
         jitter: impl FnOnce() -> u64,
     ) -> Option<Event> {
-        let (candidate, baseline) =
-            (&self.variants[variant].view, &self.variants[self.baseline].view.local);
-        let are_few = candidate.are_few();
-        let Verdict::Trips(failures) = candidate.local.judge(&self.rule, are_few, baseline) else {
-            return None;
-        };
+        let (candidate, baseline) = (&self.variants[variant].view, &self.variants[self.baseline]);
+        let verdict = candidate.local.judge(
+            &self.rule,
+            candidate.are_few(),
+            &baseline.view.local,
+            || baseline.read(store),
+            uptime,
+        );
+        let Verdict::Trips(failures) = verdict else { return None };
         let (rule, epoch) = (&self.rule, candidate.shared.epoch());
         let (now, jitter) = (now(), jitter());
         self.variants[variant].update(store, now, |record, _| {

@@ -176,7 +176,7 @@ impl Fleet {
         jitter: impl FnOnce() -> u64,
     ) -> Option<Transition> {
         let breakers = &mut self.experiments[experiment];
-        let event = breakers.judge_streak(store, variant, now, jitter)?;
+        let event = breakers.judge_streak(store, variant, self.uptime, now, jitter)?;
         announce(store, breakers.epoch(variant));
         Some(Transition { experiment, variant, event })
     }

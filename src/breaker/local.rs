@@ -10,15 +10,6 @@ use super::units::{Offenses, Units};
 use super::{Breaker, Counts, Rule};
 use crate::quantity::{Millis, Timestamp};
 
-/// Ticks that a long streak waits for a baseline without outcomes, unless the streak grows to
-/// [`LONG`] before. This is enough for a baseline that gets one request in ten to show that it
-/// shares the outage.
-const WAIT_FOR_BASELINE: u8 = 30;
-
-/// The multiple of `consecutive` from which a streak opens the breaker although the baseline has no
-/// new outcome.
-pub(super) const LONG: u32 = 20;
-
 /// How long a worker may go without reading or writing the shared record.
 const STALE_AFTER: u64 = 1000;
 
@@ -81,8 +72,6 @@ pub(super) struct LocalOutcomes {
     /// The number of the latest outcome.
     latest: u64,
     recent: Recent,
-    /// Ticks since the streak became long enough.
-    waited: u8,
 }
 
 /// What failures in a row mean.
@@ -106,7 +95,6 @@ impl LocalOutcomes {
             streak_began: 0,
             latest: 0,
             recent: Recent { bits: 0, known: 0 },
-            waited: 0,
         }
     }
 
@@ -151,7 +139,6 @@ impl LocalOutcomes {
                 let at = uptime.max(self.streak.ends_at());
                 self.streak.succeed(at);
                 self.news.streak.succeed(at);
-                self.waited = 0;
             }
         }
     }
@@ -238,36 +225,32 @@ impl LocalOutcomes {
         }
     }
 
-    /// Whether this epoch has had an outcome on this worker.
-    #[inline]
-    pub(super) const fn is_used(&self) -> bool {
-        self.latest > 0
-    }
-
-    /// Judges the candidate's failures in a row by the baseline's outcomes on the same worker.
-    pub(super) fn judge(&self, rule: &Rule, are_few: bool, baseline: &Self) -> Verdict {
+    /// Judges the candidate's failures in a row by the baseline's outcomes on the same worker, and
+    /// where it has none since they began, by what all workers know of the baseline.
+    pub(super) fn judge(
+        &self,
+        rule: &Rule,
+        are_few: bool,
+        baseline: &Self,
+        shared: impl FnOnce() -> Option<Breaker>,
+        uptime: Millis,
+    ) -> Verdict {
         let forever = Millis::new(u64::MAX);
         let Some(failures) = self.streak.complete(rule.streak(are_few), forever) else {
             return Verdict::Short;
         };
-        let is_comparable = baseline.latest > self.streak_began;
-        let undecided = if is_comparable {
+        if !rule.compare {
+            return Verdict::Trips(failures);
+        }
+        let is_shared = if baseline.latest > self.streak_began {
             !baseline.streak.is_empty() || !rule.are_surprising(failures, baseline.recent)
         } else {
-            let is_long = failures >= rule.consecutive.saturating_mul(LONG);
-            baseline.is_used() && self.waited < WAIT_FOR_BASELINE && !is_long
+            shared().is_some_and(|shared| {
+                let is_used = baseline.latest > 0;
+                shared.shares_streak(rule, failures, self.streak.began(), uptime, is_used)
+            })
         };
-        if rule.compare && undecided { Verdict::Undecided } else { Verdict::Trips(failures) }
-    }
-
-    /// Counts a tick that a long streak has waited for an outcome of the baseline.
-    #[inline]
-    pub(super) fn count_wait(&mut self, rule: &Rule, are_few: bool) {
-        let forever = Millis::new(u64::MAX);
-        if !self.streak.is_empty() && self.streak.complete(rule.streak(are_few), forever).is_some()
-        {
-            self.waited = self.waited.saturating_add(1);
-        }
+        if is_shared { Verdict::Undecided } else { Verdict::Trips(failures) }
     }
 }
 

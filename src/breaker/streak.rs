@@ -56,7 +56,7 @@ pub(super) struct Streak {
     pub(super) success: Millis,
     /// Failures before the latest ones.
     pub(super) older: u32,
-    /// When the first of them happened.
+    /// When the second of them happened, or the only one; the first of a streak may be chance.
     pub(super) older_since: Millis,
     /// The latest failures in the order of their times; `count` of them.
     pub(super) latest: [Failure; KEPT],
@@ -142,7 +142,7 @@ impl Streak {
             self.streams_before = self.streams;
         }
         if usize::from(self.count) == KEPT {
-            if self.older == 0 {
+            if self.older <= 1 {
                 self.older_since = self.latest.first().map_or(failure.at, |first| first.at);
             }
             self.older = self.older.saturating_add(1);
@@ -173,11 +173,11 @@ impl Streak {
 
     /// When the second failure happened; the first may be chance.
     pub(super) fn began(&self) -> Millis {
-        match self.failures() {
-            _ if self.older > 0 => self.older_since,
-            [_, second, ..] => second.at,
-            [first] => first.at,
-            [] => self.success,
+        match (self.older, self.failures()) {
+            (0, [_, second, ..]) | (1, [second, ..]) => second.at,
+            (0, [first]) => first.at,
+            (0 | 1, []) => self.success,
+            _ => self.older_since,
         }
     }
 
@@ -315,6 +315,16 @@ mod tests {
         }
         streak.succeed(Millis::new(55));
         assert_eq!(streak.complete(need, until), Some(8), "the latest are younger");
+    }
+
+    #[test]
+    fn a_streak_begins_with_its_second_failure() {
+        let need = Need { failures: 3, is_capped: false };
+        let mut streak = Streak::new();
+        for at in 1..30 {
+            streak.fail(failure(at, 1), need);
+            assert_eq!(streak.began(), Millis::new(at.min(2)), "after {at}");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@
 mod agreement;
 mod capacity;
 mod clock;
+mod crowd;
+mod fairness;
 mod faults;
 mod modes;
 mod noise;
@@ -22,3 +24,4 @@ mod script;
 mod store;
 mod traffic;
 mod workers;
+mod year;

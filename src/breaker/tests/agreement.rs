@@ -346,7 +346,7 @@ fn a_streak_waits_three_seconds_for_a_baseline_that_is_silent() {
         assert_eq!(fail(&mut fleet, &memory, at(0)), None);
     }
     let opened = (1..=100).find(|tenth| !tick(&mut fleet, &memory, at(tenth * 100)).is_empty());
-    assert_eq!(opened, Some(30));
+    assert_eq!(opened, Some(31));
     // One that has never had a request in this epoch is not waited for.
     let memory = Memory::default();
     trip(&mut load(&memory, &json!({})), &memory, at(0));

@@ -171,8 +171,8 @@ fn an_earlier_epoch_counts_for_nothing() {
         local.be_slow(&mut request(epoch), Millis::ZERO);
         local.complete(&mut request(epoch), Millis::ZERO, number);
     }
-    assert!(local.news.is_empty() && !local.is_used());
-    assert_eq!(local.judge(&rule, true, &baseline), Verdict::Short);
+    assert!(local.news.is_empty() && local.news.answered == Millis::ZERO);
+    assert_eq!(local.judge(&rule, true, &baseline, || None, Millis::ZERO), Verdict::Short);
     local.complete(&mut request(3), Millis::ZERO, 201);
     assert_eq!(local.news.counts.requests, 1);
     // A new epoch drops what was not told, and begins the streak anew.
@@ -182,7 +182,7 @@ fn an_earlier_epoch_counts_for_nothing() {
     local.enter_epoch(4);
     assert!(local.news.is_empty());
     fail(&mut local, 4, 206);
-    assert_eq!(local.judge(&rule, true, &baseline), Verdict::Short);
+    assert_eq!(local.judge(&rule, true, &baseline, || None, Millis::ZERO), Verdict::Short);
 }
 
 #[test]
