@@ -1,7 +1,7 @@
 //! Compare-and-swap storage shared by all workers of a proxy.
 //!
 //! In Envoy this is the shared data of its WebAssembly VMs; in a native module, a map behind a
-//! lock. Keys and values are small: a few dozen keys, each with a record of less than 300 bytes.
+//! lock. Keys and values are small: a few dozen keys, each with a record of about 600 bytes.
 
 /// Values by key, each with a version that changes with every write.
 pub trait Store {

@@ -84,8 +84,12 @@ fn failed_probes_open_the_breaker_again() {
     let mut proxy = Proxy::new(&breaker_file(&json!({})));
     (0..3).for_each(|_| drop(proxy.send("anna", 503)));
     proxy.run(Duration::from_millis(1500));
+    // The baseline works; a fault that it shares would not trip.
     for user in 0..1000 {
-        proxy.send(&user.to_string(), 503);
+        let mut request = proxy.open(&[("x-user-id", &user.to_string())]);
+        request.decide();
+        request.respond(if request.sent("x-ab-variant") == ["new"] { 503 } else { 200 });
+        request.end();
     }
     proxy.run(TICK);
     assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 2);
