@@ -288,6 +288,7 @@ impl Breaker {
     }
 
     /// Notes in which order outcomes came, and whose they were.
+    #[inline(never)]
     fn note_order(&mut self, rule: &Rule, now: Timestamp, news: &News) {
         let number = self.window.number(now);
         news.units.iter().for_each(|unit| self.units.note(unit, number));
@@ -316,6 +317,7 @@ impl Breaker {
     /// Whether this baseline may have the same fault as a candidate with so many failures in a row
     /// since `began`: it fails too, or it has not had the time to show that it does not. `is_used`:
     /// it has requests that are not counted here yet.
+    #[inline(never)]
     fn shares_streak(
         &self,
         rule: &Rule,
@@ -385,6 +387,7 @@ impl Breaker {
 
     /// What a baseline has to say about this kind: its window, and what was just before if that is
     /// little.
+    #[inline(never)]
     fn evidence(&self, rule: &Rule, kind: Kind, limit: Ppm, now: Timestamp) -> Counts {
         let seen = self.window.total(now);
         let is_thin = seen.requests < rule.min_requests;
@@ -393,6 +396,7 @@ impl Breaker {
     }
 
     /// What counts of this kind with each unit capped.
+    #[inline(never)]
     fn evidence_of(&self, rule: &Rule, kind: Kind, limit: Ppm, seen: Counts) -> Counts {
         let others = self.capped(kind, seen, rule.cap(limit, 0));
         self.capped(kind, seen, rule.cap(limit, others.requests))
@@ -423,6 +427,7 @@ impl Breaker {
         }
     }
 
+    #[inline(never)]
     fn trip(&mut self, rule: &Rule, now: Timestamp, why: Why, jitter: u64) -> Event {
         self.forget(rule, now);
         self.trips = self.trips.wrapping_add(1);
@@ -434,6 +439,7 @@ impl Breaker {
         Event::Opened { why, length, would: rule.mode == BreakerMode::DryRun }
     }
 
+    #[inline(never)]
     fn try_stage(&mut self, stage: usize, seen: Counts, uptime: Millis) -> Event {
         let offenders = self.window.offenders.clone();
         self.enter(State::HalfOpen(stage, seen));
@@ -444,12 +450,14 @@ impl Breaker {
         Event::Trying(share(stage), self.trips)
     }
 
+    #[inline(never)]
     fn close(&mut self, rule: &Rule, now: Timestamp) -> Event {
         self.window = Window::new(rule.width);
         self.enter(State::Closed(now));
         Event::Closed
     }
 
+    #[inline(never)]
     fn enter(&mut self, state: State) {
         self.epoch = self.epoch.wrapping_add(1);
         self.state = state;
@@ -468,6 +476,7 @@ impl Breaker {
 
     /// The time, which never runs backwards. If the clock was set back, moves all times of the
     /// breaker back with it: it stays open for the rest of its time, neither shorter nor longer.
+    #[inline(never)]
     fn at(&mut self, now: Timestamp, rule: &Rule) -> Timestamp {
         let back = self.clock.since(now);
         if back > READING_NOISE {

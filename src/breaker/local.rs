@@ -116,6 +116,7 @@ impl LocalOutcomes {
     }
 
     /// Counts an answer that is slow, or will be.
+    #[inline(never)]
     pub(super) fn be_slow(&mut self, request: &mut Request, uptime: Millis) {
         if request.epoch == self.epoch && request.marks.set(Marks::SLOW) {
             self.count_request(request, uptime);
@@ -144,6 +145,7 @@ impl LocalOutcomes {
     }
 
     /// Counts a failure, also of a request that counted as a success. Returns whether it is new.
+    #[inline(never)]
     pub(super) fn fail(
         &mut self,
         rule: &Rule,
@@ -213,6 +215,7 @@ impl LocalOutcomes {
     }
 
     /// Notes that the shared record has all outcomes.
+    #[inline(never)]
     pub(super) const fn clear_news(&mut self) {
         self.news = News::NONE;
     }
@@ -272,6 +275,7 @@ impl LocalView {
     }
 
     /// Takes over the shared breaker; if it is in another epoch, outcomes start anew.
+    #[inline(never)]
     pub(super) fn adopt(&mut self, shared: Breaker) {
         self.local.enter_epoch(shared.epoch());
         self.shared = shared;

@@ -17,6 +17,7 @@ const LENGTH: usize = 606;
 
 impl Breaker {
     /// The record of this breaker.
+    #[inline(never)]
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (state, time, stage, seen) = match self.state {
@@ -53,6 +54,7 @@ impl Breaker {
     }
 
     /// Reads a record; `None` if it does not have this layout.
+    #[inline(never)]
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
@@ -110,14 +112,17 @@ impl Breaker {
 struct Writer(Vec<u8>);
 
 impl Writer {
+    #[inline(never)]
     fn short(&mut self, number: u32) {
         self.0.extend(number.to_le_bytes());
     }
 
+    #[inline(never)]
     fn long(&mut self, number: u64) {
         self.0.extend(number.to_le_bytes());
     }
 
+    #[inline(never)]
     fn counts(&mut self, counts: Counts) {
         self.short(counts.requests);
         self.short(counts.errors);
@@ -147,10 +152,12 @@ impl Reader<'_> {
         Some(*taken)
     }
 
+    #[inline(never)]
     fn short(&mut self) -> Option<u32> {
         self.take().map(u32::from_le_bytes)
     }
 
+    #[inline(never)]
     fn long(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
     }
@@ -159,6 +166,7 @@ impl Reader<'_> {
         self.long().map(Millis::new)
     }
 
+    #[inline(never)]
     fn counts(&mut self) -> Option<Counts> {
         Some(Counts { requests: self.short()?, errors: self.short()?, slow: self.short()? })
     }

@@ -120,6 +120,7 @@ impl Rule {
 
     /// Whether the baseline has the same fault: the candidate is not significantly worse. Where the
     /// baseline has too few requests to judge it, the missing ones are taken to fail at the limit.
+    #[inline(never)]
     pub(super) fn shares(&self, kind: Kind, candidate: Counts, baseline: Counts) -> bool {
         if baseline.requests == 0 {
             return false;
@@ -193,6 +194,7 @@ fn part(share: Ppm, of: u32) -> u32 {
 ///
 /// Wilson's lower bound (E. B. Wilson, 1927) is above p₀ exactly when the score test rejects p₀:
 /// p̂ > p₀ and n (p̂ − p₀)² > z² p₀ (1 − p₀). Multiplied out, nothing is left but integers.
+#[inline(never)]
 fn surely_above(count: u32, of: u32, limit: Ppm, z2: u64) -> bool {
     let whole = u128::from(Ppm::ALL.get());
     let (count, of, limit) = (u128::from(count), u128::from(of), u128::from(limit.get()));
@@ -214,6 +216,7 @@ fn power(share: u64, times: u32) -> u128 {
 
 /// Whether the candidate's share is significantly above the baseline's: the pooled two-proportion
 /// test, one-sided, as z² = d² N / (n₁ n₂ e (N − e)) with d = e₁ n₂ − e₂ n₁.
+#[inline(never)]
 fn surely_worse(candidate: (u32, u32), baseline: (u32, u32)) -> bool {
     let ((e1, n1), (e2, n2)) = (small(candidate), small(baseline));
     let Some(d) = (e1 * n2).checked_sub(e2 * n1).filter(|&d| d > 0) else { return false };

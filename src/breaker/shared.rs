@@ -84,6 +84,7 @@ impl SharedBreaker {
     }
 }
 
+#[inline(never)]
 fn read(store: &impl Store, key: &str) -> Option<(Breaker, u32)> {
     let (bytes, version) = store.get(key)?;
     Some((Breaker::decode(&bytes)?, version))

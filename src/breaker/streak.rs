@@ -113,6 +113,7 @@ impl Streak {
     }
 
     /// Adds what a worker has to share.
+    #[inline(never)]
     pub(super) fn merge(&mut self, news: &News, need: Need) {
         let new = &news.streak;
         self.succeed(new.success);
@@ -130,6 +131,7 @@ impl Streak {
     }
 
     /// Adds a failure, unless its unit has failed too often in this streak already.
+    #[inline(never)]
     pub(super) fn fail(&mut self, failure: Failure, need: Need) {
         if failure.at <= self.success {
             return;
@@ -183,6 +185,7 @@ impl Streak {
 
     /// The failures up to this moment, less the answers that have begun since the first of them:
     /// those may end in order yet. `None` if they are too few, or of too few units.
+    #[inline(never)]
     pub(super) fn complete(&self, need: Need, until: Millis) -> Option<u32> {
         let settled = self.failures().iter().filter(|failure| failure.at <= until);
         let failures = self.older.saturating_add(u32::try_from(settled.count()).unwrap_or(0));

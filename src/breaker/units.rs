@@ -61,6 +61,7 @@ impl SeenUnits {
 
     /// Notes that a unit was seen in the bucket of this number, in place of the one that was not
     /// seen for longest.
+    #[inline(never)]
     pub(super) fn note(&mut self, unit: Unit, number: u64) {
         let number = truncated(number);
         let age = |&(other, seen): &(Unit, u32)| match other {
@@ -74,6 +75,7 @@ impl SeenUnits {
     }
 
     /// Whether the window that ends with this bucket has fewer than five units, with these.
+    #[inline(never)]
     pub(super) fn are_few(&self, number: u64, more: &Units) -> bool {
         let number = truncated(number);
         let is_seen = |&(unit, seen): &(Unit, u32)| {
@@ -112,6 +114,7 @@ impl Offenses {
     pub(super) const NONE: Self = Self([Offense { unit: Unit::FREE, errors: 0, slow: 0 }; 8]);
 
     /// Adds to a unit, in place of the one with the least.
+    #[inline(never)]
     pub(super) fn add(&mut self, unit: Unit, errors: u32, slow: u32) {
         let rank = |offense: &Offense| if offense.unit == unit { 0 } else { offense.total() + 1 };
         if let Some(place) = self.0.iter_mut().min_by_key(|offense| rank(offense)) {
@@ -159,6 +162,7 @@ impl Offenders {
     }
 
     /// Adds what one worker has counted to the bucket at this place.
+    #[inline(never)]
     pub(super) fn add_all(&mut self, place: usize, offenses: &Offenses) {
         let offenses = offenses.0.iter().filter(|offense| offense.total() > 0);
         offenses.for_each(|offense| self.add(place, offense));
@@ -199,6 +203,7 @@ impl Offenders {
     }
 
     /// How much of this kind the units have above `cap` each.
+    #[inline(never)]
     pub(super) fn excess(&self, kind: Kind, cap: u32) -> u32 {
         let excess = |offender: &Offender| offender.count(kind).saturating_sub(cap);
         self.0.iter().map(excess).fold(0, u32::saturating_add)

@@ -83,6 +83,7 @@ impl Window {
     }
 
     /// Adds outcomes to the bucket of this moment.
+    #[inline(never)]
     pub(super) fn add(&mut self, now: Timestamp, new: Counts, offenses: &Offenses) {
         let number = self.number(now);
         self.advance(number);
@@ -104,6 +105,7 @@ impl Window {
     }
 
     /// Moves on to the bucket of this number.
+    #[inline(never)]
     fn advance(&mut self, number: u64) {
         if number <= self.latest {
             return;
@@ -126,6 +128,7 @@ impl Window {
     }
 
     /// What the window holds at this moment.
+    #[inline(never)]
     pub(super) fn total(&self, now: Timestamp) -> Counts {
         let number = self.number(now);
         let oldest = number.saturating_sub(BUCKETS as u64 - 1);
