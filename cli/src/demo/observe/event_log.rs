@@ -129,7 +129,7 @@ mod tests {
     fn messages_of_the_filter_become_transitions() {
         let opened =
             |would| Event::Opened { why: Why::Streak(5), length: Millis::new(4100), would };
-        let trying = Event::Trying(Ppm::new(50_000).unwrap());
+        let trying = Event::Trying(Ppm::new(50_000).unwrap(), 1);
         let mut events = Events { subject: "test/new".to_owned(), ..Events::default() };
         let lines = [
             format!("[warn] wasm log: test/new: {}", opened(false)),
