@@ -258,7 +258,7 @@ impl Work<'_> {
                  (assignment: request_random); give request_id"
             } else {
                 "the rows are about units, but the log has none; give request_id, or set \
-                 settings.exposure_unit and log again"
+                 settings.exposure_unit to digest and log again"
             };
             return Err(Error::input(Part::Outcomes(None), problem));
         }

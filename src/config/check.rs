@@ -80,8 +80,13 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
             }
         },
         body_limit: raw_settings.body_limit.get().map_or(64 << 10, |size| size.0),
-        exposure_unit: *raw_settings.exposure_unit.get().unwrap_or(&ExposureUnit::None),
+        exposure_unit: *raw_settings.exposure_unit.get().unwrap_or(&ExposureUnit::Digest),
     };
+    if settings.exposure_unit == ExposureUnit::None {
+        let message = "the access log carries no units, so the analysis cannot count users or test \
+                       the sample ratio";
+        checker.notice(&Path::Root.key("settings").key("exposure_unit"), message);
+    }
     let index = Index::new(experiments.iter().map(|experiment| &experiment.conditions));
     Plan {
         experiments: PerExperiment::new(experiments),

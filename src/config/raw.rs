@@ -289,7 +289,7 @@ object! {
         debug: Debug = "debug",
         /// The largest body that is read for units, conditions and the variants' values; 64KiB when left out.
         body_limit: Size = "body_limit",
-        /// How the access log names the unit: none (the default), its salted digest, or plain.
+        /// How the access log identifies the unit: its salted digest (the default), plain, or none.
         exposure_unit: ExposureUnit = "exposure_unit",
     }
 }

@@ -110,6 +110,6 @@ pub(super) fn of_settings(settings: &Settings) -> Option<Loss> {
     let default = settings.response_headers
         && settings.headers.prefix == "x-ab-"
         && settings.debug == Debug::Denied
-        && settings.exposure_unit == ExposureUnit::None;
+        && settings.exposure_unit == ExposureUnit::Digest;
     (!default).then(|| ("settings".to_owned(), "Seldon has its own headers and log".to_owned()))
 }

@@ -354,8 +354,8 @@ async fn the_access_log_tells_of_every_exposure() {
                 let pseudonym =
                     world.plan().experiments.first().unwrap().exposure.pseudonym(user.as_bytes());
                 let unit = match setting {
-                    None | Some("none") => Value::Null,
-                    Some("digest") => json!(pseudonym),
+                    Some("none") => Value::Null,
+                    None | Some("digest") => json!(pseudonym),
                     _ => json!(user),
                 };
                 let bucket = world
