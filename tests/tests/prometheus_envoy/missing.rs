@@ -14,7 +14,7 @@ use sidetrack_tests::world::sidetrack_command;
 use crate::stand::{BASELINE, CANDIDATE, until};
 
 const BYPASS: &str = "envoy_vhost_route_upstream_rq_total";
-const RELOADED: &str = "envoy_wasm_sidetrack_vm_reload_success";
+const RELOADED: &str = "envoy_wasm_sidetrack_a_b_vm_reload_success";
 
 struct Proxy {
     envoy: Envoy,
