@@ -356,7 +356,7 @@ impl Breaker {
             if !rule.is_above(kind, capped, limit) {
                 return None;
             }
-            let baseline = baseline().map(|baseline| baseline.evidence(rule, kind, limit, now));
+            let baseline = baseline().map(|baseline| baseline.evidence(rule, now));
             let is_shared = baseline.is_some_and(|baseline| rule.shares(kind, capped, baseline));
             (!is_shared).then_some(Why::Rate { kind, seen: capped, baseline })
         })
@@ -378,21 +378,20 @@ impl Breaker {
             if is_one_unit || !rule.stage_fails(kind, capped, limit) {
                 return None;
             }
-            let baseline = baseline().map(|baseline| baseline.evidence(rule, kind, limit, now));
+            let baseline = baseline().map(|baseline| baseline.evidence(rule, now));
             let padded = rule.padded(capped);
             let is_shared = baseline.is_some_and(|baseline| rule.shares(kind, padded, baseline));
             (!is_shared).then_some(Why::Rate { kind, seen: capped, baseline })
         })
     }
 
-    /// What a baseline has to say about this kind: its window, and what was just before if that is
-    /// little.
+    /// What a baseline has to say: its window, and what was just before if that is little. Its units
+    /// are not capped: with the caps of many units, it would seem better than a candidate with few.
     #[inline(never)]
-    fn evidence(&self, rule: &Rule, kind: Kind, limit: Ppm, now: Timestamp) -> Counts {
+    fn evidence(&self, rule: &Rule, now: Timestamp) -> Counts {
         let seen = self.window.total(now);
         let is_thin = seen.requests < rule.min_requests;
-        let seen = if is_thin { self.window.total_and_before(now) } else { seen };
-        self.evidence_of(rule, kind, limit, seen)
+        if is_thin { self.window.total_and_before(now) } else { seen }
     }
 
     /// What counts of this kind with each unit capped.

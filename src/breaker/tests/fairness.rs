@@ -165,6 +165,16 @@ fn both_failing_after_a_shared_outage_is_no_reason_to_stay_open() {
 }
 
 #[test]
+fn a_shared_fault_of_few_units_and_many_trips_nothing() {
+    // Three units of the candidate's are too few for caps, seven of the baseline's are not.
+    for seed in 0..20 {
+        let mut world = World::new(&json!({}), 2, Crowd::new(10, 200.0, 0.3), seed);
+        world.run(90_000, |_, _, _, random| flaky(random, 0.15));
+        assert_eq!(world.trips(), 0, "seed {seed}: {:?}", world.events);
+    }
+}
+
+#[test]
 fn a_trip_in_a_shared_fault_ends_like_any_other() {
     // The candidate fails alone for a moment, while both are at 15 %.
     for seed in 0..20 {
