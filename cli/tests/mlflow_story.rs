@@ -149,15 +149,17 @@ fn every_request_is_an_exposure_of_a_user_who_keeps_the_version(dir: &Path) {
     let mut requests = 0;
     for line in log.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
+        let exposure: HashMap<&str, &str> =
+            sidetrack::exposure::values(text(&line, "exposure")).collect();
         assert_eq!(
-            (text(&line, "experiment"), text(&line, "reason")),
+            (text(&line, "experiment"), exposure["reason"]),
             ("digits-ab-test", "hash"),
             "{line}"
         );
         assert_eq!(line["cluster"], line["served"], "{line}");
         assert!(outcomes.contains_key(text(&line, "request_id")), "{line}");
         let version = users
-            .entry(text(&line, "unit").to_owned())
+            .entry(exposure["unit"].to_owned())
             .or_insert_with(|| text(&line, "served").to_owned());
         assert_eq!(version, text(&line, "served"), "a user has changed the version: {line}");
         requests += 1;

@@ -150,3 +150,20 @@ async fn gauges_of_a_replaced_candidate_go_to_zero() {
     assert_eq!(stand.of(weight, &[]).await, Some(1e6));
     stand.envoy.stop().await.unwrap();
 }
+/// The operator disables an open breaker and enables it again when the candidate is well.
+#[tokio::test]
+async fn a_breaker_that_was_disabled_starts_closed() {
+    let enforced = candidate("new", json!({"open_for": "5m", "max_open_for": "5m"}));
+    let mut stand = Stand::start(Source::Watched, enforced.clone()).await;
+    stand.models[1].set(Behavior::Status(503));
+    stand.send(30).await;
+    stand.expect_of("ab_test_breaker_state", &[("model_name", "new")], 2.0).await;
+    stand.models[1].set(Behavior::Healthy);
+    let disabled = candidate("new", json!({"mode": "disabled"}));
+    stand.publish(disabled.clone()).await;
+    stand.expect("predictors", Some("new"), Some(&disabled)).await;
+    stand.publish(enforced.clone()).await;
+    stand.expect("predictors", Some("new"), Some(&enforced)).await;
+    stand.expect_of("ab_test_breaker_state", &[("model_name", "new")], 0.0).await;
+    stand.envoy.stop().await.unwrap();
+}

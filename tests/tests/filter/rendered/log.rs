@@ -16,9 +16,12 @@ async fn the_unit_is_in_no_field_but_its_own() {
         assert_eq!(answer.status, 200);
         assert_eq!(stub.requests().last().unwrap().path, "/infer-v2/a?x=1&user=unit-4711");
         let mut line = proxy.log(1).await.remove(0);
-        let unit = line.as_object_mut().unwrap().remove("unit").unwrap();
-        assert_eq!(unit == json!("unit-4711"), setting == "plain", "{unit}");
-        assert!(!line.to_string().contains("4711"), "{line}");
+        let exposure = line.as_object_mut().unwrap().remove("exposure").unwrap();
+        let exposure = exposure.as_str().unwrap();
+        assert_eq!(exposure.contains(" unit="), setting != "none", "{exposure}");
+        assert_eq!(exposure.ends_with(" unit=unit-4711"), setting == "plain", "{exposure}");
+        assert_eq!(exposure.contains("unit-4711"), setting == "plain", "{exposure}");
+        assert!(!line.to_string().contains("unit-4711"), "{line}");
         assert_eq!(line["path"], "/infer/a");
         // The id joins a client's outcome to this line.
         assert_eq!(line["request_id"], json!(answer.header_text("x-request-id")));
