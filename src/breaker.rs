@@ -21,8 +21,10 @@
 mod event;
 mod experiment;
 mod fleet;
+mod judge;
 mod local;
 mod record;
+mod recovery;
 mod rule;
 mod shared;
 mod store;
@@ -37,6 +39,7 @@ mod window;
 pub use event::{Event, Kind, Why};
 pub use fleet::{Fleet, Served, Transition};
 pub use local::News;
+pub use recovery::{STAGES, first_probe};
 pub use rule::Rule;
 pub use store::{Store, SwapError};
 pub use ticket::{End, Ticket};
@@ -44,6 +47,7 @@ pub use window::Counts;
 
 use core::cell::LazyCell;
 
+use recovery::share;
 use streak::{Recent, Streak};
 use units::{Offenders, SeenUnits, Units};
 use window::Window;
@@ -51,35 +55,10 @@ use window::Window;
 use crate::decide::Gate;
 use crate::names::breaker_state;
 use crate::plan::BreakerMode;
-use crate::quantity::{Bucket, Millis, Ppm, Timestamp};
-
-/// The shares of a candidate's units that it serves while it recovers. Each stage includes the
-/// units of the stage before.
-pub const STAGES: [Ppm; 3] = [Ppm::new(50_000).unwrap(), Ppm::new(250_000).unwrap(), Ppm::ALL];
+use crate::quantity::{Millis, Timestamp};
 
 /// The largest step back of the clock that is taken for readings of two workers in the wrong order.
 const READING_NOISE: Millis = Millis::new(1000);
-
-/// The time without an outcome, and without a request that waits, after which a stage of the
-/// recovery widens.
-const WIDEN_AFTER: Millis = Millis::new(5000);
-
-/// How old a failure must be to count in a streak that all workers share: by then all of them have
-/// had a tick, and have reported their successes before it.
-const SETTLED_AFTER: Millis = Millis::new(200);
-
-/// How long a streak waits for an outcome of the baseline, unless it grows to [`LONG`] before. This
-/// is enough for a baseline that gets one request in ten to show that it shares the outage.
-const WAIT_FOR_BASELINE: Millis = Millis::new(3000);
-
-/// The multiple of `consecutive` from which a streak opens the breaker although the baseline has no
-/// new outcome.
-const LONG: u32 = 20;
-
-/// How far each recovery moves the range of units that try the candidate, in buckets. Two
-/// recoveries in a row have no unit in common up to the second stage, and twenty reach all units in
-/// the first.
-const NEXT_RECOVERY: u32 = 350_000;
 
 /// The shortest time that a candidate must stay healthy until a past trip is forgotten.
 const FORGET_AFTER: Millis = Millis::new(60_000);
@@ -115,15 +94,6 @@ pub struct Breaker {
     recent: Recent,
     /// When the latest good answer began, by the uptime.
     answered: Millis,
-}
-
-/// The first bucket of the probe draw that takes part in the recovery from this trip, counted from
-/// 1.
-#[must_use]
-pub fn first_probe(trip: u32) -> Bucket {
-    let moved = u64::from(trip.saturating_sub(1)) * u64::from(NEXT_RECOVERY);
-    let bucket = u32::try_from(moved % u64::from(Bucket::COUNT)).unwrap_or(0);
-    Bucket::new(bucket).unwrap_or_default()
 }
 
 impl Breaker {
@@ -262,27 +232,7 @@ impl Breaker {
                 Some(self.trip(rule, now, why, jitter))
             }
             State::HalfOpen(stage, seen) => {
-                self.window.offenders.add_all(0, &news.offenses);
-                self.note_order(rule, now, news);
-                let seen = seen.plus(news.counts);
-                let why = self.failing_streak(rule, news.uptime, || baseline.as_ref());
-                let why = why.or_else(|| self.failing_stage(rule, seen, now, || baseline.as_ref()));
-                if let Some(why) = why {
-                    return Some(self.trip(rule, now, why, jitter));
-                }
-                self.state = State::HalfOpen(stage, seen);
-                if seen.requests >= rule.min_requests {
-                    return Some(match stage + 1 < STAGES.len() {
-                        true => self.try_stage(stage + 1, Counts::default(), news.uptime),
-                        false => self.close(rule, now),
-                    });
-                }
-                if !news.counts.is_empty() || news.is_waiting {
-                    self.active = news.uptime;
-                }
-                let is_quiet = news.uptime.since(self.active) >= WIDEN_AFTER;
-                let widens = is_quiet && stage + 1 < STAGES.len();
-                widens.then(|| self.try_stage(stage + 1, seen, news.uptime))
+                self.recover((stage, seen), rule, now, news, || baseline.as_ref(), jitter)
             }
         }
     }
@@ -296,117 +246,6 @@ impl Breaker {
         self.streak.merge(news, need);
         self.recent.append(news.recent);
         self.answered = self.answered.max(news.answered);
-    }
-
-    /// The streak that opens the breaker, if there is one that the baseline does not share.
-    fn failing_streak<'a>(
-        &self,
-        rule: &Rule,
-        uptime: Millis,
-        baseline: impl FnOnce() -> Option<&'a Self>,
-    ) -> Option<Why> {
-        let need = rule.streak(self.are_few(&Units::NONE));
-        let settled = Millis::new(uptime.get().saturating_sub(SETTLED_AFTER.get()));
-        let failures = self.streak.complete(need, settled)?;
-        let is_shared = baseline().is_some_and(|baseline| {
-            baseline.shares_streak(rule, failures, self.streak.began(), uptime, false)
-        });
-        (!is_shared).then_some(Why::Streak(failures))
-    }
-
-    /// Whether this baseline may have the same fault as a candidate with so many failures in a row
-    /// since `began`: it fails too, or it has not had the time to show that it does not. `is_used`:
-    /// it has requests that are not counted here yet.
-    #[inline(never)]
-    fn shares_streak(
-        &self,
-        rule: &Rule,
-        failures: u32,
-        began: Millis,
-        uptime: Millis,
-        is_used: bool,
-    ) -> bool {
-        let is_long = failures >= rule.consecutive.saturating_mul(LONG);
-        let has_failed = match self.streak.failures() {
-            // A single failure may be chance.
-            [one] => one.at > began && !is_long,
-            failures => failures.last().is_some_and(|last| last.at > began),
-        };
-        if has_failed || self.answered > began {
-            return has_failed || !rule.are_surprising(failures, self.recent);
-        }
-        let may_show = self.recent.known > 0 || is_used;
-        may_show && uptime.since(began) < WAIT_FOR_BASELINE && !is_long
-    }
-
-    /// The rate that opens the breaker, if there is one that is worse than the baseline's.
-    fn failing_rate<'a>(
-        &self,
-        rule: &Rule,
-        now: Timestamp,
-        baseline: impl Fn() -> Option<&'a Self>,
-    ) -> Option<Why> {
-        let seen = self.window.total(now);
-        if seen.requests < rule.min_requests {
-            return None;
-        }
-        rule.limits().find_map(|(kind, limit)| {
-            // What is left without the requests above the cap may be less than `min_requests`.
-            let capped = rule.padded(self.evidence_of(rule, kind, limit, seen));
-            if !rule.is_above(kind, capped, limit) {
-                return None;
-            }
-            let baseline = baseline().map(|baseline| baseline.evidence(rule, now));
-            let is_shared = baseline.is_some_and(|baseline| rule.shares(kind, capped, baseline));
-            (!is_shared).then_some(Why::Rate { kind, seen: capped, baseline })
-        })
-    }
-
-    /// The rate that ends a stage of the recovery, if there is one that is worse than the
-    /// baseline's.
-    fn failing_stage<'a>(
-        &self,
-        rule: &Rule,
-        seen: Counts,
-        now: Timestamp,
-        baseline: impl Fn() -> Option<&'a Self>,
-    ) -> Option<Why> {
-        rule.limits().find_map(|(kind, limit)| {
-            let cap = rule.stage_cap(limit);
-            let capped = self.capped(kind, seen, cap);
-            let is_one_unit = kind.of(capped).0 <= cap && !self.are_few(&Units::NONE);
-            if is_one_unit || !rule.stage_fails(kind, capped, limit) {
-                return None;
-            }
-            let baseline = baseline().map(|baseline| baseline.evidence(rule, now));
-            let padded = rule.padded(capped);
-            let is_shared = baseline.is_some_and(|baseline| rule.shares(kind, padded, baseline));
-            (!is_shared).then_some(Why::Rate { kind, seen: capped, baseline })
-        })
-    }
-
-    /// What a baseline has to say: its window, and what was just before if that is little. Its units
-    /// are not capped: with the caps of many units, it would seem better than a candidate with few.
-    #[inline(never)]
-    fn evidence(&self, rule: &Rule, now: Timestamp) -> Counts {
-        let seen = self.window.total(now);
-        let is_thin = seen.requests < rule.min_requests;
-        if is_thin { self.window.total_and_before(now) } else { seen }
-    }
-
-    /// What counts of this kind with each unit capped.
-    #[inline(never)]
-    fn evidence_of(&self, rule: &Rule, kind: Kind, limit: Ppm, seen: Counts) -> Counts {
-        let others = self.capped(kind, seen, rule.cap(limit, 0));
-        self.capped(kind, seen, rule.cap(limit, others.requests))
-    }
-
-    /// What counts of this kind if a unit has at most `cap` of it.
-    fn capped(&self, kind: Kind, seen: Counts, cap: u32) -> Counts {
-        match self.are_few(&Units::NONE) {
-            true => seen,
-            false => seen.without(kind, self.window.offenders.excess(kind, cap)),
-        }
     }
 
     /// Opens after failures in a row, unless it is open already.
@@ -436,17 +275,6 @@ impl Breaker {
         }
         self.enter(State::Open(now + length));
         Event::Opened { why, length, would: rule.mode == BreakerMode::DryRun }
-    }
-
-    #[inline(never)]
-    fn try_stage(&mut self, stage: usize, seen: Counts, uptime: Millis) -> Event {
-        let offenders = self.window.offenders.clone();
-        self.enter(State::HalfOpen(stage, seen));
-        self.active = uptime;
-        if !seen.is_empty() {
-            self.window.offenders = offenders;
-        }
-        Event::Trying(share(stage), self.trips)
     }
 
     #[inline(never)]
@@ -498,8 +326,4 @@ impl Breaker {
         }
         self.clock
     }
-}
-
-fn share(stage: usize) -> Ppm {
-    STAGES.get(stage).copied().unwrap_or(Ppm::ALL)
 }

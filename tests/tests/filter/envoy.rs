@@ -8,8 +8,11 @@
     reason = "a test that cannot go on may stop"
 )]
 
+mod bootstrap;
+mod exposures;
 mod failover;
 mod headers;
+mod lean;
 mod plugins;
 mod updates;
 
@@ -25,9 +28,9 @@ use crate::scenarios::{
     self, FORECAST, by, experiment, forecast, forecast_with, merge, untouched, user_of, variant,
 };
 use serde_json::{Value, json};
-use sidetrack_lab::{Client, EnvoyBinary, Load, LoadOptions, Request, validate};
+use sidetrack_lab::{Client, EnvoyBinary, Load, LoadOptions, Request};
 use sidetrack_tests::artifact;
-use sidetrack_tests::world::{Kind, Stage, World, run, sidetrack_command};
+use sidetrack_tests::world::{Kind, Stage, run, sidetrack_command};
 
 macro_rules! in_envoy {
     ($($name:ident,)*) => { $(
@@ -38,10 +41,6 @@ macro_rules! in_envoy {
     )* };
 }
 scenarios::for_each_scenario!(in_envoy);
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 fn golden(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(file)
@@ -218,67 +217,6 @@ async fn without_the_early_removal_the_filter_does_it() {
     run(stage, scenarios::what_a_client_forges_does_not_survive).await;
 }
 
-/// The filter says the variant alone; each exchange is checked for the rest, which the routes say.
-#[tokio::test]
-async fn lean_routes_say_what_the_filter_does_not() {
-    run(Stage::rendered(&["--lean"]), scenarios::a_file_without_clusters_only_tags).await;
-    run(Stage::rendered(&["--lean"]), |stage| async move {
-        let rollout = json!({
-            "start": "2026-01-01T00:00:00Z", "phases": [{"name": "canary", "weights": {"new": 50}}],
-        });
-        let variants = json!([{"name": "old"}, {"name": "new"}]);
-        let breaker = json!({"consecutive_errors": 1, "open_for": "1m"});
-        let file =
-            forecast_with(json!({"variants": variants, "rollout": rollout, "breaker": breaker}));
-        let world = stage.start(&file).await;
-        let user = user_of(&world, "new");
-        for (user, expected) in [(user_of(&world, "old"), "old"), (user.clone(), "new")] {
-            let exchange = world.send(by(&user)).await;
-            for told in [exchange.up("x-ab-variant"), exchange.down("x-ab-variant")] {
-                assert_eq!(told.as_deref(), Some(expected));
-            }
-            assert_eq!(exchange.down("x-ab-experiment").as_deref(), Some("forecast-ab"));
-            assert_eq!(exchange.down("x-ab-phase").as_deref(), Some("canary"));
-            assert_eq!(exchange.down("x-ab-assigned"), None);
-        }
-        world.model("new", sidetrack_tests::world::Behavior::Status(503));
-        let begun = std::time::Instant::now();
-        let exchange = loop {
-            let exchange = world.send(by(&user)).await;
-            if exchange.cluster() == Some("old") {
-                break exchange;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(10), "the breaker does not open");
-        };
-        for told in [exchange.up("x-ab-assigned"), exchange.down("x-ab-assigned")] {
-            assert_eq!(told.as_deref(), Some("new"), "the baseline serves for it");
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn lean_routes_need_variants_that_they_can_tell_apart() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("file.json");
-    let tagging = json!([{"name": "old"}, {"name": "new", "weight": 30}]);
-    let one = forecast_with(json!({"variants": tagging}))["experiments"][0].clone();
-    let mut two = one.clone();
-    two["name"] = json!("other");
-    for (file, why) in [
-        (
-            forecast(),
-            "--lean requires variants without clusters, but those of forecast-ab name clusters",
-        ),
-        (json!({"experiments": [one, two]}), "forecast-ab and other both have a variant old"),
-    ] {
-        fs::write(&path, file.to_string()).unwrap();
-        let error = sidetrack_command(&["render", "envoy", &path.display().to_string(), "--lean"])
-            .unwrap_err();
-        assert!(error.to_string().contains(why), "{error}");
-    }
-}
-
 #[tokio::test]
 async fn ten_bad_updates_under_load_fail_no_request() {
     run(Stage::new(Kind::Envoy), |stage| async move {
@@ -334,203 +272,4 @@ async fn ten_bad_updates_under_load_fail_no_request() {
         assert!(log.contains("experiments[0].baseline") && log.contains("nobody-9"), "{log}");
     })
     .await;
-}
-
-/// The exposures: a JSON line for each request, in which the unit stands only when it may.
-#[tokio::test]
-async fn the_access_log_tells_of_every_exposure() {
-    for setting in [None, Some("none"), Some("digest"), Some("plain")] {
-        run(Stage::new(Kind::Envoy), |stage| async move {
-            let mut file = forecast();
-            if let Some(setting) = setting {
-                file["settings"] = json!({"exposure_unit": setting});
-            }
-            let world = stage.start(&file).await;
-            let (old, new) = (user_of(&world, "old"), user_of(&world, "new"));
-            for (number, (user, served)) in [(&old, "old"), (&new, "new")].into_iter().enumerate() {
-                world.send(by(user).header("x-ab-variant", "forged")).await;
-                let log = log_of(&world, number + 1).await;
-                let line = log.last().unwrap();
-                let pseudonym =
-                    world.plan().experiments.first().unwrap().exposure.pseudonym(user.as_bytes());
-                let unit = match setting {
-                    Some("none") => Value::Null,
-                    None | Some("digest") => json!(pseudonym),
-                    _ => json!(user),
-                };
-                let bucket = world
-                    .plan()
-                    .experiments
-                    .first()
-                    .unwrap()
-                    .arm
-                    .bucket(user.as_bytes())
-                    .to_string();
-                let told = [
-                    "unit",
-                    "experiment",
-                    "assigned",
-                    "served",
-                    "status",
-                    "reason",
-                    "bucket",
-                    "rescued",
-                ];
-                let expected =
-                    json!([unit, "forecast-ab", served, served, 200, "hash", bucket, null]);
-                assert_eq!(json!(told.map(|key| &line[key])), expected, "{setting:?}: {line}");
-                assert_eq!(line["cluster"], format!("{served}-cluster"));
-                // printf 'trial1\0forecast-ab\0forecast-1' | sha256sum
-                let expected = json!(["77ba368c", world.plan().hash.short(), "new=300000/300000"]);
-                assert_eq!(json!(["trial", "config", "weights"].map(|key| &line[key])), expected);
-                for key in ["time", "request_id", "phase", "duration"] {
-                    assert!(line.get(key).is_some(), "no {key} in {line}");
-                }
-            }
-            world.get("/elsewhere", &[("x-user-id", &old)]).await;
-            let log = log_of(&world, 3).await;
-            assert!(
-                ["unit", "experiment", "reason", "bucket"].iter().all(|key| log[2][key].is_null()),
-                "{log:?}"
-            );
-        })
-        .await;
-    }
-}
-
-/// A line of the access log, with the values of its exposure beside its own.
-fn spread(line: &str) -> Option<Value> {
-    let mut line: Value = serde_json::from_str(line).ok()?;
-    let exposure = line["exposure"].as_str().unwrap_or_default().to_owned();
-    for (key, value) in sidetrack::exposure::values(&exposure) {
-        line[key] = json!(value);
-    }
-    Some(line)
-}
-
-/// The access log's lines, once there are so many.
-async fn log_of(world: &World, count: usize) -> Vec<Value> {
-    for _ in 0..500 {
-        // Envoy writes its log in the background, every ten seconds or when it is asked to.
-        world.real().envoy.admin_post("/reopen_logs").await.unwrap();
-        let log = world.real().access_log();
-        let lines: Vec<Value> = log.lines().filter_map(spread).collect();
-        if lines.len() >= count {
-            return lines;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("there are not {count} lines in the access log:\n{}", world.real().access_log());
-}
-
-/// Files of every shape, by name.
-fn shapes() -> Vec<(&'static str, Value)> {
-    let tagging = json!([{"name": "old"}, {"name": "new", "weight": 30}]);
-    let unweighted = json!([{"name": "old", "cluster": "o"}, {"name": "new", "cluster": "n"}]);
-    let conditions = json!({
-        "hosts": ["models.test", "*.example.com", "[::1]"], "path": {"exact": "/a\"quoted\"'path"},
-        "methods": ["GET", "M-SEARCH"],
-        "headers": [{"name": "x-tenant", "exact": "a \"b\" \\ c"}, {"name": "x-region", "prefix": "eu-"},
-                    {"name": "x-internal", "present": false}, {"name": "x-external", "present": true}],
-    });
-    let rollout = json!({
-        "start": "2026-11-23T09:00:00Z",
-        "phases": [{"name": "canary", "for": "1h", "weights": {"new": 5}}, {"name": "all", "weights": {"new": 30}}],
-    });
-    let mut prefixed = forecast();
-    prefixed["settings"] = json!({"header_prefix": "x-trial-"});
-    let (mut one, mut two) = (experiment(), experiment());
-    merge(
-        &mut one,
-        &json!({"layer": {"name": "models", "from": 0, "to": 50}, "mirror": {"cluster": "shadow"}}),
-    );
-    let layer = json!({"name": "models", "from": 50, "to": 100});
-    merge(
-        &mut two,
-        &json!({"name": "other", "layer": layer, "mirror": {"cluster": "shadow-2", "percent": 1}}),
-    );
-    vec![
-        ("simple", forecast()),
-        ("tag only", forecast_with(json!({"variants": tagging}))),
-        ("conditions", forecast_with(json!({"match": conditions}))),
-        ("mirror", forecast_with(json!({"mirror": {"cluster": "shadow", "percent": 5}}))),
-        (
-            "tag only with a mirror",
-            forecast_with(json!({"variants": tagging, "mirror": {"cluster": "shadow"}})),
-        ),
-        ("layers, several", json!({"experiments": [one, two]})),
-        ("rollout", forecast_with(json!({"variants": unweighted, "rollout": rollout}))),
-        ("another prefix", prefixed),
-        (
-            "everything disabled",
-            forecast_with(json!({"enabled": false, "breaker": {"mode": "disabled"}})),
-        ),
-    ]
-}
-
-#[tokio::test]
-async fn envoy_accepts_what_is_rendered_for_files_of_every_shape() {
-    let envoy = EnvoyBinary::find().unwrap();
-    let wasm = artifact::wasm().display().to_string();
-    let dir = tempfile::tempdir().unwrap();
-    let watched = dir.path().join("filter.yaml");
-    let mut files: Vec<(String, PathBuf)> = Vec::new();
-    for (name, file) in shapes() {
-        let path = dir.path().join(format!("{name}.json"));
-        fs::write(&path, file.to_string()).unwrap();
-        files.push((name.to_owned(), path));
-    }
-    let good = golden("config/good");
-    for entry in fs::read_dir(&good).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        // Without experiments there is nothing to route.
-        if name != "no-experiments.yaml" {
-            files.push((name, path));
-        }
-    }
-    for (name, path) in files {
-        let path = path.display().to_string();
-        let render = ["render", "envoy", &path, "--wasm", &wasm];
-        let fixed = sidetrack_command(&render).unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        validate(&envoy, &fixed).await.unwrap_or_else(|error| panic!("{name}: {error:?}\n{fixed}"));
-        let watched_path = watched.display().to_string();
-        let render = [&render[..], &["--watch", &watched_path]].concat();
-        let filter = sidetrack_command(&[&render[..], &["--filter-only"]].concat()).unwrap();
-        fs::write(&watched, filter).unwrap();
-        let watching = sidetrack_command(&render).unwrap();
-        validate(&envoy, &watching)
-            .await
-            .unwrap_or_else(|error| panic!("{name}: {error:?}\n{watching}"));
-    }
-}
-
-#[tokio::test]
-async fn the_committed_bootstrap_is_what_the_command_writes() {
-    let committed = repository().join("envoy/quickstart.yaml");
-    let rendered = Command::new(artifact::cli())
-        .current_dir(repository())
-        .args(["render", "envoy", "envoy/experiment.yaml"])
-        .args([
-            "--endpoint",
-            "baseline-predictor=127.0.0.1:9001",
-            "--endpoint",
-            "enhanced-predictor=127.0.0.1:9002",
-        ])
-        .output()
-        .unwrap();
-    assert!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
-    let rendered = String::from_utf8(rendered.stdout).unwrap();
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&committed, &rendered).unwrap();
-    }
-    let found = fs::read_to_string(&committed).unwrap_or_default();
-    assert!(
-        found == rendered,
-        "envoy/quickstart.yaml is not what the command writes; UPDATE=1 writes it anew"
-    );
-    let wasm = artifact::wasm().display().to_string();
-    let here = found.replace("dist/sidetrack.wasm", &wasm);
-    assert_ne!(here, found);
-    validate(&EnvoyBinary::find().unwrap(), &here).await.unwrap();
 }

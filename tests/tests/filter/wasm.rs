@@ -3,6 +3,8 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on may stop")]
 
 mod breakers;
+mod faults;
+mod outcomes;
 mod updates;
 
 use std::fs;
@@ -13,11 +15,9 @@ use crate::scenarios::{
     self, FORECAST, by, experiment, forecast, forecast_with, told, untouched, user_of, variant,
 };
 use serde_json::{Value, json};
-use sidetrack::breaker::End;
 use sidetrack::draw::{Draw, Purpose};
-use sidetrack::outcome::{Ending, Status as Ended};
 use sidetrack_tests::artifact;
-use sidetrack_tests::fake_host::{Action, Exchange, HeaderMap, Module, Proxy, Reply, Status, Vm};
+use sidetrack_tests::fake_host::{Exchange, HeaderMap, Module, Proxy, Reply, Vm};
 use sidetrack_tests::world::{Kind, Stage, run};
 
 macro_rules! in_process {
@@ -153,139 +153,6 @@ async fn a_rollout_follows_the_clock() {
     .await;
 }
 
-/// However Envoy is asked how a request ended, the answer is the core's: by one expression, or,
-/// where Envoy knows none or the request did not end well, by its attributes.
-#[test]
-fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
-    let mut asked = [0, 0];
-    for (expressions, fails_over) in [(true, false), (true, true), (false, false), (false, true)] {
-        for status in [None, Some(200), Some(404), Some(429), Some(500), Some(503)] {
-            for (flags, grpc, attempts) in [
-                (0, None, 1),
-                (1 << 4, None, 1),
-                (1 << 14, None, 1),
-                (1 << 24, None, 1),
-                (0, Some(0), 1),
-                (0, Some(5), 1),
-                (0, Some(14), 1),
-                (0, None, 2),
-                (0, Some(0), 2),
-                (0, None, 0),
-                (1 << 1, None, 0),
-            ] {
-                // A success at first sight is not asked whether a model was asked.
-                if (status, flags, attempts) == (Some(200), 0, 0) {
-                    continue;
-                }
-                let proxy = Proxy::new(Module::sidetrack());
-                if !expressions {
-                    proxy.set_foreign("expr_create", None);
-                }
-                if fails_over {
-                    proxy.set_environment("SIDETRACK_FAILOVER", "1");
-                }
-                let all = json!([{"name": "old"}, {"name": "new", "weight": 100}]);
-                let worker = vm(
-                    &proxy,
-                    &forecast_with(json!({"variants": all, "breaker": {"consecutive_errors": 1}})),
-                );
-                let stream = worker.stream();
-                let kind = if grpc.is_some() { "application/grpc" } else { "application/json" };
-                let request = [(":path", FORECAST), ("x-user-id", "1"), ("content-type", kind)];
-                stream.request_headers(request, true).unwrap();
-                stream.set_number(&["response", "flags"], flags);
-                stream.set_number(&["upstream", "request_attempt_count"], attempts);
-                if let Some(status) = status {
-                    let mut answer: HeaderMap = [(":status", status.to_string())].into();
-                    grpc.into_iter()
-                        .for_each(|code: u32| answer.add("grpc-status", code.to_string()));
-                    stream.response_headers(answer, true).unwrap();
-                }
-                let before = proxy.host_calls();
-                stream.finish().unwrap();
-                let more = |call| {
-                    let now = proxy.host_calls().get(call).copied().unwrap_or_default();
-                    now - before.get(call).copied().unwrap_or_default()
-                };
-                let ending = Ending {
-                    answered: status.is_some(),
-                    uploaded: true,
-                    code: status.unwrap_or(0),
-                    flags: flags.cast_unsigned(),
-                    grpc_status: grpc.filter(|_| status.is_some()),
-                    attempts: attempts.cast_unsigned(),
-                    failed_over: fails_over && attempts > 1,
-                    is_connect: false,
-                    is_timed_out: false,
-                };
-                let outcome = ending.outcome();
-                let reads = more("proxy_get_property");
-                let is_known = ending.has_grpc_failure();
-                assert_eq!(
-                    more("proxy_call_foreign_function"),
-                    u64::from(expressions && !is_known)
-                );
-                let well =
-                    status.is_some_and(|status| status < 400) && flags == 0 && !ending.failed_over;
-                assert_eq!(
-                    reads == 0,
-                    expressions && well && !is_known,
-                    "{expressions} {ending:?}: {reads} reads"
-                );
-                asked[usize::from(reads == 0)] += 1;
-                let at_once = outcome.end == End::Failed;
-                assert_eq!(
-                    proxy.log_text().contains("the breaker opens"),
-                    at_once,
-                    "{expressions} {ending:?}\n{}",
-                    proxy.log_text()
-                );
-                worker.tick().unwrap();
-                for (name, status) in [
-                    ("success", Ended::Success),
-                    ("error", Ended::Error),
-                    ("aborted", Ended::Aborted),
-                ] {
-                    let name = format!(
-                        "experiment=.=forecast-ab;.;model_name=.=new;.;status=.={name};.;ab_test_requests_total"
-                    );
-                    assert_eq!(
-                        count(&proxy, &name),
-                        u64::from(outcome.status == Some(status)),
-                        "{name} {ending:?}"
-                    );
-                }
-            }
-        }
-    }
-    assert!(asked.iter().all(|&count| count > 5), "{asked:?}");
-}
-
-/// Only Envoy knows whether a second attempt went to the baseline: by the name of the route.
-#[test]
-fn a_second_attempt_is_the_baselines_only_on_a_route_that_fails_over() {
-    let proxy = Proxy::new(Module::sidetrack());
-    proxy.set_environment("SIDETRACK_FAILOVER", "1");
-    let all = json!([{"name": "old"}, {"name": "new", "weight": 100}]);
-    let worker = vm(&proxy, &forecast_with(json!({ "variants": all })));
-    for (route, attempts, variant) in [
-        ("sidetrack-failover:new-cluster", 1, "new"),
-        ("sidetrack-failover:new-cluster", 2, "old"),
-        ("with-retries", 2, "new"),
-        ("", 2, "new"),
-    ] {
-        proxy.set_property(&["xds", "route_name"], route);
-        let stream = worker.stream();
-        let request = [(":path", FORECAST), ("x-user-id", "1")];
-        stream.request_headers(request, true).unwrap();
-        stream.set_number(&["upstream", "request_attempt_count"], attempts);
-        stream.response_headers([(":status", "200")], true).unwrap();
-        let reported = stream.response_header("x-ab-variant");
-        assert_eq!(reported.as_deref(), Some(variant.as_bytes()), "{route:?}, attempt {attempts}");
-        stream.finish().unwrap();
-    }
-}
-
 #[tokio::test]
 async fn an_empty_configuration_is_none() {
     run(Stage::new(Kind::InProcess), |stage| async move {
@@ -337,128 +204,6 @@ fn what_a_model_answers_under_our_names_is_replaced() {
     assert_eq!(response.all("x-ab-experiment"), [b"forecast-ab".to_vec()]);
 }
 
-/// Whatever call a host fails: the request passes, and the filter lives.
-#[test]
-fn a_faulty_host_costs_no_request() {
-    let calls = [
-        "proxy_get_header_map_pairs",
-        "proxy_add_header_map_value",
-        "proxy_replace_header_map_value",
-        "proxy_remove_header_map_value",
-        "proxy_call_foreign_function",
-        "proxy_get_property",
-        "proxy_increment_metric",
-        "proxy_record_metric",
-        "proxy_get_metric",
-        "proxy_define_metric",
-        "proxy_get_shared_data",
-        "proxy_set_shared_data",
-        "proxy_get_current_time_nanoseconds",
-        "proxy_set_tick_period_milliseconds",
-        "random_get",
-        "proxy_log",
-    ];
-    let mut file = forecast_with(
-        json!({"missing_unit": "random", "mirror": {"cluster": "shadow", "percent": 50}}),
-    );
-    file["settings"] = json!({"debug": "allowed"});
-    for call in calls {
-        for status in
-            [Status::InternalFailure, Status::NotFound, Status::BadArgument, Status::Unimplemented]
-        {
-            for from_the_start in [true, false] {
-                let proxy = Proxy::new(Module::sidetrack());
-                if from_the_start {
-                    proxy.fault(call, status);
-                }
-                let worker = vm(&proxy, &file);
-                proxy.fault(call, status);
-                for headers in [
-                    vec![("x-user-id", "1")],
-                    vec![("x-ab-debug", "1")],
-                    vec![("x-ab-cluster", "new-cluster")],
-                ] {
-                    for reply in [Reply::status(200), Reply::status(503), Reply::Abort] {
-                        let exchange =
-                            worker.get_replied(FORECAST, headers.clone(), reply).unwrap();
-                        assert_eq!(exchange.action, Action::Continue, "{call} {status:?}");
-                        assert!(exchange.local_response.is_none(), "{call} {status:?}");
-                    }
-                }
-                worker.tick().unwrap();
-                proxy.clear_faults();
-                assert!(!worker.is_dead());
-                let exchange = get(&worker, "1");
-                assert_eq!(
-                    exchange.request_header("x-ab-variant").as_deref(),
-                    Some("old"),
-                    "{call} {status:?}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn requests_without_a_decision_are_counted() {
-    let proxy = Proxy::new(Module::sidetrack());
-    // Only the headers of requests are read.
-    proxy.set_environment("SIDETRACK_ROUTES_CLEAN", "1");
-    let worker = vm(&proxy, &forecast());
-    assert_eq!(count(&proxy, "ab_test_undecided_total"), 0);
-    proxy.fault_times("proxy_get_header_map_pairs", Status::InternalFailure, 3);
-    for n in 1..=3 {
-        let exchange = get(&worker, "1");
-        assert_eq!(exchange.request_header("x-ab-variant"), None);
-        assert_eq!(exchange.response_header("x-ab-variant"), None);
-        assert_eq!(count(&proxy, "ab_test_undecided_total"), n);
-    }
-    assert_eq!(get(&worker, "1").request_header("x-ab-variant").as_deref(), Some("old"));
-    assert_eq!(count(&proxy, "ab_test_undecided_total"), 3);
-}
-
-/// An earlier filter responded: the log callback is the first callback of the filter for this
-/// request.
-#[test]
-fn a_stream_may_begin_with_its_end() {
-    let proxy = Proxy::new(Module::sidetrack());
-    let worker = vm(&proxy, &forecast());
-    for _ in 0..3 {
-        worker.stream().finish().unwrap();
-    }
-    let stream = worker.stream();
-    stream.response_headers([(":status", "429")], true).unwrap();
-    stream.finish().unwrap();
-    let counted = proxy.metrics().into_iter().filter(|(name, value)| {
-        name.ends_with("ab_test_requests_total")
-            && *value != sidetrack_tests::fake_host::MetricValue::Number(0)
-    });
-    assert_eq!(counted.count(), 0, "{:?}", proxy.metrics());
-    assert_eq!(get(&worker, "1").request_header("x-ab-variant").as_deref(), Some("old"));
-}
-
-#[test]
-fn a_vm_that_dies_takes_no_other_with_it() {
-    let proxy = Proxy::new(Module::sidetrack());
-    let (first, second) = (vm(&proxy, &forecast()), vm(&proxy, &forecast()));
-    let before = get(&second, "anna").request_header("x-ab-variant");
-    proxy.set_fuel_limit(50);
-    assert!(first.get(FORECAST, [("x-user-id", "anna")]).is_err());
-    proxy.set_fuel_limit(10_000_000_000);
-    assert!(first.is_dead() && first.get(FORECAST, [("x-user-id", "anna")]).is_err());
-    assert_eq!(get(&second, "anna").request_header("x-ab-variant"), before);
-    // What Envoy puts in its place goes on where it was.
-    let third = vm(&proxy, &forecast());
-    assert_eq!(get(&third, "anna").request_header("x-ab-variant"), before);
-    let name =
-        "experiment=.=forecast-ab;.;model_name=.=old;.;status=.=success;.;ab_test_requests_total";
-    let other = name.replace("=old", "=new");
-    for worker in [&second, &third] {
-        worker.tick().unwrap();
-    }
-    assert_eq!(count(&proxy, name) + count(&proxy, &other), 3);
-}
-
 #[test]
 fn memory_does_not_grow_with_requests() {
     let proxy = Proxy::new(Module::sidetrack());
@@ -472,32 +217,6 @@ fn memory_does_not_grow_with_requests() {
         worker.tick().unwrap();
     }
     assert_eq!(worker.memory_bytes(), before);
-}
-
-/// A stats matcher makes every stat read zero for ever. The log reports it, and the breaker works
-/// without stats: five failures on one worker, and both workers send the candidate's users to the
-/// baseline.
-#[test]
-fn hidden_metrics_are_said_loudly_and_stop_no_breaker() {
-    let proxy = Proxy::new(Module::sidetrack());
-    proxy.hide_metrics("");
-    let (one, other) = (vm(&proxy, &forecast()), vm(&proxy, &forecast()));
-    one.tick().unwrap();
-    assert!(proxy.log_text().contains("Envoy hides the filter's metrics"), "{}", proxy.log_text());
-    let variant_of = |vm: &Vm, user: &str| get(vm, user).request_header("x-ab-variant");
-    let users = (0..1_000).map(|n| format!("user-{n}"));
-    let user =
-        users.into_iter().find(|user| variant_of(&other, user).as_deref() == Some("new")).unwrap();
-    let variant = |vm: &Vm| variant_of(vm, &user);
-    assert_eq!(variant(&other).as_deref(), Some("new"));
-    for _ in 0..5 {
-        one.get_replied(FORECAST, [("x-user-id", user.as_str())], Reply::status(503)).unwrap();
-    }
-    assert_eq!(variant(&one).as_deref(), Some("old"), "{}", proxy.log_text());
-    proxy.advance(Duration::from_millis(100));
-    other.tick().unwrap();
-    assert_eq!(variant(&other).as_deref(), Some("old"), "{}", proxy.log_text());
-    assert_eq!(proxy.log_text().matches("the breaker opens").count(), 1, "{}", proxy.log_text());
 }
 
 /// What the access log reads, and that a proxy without such a log is spared the calls.
