@@ -1,9 +1,9 @@
 //! Values inside a JSON body, found and replaced without building the body.
 //!
-//! A value is the text of a string or the literal of a number, exactly as it was sent: `1`, `1.0` and `"1"` are three
-//! spellings, of which the first and the last are the same unit. Of a repeated key the last counts, as in the JSON
-//! parsers of most languages. A body that is not JSON to its end has no value. An edit replaces the bytes of one value;
-//! all other bytes stay as they are.
+//! A value is the text of a string or the literal of a number, exactly as it was sent: `1`, `1.0`
+//! and `"1"` are three spellings, of which the first and the last are the same unit. Of a repeated
+//! key the last counts, as in the JSON parsers of most languages. A body that is not JSON to its
+//! end has no value. An edit replaces the bytes of one value; all other bytes stay as they are.
 
 mod edit;
 
@@ -58,8 +58,9 @@ fn text(raw: &str) -> Option<Cow<'_, [u8]>> {
     }
 }
 
-/// Why a body with this announced length in bytes must not be waited for; `None` if it may be. A body without an
-/// announced length may be an endless stream, unless its type says that it is one JSON document.
+/// Why a body with this announced length in bytes must not be waited for; `None` if it may be. A
+/// body without an announced length may be an endless stream, unless its type says that it is one
+/// JSON document.
 pub fn unreadable(request: &impl Request, length: Option<u64>, limit: u64) -> Option<Unread> {
     let kind = request.first("content-type");
     let is_plain = request
@@ -78,7 +79,8 @@ pub fn unreadable(request: &impl Request, length: Option<u64>, limit: u64) -> Op
     }
 }
 
-/// Whether a media type is one JSON document: `application/json` or `application/…+json`, with any parameters.
+/// Whether a media type is one JSON document: `application/json` or `application/…+json`, with any
+/// parameters.
 fn is_json(kind: &[u8]) -> bool {
     let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     let ends_with = |end: &[u8]| {

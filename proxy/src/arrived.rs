@@ -35,8 +35,8 @@ impl<H: Host> Runtime<H> {
     /// What is known of a body that has not arrived: it is read later, or not at all.
     pub(crate) fn expect_body(&self, headers: &impl Request) -> Body<'static> {
         let length = announced_length(headers);
-        // The proxy answers `Expect` and removes it, unless it is set up to leave that to the model.
-        // Then the client sends no body until the model asks for it.
+        // The proxy answers `Expect` and removes it, unless it is set up to leave that to the
+        // model. Then the client sends no body until the model asks for it.
         if !self.waits_for_bodies || headers.first("expect").is_some() {
             return Body::Unread(Unread::NotAwaited);
         }

@@ -12,8 +12,9 @@
 //! request's filters and before it deletes their streams. In between, the streams wait here.
 //!
 //! Silence counts as success only while the worker has such a logger, and one request in [`SAMPLE`]
-//! is checked in any case, at random, so that no pattern of requests evades the check. A checked failure that the logger does not report (a second listener has
-//! the filter but not the logger) ends the trust; from then on, every request is checked.
+//! is checked in any case, at random, so that no pattern of requests evades the check. A checked
+//! failure that the logger does not report (a second listener has the filter but not the logger)
+//! ends the trust; from then on, every request is checked.
 
 use std::cell::{Cell, RefCell};
 

@@ -2,8 +2,8 @@
 //!
 //! A waiting request keeps nothing in the filter but a place in these counts: its headers are read
 //! again once its body has arrived, and until then the proxy has both. So a client that opens many
-//! requests without ever sending their bodies costs the filter no memory, and the proxy no more than
-//! these bounds. A request beyond them is decided as one without a body, and counted.
+//! requests without ever sending their bodies costs the filter no memory, and the proxy no more
+//! than these bounds. A request beyond them is decided as one without a body, and counted.
 
 use std::cell::Cell;
 use std::rc::Rc;

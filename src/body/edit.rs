@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use super::find;
 
-/// Headers and trailers with a digest of the body, which no longer holds once the body is edited: RFC 9530, RFC 3230
-/// and RFC 1864.
+/// Headers and trailers with a digest of the body, which no longer holds once the body is edited:
+/// RFC 9530, RFC 3230 and RFC 1864.
 pub const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 /// A value for one place in a JSON body.
@@ -22,7 +22,8 @@ pub struct Edit {
 }
 
 impl Edit {
-    /// An edit at a JSON Pointer that is not empty; `key` is its last key and `value` the new value, both as JSON.
+    /// An edit at a JSON Pointer that is not empty; `key` is its last key and `value` the new
+    /// value, both as JSON.
     pub(crate) fn new(pointer: &str, key: String, value: String) -> Self {
         let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
         Self { pointer: pointer.to_owned(), parent, key, value }

@@ -107,8 +107,8 @@ impl ExperimentBreakers {
         }
     }
 
-    /// Judges a candidate on a tick: first by what all workers share, if there is anything new, then
-    /// by the streak on this worker.
+    /// Judges a candidate on a tick: first by what all workers share, if there is anything new,
+    /// then by the streak on this worker.
     pub(super) fn judge(
         &mut self,
         store: &impl Store,

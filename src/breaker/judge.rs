@@ -82,8 +82,9 @@ impl Breaker {
         })
     }
 
-    /// What a baseline has to say: its window, and what was just before if that is little. Its units
-    /// are not capped: with the caps of many units, it would seem better than a candidate with few.
+    /// What a baseline has to say: its window, and what was just before if that is little. Its
+    /// units are not capped: with the caps of many units, it would seem better than a candidate
+    /// with few.
     #[inline(never)]
     pub(super) fn evidence(&self, rule: &Rule, now: Timestamp) -> Counts {
         let seen = self.window.total(now);

@@ -1,5 +1,5 @@
-//! The recovery of a candidate in stages: which units take part, and when a stage fails, succeeds or
-//! widens.
+//! The recovery of a candidate in stages: which units take part, and when a stage fails, succeeds
+//! or widens.
 
 use super::units::Units;
 use super::{Breaker, Counts, Event, News, Rule, State, Why};

@@ -1,8 +1,8 @@
 //! Evidence by unit, in tables of fixed size: who was seen lately, and who fails most.
 //!
 //! One unit must not open a breaker for all others. The tables are small because only few units can
-//! matter: five that were seen lately turn the caps on, and if more than five units exceed their cap
-//! at the same time, no single one is to blame.
+//! matter: five that were seen lately turn the caps on, and if more than five units exceed their
+//! cap at the same time, no single one is to blame.
 
 use super::event::Kind;
 use super::window::BUCKETS;

@@ -16,8 +16,8 @@ const STEP: f64 = 500.0;
 const OUTAGE: [f64; 2] = [10_000.0, 40_000.0];
 const END: f64 = 180_000.0;
 
-/// The share of requests that fail in each second, whoever serves them, and the breaker's state at the
-/// end.
+/// The share of requests that fail in each second, whoever serves them, and the breaker's state at
+/// the end.
 fn failures(capacity: f64, seed: u64) -> (Vec<f64>, State) {
     let proxy = Proxy::new(&json!({"open_for": "10s"}), 2, seed);
     let mut traffic = Traffic::new(proxy, RATE, WEIGHT, Millis::new(100), seed);
@@ -62,8 +62,8 @@ fn a_baseline_that_carries_all_requests_hides_the_outage() {
     }
 }
 
-/// What the baseline cannot carry fails while the breaker is open. This neither keeps the breaker from
-/// opening nor from closing, so the failures end with the candidate's outage.
+/// What the baseline cannot carry fails while the breaker is open. This neither keeps the breaker
+/// from opening nor from closing, so the failures end with the candidate's outage.
 #[test]
 fn a_baseline_that_is_too_small_fails_until_the_candidate_is_back() {
     // A quarter more than its own share, where all requests are two thirds more.
