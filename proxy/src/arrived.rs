@@ -36,8 +36,11 @@ impl<H: Host> Runtime<H> {
     pub(crate) fn expect_body(&self, headers: &impl Request) -> Body<'static> {
         let length = announced_length(headers);
         // The proxy answers `Expect` and removes it, unless it is set up to leave that to the
-        // model. Then the client sends no body until the model asks for it.
-        if !self.waits_for_bodies || headers.first("expect").is_some() {
+        // model. Then the client sends no body until the model asks for it. Nor does what follows an
+        // upgrade begin before the answer.
+        let is_late = |name| headers.first(name).is_some();
+        let is_tunnel = || headers.first(":method") == Some(b"CONNECT");
+        if !self.waits_for_bodies || is_late("expect") || is_late("upgrade") || is_tunnel() {
             return Body::Unread(Unread::NotAwaited);
         }
         match unreadable(headers, length, self.plan.settings.body_limit) {

@@ -14,7 +14,7 @@ const ATTEMPTS: u32 = 8;
 
 /// Workers write a record at least every second. One that was not written for this long was not
 /// watched in between, so it says nothing about the variant now.
-const UNWATCHED_AFTER: Millis = Millis::new(60_000);
+const UNWATCHED_AFTER: Millis = Millis::new(10_000);
 
 /// The breaker of one variant, as all workers share it and as this worker sees it.
 #[derive(Debug)]

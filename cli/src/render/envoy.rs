@@ -170,7 +170,8 @@ fn render(
     .flatten()
     .collect();
     // Envoy answers 413 when a buffered request exceeds its buffer, which is 1 MiB by default.
-    let held = Some(plan.settings.body_limit)
+    // The edits of a variant make a body longer, and a body above the limit is seen one read late.
+    let held = Some(plan.settings.body_limit.saturating_add(512 << 10))
         .filter(|&limit| bodies && (options.failover.is_some() || limit > 1 << 20));
     let clusters = clusters(plan, &default, options, &failovers)?;
     let mut context = json!({
