@@ -102,12 +102,13 @@ fn chunks_of_a_json_document_are_awaited_up_to_the_limit() {
 }
 
 #[test]
-fn a_body_that_the_client_must_be_asked_for_is_not_awaited() {
+fn a_body_that_follows_an_answer_is_not_awaited() {
     let length = BODY.len().to_string();
-    let mut request =
-        waiting_proxy().open(&[("content-length", &length), ("expect", "100-continue")]);
-    assert_eq!(request.stream.request_headers(&request.call, false), Action::Continue);
-    assert_eq!(request.sent("x-ab-variant"), ["old"]);
+    for late in [("expect", "100-continue"), ("upgrade", "websocket"), (":method", "CONNECT")] {
+        let mut request = waiting_proxy().open(&[("content-length", &length), late]);
+        assert_eq!(request.stream.request_headers(&request.call, false), Action::Continue);
+        assert_eq!(request.sent("x-ab-variant"), ["old"]);
+    }
 }
 
 /// A variant that sets the model in the body.
