@@ -163,7 +163,8 @@ async fn endings_count_as_documented(has_logger: bool) -> Result<()> {
     let metrics = stand.envoy.prometheus().await?;
     let mut flags = BTreeMap::<String, BTreeSet<String>>::new();
     let mut lines = BTreeMap::<String, Vec<String>>::new();
-    for line in stand.access_log().await?.lines() {
+    let requests = CASES.len() * usize::try_from(REQUESTS)?;
+    for line in stand.access_log(requests).await?.lines() {
         let line: Value = serde_json::from_str(line)?;
         let of = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
         flags.entry(of("experiment")).or_default().insert(of("flags"));

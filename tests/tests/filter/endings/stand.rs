@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use sidetrack_lab::{Envoy, EnvoyBinary, EnvoyOptions};
 use sidetrack_tests::artifact;
 use sidetrack_tests::world::sidetrack_command;
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use super::model::Model;
 
@@ -60,9 +62,19 @@ impl Stand {
         Ok((Ipv4Addr::LOCALHOST, self.envoy.listener_port(listener).await?).into())
     }
 
-    pub(super) async fn access_log(&self) -> Result<String> {
-        self.envoy.admin_post("/reopen_logs").await?;
-        Ok(fs::read_to_string(self.dir.path().join("access.log"))?)
+    /// The access log, once Envoy has written so many lines: it writes in the background.
+    pub(super) async fn access_log(&self, count: usize) -> Result<String> {
+        let began = Instant::now();
+        loop {
+            self.envoy.admin_post("/reopen_logs").await?;
+            let text = fs::read_to_string(self.dir.path().join("access.log"))?;
+            if text.ends_with('\n') && text.lines().count() >= count {
+                return Ok(text);
+            }
+            let lines = text.lines().count();
+            ensure!(began.elapsed() < Duration::from_secs(10), "{lines} of {count} lines");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
