@@ -175,11 +175,6 @@ impl Stand {
         self.files().listeners(&self.configuration, neighbor);
     }
 
-    /// Empties the file that the filter is read from, as the output of a failed command does.
-    pub(crate) fn empty_file(&self) {
-        fs::write(self.dir.path().join("filter.yaml"), "").unwrap();
-    }
-
     /// A process with the files as they are now.
     pub(crate) async fn restart(self) -> Self {
         let envoy = self.envoy.restart(&self.bootstrap).await.unwrap();

@@ -167,16 +167,3 @@ async fn a_breaker_that_was_disabled_starts_closed() {
     stand.expect_of("ab_test_breaker_state", &[("model_name", "new")], 0.0).await;
     stand.envoy.stop().await.unwrap();
 }
-
-/// A command failed, and its empty output was published; then the proxy restarts.
-#[tokio::test]
-async fn an_empty_file_at_the_start_does_not_fail_requests() {
-    let stand = Stand::start(Source::Watched, text(100)).await;
-    stand.expect("predictors", Some("new"), Some(&text(100))).await;
-    stand.empty_file();
-    let mut stand = stand.restart().await;
-    stand.expect("predictors", None, Some(r#"{"experiments": []}"#)).await;
-    stand.publish(text(100)).await;
-    stand.expect("predictors", Some("new"), Some(&text(100))).await;
-    stand.envoy.stop().await.unwrap();
-}
