@@ -290,7 +290,7 @@ def address(port: int) -> dict:
 
 
 def failures(wasm: Path, environment: dict | None = None) -> dict:
-    """As `sidetrack render envoy` writes it: the module hears of requests that may have failed, and of no others."""
+    """As `sidetrack render envoy` writes it: Envoy logs only requests that may have failed to the module."""
     status = {"status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "-"}}}}
     plugin = module("sidetrack", wasm, "failures", environment)["typed_config"]["config"] | {"name": "sidetrack-failures"}
     return {

@@ -54,7 +54,7 @@ pub struct Decision {
     pub unit_source: Option<usize>,
     /// The identity that was made for a caller without one, to be kept in the experiment's cookie.
     pub minted: Option<u128>,
-    /// Why there is no unit, though one was needed; or why the variants' values cannot be set in the body.
+    /// The reason that a needed unit is missing, or that the variants' values cannot be set in the body.
     pub missing: Option<Missing>,
     /// The request is copied to the experiment's mirror.
     pub mirror: bool,

@@ -44,7 +44,7 @@ fn settings() -> Settings {
 /// How far each pass over the log got.
 type Progress = Vec<(Pass, u64)>;
 
-/// An analysis of a file, a log and outcomes, or why there is none.
+/// The analysis of a file, a log and outcomes, or the reason for its failure.
 fn analyzed(
     file: &str,
     log: &[u8],

@@ -144,7 +144,7 @@ fn without_a_single_failure_the_interval_says_how_frequent_they_may_be() {
     near(found.ci, [-upper[0] * factor, upper[1] * factor]);
     let enough = result(guard(), constant((0.0, 0.0), (10_000, 10_000)), Look::Fixed);
     assert_eq!(enough.decision, Conclusion::NonInferior);
-    // A constant that differs is no share without failures.
+    // Constants that differ: the interval has no width.
     let found = result(guard(), constant((0.0, 1.0), (1000, 500)), Look::Fixed);
     near(found.ci, [1.0, 1.0]);
     assert_eq!(found.method, "ratio; all units of a variant have the same value");
@@ -225,7 +225,7 @@ fn too_few_data_leave_everything_undefined() {
             (Conclusion::Undefined, "; undefined: too few data")
         );
     }
-    // With fewer than a hundred units there is no look that holds at all times.
+    // The sequential interval needs at least a hundred units.
     let share = |successes| Proportion::new(successes, 49).unwrap();
     let shares = (share(5), share(15));
     let few = Compared {

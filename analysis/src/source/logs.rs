@@ -290,7 +290,7 @@ mod tests {
             false
         })
         .unwrap();
-        assert_eq!(blocks, 1, "nobody takes more");
+        assert_eq!(blocks, 1, "the receiver stops after one block");
         let stdin = Logs::new(&[PathBuf::from("-"), file.path().to_owned()]).unwrap();
         assert_eq!((stdin.can_repeat(), stdin.name(0).as_str()), (false, "stdin"));
     }

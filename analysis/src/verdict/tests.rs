@@ -147,8 +147,8 @@ fn at_the_planned_units_the_baseline_stays_unless_a_candidate_wins() {
     assert_eq!(at_plan(Conclusion::Worse), (Decision::KeepBaseline, Some(false)));
     let metrics = [metric("accuracy", Role::Primary, Conclusion::NoDifferenceShown)];
     assert_eq!(judged(&metrics, None).decision, Decision::Inconclusive);
-    let nobody = Grounds { candidates: &[], ..grounds(&metrics) };
-    assert_eq!(verdict(&nobody).decision, Decision::Inconclusive);
+    let without_candidates = Grounds { candidates: &[], ..grounds(&metrics) };
+    assert_eq!(verdict(&without_candidates).decision, Decision::Inconclusive);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use sidetrack::request::{Body, Request as _, Unread};
 use super::question::Asked;
 use crate::words::quoted;
 
-/// Why there is no unit at this JSON Pointer.
+/// The reason that this JSON Pointer yields no unit.
 pub(super) fn no_unit(request: &Asked, limit: u64, pointer: &str) -> String {
     match value(request, limit, pointer) {
         Err(why) => why,

@@ -252,7 +252,7 @@ fn an_answer_that_breaks_off_after_it_counted_as_a_success_is_a_failure() {
     assert_eq!(counted(&proxy), [0, 1, 0, 1]);
 }
 
-/// Nobody answers, and every caller gives up after a second.
+/// The model does not answer, and all clients give up after a second.
 #[test]
 fn a_hung_model_is_slow_although_its_callers_give_up() {
     let slow = json!({"breaker": {
