@@ -56,6 +56,18 @@ fn headers_that_envoy_replaces_are_noticed() {
 }
 
 #[test]
+fn a_log_without_units_is_noticed() {
+    let text = std::fs::read_to_string(data().join("simple.yaml")).unwrap();
+    let noticed = |unit: &str| {
+        let file = format!("settings: {{exposure_unit: {unit}}}\n{text}");
+        let report = json(&["check", "-", "--json"], file.as_bytes());
+        let notices = report["notices"].as_array().unwrap().clone();
+        notices.iter().any(|notice| notice["path"] == "settings.exposure_unit")
+    };
+    assert_eq!(["none", "digest", "plain"].map(noticed), [true, false, false]);
+}
+
+#[test]
 fn what_cannot_be_read_is_exit_2_and_goes_to_stderr() {
     for arguments in [&["check", "missing.yaml"][..], &["check", "."], &["check"], &["chekc", "x"]]
     {

@@ -176,7 +176,9 @@ fn the_access_log_gets_reason_bucket_and_unit_where_it_is_written() {
     assert_eq!([reason, unit, rescued], [some("hash"), some("anna"), None]);
     assert!(bucket.is_some_and(|bucket| bucket.parse::<u32>().unwrap() < 1_000_000));
     let [_, _, unit, _] = proxy("digest").send("anna", 200).exposed();
-    assert_eq!(unit.map(|unit| unit.len()), Some(32));
+    assert_eq!(unit.as_ref().map(String::len), Some(32));
+    let [_, _, default, _] = Proxy::on(&host, &file(&json!({}))).send("anna", 200).exposed();
+    assert_eq!(default, unit);
     let [reason, _, unit, _] = proxy("none").send("anna", 200).exposed();
     assert_eq!([reason, unit], [some("hash"), None]);
     let mut request = proxy("plain").open(&[]);

@@ -1,11 +1,11 @@
 //! What does not enforce, and the bare rate.
 
-use crate::breaker::{Breaker, Counts, Event};
+use crate::breaker::{Breaker, Counts, Event, Fleet};
 use crate::decide::Gate;
 use crate::quantity::Timestamp;
 use serde_json::json;
 
-use super::proxy::{FAILED, Proxy, START, Side, rule};
+use super::proxy::{FAILED, Proxy, START, Side, plan, rule};
 
 #[test]
 fn a_dry_run_tells_of_a_crossing_once_and_lets_everything_through() {
@@ -63,6 +63,38 @@ fn disabled_is_disabled() {
     assert_eq!((open.gate(&proxy.rule), open.code(&proxy.rule)), (Gate::Closed, 0));
     assert_eq!(open.gate(&rule(&json!({"mode": "dry_run"}))), Gate::Closed);
     assert_eq!(open.gate(&rule(&json!({}))), Gate::Open);
+}
+
+/// A breaker that has just opened for five minutes.
+fn opened() -> Proxy {
+    let breaker = json!({"open_for": "5m", "compare_to_baseline": false});
+    let proxy = Proxy::new(&breaker, 1, 3);
+    proxy.tick(0, Timestamp::new(START));
+    for _ in 0..20 {
+        proxy.ended(0, Side::Candidate, FAILED, Timestamp::new(START));
+    }
+    proxy.tick(0, Timestamp::new(START));
+    assert_eq!(proxy.gate(0), Gate::Open);
+    proxy
+}
+
+#[test]
+fn a_breaker_that_no_worker_has_watched_starts_closed() {
+    for (away, gate) in [(9_999, Gate::Open), (10_000, Gate::Closed)] {
+        let proxy = opened();
+        proxy.reload(0, Timestamp::new(START + away));
+        assert_eq!((proxy.gate(0), proxy.shared_gate()), (gate, gate), "after {away} ms");
+    }
+}
+
+#[test]
+fn a_breaker_that_was_disabled_starts_closed() {
+    let proxy = opened();
+    let now = Timestamp::new(START + 1000);
+    let disabled = plan(&json!({"mode": "disabled"}));
+    drop(Fleet::load(&disabled, &proxy.memory, now));
+    proxy.reload(0, now);
+    assert_eq!((proxy.gate(0), proxy.shared_gate()), (Gate::Closed, Gate::Closed));
 }
 
 /// Whether so many errors and slow answers of so many requests trip.
