@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Tests that take too long for every change: tests/tests/filter/long at full size, every scenario on every supported Envoy,
-# a simulated year of the breaker, each fuzzer, and the reproducibility of the module.
+# a simulated year of the breaker, its speed with each fault on a real Envoy, each fuzzer, and the reproducibility of the module.
 #
 #   scripts/test-long.sh                    all parts, about an hour on two cores
-#   scripts/test-long.sh envoys             only this part; parts: envoys, long, year, fuzz, same
+#   scripts/test-long.sh envoys             only this part; parts: breaker, envoys, long, year, fuzz, same
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,7 +11,7 @@ say() { printf 'test-long: %s\n' "$*"; }
 die() { printf 'test-long: error: %s\n' "$*" >&2; exit 1; }
 
 if [ "$#" -eq 0 ]; then
-    set -- same year envoys fuzz long
+    set -- same year breaker envoys fuzz long
 fi
 
 envoys() {
@@ -28,6 +28,11 @@ envoys() {
 
 long() {
     SIDETRACK_LONG=1 cargo test --test filter long:: -- --nocapture --test-threads=1
+}
+
+# Measures time: nothing else may run on the machine.
+breaker() {
+    SIDETRACK_LONG=1 cargo test --test breaker_envoy every_fault_in_time -- --nocapture
 }
 
 year() {
@@ -56,7 +61,7 @@ same() {
 
 for part in "$@"; do
     case "$part" in
-        envoys|long|year|fuzz|same) "$part" ;;
-        *) die "unknown part $part; expected: envoys, long, year, fuzz or same" ;;
+        breaker|envoys|long|year|fuzz|same) "$part" ;;
+        *) die "unknown part $part; expected: breaker, envoys, long, year, fuzz or same" ;;
     esac
 done

@@ -4,7 +4,9 @@
 //! and the tests measure it on a real Envoy, case by case.
 //!
 //! Only what a model did counts for its variant. The answer of another filter, a caller who leaves
-//! and a caller who stops sending say nothing about it.
+//! before the answer and a caller who stops sending say nothing about it. A caller who leaves
+//! within an answer has received good headers: a success, as of every answer that has begun well.
+//! Otherwise, only the failures would remain of a model whose callers leave their streams.
 
 use crate::breaker::End;
 
@@ -130,6 +132,8 @@ impl Outcome {
     /// An answer that is bad or broken.
     pub const FAILURE: Self = Self { status: Some(Status::Error), end: End::Failed };
     const ABORTED: Self = Self { status: Some(Status::Aborted), end: End::Unknown };
+    /// The caller left within an answer that had begun well.
+    const LEFT: Self = Self { status: Some(Status::Aborted), end: End::Completed };
     const NOTHING: Self = Self { status: None, end: End::Unknown };
 }
 
@@ -186,11 +190,11 @@ pub static RULES: [Rule; 11] = [
         outcome: Outcome::FAILURE,
     },
     Rule {
-        ending: "the caller leaves during the answer: closes the connection, resets the stream, \
+        ending: "the caller leaves during a good answer: closes the connection, resets the stream, \
                  cancels the call or violates the protocol",
         sign: "`DC`, `DR` or `DPE`, whatever else",
         holds: |it| it.flags & CALLER != 0,
-        outcome: Outcome::ABORTED,
+        outcome: Outcome::LEFT,
     },
     Rule {
         ending: "the answer breaks off after its headers",
@@ -300,10 +304,10 @@ mod tests {
             (Ending { grpc_status: Some(14), ..OK }, 5, Outcome::FAILURE),
             (Ending { grpc_status: Some(13), ..with(DR) }, 5, Outcome::FAILURE),
             (Ending { grpc_status: Some(14), ..local(200, UH) }, 5, Outcome::FAILURE),
-            (with(DC), 6, Outcome::ABORTED),
-            (with(DR | LR | UC), 6, Outcome::ABORTED),
-            (with(DPE), 6, Outcome::ABORTED),
-            (Ending { grpc_status: Some(1), ..with(DR) }, 6, Outcome::ABORTED),
+            (with(DC), 6, Outcome::LEFT),
+            (with(DR | LR | UC), 6, Outcome::LEFT),
+            (with(DPE), 6, Outcome::LEFT),
+            (Ending { grpc_status: Some(1), ..with(DR) }, 6, Outcome::LEFT),
             (with(UC), 7, Outcome::FAILURE),
             (with(UPE), 7, Outcome::FAILURE),
             (with(UR), 7, Outcome::FAILURE),

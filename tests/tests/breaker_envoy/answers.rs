@@ -1,9 +1,11 @@
 //! The answers that clients got, with their times.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+
+use crate::stand::CANDIDATE;
 
 /// What callers saw.
 #[derive(Clone, Default)]
@@ -19,11 +21,9 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn failed(&self, slow_over: Option<Duration>) -> bool {
-        let slow = slow_over.is_some_and(|over| self.answered - self.sent > over);
+    pub(crate) fn failed(&self) -> bool {
         self.status >= 500
             || self.status == 0
-            || slow
             || self.grpc.as_deref().is_some_and(|status| status != "0")
     }
 }
@@ -46,6 +46,19 @@ impl Answers {
             }
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    }
+
+    /// When the candidate's fifth failure was answered, and when the last request was sent that it
+    /// served.
+    pub(crate) fn fifth_failure_and_last_request(&self) -> Result<(Instant, Instant)> {
+        let of_candidate = self.all().into_iter().filter(|seen| seen.variant == CANDIDATE);
+        let of_candidate: Vec<Seen> = of_candidate.collect();
+        let mut failures: Vec<Instant> =
+            of_candidate.iter().filter(|seen| seen.failed()).map(|seen| seen.answered).collect();
+        failures.sort();
+        let fifth = *failures.get(4).context("fewer than five failures")?;
+        let sent = of_candidate.iter().map(|seen| seen.sent).max();
+        Ok((fifth, sent.context("nothing reached the candidate")?))
     }
 
     pub(crate) fn all(&self) -> Vec<Seen> {

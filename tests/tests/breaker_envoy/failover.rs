@@ -19,15 +19,14 @@ async fn with_failover_callers_see_no_failure() -> Result<()> {
     for fault in [Fault::Status503, Fault::Refused, Fault::Reset] {
         let stand = Stand::start(&json!({}), &["--failover"]).await?;
         let answers = Answers::default();
-        let load = stand.load(false, &answers)?;
+        let load = stand.load(&answers)?;
         sleep(Duration::from_secs(1)).await;
         let before = stand.candidate.count();
         ensure!(before > 50, "{fault:?}: the candidate got only {before} requests while healthy");
         fault.begin(&stand.candidate).await;
         sleep(Duration::from_secs(2)).await;
         load.stop().await;
-        let failed: Vec<Seen> =
-            answers.all().into_iter().filter(|seen| seen.failed(None)).collect();
+        let failed: Vec<Seen> = answers.all().into_iter().filter(|seen| seen.failed()).collect();
         ensure!(
             failed.is_empty(),
             "{fault:?}: {} failures, {:?}\n{}",

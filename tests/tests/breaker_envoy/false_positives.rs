@@ -16,7 +16,7 @@ async fn a_fault_that_the_baseline_shares_does_not_trip() -> Result<()> {
     let _alone = ALONE.lock().await;
     let stand = Stand::start(&json!({}), &[]).await?;
     let answers = Answers::default();
-    let load = stand.load(false, &answers)?;
+    let load = stand.load(&answers)?;
     sleep(Duration::from_secs(1)).await;
     stand.baseline.set(Behavior::Status(503));
     stand.candidate.set(Behavior::Status(503));

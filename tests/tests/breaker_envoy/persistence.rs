@@ -18,7 +18,7 @@ async fn an_open_breaker_outlives_updates_new_code_and_crashes() -> Result<()> {
     let _alone = ALONE.lock().await;
     let stand = Stand::with_module(&json!({}), &[], artifact::crashing_wasm()).await?;
     let answers = Answers::default();
-    let load = stand.load(false, &answers)?;
+    let load = stand.load(&answers)?;
     sleep(Duration::from_millis(500)).await;
     stand.candidate.set(Behavior::Status(503));
     until("it is open", async || Ok(stand.state().await? == 2.0)).await?;

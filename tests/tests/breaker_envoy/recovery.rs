@@ -16,7 +16,7 @@ async fn a_healed_candidate_gets_its_share_back_in_stages() -> Result<()> {
     let _alone = ALONE.lock().await;
     let stand = Stand::start(&json!({"open_for": "1s", "max_open_for": "4s"}), &[]).await?;
     let answers = Answers::default();
-    let load = stand.load(false, &answers)?;
+    let load = stand.load(&answers)?;
     sleep(Duration::from_secs(1)).await;
     stand.candidate.set(Behavior::Status(503));
     until("it is open", async || Ok(stand.state().await? == 2.0)).await?;

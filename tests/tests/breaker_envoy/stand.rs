@@ -17,10 +17,19 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::answers::Answers;
+use crate::fault::{Callers, Fault, Protocol};
 
 pub(crate) const RATE: f64 = 600.0;
 pub(crate) const BASELINE: &str = "baseline-predictor";
 pub(crate) const CANDIDATE: &str = "enhanced-predictor";
+
+/// The filter that translates grpc-web.
+const GRPC_WEB: &str = r#"          - name: envoy.filters.http.grpc_web
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
+"#;
+const UNLIMITED: &str = "max_retries: 1024, max_connections: 30000, max_pending_requests: 30000, \
+                         max_requests: 30000";
 
 /// An Envoy with the breaker, and the two models behind it.
 pub(crate) struct Stand {
@@ -51,14 +60,33 @@ impl Stand {
     }
 
     pub(crate) async fn with_module(breaker: &Value, more: &[&str], wasm: &Path) -> Result<Self> {
-        Self::with_workers(breaker, more, wasm, 2).await
+        Self::with_bootstrap(breaker, more, wasm, 2, |text| text).await
     }
 
-    pub(crate) async fn with_workers(
+    /// What measures a fault: with translation of grpc-web, and without Envoy's limits on requests
+    /// in flight, which long streams reach.
+    pub(crate) async fn for_fault(fault: Fault, workers: u32) -> Result<Self> {
+        let options: &[&str] = match fault.protocol() {
+            Protocol::Http1 => &[],
+            Protocol::Grpc | Protocol::GrpcWeb => &["--upstream-protocol", "http2"],
+        };
+        let with_grpc_web = |text: String| {
+            text.replacen("http_filters:\n", &format!("http_filters:\n{GRPC_WEB}"), 1)
+                .replace("max_retries: 1024", UNLIMITED)
+        };
+        let (breaker, wasm) = (fault.breaker(), artifact::wasm());
+        let stand = Self::with_bootstrap(&breaker, options, wasm, workers, with_grpc_web).await?;
+        stand.baseline.set(fault.health());
+        stand.candidate.set(fault.health());
+        Ok(stand)
+    }
+
+    async fn with_bootstrap(
         breaker: &Value,
         more: &[&str],
         wasm: &Path,
         workers: u32,
+        change: impl FnOnce(String) -> String,
     ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("sidetrack-breaker-").tempdir()?;
         let baseline = ModelStub::start(BASELINE).await?;
@@ -73,7 +101,7 @@ impl Stand {
         ];
         let more: Vec<String> = more.iter().map(|&m| m.to_owned()).chain(endpoints).collect();
         fs::write(&watched, stand(&filter_only(&more))?)?;
-        let bootstrap = stand(&more)?;
+        let bootstrap = change(stand(&more)?);
         let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
         options.concurrency = workers;
         let envoy = Envoy::start(options).await?;
@@ -111,30 +139,27 @@ impl Stand {
         self.metric("ab_test_breaker_trips_total", &[("model_name", CANDIDATE)]).await
     }
 
-    /// Both workers have seen requests; what one of them does alone would be faster.
-    pub(crate) async fn both_workers_took_part(&self) -> Result<()> {
+    /// All workers have seen requests; what one of them does alone would be faster.
+    pub(crate) async fn all_workers_took_part(&self, workers: u32) -> Result<()> {
         let connections =
             self.envoy.stats(r"^listener\..*\.worker_\d+\.downstream_cx_total$").await?;
-        let enough = connections.values().filter(|&&count| count > 30).count();
-        ensure!(enough == 2, "{connections:?}");
+        let least = i64::from(64 / workers);
+        let enough = connections.values().filter(|&&count| count >= least).count();
+        ensure!(u32::try_from(enough)? == workers, "{connections:?}");
         Ok(())
     }
 
-    /// Sends requests of a few thousand users until it is stopped, with this patience.
-    pub(crate) fn load_of(
-        &self,
-        rate: f64,
-        connections: usize,
-        patience: Duration,
-    ) -> Result<Load> {
-        let make = |n: u64| {
-            let user = n.wrapping_mul(2_654_435_761) % 5000;
-            Request::post("/v2/models/forecast/infer", "{}").header("x-user-id", user.to_string())
-        };
-        let mut options = LoadOptions::new(self.addr, rate, make);
-        options.connections = connections;
-        options.timeout = patience;
-        Load::run(options)
+    /// The breaker is open after one trip, which the log reports once.
+    pub(crate) async fn has_tripped_once(&self) -> Result<()> {
+        let log = self.envoy.log();
+        let lines = log.matches("the breaker opens").count();
+        let (state, trips) = (self.state().await?, self.trips().await?);
+        ensure!(
+            state == 2.0 && trips == 1.0 && lines == 1,
+            "state {state}, {trips} trips, {lines} lines\n{}",
+            self.envoy.report().await
+        );
+        Ok(())
     }
 
     /// The times at which requests have reached the candidate since this moment.
@@ -147,19 +172,41 @@ impl Stand {
     }
 
     /// Sends requests of a few thousand users until it is stopped.
-    pub(crate) fn load(&self, http2: bool, answers: &Answers) -> Result<Load> {
+    pub(crate) fn load(&self, answers: &Answers) -> Result<Load> {
+        Load::run(self.requests(Protocol::Http1, answers))
+    }
+
+    /// The same, as the callers of a fault do it.
+    pub(crate) fn load_for(
+        &self,
+        fault: Fault,
+        callers: Callers,
+        answers: &Answers,
+    ) -> Result<Load> {
+        let mut options = self.requests(fault.protocol(), answers);
+        options.connections = fault.connections(callers);
+        options.timeout = fault.patience(callers);
+        Load::run(options)
+    }
+
+    fn requests(&self, protocol: Protocol, answers: &Answers) -> LoadOptions {
+        let content_type = match protocol {
+            Protocol::Http1 => "application/json",
+            Protocol::Grpc => "application/grpc",
+            Protocol::GrpcWeb => "application/grpc-web+proto",
+        };
         let make = move |n: u64| {
             let user = n.wrapping_mul(2_654_435_761) % 5000;
-            let request = Request::post("/v2/models/forecast/infer", "{}")
-                .header("x-user-id", user.to_string());
-            if http2 { request.header("content-type", "application/grpc") } else { request }
+            Request::post("/v2/models/forecast/infer", "{}")
+                .header("x-user-id", user.to_string())
+                .header("content-type", content_type)
         };
         let mut options = LoadOptions::new(self.addr, RATE, make);
         options.connections = 256;
-        options.http2 = http2;
+        options.http2 = protocol == Protocol::Grpc;
         let answers = answers.clone();
         options.on_answer = Arc::new(move |_, _, answer| answers.take(answer));
-        Load::run(options)
+        options
     }
 }
 

@@ -127,7 +127,7 @@ impl Found {
         let requests = match case.outcome {
             Counts::Success => [REQUESTS, 0, 0],
             Counts::Failure => [0, REQUESTS, 0],
-            Counts::Aborted => [0, 0, REQUESTS],
+            Counts::Aborted | Counts::Left => [0, 0, REQUESTS],
             Counts::Nothing => [0; 3],
         };
         let would_trip = case.outcome == Counts::Failure;

@@ -35,6 +35,8 @@ pub(super) enum Counts {
     Success,
     Failure,
     Aborted,
+    /// The caller left within a good answer.
+    Left,
     Nothing,
 }
 
@@ -229,7 +231,7 @@ pub(super) const CASES: &[Case] = &[
         ["plain", "http1", "length-stall"],
         LeavesDuring,
         "DC",
-        Aborted,
+        Left,
     ),
     case(
         Http1,
@@ -380,7 +382,7 @@ pub(super) const CASES: &[Case] = &[
         ["plain", "http2", "stream-stall"],
         LeavesDuring,
         "DR",
-        Aborted,
+        Left,
     ),
     case(
         Http2,
@@ -425,7 +427,7 @@ pub(super) const CASES: &[Case] = &[
         ["plain", "http2", "stream-stall"],
         LeavesDuring,
         "DR",
-        Aborted,
+        Left,
     ),
     case(
         Grpc,
