@@ -75,4 +75,8 @@ impl sidetrack_proxy::host::Headers for Headers {
     fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.places.iter().map(|place| self.at(&place.name))
     }
+
+    fn size(&self) -> usize {
+        self.block.len()
+    }
 }

@@ -4,7 +4,7 @@ use sidetrack::body::unreadable;
 use sidetrack::request::{Body, Request, Unread};
 
 use crate::held::Hold;
-use crate::host::Host;
+use crate::host::{Headers, Host};
 use crate::runtime::Runtime;
 
 /// A request's headers and the part of its body that has arrived.
@@ -50,10 +50,12 @@ impl<H: Host> Runtime<H> {
         }
     }
 
-    /// A place for a request that waits for its body; `None` if too many wait already.
-    pub(crate) fn hold(&self, headers: &impl Request) -> Option<Hold> {
-        let most = self.plan.settings.body_limit;
-        Hold::take(&self.worker, announced_length(headers).unwrap_or(most))
+    /// A place for a request that waits for its body; `None` if too many wait already. The proxy
+    /// keeps the headers too, so their size counts.
+    pub(crate) fn hold(&self, headers: &impl Headers) -> Option<Hold> {
+        let body = announced_length(headers).unwrap_or(self.plan.settings.body_limit);
+        let head = u64::try_from(headers.size()).unwrap_or(u64::MAX);
+        Hold::take(&self.worker, body.saturating_add(head))
     }
 }
 

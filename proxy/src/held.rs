@@ -13,8 +13,8 @@ use crate::instance::Worker;
 /// The most requests of a worker that may wait.
 const MOST_REQUESTS: u32 = 50_000;
 
-/// The most bytes that the bodies of a worker's waiting requests may have when they are complete:
-/// 256 MiB. A body of unknown length counts as `settings.body_limit`.
+/// The most bytes that the headers of a worker's waiting requests have, and their bodies when they
+/// are complete: 256 MiB. A body of unknown length counts as `settings.body_limit`.
 const MOST_BYTES: u64 = 256 << 20;
 
 /// A worker's waiting requests.
@@ -32,7 +32,7 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// A place for a request with a body of so many bytes; `None` beyond the bounds.
+    /// A place for a request of so many bytes; `None` beyond the bounds.
     pub(crate) fn take(worker: &Rc<Worker>, bytes: u64) -> Option<Self> {
         let held = &worker.held;
         let requests = held.requests.get().checked_add(1).filter(|&all| all <= MOST_REQUESTS)?;

@@ -168,4 +168,7 @@ pub enum Part {
 pub trait Headers: Request {
     /// The names of all headers, in lower case.
     fn names(&self) -> impl Iterator<Item = &[u8]>;
+
+    /// The bytes of all names and values, roughly.
+    fn size(&self) -> usize;
 }

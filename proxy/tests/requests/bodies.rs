@@ -187,7 +187,8 @@ fn too_many_waiting_bodies_are_not_awaited() {
         let action = request.stream.request_headers(&request.call, false);
         (request, action)
     };
-    let mut waiting: Vec<Open> = (0..16)
+    // The headers count too, so there is no room for sixteen.
+    let mut waiting: Vec<Open> = (0..15)
         .map(|_| open())
         .map(|(request, action)| {
             assert_eq!(action, Action::Pause);
@@ -203,6 +204,23 @@ fn too_many_waiting_bodies_are_not_awaited() {
     assert_eq!(open().1, Action::Pause);
     proxy.filter.tick();
     assert_eq!(proxy.missing("too_many_held"), 1);
+}
+
+#[test]
+fn large_headers_of_waiting_requests_are_bounded() {
+    let proxy = waiting_proxy();
+    let large = "x".repeat(1 << 20);
+    let open = || {
+        let length = BODY.len().to_string();
+        let mut request = proxy.open(&[("content-length", &length), ("x-large", &large)]);
+        let action = request.stream.request_headers(&request.call, false);
+        (request, action)
+    };
+    let waiting: Vec<_> = (0..300).map(|_| open()).collect();
+    let paused = waiting.iter().filter(|(_, action)| *action == Action::Pause).count();
+    assert_eq!(paused, 255);
+    drop(waiting);
+    assert_eq!(open().1, Action::Pause);
 }
 
 #[test]
