@@ -186,8 +186,15 @@ impl Millis {
     }
 }
 
+/// Reads a size in bytes as the experiment file writes it: whole numbers with B, KiB or MiB, as in `64KiB`. `None` when
+/// it cannot be read, or overflows.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u64> {
+    with_units(text, &[("KiB", 1 << 10), ("MiB", 1 << 20), ("B", 1)])
+}
+
 /// Adds up `1h30m`: whole numbers, each with one of the units. `None` when it cannot be read or overflows.
-pub(crate) fn with_units(mut text: &str, units: &[(&str, u64)]) -> Option<u64> {
+fn with_units(mut text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let mut sum: Option<u64> = None;
     while !text.is_empty() {
         let digits = text.find(|c: char| !c.is_ascii_digit())?;

@@ -31,6 +31,7 @@ use crate::moment::Moment;
 use crate::out::Out;
 use crate::table::{Align, Table};
 use crate::words::variant;
+use crate::wrap;
 use rewards::Rewards;
 
 /// Set the next weights from the rewards so far (Thompson sampling by batches)
@@ -342,7 +343,7 @@ fn write_text(step: &Step, out: &mut Out) -> anyhow::Result<()> {
     }
     table.write(out)?;
     for note in &step.notes {
-        writeln!(out, "  {} {note}", ink.note("note:"))?;
+        writeln!(out, "{}", wrap::note("  ", note, ink))?;
     }
     Ok(())
 }

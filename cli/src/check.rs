@@ -16,6 +16,7 @@ use crate::load::{File, Source, count};
 use crate::moment::Moment;
 use crate::out::Out;
 use crate::words::{conditions, percent, phase_now, units, visible};
+use crate::wrap::{self, wrapped};
 
 /// Check an experiment file: print all problems, or a summary of the experiments
 ///
@@ -106,9 +107,10 @@ fn list(problems: &Problems, source: &Source, out: &mut Out) -> anyhow::Result<(
         let place = place.unwrap_or_else(|| source.name.clone());
         writeln!(out, "{} {}", ink.bad(format!("error[{}]", problem.code)), ink.bold(path))?;
         writeln!(out, "   {} {place}", ink.mark("at"))?;
-        writeln!(out, "   {}", visible(&problem.message))?;
+        writeln!(out, "{}", wrapped("   ", &visible(&problem.message)))?;
         if !problem.hint.is_empty() {
-            writeln!(out, "   {} {}", ink.good("hint:"), visible(&problem.hint))?;
+            let hint = wrapped("   hint: ", &visible(&problem.hint));
+            writeln!(out, "{}", hint.replacen("hint:", &ink.good("hint:").to_string(), 1))?;
         }
         writeln!(out)?;
     }
@@ -140,9 +142,8 @@ fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Re
         }
     }
     for notice in notices(plan) {
-        let message = visible(&notice.message);
-        let path = visible(&notice.path);
-        writeln!(out, "\n{} {path}\n      {message}", ink.note("note:"))?;
+        let text = format!("{}\n{}", visible(&notice.path), visible(&notice.message));
+        writeln!(out, "\n{}", wrap::note("", &text, ink))?;
     }
     writeln!(out, "\nhash {}", plan.hash)?;
     Ok(())

@@ -28,6 +28,7 @@ use crate::load::{File, load};
 use crate::moment::Moment;
 use crate::out::Out;
 use crate::words::{phase, variant};
+use crate::wrap;
 use question::{Breaker, Entropy, Header};
 
 /// Explain which variant a request gets, and why
@@ -128,6 +129,7 @@ fn write_text(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
     writeln!(out, "{}", ink.bold(answer::sentence(case)))?;
     for advice in advice::advice(case) {
+        // Not wrapped: a reader copies the options.
         writeln!(out, "{} {advice}", ink.note("hint:"))?;
     }
     writeln!(out)?;
@@ -135,7 +137,7 @@ fn write_text(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
     carries::write_text(case, out)?;
     if case.is_random {
         let text = "this used a random draw; another request may be assigned differently. Use --random to fix the draw";
-        writeln!(out, "\n{} {text}", ink.note("note:"))?;
+        writeln!(out, "\n{}", wrap::note("", text, ink))?;
     }
     Ok(())
 }

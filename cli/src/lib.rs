@@ -35,6 +35,7 @@ mod size;
 mod table;
 mod template;
 mod words;
+mod wrap;
 pub mod yaml;
 
 use std::process::ExitCode;

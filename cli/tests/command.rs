@@ -70,6 +70,11 @@ fn stderr(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).unwrap()
 }
 
+/// What the command writes to stderr, with each note in one line.
+fn notes(output: &Output) -> String {
+    stderr(output).replace("\n      ", " ")
+}
+
 fn json(arguments: &[&str], stdin: &[u8]) -> serde_json::Value {
     let output = run(arguments, stdin);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::decode::{Decode, GROUP, wrong_type};
 use super::node::{Node, quoted};
 use super::problem::{Code, Path, Problems};
-use crate::quantity::{Millis, NotPercent, Ppm, Timestamp, with_units};
+use crate::quantity::{Millis, NotPercent, Ppm, Timestamp, bytes};
 
 impl Decode for bool {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
@@ -318,7 +318,7 @@ impl Decode for Time {
     }
 }
 
-/// The moment that a bare number probably means, and in which unit: between 1973 and 2286 its digits tell.
+/// The moment that a bare number probably means, and in which unit: between 1973 and 2286, the number of digits decides.
 fn since_1970(text: &str) -> Option<(&'static str, Timestamp)> {
     let whole = text.split('.').next().unwrap_or_default();
     let number: u64 = whole.parse().ok()?;
@@ -439,7 +439,7 @@ impl Decode for Size {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let size = match node {
             Node::Number(number) => number.parse().ok(),
-            Node::Text(text) => with_units(text, &[("KiB", 1 << 10), ("MiB", 1 << 20), ("B", 1)]),
+            Node::Text(text) => bytes(text),
             _ => None,
         };
         let size = size.filter(|size| (1..=Self::MAX).contains(size));

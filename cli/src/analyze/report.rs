@@ -13,6 +13,7 @@ use super::figures::{digits, p, percent, signed};
 use super::given::named;
 use crate::fault::Fault;
 use crate::out::{Ink, Out};
+use crate::wrap;
 
 /// What is compared; decides the format of numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -260,7 +261,7 @@ impl Report {
             writeln!(out, "  {}  {text}", ink.dim(format!("{label:<width$}")))?;
         }
         for note in &self.notes {
-            writeln!(out, "  {} {note}", ink.note("note:"))?;
+            writeln!(out, "{}", wrap::note("  ", note, ink))?;
         }
         Ok(())
     }

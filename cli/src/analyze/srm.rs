@@ -15,6 +15,7 @@ use super::figures::{digits, p, percent, short, signed};
 use super::given::{fraction, list, named};
 use crate::fault::Fault;
 use crate::out::Out;
+use crate::wrap;
 
 /// Test the sizes of the groups against the weights: a sample-ratio mismatch invalidates comparisons
 ///
@@ -207,7 +208,7 @@ fn write_text(
         percent(level.get())
     )?;
     for note in notes {
-        writeln!(out, "  {} {note}", ink.note("note:"))?;
+        writeln!(out, "{}", wrap::note("  ", note, ink))?;
     }
     Ok(())
 }

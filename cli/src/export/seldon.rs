@@ -17,6 +17,7 @@ use crate::load;
 use crate::moment::Moment;
 use crate::out::{Ink, Out};
 use crate::words::{percent, visible};
+use crate::wrap;
 
 /// Write a Seldon Core v2 Experiment for each experiment of a file
 ///
@@ -84,13 +85,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     }
     let ink = Ink::stderr();
     for (key, why) in &lost {
-        let key = visible(key);
-        writeln!(
-            std::io::stderr().lock(),
-            "{} {key} is not exported: {}",
-            ink.note("note:"),
-            visible(why)
-        )?;
+        let text = format!("{} is not exported: {}", visible(key), visible(why));
+        writeln!(std::io::stderr().lock(), "{}", wrap::note("", &text, ink))?;
     }
     if args.strict && !lost.is_empty() {
         let count = load::count(lost.len(), "key");

@@ -19,6 +19,7 @@ use crate::fault::Fault;
 use crate::load::Source;
 use crate::out::{Ink, Out};
 use crate::words::visible;
+use crate::wrap;
 
 /// Write an experiment file for a Seldon Core v2 Experiment
 ///
@@ -76,7 +77,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let (text, notes) = translate(&manifest, &args.options)?;
     let ink = Ink::stderr();
     for note in notes {
-        writeln!(std::io::stderr().lock(), "{} {}", ink.note("note:"), visible(&note))?;
+        writeln!(std::io::stderr().lock(), "{}", wrap::note("", &visible(&note), ink))?;
     }
     out.write_all(text.as_bytes())?;
     Ok(ExitStatus::Success)

@@ -20,6 +20,7 @@ use crate::fault::Fault;
 use crate::load::Source;
 use crate::out::Out;
 use crate::words::visible;
+use crate::wrap;
 
 /// Write an analysis as a run, with metrics, parameters, tags and the report
 ///
@@ -85,16 +86,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     writeln!(out, "{} {} {news}\n  run {id}", out.ink().good("✓"), visible(name))?;
     writeln!(out, "  {}/#/experiments/{page}/runs/{id}", client.base)?;
     if !left_out.is_empty() {
-        let note = out.ink().note("note:");
-        writeln!(
-            out,
-            "{note} not stored: {}. The server does not store artifacts",
-            left_out.join(", ")
-        )?;
-        writeln!(
-            out,
-            "      hint: start the server with --serve-artifacts, or store the files elsewhere"
-        )?;
+        let left_out = left_out.join(", ");
+        let text = format!(
+            "not stored: {left_out}. The server does not store artifacts\nhint: start the server \
+             with --serve-artifacts, or store the files elsewhere"
+        );
+        writeln!(out, "{}", wrap::note("", &text, out.ink()))?;
     }
     Ok(ExitStatus::Success)
 }

@@ -24,6 +24,7 @@ use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::out::Out;
 use crate::words::visible;
+use crate::wrap;
 use step::Step;
 
 /// Make the winner of an analysis the champion
@@ -97,19 +98,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     }
     if let Some(reason) = forced {
         let decision = analysis.decision.as_str();
-        writeln!(
-            out,
-            "{} the decision is {decision}; promoted because: {}",
-            ink.note("note:"),
-            visible(reason)
-        )?;
+        let text = format!("the decision is {decision}; promoted because: {}", visible(reason));
+        writeln!(out, "{}", wrap::note("", &text, ink))?;
     }
     if run.is_none() {
-        writeln!(
-            out,
-            "{} this analysis is not logged, so {RUN_ID} is not set; see mlflow log",
-            ink.note("note:")
-        )?;
+        let text = format!("this analysis is not logged, so {RUN_ID} is not set; see mlflow log");
+        writeln!(out, "{}", wrap::note("", &text, ink))?;
     }
     if !args.yes {
         writeln!(out, "{}", ink.dim("nothing was changed; use --yes to make these changes"))?;

@@ -6,6 +6,7 @@ use super::{Change, Compared, Report};
 use crate::out::{Ink, Out};
 use crate::table::{Align, Table};
 use crate::words::quoted;
+use crate::wrap;
 
 pub(super) fn write_text(report: &Report, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
@@ -69,7 +70,7 @@ fn one(experiment: &Compared, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
         )?;
     }
     for note in &experiment.notes {
-        writeln!(out, "  {} {note}", ink.note("note:"))?;
+        writeln!(out, "{}", wrap::note("  ", note, ink))?;
     }
     Ok(())
 }

@@ -30,11 +30,13 @@ pub(crate) use address::{Address, Endpoint};
 pub(super) use args::{Args, run};
 pub(super) use clusters::cluster;
 use clusters::{Cluster, baseline, clusters};
+use fragment::Fragment;
 pub(super) use routes::mirrors;
 pub(crate) use routes::{bypass_stat, has_fallback};
 
-const TEMPLATES: [(&str, &str); 11] = [
+const TEMPLATES: [(&str, &str); 12] = [
     ("bootstrap", include_str!("../../templates/envoy/bootstrap.yaml")),
+    ("fragment", include_str!("../../templates/envoy/fragment.yaml")),
     ("ecds", include_str!("../../templates/envoy/ecds.yaml")),
     ("vm", include_str!("../../templates/envoy/vm.yaml")),
     ("filter", include_str!("../../templates/envoy/filter.yaml")),
@@ -125,17 +127,17 @@ pub(crate) struct Failover {
 
 /// The whole bootstrap.
 pub(crate) fn bootstrap(plan: &Plan, node: &Node, options: &Options) -> anyhow::Result<String> {
-    render("bootstrap", false, plan, node, options)
+    render("bootstrap", None, plan, node, options)
 }
 
 /// The filter alone, as the discovery resource that `--watch` reads.
 pub(crate) fn filter(plan: &Plan, node: &Node, options: &Options) -> anyhow::Result<String> {
-    render("ecds", false, plan, node, options)
+    render("ecds", None, plan, node, options)
 }
 
 fn render(
     template: &str,
-    is_fragment: bool,
+    piece: Option<Fragment>,
     plan: &Plan,
     node: &Node,
     options: &Options,
@@ -173,15 +175,18 @@ fn render(
     // The edits of a variant make a body longer, and a body above the limit is seen one read late.
     let held = Some(plan.settings.body_limit.saturating_add(512 << 10))
         .filter(|&limit| bodies && (options.failover.is_some() || limit > 1 << 20));
+    let buffer = options.failover.as_ref().map(|failover| u64::from(failover.buffer)).max(held);
     let clusters = clusters(plan, &default, options, &failovers)?;
+    let facts =
+        assumptions::Facts { default: &default, clusters: &clusters, buffer, reads_bodies: bodies };
     let mut context = json!({
         "options": {
             "wasm": options.wasm, "listen": options.listen, "admin": options.admin,
             "watch": options.watch, "access_log": options.access_log,
             "timeout": seconds(options.timeout), "idle_timeout": seconds(options.idle_timeout),
         },
-        "is_fragment": is_fragment,
-        "assumptions": assumptions::all(options, &default, &clusters),
+        "is_fragment": piece.is_some(),
+        "assumptions": assumptions::all(options, &facts, piece),
         "watched_directory": options.watch.as_ref().map(|path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),
@@ -205,7 +210,7 @@ fn render(
         "http2": if options.upgrade.is_empty() { "{}" } else { "{ allow_connect: true }" },
         "failovers": failovers,
         "failover_methods": options.failover.as_ref().and_then(Failover::method_regex),
-        "buffer": options.failover.as_ref().map(|failover| u64::from(failover.buffer)).max(held),
+        "buffer": buffer,
         "lean": options.lean,
         "tagged": routes::tagged(plan),
         "fallbacks": plan.experiments.iter().filter(|e| routes::has_fallback(e))
@@ -214,12 +219,17 @@ fn render(
         "default": default,
         "upstreams": clusters,
     });
-    vocabulary::add(&mut context);
+    vocabulary::add(&mut context, &names.prefix);
     let limits = limits(&clusters, &failovers, &mut context)?;
     insert(&mut context, "limits", json!(limits));
     for part in PARTS {
         let text = template::render(&TEMPLATES, part, &context)?;
         insert(&mut context, part, text.trim_end().into());
+    }
+    if let Some((part, place)) = piece.map(Fragment::part) {
+        let text = context.get(part).cloned().unwrap_or_default();
+        insert(&mut context, "piece", text);
+        insert(&mut context, "place", place.into());
     }
     template::render(&TEMPLATES, template, &context)
 }

@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 use sidetrack::names::{filter_state, label, log, metric, plugin, variable};
 
-/// Adds the names to a template's context.
-pub(super) fn add(context: &mut Value) {
+/// Adds the names to a template's context. Those of the filter state depend on the header prefix.
+pub(super) fn add(context: &mut Value, header_prefix: &str) {
     let Some(context) = context.as_object_mut() else { return };
-    let in_envoy = |key: &str| format!("{}{key}", filter_state::PREFIX);
+    let in_envoy =
+        |key: &str| format!("{}{}", filter_state::PREFIX, filter_state::of(key, header_prefix));
     for (group, names) in [
         ("labels", json!(label::ALL)),
         ("metric", json!({ "config_hash": metric::CONFIG_HASH })),

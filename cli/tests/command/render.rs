@@ -38,9 +38,9 @@ fn a_module_that_envoy_cannot_load_is_reported() {
         let whole = render(&["--wasm", wasm]);
         assert_eq!(code(&whole), 0);
         assert!(stdout(&whole).contains("clusters:"), "the output is complete");
-        assert!(stderr(&whole).contains(why), "{}", stderr(&whole));
+        assert!(notes(&whole).contains(why), "{}", stderr(&whole));
         for (piece, is_in_it) in [("filter", true), ("access-log", true), ("routes", false)] {
-            let found = stderr(&render(&["--wasm", wasm, "--fragment", piece])).contains(why);
+            let found = notes(&render(&["--wasm", wasm, "--fragment", piece])).contains(why);
             assert_eq!(found, is_in_it, "{piece}");
         }
     }
@@ -87,11 +87,71 @@ fn options_that_cannot_be_rendered_are_refused() {
             &["--fragment", "filters"],
             "possible values: filter, guard, routes, clusters, stats-tags, access-log",
         ),
-        (&["--fragment", "filter", "--watch", "a", "--filter-only"], "cannot be used with"),
+        (
+            &["--fragment", "filter", "--watch", "a", "--filter-only"],
+            "`--fragment filter --watch PATH` writes the filter that reads the file",
+        ),
+        (&["--upgrade", "CONNECT"], "use --upgrade websocket"),
+        (&["--upgrade", "connect-udp"], "use --upgrade websocket"),
+        (&["--listen", "localhost:80"], "use 127.0.0.1:80"),
+        (&["--admin", "proxy.example.com:80"], "or 0.0.0.0:80 for all of them"),
+        (&["--access-log", ""], "a value is required for '--access-log <PATH>'"),
+        (&["--wasm", ""], "a value is required for '--wasm <PATH>'"),
+        (&["--watch", ""], "a value is required for '--watch <PATH>'"),
+        (&["--ca-file", ""], "a value is required for '--ca-file <PATH>'"),
+        (&["--default-cluster", ""], "a value is required for '--default-cluster <CLUSTER>'"),
+        (
+            &["--endpoint", "model-new=grpc://a", "--upstream-protocol", "model-new=http1"],
+            "gRPC requires HTTP/2\n  hint: use http:// or https:// for model-new",
+        ),
+        (&["--failover", "--failover-buffer", "64kb"], "with B, KiB or MiB: 64KiB"),
+        (&["--failover", "--failover-buffer", "0"], "expected a size from 1B to 4095MiB"),
+        (&["--failover", "--failover-buffer", "4096MiB"], "expected a size from 1B to 4095MiB"),
     ] {
         let refused = render(options);
         assert_eq!((code(&refused), stdout(&refused)), (2, ""), "{options:?}");
         assert!(stderr(&refused).contains(why), "{options:?}: {}", stderr(&refused));
+    }
+}
+
+#[test]
+fn a_size_is_written_as_in_the_experiment_file() {
+    for (size, bytes) in [("64KiB", 65536), ("1MiB1B", 1_048_577), ("300", 300)] {
+        let text = render(&["--failover", "--failover-buffer", size]);
+        let expected = format!("per_connection_buffer_limit_bytes: {bytes}\n");
+        assert!(stdout(&text).contains(&expected), "{}", stderr(&text));
+    }
+}
+
+/// What a piece assumes is listed with the piece, and what another piece assumes is not.
+#[test]
+fn each_piece_lists_what_it_assumes() {
+    let comments = |piece: &str, options: &[&str]| {
+        let output = render(&[&["--wasm", "a.wasm", "--fragment", piece], options].concat());
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let lines = stdout(&output).lines().take_while(|line| line.starts_with('#'));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (failover, socket) = (&["--failover"][..], &["--upgrade", "websocket"][..]);
+    let all = ["filter", "guard", "routes", "clusters", "stats-tags", "access-log"];
+    for (options, assumption, pieces) in [
+        (&[][..], "without TLS: model-old, model-new.", &["clusters"][..]),
+        (&[], "These clusters speak HTTP/1.1", &["clusters"]),
+        (&[], "The filter's module is a.wasm", &["filter", "access-log"]),
+        (&[], "Otherwise remove SIDETRACK_ROUTES_CLEAN", &["filter"]),
+        (&[], "always_set_request_id_in_response: true", &["access-log"]),
+        (&["--watch", "f.yaml"], "f.yaml exists", &["filter"]),
+        (failover, "include_request_attempt_count: true", &["routes"]),
+        (failover, "per_connection_buffer_limit_bytes: 4194304", &["routes"]),
+        (socket, "allow_connect: true", &["routes"]),
+        (&["--upgrade", "h2c"], "allow_connect: true", &[]),
+        (&[], "per_connection_buffer_limit_bytes", &[]),
+    ] {
+        for piece in all {
+            let text = comments(piece, options);
+            assert_eq!(text.contains(assumption), pieces.contains(&piece), "{piece}: {text}");
+            assert!(!text.contains("--default-cluster"), "{piece}: {text}");
+        }
     }
 }
 

@@ -163,7 +163,7 @@ fn a_mirror_alone_becomes_a_candidate_without_weight_and_comes_back() {
     let text = SPLIT
         .replace("    - {name: iris2, weight: 50}\n", "  mirror: {name: iris2, percent: 100}\n");
     let output = import(&text, &["--clusters", "iris=a,iris2=b"]);
-    assert!(stderr(&output).contains("\"iris2\" is one, with weight 0"), "{}", stderr(&output));
+    assert!(notes(&output).contains("\"iris2\" is one, with weight 0"), "{}", stderr(&output));
     let file: Value = serde_saphyr::from_str(stdout(&output)).unwrap();
     assert_eq!(
         file["experiments"][0]["variants"][1],
@@ -241,7 +241,7 @@ fn each_loss_has_a_line() {
         change(&mut experiment);
         let output = export(&json!({"experiments": [experiment]}).to_string(), &[]);
         assert_eq!(code(&output), 0, "{}", stderr(&output));
-        stderr(&output).to_owned()
+        notes(&output)
     };
     assert_eq!(lost(&|_| {}), "");
     let cases: [(&str, Value, &str); 9] = [

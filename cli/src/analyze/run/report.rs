@@ -9,10 +9,8 @@ use sidetrack_analysis::answer::{Decision, LineCounts, MetricResult, Role, SrmVe
 
 use super::words::{WITHOUT_BREAKER, headline, left_out, looks, p_text, share, skipped, title};
 use crate::out::{Ink, Out};
+use crate::wrap::{self, wrapped};
 use table::table;
-
-/// The width that sentences are wrapped to.
-const WIDTH: usize = 80;
 
 pub(super) fn print(analysis: &Analysis, out: &mut Out) -> anyhow::Result<()> {
     let ink = out.ink();
@@ -90,7 +88,7 @@ fn split(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     let p = srm.p_value.map(|p| format!("  p = {}", p_text(p))).unwrap_or_default();
     writeln!(out, "{verdict}{p}")?;
     if let Some(note) = &srm.note {
-        writeln!(out, "  {} {note}", ink.note("note:"))?;
+        writeln!(out, "{}", wrap::note("  ", note, ink))?;
     }
     let width = analysis.variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0);
     let noun = format!("{}s", analysis.unit_of_analysis.as_str());
@@ -129,31 +127,10 @@ fn lines(lines: &LineCounts, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     let text = format!("{} lines read, {} used{left}", lines.read, lines.used);
     writeln!(out, "{}", ink.dim(wrapped("", &text)))?;
     if lines.malformed > 0 {
-        writeln!(out, "{} {}", ink.note("note:"), skipped(lines))?;
+        writeln!(out, "{}", wrap::note("", &skipped(lines), ink))?;
         for example in &lines.examples {
             writeln!(out, "  {example}")?;
         }
     }
     Ok(())
-}
-
-/// The text in lines of [`WIDTH`], the first behind `start`, the others below it.
-fn wrapped(start: &str, text: &str) -> String {
-    let indent = " ".repeat(start.chars().count());
-    let mut out = start.to_owned();
-    let mut column = indent.len();
-    for (index, word) in text.split(' ').enumerate() {
-        let length = word.chars().count();
-        if index > 0 && column + 1 + length > WIDTH {
-            out.push('\n');
-            out.push_str(&indent);
-            column = indent.len();
-        } else if index > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-    }
-    out
 }

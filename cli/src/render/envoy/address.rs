@@ -29,9 +29,25 @@ impl From<SocketAddr> for Address {
 }
 
 impl Address {
+    /// An address to listen on: Envoy does not resolve host names there.
+    pub(super) fn to_listen(text: &str) -> anyhow::Result<Self> {
+        let address: Self = text.parse()?;
+        if address.is_literal() {
+            return Ok(address);
+        }
+        let (host, port) = (address.host.escape_default(), address.port);
+        let instead = if host.to_string().eq_ignore_ascii_case("localhost") {
+            format!("use 127.0.0.1:{port}")
+        } else {
+            format!("use an IP address of the proxy, or 0.0.0.0:{port} for all of them")
+        };
+        anyhow::bail!("Envoy listens on an IP address and does not resolve \"{host}\"; {instead}")
+    }
+
     /// Whether the host is an IP address, which is not resolved.
     pub(super) fn is_literal(&self) -> bool {
-        self.host.parse::<IpAddr>().is_ok()
+        let without_zone = self.host.split('%').next().unwrap_or_default();
+        without_zone.parse::<IpAddr>().is_ok()
     }
 }
 
@@ -179,6 +195,23 @@ mod tests {
         ] {
             let expected = (host.to_owned(), port, tls, rewritten.map(ToOwned::to_owned));
             assert_eq!(endpoint(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_listener_has_an_ip_address() {
+        for text in ["127.0.0.1:10000", "0.0.0.0:0", "[::1]:80", "[fe80::1%eth0]:80"] {
+            assert!(Address::to_listen(text).is_ok(), "{text}");
+        }
+        for (text, why) in [
+            ("localhost:9901", "does not resolve \"localhost\"; use 127.0.0.1:9901"),
+            ("LocalHost:1", "use 127.0.0.1:1"),
+            ("proxy.example.com:80", "or 0.0.0.0:80 for all of them"),
+            ("1.2.3:80", "does not resolve \"1.2.3\""),
+            ("10000", "expected HOST:PORT"),
+        ] {
+            let error = Address::to_listen(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
         }
     }
 

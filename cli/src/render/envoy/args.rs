@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use clap::builder::PossibleValue;
-use sidetrack::quantity::Millis;
+use clap::builder::{NonEmptyStringValueParser, PossibleValue};
+use sidetrack::quantity::{Millis, bytes};
 
 use super::address::{Address, Endpoint};
 use super::fragment::Fragment;
@@ -15,6 +15,7 @@ use crate::load;
 use crate::out::{Ink, Out};
 use crate::package::Module;
 use crate::words::visible;
+use crate::wrap;
 
 /// Write a complete Envoy bootstrap: the filter, routes and clusters of an experiment file
 ///
@@ -33,7 +34,7 @@ pub(crate) struct Args {
     /// The experiment file, YAML or JSON; "-" reads stdin
     file: PathBuf,
     /// The path of the filter's module, as Envoy opens it
-    #[arg(long, value_name = "PATH", default_value = "dist/sidetrack.wasm")]
+    #[arg(long, value_name = "PATH", default_value = "dist/sidetrack.wasm", value_parser = NonEmptyStringValueParser::new())]
     wasm: String,
     /// An address of a cluster, HOST:PORT or a URL; may be repeated. A URL with a host name sets the
     /// host header. https and grpcs use TLS, grpc and grpcs use HTTP/2 [default: the cluster's name,
@@ -60,13 +61,13 @@ pub(crate) struct Args {
     upgrade: Vec<String>,
     /// The cluster for requests that match no experiment [default: the baseline of the first
     /// experiment]
-    #[arg(long, value_name = "CLUSTER")]
+    #[arg(long, value_name = "CLUSTER", value_parser = NonEmptyStringValueParser::new())]
     default_cluster: Option<String>,
     /// The address and port to listen on
-    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:10000")]
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:10000", value_parser = Address::to_listen)]
     listen: Address,
     /// The address and port of Envoy's admin interface
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901", value_parser = Address::to_listen)]
     admin: Address,
     /// Read the filter's configuration from this file and follow its changes, instead of an inline
     /// configuration
@@ -78,7 +79,7 @@ pub(crate) struct Args {
     filter_only: bool,
     /// Write only a piece, for an Envoy that has a configuration already. Use the same options for
     /// all pieces
-    #[arg(long, value_enum, value_name = "PIECE", conflicts_with = "filter_only")]
+    #[arg(long, value_enum, value_name = "PIECE")]
     fragment: Option<Fragment>,
     /// Retry requests that fail at a candidate on the baseline. Requires variants with clusters, and
     /// models for which processing a request twice is harmless
@@ -87,8 +88,8 @@ pub(crate) struct Args {
     /// With --failover, retry only requests with these methods
     #[arg(long, value_name = "METHOD", value_delimiter = ',', requires = "failover")]
     failover_methods: Vec<String>,
-    /// With --failover, the largest request body, in bytes, that is buffered for the retry
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1..))]
+    /// With --failover, the largest request body that is buffered for the retry, such as 64KiB
+    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = size)]
     failover_buffer: u32,
     /// Let Envoy's routes add the experiment and variant headers, which costs less than in the
     /// filter. Requires variants without clusters and with unique names
@@ -99,7 +100,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = plugin)]
     plugin: Option<String>,
     /// The path of the access log
-    #[arg(long, value_name = "PATH", default_value = "/dev/stdout")]
+    #[arg(long, value_name = "PATH", default_value = "/dev/stdout", value_parser = NonEmptyStringValueParser::new())]
     access_log: String,
 }
 
@@ -136,6 +137,12 @@ impl Args {
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
     let options = args.options();
+    anyhow::ensure!(
+        args.fragment.is_none() || !args.filter_only,
+        "--fragment writes a piece of the bootstrap and --filter-only the file for --watch, so each \
+         needs a run of its own\n  hint: `--fragment filter --watch PATH` writes the filter that \
+         reads the file, `--filter-only --watch PATH` the file"
+    );
     let text = match args.fragment {
         Some(fragment) => fragment.render(&loaded.plan, &loaded.node, &options)?,
         None if args.filter_only => filter(&loaded.plan, &loaded.node, &options)?,
@@ -146,7 +153,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         && let Some(notice) = notice(&args.wasm)
     {
         // If stderr is closed, the configuration is still complete.
-        writeln!(std::io::stderr().lock(), "{} {notice}", Ink::stderr().note("note:")).ok();
+        writeln!(std::io::stderr().lock(), "{}", wrap::note("", &notice, Ink::stderr())).ok();
     }
     Ok(ExitStatus::Success)
 }
@@ -173,12 +180,30 @@ fn duration(text: &str) -> Result<Millis, String> {
         .ok_or_else(|| "expected a number with ms, s, m, h or d: 500ms, 30s, 1h30m".to_owned())
 }
 
+/// A size in bytes. Envoy's buffers have 32-bit limits.
+fn size(text: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .or_else(|| bytes(text)?.try_into().ok())
+        .filter(|size| *size > 0)
+        .ok_or_else(|| "expected a size from 1B to 4095MiB, with B, KiB or MiB: 64KiB".to_owned())
+}
+
 fn upgrade(text: &str) -> Result<String, String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~/".contains(c);
     if text.is_empty() || !text.chars().all(is_token) {
         return Err("expected a protocol, as in the header upgrade: websocket".to_owned());
     }
-    Ok(text.to_ascii_lowercase())
+    let protocol = text.to_ascii_lowercase();
+    if matches!(protocol.as_str(), "connect" | "connect-udp") {
+        return Err(
+            "CONNECT is a method and not a protocol of the header upgrade, and its requests \
+                    have no path, by which the routes match; for WebSockets over HTTP/2, use \
+                    --upgrade websocket"
+                .to_owned(),
+        );
+    }
+    Ok(protocol)
 }
 
 impl ValueEnum for Fragment {

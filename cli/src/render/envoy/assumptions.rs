@@ -1,10 +1,43 @@
-//! What the bootstrap assumes where no option says otherwise, as comments at its top.
+//! What the configuration assumes where no option says otherwise, and what its pieces need from the
+//! configuration around them: comments at the top.
 
 use super::clusters::Cluster;
+use super::fragment::Fragment;
 use super::{CA_FILE, Options};
 
-/// The assumptions to check before Envoy starts, as sentences.
-pub(super) fn all(options: &Options, default: &str, clusters: &[Cluster]) -> Vec<String> {
+/// What the assumptions depend on besides the options.
+pub(super) struct Facts<'a> {
+    pub(super) default: &'a str,
+    pub(super) clusters: &'a [Cluster],
+    /// The buffer that the listener must have, in bytes.
+    pub(super) buffer: Option<u64>,
+    /// Whether the filter waits for bodies.
+    pub(super) reads_bodies: bool,
+}
+
+/// The assumptions to check before Envoy starts, as sentences: those of the bootstrap, or of a
+/// piece.
+pub(super) fn all(options: &Options, facts: &Facts<'_>, piece: Option<Fragment>) -> Vec<String> {
+    match piece {
+        None => {
+            let mut checks = of_clusters(options, facts.clusters);
+            checks.extend(of_default(options, facts.default));
+            checks.push(of_module(&options.wasm));
+            checks
+        }
+        Some(Fragment::Clusters) => of_clusters(options, facts.clusters),
+        Some(Fragment::Filter) => of_filter(options, facts),
+        Some(Fragment::AccessLog) => {
+            let joins = "The connection manager has `always_set_request_id_in_response: true`, so \
+                         that clients can report outcomes by request id.";
+            vec![of_module(&options.wasm), joins.to_owned()]
+        }
+        Some(Fragment::Routes) => of_routes(options, facts),
+        Some(Fragment::Guard | Fragment::StatsTags) => Vec::new(),
+    }
+}
+
+fn of_clusters(options: &Options, clusters: &[Cluster]) -> Vec<String> {
     let mut checks = Vec::new();
     let named = |wanted: &dyn Fn(&&Cluster) -> bool| {
         let found = clusters.iter().filter(wanted);
@@ -29,16 +62,73 @@ pub(super) fn all(options: &Options, default: &str, clusters: &[Cluster]) -> Vec
             "{CA_FILE} has the certificate authorities of the models. Set another file with --ca-file."
         ));
     }
-    if options.default_cluster.is_none() {
-        checks.push(format!(
-            "Requests that match no experiment belong to {default}. Choose another cluster with --default-cluster."
-        ));
-    }
-    let wasm = &options.wasm;
-    checks.push(if wasm.starts_with('/') {
+    checks
+}
+
+fn of_default(options: &Options, default: &str) -> Option<String> {
+    options.default_cluster.is_none().then(|| {
+        format!("Requests that match no experiment belong to {default}. Choose another cluster with --default-cluster.")
+    })
+}
+
+fn of_module(wasm: &str) -> String {
+    if wasm.starts_with('/') {
         format!("The filter's module is {wasm} where Envoy runs.")
     } else {
         format!("The filter's module is {wasm}, relative to the directory in which Envoy starts.")
-    });
+    }
+}
+
+fn of_filter(options: &Options, facts: &Facts<'_>) -> Vec<String> {
+    let mut checks = vec![of_module(&options.wasm)];
+    if let Some(path) = &options.watch {
+        checks.push(format!(
+            "{} exists: the same options with --filter-only instead of --fragment write it.",
+            path.display()
+        ));
+    }
+    checks.push(
+        "All routes remove the filter's headers from responses, those of this configuration as well. Otherwise remove \
+         SIDETRACK_ROUTES_CLEAN here and in the access log."
+            .to_owned(),
+    );
+    if let Some(buffer) = facts.buffer.filter(|_| facts.reads_bodies) {
+        checks.push(format!(
+            "The listener has `per_connection_buffer_limit_bytes: {buffer}`. With a smaller buffer, Envoy answers 413 to \
+             requests whose bodies the filter reads."
+        ));
+    }
+    checks
+}
+
+fn of_routes(options: &Options, facts: &Facts<'_>) -> Vec<String> {
+    let mut checks = Vec::new();
+    if options.failover.is_some() {
+        checks.push(
+            "The virtual host has `include_request_attempt_count: true`. Without it, the baseline gets the candidate's \
+             headers on the second attempt."
+                .to_owned(),
+        );
+        if let Some(buffer) = facts.buffer {
+            checks.push(format!(
+                "The listener has `per_connection_buffer_limit_bytes: {buffer}`. Requests with bodies above this limit \
+                 are not retried."
+            ));
+        }
+    }
+    if options.upgrade.iter().any(|protocol| protocol == "websocket") {
+        checks.push(
+            "The connection manager has `http2_protocol_options: { allow_connect: true }`, which WebSockets over HTTP/2 \
+             need."
+                .to_owned(),
+        );
+    }
+    if options.lean {
+        checks.push(
+            "The route configuration has `most_specific_header_mutations_wins: true` if it removes the filter's headers \
+             from responses. Otherwise, it removes those that these routes add."
+                .to_owned(),
+        );
+    }
     checks
 }

@@ -105,7 +105,7 @@ fn one(name: &str, options: &Options, failovers: &[Aggregate]) -> anyhow::Result
         name: alone.map_or(name, |failover| &failover.alone).to_owned(),
         discovery: if is_literal { "STATIC" } else { "STRICT_DNS" },
         addresses,
-        protocol: protocol::of(name, &endpoints, &options.protocol, !options.upgrade.is_empty()),
+        protocol: protocol::of(name, &endpoints, &options.protocol, !options.upgrade.is_empty())?,
         tls: tls(name, &endpoints, &options.ca_file)?,
         rewrites_host: endpoints.iter().any(|endpoint| endpoint.host().is_some()),
         is_given: !endpoints.is_empty(),

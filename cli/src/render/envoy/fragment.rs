@@ -28,7 +28,7 @@ impl Fragment {
         [Self::Filter, Self::Guard, Self::Routes, Self::Clusters, Self::StatsTags, Self::AccessLog];
 
     /// The template, and where its text belongs.
-    const fn part(self) -> (&'static str, &'static str) {
+    pub(super) const fn part(self) -> (&'static str, &'static str) {
         match self {
             Self::Filter => {
                 ("http_filter", "`http_filters` of the connection manager, before the router")
@@ -41,15 +41,13 @@ impl Fragment {
         }
     }
 
-    /// The text, with a comment that says where it belongs.
+    /// The text, with comments that say where it belongs and what it assumes.
     pub(super) fn render(
         self,
         plan: &Plan,
         node: &Node,
         options: &Options,
     ) -> anyhow::Result<String> {
-        let (part, place) = self.part();
-        let text = render(part, true, plan, node, options)?;
-        Ok(format!("# For {place}; written by `sidetrack render envoy`.\n{}\n", text.trim_end()))
+        render("fragment", Some(self), plan, node, options)
     }
 }

@@ -26,12 +26,16 @@ pub(crate) enum Protocol {
 }
 
 impl Protocol {
-    const ALL: [(&str, Self); 4] = [
-        ("http1", Self::Http1),
-        ("http2", Self::Http2),
-        ("auto", Self::Auto),
-        ("client", Self::Client),
-    ];
+    const ALL: [Self; 4] = [Self::Http1, Self::Http2, Self::Auto, Self::Client];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+            Self::Auto => "auto",
+            Self::Client => "client",
+        }
+    }
 }
 
 /// `--upstream-protocol`: the protocol of one cluster, or of all of them.
@@ -50,16 +54,18 @@ impl FromStr for Choice {
             Some((cluster, word)) => (Some(cluster.to_owned()), word),
             None => (None, text),
         };
-        let found = Protocol::ALL.iter().find(|(name, _)| *name == word);
-        let (_, protocol) = found.with_context(|| {
-            let words: Vec<&str> = Protocol::ALL.iter().map(|(name, _)| *name).collect();
+        let found = Protocol::ALL.into_iter().find(|protocol| protocol.name() == word);
+        let protocol = found.with_context(|| {
+            let words = Protocol::ALL.map(Protocol::name);
             format!("unknown protocol; expected one of: {}", words.join(", "))
         })?;
-        Ok(Self { cluster, protocol: *protocol })
+        Ok(Self { cluster, protocol })
     }
 }
 
 /// The protocol of a cluster with these endpoints.
+///
+/// The URL of a gRPC endpoint precedes a choice for all clusters.
 ///
 /// A WebSocket over HTTP/2 requires a server with extended CONNECT (RFC 8441), which hardly any
 /// server that selects HTTP/2 has. So with `upgrades`, `auto` is HTTP/1.1.
@@ -68,21 +74,33 @@ pub(super) fn of(
     endpoints: &[&Endpoint],
     choices: &[Choice],
     upgrades: bool,
-) -> Protocol {
-    let chosen =
-        |name: Option<&str>| choices.iter().rev().find(|choice| choice.cluster.as_deref() == name);
+) -> anyhow::Result<Protocol> {
+    let chosen = |name: Option<&str>| {
+        let choice = choices.iter().rev().find(|choice| choice.cluster.as_deref() == name);
+        choice.map(|choice| choice.protocol)
+    };
+    let (own, common) = (chosen(Some(cluster)), chosen(None));
     let is_grpc = endpoints.iter().any(|e| e.scheme.is_some_and(|scheme| scheme.is_grpc));
-    let by_url = if is_grpc { Protocol::Http2 } else { Protocol::Auto };
-    let protocol = match chosen(Some(cluster)) {
-        Some(choice) => choice.protocol,
-        None if is_grpc => Protocol::Http2,
-        None => chosen(None).map_or(by_url, |choice| choice.protocol),
+    let protocol = if is_grpc {
+        // A choice for all clusters is also for those without a gRPC URL, but HTTP/1.1 contradicts it.
+        let chosen = own.or(common.filter(|protocol| *protocol == Protocol::Http1));
+        if let Some(other) = chosen.filter(|protocol| *protocol != Protocol::Http2) {
+            anyhow::bail!(
+                "--upstream-protocol {}: {cluster} has a grpc:// or grpcs:// endpoint, and gRPC \
+                 requires HTTP/2\n  hint: use http:// or https:// for {cluster}, or name the \
+                 clusters of the other models: --upstream-protocol CLUSTER={0}",
+                other.name()
+            );
+        }
+        Protocol::Http2
+    } else {
+        own.or(common).unwrap_or(Protocol::Auto)
     };
     let is_tls = endpoints.iter().any(|endpoint| endpoint.is_tls());
-    match protocol {
+    Ok(match protocol {
         Protocol::Auto if !is_tls || upgrades => Protocol::Http1,
         protocol => protocol,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -90,6 +108,10 @@ mod tests {
     use super::*;
 
     fn chosen(endpoint: &str, choices: &[&str], upgrades: bool) -> Protocol {
+        try_chosen(endpoint, choices, upgrades).unwrap()
+    }
+
+    fn try_chosen(endpoint: &str, choices: &[&str], upgrades: bool) -> anyhow::Result<Protocol> {
         let endpoint: Endpoint = format!("new={endpoint}").parse().unwrap();
         let choices: Vec<Choice> = choices.iter().map(|choice| choice.parse().unwrap()).collect();
         of("new", &[&endpoint], &choices, upgrades)
@@ -102,7 +124,7 @@ mod tests {
         assert_eq!(chosen("https://a", &[], false), Protocol::Auto);
         assert_eq!(chosen("https://a", &[], true), Protocol::Http1);
         assert_eq!(chosen("grpc://a", &[], false), Protocol::Http2);
-        assert_eq!(of("unknown", &[], &[], false), Protocol::Http1);
+        assert_eq!(of("unknown", &[], &[], false).unwrap(), Protocol::Http1);
     }
 
     #[test]
@@ -111,8 +133,18 @@ mod tests {
         assert_eq!(chosen("a:80", &["new=http1", "http2"], false), Protocol::Http1);
         assert_eq!(chosen("a:80", &["old=http2"], false), Protocol::Http1);
         assert_eq!(chosen("a:80", &["client"], false), Protocol::Client);
-        assert_eq!(chosen("grpc://a", &["http1"], false), Protocol::Http2);
-        assert_eq!(chosen("grpc://a", &["new=http1"], false), Protocol::Http1);
         assert!("h2".parse::<Choice>().is_err());
+    }
+
+    #[test]
+    fn a_grpc_endpoint_speaks_http2_or_is_refused() {
+        for choices in [&["auto"][..], &["client"], &["old=http1"], &["http1", "new=http2"]] {
+            assert_eq!(chosen("grpc://a", choices, false), Protocol::Http2, "{choices:?}");
+            assert_eq!(chosen("grpcs://a", choices, true), Protocol::Http2, "{choices:?}");
+        }
+        for choices in [&["http1"][..], &["new=http1"], &["new=auto"], &["http2", "new=client"]] {
+            let error = try_chosen("grpc://a", choices, false).unwrap_err().to_string();
+            assert!(error.contains("gRPC requires HTTP/2"), "{choices:?}: {error}");
+        }
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn manifests(
         "checks": checks(&place, options, &destinations),
         "routes": routes,
     });
-    vocabulary::add(&mut context);
+    vocabulary::add(&mut context, &names.prefix);
     template::render(&TEMPLATES, "istio.yaml", &context)
 }
 
@@ -72,7 +72,7 @@ pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
             "phase": names.phase,
         },
     });
-    vocabulary::add(&mut context);
+    vocabulary::add(&mut context, &names.prefix);
     template::render(&TEMPLATES, "mesh.yaml", &context)
 }
 
