@@ -54,6 +54,14 @@ def links(name, text):
                 yield f"{name}:{number}: {goal.relative_to(ROOT)} has no heading #{anchor}"
 
 
+def schema():
+    """Words to avoid in the descriptions that editors show."""
+    path = "docs/schema/experiment.schema.json"
+    for number, line in enumerate((ROOT / path).read_text().splitlines(), 1):
+        for found in AVOIDED.findall(line):
+            yield f'{path}:{number}: "{found}": use a plain verb or noun'
+
+
 def prose(name, text):
     inside = False
     for number, line in enumerate(text.splitlines(), 1):
@@ -82,7 +90,7 @@ def named_tests():
 
 
 def main():
-    problems = list(named_tests())
+    problems = [*named_tests(), *schema()]
     for name in files():
         text = (ROOT / name).read_text()
         problems += links(name, text)

@@ -31,8 +31,8 @@ struct Paths {
     prefix_lengths: Vec<usize>,
 }
 
-/// Found in the same time however many there are. Requests are not filed, only looked up: nobody outside can choose
-/// keys that collide, so the simplest hash will do.
+/// Found in the same time however many there are. Requests are only looked up, so clients cannot choose
+/// keys that collide, and the simplest hash is enough.
 type Table<T> = HashMap<Box<[u8]>, T, BuildHasherDefault<Fnv>>;
 
 /// FNV-1a, 64 bits (draft-eastlake-fnv).

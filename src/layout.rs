@@ -1,8 +1,8 @@
-//! Which buckets belong to whom.
+//! The owner of each bucket.
 //!
 //! Each candidate owns a span, as wide as it may ever grow, in the order of names. It holds the first part of its
 //! span; all else is the baseline's. So a weight that changes within its span moves units between that candidate
-//! and the baseline, and nobody else.
+//! and the baseline.
 
 use crate::plan::{PerVariant, VariantId};
 use crate::quantity::{Bucket, Ppm};

@@ -169,17 +169,31 @@ pub mod route {
     pub const BYPASS: &str = "sidetrack-bypass:";
 }
 
+/// How the names of the filter's headers begin by default.
+pub const HEADER_PREFIX: &str = "x-ab-";
+
 /// Keys of the filter state that the access log reads.
 pub mod filter_state {
     /// Envoy puts this in front of every key that a wasm filter sets.
     pub const PREFIX: &str = "wasm.";
 
-    /// The assignment, see [`crate::exposure`].
+    /// The assignment, see [`crate::exposure`]. See [`of`].
     pub const EXPOSURE: &str = "sidetrack.exposure";
-    /// `true` when the baseline answered what the candidate failed.
+    /// `true` when the baseline answered what the candidate failed. See [`of`].
     pub const RESCUED: &str = "sidetrack.rescued";
     /// A plugin has decided the request; the header prefix follows. Written only while plugins share a prefix.
     pub const DECIDED: &str = "sidetrack.decided.";
+
+    /// A key of a plugin with this header prefix: the prefix follows unless it is the default, so that plugins with
+    /// different prefixes in one filter chain do not overwrite each other's values.
+    #[must_use]
+    pub fn of(key: &str, header_prefix: &str) -> String {
+        if header_prefix == super::HEADER_PREFIX {
+            key.to_owned()
+        } else {
+            format!("{key}.{header_prefix}")
+        }
+    }
 }
 
 /// Fields of an exposure: one line of the access log, as JSON. The field [`log::EXPOSURE`] contains some of them, see

@@ -90,7 +90,7 @@ pub struct Experiment {
     pub conditions: Match,
     /// Where the unit comes from, first to last.
     pub units: Vec<UnitSource>,
-    /// A cookie for callers whom no source identifies.
+    /// A cookie for clients without an identifier.
     pub mint: Option<Mint>,
     /// What happens without a unit.
     pub missing_unit: MissingUnit,
@@ -120,7 +120,7 @@ pub struct Experiment {
     pub arm: Draw,
     /// Draws which units return first to a recovering candidate.
     pub probe: Draw,
-    /// Names units in the access log when they are not to be told.
+    /// Names units in the access log by a pseudonym.
     pub exposure: Draw,
 }
 
@@ -279,7 +279,7 @@ pub struct Overrides {
 pub struct Settings {
     /// The filter's header names.
     pub headers: HeaderNames,
-    /// Whether the caller is told which variant served.
+    /// Whether the response reports the variant that served.
     pub response_headers: bool,
     /// Whether a caller may ask for the explanation.
     pub debug: Debug,
@@ -292,11 +292,11 @@ pub struct Settings {
 /// Whether a caller may ask for the explanation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Debug {
-    /// Nobody.
+    /// No requests.
     Denied,
-    /// Everybody.
+    /// All requests.
     Allowed,
-    /// Whoever sends the text of this digest.
+    /// Requests that carry the text of this digest.
     Token([u8; 32]),
 }
 

@@ -1,6 +1,7 @@
 //! Filter state for the access log: values of a decision that stay inside the proxy.
 //!
-//! Envoy reads `wasm.sidetrack.exposure` as `%FILTER_STATE(wasm.sidetrack.exposure:PLAIN)%`.
+//! Envoy reads `wasm.sidetrack.exposure` as `%FILTER_STATE(wasm.sidetrack.exposure:PLAIN)%`. A header
+//! prefix other than the default is a part of the key.
 
 use sidetrack::decide::{Decision, Step, Trace};
 use sidetrack::exposure::Exposures;
@@ -9,6 +10,25 @@ use sidetrack::plan::{Experiment, ExposureUnit};
 use sidetrack::unit::minted_text;
 
 use crate::host::Exchange;
+
+/// The keys of a plugin's filter state.
+pub(crate) struct Keys {
+    exposure: String,
+    rescued: String,
+}
+
+impl Keys {
+    pub(crate) fn new(header_prefix: &str) -> Self {
+        let [exposure, rescued] = [filter_state::EXPOSURE, filter_state::RESCUED]
+            .map(|key| filter_state::of(key, header_prefix));
+        Self { exposure, rescued }
+    }
+
+    /// Writes for the access log that the baseline answered a request that its candidate failed.
+    pub(crate) fn write_rescued(&self, exchange: &impl Exchange) {
+        exchange.write_filter_state(&self.rescued, b"true");
+    }
+}
 
 /// The unit of a request, kept from its decision if the access log shows it.
 pub(crate) struct Exposure {
@@ -25,6 +45,7 @@ impl Exposure {
     pub(crate) fn write(
         self,
         exchange: &impl Exchange,
+        keys: &Keys,
         experiment: &Experiment,
         exposures: &Exposures,
         decision: &Decision,
@@ -35,13 +56,8 @@ impl Exposure {
             ExposureUnit::Digest => Some(experiment.exposure.pseudonym(&unit).into_bytes()),
         });
         let text = exposures.text(decision, unit.as_deref());
-        exchange.write_filter_state(filter_state::EXPOSURE, &text);
+        exchange.write_filter_state(&keys.exposure, &text);
     }
-}
-
-/// Writes for the access log that the baseline answered a request that its candidate failed.
-pub(crate) fn write_rescued(exchange: &impl Exchange) {
-    exchange.write_filter_state(filter_state::RESCUED, b"true");
 }
 
 impl<'p> Trace<'p> for Exposure {

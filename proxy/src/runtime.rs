@@ -15,6 +15,7 @@ use sidetrack::quantity::Timestamp;
 use sidetrack::rollout::Schedule;
 
 use crate::configuration::Standing;
+use crate::exposure::Keys;
 use crate::gauges;
 use crate::host::Host;
 use crate::instance::Worker;
@@ -48,6 +49,8 @@ pub struct Runtime<H: Host> {
     pub(crate) exposures: Option<PerExperiment<Exposures>>,
     /// The filter removes its own headers from responses, because the routes do not.
     pub(crate) cleans_responses: bool,
+    /// The filter state for the access log.
+    pub(crate) keys: Keys,
     /// Another plugin of the proxy has the same header prefix.
     pub(crate) shares_prefix: Cell<bool>,
     /// The filter state that marks a request as decided, while plugins share a prefix.
@@ -86,6 +89,7 @@ impl<H: Host> Runtime<H> {
             waits_for_bodies: host.is_set(variable::WAIT_FOR_BODIES),
             exposures,
             cleans_responses: !host.is_set(variable::ROUTES_CLEAN),
+            keys: Keys::new(&plan.settings.headers.prefix),
             shares_prefix: Cell::new(false),
             mark: format!("{}{}", filter_state::DECIDED, plan.settings.headers.prefix),
             plan,

@@ -23,7 +23,7 @@ use sidetrack::request::{Body, Request as _, Unread};
 
 use crate::arrived::{Arrived, is_grpc};
 use crate::ending::Found;
-use crate::exposure::{self, Exposure};
+use crate::exposure::Exposure;
 use crate::held::Hold;
 use crate::host::{Exchange, Headers as _, Host as _, Part};
 use crate::runtime::Runtime;
@@ -159,7 +159,7 @@ impl<X: Exchange> Stream<X> {
         let gate = || runtime.gate(decision.experiment, decision.assigned);
         effects.on_response(gate, self.is_https, |effect| exchange.write_response_header(&effect));
         if is_rescued && runtime.exposures.is_some() {
-            exposure::write_rescued(exchange);
+            runtime.keys.write_rescued(exchange);
         }
         if end_of_stream && self.is_grpc {
             self.grpc_status = exchange.grpc_status(Part::Headers);
@@ -343,7 +343,7 @@ impl<X: Exchange> Stream<X> {
                 if let Some(exposures) = &runtime.exposures {
                     let (experiment, prepared) =
                         (runtime.experiment(&decision), &exposures[decision.experiment]);
-                    exposure.write(exchange, experiment, prepared, &decision);
+                    exposure.write(exchange, &runtime.keys, experiment, prepared, &decision);
                 }
             }
         }

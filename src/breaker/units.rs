@@ -10,7 +10,7 @@ use super::window::BUCKETS;
 /// With fewer units than this in the window, no unit is capped.
 pub(super) const FEW: usize = 5;
 
-/// Whom a request is from: a unit's bucket, or [`Unit::NONE`] for all requests without a unit.
+/// The origin of a request: a unit's bucket, or [`Unit::NONE`] for all requests without a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unit(pub(super) u32);
 

@@ -15,6 +15,7 @@ use super::raw;
 use super::value::HeaderValue;
 use crate::draw::sha256;
 use crate::index::Index;
+use crate::names::HEADER_PREFIX;
 use crate::plan::{
     ConfigHash, Debug, Experiment, ExposureUnit, HeaderNames, Notice, PerExperiment, Plan, Settings,
 };
@@ -44,7 +45,7 @@ struct Checker<'a> {
 pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> Plan {
     let root = Path::Root;
     let raw_settings = file.settings.get().cloned().unwrap_or_default();
-    let prefix = raw_settings.header_prefix.get().map_or("x-ab-", |prefix| prefix.0.as_str());
+    let prefix = raw_settings.header_prefix.get().map_or(HEADER_PREFIX, |prefix| prefix.0.as_str());
     let mut checker =
         Checker { names: HeaderNames::new(prefix, []), problems, notices: Vec::new() };
     let at = root.key("experiments");
@@ -59,7 +60,7 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
             let first = places.get(twin).copied().unwrap_or_default();
             let message =
                 format!("found \"{}\", which experiments[{first}] has already", experiment.name);
-            let hint = "metrics and headers tell experiments apart by their names";
+            let hint = "metrics and headers distinguish experiments by their names";
             checker.problems.push(&at.key("name"), Code::DuplicateName, message, hint);
         }
         checker.layer_overlap(&experiment, &experiments, &at);

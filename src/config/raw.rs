@@ -37,9 +37,9 @@ object! {
     Experiment {
         /// The name in headers and metrics.
         name: Name = "name" required,
-        /// What the draw is seeded with; the name when left out. A new salt draws everyone again.
+        /// The seed of the draw; the name when left out. A new salt draws all units again.
         salt: Salt = "salt",
-        /// false is the kill switch: everyone gets the baseline.
+        /// false is the kill switch: all requests get the baseline.
         enabled: bool = "enabled",
         /// Which requests take part; all when left out. Every given condition must hold.
         conditions: Match = "match",
@@ -49,7 +49,7 @@ object! {
         missing_unit: MissingUnit = "missing_unit",
         /// user_hash (the default): the same unit always gets the same variant. request_random: each request draws.
         assignment: Assignment = "assignment",
-        /// The variant that gets everyone whom the candidates do not get.
+        /// The default variant. It receives all traffic that is not assigned to a candidate.
         baseline: Name = "baseline" required,
         /// The baseline and its candidates.
         variants: List<Variant> = "variants" required,
@@ -179,7 +179,7 @@ object! {
 object! {
     /// Weights as a function of the clock.
     Rollout {
-        /// When the first phase begins. Before it everyone gets the baseline.
+        /// When the first phase begins. Before it, all requests get the baseline.
         start: Time = "start" required,
         /// The phases, one after another.
         phases: List<Phase> = "phases" required,
@@ -283,7 +283,7 @@ object! {
     Settings {
         /// What the names of the filter's headers begin with; x-ab- when left out.
         header_prefix: HeaderName = "header_prefix",
-        /// Tell the caller which variant served; true when left out.
+        /// Report the serving variant to the client; true when left out.
         response_headers: bool = "response_headers",
         /// Whether x-ab-debug may ask for the explanation: denied (the default), allowed, or {token_sha256: …}.
         debug: Debug = "debug",

@@ -50,13 +50,13 @@ pub trait Trace<'p> {
     /// Takes a step; it is built only when somebody listens.
     fn step(&mut self, step: impl FnOnce() -> Step<'p>);
 
-    /// Whether anybody listens.
+    /// Whether steps are recorded.
     fn listens(&self) -> bool {
         true
     }
 }
 
-/// Nobody listens.
+/// No steps are recorded.
 impl<'p> Trace<'p> for () {
     fn step(&mut self, _: impl FnOnce() -> Step<'p>) {}
 

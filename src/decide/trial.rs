@@ -54,7 +54,7 @@ impl<'p, R: Request> Trial<'p, '_, R> {
             trace.step(|| Step::Disabled);
             return Outcome::Decided(base);
         }
-        // Only an override that is guarded by a token reaches a candidate that nobody is to reach.
+        // Only an override that is guarded by a token reaches a candidate that receives no traffic.
         let open = |variant: VariantId| (world.gate)(self.id, variant) == Gate::Open;
         let barred = |variant: VariantId| match in_force {
             _ if variant == experiment.baseline => None,

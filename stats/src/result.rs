@@ -72,7 +72,7 @@ impl Interval {
 /// Why a number is undefined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undefined {
-    /// Nobody differs from anybody: there is nothing to compare a difference with.
+    /// No unit differs from another: there is nothing to compare a difference with.
     ZeroVariance,
     /// The baseline is zero, or not distinguishable from zero.
     ZeroBaseline,

@@ -320,7 +320,7 @@ fn plan_digest(Object(entries): &Object) -> [u8; 32] {
     sha256(format!("plan1\0{}", Node::Map(plan).to_json()).as_bytes())
 }
 
-/// The cookie that is set for callers whom no source identifies.
+/// The cookie that is set for clients without an identifier.
 fn mint(raw: &raw::Experiment) -> Option<Mint> {
     let sources = raw.unit.get()?;
     sources.0.iter().enumerate().find_map(|(source, (_, written))| {

@@ -64,7 +64,7 @@ impl Checker<'_> {
                 Schedule::Fixed(PerVariant::new(listed.iter().map(weight).collect()))
             }
         };
-        // Without a known baseline nobody can say which variant needs no weight.
+        // Without a known baseline, it is unknown which variant needs no weight.
         let layout = match baseline {
             Some(baseline) => self.layout(raw, &listed, baseline, &schedule, &list_at),
             None => Layout::default(),
@@ -147,7 +147,7 @@ impl Checker<'_> {
                     &at.key("weight"),
                     Code::NoWeight,
                     message,
-                    "write 0 to give it nobody for now",
+                    "write 0 to give it no users for now",
                 );
             }
             let largest = largest_weight(schedule, id);
@@ -218,7 +218,7 @@ impl Checker<'_> {
                     &at.key("name"),
                     Code::DuplicateName,
                     message,
-                    "metrics tell phases by their names",
+                    "metrics distinguish phases by their names",
                 );
             }
             if phase.length.is_absent() && position + 1 < listed.len() {

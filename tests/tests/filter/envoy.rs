@@ -9,11 +9,14 @@
 )]
 
 mod bootstrap;
+mod explained;
 mod exposures;
 mod failover;
 mod headers;
 mod lean;
+mod listeners;
 mod plugins;
+mod prefixes;
 mod updates;
 
 use std::collections::BTreeMap;

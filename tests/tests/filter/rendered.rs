@@ -11,6 +11,7 @@
 mod fragments;
 mod log;
 mod tls;
+mod upgrades;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -67,6 +68,7 @@ impl Rendered {
 
     async fn of(dir: TempDir, bootstrap: String) -> Self {
         let mut options = EnvoyOptions::new(EnvoyBinary::find().unwrap(), bootstrap);
+        options.concurrency = 2;
         options.extra_args = ["--file-flush-interval-msec", "50"].map(String::from).to_vec();
         let envoy = Envoy::start(options).await.unwrap();
         let port = envoy.listener_port("predictors").await.unwrap();
@@ -138,25 +140,6 @@ async fn a_response_has_no_overall_limit_unless_one_is_set() {
     }
 }
 
-/// A server that upgrades each connection to a WebSocket and then returns the bytes that it gets.
-async fn echoing_websocket() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                read_head(&mut stream).await;
-                let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-                              sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-                stream.write_all(switch.as_bytes()).await.ok();
-                let (mut from, mut to) = stream.split();
-                tokio::io::copy(&mut from, &mut to).await.ok();
-            });
-        }
-    });
-    addr
-}
-
 /// The head of a message: up to the empty line.
 async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
@@ -167,27 +150,6 @@ async fn read_head(stream: &mut TcpStream) -> String {
         }
     }
     String::from_utf8(head).unwrap()
-}
-
-#[tokio::test]
-async fn a_websocket_passes_if_upgrades_are_allowed() {
-    let endpoint = new_at(echoing_websocket().await);
-    for (options, status) in [(&["--upgrade", "websocket"][..], " 101 "), (&[], " 403 ")] {
-        let proxy = Rendered::start(&file(), &[&["--endpoint", &endpoint], options].concat()).await;
-        let mut stream = TcpStream::connect(proxy.addr).await.unwrap();
-        let request = "GET /infer HTTP/1.1\r\nhost: a\r\nx-user-id: 1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-                       sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let head = read_head(&mut stream).await;
-        assert!(head.lines().next().unwrap().contains(status), "{options:?}: {head}");
-        if status == " 101 " {
-            assert!(head.contains("x-ab-variant: new"), "{head}");
-            stream.write_all(b"\x81\x05hello").await.unwrap();
-            let mut frame = [0; 7];
-            timeout(DEADLINE, stream.read_exact(&mut frame)).await.unwrap().unwrap();
-            assert_eq!(&frame, b"\x81\x05hello");
-        }
-    }
 }
 
 /// A server that speaks HTTP/1.1 and nothing else. Its responses name the first line of the request.

@@ -9,7 +9,7 @@ use super::*;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// An experiment of this name on this path, in which all users get this variant.
-fn on_path(name: &str, path: &str, percent: u32) -> Value {
+pub(super) fn on_path(name: &str, path: &str, percent: u32) -> Value {
     json!({"experiments": [{
         "name": name,
         "match": {"path": {"prefix": path}},
@@ -23,7 +23,7 @@ fn on_path(name: &str, path: &str, percent: u32) -> Value {
 }
 
 /// The bootstrap that `render envoy` writes for a file, with an inline configuration.
-fn bootstrap(file: &Value, models: &[ModelStub]) -> Value {
+pub(super) fn bootstrap(file: &Value, models: &[ModelStub]) -> Value {
     let path = tempfile::NamedTempFile::new().unwrap();
     fs::write(path.path(), file.to_string()).unwrap();
     let mut arguments = vec!["render".to_owned(), "envoy".to_owned()];
@@ -39,22 +39,37 @@ fn bootstrap(file: &Value, models: &[ModelStub]) -> Value {
     serde_saphyr::from_str(&sidetrack_command(&arguments).unwrap()).unwrap()
 }
 
-fn manager(listener: &mut Value) -> &mut Value {
+pub(super) fn manager(listener: &mut Value) -> &mut Value {
     &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
 }
 
-async fn start(bootstrap: &Value) -> Envoy {
+/// Removes the routes' removal of a model's own headers, and the variable that announces it.
+fn leave_headers_to_the_filter(bootstrap: &mut Value) {
+    let manager = manager(&mut bootstrap["static_resources"]["listeners"][0]);
+    let routes = manager["route_config"].as_object_mut().unwrap();
+    routes.remove("response_headers_to_remove").unwrap();
+    for vm in [
+        "/http_filters/0/typed_config/config/vm_config",
+        "/access_log/1/typed_config/config/vm_config",
+    ] {
+        let variables = &mut manager.pointer_mut(vm).unwrap()["environment_variables"];
+        let variables = variables["key_values"].as_object_mut().unwrap();
+        variables.remove("SIDETRACK_ROUTES_CLEAN").unwrap();
+    }
+}
+
+pub(super) async fn start(bootstrap: &Value) -> Envoy {
     let mut options = EnvoyOptions::new(EnvoyBinary::find().unwrap(), bootstrap.to_string());
     options.concurrency = 2;
     Envoy::start(options).await.unwrap()
 }
 
-async fn models() -> [ModelStub; 2] {
+pub(super) async fn models() -> [ModelStub; 2] {
     [ModelStub::start("old-cluster").await, ModelStub::start("new-cluster").await]
         .map(Result::unwrap)
 }
 
-async fn client(envoy: &Envoy, listener: &str) -> Client {
+pub(super) async fn client(envoy: &Envoy, listener: &str) -> Client {
     Client::new(([127, 0, 0, 1], envoy.listener_port(listener).await.unwrap()).into())
 }
 
@@ -82,12 +97,9 @@ async fn expect(envoy: &Envoy, metric: &str, plugin: &str, value: f64) {
 async fn two_plugins_with_one_prefix_in_one_chain_do_not_contradict_each_other() {
     let models = models().await;
     let mut rendered = bootstrap(&on_path("first", "/first", 100), &models);
+    leave_headers_to_the_filter(&mut rendered);
     let manager = manager(&mut rendered["static_resources"]["listeners"][0]);
-    manager["route_config"].as_object_mut().unwrap().remove("response_headers_to_remove");
-    let clean = "SIDETRACK_ROUTES_CLEAN";
-    let mut first = manager["http_filters"][0].clone();
-    let vm = &mut first["typed_config"]["config"]["vm_config"];
-    vm["environment_variables"]["key_values"].as_object_mut().unwrap().remove(clean).unwrap();
+    let first = manager["http_filters"][0].clone();
     let mut second = first.clone();
     let plugin = &mut second["typed_config"]["config"];
     plugin["name"] = json!("sidetrack-second");
@@ -129,6 +141,56 @@ async fn two_plugins_with_one_prefix_in_one_chain_do_not_contradict_each_other()
     expect(&envoy, "ab_test_yielded_total", "sidetrack-second", 10.0).await;
     expect(&envoy, "ab_test_yielded_total", "sidetrack-first", 0.0).await;
     envoy.stop().await.unwrap();
+}
+
+/// Where no route removes a model's own headers from responses, the filter does, on every path.
+#[tokio::test]
+async fn without_the_routes_removal_the_filter_removes_what_a_model_forges() {
+    const FORGED: [&str; 10] = [
+        "experiment",
+        "variant",
+        "assigned",
+        "phase",
+        "cluster",
+        "mirror",
+        "reason",
+        "bucket",
+        "breaker",
+        "config",
+    ];
+    let models = models().await;
+    let forged = FORGED.map(|name| (&*format!("x-ab-{name}").leak(), "forged"));
+    models.iter().for_each(|model| model.respond_with(&forged));
+    for response_headers in [true, false] {
+        let mut file = on_path("e", "/e", 50);
+        file["settings"] = json!({"response_headers": response_headers, "debug": "allowed"});
+        file["experiments"][0]["missing_unit"] = json!("skip");
+        let mut rendered = bootstrap(&file, &models);
+        leave_headers_to_the_filter(&mut rendered);
+        let envoy = start(&rendered).await;
+        let mut served = std::collections::BTreeSet::new();
+        for (path, user, debug) in (0..10)
+            .flat_map(|user| [("/e", Some(user), false), ("/e", Some(user), true)])
+            .chain([("/e", None, false), ("/other", Some(1), false)])
+        {
+            let mut request = Request::get(path);
+            if let Some(user) = user {
+                request = request.header("x-user-id", user.to_string());
+            }
+            if debug {
+                request = request.header("x-ab-debug", "1");
+            }
+            let answer = client(&envoy, "predictors").await.send(request).await.unwrap();
+            let values =
+                FORGED.iter().filter_map(|name| answer.header_text(&format!("x-ab-{name}")));
+            assert!(values.clone().all(|value| value != "forged"), "{path}: {answer:?}");
+            let is_told = path == "/e" && user.is_some() && (response_headers || debug);
+            assert_eq!(values.count() > 0, is_told, "{path} {user:?} {debug}: {answer:?}");
+            served.insert(answer.header_text("x-model"));
+        }
+        assert_eq!(served.len(), 2, "{served:?}");
+        envoy.stop().await.unwrap();
+    }
 }
 
 /// Two listeners with files of their own, as `render envoy` names their plugins. One of them starts

@@ -341,13 +341,13 @@ pub(crate) async fn a_mirror_of_everything_gets_those_without_a_unit_as_well(sta
             )
         };
         let world = stage.start(&mirror(99.9999)).await;
-        let nobody = || Request::get(FORECAST);
+        let anonymous = || Request::get(FORECAST);
         for _ in 0..10 {
-            assert_eq!(world.send(nobody()).await.status(), 200);
+            assert_eq!(world.send(anonymous()).await.status(), 200);
         }
         world.update(&mirror(100.0)).await;
         for _ in 0..10 {
-            assert_eq!(world.send(nobody()).await.status(), 200);
+            assert_eq!(world.send(anonymous()).await.status(), 200);
         }
         world.expect_metric("ab_test_mirrored_total", &[("experiment", "forecast-ab")], 10).await;
         world
