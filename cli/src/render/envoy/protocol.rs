@@ -83,7 +83,8 @@ pub(super) fn of(
     let is_grpc = endpoints.iter().any(|e| e.scheme.is_some_and(|scheme| scheme.is_grpc));
     let protocol = if is_grpc {
         // A choice for all clusters is also for those without a gRPC URL, but HTTP/1.1 contradicts it.
-        let chosen = own.or(common.filter(|protocol| *protocol == Protocol::Http1));
+        let is_http1 = |protocol: &Protocol| *protocol == Protocol::Http1;
+        let chosen = own.or_else(|| common.filter(is_http1));
         if let Some(other) = chosen.filter(|protocol| *protocol != Protocol::Http2) {
             anyhow::bail!(
                 "--upstream-protocol {}: {cluster} has a grpc:// or grpcs:// endpoint, and gRPC \
