@@ -172,8 +172,8 @@ def weights(sizes):
 
 def estimate(values, variances, difference, variance, df=None):
     critical = Z if df is None else stats.t.isf(ALPHA / 2, df)
-    found = dict(values=values, difference=difference, variance=variance, critical=critical, df=df, ci=None, p=None,
-                 lift_ci=None)
+    found = dict(values=values, variances=variances, difference=difference, variance=variance, critical=critical, df=df,
+                 ci=None, p=None, lift_ci=None)
     if values[0] != 0:
         found["lift"] = difference / abs(values[0])
     if variance > 0:
@@ -217,14 +217,15 @@ def proportions(counts):
         ci = (p2 - p1 - math.hypot(p2 - l2, u1 - p1), p2 - p1 + math.hypot(u2 - p2, p1 - l1))
         half = Z * math.sqrt((n1 - x1) / (n1 * x1) + (n2 - x2) / (n2 * x2))
         ratio = math.log(p2 / p1)
-        return dict(values=(p1, p2), difference=p2 - p1, variance=p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2, critical=Z,
+        return dict(values=(p1, p2), variances=(p1 * (1 - p1) / n1, p2 * (1 - p2) / n2), difference=p2 - p1, variance=p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2, critical=Z,
                     ci=ci, p=2 * stats.norm.sf(abs(z)), statistic=z, df=None, lift=p2 / p1 - 1,
                     lift_ci=(math.exp(ratio - half) - 1, math.exp(ratio + half) - 1))
     w = weights([(a[1], b[1]) for a, b in counts])
     share = lambda side: side[0] / side[1]
     means = tuple(sum(w * share(c[i]) for w, c in zip(w, counts)) for i in (0, 1))
     var = lambda side: share(side) * (1 - share(side)) / side[1]
-    variance = sum(w * w * (var(a) + var(b)) for w, (a, b) in zip(w, counts))
+    variances = tuple(sum(w * w * var(c[i]) for w, c in zip(w, counts)) for i in (0, 1))
+    variance = sum(variances)
     null = 0.0
     for w_, (a, b) in zip(w, counts):
         pooled = (a[0] + b[0]) / (a[1] + b[1])
@@ -238,7 +239,7 @@ def proportions(counts):
         (a[1] * b[1] * (a[0] + b[0]) - a[0] * b[0] * (a[1] + b[1])) / (a[1] + b[1]) ** 2 for a, b in counts
     )
     log, width = math.log(top / bottom), Z * math.sqrt(spread / (top * bottom))
-    return dict(values=means, difference=difference, variance=variance, critical=Z, ci=(difference - half, difference + half),
+    return dict(values=means, variances=variances, difference=difference, variance=variance, critical=Z, ci=(difference - half, difference + half),
                 p=2 * stats.norm.sf(abs(difference) / math.sqrt(null)), statistic=difference / math.sqrt(null), df=None,
                 lift=top / bottom - 1,
                 lift_ci=(math.exp(log - width) - 1, math.exp(log + width) - 1))
@@ -505,7 +506,7 @@ def analyze(case):
             seen[metric["name"], candidate] = dict(
                 n=sizes, values=found["values"], diff=found["difference"], ci=under["ci"], lift=found["lift"],
                 lift_ci=under["lift_ci"], p=under["p"], phases=phases if len(within) > 1 else [],
-                variance=found["variance"], shares=shares, statistic=found["statistic"], df=found["df"],
+                variance=found["variance"], variances=found["variances"], shares=shares, statistic=found["statistic"], df=found["df"],
                 method=found["method"] + merged(len(within)),
             )
     for role, adjust in (("primary", holm), ("exploratory", stats.false_discovery_control)):
@@ -518,13 +519,13 @@ def analyze(case):
         if one["shares"] is not None and metric["measure"] != "mean":
             found = best_beta([one["shares"][0], one["shares"][1], two["shares"][1]], lowest)
         else:
-            part = [f["n"][1] / sum(f["n"]) for f in (one, two)]
-            arms = [(0.0, math.sqrt(one["variance"] * part[0]))]
-            arms += [(f["diff"], math.sqrt(f["variance"] * (1 - p))) for f, p in zip((one, two), part)]
+            # Each arm has its own error; the baseline's is the smaller one of both comparisons, the rest is the candidates'.
+            shared = min(one["variances"][0], two["variances"][0])
+            arms = [(0.0, math.sqrt(shared))] + [(f["diff"], math.sqrt(f["variance"] - shared)) for f in (one, two)]
             found = best_normal(arms, lowest)
         for f, (p, loss) in zip((one, two), found[1:]):
             f["p_best"], f["loss"] = p, loss
-            del f["variance"], f["shares"]
+            del f["variance"], f["variances"], f["shares"]
         want["metrics"][name] = dict(role=metric["role"], candidates=[one, two])
     want["series"] = series(case, span, first, strata, weights_of, always, planned or 10_000, in_slot, slot, units)
     return want

@@ -239,6 +239,11 @@ pub struct CandidateResult {
     pub n: u64,
     /// The value.
     pub value: Option<f64>,
+    /// The baseline's value in this comparison: phases weigh as much as this candidate's units let them, so it may differ
+    /// between candidates.
+    pub baseline_value: Option<f64>,
+    /// A guardrail's margin in this comparison, in the metric's unit.
+    pub margin: Option<f64>,
     /// Candidate minus baseline.
     pub diff: Option<f64>,
     /// The interval of the difference.
@@ -330,6 +335,20 @@ impl Analysis {
 }
 
 impl MetricResult {
+    /// Whether all comparisons have the same value of the baseline, as it is shown.
+    ///
+    /// With several phases, each comparison weighs them by its own units.
+    #[must_use]
+    pub fn has_one_baseline(&self) -> bool {
+        let scale = self.scale();
+        let shown = |value: Option<f64>| value.map(|value| scale.amount(value));
+        let own = |result: &CandidateResult| {
+            result.baseline_value.is_none()
+                || shown(result.baseline_value) == shown(self.baseline.value)
+        };
+        self.candidates.iter().all(own)
+    }
+
     /// How its values are shown.
     #[must_use]
     pub const fn scale(&self) -> Scale {

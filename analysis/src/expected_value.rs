@@ -2,8 +2,8 @@
 //! the user's prices.
 //!
 //! A price is per step in the good direction: a percentage point of a share, a millisecond of a latency, one of anything
-//! else, each per prediction. The interval of the net value adds up the errors of its parts, the worst case, since all
-//! metrics are of the same units.
+//! else, each per prediction. The interval of the net value adds up the ends of its parts' intervals, the worst case, since
+//! all metrics are of the same units. A gain whose interval contains zero is not stated as a fact.
 
 use std::str::FromStr;
 
@@ -34,12 +34,33 @@ impl FromStr for Price {
     }
 }
 
-/// The gain in steps of a price, positive if the candidate is better.
-fn gain(metric: &MetricResult, difference: f64) -> f64 {
-    let steps = difference * metric.scale().factor();
-    match metric.goal {
-        Goal::Increase => steps,
-        Goal::Decrease => -steps,
+/// A change in steps of a price, positive if the candidate is better.
+#[derive(Clone, Copy)]
+struct Gain {
+    steps: f64,
+    /// From the worst to the best end of the interval.
+    interval: Option<(f64, f64)>,
+}
+
+impl Gain {
+    /// `None` if there is no difference.
+    fn of(metric: &MetricResult, result: &CandidateResult) -> Option<Self> {
+        let factor = metric.scale().factor();
+        let steps = |difference: f64| match metric.goal {
+            Goal::Increase => difference * factor,
+            Goal::Decrease => -difference * factor,
+        };
+        let interval = match (metric.goal, result.ci) {
+            (Goal::Increase, [Some(low), Some(high)]) => Some((steps(low), steps(high))),
+            (Goal::Decrease, [Some(low), Some(high)]) => Some((steps(high), steps(low))),
+            _ => None,
+        };
+        Some(Self { steps: steps(result.diff?), interval })
+    }
+
+    /// Whether the interval excludes zero. Only then is the gain a fact.
+    fn is_settled(self) -> bool {
+        self.interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0)
     }
 }
 
@@ -54,64 +75,87 @@ pub(crate) fn expected_values(metrics: &[MetricResult], prices: &[Price]) -> Vec
 }
 
 fn of(variant: &str, metrics: &[MetricResult], prices: &[Price]) -> Option<ExpectedValue> {
-    let find = |name: &str| -> Option<(&MetricResult, &CandidateResult)> {
+    let find = |name: &str| -> Option<Gain> {
         let metric = metrics.iter().find(|metric| metric.name == name)?;
-        Some((metric, metric.candidates.iter().find(|result| result.variant == variant)?))
+        Gain::of(metric, metric.candidates.iter().find(|result| result.variant == variant)?)
     };
-    let change =
-        |name: &str| find(name).and_then(|(metric, result)| Some(gain(metric, result.diff?)));
-    let exchange = change(ACCURACY).zip(change("latency_mean"));
-    let (mut parts, mut net, mut half, mut complete) = (Vec::new(), 0.0, 0.0, true);
+    let (mut parts, mut net, mut interval) = (Vec::new(), 0.0, Some((0.0, 0.0)));
     for price in prices {
-        let Some((metric, result)) = find(&price.metric) else { continue };
-        let Some(difference) = result.diff else { continue };
-        let gain = gain(metric, difference);
-        parts.push(ValuePart { metric: price.metric.clone(), gain, value_per: price.amount });
-        net += gain * price.amount;
-        match result.ci {
-            [Some(low), Some(high)] => {
-                half += 0.5 * (high - low) * metric.scale().factor() * price.amount
-            }
-            _ => complete = false,
-        }
-    }
-    let ms_per_point =
-        exchange.filter(|(points, ms)| *points > 0.0 && *ms < 0.0).map(|(points, ms)| -ms / points);
-    let mut sentence = String::new();
-    if let Some((points, ms)) = exchange {
-        let costs = if ms < 0.0 {
-            format!("costs {:.1} ms", -ms)
-        } else {
-            format!("saves {:.1} ms", ms.abs())
-        };
-        let brings = if points >= 0.0 { "brings" } else { "loses" };
-        sentence = format!(
-            "{variant} {brings} {:.2} points of accuracy and {costs} of mean latency",
-            points.abs()
-        );
-        if let Some(rate) = ms_per_point {
-            sentence +=
-                &format!("; worth it where a point of accuracy is worth more than {rate:.1} ms");
-        }
-    }
-    if !parts.is_empty() {
-        if !sentence.is_empty() {
-            sentence += ". ";
-        }
-        sentence += &format!("{variant}: {} net per prediction, at your prices", signed(net, 3));
-        if complete {
-            sentence += &format!(" (from {} to {})", signed(net - half, 3), signed(net + half, 3));
-        }
+        let Some(gain) = find(&price.metric) else { continue };
+        let (metric, amount) = (price.metric.clone(), price.amount);
+        parts.push(ValuePart { metric, gain: gain.steps, value_per: amount });
+        net += gain.steps * amount;
+        interval = interval
+            .zip(gain.interval)
+            .map(|(sum, ends)| (sum.0 + ends.0 * amount, sum.1 + ends.1 * amount));
     }
     let priced = !parts.is_empty();
-    (!sentence.is_empty()).then(|| ExpectedValue {
+    let interval = interval.filter(|_| priced);
+    let (exchange, ms_per_point) = find(ACCURACY).zip(find("latency_mean")).map_or_else(
+        || (None, None),
+        |(points, ms)| {
+            let (sentence, rate) = exchange(variant, points, ms);
+            (Some(sentence), rate)
+        },
+    );
+    let net_sentence = priced.then(|| at_prices(variant, net, interval));
+    let sentences: Vec<String> = exchange.into_iter().chain(net_sentence).collect();
+    (!sentences.is_empty()).then(|| ExpectedValue {
         variant: variant.to_owned(),
         net: priced.then_some(net),
-        net_ci: if priced && complete { [Some(net - half), Some(net + half)] } else { [None; 2] },
+        net_ci: interval.map_or([None; 2], |(low, high)| [Some(low), Some(high)]),
         parts,
         ms_per_point,
-        sentence,
+        sentence: sentences.join(". "),
     })
+}
+
+/// What a point of accuracy costs in mean latency: the sentence, and the rate if both are settled and opposed.
+fn exchange(variant: &str, points: Gain, ms: Gain) -> (String, Option<f64>) {
+    if !points.is_settled() && !ms.is_settled() {
+        let neither = "shows no significant difference in accuracy or mean latency";
+        return (format!("{variant} {neither}"), None);
+    }
+    let accuracy = if points.is_settled() {
+        let brings = if points.steps >= 0.0 { "brings" } else { "loses" };
+        format!("{brings} {:.2} points of accuracy", points.steps.abs())
+    } else {
+        "shows no significant difference in accuracy".to_owned()
+    };
+    let latency = if ms.is_settled() {
+        let costs = if ms.steps < 0.0 { "costs" } else { "saves" };
+        format!("{costs} {:.1} ms of mean latency", ms.steps.abs())
+    } else {
+        "shows no significant difference in mean latency".to_owned()
+    };
+    let settled = points.is_settled() && ms.is_settled();
+    let rate = (settled && points.steps > 0.0 && ms.steps < 0.0).then(|| -ms.steps / points.steps);
+    let worth = rate.map_or_else(String::new, |rate| {
+        format!("; worth it where a point of accuracy is worth more than {rate:.1} ms")
+    });
+    (format!("{variant} {accuracy} and {latency}{worth}"), rate)
+}
+
+/// The net value at the prices, if its interval excludes zero.
+fn at_prices(variant: &str, net: f64, interval: Option<(f64, f64)>) -> String {
+    match interval {
+        Some((low, high)) if low > 0.0 || high < 0.0 => format!(
+            "{variant}: {} net per prediction, at your prices (from {} to {})",
+            signed(net, 3),
+            signed(low, 3),
+            signed(high, 3)
+        ),
+        Some((low, high)) => format!(
+            "{variant}: whether it gains or loses at your prices is not settled (from {} to {} net \
+             per prediction)",
+            signed(low, 3),
+            signed(high, 3)
+        ),
+        None => format!(
+            "{variant}: whether it gains or loses at your prices is not settled, because a metric \
+             has no interval"
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use sidetrack_stats::multiplicity::{benjamini_hochberg, holm};
 use sidetrack_stats::posterior::{self, Prior};
 use sidetrack_stats::result::{self, Comparison, Estimate, Interval, PValue, Undefined, decision};
 use sidetrack_stats::sequential::{ConfidenceSequence, FEWEST};
-use sidetrack_stats::{float, normals, proportions};
+use sidetrack_stats::{normals, proportions};
 
 use crate::answer::{
     CandidateResult, Conclusion, Goal, MetricResult, PhaseResult, Role, TestMode, Value,
@@ -206,19 +206,27 @@ fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
             (posterior::best(&arms, lowest), posterior::expected_loss(&arms, lowest));
         return best.into_iter().zip(loss).skip(1).map(Some).collect();
     }
-    // Normal distributions around the differences; the baseline has its part of the variance by its part of the units.
-    let mut arms = Vec::new();
-    for seen in seen {
-        let Some(comparison) = seen.comparison else { return none };
-        let estimate = comparison.estimate;
-        let of_baseline =
-            float(seen.found.sizes.1) / float((seen.found.sizes.0 + seen.found.sizes.1).max(1));
-        if arms.is_empty() {
-            arms.push((0.0, (estimate.variance * of_baseline).sqrt()));
-        }
-        arms.push((estimate.difference, (estimate.variance * (1.0 - of_baseline)).sqrt()));
-    }
-    normals::best(&arms, lowest).map_or(none, |best| best.into_iter().skip(1).map(Some).collect())
+    let comparisons: Option<Vec<Comparison>> = seen.iter().map(|seen| seen.comparison).collect();
+    let arms = comparisons.map(|comparisons| around_the_baseline(&comparisons));
+    let best = arms.and_then(|arms| normals::best(&arms, lowest));
+    best.map_or(none, |best| best.into_iter().skip(1).map(Some).collect())
+}
+
+/// Normal distributions around the differences, the baseline first, each with its own standard error.
+///
+/// Phases may weigh differently for each candidate, so the baseline's error does too. All comparisons share the smallest
+/// one; the rest of a comparison's error is the candidate's, so that the error of each difference stays what it is.
+fn around_the_baseline(comparisons: &[Comparison]) -> Vec<(f64, f64)> {
+    // A variant without errors of its own is next to certain, not impossible.
+    const SMALLEST: f64 = 1e-6;
+    let largest = comparisons.iter().map(|found| found.estimate.variance).fold(0.0, f64::max);
+    let error = |variance: f64| if variance > 0.0 { variance } else { SMALLEST * largest }.sqrt();
+    let own = comparisons.iter().map(|comparison| comparison.variances.0);
+    let shared = own.fold(f64::INFINITY, f64::min);
+    let candidate = |comparison: &Comparison| {
+        (comparison.estimate.difference, error(comparison.estimate.variance - shared))
+    };
+    std::iter::once((0.0, error(shared))).chain(comparisons.iter().map(candidate)).collect()
 }
 
 fn candidate(
@@ -259,6 +267,8 @@ fn candidate(
         variant: names.variant(seen.found.candidate),
         n: seen.found.sizes.1,
         value: comparison.map(|comparison| comparison.values.1),
+        baseline_value: comparison.map(|comparison| comparison.values.0),
+        margin: metric.margin(comparison.map(|comparison| comparison.values.0)),
         diff: difference,
         ci: ends(seen.interval),
         relative_lift: comparison.and_then(|comparison| comparison.lift.ok()).and_then(finite),

@@ -66,6 +66,18 @@ pub enum Reason {
     NothingBetter {
         /// The baseline.
         baseline: String,
+        /// A candidate is better in a primary metric and does harm in another one.
+        harmful: bool,
+    },
+    /// The planned units are reached, and a better candidate may still break a guardrail.
+    UnsettledAtPlan {
+        /// The candidate.
+        variant: String,
+    },
+    /// The planned units are reached, and no primary metric can be judged.
+    UnjudgedAtPlan {
+        /// The candidate.
+        variant: String,
     },
     /// What a reader must know before the numbers.
     Note(Note),

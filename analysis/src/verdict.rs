@@ -1,10 +1,14 @@
 //! The verdict: promote a candidate, keep the baseline, wait, or distrust the data; with reasons as data.
 //!
-//! A candidate wins if a primary metric is better, none is worse, and every guardrail is within its margin. Significant harm
-//! in any of them keeps the baseline. Invalid data have no winner.
+//! Two tables decide. [`STANDINGS`] says what the metrics together show of one candidate, [`DECISIONS`] what follows from
+//! the candidate that stands best. docs/statistics.md shows both, and a test compares it with them. Invalid data have no
+//! winner, whatever the tables say.
+
+mod tables;
 
 use crate::answer::{CandidateResult, Conclusion, Decision, MetricResult, Role};
 use crate::reason::{Finding, Reason};
+use tables::{Guards, Outcome, Primary, Standing, decide, standing};
 
 /// What the verdict is based on.
 pub(crate) struct Grounds<'a> {
@@ -33,14 +37,6 @@ pub(crate) struct Verdict {
 /// If other weights assigned more than this share of the lines, the file is not the one that was in force.
 pub(crate) const TOLERATED: f64 = 0.01;
 
-/// What the metrics show of one candidate.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Wins,
-    Harms,
-    Open,
-}
-
 pub(crate) fn verdict(grounds: &Grounds<'_>) -> Verdict {
     let invalid =
         |reason| Verdict { decision: Decision::Invalid, winner: None, reasons: vec![reason] };
@@ -51,34 +47,40 @@ pub(crate) fn verdict(grounds: &Grounds<'_>) -> Verdict {
         return invalid(Reason::SampleRatioMismatch);
     }
     let mut reasons = Vec::new();
-    let standings: Vec<(&str, Standing)> = grounds
-        .candidates
-        .iter()
-        .map(|candidate| (*candidate, standing(grounds, candidate, &mut reasons)))
-        .collect();
-    let winner = standings
-        .iter()
-        .filter(|(_, standing)| *standing == Standing::Wins)
-        .map(|(name, _)| *name)
-        .max_by(|a, b| p_best(grounds, a).total_cmp(&p_best(grounds, b)));
-    if let Some(winner) = winner {
-        if grounds.request_level {
-            reasons.push(Reason::RequestsDoNotDecide { variant: winner.to_owned() });
-            return Verdict { decision: Decision::Inconclusive, winner: None, reasons };
-        }
-        let winner = Some(winner.to_owned());
-        return Verdict { decision: Decision::Promote, winner, reasons };
-    }
-    let harm = standings.iter().all(|(_, standing)| *standing == Standing::Harms);
-    let decision = if harm && !standings.is_empty() {
-        Decision::KeepBaseline
-    } else if grounds.planned_reached {
-        reasons.push(Reason::NothingBetter { baseline: grounds.baseline.to_owned() });
-        Decision::KeepBaseline
-    } else {
-        Decision::Inconclusive
+    let found: Vec<Found<'_>> =
+        grounds.candidates.iter().map(|candidate| look(grounds, candidate, &mut reasons)).collect();
+    let Some(best) = found.iter().map(|found| found.standing).max() else {
+        return Verdict { decision: Decision::Inconclusive, winner: None, reasons };
     };
-    Verdict { decision, winner: None, reasons }
+    let leaders = found.iter().filter(|found| found.standing == best);
+    let leader =
+        leaders.max_by(|a, b| a.p_best.total_cmp(&b.p_best)).map_or("", |found| found.name);
+    let variant = || leader.to_owned();
+    let outcome = decide(best, grounds.planned_reached);
+    if outcome == Outcome::Promote && grounds.request_level {
+        reasons.push(Reason::RequestsDoNotDecide { variant: variant() });
+        return Verdict { decision: Decision::Inconclusive, winner: None, reasons };
+    }
+    reasons.extend(match outcome {
+        Outcome::Promote | Outcome::Harm | Outcome::Wait => None,
+        Outcome::Unsettled => Some(Reason::UnsettledAtPlan { variant: variant() }),
+        Outcome::Unjudged => Some(Reason::UnjudgedAtPlan { variant: variant() }),
+        Outcome::NotBetter => Some(Reason::NothingBetter {
+            baseline: grounds.baseline.to_owned(),
+            harmful: found.iter().any(|found| found.better),
+        }),
+    });
+    let winner = (outcome == Outcome::Promote).then(variant);
+    Verdict { decision: outcome.decision(), winner, reasons }
+}
+
+/// What was found of a candidate.
+struct Found<'a> {
+    name: &'a str,
+    standing: Standing,
+    /// A primary metric is better, whatever the others show.
+    better: bool,
+    p_best: f64,
 }
 
 fn of<'m>(
@@ -90,39 +92,31 @@ fn of<'m>(
     })
 }
 
-/// In the first primary metric: metrics are in the order of their roles.
-fn p_best(grounds: &Grounds<'_>, candidate: &str) -> f64 {
-    of(grounds.metrics, candidate).next().and_then(|(_, result)| result.p_best).unwrap_or(0.0)
-}
-
-fn standing(grounds: &Grounds<'_>, candidate: &str, reasons: &mut Vec<Reason>) -> Standing {
-    let (mut better, mut harm, mut doubt) = (false, false, false);
-    for (metric, result) in of(grounds.metrics, candidate) {
-        let Some(reason) = reason(metric, result) else { continue };
-        match (metric.role, result.decision) {
-            (_, Conclusion::Better) => better = true,
-            (_, Conclusion::Worse | Conclusion::Inferior) => harm = true,
-            (Role::Guardrail, Conclusion::NoDifferenceShown | Conclusion::Undefined) => {
-                doubt = true;
-            }
-            _ => {}
+fn look<'a>(grounds: &Grounds<'_>, name: &'a str, reasons: &mut Vec<Reason>) -> Found<'a> {
+    let (mut primaries, mut guards) = (Vec::new(), Vec::new());
+    for (metric, result) in of(grounds.metrics, name) {
+        match metric.role {
+            Role::Primary => primaries.push(result.decision),
+            Role::Guardrail => guards.push(result.decision),
+            Role::Exploratory => {}
         }
-        reasons.push(reason);
+        reasons.extend(reason(metric, result));
     }
+    let better = primaries.contains(&Conclusion::Better);
     // While the breaker was open the baseline served the candidate's requests, which hides its failures.
-    let without = grounds.without_breaker.map(|metrics| of(metrics, candidate));
+    let without = grounds.without_breaker.map(|metrics| of(metrics, name));
     for (metric, result) in without.into_iter().flatten() {
-        let harms = matches!(result.decision, Conclusion::Worse | Conclusion::Inferior);
-        if metric.role != Role::Exploratory && harms {
-            harm = true;
-            reasons.push(Reason::WorseWithoutBreaker(Finding::of(metric, result)));
+        match (metric.role, result.decision) {
+            (Role::Primary, Conclusion::Worse) => primaries.push(result.decision),
+            (Role::Guardrail, Conclusion::Inferior) => guards.push(result.decision),
+            _ => continue,
         }
+        reasons.push(Reason::WorseWithoutBreaker(Finding::of(metric, result)));
     }
-    match (better, harm, doubt) {
-        (_, true, _) => Standing::Harms,
-        (true, false, false) => Standing::Wins,
-        _ => Standing::Open,
-    }
+    // In the first primary metric: metrics are in the order of their roles.
+    let first = of(grounds.metrics, name).next();
+    let p_best = first.and_then(|(_, result)| result.p_best).unwrap_or(0.0);
+    Found { name, standing: standing(Primary::of(&primaries), Guards::of(&guards)), better, p_best }
 }
 
 /// What a comparison contributes; `None`: nothing.
@@ -140,7 +134,7 @@ fn reason(metric: &MetricResult, result: &CandidateResult) -> Option<Reason> {
         (Role::Guardrail, Conclusion::NoDifferenceShown) => Reason::GuardrailUnsettled {
             variant,
             metric: name,
-            margin: metric.margin.unwrap_or(0.0),
+            margin: result.margin.or(metric.margin).unwrap_or(0.0),
             scale: metric.scale(),
         },
         (role, _) => Reason::NotJudged {

@@ -95,6 +95,7 @@ pub(crate) fn of_estimate(
     let critical = estimate.critical(level);
     Comparison {
         values,
+        variances,
         estimate,
         interval: test
             .is_ok()

@@ -12,10 +12,12 @@ use crate::result::{Comparison, Estimate, Interval, PValue, Test, Undefined, cri
 #[must_use]
 pub fn compare(baseline: Proportion, candidate: Proportion, level: Fraction) -> Comparison {
     let difference = baseline.difference(candidate);
-    let variance = baseline.variance() / baseline.n() + candidate.variance() / candidate.n();
+    let variances = (baseline.variance() / baseline.n(), candidate.variance() / candidate.n());
+    let variance = variances.0 + variances.1;
     let test = test(baseline, candidate);
     Comparison {
         values: (baseline.share(), candidate.share()),
+        variances,
         estimate: Estimate { difference, variance, df: None },
         interval: Some(newcombe(baseline, candidate, level)),
         lift: lift(baseline, candidate),
@@ -67,9 +69,12 @@ pub fn stratified(
     let weights = sum(&weight);
     let scored = sum(&|b, c| b.cross(c) / (b.n() + c.n()));
     let difference = scored / weights;
-    let variance =
-        sum(&|b, c| weight(b, c).powi(2) * (b.variance() / b.n() + c.variance() / c.n()))
-            / weights.powi(2);
+    let of = |side: &dyn Fn(Proportion, Proportion) -> Proportion| {
+        let term = |b, c| weight(b, c).powi(2) * side(b, c).variance() / side(b, c).n();
+        sum(&term) / weights.powi(2)
+    };
+    let variances = (of(&|b, _| b), of(&|_, c| c));
+    let variance = variances.0 + variances.1;
     // Var(Σ w d) under the null: Σ w p q, with each phase's own pooled p.
     let null = sum(&|b, c| {
         let (successes, n) = (b.x() + c.x(), b.n() + c.n());
@@ -89,6 +94,7 @@ pub fn stratified(
     let power = |_| two_tails(bound, difference, variance.sqrt());
     Ok(Comparison {
         values: (mean(&|b, _| b.share()), mean(&|_, c| c.share())),
+        variances,
         estimate: Estimate { difference, variance, df: None },
         interval: (variance > 0.0)
             .then(|| Interval::around(difference, critical * variance.sqrt())),

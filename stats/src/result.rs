@@ -188,6 +188,8 @@ pub struct Test {
 pub struct Comparison {
     /// The baseline's and the candidate's value.
     pub values: (f64, f64),
+    /// The variances of the errors of both values.
+    pub variances: (f64, f64),
     /// The difference, with the variance that intervals and merging take (not pooled).
     pub estimate: Estimate,
     /// The interval of the difference; `None` where nothing varies.

@@ -6,6 +6,8 @@ fn metric(name: &str, goal: Goal, diff: Option<f64>, ci: [Option<f64>; 2]) -> Me
         variant: "fancy".to_owned(),
         n: 100,
         value: None,
+        baseline_value: None,
+        margin: None,
         diff,
         ci,
         relative_lift: None,
@@ -79,8 +81,18 @@ fn a_trade_off_exists_only_where_one_gains_and_the_other_costs() {
         (0.01, -0.005, "fancy brings 1.00 points of accuracy and saves 5.0 ms of mean latency"),
         (-0.01, -0.005, "fancy loses 1.00 points of accuracy and saves 5.0 ms of mean latency"),
         (-0.01, 0.005, "fancy loses 1.00 points of accuracy and costs 5.0 ms of mean latency"),
-        (0.0, 0.005, "fancy brings 0.00 points of accuracy and costs 5.0 ms of mean latency"),
-        (0.01, 0.0, "fancy brings 1.00 points of accuracy and saves 0.0 ms of mean latency"),
+        // Less than the interval's 0.6 points and 1 ms to both sides is not settled.
+        (
+            0.005,
+            0.005,
+            "fancy shows no significant difference in accuracy and costs 5.0 ms of mean latency",
+        ),
+        (-0.005, -0.0005, "fancy shows no significant difference in accuracy or mean latency"),
+        (
+            0.01,
+            0.0005,
+            "fancy brings 1.00 points of accuracy and shows no significant difference in mean latency",
+        ),
     ] {
         let [found] = &expected_values(&both(points, seconds), &[])[..] else { panic!("one") };
         assert_eq!(found.sentence, sentence);
@@ -97,7 +109,40 @@ fn a_part_without_an_interval_leaves_the_sum_without_one() {
     };
     close(found.net, 1.0);
     assert_eq!((found.net_ci, found.parts.len()), ([None; 2], 1));
-    assert_eq!(found.sentence, "fancy: +1.00 net per prediction, at your prices");
+    assert_eq!(
+        found.sentence,
+        "fancy: whether it gains or loses at your prices is not settled, because a metric has no \
+         interval"
+    );
+}
+
+#[test]
+fn a_net_value_whose_interval_contains_zero_is_not_stated() {
+    // 0.5 points ± 0.6: the net value is from -0.1 to 1.1 points' worth.
+    let prices = prices(&["accuracy=0.02"]);
+    let [found] = &expected_values(&both(0.005, 0.017), &prices)[..] else { panic!("one") };
+    close(found.net, 0.01);
+    close(found.net_ci[0], -0.002);
+    close(found.net_ci[1], 0.022);
+    assert_eq!(
+        found.sentence,
+        "fancy shows no significant difference in accuracy and costs 17.0 ms of mean latency. fancy: \
+         whether it gains or loses at your prices is not settled (from -0.00200 to +0.0220 net per \
+         prediction)"
+    );
+}
+
+#[test]
+fn a_net_interval_adds_up_the_ends_that_belong_together() {
+    // Intervals that reach further to one side: 1 point (0.9 to 2), and 10 ms (9 to 30).
+    let metrics = [
+        metric(ACCURACY, Goal::Increase, Some(0.01), [Some(0.009), Some(0.02)]),
+        metric("latency_mean", Goal::Decrease, Some(0.01), [Some(0.009), Some(0.03)]),
+    ];
+    let prices = prices(&["accuracy=1", "latency_mean=0.01"]);
+    let [found] = &expected_values(&metrics, &prices)[..] else { panic!("one") };
+    close(found.net_ci[0], 0.9 - 0.3);
+    close(found.net_ci[1], 2.0 - 0.09);
 }
 
 #[test]

@@ -53,10 +53,23 @@ impl fmt::Display for Reason {
                  has units; --assume-independent-requests decides by requests",
                 Trap::RequestLevel
             ),
-            Self::NothingBetter { baseline } => write!(
+            Self::NothingBetter { baseline, harmful } => {
+                write!(
+                    f,
+                    "the planned number of units is reached, and no candidate is significantly \
+                     better than {baseline}"
+                )?;
+                f.write_str(if *harmful { " without harm in another metric" } else { "" })
+            }
+            Self::UnsettledAtPlan { variant } => write!(
                 f,
-                "the planned number of units is reached, and no candidate is significantly better \
-                 than {baseline}"
+                "the planned number of units is reached and {variant} is better, but a guardrail \
+                 is not settled. Collect more units, or decide whether a wider margin is acceptable"
+            ),
+            Self::UnjudgedAtPlan { variant } => write!(
+                f,
+                "the planned number of units is reached, but no primary metric can be judged for \
+                 {variant}"
             ),
             Self::Note(note) => note.fmt(f),
             Self::Text(text) => f.write_str(text),

@@ -6,6 +6,8 @@ fn metric(name: &str, role: Role, decision: Conclusion) -> MetricResult {
         variant: "fancy".to_owned(),
         n: 100,
         value: Some(0.5),
+        baseline_value: Some(0.4),
+        margin: (role == Role::Guardrail).then_some(0.02),
         diff: Some(0.1),
         ci: [Some(0.05), Some(0.15)],
         relative_lift: None,
@@ -206,4 +208,157 @@ fn of_several_winners_the_one_that_is_probably_the_best_is_promoted() {
     assert_eq!(winner(&[open]), (Decision::Inconclusive, None));
     let harm = of_two("accuracy", [(Worse, 0.1), (Worse, 0.1)]);
     assert_eq!(winner(&[harm]), (Decision::KeepBaseline, None));
+}
+
+/// What metrics show, whether the plan is reached, and what must follow.
+type Row = (&'static [Conclusion], &'static [Conclusion], bool, Decision, Option<&'static str>);
+
+/// Each row of the tables, from the conclusions to the sentence that ends the reasons.
+#[test]
+fn each_row_of_the_tables_decides() {
+    use Conclusion::{Better, Inferior, NoDifferenceShown, NonInferior, Undefined, Worse};
+    use Decision::{Inconclusive, KeepBaseline, Promote};
+    const PLAN: &str = "the planned number of units is reached";
+    let rows: &[Row] = &[
+        (&[Better], &[NonInferior], false, Promote, None),
+        (&[Better], &[NonInferior], true, Promote, None),
+        (&[Better], &[], true, Promote, None),
+        (&[NoDifferenceShown, Better], &[NonInferior], true, Promote, None),
+        (&[Better, Undefined], &[NonInferior], true, Promote, None),
+        (&[Better], &[NoDifferenceShown], false, Inconclusive, None),
+        (
+            &[Better],
+            &[NonInferior, NoDifferenceShown],
+            true,
+            Inconclusive,
+            Some("and fancy is better, but a"),
+        ),
+        (&[Better], &[Undefined], true, Inconclusive, Some("and fancy is better, but a")),
+        (&[Better], &[Inferior], false, KeepBaseline, None),
+        (&[Better], &[NoDifferenceShown, Inferior], true, KeepBaseline, None),
+        (&[NoDifferenceShown], &[NonInferior], false, Inconclusive, None),
+        (&[NoDifferenceShown], &[NonInferior], true, KeepBaseline, Some("better than plain")),
+        (
+            &[NoDifferenceShown, Undefined],
+            &[NonInferior],
+            true,
+            KeepBaseline,
+            Some("better than plain"),
+        ),
+        (&[NoDifferenceShown], &[NoDifferenceShown], false, Inconclusive, None),
+        (&[NoDifferenceShown], &[Undefined], true, KeepBaseline, Some("better than plain")),
+        (&[NoDifferenceShown], &[Inferior], false, KeepBaseline, None),
+        (&[NoDifferenceShown], &[Inferior], true, KeepBaseline, None),
+        (&[Undefined], &[NonInferior], false, Inconclusive, None),
+        (&[Undefined], &[NonInferior], true, Inconclusive, Some("no primary metric can be judged")),
+        (
+            &[Undefined, Undefined],
+            &[Undefined],
+            true,
+            Inconclusive,
+            Some("no primary metric can be judged"),
+        ),
+        (&[], &[NonInferior], true, Inconclusive, Some("no primary metric can be judged")),
+        (&[Undefined], &[Inferior], false, KeepBaseline, None),
+        (&[Worse], &[NonInferior], false, KeepBaseline, None),
+        (&[Worse], &[NoDifferenceShown], true, KeepBaseline, None),
+        (&[Better, Worse], &[NonInferior], true, KeepBaseline, None),
+        (&[Worse, Better], &[Inferior], false, KeepBaseline, None),
+    ];
+    for (primaries, guards, planned_reached, decision, ending) in rows {
+        let all = primaries.iter().map(|found| metric("accuracy", Role::Primary, *found));
+        let guards = guards.iter().map(|found| metric("errors", Role::Guardrail, *found));
+        let metrics: Vec<MetricResult> = all.chain(guards).collect();
+        let found = verdict(&Grounds { planned_reached: *planned_reached, ..grounds(&metrics) });
+        let last = found.reasons.last().map(ToString::to_string).unwrap_or_default();
+        let place = format!("{primaries:?} {planned_reached}: {last}");
+        assert_eq!(found.decision, *decision, "{place}");
+        assert_eq!(found.winner.is_some(), *decision == Decision::Promote, "{place}");
+        assert_eq!(last.starts_with(PLAN), ending.is_some(), "{place}");
+        assert!(last.contains(ending.unwrap_or_default()), "{place}");
+    }
+}
+
+#[test]
+fn the_best_of_several_candidates_decides_at_the_plan() {
+    use Conclusion::{Better, Inferior, NoDifferenceShown, NonInferior, Undefined, Worse};
+    // The conclusions of a primary metric and of a guardrail for each candidate; the decision before and at the plan; the end.
+    let rows = [
+        (
+            [(Worse, NonInferior), (NoDifferenceShown, NonInferior)],
+            Some("better than plain"),
+            false,
+        ),
+        ([(Worse, NonInferior), (Worse, Inferior)], None, false),
+        ([(Better, Inferior), (Worse, NonInferior)], None, false),
+        (
+            [(NoDifferenceShown, NonInferior), (Better, NoDifferenceShown)],
+            Some("and shiny is better"),
+            true,
+        ),
+        (
+            [(Undefined, NonInferior), (Better, NoDifferenceShown)],
+            Some("and shiny is better"),
+            true,
+        ),
+        (
+            [(NoDifferenceShown, NonInferior), (Undefined, NonInferior)],
+            Some("judged for shiny"),
+            true,
+        ),
+        // "fancy is better" stands among the reasons, so the last one must not say that none is.
+        (
+            [(Better, Inferior), (NoDifferenceShown, NonInferior)],
+            Some("plain without harm in another metric"),
+            false,
+        ),
+    ];
+    for (row, ending, open) in rows {
+        let two = |pick: fn((Conclusion, Conclusion)) -> Conclusion, name: &str, role: Role| {
+            let mut metric = of_two(name, row.map(|pair| (pick(pair), 0.3)));
+            metric.role = role;
+            metric
+        };
+        let metrics = [
+            two(|pair| pair.0, "accuracy", Role::Primary),
+            two(|pair| pair.1, "errors", Role::Guardrail),
+        ];
+        let candidates = ["fancy", "shiny"];
+        let at = |planned_reached| {
+            verdict(&Grounds { planned_reached, candidates: &candidates, ..grounds(&metrics) })
+        };
+        let found = at(true);
+        let last = found.reasons.last().unwrap().to_string();
+        let decision = if open { Decision::Inconclusive } else { Decision::KeepBaseline };
+        assert_eq!((found.decision, found.winner), (decision, None), "{row:?} {last}");
+        assert!(
+            last.ends_with(ending.unwrap_or_default()) || last.contains(ending.unwrap_or_default()),
+            "{last}"
+        );
+        let harm = ending.is_none();
+        let early = if harm { Decision::KeepBaseline } else { Decision::Inconclusive };
+        assert_eq!(at(false).decision, early, "{row:?}");
+    }
+}
+
+/// A reason never denies what another one states.
+#[test]
+fn better_is_not_denied_by_the_last_reason() {
+    use Conclusion::{Better, Inferior, NoDifferenceShown, NonInferior, Undefined, Worse};
+    for guard in [NonInferior, NoDifferenceShown, Inferior, Undefined] {
+        for other in [Better, NoDifferenceShown, Undefined, Worse] {
+            for planned_reached in [false, true] {
+                let metrics = [
+                    better(),
+                    metric("revenue", Role::Primary, other),
+                    metric("errors", Role::Guardrail, guard),
+                ];
+                let found = verdict(&Grounds { planned_reached, ..grounds(&metrics) });
+                let texts: Vec<String> = found.reasons.iter().map(ToString::to_string).collect();
+                assert!(texts.iter().any(|text| text.starts_with("fancy is better")), "{texts:?}");
+                let denied = texts.iter().any(|text| text.ends_with("better than plain"));
+                assert!(!denied, "{texts:?}");
+            }
+        }
+    }
 }

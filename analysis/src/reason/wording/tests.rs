@@ -54,7 +54,21 @@ fn reasons_name_variant_metric_and_numbers() {
             "fancy: no significant difference in accuracy. This does not show that they are equal",
         ),
         (
-            Reason::NothingBetter { baseline: "plain".to_owned() },
+            Reason::UnsettledAtPlan { variant: "fancy".to_owned() },
+            "the planned number of units is reached and fancy is better, but a guardrail is not \
+             settled. Collect more units, or decide whether a wider margin is acceptable",
+        ),
+        (
+            Reason::UnjudgedAtPlan { variant: "fancy".to_owned() },
+            "the planned number of units is reached, but no primary metric can be judged for fancy",
+        ),
+        (
+            Reason::NothingBetter { baseline: "plain".to_owned(), harmful: true },
+            "the planned number of units is reached, and no candidate is significantly better than \
+             plain without harm in another metric",
+        ),
+        (
+            Reason::NothingBetter { baseline: "plain".to_owned(), harmful: false },
             "the planned number of units is reached, and no candidate is significantly better than \
              plain",
         ),

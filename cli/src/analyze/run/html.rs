@@ -107,7 +107,7 @@ fn cards(analysis: &Analysis) -> Vec<Value> {
                 interval => interval(metric, result),
                 values => format!(
                     "{} → {}",
-                    shown(metric, metric.baseline.value, Scale::amount),
+                    shown(metric, result.baseline_value, Scale::amount),
                     shown(metric, result.value, Scale::amount)
                 ),
                 best => result.p_best.map(percent),
@@ -214,6 +214,15 @@ fn sections(analysis: &Analysis) -> Vec<Value> {
 
 fn row(metric: &MetricResult) -> Value {
     let scale = metric.scale();
+    let once = metric.has_one_baseline();
+    let value = |result: &CandidateResult| {
+        let own = shown(metric, result.value, Scale::amount);
+        if once {
+            own
+        } else {
+            format!("{} → {own}", shown(metric, result.baseline_value, Scale::amount))
+        }
+    };
     let candidates: Vec<Value> = metric
         .candidates
         .iter()
@@ -229,7 +238,7 @@ fn row(metric: &MetricResult) -> Value {
             });
             context! {
                 variant => result.variant.clone(),
-                value => shown(metric, result.value, Scale::amount),
+                value => value(result),
                 change => shown(metric, result.diff, Scale::change),
                 interval => interval(metric, result),
                 p => p_value(result),
@@ -250,7 +259,7 @@ fn row(metric: &MetricResult) -> Value {
         },
         margin => metric.margin.map(|margin| scale.margin(margin)),
         baseline => metric.baseline.variant.clone(),
-        value => shown(metric, metric.baseline.value, Scale::amount),
+        value => once.then(|| shown(metric, metric.baseline.value, Scale::amount)),
         n => metric.baseline.n,
         candidates,
     }

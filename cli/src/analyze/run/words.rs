@@ -16,6 +16,9 @@ pub(super) fn headline(analysis: &Analysis) -> String {
         }
         (Decision::KeepBaseline, _) => format!("Keep {baseline}"),
         (Decision::Invalid, _) => "No decision: these data cannot be trusted".to_owned(),
+        (Decision::Inconclusive, _) if analysis.test == TestMode::Fixed => {
+            "No decision: the planned units are reached, but the question is still open".to_owned()
+        }
         (Decision::Promote | Decision::Inconclusive, _) => {
             "No decision yet: keep the experiment running".to_owned()
         }

@@ -47,7 +47,7 @@ fn row(metric: &MetricResult, arm: &CandidateResult) -> String {
         metric.role.as_str().to_owned(),
         cell(&arm.variant),
         digits(arm.value),
-        digits(metric.baseline.value),
+        digits(arm.baseline_value.or(metric.baseline.value)),
         format!("{}{ends}", digits(arm.diff)),
         format!("{} ({})", digits(arm.p_adjusted.or(arm.p_value)), cell(&arm.method)),
         arm.decision.as_str().to_owned(),

@@ -15,10 +15,16 @@ const COLUMNS: [Align; 6] =
 pub(super) fn table(metric: &MetricResult, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     writeln!(out, "  {}", title(metric))?;
     let mut table = Table::new(&COLUMNS);
-    let base = &metric.baseline;
-    let value = shown(metric, base.value, Scale::amount);
-    table.row([indented(&base.variant), value.into()]);
+    let base = &metric.baseline.variant;
+    let baseline = |value| [indented(base), shown(metric, value, Scale::amount).into()];
+    let once = metric.has_one_baseline();
+    if once {
+        table.row(baseline(metric.baseline.value));
+    }
     for result in &metric.candidates {
+        if !once {
+            table.row(baseline(result.baseline_value));
+        }
         table.row(candidate(metric, result, ink));
     }
     Ok(table.write(out)?)
