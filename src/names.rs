@@ -17,6 +17,8 @@ pub mod metric {
     pub const CONFIG_REJECTED: &str = "ab_test_config_rejected_total";
     /// Gauge by plugin: other plugins of the proxy with the same `header_prefix`.
     pub const PREFIX_SHARED: &str = "ab_test_prefix_shared";
+    /// Gauge by plugin: 1 if listeners have different experiment files under the plugin's name.
+    pub const PLUGIN_SHARED: &str = "ab_test_plugin_shared";
     /// Counter by plugin: requests that passed because another plugin with the same `header_prefix` had decided them.
     pub const YIELDED: &str = "ab_test_yielded_total";
     /// Counter: requests that passed without a decision because the host did not return their headers.
@@ -277,4 +279,6 @@ pub mod shared {
     pub const GAUGES: &str = "sidetrack.1.gauges";
     /// The header prefix of each plugin.
     pub const PREFIXES: &str = "sidetrack.1.prefixes";
+    /// The plugins under whose names listeners have different files.
+    pub const PLUGINS_SHARED: &str = "sidetrack.1.shared";
 }

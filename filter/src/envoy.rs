@@ -108,6 +108,10 @@ impl Exchange for Call {
     type Headers = Headers;
     type Host = Envoy;
 
+    fn connection(&self) -> u64 {
+        number(&Property::CONNECTION).cast_unsigned()
+    }
+
     #[inline]
     fn request_headers(&self) -> Option<Headers> {
         let headers = Headers::new(host::header_map(Map::Request).ok()?);

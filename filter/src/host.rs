@@ -223,6 +223,7 @@ pub(crate) fn property(path: &str) -> Result<Vec<u8>> {
 pub(crate) struct Property(&'static str);
 
 impl Property {
+    pub(crate) const CONNECTION: Self = Self("connection_id");
     pub(crate) const RESPONSE_CODE: Self = Self("response\0code");
     pub(crate) const RESPONSE_FLAGS: Self = Self("response\0flags");
     pub(crate) const CODE_DETAILS: Self = Self("response\0code_details");

@@ -13,7 +13,7 @@ pub(crate) type Instance = sidetrack_proxy::instance::Instance<Envoy>;
 pub(crate) type Stream = sidetrack_proxy::stream::Stream<Call>;
 
 thread_local! {
-    static WORKER: Rc<Worker> = Rc::default();
+    static WORKER: Rc<Worker<Envoy>> = Rc::default();
     /// One, and those whose last requests have not ended.
     static INSTANCES: RefCell<Vec<(u32, Instance)>> = const { RefCell::new(Vec::new()) };
     /// Sorted. Envoy numbers contexts in ascending order, so a new one goes to the end.

@@ -50,12 +50,17 @@ impl<H: Host> Runtime<H> {
         }
     }
 
+    /// The largest body that is read, in bytes.
+    pub(crate) fn body_limit(&self) -> usize {
+        usize::try_from(self.plan.settings.body_limit).unwrap_or(usize::MAX)
+    }
+
     /// A place for a request that waits for its body; `None` if too many wait already. The proxy
     /// keeps the headers too, so their size counts.
     pub(crate) fn hold(&self, headers: &impl Headers) -> Option<Hold> {
         let body = announced_length(headers).unwrap_or(self.plan.settings.body_limit);
         let head = u64::try_from(headers.size()).unwrap_or(u64::MAX);
-        Hold::take(&self.worker, body.saturating_add(head))
+        Hold::take(&self.worker.held, body.saturating_add(head))
     }
 }
 

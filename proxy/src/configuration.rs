@@ -6,6 +6,9 @@
 //! the last good text of the same plugin serves instead, on this worker and on those that start
 //! later.
 //!
+//! An empty text means that there is no configuration yet: the plugin has none, or the file that it
+//! is read from cannot be read. It is treated as a bad one, but not counted.
+//!
 //! Generations give texts their order. A proxy gives all of its workers the same texts in the same
 //! order, but at different times, and repeats a text when a worker starts. So a text keeps its
 //! generation, unless a worker that has already loaded a newer one loads it again: then it was
@@ -23,7 +26,7 @@ use force::{Force, RELEASED_TICKS};
 pub use history::Generations;
 use history::{Digest, Record, digest, keep, last_good, register, register_again};
 
-/// The meaning of an empty text, and of a bad one before the first good one.
+/// What runs before the first good text.
 const NO_EXPERIMENTS: &[u8] = br#"{"experiments": []}"#;
 
 /// The configuration that a plugin instance on one worker runs.
@@ -44,6 +47,8 @@ pub struct Configuration {
     is_in_force: bool,
     /// For how many ticks the configuration in force has been released.
     released: u32,
+    /// The number of the instance's claim to the configuration in force; 0 without one.
+    claim: u64,
 }
 
 /// A text that was loaded.
@@ -53,17 +58,17 @@ pub struct Loaded {
     pub configuration: Configuration,
     /// The plan to run. Without one, requests pass untouched.
     pub plan: Option<Plan>,
-    /// The problems of a bad text.
-    pub rejected: Option<Rejected>,
+    /// Why the text itself cannot be used.
+    pub unusable: Option<Unusable>,
     /// Whether other workers, and later ones, can fall back on this text or the last good one.
     pub is_shared: bool,
 }
 
 /// A text that cannot be used.
 #[derive(Debug)]
-pub struct Rejected {
-    /// All of its problems.
-    pub problems: Problems,
+pub struct Unusable {
+    /// All problems of a bad text; `None` for an empty one, which is not a mistake.
+    pub problems: Option<Problems>,
     /// No other worker has seen it before, so this one counts and reports it.
     pub is_new: bool,
 }
@@ -87,8 +92,8 @@ impl Configuration {
         plugin: &str,
         text: &[u8],
     ) -> Loaded {
-        let text = if text.trim_ascii().is_empty() { NO_EXPERIMENTS } else { text };
-        let parsed = config::parse_json(text);
+        let is_empty = text.trim_ascii().is_empty();
+        let parsed = if is_empty { Err(None) } else { config::parse_json(text).map_err(Some) };
         let digest = digest(text, parsed.is_ok());
         let registered = register(store, generations, plugin, digest, parsed.is_ok());
         let generation = registered.map_or(0, |registered| registered.generation);
@@ -101,21 +106,24 @@ impl Configuration {
             hash: 0,
             is_in_force: false,
             released: 0,
+            claim: 0,
         };
-        match parsed {
+        let mut loaded = match parsed {
             Ok(plan) => {
                 configuration.text = Some(text.to_vec());
                 configuration.use_plan(generation, digest, Some(&plan));
                 let is_shared = registered.is_some() && keep(store, plugin, generation, text);
-                Loaded { configuration, plan: Some(plan), rejected: None, is_shared }
+                Loaded { configuration, plan: Some(plan), unusable: None, is_shared }
             }
             Err(problems) => {
                 let plan = configuration.follow(store).or_else(no_experiments);
                 let is_new = registered.is_none_or(|registered| registered.is_new);
-                let rejected = Some(Rejected { problems, is_new });
-                Loaded { configuration, plan, rejected, is_shared: registered.is_some() }
+                let unusable = Some(Unusable { problems, is_new });
+                Loaded { configuration, plan, unusable, is_shared: registered.is_some() }
             }
-        }
+        };
+        loaded.configuration.claim_force(store);
+        loaded
     }
 
     /// The name of the plugin.
@@ -165,18 +173,18 @@ impl Configuration {
     pub fn standing(&mut self, store: &dyn Store) -> Standing {
         let Some((force, _)) = Force::read(store, &self.plugin) else { return self.due() };
         self.released = if force.is_released { self.released.saturating_add(1) } else { 0 };
+        if force.digest == self.digest {
+            return if force.is_released { Standing::Due } else { self.due() };
+        }
         if force.is_released && self.released > self.patience(store) {
             return Standing::Due;
-        }
-        if force.digest == self.digest {
-            return self.due();
         }
         self.is_in_force = false;
         if force.generation < self.generation { Standing::Due } else { Standing::Superseded }
     }
 
-    /// For how many ticks a newer configuration may take over before this one: instances of the
-    /// released text first, then the newest of the others.
+    /// For how many ticks a newer configuration may take over before this one. Instances of the
+    /// released text do so at once.
     fn patience(&self, store: &dyn Store) -> u32 {
         let newer = Record::read(store, &self.plugin).0.texts_after(self.digest);
         RELEASED_TICKS.saturating_mul(newer.saturating_add(1))
@@ -203,21 +211,40 @@ impl Configuration {
         if force.digest == self.digest {
             generation = generation.max(force.generation);
         }
-        let force = Force { generation, digest: self.digest, is_released: false };
-        force.write(store, &self.plugin, version);
+        let claim = force.claim.saturating_add(1);
+        let force = Force { generation, digest: self.digest, is_released: false, claim };
+        if force.write(store, &self.plugin, version) {
+            self.claim = claim;
+        }
         self.is_in_force = true;
         self.released = 0;
     }
 
+    /// Claims the configuration in force for this instance, if it has the same text.
+    fn claim_force(&mut self, store: &dyn Store) {
+        let Some((force, version)) = Force::read(store, &self.plugin) else { return };
+        let claim = force.claim.saturating_add(1);
+        if force.digest == self.digest
+            && (Force { claim, ..force }).write(store, &self.plugin, version)
+        {
+            self.claim = claim;
+        }
+    }
+
     /// Releases this configuration, because an instance of it ends. Returns whether the plugin may
-    /// end with it: it is in force, and its text is the plugin's newest.
+    /// end with it: it is in force, its text is the plugin's newest, and no other instance has
+    /// claimed it since.
     pub fn release(&self, store: &dyn Store) -> bool {
         let Some((force, version)) = Force::read(store, &self.plugin) else { return false };
-        if !self.is_in_force || force.digest != self.digest {
+        let is_claimed = force.claim == self.claim;
+        // An instance that only tried the text releases its claim: others claim it again.
+        if force.digest != self.digest || !(self.is_in_force || is_claimed) {
             return false;
         }
         Force { is_released: true, ..force }.write(store, &self.plugin, version);
-        Record::read(store, &self.plugin).0.newest == self.registered
+        self.is_in_force
+            && is_claimed
+            && Record::read(store, &self.plugin).0.newest == self.registered
     }
 }
 

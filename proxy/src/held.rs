@@ -8,8 +8,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::instance::Worker;
-
 /// The most requests of a worker that may wait.
 const MOST_REQUESTS: u32 = 50_000;
 
@@ -27,25 +25,24 @@ pub(crate) struct Held {
 /// The place of one waiting request, given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Hold {
-    worker: Rc<Worker>,
+    held: Rc<Held>,
     bytes: u64,
 }
 
 impl Hold {
     /// A place for a request of so many bytes; `None` beyond the bounds.
-    pub(crate) fn take(worker: &Rc<Worker>, bytes: u64) -> Option<Self> {
-        let held = &worker.held;
+    pub(crate) fn take(held: &Rc<Held>, bytes: u64) -> Option<Self> {
         let requests = held.requests.get().checked_add(1).filter(|&all| all <= MOST_REQUESTS)?;
         let all = held.bytes.get().checked_add(bytes).filter(|&all| all <= MOST_BYTES)?;
         held.requests.set(requests);
         held.bytes.set(all);
-        Some(Self { worker: Rc::clone(worker), bytes })
+        Some(Self { held: Rc::clone(held), bytes })
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let held = &self.worker.held;
+        let held = &self.held;
         held.requests.set(held.requests.get().saturating_sub(1));
         held.bytes.set(held.bytes.get().saturating_sub(self.bytes));
     }
@@ -57,19 +54,19 @@ mod tests {
 
     #[test]
     fn places_are_bounded_by_number_and_size_and_given_back() {
-        let worker = Rc::<Worker>::default();
-        let all: Vec<_> = (0..MOST_REQUESTS).map_while(|_| Hold::take(&worker, 1)).collect();
+        let held = Rc::<Held>::default();
+        let all: Vec<_> = (0..MOST_REQUESTS).map_while(|_| Hold::take(&held, 1)).collect();
         assert_eq!(all.len(), MOST_REQUESTS as usize);
-        assert!(Hold::take(&worker, 1).is_none());
+        assert!(Hold::take(&held, 1).is_none());
         drop(all);
-        let large = Hold::take(&worker, MOST_BYTES - 1).unwrap();
-        assert!(Hold::take(&worker, 2).is_none());
-        let rest = Hold::take(&worker, 1).unwrap();
+        let large = Hold::take(&held, MOST_BYTES - 1).unwrap();
+        assert!(Hold::take(&held, 2).is_none());
+        let rest = Hold::take(&held, 1).unwrap();
         drop(large);
-        assert!(Hold::take(&worker, MOST_BYTES).is_none());
+        assert!(Hold::take(&held, MOST_BYTES).is_none());
         drop(rest);
-        assert!(Hold::take(&worker, MOST_BYTES).is_some());
-        assert!(Hold::take(&worker, u64::MAX).is_none());
-        assert_eq!((worker.held.requests.get(), worker.held.bytes.get()), (0, 0));
+        assert!(Hold::take(&held, MOST_BYTES).is_some());
+        assert!(Hold::take(&held, u64::MAX).is_none());
+        assert_eq!((held.requests.get(), held.bytes.get()), (0, 0));
     }
 }

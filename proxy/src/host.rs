@@ -90,6 +90,10 @@ pub trait Exchange {
     /// The headers of a request or a response.
     type Headers: Headers;
 
+    /// The number of the client's connection, ascending on the proxy; 0 if the proxy does not return
+    /// it.
+    fn connection(&self) -> u64;
+
     /// Reads the headers of the request; `None` if the proxy does not return them.
     fn request_headers(&self) -> Option<Self::Headers>;
 

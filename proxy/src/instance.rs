@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use sidetrack::plan::Plan;
 
-use crate::configuration::{Configuration, Generations, Rejected, Standing};
+use crate::configuration::{Configuration, Generations, Standing, Unusable};
 use crate::failures::{self, Failures};
 use crate::gauges::{self, Gauge};
 use crate::held::Held;
 use crate::host::{Host, Level};
 use crate::metrics::Global;
+use crate::plugins::{Plugin, Plugins};
 use crate::prefixes;
 use crate::runtime::Runtime;
 
@@ -23,17 +24,26 @@ pub const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SECOND: u32 = 10;
 
 /// What all plugin instances of one worker share.
-#[derive(Debug, Default)]
-pub struct Worker {
+pub struct Worker<H: Host> {
     generations: RefCell<Generations>,
+    plugins: Plugins<H>,
     pub(crate) failures: Failures,
-    pub(crate) held: Held,
+    pub(crate) held: Rc<Held>,
+}
+
+impl<H: Host> Default for Worker<H> {
+    fn default() -> Self {
+        let (generations, plugins) = (RefCell::default(), Plugins::default());
+        Self { generations, plugins, failures: Failures::default(), held: Rc::default() }
+    }
 }
 
 /// One plugin configuration on one worker.
 pub struct Instance<H: Host> {
     host: H,
-    worker: Rc<Worker>,
+    worker: Rc<Worker<H>>,
+    /// `None` before a configuration is loaded, as the next two.
+    plugin: Option<Rc<Plugin<H>>>,
     configuration: Option<Configuration>,
     runtime: Option<Rc<Runtime<H>>>,
     /// The access logger that reports failures, and not a filter.
@@ -47,9 +57,17 @@ pub struct Instance<H: Host> {
 impl<H: Host> Instance<H> {
     /// An instance without a configuration: requests pass untouched.
     #[must_use]
-    pub fn new(host: H, worker: Rc<Worker>) -> Self {
-        let (configuration, runtime) = (None, None);
-        Self { host, worker, configuration, runtime, is_logger: false, ticks: 0, gone: None }
+    pub fn new(host: H, worker: Rc<Worker<H>>) -> Self {
+        Self {
+            host,
+            worker,
+            plugin: None,
+            configuration: None,
+            runtime: None,
+            is_logger: false,
+            ticks: 0,
+            gone: None,
+        }
     }
 
     /// The configuration for new requests; `None` if they pass untouched.
@@ -80,9 +98,8 @@ impl<H: Host> Instance<H> {
             let mut generations = self.worker.generations.borrow_mut();
             Configuration::load(&self.host, &mut generations, plugin, text)
         };
-        if let Some(rejected) = loaded.rejected.filter(|rejected| rejected.is_new) {
-            Global::define(&self.host, plugin).config_rejected.count(&self.host);
-            self.report_rejected(&rejected, &loaded.configuration);
+        if let Some(unusable) = loaded.unusable.filter(|unusable| unusable.is_new) {
+            self.report_unusable(&unusable, &loaded.configuration);
         }
         if !loaded.is_shared {
             self.host.log(
@@ -100,6 +117,7 @@ impl<H: Host> Instance<H> {
             );
         }
         self.configuration = Some(loaded.configuration);
+        self.join(plugin);
         if let Some(plan) = loaded.plan {
             for notice in &plan.notices {
                 let text = format!("sidetrack: {}: {}", notice.path, notice.message);
@@ -114,10 +132,19 @@ impl<H: Host> Instance<H> {
 
     /// Runs a plan for all requests that begin from now on.
     fn run(&mut self, plan: Rc<Plan>, has_ticks: bool) {
-        let global = Global::define(&self.host, self.plugin());
+        let Some(plugin) = self.plugin.clone() else { return };
+        let global = Global::define(&self.host, self.name());
         let worker = Rc::clone(&self.worker);
-        let runtime = Runtime::load(self.host.clone(), worker, plan, global, has_ticks);
-        if let Some(before) = self.runtime.replace(Rc::new(runtime)) {
+        let runtime = Rc::new(Runtime::load(
+            self.host.clone(),
+            worker,
+            Rc::clone(&plugin),
+            plan,
+            global,
+            has_ticks,
+        ));
+        plugin.set_newest(&runtime);
+        if let Some(before) = self.runtime.replace(runtime) {
             before.publish_counts();
             before.publish_times();
             // It gets no more ticks, so its last requests publish their own counts.
@@ -126,8 +153,22 @@ impl<H: Host> Instance<H> {
         }
     }
 
-    fn plugin(&self) -> &str {
+    fn name(&self) -> &str {
         self.configuration.as_ref().map_or("", Configuration::plugin)
+    }
+
+    /// Joins the instances of the plugin of this name on the worker.
+    fn join(&mut self, name: &str) {
+        self.leave();
+        let plugin = self.worker.plugins.of(name);
+        plugin.add_instance();
+        self.plugin = Some(plugin);
+    }
+
+    fn leave(&mut self) {
+        if let Some(plugin) = self.plugin.take() {
+            plugin.remove_instance();
+        }
     }
 
     /// Does what is due by the clock. To be called every [`TICK`], with or without requests.
@@ -144,6 +185,7 @@ impl<H: Host> Instance<H> {
         runtime.publish_counts();
         if is_second {
             runtime.publish_times();
+            runtime.find_other_files(self.name());
             if runtime.standing.get() == Standing::InForce {
                 self.publish_every_second();
             }
@@ -185,6 +227,7 @@ impl<H: Host> Instance<H> {
         let gone = gauges::replace(host, plugin, &runtime.plan);
         prefixes::replace(host, plugin, Some(&runtime.plan.settings.headers.prefix));
         configuration.take_force(host, &mut self.worker.generations.borrow_mut());
+        runtime.plugin.set_newest(runtime);
         runtime.standing.set(Standing::InForce);
         gauges::clear(host, &gone);
         runtime.publish_gauges();
@@ -218,10 +261,20 @@ impl<H: Host> Instance<H> {
         runtime.find_prefix_sharers(configuration.plugin());
     }
 
-    /// Logs the problems of a configuration, and what serves instead.
+    /// Counts a bad text, and logs its problems and what serves instead.
     #[cold]
-    fn report_rejected(&self, rejected: &Rejected, configuration: &Configuration) {
-        for problem in &rejected.problems.0 {
+    fn report_unusable(&self, unusable: &Unusable, configuration: &Configuration) {
+        let Some(problems) = &unusable.problems else {
+            // Nothing is wrong before the first configuration.
+            if configuration.is_good() {
+                let text =
+                    "sidetrack: the configuration is empty: the last good one stays in force";
+                self.host.log(Level::Warning, text);
+            }
+            return;
+        };
+        Global::define(&self.host, configuration.plugin()).config_rejected.count(&self.host);
+        for problem in &problems.0 {
             let problem = problem.to_string().replace('\n', ";");
             let text = format!("sidetrack: configuration rejected: {problem}");
             self.host.log(Level::Error, &text);
@@ -250,5 +303,6 @@ impl<H: Host> Drop for Instance<H> {
         if self.is_logger {
             self.worker.failures.remove_logger();
         }
+        self.leave();
     }
 }

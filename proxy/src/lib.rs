@@ -20,6 +20,7 @@ pub mod host;
 pub mod instance;
 mod latency;
 mod metrics;
+mod plugins;
 mod prefixes;
 mod roster;
 mod runtime;

@@ -23,6 +23,8 @@ pub(crate) struct Global {
     pub(crate) config_rejected: Series,
     /// Other plugins with the same header prefix.
     pub(crate) prefix_shared: Series,
+    /// 1 if listeners have different files under the plugin's name.
+    pub(crate) plugin_shared: Series,
     /// Requests that another plugin with the same header prefix has decided.
     pub(crate) yielded: Series,
     /// Requests without a decision, because the proxy did not return their headers.
@@ -38,6 +40,7 @@ impl Global {
             config_hash: Series::define(sink, Kind::Gauge, labels, metric::CONFIG_HASH),
             config_rejected: Series::define(sink, Kind::Counter, labels, metric::CONFIG_REJECTED),
             prefix_shared: Series::define(sink, Kind::Gauge, labels, metric::PREFIX_SHARED),
+            plugin_shared: Series::define(sink, Kind::Gauge, labels, metric::PLUGIN_SHARED),
             yielded: Series::define(sink, Kind::Counter, labels, metric::YIELDED),
             undecided: Series::define(sink, Kind::Counter, &[], metric::UNDECIDED),
         }

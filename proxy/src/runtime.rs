@@ -20,12 +20,14 @@ use crate::gauges;
 use crate::host::Host;
 use crate::instance::Worker;
 use crate::metrics::{Global, Metrics};
+use crate::plugins::Plugin;
 use crate::prefixes;
 
 /// A loaded configuration. A request keeps the one that it began with.
 pub struct Runtime<H: Host> {
     pub(crate) host: H,
-    pub(crate) worker: Rc<Worker>,
+    pub(crate) worker: Rc<Worker<H>>,
+    pub(crate) plugin: Rc<Plugin<H>>,
     pub(crate) plan: Rc<Plan>,
     pub(crate) metrics: PerExperiment<Metrics>,
     pub(crate) global: Global,
@@ -51,6 +53,8 @@ pub struct Runtime<H: Host> {
     pub(crate) cleans_responses: bool,
     /// The filter state for the access log.
     pub(crate) keys: Keys,
+    /// The connection of the next request is observed.
+    pub(crate) observes_connections: Cell<bool>,
     /// Another plugin of the proxy has the same header prefix.
     pub(crate) shares_prefix: Cell<bool>,
     /// The filter state that marks a request as decided, while plugins share a prefix.
@@ -61,7 +65,8 @@ impl<H: Host> Runtime<H> {
     /// Resolves a plan.
     pub(crate) fn load(
         host: H,
-        worker: Rc<Worker>,
+        worker: Rc<Worker<H>>,
+        plugin: Rc<Plugin<H>>,
         plan: Rc<Plan>,
         global: Global,
         has_ticks: bool,
@@ -76,6 +81,8 @@ impl<H: Host> Runtime<H> {
         let has_reporting_routes = host.is_set(variable::ROUTES_TELL);
         Self {
             worker,
+            plugin,
+            observes_connections: Cell::new(false),
             metrics,
             global,
             fleet: RefCell::new(fleet),
@@ -126,6 +133,7 @@ impl<H: Host> Runtime<H> {
         prefixes::replace(&self.host, plugin, None);
         self.global.config_hash.set(&self.host, 0);
         self.global.prefix_shared.set(&self.host, 0);
+        self.clear_other_files(plugin);
     }
 
     /// Publishes the counts of requests since the last call.

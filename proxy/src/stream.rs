@@ -115,6 +115,9 @@ impl<X: Exchange> Stream<X> {
             runtime.global.undecided.count(&runtime.host);
             return Action::Continue;
         };
+        if runtime.observes_connections.get() {
+            runtime.observe_connection(exchange);
+        }
         self.is_whole = end_of_stream;
         let body = if end_of_stream { Body::Absent } else { runtime.expect_body(&headers) };
         self.decide(exchange, &runtime, &headers, body)
@@ -127,14 +130,14 @@ impl<X: Exchange> Stream<X> {
         if end_of_stream {
             self.note_end_of_request();
         }
-        self.decide_with_body(exchange, |limit| end_of_stream || size > limit)
+        self.decide_with_body(exchange, size, end_of_stream)
     }
 
     /// Notes the end of the request, and decides it if it waits for its body: trailers follow a
     /// complete body.
     pub fn request_trailers(&mut self, exchange: &X) -> Action {
         self.note_end_of_request();
-        let action = self.decide_with_body(exchange, |_| true);
+        let action = self.decide_with_body(exchange, 0, true);
         if self.has_new_body {
             DIGESTS.iter().for_each(|name| exchange.remove_request_trailer(name));
         }
@@ -350,28 +353,28 @@ impl<X: Exchange> Stream<X> {
         Action::Continue
     }
 
-    /// Decides a waiting request with the body that has arrived, if it is complete for this limit
-    /// in bytes. A body above the limit counts as absent.
+    /// Decides a waiting request by the newest configuration, once its body is complete
+    /// (`is_whole`) or above the limit. A body above the limit counts as absent.
     #[cold]
-    fn decide_with_body(
-        &mut self,
-        exchange: &X,
-        is_complete: impl FnOnce(usize) -> bool,
-    ) -> Action {
-        let Some((runtime, hold)) = self.runtime.clone().zip(self.waiting.take()) else {
+    fn decide_with_body(&mut self, exchange: &X, size: usize, is_whole: bool) -> Action {
+        let Some((before, hold)) = self.runtime.clone().zip(self.waiting.take()) else {
             return Action::Continue;
         };
-        let limit = usize::try_from(runtime.plan.settings.body_limit).unwrap_or(usize::MAX);
-        if !is_complete(limit) {
+        let runtime = before.successor();
+        let [least, limit] = [&before, &runtime].map(|runtime| runtime.body_limit());
+        if !is_whole && size <= least.min(limit) {
             self.waiting = Some(hold);
             return Action::Pause;
         }
+        self.runtime = Some(Rc::clone(&runtime));
         let Some(headers) = exchange.request_headers() else {
             runtime.global.undecided.count(&runtime.host);
             return Action::Continue;
         };
-        let body = exchange.request_body(limit.saturating_add(1));
+        let body =
+            if is_whole { exchange.request_body(limit.saturating_add(1)) } else { Vec::new() };
         let body = match body.len() {
+            _ if !is_whole => Body::Unread(Unread::TooLarge),
             0 => Body::Absent,
             length if length <= limit => Body::Whole(&body),
             _ => Body::Unread(Unread::TooLarge),

@@ -16,7 +16,7 @@ use sidetrack::config;
 use sidetrack_proxy::configuration::{Configuration, Generations, Standing};
 
 const PLUGIN: &str = "sidetrack";
-const TEXTS: [&str; 5] = [
+const TEXTS: [&str; 6] = [
     r#"{"experiments": [{"name": "a", "unit": [{"header": "x-user-id"}], "baseline": "old",
         "variants": [{"name": "old"}, {"name": "new", "weight": 10}]}]}"#,
     r#"{"experiments": [{"name": "b", "unit": [{"header": "x-user-id"}], "baseline": "old",
@@ -24,11 +24,14 @@ const TEXTS: [&str; 5] = [
     r#"{"experiments": [{"name": "x"}]}"#,
     "{",
     r#"{"experiments": []}"#,
+    " ",
 ];
+/// It means that there is no configuration yet.
+const EMPTY: usize = 5;
 
 /// The hash that each text puts in force, if it is good, and that of a configuration without
 /// experiments.
-static HASHES: LazyLock<[Option<u32>; 5]> = LazyLock::new(|| {
+static HASHES: LazyLock<[Option<u32>; 6]> = LazyLock::new(|| {
     TEXTS.map(|text| config::parse_json(text.as_bytes()).ok().map(|plan| plan.hash.first_32_bits()))
 });
 
@@ -85,16 +88,18 @@ struct Proxy {
 impl Proxy {
     fn load(&mut self, generations: &mut Generations, text: usize) -> Instance {
         let loaded = Configuration::load(&self.store, generations, PLUGIN, TEXTS[text].as_bytes());
-        assert_eq!(loaded.rejected.is_some(), hash(text).is_none());
+        assert_eq!(loaded.unusable.is_some(), hash(text).is_none());
         assert!(loaded.is_shared);
-        self.rejected += u32::from(loaded.rejected.is_some_and(|rejected| rejected.is_new));
+        self.rejected +=
+            u32::from(loaded.unusable.is_some_and(|it| it.is_new && it.problems.is_some()));
         let hash = loaded.plan.as_ref().map(|plan| plan.hash.first_32_bits());
         Instance { text, configuration: loaded.configuration, hash, standing: None, streams: 0 }
     }
 
     fn try_text(&mut self, text: usize) {
         if self.tried.insert(text) {
-            self.load(&mut Generations::default(), text);
+            let tried = self.load(&mut Generations::default(), text);
+            self.end(&tried);
         }
     }
 
@@ -121,10 +126,24 @@ impl Proxy {
             std::mem::take(&mut it.instances).into_iter().partition(is_used);
         it.instances = kept;
         it.serving = it.instances.iter().position(|instance| instance.text == text).unwrap();
-        for instance in dropped {
-            if instance.configuration.release(&self.store) {
-                self.gauge = Some(0);
-            }
+        dropped.iter().for_each(|instance| self.end(instance));
+    }
+
+    fn end(&mut self, instance: &Instance) {
+        if instance.configuration.release(&self.store) {
+            self.gauge = Some(0);
+        }
+    }
+
+    /// Other code runs the text that is there already: it has loaded the text before the old code
+    /// ends.
+    fn replace_code(&mut self, text: usize) {
+        self.tried.clear();
+        self.try_text(text);
+        for number in 0..self.workers.len() {
+            let before = std::mem::take(&mut self.workers[number]);
+            self.deliver(number, text);
+            before.instances.iter().for_each(|instance| self.end(instance));
         }
     }
 
@@ -190,11 +209,12 @@ enum Step {
     CrashAll,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Publish(0),
     Step::Publish(1),
     Step::Publish(2),
     Step::Publish(3),
+    Step::Publish(EMPTY),
     Step::Again,
     Step::Stream,
     Step::End,
@@ -212,7 +232,7 @@ fn play(steps: &[Step]) {
         match *step {
             Step::Publish(text) => {
                 let is_new = played == 0 || text != current;
-                rejected += u32::from(is_new && hash(text).is_none());
+                rejected += u32::from(is_new && hash(text).is_none() && text != EMPTY);
                 newest_good = hash(text).map(|_| text).or(newest_good);
                 current = text;
                 proxy.publish(text);
@@ -303,6 +323,33 @@ fn the_gauge_is_zero_when_the_last_instance_has_ended() {
     }
 }
 
+/// New code loads the text in force before the old code ends, and ticks only afterwards.
+#[test]
+fn the_gauge_stays_when_new_code_runs_the_same_text() {
+    for has_canary_last in [false, true] {
+        let mut proxy =
+            Proxy { workers: vec![Worker::default(), Worker::default()], ..Proxy::default() };
+        proxy.publish(0);
+        proxy.check(Some(0), &"the first code");
+        for _ in 0..3 {
+            proxy.replace_code(0);
+            assert_eq!(proxy.gauge, hash(0), "the new code has not ticked");
+            proxy.check(Some(0), &"the new code");
+        }
+        if has_canary_last {
+            // It claims the text and ends, and the workers never see this code.
+            proxy.tried.clear();
+            proxy.try_text(0);
+            assert_eq!(proxy.gauge, hash(0));
+            proxy.check(Some(0), &"code that was only tried");
+        }
+        for worker in std::mem::take(&mut proxy.workers) {
+            worker.instances.iter().for_each(|instance| proxy.end(instance));
+        }
+        assert_eq!(proxy.gauge, Some(0), "the plugin has ended");
+    }
+}
+
 /// The main thread and two workers each take the same texts in order, but at their own pace.
 #[test]
 fn workers_that_lag_end_in_the_newest_good_text() {
@@ -373,13 +420,13 @@ fn without_a_store_a_good_text_serves_and_a_bad_one_passes_requests() {
     let mut load =
         |text: &str| Configuration::load(&Broken, &mut generations, PLUGIN, text.as_bytes());
     let mut good = load(TEXTS[0]);
-    assert!(!good.is_shared && good.rejected.is_none());
+    assert!(!good.is_shared && good.unusable.is_none());
     assert_eq!(good.configuration.standing(&Broken), Standing::Due);
     good.configuration.take_force(&Broken, &mut Generations::default());
     assert_eq!(good.configuration.standing(&Broken), Standing::InForce);
     assert_eq!(Some(good.configuration.hash()), hash(0));
     let bad = load(TEXTS[2]);
-    assert!(bad.rejected.unwrap().is_new);
+    assert!(bad.unusable.unwrap().is_new);
     assert_eq!(bad.plan.unwrap().experiments.len(), 0);
     assert_eq!(bad.configuration.hash(), 0);
 }

@@ -7,6 +7,10 @@
 //! A configuration comes into force on the first tick of an instance, never in the VM in which a
 //! proxy tries a text. An instance that ends while its configuration is in force releases it; the
 //! others of the same text take over, or else an older one that serves again.
+//!
+//! Each instance of the text in force claims it, already when it loads the text. So the instance
+//! that ends before another one has taken over, as when new code replaces the old, knows that it is
+//! not the last.
 
 use sidetrack::breaker::Store;
 use sidetrack::names::shared;
@@ -23,6 +27,8 @@ pub(super) struct Force {
     pub(super) digest: Digest,
     /// An instance of it has ended. All of them may have.
     pub(super) is_released: bool,
+    /// The number of the instance that claimed it last.
+    pub(super) claim: u64,
 }
 
 impl Force {
@@ -35,17 +41,20 @@ impl Force {
         let (bytes, version) = store.get(&Self::key(plugin))?;
         let (generation, rest) = number(&bytes);
         let (digest, rest) = rest.split_first_chunk()?;
-        let is_released = rest.first().is_some_and(|&released| released != 0);
-        Some((Self { generation, digest: *digest, is_released }, version))
+        let (&released, rest) = rest.split_first()?;
+        let (claim, _) = number(rest);
+        let is_released = released != 0;
+        Some((Self { generation, digest: *digest, is_released, claim }, version))
     }
 
-    /// Writes what is in force, unless another worker was faster.
-    pub(super) fn write(self, store: &dyn Store, plugin: &str, version: u32) {
-        let Self { generation, digest, is_released } = self;
+    /// Writes what is in force, unless another worker was faster. Returns whether it was written.
+    pub(super) fn write(self, store: &dyn Store, plugin: &str, version: u32) -> bool {
+        let Self { generation, digest, is_released, claim } = self;
         let mut bytes = generation.to_le_bytes().to_vec();
         bytes.extend(digest);
         bytes.push(is_released.into());
+        bytes.extend(claim.to_le_bytes());
         // Whoever loses the race finds out on the next tick. Without a store, workers act alone.
-        store.swap(&Self::key(plugin), &bytes, version).ok();
+        store.swap(&Self::key(plugin), &bytes, version).is_ok()
     }
 }

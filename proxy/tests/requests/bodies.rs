@@ -242,3 +242,97 @@ fn where_the_proxy_cannot_hold_headers_back_nothing_waits() {
     assert_eq!(arrive(&mut request, BODY, true), Action::Continue);
     assert_eq!(request.sent("x-ab-variant"), ["old"]);
 }
+
+/// Requests that wait while their candidate is taken out of the experiment.
+#[test]
+fn the_newest_configuration_decides_a_request_that_has_waited() {
+    let changed = |more: &Value| {
+        let mut file = body_file();
+        for (key, value) in more.as_object().unwrap() {
+            file["experiments"][0][key] = value.clone();
+        }
+        file
+    };
+    let cases = [
+        ("the kill switch", changed(&json!({"enabled": false})), Some("old")),
+        ("no override", changed(&json!({"overrides": {"units": {}}})), Some("old")),
+        ("a unit in a header", changed(&json!({"unit": [{"header": "x-user-id"}]})), Some("old")),
+        ("another match", changed(&json!({"match": {"path": {"exact": "/other"}}})), None),
+        ("no experiments", json!({"experiments": []}), None),
+        ("another file", changed(&json!({"name": "f", "enabled": false})), Some("new")),
+    ];
+    for (case, file, variant) in cases {
+        let proxy = waiting_proxy();
+        let mut request = post(&proxy, BODY.len());
+        assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+        let update = proxy.instance(&file.to_string());
+        assert_eq!(arrive(&mut request, BODY, true), Action::Continue);
+        assert_eq!(request.sent("x-ab-variant"), Vec::from_iter(variant), "{case}");
+        request.respond(200);
+        request.end();
+        drop(update);
+    }
+}
+
+/// Its counts are those of the configuration that decided it.
+#[test]
+fn a_request_that_has_waited_counts_for_the_newest_configuration() {
+    let proxy = waiting_proxy();
+    let mut request = post(&proxy, BODY.len());
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+    let variants =
+        json!([{"name": "old"}, {"name": "new", "weight": 1}, {"name": "newer", "weight": 1}]);
+    let mut file = body_file();
+    file["experiments"][0]["variants"] = variants;
+    file["experiments"][0]["overrides"] = json!({"units": {"anna": "newer"}});
+    let mut update = proxy.instance(&file.to_string());
+    assert_eq!(arrive(&mut request, BODY, true), Action::Continue);
+    assert_eq!(request.sent("x-ab-variant"), ["newer"]);
+    request.respond(200);
+    request.end();
+    update.tick();
+    assert_eq!(proxy.of_experiment("ab_test_overrides_total"), 1);
+}
+
+/// The body is complete by the old limit, by the new one, or by both.
+#[test]
+fn a_request_that_has_waited_has_the_newest_limit() {
+    let limited =
+        |limit: &str| with_settings(body_file(), &json!({"body_limit": limit})).to_string();
+    let long = format!("{BODY:40}");
+    let cases = [
+        // The new limit is lower.
+        ("8B", &BODY[..7], false, None),
+        ("8B", BODY, false, Some("old")),
+        ("8B", BODY, true, Some("old")),
+        // The new limit is higher.
+        ("64B", BODY, true, Some("new")),
+        ("64B", &long[..], true, Some("new")),
+        ("64B", &long[..33], false, Some("old")),
+        ("64B", &long[..32], false, None),
+    ];
+    for (limit, body, end, variant) in cases {
+        let proxy = waiting_proxy();
+        let mut request = proxy.open(&[("content-type", "application/json")]);
+        assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+        let update = proxy.instance(&limited(limit));
+        let action = arrive(&mut request, body, end);
+        let expected = if variant.is_some() { Action::Continue } else { Action::Pause };
+        assert_eq!(action, expected, "{limit}, {body}, {end}");
+        assert_eq!(request.sent("x-ab-variant"), Vec::from_iter(variant), "{limit}, {body}, {end}");
+        drop(update);
+    }
+}
+
+#[test]
+fn a_newer_configuration_of_another_plugin_decides_nothing() {
+    let proxy = waiting_proxy();
+    let mut request = post(&proxy, BODY.len());
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Pause);
+    let mut file = body_file();
+    file["experiments"][0]["enabled"] = json!(false);
+    let other = proxy.plugin("other", &file.to_string());
+    assert_eq!(arrive(&mut request, BODY, true), Action::Continue);
+    assert_eq!(request.sent("x-ab-variant"), ["new"]);
+    drop(other);
+}

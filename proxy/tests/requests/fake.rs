@@ -136,6 +136,7 @@ type Pairs = Vec<(String, String)>;
 pub(crate) struct Call {
     /// The proxy does not return the request's headers.
     pub(crate) hides_headers: Cell<bool>,
+    pub(crate) connection: Cell<u64>,
     pub(crate) request: RefCell<Pairs>,
     pub(crate) body: RefCell<Vec<u8>>,
     pub(crate) trailers: RefCell<Pairs>,
@@ -183,6 +184,10 @@ fn write(pairs: &RefCell<Pairs>, effect: &Effect<'_>) {
 impl Exchange for Call {
     type Headers = Copied;
     type Host = Fake;
+
+    fn connection(&self) -> u64 {
+        self.connection.get()
+    }
 
     fn request_headers(&self) -> Option<Copied> {
         (!self.hides_headers.get()).then(|| Copied(self.request.borrow().clone()))

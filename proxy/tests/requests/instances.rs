@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sidetrack_proxy::host::Level;
 
-use crate::proxy::{Proxy, file, host};
+use crate::proxy::{Open, Proxy, file, host};
 
 const TICK: Duration = Duration::from_millis(100);
 const HASH: &str = "ab_test_config_hash{plugin=\"sidetrack\"}";
@@ -85,6 +85,43 @@ fn before_the_first_good_configuration_requests_pass_untouched() {
     proxy.run(TICK);
     assert_eq!(proxy.send("anna", 200).sent("x-ab-variant"), ["new"]);
     assert_ne!(good.value(HASH), 0);
+}
+
+/// An empty text: the plugin has no configuration, or the file that it is read from cannot be read.
+#[test]
+fn an_empty_configuration_is_no_mistake_and_replaces_nothing() {
+    let host = host(&[]);
+    let mut proxy = Proxy::on(&host, &file(&json!({})));
+    proxy.run(TICK);
+    let hash = proxy.value(HASH);
+    for empty in ["", "\n "] {
+        let mut instance = proxy.instance(empty);
+        instance.tick();
+        let request = proxy.open_by(&instance, &[("x-user-id", "anna")]);
+        assert_eq!(decided(request).sent("x-ab-variant"), ["new"], "the last good one serves");
+        assert_eq!((proxy.value(HASH), proxy.value(REJECTED)), (hash, 0));
+    }
+    assert!(proxy.log(Level::Error).is_empty());
+    let log = proxy.log(Level::Warning);
+    let line = "sidetrack: the configuration is empty: the last good one stays in force";
+    assert_eq!(log.iter().filter(|it| *it == line).count(), 2, "{log:?}");
+}
+
+#[test]
+fn before_the_first_good_configuration_an_empty_one_passes_requests() {
+    let proxy = Proxy::new(&file(&json!({})));
+    let mut instance = proxy.plugin("other", "");
+    instance.tick();
+    let request = proxy.open_by(&instance, &[("x-user-id", "anna")]);
+    assert!(decided(request).sent("x-ab-variant").is_empty());
+    assert_eq!(proxy.value("ab_test_config_hash{plugin=\"other\"}"), 0);
+    assert_eq!(proxy.value("ab_test_config_rejected_total{plugin=\"other\"}"), 0);
+    assert!(proxy.log(Level::Warning).iter().all(|line| !line.contains("in force")));
+}
+
+fn decided(mut request: Open) -> Open {
+    request.decide();
+    request
 }
 
 /// A proxy tries a configuration in an instance that never ticks.

@@ -16,7 +16,7 @@ pub(crate) const NEW_YEAR: Duration = Duration::from_secs(1_767_225_600);
 
 pub(crate) struct Proxy {
     pub(crate) host: Fake,
-    pub(crate) worker: Rc<Worker>,
+    pub(crate) worker: Rc<Worker<Fake>>,
     pub(crate) filter: Instance<Fake>,
     streams: Cell<u32>,
 }
@@ -60,7 +60,7 @@ impl Proxy {
 
     /// A new worker of this process.
     pub(crate) fn on(host: &Fake, file: &Value) -> Self {
-        let worker = Rc::<Worker>::default();
+        let worker = Rc::<Worker<Fake>>::default();
         let filter = Instance::new(host.clone(), Rc::clone(&worker));
         let mut proxy = Self { host: host.clone(), worker, filter, streams: Cell::new(0) };
         proxy.filter.load("sidetrack", file.to_string().as_bytes());
@@ -94,6 +94,11 @@ impl Proxy {
 
     /// A request with these headers besides the usual ones, before the filter has seen it.
     pub(crate) fn open(&self, headers: &[(&str, &str)]) -> Open {
+        self.open_by(&self.filter, headers)
+    }
+
+    /// A request to another instance on this worker.
+    pub(crate) fn open_by(&self, filter: &Instance<Fake>, headers: &[(&str, &str)]) -> Open {
         self.streams.set(self.streams.get() + 1);
         let number = self.streams.get();
         let call = Call::default();
@@ -102,7 +107,7 @@ impl Proxy {
             usual.iter().chain(headers).map(|(name, value)| ((*name).into(), (*value).into())),
         );
         call.attempts.set(1);
-        Open { number, call, stream: Stream::new(number, self.filter.runtime()) }
+        Open { number, call, stream: Stream::new(number, filter.runtime()) }
     }
 
     /// A whole request of this user, answered with this status.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sidetrack_proxy::host::Level;
+use sidetrack_proxy::instance::Instance;
 
+use crate::fake::Fake;
 use crate::proxy::{Open, Proxy, file, host};
 
 const TICK: Duration = Duration::from_millis(100);
@@ -232,4 +235,57 @@ fn files_without_a_common_experiment_do_not_end_each_others_breakers() {
     fail(&one, 3);
     assert_eq!(one.of("ab_test_breaker_trips_total", "new"), 1);
     assert_eq!(one.of(STATE, "new"), 0, "no gauge of what the newest file does not name");
+}
+
+const SHARED: &str = "ab_test_plugin_shared{plugin=\"sidetrack\"}";
+
+/// A request to a filter on this connection.
+fn connect(proxy: &Proxy, filter: &Instance<Fake>, connection: u64) {
+    let mut request = proxy.open_by(filter, &[("x-user-id", "anna")]);
+    request.call.connection.set(connection);
+    request.decide();
+    request.respond(200);
+    request.end();
+}
+
+fn tick_instance(proxy: &mut Proxy, other: &mut Instance<Fake>, time: Duration) {
+    for _ in 0..time.as_millis() / TICK.as_millis() {
+        proxy.run(TICK);
+        other.tick();
+    }
+}
+
+/// Two listeners, or two filter chains, with different files under one plugin name.
+#[test]
+fn two_files_under_one_plugin_name_are_reported() {
+    let mut one = Proxy::new(&breaker(3));
+    one.run(SECOND);
+    let mut two = one.instance(&breaker(50).to_string());
+    for turn in 0..5 {
+        tick_instance(&mut one, &mut two, SECOND);
+        assert_eq!(one.value(SHARED), u64::from(turn > 2), "{turn}");
+        connect(&one, &two, 2 * turn + 1);
+        connect(&one, &one.filter, 2 * turn + 2);
+    }
+    let is_report = |line: &&String| line.contains("under the plugin name sidetrack");
+    assert_eq!(one.log(Level::Warning).iter().filter(is_report).count(), 1);
+    // The older one gets a name of its own.
+    drop(std::mem::replace(&mut one.filter, two));
+    assert_eq!(one.value(SHARED), 1);
+    one.run(2 * SECOND);
+    assert_eq!(one.value(SHARED), 0);
+}
+
+/// An update: old connections stay with the old configuration.
+#[test]
+fn an_update_is_not_reported_as_two_files() {
+    let mut old = Proxy::new(&breaker(3));
+    old.run(SECOND);
+    let mut new = old.instance(&breaker(50).to_string());
+    for second in 0..20 {
+        tick_instance(&mut old, &mut new, SECOND);
+        connect(&old, &old.filter, second % 7 + 1);
+        connect(&old, &new, 10 + second);
+    }
+    assert_eq!(old.value(SHARED), 0);
 }

@@ -81,10 +81,20 @@ impl Stand {
         configuration: String,
         seconds: u32,
     ) -> Self {
+        Self::start_rendered(source, &text(0), configuration, seconds).await
+    }
+
+    /// A stand with the bootstrap of this experiment file.
+    pub(crate) async fn start_rendered(
+        source: Source,
+        rendered: &str,
+        configuration: String,
+        seconds: u32,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let (file, watched) = (path("experiments.json"), path("filter.yaml"));
-        fs::write(&file, text(0)).unwrap();
+        fs::write(&file, rendered).unwrap();
         let models = [ModelStub::start("old-cluster").await, ModelStub::start("new-cluster").await]
             .map(Result::unwrap);
         let shown = |path: &PathBuf| path.display().to_string();
@@ -175,6 +185,29 @@ impl Stand {
         self.files().listeners(&self.configuration, neighbor);
     }
 
+    /// Replaces the whole file that the filter is read from, or removes it.
+    pub(crate) fn set_file(&self, content: Option<&str>) {
+        let path = self.dir.path().join("filter.yaml");
+        match content {
+            Some(content) => {
+                let next = path.with_extension("next");
+                fs::write(&next, content).unwrap();
+                fs::rename(next, path).unwrap();
+            }
+            None => fs::remove_file(path).unwrap(),
+        }
+    }
+
+    /// Publishes the same configuration with another build of the module.
+    pub(crate) fn set_module(&mut self, module: &Path) {
+        let code = "/resources/0/typed_config/config/vm_config/code/local/filename";
+        *self.discovery.pointer_mut(code).unwrap() = json!(module);
+        match self.source {
+            Source::Watched => self.files().filter(&self.configuration),
+            Source::Listener => self.files().listeners(&self.configuration, self.neighbor),
+        }
+    }
+
     /// A process with the files as they are now.
     pub(crate) async fn restart(self) -> Self {
         let envoy = self.envoy.restart(&self.bootstrap).await.unwrap();
@@ -216,6 +249,16 @@ impl Stand {
             "{listener}: expected {variant:?} and the hash {hash}, got {gauge:?}, {seen:?}\n{}",
             self.envoy.report().await
         );
+    }
+
+    /// Waits until this text is in force.
+    pub(crate) async fn expect_hash(&self, text: &str) {
+        let hash = f64::from(config::parse_json(text.as_bytes()).unwrap().hash.first_32_bits());
+        let begun = Instant::now();
+        while self.metric("ab_test_config_hash").await != Some(hash) {
+            assert!(begun.elapsed() < DEADLINE, "{text}\n{}", self.envoy.report().await);
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until a metric of the plugin has this value.

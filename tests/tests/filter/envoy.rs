@@ -13,6 +13,7 @@ mod explained;
 mod exposures;
 mod failover;
 mod headers;
+mod held;
 mod lean;
 mod listeners;
 mod plugins;

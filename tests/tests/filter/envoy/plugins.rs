@@ -219,3 +219,36 @@ async fn a_bad_file_of_one_listener_does_not_serve_the_experiment_of_another() {
     }
     envoy.stop().await.unwrap();
 }
+
+/// Two listeners whose files have been put under one plugin name by hand.
+#[tokio::test]
+async fn two_files_under_one_plugin_name_are_reported() {
+    let models = models().await;
+    let mut rendered = bootstrap(&on_path("first", "/", 100), &models);
+    let mut other = bootstrap(&on_path("second", "/", 100), &models);
+    let mut listener = other["static_resources"]["listeners"][0].take();
+    listener["name"] = json!("other");
+    let filter = &mut manager(&mut listener)["http_filters"][0]["typed_config"]["config"];
+    filter["name"] = json!("sidetrack-first");
+    filter["root_id"] = json!("sidetrack-first");
+    rendered["static_resources"]["listeners"].as_array_mut().unwrap().push(listener);
+    let envoy = start(&rendered).await;
+    let begun = Instant::now();
+    let shared = || async {
+        let text = envoy.prometheus().await.unwrap();
+        let labels = [("plugin", "sidetrack-first")];
+        sidetrack_lab::prometheus_value(&text, "ab_test_plugin_shared", &labels)
+    };
+    while shared().await != Some(1.0) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", envoy.report().await);
+        for (listener, experiment) in [("predictors", "first"), ("other", "second")] {
+            let client = client(&envoy, listener).await;
+            let answer = client.send(Request::get("/x").header("x-user-id", "1")).await.unwrap();
+            assert_eq!(answer.header_text("x-ab-experiment").as_deref(), Some(experiment));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let reports = envoy.log().matches("under the plugin name sidetrack-first").count();
+    assert_eq!(reports, 1, "{}", envoy.log());
+    envoy.stop().await.unwrap();
+}

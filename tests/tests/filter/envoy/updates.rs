@@ -28,6 +28,7 @@ async fn good_and_bad_files(source: Source) {
     }
     let stats = stand.envoy.stats("update_rejected$|config_fail$|lds.*rejected").await.unwrap();
     assert!(stats.values().all(|count| *count == 0), "{stats:?}");
+    assert_eq!(stand.metric("ab_test_plugin_shared").await, Some(0.0));
     stand.envoy.stop().await.unwrap();
 }
 
@@ -39,6 +40,72 @@ async fn bad_files_hold_back_no_listener_and_no_later_file() {
 #[tokio::test]
 async fn bad_files_inside_listeners_hold_back_no_listener_and_no_later_file() {
     good_and_bad_files(Source::Listener).await;
+}
+
+/// The file with the filter cannot be read when the proxy starts.
+async fn unreadable_at_the_start(content: Option<&str>) {
+    let (bad, old, new) = (text(130), text(0), text(100));
+    let stand = Stand::start(Source::Watched, old.clone()).await;
+    stand.set_file(content);
+    let mut stand = stand.restart().await;
+    stand.expect("predictors", None, None).await;
+    stand.set_neighbor(true);
+    stand.expect("neighbor", None, None).await;
+    assert_eq!(stand.metric("ab_test_config_rejected_total").await, Some(0.0));
+    stand.publish(bad.clone()).await;
+    stand.expect_rejected(1).await;
+    stand.expect("predictors", None, None).await;
+    stand.publish(new.clone()).await;
+    for listener in ["predictors", "neighbor"] {
+        stand.expect(listener, Some("new"), Some(&new)).await;
+    }
+    stand.publish(bad).await;
+    stand.expect_rejected(2).await;
+    stand.expect("predictors", Some("new"), Some(&new)).await;
+    // A running Envoy keeps what it has.
+    stand.set_file(content);
+    stand.set_neighbor(false);
+    stand.expect("predictors", Some("new"), Some(&new)).await;
+    stand.publish(old.clone()).await;
+    stand.expect("predictors", Some("old"), Some(&old)).await;
+    stand.envoy.stop().await.unwrap();
+}
+
+/// A command failed, and its empty output was published; then the proxy restarts.
+#[tokio::test]
+async fn an_empty_file_at_the_start_fails_no_request() {
+    unreadable_at_the_start(Some("")).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_off_at_the_start_fails_no_request() {
+    unreadable_at_the_start(Some("resources:\n- \"@type\": type.googleapis.com/en")).await;
+}
+
+#[tokio::test]
+async fn a_file_of_something_else_at_the_start_fails_no_request() {
+    unreadable_at_the_start(Some("resources: []")).await;
+}
+
+/// A plugin without a configuration, as Envoy passes it on: before the first one, and after it.
+#[tokio::test]
+async fn an_empty_configuration_inside_a_listener_replaces_nothing() {
+    let (bad, new) = (text(130), text(100));
+    let mut stand = Stand::start(Source::Listener, String::new()).await;
+    stand.expect("predictors", None, None).await;
+    stand.publish(bad.clone()).await;
+    stand.expect_rejected(1).await;
+    stand.expect("predictors", None, None).await;
+    stand.publish(new.clone()).await;
+    stand.expect("predictors", Some("new"), Some(&new)).await;
+    stand.publish(String::new()).await;
+    stand.expect("predictors", Some("new"), Some(&new)).await;
+    stand.set_neighbor(true);
+    stand.expect("neighbor", Some("new"), Some(&new)).await;
+    stand.expect_rejected(1).await;
+    let stand = stand.restart().await;
+    stand.expect("predictors", None, None).await;
+    stand.envoy.stop().await.unwrap();
 }
 
 /// The forecast with all users on a candidate of this name, and this breaker.
@@ -150,6 +217,48 @@ async fn gauges_of_a_replaced_candidate_go_to_zero() {
     assert_eq!(stand.of(weight, &[]).await, Some(1e6));
     stand.envoy.stop().await.unwrap();
 }
+
+/// A new build of the module takes over. No scrape in between reads a gauge of 0.
+async fn gauges_stay_when_the_module_changes(source: Source) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stand = Stand::start(source, text(100)).await;
+    stand.expect("predictors", Some("new"), Some(&text(100))).await;
+    for build in 1..=3_u8 {
+        // A custom section makes it other code for Envoy.
+        let mut bytes = fs::read(artifact::wasm()).unwrap();
+        bytes.extend([0, 6, 4, b't', b'e', b's', b't', build]);
+        let module = dir.path().join(format!("{build}.wasm"));
+        fs::write(&module, bytes).unwrap();
+        let before = vms_created(&stand.envoy).await;
+        stand.set_module(&module);
+        let (begun, mut has_changed) = (std::time::Instant::now(), false);
+        while !has_changed || begun.elapsed() < Duration::from_secs(4) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{}", stand.envoy.report().await);
+            let hash = stand.metric("ab_test_config_hash").await;
+            let weight = stand.of("ab_test_variant_weight_ppm", &[("model_name", "new")]).await;
+            assert!(hash > Some(0.0) && weight == Some(1e6), "{hash:?}, {weight:?}");
+            has_changed |= vms_created(&stand.envoy).await > before;
+        }
+        stand.expect("predictors", Some("new"), Some(&text(100))).await;
+    }
+    stand.envoy.stop().await.unwrap();
+}
+
+/// How many VMs the process has created.
+async fn vms_created(envoy: &sidetrack_lab::Envoy) -> i64 {
+    envoy.stats(r"^wasm\..*\.created$").await.unwrap().values().sum()
+}
+
+#[tokio::test]
+async fn gauges_stay_when_the_module_of_a_watched_file_changes() {
+    gauges_stay_when_the_module_changes(Source::Watched).await;
+}
+
+#[tokio::test]
+async fn gauges_stay_when_the_module_of_a_listener_changes() {
+    gauges_stay_when_the_module_changes(Source::Listener).await;
+}
+
 /// The operator disables an open breaker and enables it again when the candidate is well.
 #[tokio::test]
 async fn a_breaker_that_was_disabled_starts_closed() {

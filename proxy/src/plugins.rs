@@ -1,0 +1,197 @@
+//! The configurations of a plugin on one worker: which is the newest, and whether listeners have
+//! different files under the plugin's name.
+//!
+//! A request that has waited for its body is decided by the newest configuration: a candidate that
+//! was disabled in the meantime gets no request more.
+//!
+//! Each listener needs a plugin name of its own: all files under one name count as updates of one
+//! file. An update leaves the old configuration to the connections that are open, and new
+//! connections get the new one. So connections that take turns between two configurations, each
+//! newer than all before, show that listeners with different files share the name. They are
+//! observed only while a worker has several configurations of a plugin, once per second for each.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use sidetrack::names::shared::PLUGINS_SHARED;
+use sidetrack::plan::Plan;
+
+use crate::host::{Exchange, Host, Level};
+use crate::roster;
+use crate::runtime::Runtime;
+
+/// How many turns of new connections show that two files share a plugin's name. While a listener is
+/// replaced, the old one and the new one both accept connections for an instant.
+const TURNS: u32 = 6;
+
+/// The plugins of a worker, by name.
+pub(crate) struct Plugins<H: Host>(RefCell<Vec<(String, Rc<Plugin<H>>)>>);
+
+impl<H: Host> Default for Plugins<H> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<H: Host> Plugins<H> {
+    /// The plugin of this name.
+    pub(crate) fn of(&self, name: &str) -> Rc<Plugin<H>> {
+        let mut plugins = self.0.borrow_mut();
+        if let Some((_, plugin)) = plugins.iter().find(|(other, _)| other == name) {
+            return Rc::clone(plugin);
+        }
+        let plugin = Rc::<Plugin<H>>::default();
+        plugins.push((name.to_owned(), Rc::clone(&plugin)));
+        plugin
+    }
+}
+
+/// What the instances of a plugin on one worker have in common.
+pub(crate) struct Plugin<H: Host> {
+    newest: RefCell<Weak<Runtime<H>>>,
+    instances: Cell<u32>,
+    connections: Connections,
+    /// Listeners have different files under this name.
+    pub(crate) is_shared: Cell<bool>,
+}
+
+impl<H: Host> Default for Plugin<H> {
+    fn default() -> Self {
+        Self {
+            newest: RefCell::default(),
+            instances: Cell::default(),
+            connections: Connections::default(),
+            is_shared: Cell::default(),
+        }
+    }
+}
+
+impl<H: Host> Plugin<H> {
+    pub(crate) fn add_instance(&self) {
+        self.instances.set(self.instances.get().saturating_add(1));
+    }
+
+    pub(crate) fn remove_instance(&self) {
+        self.instances.set(self.instances.get().saturating_sub(1));
+    }
+
+    /// Whether the worker has one configuration of the plugin.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.instances.get() <= 1
+    }
+
+    /// Declares a configuration the newest.
+    pub(crate) fn set_newest(&self, runtime: &Rc<Runtime<H>>) {
+        *self.newest.borrow_mut() = Rc::downgrade(runtime);
+        self.connections.turns.set(0);
+    }
+}
+
+impl<H: Host> Runtime<H> {
+    /// The configuration that decides a request that has waited for its body under this one: the
+    /// plugin's newest, unless that is another file under the same name.
+    pub(crate) fn successor(self: &Rc<Self>) -> Rc<Self> {
+        let newest = self.plugin.newest.borrow().upgrade();
+        newest
+            .filter(|it| !self.plugin.is_shared.get() && is_update(&it.plan, &self.plan))
+            .unwrap_or_else(|| Rc::clone(self))
+    }
+
+    /// Observes the connection of a request that begins.
+    #[cold]
+    pub(crate) fn observe_connection(&self, exchange: &impl Exchange) {
+        self.observes_connections.set(false);
+        let is_newest = core::ptr::eq(self.plugin.newest.borrow().as_ptr(), self);
+        if self.plugin.connections.observe(is_newest, exchange.connection()) {
+            self.plugin.is_shared.set(true);
+        }
+    }
+}
+
+impl<H: Host> Runtime<H> {
+    /// Publishes whether listeners have different files under the plugin's name, and observes the
+    /// next connection while the worker has several configurations. To be called every second.
+    pub(crate) fn find_other_files(&self, name: &str) {
+        let plugin = &self.plugin;
+        if plugin.is_alone() {
+            plugin.is_shared.set(false);
+            self.clear_other_files(name);
+            return;
+        }
+        self.observes_connections.set(true);
+        if plugin.is_shared.get()
+            && roster::replace(&self.host, PLUGINS_SHARED, name, &[String::new()]).is_some()
+        {
+            self.global.plugin_shared.set(&self.host, 1);
+            let text = format!(
+                "sidetrack: listeners have different experiment files under the plugin name {name}: \
+                 each file counts as an update of the others; give each listener's plugin a name \
+                 of its own"
+            );
+            self.host.log(Level::Warning, &text);
+        }
+    }
+
+    /// Publishes that no listener has another file under the plugin's name.
+    pub(crate) fn clear_other_files(&self, name: &str) {
+        if roster::replace(&self.host, PLUGINS_SHARED, name, &[]).is_some() {
+            self.global.plugin_shared.set(&self.host, 0);
+        }
+    }
+}
+
+/// Whether one plan can be an update of another. A file for another listener has other experiments.
+fn is_update(new: &Plan, old: &Plan) -> bool {
+    let has = |name: &str| new.experiments.iter().any(|it| it.name == name);
+    new.experiments.is_empty() || old.experiments.iter().any(|it| has(&it.name))
+}
+
+/// The connections of a plugin's requests.
+#[derive(Debug, Default)]
+struct Connections {
+    /// The highest number so far. A proxy numbers connections in ascending order.
+    newest: Cell<u64>,
+    /// It belongs to the newest configuration.
+    is_of_newest: Cell<bool>,
+    /// How often that has changed.
+    turns: Cell<u32>,
+}
+
+impl Connections {
+    /// Returns whether connections have taken enough turns. 0: the number is unknown.
+    fn observe(&self, is_of_newest: bool, connection: u64) -> bool {
+        if connection > self.newest.get() {
+            self.newest.set(connection);
+            if self.is_of_newest.replace(is_of_newest) != is_of_newest {
+                self.turns.set(self.turns.get().saturating_add(1));
+            }
+        }
+        self.turns.get() >= TURNS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observe(connections: &Connections, turns: &[(bool, u64)]) -> Vec<bool> {
+        let turn = |&(is_of_newest, connection)| connections.observe(is_of_newest, connection);
+        turns.iter().map(turn).collect()
+    }
+
+    #[test]
+    fn connections_that_take_turns_show_two_files() {
+        let turns = [(true, 1), (false, 2), (true, 3), (false, 4), (true, 7), (false, 8)];
+        let shown = observe(&Connections::default(), &turns);
+        assert_eq!(shown, [false, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn old_connections_show_nothing() {
+        let connections = Connections::default();
+        observe(&connections, &[(false, 90), (true, 100), (false, 101), (true, 102)]);
+        for number in 0..100 {
+            assert_eq!(observe(&connections, &[(false, number), (true, 103 + number)]), [false; 2]);
+        }
+    }
+}
