@@ -28,8 +28,8 @@ impl Exposures {
     /// Prepares the exposures of an experiment of this plan.
     #[must_use]
     pub fn new(plan: &Plan, experiment: &Experiment) -> Self {
-        let Experiment { name, salt, enabled, .. } = experiment;
-        let trial = short(&sha256(format!("trial1\0{name}\0{salt}").as_bytes()));
+        let enabled = experiment.enabled;
+        let trial = trial(experiment);
         let mut fixed = format!("{}={trial} {}={}", log::TRIAL, log::CONFIG, plan.hash.short());
         if let Some(digest) = &experiment.analysis {
             fixed += &format!(" {}={}", log::PLAN, short(digest));
@@ -38,13 +38,12 @@ impl Exposures {
             format!("{fixed} {}={}", log::WEIGHTS, weights(experiment, weight))
         };
         let without_phase = match &experiment.schedule {
-            Schedule::Fixed(weights) if *enabled => head(&|variant| weights[variant]),
+            Schedule::Fixed(weights) if enabled => head(&|variant| weights[variant]),
             Schedule::Fixed(_) | Schedule::Rollout(_) => head(&|_| Ppm::ZERO),
         };
         let phases = experiment.schedule.phases().iter();
-        let by_phase = phases.map(|phase| {
-            head(&|variant| if *enabled { phase.weights[variant] } else { Ppm::ZERO })
-        });
+        let by_phase = phases
+            .map(|phase| head(&|variant| if enabled { phase.weights[variant] } else { Ppm::ZERO }));
         Self { heads: iter::once(without_phase).chain(by_phase).collect() }
     }
 
@@ -89,21 +88,32 @@ pub fn values(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// The candidates in the order of their names, each with its weight and the width of its span, in parts per million.
-fn weights(experiment: &Experiment, weight: &dyn Fn(VariantId) -> Ppm) -> String {
+/// The trial of an experiment, as [`log::TRIAL`].
+#[must_use]
+pub fn trial(experiment: &Experiment) -> String {
+    let Experiment { name, salt, .. } = experiment;
+    short(&sha256(format!("trial1\0{name}\0{salt}").as_bytes()))
+}
+
+/// The candidates in the order of their names, each with its weight and the width of its span, in parts per million:
+/// as [`log::WEIGHTS`].
+pub fn weights(experiment: &Experiment, weight: &dyn Fn(VariantId) -> Ppm) -> String {
     let name = |id: VariantId| experiment.variants[id].name.as_str();
     let mut candidates: Vec<VariantId> = experiment.candidates().collect();
     candidates.sort_by_key(|&id| name(id));
     let one = |id: VariantId| {
         let spans = experiment.layout.spans();
         let width = spans.iter().find(|span| span.variant == id).map_or(0, |span| span.width.get());
-        format!("{}={}/{width}", name(id), weight(id).get())
+        let weight = weight(id).get();
+        // A weight of former times may be larger than the span of now.
+        format!("{}={weight}/{}", name(id), weight.max(width))
     };
     candidates.into_iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-/// The first eight hexadecimal digits of a digest.
-fn short(digest: &[u8; 32]) -> String {
+/// The first eight hexadecimal digits of a digest, as [`log::PLAN`].
+#[must_use]
+pub fn short(digest: &[u8; 32]) -> String {
     digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -367,8 +367,11 @@ def analyze(case):
                 cell.columns = [outcome[r["name"]] for r in cell.requests if r["name"] in outcome]
     counts = dict(matched=0, unmatched=0, early=0)
     if case["outcomes"] == "unit":
-        for unit in first:
-            first[unit].columns = []
+        # With times, a unit may have outcomes in each of its phases; without, in its first one only.
+        timed = any(time is not None for _, time, *_ in by_unit)
+        for unit, own in cells.items():
+            for cell in own.values() if timed else [first[unit]]:
+                cell.columns = []
         for unit, time, converted, basket in by_unit:
             if unit not in first:
                 counts["unmatched"] += 1
@@ -376,7 +379,9 @@ def analyze(case):
                 counts["early"] += 1
             else:
                 counts["matched"] += 1
-                first[unit].columns.append(dict(converted=converted, basket=basket))
+                begun = [c for c in cells[unit].values() if time is None or c.first <= time]
+                cell = first[unit] if time is None else max(begun, key=lambda c: (c.first, c.stratum))
+                cell.columns.append(dict(converted=converted, basket=basket))
     span = min(r["time"] for r in requests), max(r["time"] for r in requests)
     slot = lambda s, a: [r for r in requests if stratum_of(r) == s and r["arm"] == a]
     in_slot = lambda s, a: [(u, own[s]) for u, own in cells.items() if s in own and own[s].arm == a]

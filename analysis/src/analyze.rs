@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
+use std::sync::Arc;
 
 use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::Timestamp;
@@ -17,13 +18,16 @@ use crate::join::{Joined, Shape, join};
 use crate::judge::{Look, Names, judge};
 use crate::metric::{Available, Metric, MetricRequests, Origin};
 use crate::over_time::{Series, series};
+use crate::phases::{Book, Timeline};
 use crate::reason::{Note, Reason};
 use crate::row::Excluded;
+use crate::short::Short;
 use crate::source::outcomes::Outcomes;
-use crate::source::{AccessLogs, Logs};
+use crate::source::{AccessLogs, Logs, Trial};
 use crate::strata::Strata;
 use crate::sums::{Placed, Summation, Sums, place};
 use crate::verdict::{Grounds, verdict};
+use crate::window::Window;
 
 /// The planned units if the user gives none: the confidence sequence is narrowest around this number.
 const DEFAULT_UNITS: u64 = 10_000;
@@ -46,6 +50,10 @@ pub struct Input<'a> {
 /// How it is analyzed.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The trial; `None`: that of the experiment file.
+    pub trial: Option<Short>,
+    /// The time.
+    pub window: Window,
     /// Requested metrics.
     pub metrics: MetricRequests,
     /// Prices of metrics.
@@ -69,6 +77,8 @@ pub struct Settings {
 pub enum Pass {
     /// Over all lines.
     All,
+    /// Over all lines again, since the same weights were in force several times.
+    ByPhase,
     /// Without the minutes in which a breaker was open.
     WithoutBreaker,
 }
@@ -83,11 +93,14 @@ pub fn analyze(
     progress: &(dyn Fn(Pass, u64) + Sync),
 ) -> Result<(Analysis, Series), Error> {
     let none = Outcomes::default();
+    let trial = sidetrack::exposure::trial(input.experiment).parse();
+    let of_file = trial.map_err(|problem: String| Error::input(Part::Experiment, problem))?;
     let work = Work {
         input,
         settings,
         outcomes: input.outcomes.unwrap_or(&none),
-        shape: Shape::new(input.experiment, input.strata),
+        trial: Trial { wanted: settings.trial.unwrap_or(of_file), of_file },
+        book: Book::new(input.experiment, input.strata),
         progress,
     };
     work.run()
@@ -98,7 +111,9 @@ struct Work<'a> {
     input: Input<'a>,
     settings: &'a Settings,
     outcomes: &'a Outcomes,
-    shape: Shape,
+    trial: Trial,
+    /// The sets of weights.
+    book: Book,
     progress: &'a (dyn Fn(Pass, u64) + Sync),
 }
 
@@ -110,13 +125,34 @@ struct Read {
     metrics: Vec<Metric>,
     /// Whether units are compared.
     units: bool,
+    timeline: Arc<Timeline>,
+    shape: Shape,
+}
+
+/// What a pass over the logs reads.
+#[derive(Clone)]
+struct Reading<'m> {
+    pass: Pass,
+    /// Minutes to leave out.
+    closed: BTreeSet<u64>,
+    /// The phases, when they are known.
+    timeline: Option<Arc<Timeline>>,
+    metrics: &'m [Metric],
 }
 
 impl Work<'_> {
     fn run(&self) -> Result<(Analysis, Series), Error> {
         let metrics = self.metrics()?;
         let logs = self.input.logs;
-        let mut first = self.read(&BTreeSet::new(), Pass::All, &metrics)?;
+        let mut reading =
+            Reading { pass: Pass::All, closed: BTreeSet::new(), timeline: None, metrics: &metrics };
+        let mut first = self.read(&reading)?;
+        if first.timeline.returns {
+            // A set of weights was in force several times, so its lines belong to several phases.
+            reading.pass = Pass::ByPhase;
+            reading.timeline = Some(Arc::clone(&first.timeline));
+            first = self.read(&reading)?;
+        }
         let minutes = first.joined.tally.minutes.iter();
         let touched = minutes.filter(|(_, arms)| arms.iter().any(|minute| minute.breaker > 0));
         let closed: BTreeSet<u64> = touched.map(|(minute, _)| *minute).collect();
@@ -126,8 +162,14 @@ impl Work<'_> {
             return Err(Error::input(Part::ExcludeBreaker, problem));
         }
         let breaker = checks::breaker(self.input.experiment, &first.joined.tally);
-        let again = (!closed.is_empty() && logs.can_repeat())
-            .then(|| self.read(&closed, Pass::WithoutBreaker, &metrics))
+        reading = Reading {
+            pass: Pass::WithoutBreaker,
+            timeline: Some(Arc::clone(&first.timeline)),
+            closed,
+            metrics: &metrics,
+        };
+        let again = (!reading.closed.is_empty() && logs.can_repeat())
+            .then(|| self.read(&reading))
             .transpose()?;
         let damage = std::mem::take(&mut first.joined.notes);
         let (main, other) = match again {
@@ -146,16 +188,17 @@ impl Work<'_> {
     ) -> Result<(Analysis, Series), Error> {
         let Input { experiment, strata, .. } = self.input;
         let tally = &main.joined.tally;
-        let observed = checks::observed(&main.sums, self.shape, main.units);
+        let phases = main.timeline.phases.as_slice();
+        let observed = checks::observed(&main.sums, main.shape, main.units);
         let (look, planned_reached) = self.look(observed.iter().flatten().sum())?;
-        let names = self.names();
+        let names = self.names(main);
         let results = self.judged(main, look, &names);
         let without_breaker = other.map(|other| self.judged(other, look, &names));
-        let srm = checks::srm(experiment, strata, &observed, main.units);
+        let srm = checks::srm(experiment, phases, &observed, main.units);
         let request_level = !main.units && experiment.assignment == Assignment::UserHash;
         let other_weights = share(tally.left_out(Excluded::OtherWeights), tally.used);
         let candidates: Vec<&str> =
-            self.shape.candidates().filter_map(|arm| names.variants.get(arm).copied()).collect();
+            main.shape.candidates().filter_map(|arm| names.variants.get(arm).copied()).collect();
         let verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),
@@ -177,21 +220,25 @@ impl Work<'_> {
             experiment: &experiment.name,
             tally,
             units: main.units,
-            adaptive: strata.adaptive.then_some(strata.list.len() as u64),
+            adaptive: strata.adaptive.then_some(phases.len() as u64),
+            weights: (!strata.adaptive && experiment.schedule.phases().is_empty())
+                .then_some(phases.len() as u64),
             breaker: &breaker,
             other_weights,
             torn: main.sums.torn,
+            moved: main.sums.moved,
+            untimed: main.placed.as_ref().is_some_and(|placed| !placed.timed),
             outcomes: outcomes.as_ref(),
         });
         reasons.extend(damage.into_iter().chain(notes).map(Reason::from));
         let data = self.data(main);
-        let series = series(&data, &main.metrics, look, &names, strata, tally.span);
-        let closed = BTreeSet::new();
-        let source = self.source(&closed);
+        let series = series(&data, &main.metrics, look, &names, phases, tally.span);
         let analysis = Analysis {
             version: 1,
             experiment: experiment.name.clone(),
             config_hash: self.input.config_hash.to_owned(),
+            trial: self.trial.wanted.to_string(),
+            other_trials: checks::other_trials(tally),
             from: tally.span.map(|(first, _)| Timestamp::new(first).to_string()),
             to: tally.span.map(|(_, last)| Timestamp::new(last).to_string()),
             unit_of_analysis: if main.units { AnalysisUnit::Unit } else { AnalysisUnit::Request },
@@ -199,12 +246,13 @@ impl Work<'_> {
             alpha: self.settings.level.get(),
             planned_units: self.settings.planned_units,
             adaptive: strata.adaptive,
-            lines: checks::line_counts(tally, &source),
+            lines: checks::line_counts(tally, self.input.logs),
             outcomes,
-            variants: checks::variants(experiment, &main.sums, self.shape, &observed),
+            variants: checks::variants(experiment, &main.sums, main.shape, &observed),
             srm,
             breaker,
             torn_units: main.sums.torn,
+            moved_units: main.sums.moved,
             worth: expected_values(&results, &self.settings.prices),
             metrics: results,
             without_breaker,
@@ -235,20 +283,39 @@ impl Work<'_> {
         Ok(metrics)
     }
 
-    fn source<'s>(&'s self, closed: &'s BTreeSet<u64>) -> AccessLogs<'s> {
-        AccessLogs {
-            logs: self.input.logs,
-            experiment: self.input.experiment,
-            strata: self.input.strata,
+    /// Reads the logs, and finds the phases if they are not known.
+    fn join(&self, reading: &Reading<'_>) -> Result<(Joined, Arc<Timeline>, Shape), Error> {
+        let Input { experiment, logs, strata, .. } = self.input;
+        let source = AccessLogs {
+            logs,
+            experiment,
+            trial: self.trial,
+            window: self.settings.window,
+            strata,
+            book: &self.book,
+            timeline: reading.timeline.as_deref(),
             outcomes: self.outcomes,
-            closed,
+            closed: &reading.closed,
+        };
+        let known = reading.timeline.as_ref().map_or(0, |timeline| timeline.phases.len());
+        let mut shape = Shape::new(experiment, known);
+        let progress = |lines| (self.progress)(reading.pass, lines);
+        let threads = self.settings.threads.get();
+        let mut joined = join(&source, shape, self.outcomes, threads, &progress)?;
+        if let Some(timeline) = &reading.timeline {
+            return Ok((joined, Arc::clone(timeline), shape));
         }
+        let timeline = Timeline::new(&self.book, &joined.tally.active, logs.can_repeat());
+        shape.strata = timeline.phases.len();
+        if !timeline.returns {
+            joined.renumber(&timeline.only(), shape);
+        }
+        Ok((joined, Arc::new(timeline), shape))
     }
 
-    fn read(&self, closed: &BTreeSet<u64>, pass: Pass, metrics: &[Metric]) -> Result<Read, Error> {
+    fn read(&self, reading: &Reading<'_>) -> Result<Read, Error> {
+        let (mut joined, timeline, shape) = self.join(reading)?;
         let threads = self.settings.threads.get();
-        let progress = |lines| (self.progress)(pass, lines);
-        let mut joined = join(&self.source(closed), self.shape, self.outcomes, threads, &progress)?;
         let random = self.input.experiment.assignment == Assignment::RequestRandom;
         let units = joined.tally.named > 0 && !random;
         let by_unit = self.input.outcomes.is_some() && !self.outcomes.by_request;
@@ -268,12 +335,12 @@ impl Work<'_> {
         let wanted = |metric: &&Metric| {
             aborts || metric.origin != Origin::Aborts || metric.role != Role::Exploratory
         };
-        let metrics: Vec<Metric> = metrics.iter().filter(wanted).cloned().collect();
+        let metrics: Vec<Metric> = reading.metrics.iter().filter(wanted).cloned().collect();
         let summation = Summation {
             joined: &joined,
             placed: placed.as_ref(),
             metrics: &metrics,
-            shape: self.shape,
+            shape,
             units,
             threads,
         };
@@ -281,12 +348,12 @@ impl Work<'_> {
         // Everything else needs only the sums, and a second pass may need the memory.
         joined.shards = Vec::new();
         let placed = placed.map(Placed::counts);
-        Ok(Read { joined, sums, placed, metrics, units })
+        Ok(Read { joined, sums, placed, metrics, units, timeline, shape })
     }
 
     fn data<'r>(&self, read: &'r Read) -> Data<'r> {
         let level = self.settings.level;
-        Data { sums: &read.sums, shape: self.shape, units: read.units, level }
+        Data { sums: &read.sums, shape: read.shape, units: read.units, level }
     }
 
     fn judged(&self, read: &Read, look: Look, names: &Names<'_>) -> Vec<MetricResult> {
@@ -297,12 +364,12 @@ impl Work<'_> {
         judge(&compared, look, self.settings.level, names)
     }
 
-    fn names(&self) -> Names<'_> {
+    fn names<'n>(&'n self, read: &'n Read) -> Names<'n> {
         let variants = self.input.experiment.variants.iter();
-        let strata = self.input.strata.list.iter();
+        let strata = read.timeline.phases.iter();
         Names {
             variants: variants.map(|variant| variant.name.as_str()).collect(),
-            baseline: self.shape.baseline,
+            baseline: read.shape.baseline,
             strata: strata.map(|stratum| stratum.name.as_deref()).collect(),
         }
     }

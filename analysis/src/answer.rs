@@ -23,6 +23,12 @@ pub struct Analysis {
     pub experiment: String,
     /// The configuration's hash, in hexadecimal.
     pub config_hash: String,
+    /// The trial that is analyzed: eight hexadecimal digits, as the log names it.
+    #[serde(default)]
+    pub trial: String,
+    /// Other trials of the experiment in the logs; their lines do not count.
+    #[serde(default)]
+    pub other_trials: Vec<OtherTrial>,
     /// The time of the first request, RFC 3339.
     pub from: Option<String>,
     /// The time of the last request.
@@ -49,6 +55,9 @@ pub struct Analysis {
     pub breaker: Breaker,
     /// Units that were assigned to two variants within one phase.
     pub torn_units: u64,
+    /// Units whose variant changed from one phase to another.
+    #[serde(default)]
+    pub moved_units: u64,
     /// The comparisons.
     pub metrics: Vec<MetricResult>,
     /// The expected value of each candidate.
@@ -61,6 +70,19 @@ pub struct Analysis {
     pub winner: Option<String>,
     /// Why, most important first.
     pub reasons: Vec<Reason>,
+}
+
+/// A trial of the experiment that is not analyzed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct OtherTrial {
+    /// Eight hexadecimal digits; null: lines without a trial.
+    pub trial: Option<String>,
+    /// Its lines.
+    pub lines: u64,
+    /// The time of the first line.
+    pub from: Option<String>,
+    /// The time of the last line.
+    pub to: Option<String>,
 }
 
 /// Lines of the logs, by what became of them.
@@ -98,8 +120,17 @@ pub struct ExcludedCounts {
     pub excluded: u64,
     /// The client disconnected before the response: not in the metrics of responses, but its unit counts.
     pub aborted: u64,
-    /// Assigned with weights that differ from the file's.
+    /// Assigned with other weights than those of the line or, if it has none, of the file.
     pub other_weights: u64,
+    /// Of another trial of the experiment.
+    #[serde(default)]
+    pub other_trial: u64,
+    /// Before `--since` or after `--until`.
+    #[serde(default)]
+    pub other_time: u64,
+    /// Of a variant that the file does not have.
+    #[serde(default)]
+    pub other_variant: u64,
 }
 
 /// Rows of the outcomes, by what became of them.
@@ -162,6 +193,12 @@ pub struct Srm {
 pub struct SrmPhase {
     /// Null without phases.
     pub phase: Option<String>,
+    /// The first request, rounded to the minute.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The last request, rounded up to the minute.
+    #[serde(default)]
+    pub to: Option<String>,
     /// Shares by variant.
     pub expected: BTreeMap<String, f64>,
     /// Units by variant; requests if the log has no units.

@@ -6,7 +6,7 @@ mod notes;
 mod srm;
 
 pub(crate) use breaker::breaker;
-pub(crate) use counts::{line_counts, observed, outcome_counts, variants};
+pub(crate) use counts::{line_counts, observed, other_trials, outcome_counts, variants};
 pub(crate) use notes::{Evidence, notes};
 pub(crate) use srm::srm;
 

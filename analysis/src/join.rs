@@ -17,9 +17,9 @@ use crate::error::Error;
 use crate::histogram::{GROUPS, group};
 use crate::reason::Note;
 use crate::row::{Excluded, Place, Row, Sink};
+use crate::short::Short;
 use crate::source::Source;
 use crate::source::outcomes::Outcomes;
-use crate::strata::Strata;
 use lanes::Lanes;
 #[cfg(test)]
 pub(crate) use tally::Minute;
@@ -38,12 +38,9 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub(crate) fn new(experiment: &Experiment, strata: &Strata) -> Self {
-        Self {
-            strata: strata.list.len(),
-            arms: experiment.variants.len(),
-            baseline: experiment.baseline.index(),
-        }
+    pub(crate) fn new(experiment: &Experiment, strata: usize) -> Self {
+        let (arms, baseline) = (experiment.variants.len(), experiment.baseline.index());
+        Self { strata, arms, baseline }
     }
 
     pub(crate) const fn slots(self) -> usize {
@@ -69,6 +66,12 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
+    /// Gives the phases other numbers; `shape` has as many as there are then.
+    pub(crate) fn renumber(&mut self, numbers: &[Option<u8>], shape: Shape) {
+        self.tally.renumber(numbers);
+        self.shards.iter_mut().for_each(|table| table.renumber(numbers, shape));
+    }
+
     /// The unit of this key: its shard and itself.
     pub(crate) fn unit(&self, key: u64) -> Option<(usize, Unit<'_>)> {
         let shard = shard(key);
@@ -94,8 +97,8 @@ impl Batch {
 }
 
 impl Sink for Batch {
-    fn row(&mut self, row: &Row) {
-        self.tally.row(row);
+    fn row(&mut self, row: &Row, plan: Option<Short>) {
+        self.tally.row(row, plan);
         if let Some(rows) = self.rows.get_mut(shard(units::owner(row))) {
             rows.push(*row);
         }
@@ -103,6 +106,14 @@ impl Sink for Batch {
 
     fn excluded(&mut self, why: Excluded) {
         self.tally.excluded(why);
+    }
+
+    fn other_experiment(&mut self, name: Option<&str>) {
+        self.tally.other_experiment(name);
+    }
+
+    fn other_trial(&mut self, trial: Option<Short>, time: Option<u64>) {
+        self.tally.other_trial(trial, time);
     }
 
     fn malformed(&mut self, place: Place, problem: String) {

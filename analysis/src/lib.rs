@@ -4,6 +4,7 @@
 //! |---|---|
 //! | where rows come from: access logs, outcomes | `source` |
 //! | a request that counts, and why others do not | `row` |
+//! | phases: contiguous runs of one set of weights | `weights`, `phases`, `strata` |
 //! | rows by unit, in shards, on all cores | `join` |
 //! | sums by stratum and variant; all further layers read only these | `sums` |
 //! | is the split as configured, was a breaker open, what was left out? | `checks` |
@@ -31,13 +32,17 @@ mod join;
 mod judge;
 mod metric;
 mod over_time;
+mod phases;
 mod reason;
 pub mod row;
 mod scale;
+mod short;
 pub mod source;
 mod strata;
 mod sums;
 mod verdict;
+mod weights;
+mod window;
 
 pub use analyze::{Input, Pass, Settings, analyze};
 pub use answer::Analysis;
@@ -47,6 +52,8 @@ pub use metric::{MetricRequest, MetricRequests};
 pub use over_time::{LiftOverTime, Point, Series, SplitOverTime};
 pub use reason::{Effect, Finding, Note, Reason, RowProblem};
 pub use scale::Scale;
+pub use short::Short;
 pub use source::Logs;
 pub use source::outcomes::{ACCURACY, Outcomes};
 pub use strata::{MARK, Strata};
+pub use window::{Moment, Window};

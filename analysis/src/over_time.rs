@@ -11,7 +11,7 @@ use crate::compare::Data;
 use crate::histogram::Counts;
 use crate::judge::{Look, Names};
 use crate::metric::{Measure, Metric};
-use crate::strata::Strata;
+use crate::phases::Phase;
 use crate::sums::end;
 
 /// Everything that is plotted and not in the analysis.
@@ -61,7 +61,7 @@ pub(crate) fn series(
     metrics: &[Metric],
     look: Look,
     names: &Names<'_>,
-    strata: &Strata,
+    strata: &[Phase],
     span: Option<(u64, u64)>,
 ) -> Series {
     let Some(span) = span else { return Series::default() };
@@ -114,12 +114,12 @@ fn interval(comparison: &Comparison, units: u64, look: Look) -> Option<(f64, f64
 
 fn split(
     data: &Data<'_>,
-    strata: &Strata,
+    strata: &[Phase],
     span: (u64, u64),
     candidate: usize,
 ) -> Vec<(u64, f64, f64)> {
-    let share = |stratum: usize| strata.shares(stratum).get(candidate).copied().unwrap_or(0.0);
-    let shares: Vec<f64> = (0..data.shape.strata).map(share).collect();
+    let share = |stratum: &Phase| stratum.shares.get(candidate).copied().unwrap_or(0.0);
+    let shares: Vec<f64> = strata.iter().map(share).collect();
     let (mut all, mut own, mut expected) = (0.0, 0.0, 0.0);
     let mut points = Vec::new();
     for (index, slots) in data.sums.over_time.units.iter().enumerate() {
@@ -149,6 +149,7 @@ fn latencies(data: &Data<'_>, arm: usize) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
     use crate::join::Shape;
+    use crate::phases::{Book, Timeline};
     use crate::sums::{OverTime, Sums};
 
     #[test]
@@ -157,18 +158,20 @@ mod tests {
             "variants": [{"name": "b"}, {"name": "c", "weight": 20}]}]}"#;
         let plan = sidetrack::config::parse_json(file).unwrap();
         let experiment = plan.experiments.into_iter().next().unwrap();
-        let strata = Strata::new(&experiment, "").unwrap();
+        let strata = crate::strata::Strata::new(&experiment, "").unwrap();
+        let book = Book::new(&experiment, &strata);
+        let timeline = Timeline::new(&book, &[[0].into()], true);
         // Requests without a unit came first.
         let units = vec![vec![0, 0], vec![3, 1], vec![0, 0], vec![0, 1]];
         let sums = Sums { over_time: OverTime { units, values: Vec::new() }, ..Sums::default() };
         let data = Data {
             sums: &sums,
-            shape: Shape::new(&experiment, &strata),
+            shape: Shape::new(&experiment, 1),
             units: true,
             level: sidetrack_stats::input::Fraction::FIVE_PERCENT,
         };
         // 48 moments of 100 ms each.
-        let points = split(&data, &strata, (1000, 5800), 1);
+        let points = split(&data, &timeline.phases, (1000, 5800), 1);
         assert_eq!(points, [(1200, 0.25, 0.2), (1300, 0.25, 0.2), (1400, 0.4, 0.2)]);
     }
 }

@@ -109,6 +109,11 @@ pub enum Note {
         /// How many times.
         steps: u64,
     },
+    /// The weights changed while the experiment ran.
+    Phases {
+        /// How many phases there are.
+        phases: u64,
+    },
     /// A breaker was open.
     BreakerOpen {
         /// Requests that it diverted or let through as probes.
@@ -127,6 +132,23 @@ pub enum Note {
     TornUnits {
         /// How many.
         units: u64,
+    },
+    /// Units changed their variant from one phase to another.
+    MovedUnits {
+        /// How many.
+        units: u64,
+        /// Outcomes about units have no time, so they count for the first phase.
+        untimed: bool,
+    },
+    /// Lines of other trials of the experiment.
+    OtherTrials {
+        /// How many.
+        lines: u64,
+    },
+    /// Requests of variants that the file does not have.
+    OtherVariant {
+        /// How many.
+        requests: u64,
     },
     /// Requests without a unit, in a log that has units.
     WithoutUnit {

@@ -1,5 +1,7 @@
 //! Rows: a request that counts, as every source gives it, and why other lines do not count.
 
+use crate::short::Short;
+
 /// A request that counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
@@ -54,20 +56,32 @@ pub enum Excluded {
     OutsideLayer,
     /// Its phase is not in the file, or other weights than the file's assigned it.
     OtherWeights,
+    /// Of another trial of the experiment.
+    OtherTrial,
+    /// Before or after the time that is analyzed.
+    OtherTime,
+    /// Its variant is not in the file.
+    OtherVariant,
 }
 
 impl Excluded {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 11;
 }
 
 /// Takes what a source yields, in the source's order.
 pub trait Sink {
-    /// A request that counts.
-    fn row(&mut self, row: &Row);
+    /// A request that counts, and the analysis plan that was in force.
+    fn row(&mut self, row: &Row, plan: Option<Short>);
 
     /// A line that does not count.
     fn excluded(&mut self, why: Excluded);
+
+    /// A line of another experiment, or of none.
+    fn other_experiment(&mut self, name: Option<&str>);
+
+    /// A line of another trial of the experiment, or of none, and its time.
+    fn other_trial(&mut self, trial: Option<Short>, time: Option<u64>);
 
     /// A line that cannot be read, and why.
     fn malformed(&mut self, place: Place, problem: String);

@@ -15,9 +15,12 @@ use std::collections::BTreeSet;
 use sidetrack::plan::Experiment;
 
 use crate::error::Error;
+use crate::phases::{Book, Timeline};
 use crate::reason::Note;
 use crate::row::{Place, Sink};
+use crate::short::Short;
 use crate::strata::Strata;
+use crate::window::Window;
 pub use blocks::Block;
 pub use logs::Logs;
 use outcomes::Outcomes;
@@ -46,10 +49,23 @@ pub trait Source: Sync {
 pub(crate) struct AccessLogs<'a> {
     pub(crate) logs: &'a Logs,
     pub(crate) experiment: &'a Experiment,
+    pub(crate) trial: Trial,
+    pub(crate) window: Window,
     pub(crate) strata: &'a Strata,
+    /// The sets of weights.
+    pub(crate) book: &'a Book,
+    /// The phases, when they are known; else each set of weights is one.
+    pub(crate) timeline: Option<&'a Timeline>,
     pub(crate) outcomes: &'a Outcomes,
     /// Minutes to leave out.
     pub(crate) closed: &'a BTreeSet<u64>,
+}
+
+/// Which trial is analyzed, and which one is in the file.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trial {
+    pub(crate) wanted: Short,
+    pub(crate) of_file: Short,
 }
 
 impl Source for AccessLogs<'_> {
@@ -60,7 +76,7 @@ impl Source for AccessLogs<'_> {
     }
 
     fn rows(&self, block: &Block, sink: &mut impl Sink) {
-        let mut rules = LineRules::new(self.experiment, self.strata, self.closed, self.outcomes);
+        let mut rules = LineRules::new(*self);
         let place = |line: u64| Place { file: block.file, line };
         for _ in 0..block.too_long {
             let problem = "a line of more than 8 MiB".to_owned();
@@ -74,8 +90,10 @@ impl Source for AccessLogs<'_> {
             rest = after.get(1..).unwrap_or_default();
             if !line.trim_ascii().is_empty() {
                 match rules.judge(line, position(block.file, number)) {
-                    Ok(Judged::Counts(row)) => sink.row(&row),
+                    Ok(Judged::Counts(row, plan)) => sink.row(&row, plan),
                     Ok(Judged::Excluded(why)) => sink.excluded(why),
+                    Ok(Judged::OtherExperiment(name)) => sink.other_experiment(name.as_deref()),
+                    Ok(Judged::OtherTrial(trial, time)) => sink.other_trial(trial, time),
                     Err(problem) => sink.malformed(place(number), problem),
                 }
             }
@@ -103,8 +121,16 @@ mod tests {
     struct Words(Vec<String>);
 
     impl Sink for Words {
-        fn row(&mut self, row: &Row) {
+        fn row(&mut self, row: &Row, _: Option<Short>) {
             self.0.push(format!("row {:x}", row.position));
+        }
+
+        fn other_experiment(&mut self, name: Option<&str>) {
+            self.0.push(format!("experiment {name:?}"));
+        }
+
+        fn other_trial(&mut self, trial: Option<Short>, _: Option<u64>) {
+            self.0.push(format!("trial {trial:?}"));
         }
 
         fn excluded(&mut self, why: Excluded) {
@@ -122,10 +148,16 @@ mod tests {
             "variants": [{"name": "b"}, {"name": "c", "weight": 50}]}]}"#;
         let plan = sidetrack::config::parse_json(file).unwrap();
         let experiment = plan.experiments.into_iter().next().unwrap();
+        let strata = Strata::new(&experiment, "").unwrap();
+        let trial: Short = sidetrack::exposure::trial(&experiment).parse().unwrap();
         let logs = AccessLogs {
             logs: &Logs::new(&[]).unwrap(),
             experiment: &experiment,
-            strata: &Strata::new(&experiment, "").unwrap(),
+            trial: Trial { wanted: trial, of_file: trial },
+            window: Window::default(),
+            book: &Book::new(&experiment, &strata),
+            strata: &strata,
+            timeline: None,
             outcomes: &Outcomes::default(),
             closed: &BTreeSet::new(),
         };
@@ -134,7 +166,7 @@ mod tests {
         let mut words = Words::default();
         logs.rows(&Block { file: 3, first_line: 16, text, too_long: 0 }, &mut words);
         let malformed = "3:19 not a JSON object of the exposure format: invalid type: integer `7`, expected a JSON object (column 1)";
-        let wanted = ["row 30000000010", "OtherExperiment", malformed, "row 30000000014"];
+        let wanted = ["row 30000000010", "experiment None", malformed, "row 30000000014"];
         assert_eq!(words.0, wanted);
         let mut words = Words::default();
         logs.rows(&Block { file: 0, first_line: 5, text: Vec::new(), too_long: 2 }, &mut words);

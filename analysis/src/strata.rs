@@ -1,11 +1,10 @@
-//! Strata: periods of the experiment with constant weights.
+//! Strata of the file: periods with constant weights, for lines of the log that do not carry their own.
 //!
 //! The phases of a rollout are strata, and the log names them. If a bandit sets the weights, each of its updates begins a
-//! stratum; `sidetrack bandit` leaves a comment for each, because the configuration has no history. Everything
-//! else is one stratum. Data of different strata are never pooled.
+//! stratum, and its comments in the file say when: fixed weights have no other history. Everything else is one stratum.
 
-use sidetrack::plan::{Experiment, PerVariant, VariantId};
-use sidetrack::quantity::{Bucket, Ppm, Timestamp};
+use sidetrack::plan::{Experiment, PerVariant};
+use sidetrack::quantity::{Ppm, Timestamp};
 use sidetrack::rollout::{InForce, Schedule};
 
 use crate::error::{Error, Part};
@@ -18,28 +17,15 @@ pub const MARK: &str = "# sidetrack bandit:";
 pub(crate) struct Stratum {
     /// The phase's name, or the epoch's beginning; `None` when there is only one stratum.
     pub(crate) name: Option<String>,
+    /// The rollout's phase, as the log names it.
+    pub(crate) phase: Option<String>,
     /// The candidates' weights; the baseline's is not among them.
-    weights: PerVariant<Ppm>,
-    /// All variants' shares, by variant index.
-    shares: Vec<f64>,
+    pub(crate) weights: PerVariant<Ppm>,
     /// When an epoch began; `None`: from the start.
     from: Option<Timestamp>,
 }
 
-impl Stratum {
-    fn new(
-        experiment: &Experiment,
-        name: Option<String>,
-        weights: PerVariant<Ppm>,
-        from: Option<Timestamp>,
-    ) -> Self {
-        let shares = experiment.shares_of(&weights);
-        let shares = shares.iter().map(|share| share.fraction()).collect();
-        Self { name, weights, shares, from }
-    }
-}
-
-/// All strata of an experiment.
+/// All strata of an experiment file.
 #[derive(Clone, Debug)]
 pub struct Strata {
     pub(crate) list: Vec<Stratum>,
@@ -56,14 +42,17 @@ impl Strata {
         let epochs =
             epochs(experiment, text).map_err(|problem| Error::input(Part::Experiment, problem))?;
         let adaptive = !epochs.is_empty();
-        let stratum = |name: Option<String>, weights: &PerVariant<Ppm>| {
-            Stratum::new(experiment, name, weights.clone(), None)
+        let stratum = |name: Option<&String>, weights: &PerVariant<Ppm>| Stratum {
+            name: name.cloned(),
+            phase: name.cloned(),
+            weights: weights.clone(),
+            from: None,
         };
         let list = match &experiment.schedule {
             Schedule::Rollout(rollout) => rollout
                 .phases
                 .iter()
-                .map(|phase| stratum(Some(phase.name.clone()), &phase.weights))
+                .map(|phase| stratum(Some(&phase.name), &phase.weights))
                 .collect(),
             Schedule::Fixed(_) if adaptive => epochs,
             Schedule::Fixed(weights) => vec![stratum(None, weights)],
@@ -92,22 +81,6 @@ impl Strata {
                 self.list.iter().rposition(begun)
             }
         }
-    }
-
-    /// The share of each variant in a stratum, by variant index.
-    pub(crate) fn shares(&self, stratum: usize) -> &[f64] {
-        self.list.get(stratum).map_or(&[], |stratum| &stratum.shares)
-    }
-
-    /// The variant that owns the bucket under the stratum's weights.
-    pub(crate) fn owner(
-        &self,
-        experiment: &Experiment,
-        stratum: usize,
-        bucket: Bucket,
-    ) -> Option<VariantId> {
-        let weights = &self.list.get(stratum)?.weights;
-        Some(experiment.layout.candidate(bucket, weights).unwrap_or(experiment.baseline))
     }
 }
 
@@ -147,7 +120,7 @@ fn epochs(experiment: &Experiment, text: &str) -> Result<Vec<Stratum>, String> {
             weights[variant] = weight;
         }
         let name = from.map_or_else(|| "the start".to_owned(), |from| from.to_string());
-        epochs.push(Stratum::new(experiment, Some(name), weights, from));
+        epochs.push(Stratum { name: Some(name), phase: None, weights, from });
     }
     Ok(epochs)
 }
@@ -162,19 +135,6 @@ mod tests {
     fn experiment() -> Experiment {
         let plan = sidetrack::config::parse_json(FILE.as_bytes()).unwrap();
         plan.experiments.into_iter().next().unwrap()
-    }
-
-    fn owner(strata: &Strata, stratum: usize, bucket: u32) -> usize {
-        strata.owner(&experiment(), stratum, Bucket::new(bucket).unwrap()).unwrap().index()
-    }
-
-    #[test]
-    fn a_bucket_has_one_owner() {
-        let strata = Strata::new(&experiment(), "").unwrap();
-        let owners =
-            [0, 199_999, 200_000, 499_999, 500_000, 599_999, 600_000].map(|b| owner(&strata, 0, b));
-        assert_eq!(owners, [1, 1, 0, 0, 2, 2, 0]);
-        assert!(!strata.adaptive);
     }
 
     #[test]
@@ -203,14 +163,6 @@ mod tests {
     }
 
     #[test]
-    fn shares_sum_to_one_with_the_baselines() {
-        let strata = Strata::new(&experiment(), "").unwrap();
-        assert_eq!(strata.shares(0), [0.7, 0.2, 0.1]);
-        assert!(strata.shares(1).is_empty());
-        assert!(strata.owner(&experiment(), 1, Bucket::new(0).unwrap()).is_none());
-    }
-
-    #[test]
     fn a_bad_note_is_named_by_its_line() {
         let text = "experiments:\n  # sidetrack bandit: e from the-start c=1 x\n";
         let error = Strata::new(&experiment(), text).unwrap_err().to_string();
@@ -229,9 +181,13 @@ mod tests {
         let nine = Timestamp::parse("2026-11-23T09:00:00Z").unwrap().get();
         let of = |time| strata.of(&experiment(), None, time);
         assert_eq!([of(0), of(nine - 1), of(nine)], [Some(0), Some(0), Some(1)]);
-        assert_eq!(owner(&strata, 0, 150_000), 0);
-        assert_eq!(owner(&strata, 1, 204_999), 1);
-        assert!(strata.adaptive);
+        let weights = |stratum: usize| {
+            let weights = strata.list[stratum].weights.iter();
+            weights.map(|weight| weight.get()).collect::<Vec<_>>()
+        };
+        assert_eq!(weights(0), [0, 100_000, 100_000]);
+        assert_eq!(weights(1), [0, 205_000, 100_000]);
+        assert!(strata.adaptive && !Strata::new(&experiment(), "").unwrap().adaptive);
         for bad in [
             "e from noon c=1",
             "e c=1",

@@ -31,6 +31,8 @@ pub(crate) struct Sums {
     pub(crate) answered: Vec<u64>,
     /// Units that were assigned to two variants within one stratum.
     pub(crate) torn: u64,
+    /// Units whose variant changed from one stratum to another.
+    pub(crate) moved: u64,
     /// By metric; empty for quantiles and without units.
     pub(crate) metrics: Vec<MetricSums>,
     pub(crate) over_time: OverTime,
@@ -104,6 +106,7 @@ impl Summation<'_> {
             firsts: vec![0; slots],
             answered: vec![0; slots],
             torn: 0,
+            moved: 0,
             metrics: self.metrics.iter().map(of).collect(),
             over_time: OverTime::new(slots),
         }
@@ -122,6 +125,7 @@ impl Summation<'_> {
             add_one(&mut sums.firsts, slot);
             sums.over_time.joined(begun, span, slot);
             sums.torn += u64::from(unit.cells().any(|(_, cell)| cell.torn));
+            sums.moved += u64::from(unit.cells().any(|(_, other)| other.arm != cell.arm));
             several |= unit.cells().nth(1).is_some();
             for (_, cell) in unit.cells().filter(|(_, cell)| cell.answered() > 0) {
                 add_one(&mut sums.answered, self.slot(cell));
@@ -200,8 +204,9 @@ impl Summation<'_> {
         for (number, cell) in unit.cells() {
             let column = match metric.origin {
                 Origin::Column(column) => match self.placed {
-                    // An outcome of a unit belongs to the variant of the unit's first request.
-                    Some(placed) if number == first => placed.value(shard, column, number),
+                    Some(placed) if placed.timed || number == first => {
+                        placed.value(shard, column, number)
+                    }
                     Some(_) => continue,
                     None => table.column(column, number),
                 },
@@ -257,6 +262,7 @@ impl Sums {
         add(&mut self.firsts, &shard.firsts);
         add(&mut self.answered, &shard.answered);
         self.torn += shard.torn;
+        self.moved += shard.moved;
         for (sum, more) in self.metrics.iter_mut().zip(&shard.metrics) {
             for (sum, more) in sum.pairs.iter_mut().zip(&more.pairs) {
                 sum.merge(more);

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use sidetrack_analysis::{
-    Input, Logs, MetricRequests, Outcomes, Series, Settings, Strata, analyze,
+    Input, Logs, MetricRequests, Outcomes, Series, Settings, Strata, Window, analyze,
 };
 use sidetrack_stats::input::Fraction;
 
@@ -201,6 +201,8 @@ fn run(case: &Value, threads: usize) -> (Value, Series) {
         outcomes: Some(&outcomes),
     };
     let settings = Settings {
+        trial: None,
+        window: Window::default(),
         metrics: requests(case),
         prices: Vec::new(),
         planned_units: case["planned"].as_u64(),

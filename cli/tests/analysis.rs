@@ -17,6 +17,10 @@ mod bandit;
 mod counters;
 #[path = "analysis/crowd.rs"]
 mod crowd;
+#[path = "analysis/identity.rs"]
+mod identity;
+#[path = "analysis/life.rs"]
+mod life;
 #[path = "analysis/long.rs"]
 mod long;
 #[path = "analysis/report.rs"]

@@ -30,6 +30,8 @@ fn analysis_of(text: &str, log: &str, planned_units: Option<u64>, threads: usize
 
 fn settings() -> Settings {
     Settings {
+        trial: None,
+        window: Window::default(),
         metrics: MetricRequests::default(),
         prices: Vec::new(),
         planned_units: None,

@@ -1,11 +1,12 @@
 //! Counts of the data: units and requests of each variant, lines and rows by what became of them.
 
 use sidetrack::plan::Experiment;
+use sidetrack::quantity::Timestamp;
 
-use crate::answer::{ExcludedCounts, LineCounts, OutcomeCounts, Variant, VariantRole};
+use crate::answer::{ExcludedCounts, LineCounts, OtherTrial, OutcomeCounts, Variant, VariantRole};
 use crate::join::{Shape, Tally, Totals};
 use crate::row::Excluded;
-use crate::source::Source;
+use crate::source::Logs;
 use crate::source::outcomes::Outcomes;
 use crate::sums::{Placed, Sums};
 
@@ -37,12 +38,12 @@ pub(crate) fn variants(
 }
 
 /// What became of the lines.
-pub(crate) fn line_counts(tally: &Tally, source: &impl Source) -> LineCounts {
+pub(crate) fn line_counts(tally: &Tally, logs: &Logs) -> LineCounts {
     let aborted = tally.aborted();
     let examples = tally
         .examples
         .iter()
-        .map(|(place, problem)| format!("{}:{}: {problem}", source.file(place.file), place.line));
+        .map(|(place, problem)| format!("{}:{}: {problem}", logs.name(place.file), place.line));
     LineCounts {
         read: tally.lines,
         used: tally.used - aborted,
@@ -57,9 +58,28 @@ pub(crate) fn line_counts(tally: &Tally, source: &impl Source) -> LineCounts {
             excluded: tally.left_out(Excluded::OutsideLayer),
             aborted,
             other_weights: tally.left_out(Excluded::OtherWeights),
+            other_trial: tally.left_out(Excluded::OtherTrial),
+            other_time: tally.left_out(Excluded::OtherTime),
+            other_variant: tally.left_out(Excluded::OtherVariant),
         },
         examples: examples.collect(),
     }
+}
+
+/// The trials of the experiment that are not analyzed, the one with the most lines first.
+pub(crate) fn other_trials(tally: &Tally) -> Vec<OtherTrial> {
+    let time = |time| Timestamp::new(time).to_string();
+    let trials = tally.seen.trials.iter();
+    let mut trials: Vec<OtherTrial> = trials
+        .map(|(trial, found)| OtherTrial {
+            trial: trial.map(|trial| trial.to_string()),
+            lines: found.lines,
+            from: found.span.map(|(first, _)| time(first)),
+            to: found.span.map(|(_, last)| time(last)),
+        })
+        .collect();
+    trials.sort_by_key(|trial| std::cmp::Reverse(trial.lines));
+    trials
 }
 
 /// What became of the rows of the outcomes.

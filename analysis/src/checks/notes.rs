@@ -14,10 +14,15 @@ pub(crate) struct Evidence<'e> {
     pub(crate) units: bool,
     /// How many steps of a bandit there are; `None` without a bandit.
     pub(crate) adaptive: Option<u64>,
+    /// How many phases there are because the weights of the file changed; `None` with a bandit or a rollout.
+    pub(crate) weights: Option<u64>,
     pub(crate) breaker: &'e Breaker,
     /// The share of requests that other weights assigned.
     pub(crate) other_weights: f64,
     pub(crate) torn: u64,
+    pub(crate) moved: u64,
+    /// Outcomes about units have no time.
+    pub(crate) untimed: bool,
     pub(crate) outcomes: Option<&'e OutcomeCounts>,
 }
 
@@ -29,6 +34,8 @@ pub(crate) fn notes(evidence: &Evidence<'_>) -> Vec<Note> {
         notes.push(Note::NoExposures { experiment: evidence.experiment.to_owned() });
     }
     notes.extend(evidence.adaptive.map(|steps| Note::Adaptive { steps }));
+    let phases = evidence.weights.filter(|phases| *phases > 1);
+    notes.extend(phases.map(|phases| Note::Phases { phases }));
     let breaker = evidence.breaker;
     if breaker.requests > 0 {
         notes.push(Note::BreakerOpen {
@@ -44,6 +51,12 @@ pub(crate) fn notes(evidence: &Evidence<'_>) -> Vec<Note> {
     if evidence.torn > 0 {
         notes.push(Note::TornUnits { units: evidence.torn });
     }
+    if evidence.moved > 0 {
+        notes.push(Note::MovedUnits { units: evidence.moved, untimed: evidence.untimed });
+    }
+    let of = |why| Some(tally.left_out(why)).filter(|requests| *requests > 0);
+    notes.extend(of(Excluded::OtherTrial).map(|lines| Note::OtherTrials { lines }));
+    notes.extend(of(Excluded::OtherVariant).map(|requests| Note::OtherVariant { requests }));
     let nameless = if evidence.units { tally.used - tally.named } else { 0 };
     if nameless > 0 {
         notes.push(Note::WithoutUnit { requests: nameless });

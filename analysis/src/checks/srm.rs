@@ -7,26 +7,28 @@
 use std::collections::BTreeMap;
 
 use sidetrack::plan::{Assignment, Experiment};
+use sidetrack::quantity::Timestamp;
 use sidetrack_stats::float;
 use sidetrack_stats::srm::{Counts, LEVEL, Shares, over_phases};
 
 use crate::answer::{Srm, SrmPhase, SrmVerdict};
-use crate::strata::Strata;
+use crate::phases::Phase;
 
 /// Tests the counts of units (by stratum and variant).
 pub(crate) fn srm(
     experiment: &Experiment,
-    strata: &Strata,
+    strata: &[Phase],
     observed: &[Vec<u64>],
     units: bool,
 ) -> Srm {
     let mut phases = Vec::new();
     let mut tested = Vec::new();
     let mut notes = Vec::new();
+    let time = |time| Some(Timestamp::new(time).to_string());
     let tests = units || experiment.assignment == Assignment::RequestRandom;
     let (mut uninvited, mut smallest) = (false, 1.0f64);
-    for (index, (stratum, observed)) in strata.list.iter().zip(observed).enumerate() {
-        let shares = strata.shares(index);
+    for (stratum, observed) in strata.iter().zip(observed) {
+        let shares = stratum.shares.as_slice();
         let counts = Shares::new(shares).and_then(|shares| Counts::new(&shares, observed)).ok();
         let test = counts.as_ref().filter(|_| tests).map(|counts| counts.test().p);
         let name = || stratum.name.clone().unwrap_or_else(|| "the experiment".to_owned());
@@ -46,10 +48,12 @@ pub(crate) fn srm(
             smallest = smallest.min(test.map_or(1.0, |p| p.get()));
             tested.push(counts);
         }
-        if observed.iter().any(|count| *count > 0) || strata.list.len() == 1 {
+        if observed.iter().any(|count| *count > 0) || strata.len() == 1 {
             let names = || experiment.variants.iter().map(|variant| variant.name.clone());
             phases.push(SrmPhase {
                 phase: stratum.name.clone(),
+                from: time(stratum.span().0),
+                to: time(stratum.span().1),
                 expected: names().zip(shares.iter().copied()).collect::<BTreeMap<_, _>>(),
                 observed: names().zip(observed.iter().copied()).collect::<BTreeMap<_, _>>(),
                 p_value: test.map(|p| p.get()),

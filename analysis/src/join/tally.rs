@@ -1,10 +1,14 @@
 //! Counts that do not depend on units: lines by what became of them, minutes, and the time span.
 
-use std::collections::BTreeMap;
+mod seen;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Shape;
 use crate::row::{Excluded, MINUTE, Place, Row};
+use crate::short::Short;
 use crate::source::outcomes::Outcomes;
+pub(crate) use seen::Seen;
 
 /// How many malformed lines are shown.
 const EXAMPLES: usize = 5;
@@ -34,6 +38,10 @@ pub(crate) struct Tally {
     pub(crate) span: Option<(u64, u64)>,
     /// Requests with a unit.
     pub(crate) named: u64,
+    /// By phase: the minutes with requests.
+    pub(crate) active: Vec<BTreeSet<u64>>,
+    /// What identifies the lines.
+    pub(crate) seen: Seen,
     /// Rows of the outcomes that requests of this batch matched.
     hits: Vec<u32>,
     /// How many requests matched each row of the outcomes, up to 255.
@@ -51,9 +59,18 @@ impl Tally {
         Self { met: vec![0; rows], ..self }
     }
 
-    pub(super) fn row(&mut self, row: &Row) {
+    pub(super) fn row(&mut self, row: &Row, plan: Option<Short>) {
         self.lines += 1;
         self.used += 1;
+        self.seen.plan(plan);
+        let minute = row.time / MINUTE;
+        let phase = usize::from(row.stratum);
+        if self.active.len() <= phase {
+            self.active.resize(phase + 1, BTreeSet::new());
+        }
+        if let Some(active) = self.active.get_mut(phase).filter(|all| all.last() != Some(&minute)) {
+            active.insert(minute);
+        }
         self.named += u64::from(row.unit.is_some());
         self.hits.extend(row.outcome);
         self.widen((row.time, row.time));
@@ -71,6 +88,28 @@ impl Tally {
         self.lines += 1;
         if let Some(count) = self.excluded.get_mut(why as usize) {
             *count += 1;
+        }
+    }
+
+    pub(super) fn other_experiment(&mut self, name: Option<&str>) {
+        self.excluded(Excluded::OtherExperiment);
+        self.seen.experiment(name);
+    }
+
+    pub(super) fn other_trial(&mut self, trial: Option<Short>, time: Option<u64>) {
+        self.excluded(Excluded::OtherTrial);
+        self.seen.trial(trial, time);
+    }
+
+    /// Gives the phases other numbers.
+    pub(super) fn renumber(&mut self, numbers: &[Option<u8>]) {
+        let old = std::mem::take(&mut self.active);
+        for (minutes, number) in old.into_iter().zip(numbers) {
+            let Some(number) = number.map(usize::from) else { continue };
+            self.active.resize(self.active.len().max(number + 1), BTreeSet::new());
+            if let Some(active) = self.active.get_mut(number) {
+                *active = minutes;
+            }
         }
     }
 
@@ -106,6 +145,11 @@ impl Tally {
                 sum.breaker += more.breaker;
             }
         }
+        self.active.resize(self.active.len().max(batch.active.len()), BTreeSet::new());
+        for (minutes, mut more) in self.active.iter_mut().zip(batch.active) {
+            minutes.append(&mut more);
+        }
+        self.seen.merge(batch.seen);
         for row in batch.hits {
             if let Some(met) = self.met.get_mut(row as usize) {
                 *met = met.saturating_add(1);

@@ -59,7 +59,10 @@ pub(crate) struct Totals {
 #[derive(Debug)]
 pub(crate) struct UnitTable {
     arms: usize,
+    /// By slot, as far as there are requests.
     totals: Vec<Totals>,
+    /// A slot without requests.
+    empty: Totals,
     index: HashTable<u32>,
     cells: Chunks<Cell>,
     /// Sum and count of each column, cell by cell; only with outcomes by request.
@@ -72,7 +75,8 @@ impl UnitTable {
         let totals = Totals { outcomes: vec![Moments::default(); by_request], ..Totals::default() };
         Self {
             arms: shape.arms,
-            totals: vec![totals; shape.slots()],
+            totals: vec![totals.clone(); shape.slots()],
+            empty: totals,
             index: HashTable::new(),
             cells: Chunks::default(),
             columns: vec![Chunks::default(); by_request],
@@ -84,6 +88,9 @@ impl UnitTable {
         let slot = usize::from(row.stratum) * self.arms + usize::from(row.arm);
         let cell = row.unit.map(|unit| self.cell(unit, row));
         let marks = row.marks;
+        if self.totals.len() <= slot {
+            self.totals.resize(slot + 1, self.empty.clone());
+        }
         let Some(totals) = self.totals.get_mut(slot) else { return };
         totals.requests += 1;
         totals.failed += u64::from(marks.failed);
@@ -146,6 +153,29 @@ impl UnitTable {
         self.cells.push(cell);
         self.columns.iter_mut().for_each(|column| column.push((0.0, 0)));
         new
+    }
+
+    /// Gives the phases other numbers; `shape` has as many as there are then.
+    pub(super) fn renumber(&mut self, numbers: &[Option<u8>], shape: Shape) {
+        let mut old = std::mem::take(&mut self.totals).into_iter();
+        self.totals = vec![self.empty.clone(); shape.slots()];
+        for number in numbers {
+            let slots = old.by_ref().take(self.arms);
+            let Some(stratum) = number.map(usize::from) else {
+                slots.for_each(drop);
+                continue;
+            };
+            let start = shape.slot(stratum, 0);
+            for (new, totals) in self.totals.iter_mut().skip(start).zip(slots) {
+                *new = totals;
+            }
+        }
+        for number in 0..self.cells.len() {
+            let Some(cell) = self.cells.get_mut(number) else { continue };
+            if let Some(Some(number)) = numbers.get(usize::from(cell.stratum)) {
+                cell.stratum = *number;
+            }
+        }
     }
 
     /// The sums by slot.
@@ -237,6 +267,12 @@ impl<'l> Unit<'l> {
             let number = std::mem::replace(&mut at, cell.next);
             Some((number, cell))
         })
+    }
+
+    /// The cell of the phase that it was in at this time. `None` before its first request.
+    pub(crate) fn at(self, time: u64) -> Option<(u32, &'l Cell)> {
+        let begun = self.cells().filter(|(_, cell)| cell.first <= time);
+        begun.max_by_key(|(_, cell)| (cell.first, cell.stratum))
     }
 
     /// The cell of its first request: its stratum and variant for everything that counts a unit once.

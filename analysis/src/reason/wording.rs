@@ -11,8 +11,8 @@ impl fmt::Display for Reason {
         match self {
             Self::WeightsChanged { share } => write!(
                 f,
-                "{:.1} % of the requests were assigned by other weights than the file's: the \
-                 weights changed while the experiment ran. {}",
+                "{:.1} % of the requests were assigned by other weights than the file's, and their \
+                 lines do not say by which: the weights changed while the experiment ran. {}",
                 share * 100.0,
                 Trap::PooledPhases
             ),
@@ -97,6 +97,11 @@ impl fmt::Display for Note {
                 "adaptive: a bandit set the weights in {steps} steps; each step is compared within \
                  itself and the differences are merged, never pooled"
             ),
+            Self::Phases { phases } => write!(
+                f,
+                "the weights changed while the experiment ran: {phases} phases are compared \
+                 separately and the differences are merged, never pooled"
+            ),
             Self::BreakerOpen { requests, share, minutes } => write!(
                 f,
                 "a breaker was open or recovering for {} of the candidates' requests ({:.1} %), in \
@@ -106,14 +111,38 @@ impl fmt::Display for Note {
             ),
             Self::OtherWeights { requests } => write!(
                 f,
-                "{} requests were assigned by other weights than the file's and do not count",
-                *requests
+                "{requests} requests were assigned by other weights than the file's, and their \
+                 lines do not say by which; they do not count"
             ),
             Self::TornUnits { units } => write!(
                 f,
                 "{} units were assigned to two variants within one phase (a different salt or \
                  file?); each counts for its first",
                 *units
+            ),
+            Self::MovedUnits { units, untimed } => {
+                write!(
+                    f,
+                    "{units} units changed their variant from one phase to another; each counts in \
+                     each phase for the variant that it was assigned to there"
+                )?;
+                let untimed = if *untimed {
+                    ". The outcomes have no `time`, so they count for each unit's first variant, \
+                     which hides a part of any effect"
+                } else {
+                    ""
+                };
+                f.write_str(untimed)
+            }
+            Self::OtherTrials { lines } => write!(
+                f,
+                "{lines} lines belong to other trials of this experiment (another salt) and do not \
+                 count"
+            ),
+            Self::OtherVariant { requests } => write!(
+                f,
+                "{requests} requests were assigned to variants that the file does not have and do \
+                 not count"
             ),
             Self::WithoutUnit { requests } => {
                 write!(f, "{} requests have no unit and do not count per unit", *requests)

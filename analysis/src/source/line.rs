@@ -9,17 +9,21 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use sidetrack::exposure;
 use sidetrack::names::log;
 
 /// Defines [`Line`] and reads it by the shared names, which serde's derive cannot use.
 macro_rules! line {
-    ($($field:ident: $name:path,)*) => {
+    (
+        strict { $($field:ident: $name:path,)* }
+        lenient { $($lenient:ident: $lenient_name:path,)* }
+    ) => {
         /// The values of a line, not yet checked.
         #[derive(Debug, Default)]
         pub(super) struct Line<'a> {
             $(pub(super) $field: Field<'a>,)*
+            $(pub(super) $lenient: Field<'a>,)*
         }
 
         impl<'de> Visitor<'de> for LineVisitor {
@@ -31,6 +35,7 @@ macro_rules! line {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
                 $(let mut $field: Option<Field<'de>> = None;)*
+                $(let mut $lenient: Option<Lenient<'de>> = None;)*
                 while let Some(key) = map.next_key::<Key>()? {
                     match key {
                         $(Key::$field => {
@@ -38,18 +43,23 @@ macro_rules! line {
                                 return Err(Error::duplicate_field($name));
                             }
                         })*
+                        $(Key::$lenient => $lenient = Some(map.next_value()?),)*
                         Key::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
                     }
                 }
-                Ok(Line { $($field: $field.unwrap_or_default(),)* })
+                Ok(Line {
+                    $($field: $field.unwrap_or_default(),)*
+                    $($lenient: $lenient.unwrap_or_default().0,)*
+                })
             }
         }
 
         #[expect(non_camel_case_types, reason = "the names of the fields")]
         enum Key {
             $($field,)*
+            $($lenient,)*
             Other,
         }
 
@@ -63,6 +73,7 @@ macro_rules! line {
             fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
                 Ok(match key {
                     $($name => Key::$field,)*
+                    $($lenient_name => Key::$lenient,)*
                     _ => Key::Other,
                 })
             }
@@ -71,20 +82,27 @@ macro_rules! line {
 }
 
 line! {
-    exposure: log::EXPOSURE,
-    time: log::TIME,
-    request_id: log::REQUEST_ID,
-    unit: log::UNIT,
-    experiment: log::EXPERIMENT,
-    assigned: log::ASSIGNED,
-    served: log::SERVED,
-    reason: log::REASON,
-    bucket: log::BUCKET,
-    phase: log::PHASE,
-    status: log::STATUS,
-    flags: log::FLAGS,
-    duration: log::DURATION,
-    rescued: log::RESCUED,
+    strict {
+        exposure: log::EXPOSURE,
+        time: log::TIME,
+        request_id: log::REQUEST_ID,
+        unit: log::UNIT,
+        experiment: log::EXPERIMENT,
+        assigned: log::ASSIGNED,
+        served: log::SERVED,
+        reason: log::REASON,
+        bucket: log::BUCKET,
+        phase: log::PHASE,
+        status: log::STATUS,
+        flags: log::FLAGS,
+        duration: log::DURATION,
+        rescued: log::RESCUED,
+    }
+    lenient {
+        trial: log::TRIAL,
+        plan: log::PLAN,
+        weights: log::WEIGHTS,
+    }
 }
 
 struct LineVisitor;
@@ -125,14 +143,24 @@ impl<'a> Line<'a> {
         Ok(line)
     }
 
-    /// Takes the values of an exposure that the line does not have as fields of its own: older logs and
-    /// those of other proxies may have them.
+    /// Takes the values of an exposure. Older logs and those of other proxies may have the unit, the reason and the
+    /// bucket as fields of their own, which win. Fields called `trial`, `plan` or `weights` may mean something else in
+    /// a log that contains more than exposures, so there the exposure wins.
     fn spread<'t>(&mut self, exposure: &'t str, keep: impl Fn(&'t str) -> Cow<'a, str>) {
         for (key, value) in exposure::values(exposure) {
             let field = match key {
                 log::UNIT => &mut self.unit,
                 log::REASON => &mut self.reason,
                 log::BUCKET => &mut self.bucket,
+                log::TRIAL | log::PLAN | log::WEIGHTS => {
+                    let field = match key {
+                        log::TRIAL => &mut self.trial,
+                        log::PLAN => &mut self.plan,
+                        _ => &mut self.weights,
+                    };
+                    *field = Field::Text(keep(value));
+                    continue;
+                }
                 _ => continue,
             };
             if matches!(field, Field::Nothing) && !is_nothing(value) {
@@ -152,7 +180,12 @@ pub(super) enum Field<'a> {
     Number(f64),
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    /// The text itself; `None` for a number.
+    pub(super) fn into_text(self) -> Option<Cow<'a, str>> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
     /// The text; `None` for a number.
     pub(super) fn text(&self) -> Option<&str> {
         if let Field::Text(text) = self { Some(text) } else { None }
@@ -178,11 +211,23 @@ fn whole(number: f64) -> Option<u64> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor)
+        deserializer.deserialize_any(FieldVisitor { lenient: false })
     }
 }
 
-struct FieldVisitor;
+/// A value that may also be a list or an object, which is nothing.
+#[derive(Debug, Default)]
+struct Lenient<'a>(Field<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FieldVisitor { lenient: true }).map(Self)
+    }
+}
+
+struct FieldVisitor {
+    lenient: bool,
+}
 
 impl<'de> Visitor<'de> for FieldVisitor {
     type Value = Field<'de>;
@@ -218,6 +263,22 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Field<'de>, E> {
+        Ok(Field::Nothing)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Field<'de>, A::Error> {
+        if !self.lenient {
+            return Err(Error::invalid_type(Unexpected::Map, &self));
+        }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Field::Nothing)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Field<'de>, A::Error> {
+        if !self.lenient {
+            return Err(Error::invalid_type(Unexpected::Seq, &self));
+        }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Field::Nothing)
     }
 }
@@ -261,6 +322,25 @@ mod tests {
             let line = Line::parse(line.as_bytes()).unwrap();
             assert!(matches!(line.unit, Field::Nothing), "{nothing}");
         }
+    }
+
+    #[test]
+    fn what_identifies_the_evidence_comes_from_the_exposure_first() {
+        let text = |field: &Field<'_>| field.text().map(str::to_owned);
+        let of = |line: &str| {
+            let line = Line::parse(line.as_bytes()).unwrap();
+            [text(&line.trial), text(&line.plan), text(&line.weights)]
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let exposure = r#""exposure":"trial=1a plan=2b weights=new=1/2 reason=hash""#;
+        let whole = [some("1a"), some("2b"), some("new=1/2")];
+        assert_eq!(of(&format!("{{{exposure}}}")), whole);
+        // A log that contains more may use the names for something else.
+        let more = r#""plan":"premium","trial":{"days":[14]},"weights":[1,{"a":2}]"#;
+        assert_eq!(of(&format!("{{{exposure},{more}}}")), whole);
+        assert_eq!(of(&format!("{{{more}}}")), [None, some("premium"), None]);
+        let own = r#"{"trial":"1a","plan":"2b","weights":"new=1/2"}"#;
+        assert_eq!(of(own), whole);
     }
 
     #[test]

@@ -1,55 +1,71 @@
 //! Rules by which a line of the access log becomes a row: which lines count, and why others do not.
 //!
-//! Every row belongs to the variant that was *assigned*, whichever served it. A line is checked against the weights of
-//! its stratum: its bucket implies the assigned variant, so a line that contradicts it comes from another file.
+//! Every row belongs to the variant that was *assigned*, whichever served it. A line carries the weights that assigned
+//! it; a line without weights (an older log) is checked against those of the file: its bucket implies the assigned
+//! variant, so a line that contradicts it comes from another file.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use sidetrack::names::log;
 use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::Bucket;
 
+use super::AccessLogs;
 use super::clock::Clock;
 use super::line::Line;
-use super::outcomes::Outcomes;
 use crate::figures::visible;
+use crate::phases::Set;
 use crate::row::{Excluded, MINUTE, Marks, Row, key};
-use crate::strata::Strata;
+use crate::short::Short;
 
 /// What becomes of a line.
-pub(super) enum Judged {
-    Counts(Row),
+#[derive(Debug, PartialEq)]
+pub(super) enum Judged<'l> {
+    /// With the analysis plan that was in force.
+    Counts(Row, Option<Short>),
     Excluded(Excluded),
+    OtherExperiment(Option<Cow<'l, str>>),
+    /// With its time.
+    OtherTrial(Option<Short>, Option<u64>),
 }
 
-/// Decides which lines count. A copy for each thread, since it remembers the day.
+/// Decides which lines count. A copy for each thread, since it remembers the day and the weights.
 pub(super) struct LineRules<'p> {
+    logs: AccessLogs<'p>,
     experiment: &'p Experiment,
-    strata: &'p Strata,
     clock: Clock,
-    /// Minutes that are left out.
-    closed: &'p BTreeSet<u64>,
-    outcomes: &'p Outcomes,
+    /// The sets of weights that were met, the last one at the end.
+    sets: Vec<(usize, Arc<Set>)>,
 }
 
 impl<'p> LineRules<'p> {
-    pub(super) fn new(
-        experiment: &'p Experiment,
-        strata: &'p Strata,
-        closed: &'p BTreeSet<u64>,
-        outcomes: &'p Outcomes,
-    ) -> Self {
-        Self { experiment, strata, clock: Clock::default(), closed, outcomes }
+    pub(super) fn new(logs: AccessLogs<'p>) -> Self {
+        Self { experiment: logs.experiment, logs, clock: Clock::default(), sets: Vec::new() }
     }
 
     /// Judges a line.
     ///
     /// # Errors
     /// Why the line is malformed.
-    pub(super) fn judge(&mut self, line: &[u8], position: u64) -> Result<Judged, String> {
+    pub(super) fn judge<'l>(
+        &mut self,
+        line: &'l [u8],
+        position: u64,
+    ) -> Result<Judged<'l>, String> {
         let line = Line::parse(line)?;
         if line.experiment.text() != Some(self.experiment.name.as_str()) {
-            return Ok(Judged::Excluded(Excluded::OtherExperiment));
+            return Ok(Judged::OtherExperiment(line.experiment.into_text()));
+        }
+        let trial = line.trial.text().and_then(|text| text.parse().ok());
+        // A log of former times has no trials; its lines can only be taken for those of the file.
+        if trial.unwrap_or(self.logs.trial.of_file) != self.logs.trial.wanted {
+            let time = self.time(&line).ok();
+            return Ok(Judged::OtherTrial(trial, time));
+        }
+        let window = self.logs.window;
+        if window.is_limited() && !window.contains(self.time(&line)?) {
+            return Ok(Judged::Excluded(Excluded::OtherTime));
         }
         let reason = line.reason.text();
         let left_out = match reason {
@@ -74,17 +90,36 @@ impl<'p> LineRules<'p> {
         self.counted(&line, reason, position)
     }
 
+    fn time(&mut self, line: &Line<'_>) -> Result<u64, String> {
+        let time = line.time.text().and_then(|text| self.clock.read(text));
+        time.ok_or_else(|| format!("{}: not RFC 3339, as in 2026-11-23T09:00:00.123Z", log::TIME))
+    }
+
+    /// The set of weights that assigned a line. `None` if the line has none and the file does not either.
+    fn set(&mut self, line: &Line<'_>, time: u64) -> Result<Option<(usize, Arc<Set>)>, String> {
+        let (book, phase) = (self.logs.book, line.phase.text());
+        let Some(text) = line.weights.text() else {
+            let stratum = self.logs.strata.of(self.experiment, phase, time);
+            return Ok(stratum.and_then(|stratum| book.of_file(stratum)));
+        };
+        let known = self.sets.iter().rposition(|(_, set)| set.is(phase, text));
+        let found = match known {
+            Some(at) => self.sets.remove(at),
+            None => book.find(self.experiment, phase, text)?,
+        };
+        self.sets.push(found.clone());
+        Ok(Some(found))
+    }
+
     fn counted(
         &mut self,
         line: &Line<'_>,
         reason: Option<&str>,
         position: u64,
-    ) -> Result<Judged, String> {
+    ) -> Result<Judged<'static>, String> {
         let bad = |what: &str, found: &str| format!("{what}: not a whole number: {found}");
-        let time = line.time.text().and_then(|text| self.clock.read(text));
-        let time = time.ok_or_else(|| {
-            format!("{}: not RFC 3339, as in 2026-11-23T09:00:00.123Z", log::TIME)
-        })?;
+        let time = self.time(line)?;
+        let has_weights = line.weights.text().is_some();
         let variant = |name: &str| {
             let known = self.experiment.variant(name.as_bytes());
             known.ok_or_else(|| format!("unknown variant \"{}\"", visible(name)))
@@ -92,13 +127,19 @@ impl<'p> LineRules<'p> {
         let assigned = line.assigned.text().ok_or_else(|| {
             format!("{}: missing, but the request is in the experiment", log::ASSIGNED)
         })?;
-        let arm = variant(assigned).map_err(|error| format!("{}: {error}", log::ASSIGNED))?;
-        let served = line
-            .served
-            .text()
-            .map(variant)
-            .transpose()
-            .map_err(|error| format!("{}: {error}", log::SERVED))?;
+        let arm = match variant(assigned) {
+            Ok(arm) => arm,
+            // The weights say that the proxy knew the variant, so the file has changed since.
+            Err(_) if has_weights => return Ok(Judged::Excluded(Excluded::OtherVariant)),
+            Err(error) => return Err(format!("{}: {error}", log::ASSIGNED)),
+        };
+        let elsewhere = match line.served.text() {
+            Some(served) if has_weights => served != assigned,
+            Some(served) => {
+                variant(served).map_err(|error| format!("{}: {error}", log::SERVED))? != arm
+            }
+            None => false,
+        };
         let status = line.status.whole().map_err(|found| bad(log::STATUS, &found))?;
         let duration = line.duration.whole().map_err(|found| bad(log::DURATION, &found))?;
         let status = status
@@ -107,18 +148,19 @@ impl<'p> LineRules<'p> {
         let duration = duration.and_then(|duration| u32::try_from(duration).ok());
         let duration = duration.ok_or_else(|| format!("{}: not in milliseconds", log::DURATION))?;
         let bucket = line.bucket.whole().map_err(|found| bad(log::BUCKET, &found))?;
-        let Some(stratum) = self.strata.of(self.experiment, line.phase.text(), time) else {
+        let Some((set, weights)) = self.set(line, time)? else {
             return Ok(Judged::Excluded(Excluded::OtherWeights));
         };
         if let Some(bucket) = bucket {
             let bucket = u32::try_from(bucket).ok().and_then(Bucket::new);
             let bucket =
                 bucket.ok_or_else(|| format!("{}: not between 0 and 999999", log::BUCKET))?;
-            if self.strata.owner(self.experiment, stratum, bucket) != Some(arm) {
+            if !weights.weights.owns(arm.index(), bucket.get()) {
                 return Ok(Judged::Excluded(Excluded::OtherWeights));
             }
         }
-        if !self.closed.is_empty() && self.closed.contains(&(time / MINUTE)) {
+        let closed = self.logs.closed;
+        if !closed.is_empty() && closed.contains(&(time / MINUTE)) {
             return Ok(Judged::Excluded(Excluded::Breaker));
         }
         let rescued = line.rescued.text() == Some("true");
@@ -129,21 +171,26 @@ impl<'p> LineRules<'p> {
         let marks = Marks {
             failed: rescued || (!aborted && (status == 0 || status >= 500)),
             aborted,
-            elsewhere: rescued || served.is_some_and(|served| served != arm),
+            elsewhere: rescued || elsewhere,
             breaker: matches!(reason, Some("breaker_open" | "probe")),
         };
         let small =
             |index: usize| u8::try_from(index).map_err(|_| "more than 256 variants or phases");
-        Ok(Judged::Counts(Row {
+        let stratum = match self.logs.timeline {
+            None => small(set)?,
+            Some(timeline) => timeline.phase(set, time).unwrap_or_default(),
+        };
+        let row = Row {
             unit: line.unit.text().map(key),
             position,
             time,
             duration,
-            outcome: line.request_id.text().and_then(|id| self.outcomes.request(id)),
-            stratum: small(stratum)?,
+            outcome: line.request_id.text().and_then(|id| self.logs.outcomes.request(id)),
+            stratum,
             arm: small(arm.index())?,
             marks,
-        }))
+        };
+        Ok(Judged::Counts(row, line.plan.text().and_then(|text| text.parse().ok())))
     }
 }
 

@@ -1,4 +1,6 @@
-//! Placement of outcomes about units: each row goes to the unit's first cell.
+//! Placement of outcomes about units: each row goes to the phase of the unit's latest exposure before it.
+//!
+//! A row without a time goes to the unit's first phase. If no row has a time, a unit has outcomes in its first phase only.
 
 use crate::join::Joined;
 use crate::source::outcomes::Outcomes;
@@ -10,6 +12,8 @@ pub(crate) struct Placed {
     columns: Vec<Vec<Vec<(f64, u32)>>>,
     pub(crate) matched: u64,
     pub(crate) unmatched: u64,
+    /// Some row has a time, so a unit may have outcomes in each of its phases.
+    pub(crate) timed: bool,
     /// Rows from before the unit's first request.
     pub(crate) early: u64,
 }
@@ -34,18 +38,15 @@ pub(crate) fn place(joined: &Joined, outcomes: &Outcomes) -> Placed {
         ..Placed::default()
     };
     for (keys, time, values) in outcomes.units() {
-        let unit = keys.into_iter().find_map(|key| {
-            let (shard, unit) = joined.unit(key)?;
-            Some((shard, unit.first()?))
-        });
-        let Some((shard, (number, cell))) = unit else {
+        placed.timed |= time.is_some();
+        let Some((shard, unit)) = keys.into_iter().find_map(|key| joined.unit(key)) else {
             placed.unmatched += 1;
             continue;
         };
-        if time.is_some_and(|time| time < cell.first) {
+        let Some((number, _)) = time.map_or_else(|| unit.first(), |time| unit.at(time)) else {
             placed.early += 1;
             continue;
-        }
+        };
         placed.matched += 1;
         let columns = placed.columns.get_mut(shard).into_iter().flatten();
         for (column, value) in columns.zip(values).filter(|(_, value)| !value.is_nan()) {

@@ -15,9 +15,11 @@ use anyhow::Context as _;
 use clap::Args as Arguments;
 use sidetrack_analysis::answer::Decision;
 use sidetrack_analysis::{
-    Input, Logs, MetricRequest, MetricRequests, Outcomes, Price, Settings, Strata, analyze,
+    Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price, Settings, Short, Strata,
+    Window, analyze,
 };
 
+use crate::fault::Fault;
 use crate::load::{File, Source, chosen};
 use crate::out::Out;
 use mistake::mistake;
@@ -45,6 +47,15 @@ pub(crate) struct Args {
     /// Access logs, plain or gzip; "-" reads stdin
     #[arg(long, value_name = "LOG", required = true, num_args = 1..)]
     exposures: Vec<PathBuf>,
+    /// The trial to analyze, as `trial` in the log [default: that of the file]
+    #[arg(long, value_name = "HEX")]
+    trial: Option<Short>,
+    /// Only requests since this time: RFC 3339, or a date (midnight UTC)
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Only requests before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
     /// Outcomes: a CSV with a header, request_id or unit, and values
     #[arg(long, value_name = "CSV")]
     outcomes: Option<PathBuf>,
@@ -128,7 +139,18 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 
 impl Args {
     fn settings(&self) -> anyhow::Result<Settings> {
+        let window = Window { since: self.since, until: self.until };
+        if let (Some(since), Some(until)) = (window.since, window.until)
+            && since >= until
+        {
+            return Err(Fault(format!(
+                "--until is {until}, but must be later than --since ({since})"
+            ))
+            .into());
+        }
         Ok(Settings {
+            trial: self.trial,
+            window,
             metrics: MetricRequests {
                 primary: self.metric.clone(),
                 guardrail: self.guardrail.clone(),

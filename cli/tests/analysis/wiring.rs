@@ -18,7 +18,8 @@ const EXPOSURE: &str = "%FILTER_STATE(wasm.sidetrack.exposure:PLAIN)%";
 /// As the filter writes it.
 fn exposure(reason: &str, bucket: u32, user: u32) -> Value {
     json!(format!(
-        "trial=0a1b2c3d config=4e5f6071 weights=fancy=500000/500000 reason={reason} bucket={bucket} unit=user-{user}"
+        "trial={} config=4e5f6071 weights=fancy=500000/500000 reason={reason} bucket={bucket} unit=user-{user}",
+        crate::life::Force::new(EXPERIMENT).trial
     ))
 }
 

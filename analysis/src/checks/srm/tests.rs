@@ -1,4 +1,8 @@
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::phases::{Book, Timeline};
+use crate::strata::Strata;
 
 const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "b",
     "variants": [{"name": "b"}, {"name": "c"}], "rollout": {"start": "2026-11-23T09:00:00Z", "phases": [
@@ -9,8 +13,11 @@ fn tested(file: &str, observed: &[[u64; 2]], units: bool) -> Srm {
     let plan = sidetrack::config::parse_json(file.as_bytes()).unwrap();
     let experiment = plan.experiments.into_iter().next().unwrap();
     let strata = Strata::new(&experiment, "").unwrap();
+    // One minute of each stratum of the file.
+    let active: Vec<BTreeSet<u64>> = (0..strata.list.len() as u64).map(|at| [at].into()).collect();
+    let timeline = Timeline::new(&Book::new(&experiment, &strata), &active, true);
     let observed: Vec<Vec<u64>> = observed.iter().map(|counts| counts.to_vec()).collect();
-    srm(&experiment, &strata, &observed, units)
+    srm(&experiment, &timeline.phases, &observed, units)
 }
 
 fn verdict(observed: [[u64; 2]; 4]) -> SrmVerdict {

@@ -110,12 +110,31 @@ fn notes_give_their_counts() {
         ),
         (
             Note::OtherWeights { requests: 4 },
-            "4 requests were assigned by other weights than the file's and do not count",
+            "4 requests were assigned by other weights than the file's, and their lines do not say by \
+             which; they do not count",
         ),
         (
             Note::TornUnits { units: 2 },
             "2 units were assigned to two variants within one phase (a different salt or file?); \
              each counts for its first",
+        ),
+        (
+            Note::Phases { phases: 3 },
+            "the weights changed while the experiment ran: 3 phases are compared separately and \
+             the differences are merged, never pooled",
+        ),
+        (
+            Note::MovedUnits { units: 8, untimed: false },
+            "8 units changed their variant from one phase to another; each counts in each phase \
+             for the variant that it was assigned to there",
+        ),
+        (
+            Note::OtherTrials { lines: 9 },
+            "9 lines belong to other trials of this experiment (another salt) and do not count",
+        ),
+        (
+            Note::OtherVariant { requests: 6 },
+            "6 requests were assigned to variants that the file does not have and do not count",
         ),
         (Note::WithoutUnit { requests: 5 }, "5 requests have no unit and do not count per unit"),
         (rows(1, RowProblem::Unmatched), "1 outcome rows have no match in the logs"),
@@ -132,6 +151,8 @@ fn notes_give_their_counts() {
     }
     let adaptive = Note::Adaptive { steps: 3 }.to_string();
     assert!(adaptive.starts_with("adaptive: a bandit set the weights in 3 steps"), "{adaptive}");
+    let moved = Note::MovedUnits { units: 8, untimed: true }.to_string();
+    assert!(moved.ends_with("first variant, which hides a part of any effect"), "{moved}");
     let requests = Note::IndependentRequests.to_string();
     assert!(requests.contains("assumes independent requests"), "{requests}");
 }

@@ -1,4 +1,9 @@
 use super::*;
+use crate::phases::Book;
+use crate::source::outcomes::Outcomes;
+use crate::source::{Logs, Trial};
+use crate::strata::Strata;
+use crate::window::Window;
 
 /// The baseline b, and c with the first half of the buckets of 40 % in phase one, of all in phase two.
 const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "b",
@@ -7,24 +12,52 @@ const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], 
 
 const LINE: &str = r#"{"time":"2026-11-23T09:30:00.250Z","request_id":"r","unit":"u","experiment":"e","assigned":"c","served":"c","reason":"hash","bucket":150000,"phase":"one","status":200,"flags":"-","duration":17}"#;
 
-/// What becomes of the line above with these changes.
-fn judged(file: &str, closed: &[u64], changes: &[(&str, &str)]) -> Result<Judged, String> {
+/// What becomes of a line under this file.
+fn judged_line(
+    file: &str,
+    closed: &[u64],
+    wanted: Option<Short>,
+    line: &str,
+) -> Result<Judged<'static>, String> {
     let plan = sidetrack::config::parse_json(file.as_bytes()).unwrap();
     let experiment = plan.experiments.into_iter().next().unwrap();
     let strata = Strata::new(&experiment, "").unwrap();
-    let (closed, outcomes) = (closed.iter().copied().collect(), Outcomes::default());
+    let of_file: Short = sidetrack::exposure::trial(&experiment).parse().unwrap();
+    let logs = AccessLogs {
+        logs: &Logs::new(&[]).unwrap(),
+        experiment: &experiment,
+        trial: Trial { wanted: wanted.unwrap_or(of_file), of_file },
+        window: Window::default(),
+        book: &Book::new(&experiment, &strata),
+        strata: &strata,
+        timeline: None,
+        outcomes: &Outcomes::default(),
+        closed: &closed.iter().copied().collect(),
+    };
+    Ok(match LineRules::new(logs).judge(line.as_bytes(), 5)? {
+        Judged::Counts(row, plan) => Judged::Counts(row, plan),
+        Judged::Excluded(why) => Judged::Excluded(why),
+        Judged::OtherTrial(trial, time) => Judged::OtherTrial(trial, time),
+        Judged::OtherExperiment(name) => {
+            Judged::OtherExperiment(name.map(|name| name.into_owned().into()))
+        }
+    })
+}
+
+/// What becomes of the line above with these changes.
+fn judged(file: &str, closed: &[u64], changes: &[(&str, &str)]) -> Result<Judged<'static>, String> {
     let mut line = LINE.to_owned();
     for (from, to) in changes {
         assert!(line.contains(from), "{from}");
         line = line.replace(from, to);
     }
-    LineRules::new(&experiment, &strata, &closed, &outcomes).judge(line.as_bytes(), 5)
+    judged_line(file, closed, None, &line)
 }
 
 fn row(changes: &[(&str, &str)]) -> Row {
     match judged(FILE, &[], changes) {
-        Ok(Judged::Counts(row)) => row,
-        Ok(Judged::Excluded(why)) => panic!("{changes:?}: {why:?}"),
+        Ok(Judged::Counts(row, _)) => row,
+        Ok(other) => panic!("{changes:?}: {other:?}"),
         Err(problem) => panic!("{changes:?}: {problem}"),
     }
 }
@@ -32,7 +65,7 @@ fn row(changes: &[(&str, &str)]) -> Row {
 fn excluded(file: &str, closed: &[u64], changes: &[(&str, &str)]) -> Excluded {
     match judged(file, closed, changes) {
         Ok(Judged::Excluded(why)) => why,
-        Ok(Judged::Counts(row)) => panic!("{changes:?}: {row:?}"),
+        Ok(other) => panic!("{changes:?}: {other:?}"),
         Err(problem) => panic!("{changes:?}: {problem}"),
     }
 }
@@ -96,11 +129,11 @@ fn lines_that_do_not_count_say_why() {
     assert_eq!(by_reason("random"), Excluded::MissingUnit);
     let random = FILE.replace("\"baseline\"", "\"assignment\": \"request_random\", \"baseline\"");
     let drawn = judged(&random, &[], &[("\"hash\"", "\"random\"")]);
-    assert!(matches!(drawn, Ok(Judged::Counts(_))));
-    for other in ["\"f\"", "null"] {
+    assert!(matches!(drawn, Ok(Judged::Counts(..))));
+    for (other, name) in [("\"f\"", Some("f".into())), ("null", None)] {
         let experiment = format!("\"experiment\":{other}");
         let change = [("\"experiment\":\"e\"", experiment.as_str())];
-        assert_eq!(excluded(FILE, &[], &change), Excluded::OtherExperiment);
+        assert_eq!(judged(FILE, &[], &change), Ok(Judged::OtherExperiment(name)));
     }
     assert_eq!(excluded(FILE, &[], &[("\"one\"", "\"three\"")]), Excluded::OtherWeights);
     let early = [("\"one\"", "null"), ("09:30", "08:59")];
@@ -111,7 +144,7 @@ fn lines_that_do_not_count_say_why() {
 fn a_bucket_must_belong_to_the_assigned_variant() {
     let of = |bucket: &str, phase: &str| {
         let judged = judged(FILE, &[], &[("150000", bucket), ("\"one\"", phase)]);
-        matches!(judged, Ok(Judged::Counts(_)))
+        matches!(judged, Ok(Judged::Counts(..)))
     };
     assert!(of("199999", "\"one\"") && !of("200000", "\"one\""));
     assert!(of("399999", "\"two\"") && !of("400000", "\"two\"") && !of("999999", "\"two\""));
@@ -123,7 +156,7 @@ fn minutes_of_open_breakers_are_left_out() {
     let minute = TIME / MINUTE;
     assert_eq!(excluded(FILE, &[minute], &[]), Excluded::Breaker);
     let others = judged(FILE, &[minute - 1, minute + 1], &[]);
-    assert!(matches!(others, Ok(Judged::Counts(_))));
+    assert!(matches!(others, Ok(Judged::Counts(..))));
 }
 
 #[test]
@@ -151,4 +184,77 @@ fn a_value_that_cannot_be_read_is_named() {
     }
     assert!(row(&[("\"status\":200", "\"status\":999")]).marks.failed);
     assert_eq!(row(&[("\"duration\":17", "\"duration\":4294967295")]).duration, u32::MAX);
+}
+
+/// The trial of the file: printf 'trial1\0e\0e' | sha256sum.
+const TRIAL: &str = "trial=TRIAL";
+
+/// The line above as proxies write it now.
+fn exposed(exposure: &str) -> String {
+    let trial = |plan: &str| {
+        let plan = sidetrack::config::parse_json(plan.as_bytes()).unwrap();
+        sidetrack::exposure::trial(plan.experiments.first().unwrap())
+    };
+    let exposure = exposure.replace("TRIAL", &trial(FILE));
+    let line = LINE.replace(r#""reason":"hash","bucket":150000,"#, "");
+    line.replace("{", &format!("{{\"exposure\":\"{exposure}\","))
+}
+
+#[test]
+fn only_lines_of_the_trial_count() {
+    let of = |exposure: &str, wanted: Option<&str>| {
+        let wanted = wanted.map(|wanted| wanted.parse().unwrap());
+        judged_line(FILE, &[], wanted, &exposed(exposure)).unwrap()
+    };
+    let rest = "weights=c=200000/400000 reason=hash bucket=150000";
+    let own = of(&format!("{TRIAL} plan=0badcafe {rest}"), None);
+    assert!(matches!(own, Judged::Counts(_, Some(plan)) if plan.to_string() == "0badcafe"));
+    // Without a trial, as in former times, a line can only be taken for one of the file's.
+    assert!(matches!(of(rest, None), Judged::Counts(_, None)));
+    let other = "0a1b2c3d".parse().ok();
+    assert_eq!(of(&format!("trial=0a1b2c3d {rest}"), None), Judged::OtherTrial(other, Some(TIME)));
+    assert!(matches!(of(&format!("trial=0a1b2c3d {rest}"), Some("0a1b2c3d")), Judged::Counts(..)));
+    assert_eq!(of(rest, Some("0a1b2c3d")), Judged::OtherTrial(None, Some(TIME)));
+    // Also a line that would not count for another reason.
+    let overridden = format!("trial=0a1b2c3d {rest}").replace("hash", "override");
+    assert_eq!(of(&overridden, None), Judged::OtherTrial(other, Some(TIME)));
+}
+
+#[test]
+fn a_line_is_judged_by_its_own_weights() {
+    let of = |weights: &str, bucket: u32, changes: &[(&str, &str)]| {
+        let exposure = format!("{TRIAL} weights={weights} reason=hash bucket={bucket}");
+        let mut line = exposed(&exposure);
+        for (from, to) in changes {
+            assert!(line.contains(from), "{from}");
+            line = line.replace(from, to);
+        }
+        judged_line(FILE, &[], None, &line)
+    };
+    let stratum = |judged| match judged {
+        Ok(Judged::Counts(row, _)) => row.stratum,
+        other => panic!("{other:?}"),
+    };
+    // The file says 20 % in phase one; the set is the same if the log says so as well.
+    assert_eq!(stratum(of("c=200000/400000", 150_000, &[])), 0);
+    assert_eq!(stratum(of("c=400000/400000", 150_000, &[("one", "two")])), 1);
+    // Other weights, phases and spans are sets of their own.
+    assert_eq!(stratum(of("c=300000/400000", 299_999, &[])), 2);
+    assert_eq!(stratum(of("c=200000/400000", 150_000, &[("one", "three")])), 2);
+    assert_eq!(stratum(of("c=200000/500000", 150_000, &[("\"one\"", "null")])), 2);
+    let contradicts = Ok(Judged::Excluded(Excluded::OtherWeights));
+    assert_eq!(of("c=300000/400000", 300_000, &[]), contradicts);
+    assert_eq!(of("a=100000/100000,c=200000/400000", 50_000, &[]), contradicts);
+    assert_eq!(stratum(of("a=100000/100000,c=200000/400000", 100_000, &[])), 2);
+    // A variant that the file does not have is no mistake of the log.
+    let gone = [("\"assigned\":\"c\"", "\"assigned\":\"a\"")];
+    let other = Ok(Judged::Excluded(Excluded::OtherVariant));
+    assert_eq!(of("a=100000/100000,c=200000/400000", 50_000, &gone), other);
+    let served = [("\"served\":\"c\"", "\"served\":\"a\"")];
+    match of("c=200000/400000", 150_000, &served) {
+        Ok(Judged::Counts(row, _)) => assert!(row.marks.elsewhere),
+        other => panic!("{other:?}"),
+    }
+    let bad = of("c=9", 0, &[]).unwrap_err();
+    assert_eq!(bad, "weights: \"c=9\" is not as in fancy=300000/500000");
 }

@@ -36,6 +36,7 @@ impl<'l> Progress<'l> {
         *drawn = Some(Instant::now());
         let title = match pass {
             Pass::All => "reading",
+            Pass::ByPhase => "reading again, by phase",
             Pass::WithoutBreaker => "reading again, without open breakers",
         };
         let share = self.logs.bytes_read().saturating_mul(100).checked_div(self.logs.size());

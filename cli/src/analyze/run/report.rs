@@ -7,7 +7,9 @@ use std::io::Write;
 use sidetrack_analysis::Analysis;
 use sidetrack_analysis::answer::{Decision, LineCounts, MetricResult, Role, SrmVerdict};
 
-use super::words::{WITHOUT_BREAKER, headline, left_out, looks, p_text, share, skipped, title};
+use super::words::{
+    WITHOUT_BREAKER, headline, left_out, looks, other_trial, p_text, share, skipped, title,
+};
 use crate::out::{Ink, Out};
 use crate::wrap::{self, wrapped};
 use table::table;
@@ -57,6 +59,9 @@ fn about(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     writeln!(out, "{}  {}", ink.bold(&analysis.experiment), ink.dim(span))?;
     let looks = looks(analysis);
     writeln!(out, "{}", ink.dim(format!("by {}; {looks}", analysis.unit_of_analysis.as_str())))?;
+    for trial in analysis.other_trials.iter().take(5) {
+        writeln!(out, "{} {}", ink.note("other"), other_trial(trial))?;
+    }
     for interval in analysis.breaker.intervals.iter().take(5) {
         writeln!(
             out,

@@ -2,7 +2,7 @@
 
 use sidetrack_analysis::Analysis;
 use sidetrack_analysis::answer::{
-    CandidateResult, Conclusion, Decision, LineCounts, Role, TestMode, Variant,
+    CandidateResult, Conclusion, Decision, LineCounts, OtherTrial, Role, TestMode, Variant,
 };
 
 use crate::analyze::figures::{digits, short};
@@ -88,6 +88,19 @@ pub(super) fn share(variant: &Variant, variants: &[Variant]) -> String {
     format!("{share:.2} %")
 }
 
+/// `trial 5cda82bb: 1200 lines from 2026-11-23T09:00:00Z to …, not counted (--trial 5cda82bb)`.
+pub(super) fn other_trial(trial: &OtherTrial) -> String {
+    let lines = trial.lines;
+    let span = match (&trial.from, &trial.to) {
+        (Some(from), Some(to)) => format!(" from {from} to {to}"),
+        _ => String::new(),
+    };
+    match &trial.trial {
+        Some(trial) => format!("trial {trial}: {lines} lines{span} (--trial {trial} selects it)"),
+        None => format!("lines without a trial: {lines}{span}"),
+    }
+}
+
 /// That lines were skipped.
 pub(super) fn skipped(lines: &LineCounts) -> String {
     match lines.malformed {
@@ -109,6 +122,9 @@ pub(super) fn left_out(lines: &LineCounts) -> Vec<String> {
         (excluded.excluded, "outside the layer's slots"),
         (excluded.aborted, "aborted by the client"),
         (excluded.other_weights, "assigned by other weights"),
+        (excluded.other_trial, "of another trial"),
+        (excluded.other_variant, "of a variant that the file does not have"),
+        (excluded.other_time, "outside --since and --until"),
     ];
     let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
     reasons.map(|(count, why)| format!("{} {why}", count)).collect()
