@@ -249,7 +249,16 @@ def welch(a, b):
     a, b = np.array(a), np.array(b)
     v = [a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)]
     df = sum(v) ** 2 / (v[0] ** 2 / (len(a) - 1) + v[1] ** 2 / (len(b) - 1))
-    return estimate((a.mean(), b.mean()), v, b.mean() - a.mean(), sum(v), df)
+    test = stats.ttest_ind(b, a, equal_var=False)
+    # The common variance, where it makes the larger error.
+    common = (((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / (len(a) + len(b) - 2)
+    pooled = common * (1 / len(a) + 1 / len(b)) > sum(v) * (1 + 1e-12)
+    if pooled:
+        v, df = [common / len(a), common / len(b)], len(a) + len(b) - 2
+        test = stats.ttest_ind(b, a, equal_var=True)
+    found = estimate((a.mean(), b.mean()), v, b.mean() - a.mean(), sum(v), float(df))
+    assert abs(found["p"] - test.pvalue) < 1e-9 * test.pvalue
+    return found, "t test of means per unit with the common variance" if pooled else "Welch's t test of means per unit"
 
 
 # ---- latency quantiles -----------------------------------------------------------------------------------------------
@@ -429,8 +438,7 @@ def analyze(case):
             word = "z test of shares of units"
         elif measure == "mean" and len(used) == 1:
             column = lambda a: [y for y, _ in pairs[used[0], a].values()]
-            found = welch(column(0), column(candidate))
-            word = "Welch's t test of means per unit"
+            found, word = welch(column(0), column(candidate))
         else:
             own = merge(sides)["variance"]
             found = merge(sides, own + cross)

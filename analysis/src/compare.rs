@@ -94,11 +94,7 @@ impl Data<'_> {
             }
             (Measure::Mean, &[stratum]) => {
                 let (one, two) = both(stratum);
-                let compared = one
-                    .first()
-                    .sample()
-                    .and_then(|one| Ok(means::compare(one, two.first().sample()?, self.level)));
-                (compared.map_err(|_| Undefined::TooFew), "Welch's t test of means per unit")
+                means_of(&one, &two, self.level)
             }
             (Measure::Ratio, _) => {
                 (strata::merge(&sides, covariance, self.level), "ratio over units, delta method")
@@ -169,6 +165,23 @@ fn usable(sides: &[(Side, Side)]) -> Vec<usize> {
 
 fn sizes(sides: &[(Side, Side)]) -> (u64, u64) {
     sides.iter().fold((0, 0), |sums, (one, two)| (sums.0 + one.units, sums.1 + two.units))
+}
+
+/// The comparison of both means, and what was computed.
+fn means_of(
+    one: &Pairs,
+    two: &Pairs,
+    level: Fraction,
+) -> (Result<Comparison, Undefined>, &'static str) {
+    let (Ok(one), Ok(two)) = (one.first().sample(), two.first().sample()) else {
+        return (Err(Undefined::TooFew), "means per unit");
+    };
+    let word = if means::is_pooled(one, two) {
+        "t test of means per unit with the common variance"
+    } else {
+        "Welch's t test of means per unit"
+    };
+    (Ok(means::compare(one, two, level)), word)
 }
 
 fn method(word: &str, strata: usize) -> String {

@@ -262,7 +262,12 @@ def welch_parts(m1, s1, n1, m2, s2, n2):
     m1, s1, m2, s2 = map(M, (m1, s1, m2, s2))
     v1, v2 = s1 * s1 / n1, s2 * s2 / n2
     df = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
-    return m2 - m1, v1, v2, df
+    # The common variance, where it makes the larger error: the smaller group varies less.
+    common = ((n1 - 1) * s1 * s1 + (n2 - 1) * s2 * s2) / (n1 + n2 - 2)
+    pooled = common * (M(1) / n1 + M(1) / n2) > (v1 + v2) * (1 + M("1e-12"))
+    if pooled:
+        v1, v2, df = common / n1, common / n2, M(n1 + n2 - 2)
+    return m2 - m1, v1, v2, df, pooled
 
 
 def means():
@@ -271,9 +276,10 @@ def means():
         (100, 20, 1000, 102, 21, 1000, 0.05), (100, 20, 50, 90, 35, 12, 0.05), (5, 1, 2, 7, 3, 2, 0.05), (0.031, 0.2, 70000, 0.034, 0.21, 52000, 0.05),
         (1e9, 0.5, 500, 1e9 + 0.25, 0.5, 500, 0.05), (10, 2, 1000000, 10.1, 2, 1000000, 0.05), (-3, 1, 40, -2.5, 1.5, 60, 0.1),
         (12, 0, 30, 12.5, 1, 30, 0.05), (250, 80, 1000000000, 250.2, 80, 300000000, 0.01), (10, 3, 500, 10, 3, 700, 0.05),
+        (0.9, 6.5, 4750, 0, 0, 250, 0.05), (0.9, 6.5, 250, 0.4, 9, 4750, 0.05), (100, 20, 30, 90, 5, 8, 0.01), (7, 3, 12, 4, 1.5, 9, 0.05),
         (1e-9, 3e-9, 4000, 1.2e-9, 3e-9, 4000, 0.05), (50, 10, 300, 80, 12, 300, 0.001), (0.05, 1, 300, 0.5, 1, 300, 0.05),
     ]:
-        d, v1, v2, df = welch_parts(m1, s1, n1, m2, s2, n2)
+        d, v1, v2, df, pooled = welch_parts(m1, s1, n1, m2, s2, n2)
         se = mp.sqrt(v1 + v2)
         t, critical = d / se, student_isf(M(alpha) / 2, df)
         ln = student_ln_two_sided(t, df)
@@ -281,7 +287,7 @@ def means():
         lift = d / abs(M(m1))
         lift_ci = [lift - half_lift, lift + half_lift] if abs(M(m1)) > critical * mp.sqrt(v1) else None
         if s1 > 0 and d != 0 and ln > -600 and n1 < 1e6 and m1 < 1e8:
-            theirs = stats.ttest_ind_from_stats(m2, s2, n2, m1, s1, n1, equal_var=False)
+            theirs = stats.ttest_ind_from_stats(m2, s2, n2, m1, s1, n1, equal_var=bool(pooled))
             agree(t, theirs.statistic)
             agree(mp.exp(ln), theirs.pvalue)
         want = {"diff": d, "ci": [d - critical * se, d + critical * se], "lift": lift, "lift_ci": lift_ci, "statistic": t, "df": df,

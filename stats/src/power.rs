@@ -200,7 +200,7 @@ pub fn detectable_for_means(
     level: Fraction,
     power: Fraction,
 ) -> Option<f64> {
-    let estimate = crate::means::welch(baseline, candidate);
+    let estimate = crate::means::larger(baseline, candidate).0;
     let found = |differences: f64| {
         estimate
             .power(differences * estimate.se(), level)

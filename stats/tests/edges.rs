@@ -174,7 +174,7 @@ fn what_is_detectable_has_the_power_that_it_says() {
     assert_eq!(power::detectable_for_rate(rate, (2, 2), LEVEL, Fraction::EIGHTY_PERCENT), None);
     let (one, two) = (Sample::new(5.0, 2.0, 30).unwrap(), Sample::new(5.0, 3.0, 40).unwrap());
     let size = power::detectable_for_means(one, two, LEVEL, Fraction::EIGHTY_PERCENT).unwrap();
-    let found = means::welch(one, two).power(size, LEVEL).unwrap();
+    let found = means::compare(one, two, LEVEL).estimate.power(size, LEVEL).unwrap();
     assert!((found - 0.8).abs() < 1e-9, "{found}");
 }
 

@@ -18,6 +18,8 @@ mod dice;
 mod fixed;
 #[path = "simulations/looking.rs"]
 mod looking;
+#[path = "simulations/skewed.rs"]
+mod skewed;
 #[path = "simulations/traps.rs"]
 mod traps;
 

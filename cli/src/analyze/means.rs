@@ -15,8 +15,8 @@ use crate::out::Out;
 
 /// Compare two means, such as revenue or latency
 ///
-/// Welch's t test and its interval; the interval of the relative lift by the delta method. If the
-/// weights changed, give a pair for each phase: phases are combined by inverse variance, never summed.
+/// Welch's t test and its interval, or those with the common variance if the smaller group varies
+/// less; the interval of the relative lift by the delta method. If the weights changed, give a pair for each phase: phases are combined by inverse variance, never summed.
 #[derive(Arguments)]
 #[command(
     after_help = "Example:\n  sidetrack analyze means --baseline 100,20,1000 --candidate 102.5,21,1000"
@@ -58,10 +58,12 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         comparison,
         units: phases.iter().map(|(b, c)| b.count() + c.count()).sum(),
         detectable: single.and_then(detectable),
-        methods: if single.is_some() {
-            ["Welch's t test", "Welch", "delta method"]
-        } else {
-            ["z test of the combined phases", "inverse variance", "delta method"]
+        methods: match single {
+            Some((b, c)) if means::is_pooled(b, c) => {
+                ["t test with the common variance", "common variance", "delta method"]
+            }
+            Some(_) => ["Welch's t test", "Welch", "delta method"],
+            None => ["z test of the combined phases", "inverse variance", "delta method"],
         },
         rows,
         notes: Vec::new(),
