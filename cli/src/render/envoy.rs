@@ -116,6 +116,12 @@ impl Default for Options {
     }
 }
 
+/// The most that Envoy reads from a client at once, as long as the listener sets no other limit.
+const LARGEST_READ: u64 = 1 << 20;
+
+/// What the edits of a variant may add to a body, and what a read may exceed its limit by.
+const HELD_MARGIN: u64 = 512 << 10;
+
 /// How failed requests are retried on the baseline.
 #[derive(Clone, Debug)]
 pub(crate) struct Failover {
@@ -171,14 +177,12 @@ fn render(
     .into_iter()
     .flatten()
     .collect();
-    // Envoy answers 413 when a buffered request exceeds its buffer, which is 1 MiB by default.
-    // The edits of a variant make a body longer, and a body above the limit is seen one read late.
-    let held = Some(plan.settings.body_limit.saturating_add(512 << 10))
-        .filter(|&limit| bodies && (options.failover.is_some() || limit > 1 << 20));
-    let buffer = options.failover.as_ref().map(|failover| u64::from(failover.buffer)).max(held);
+    let buffer = options.failover.as_ref().map(|failover| u64::from(failover.buffer));
+    let held = bodies.then(|| {
+        plan.settings.body_limit + buffer.unwrap_or(LARGEST_READ).max(LARGEST_READ) + HELD_MARGIN
+    });
     let clusters = clusters(plan, &default, options, &failovers)?;
-    let facts =
-        assumptions::Facts { default: &default, clusters: &clusters, buffer, reads_bodies: bodies };
+    let facts = assumptions::Facts { default: &default, clusters: &clusters, buffer, held };
     let mut context = json!({
         "options": {
             "wasm": options.wasm, "listen": options.listen, "admin": options.admin,
@@ -211,6 +215,7 @@ fn render(
         "failovers": failovers,
         "failover_methods": options.failover.as_ref().and_then(Failover::method_regex),
         "buffer": buffer,
+        "held": held,
         "lean": options.lean,
         "tagged": routes::tagged(plan),
         "fallbacks": plan.experiments.iter().filter(|e| routes::has_fallback(e))

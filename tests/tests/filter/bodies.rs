@@ -8,6 +8,7 @@
     reason = "a test that cannot go on may stop"
 )]
 
+mod burst;
 mod callbacks;
 mod http2;
 mod unread;
@@ -164,8 +165,8 @@ async fn a_hundred_users_by_their_bodies() {
     .await;
 }
 
-/// Envoy keeps at most 1 MiB of a request that is held, unless the bootstrap says otherwise; beyond
-/// that it answers 413.
+/// Envoy keeps at most 1 MiB of a request that is held, unless its route says otherwise; beyond that
+/// it answers 413.
 #[tokio::test]
 async fn a_limit_above_a_mebibyte_works_with_a_buffer_of_that_size() {
     run(Stage::new(Kind::Envoy), |stage| async move {

@@ -11,8 +11,8 @@ pub(super) struct Facts<'a> {
     pub(super) clusters: &'a [Cluster],
     /// The buffer that the listener must have, in bytes.
     pub(super) buffer: Option<u64>,
-    /// Whether the filter waits for bodies.
-    pub(super) reads_bodies: bool,
+    /// The buffer that the virtual host must have for bodies that the filter waits for, in bytes.
+    pub(super) held: Option<u64>,
 }
 
 /// The assumptions to check before Envoy starts, as sentences: those of the bootstrap, or of a
@@ -92,9 +92,9 @@ fn of_filter(options: &Options, facts: &Facts<'_>) -> Vec<String> {
          SIDETRACK_ROUTES_CLEAN here and in the access log."
             .to_owned(),
     );
-    if let Some(buffer) = facts.buffer.filter(|_| facts.reads_bodies) {
+    if let Some(held) = facts.held {
         checks.push(format!(
-            "The listener has `per_connection_buffer_limit_bytes: {buffer}`. With a smaller buffer, Envoy answers 413 to \
+            "The virtual host has `request_body_buffer_limit: {held}`. With a smaller buffer, Envoy answers 413 to some \
              requests whose bodies the filter reads."
         ));
     }
