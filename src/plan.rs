@@ -51,6 +51,8 @@ pub struct Notice {
     pub path: String,
     /// What is needed, and what happens without.
     pub message: String,
+    /// Whether it holds only where requests cannot wait for their bodies.
+    pub needs_bodies: bool,
 }
 
 /// SHA-256 of a configuration's canonical form: the same for the same experiments, however they are formatted.

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use sidetrack::names::variable;
 use sidetrack::plan::Plan;
 
 use crate::configuration::{Configuration, Generations, Standing, Unusable};
@@ -119,7 +120,8 @@ impl<H: Host> Instance<H> {
         self.configuration = Some(loaded.configuration);
         self.join(plugin);
         if let Some(plan) = loaded.plan {
-            for notice in &plan.notices {
+            let waits = self.host.is_set(variable::WAIT_FOR_BODIES);
+            for notice in plan.notices.iter().filter(|notice| !(waits && notice.needs_bodies)) {
                 let text = format!("sidetrack: {}: {}", notice.path, notice.message);
                 self.host.log(Level::Warning, &text);
             }

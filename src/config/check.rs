@@ -100,7 +100,8 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
 
 impl Checker<'_> {
     fn notice(&mut self, at: &Path<'_>, message: &str) {
-        self.notices.push(Notice { path: at.to_string(), message: message.to_owned() });
+        let (path, message) = (at.to_string(), message.to_owned());
+        self.notices.push(Notice { path, message, needs_bodies: false });
     }
 
     /// An override's header is removed from every request, so nothing else may need it.

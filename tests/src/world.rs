@@ -6,6 +6,7 @@
 //! scenario is about, and is remembered for [`World::story`].
 
 mod check;
+mod exchange;
 mod in_process;
 mod real_envoy;
 
@@ -21,6 +22,8 @@ use sidetrack::plan::Plan;
 use sidetrack::quantity::Timestamp;
 use sidetrack_lab::Request;
 
+use exchange::first;
+pub use exchange::{Exchange, Received, Response};
 pub use in_process::InProcess;
 pub use real_envoy::{RealEnvoy, sidetrack_command};
 
@@ -174,84 +177,6 @@ struct State {
     plan: Option<Arc<Plan>>,
     file: String,
     recent: VecDeque<Exchange>,
-}
-
-/// What became of a request.
-#[derive(Clone, Debug)]
-pub struct Exchange {
-    /// As the client sent it.
-    pub sent: Request,
-    /// What came back.
-    pub response: Response,
-    /// What a model received; none if the proxy answered itself.
-    pub model: Option<Received>,
-}
-
-/// What came back.
-#[derive(Clone, Debug)]
-pub struct Response {
-    /// The HTTP status.
-    pub status: u16,
-    /// Its headers.
-    pub headers: Lines,
-}
-
-/// A request as a model received it.
-#[derive(Clone, Debug)]
-pub struct Received {
-    /// The cluster that the model is.
-    pub cluster: String,
-    /// The request's path with its query.
-    pub path: String,
-    /// The request's headers.
-    pub headers: Lines,
-}
-
-impl Exchange {
-    /// The HTTP status.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        self.response.status
-    }
-
-    /// The cluster that received the request.
-    #[must_use]
-    pub fn cluster(&self) -> Option<&str> {
-        self.model.as_ref().map(|model| model.cluster.as_str())
-    }
-
-    /// The first value of a header that the model received.
-    #[must_use]
-    pub fn up(&self, name: &str) -> Option<String> {
-        first(&self.model.as_ref()?.headers, name)
-    }
-
-    /// The first value of a header that the caller got back.
-    #[must_use]
-    pub fn down(&self, name: &str) -> Option<String> {
-        first(&self.response.headers, name)
-    }
-
-    /// All values of a header that the caller got back, those of one line apart.
-    #[must_use]
-    pub fn all_down(&self, name: &str) -> Vec<String> {
-        let lines = self.response.headers.iter().filter(|(key, _)| key == name);
-        let lines = lines.map(|(_, value)| String::from_utf8_lossy(value).into_owned());
-        lines.flat_map(|line| line.split(", ").map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
-    }
-
-    /// The names that begin so, of headers that model or caller received.
-    #[must_use]
-    pub fn trace_of(&self, prefix: &str) -> Vec<String> {
-        let up = self.model.iter().flat_map(|model| &model.headers);
-        let all = up.chain(&self.response.headers);
-        all.filter(|(name, _)| name.starts_with(prefix)).map(|(name, _)| name.clone()).collect()
-    }
-}
-
-fn first(lines: &Lines, name: &str) -> Option<String> {
-    let found = lines.iter().find(|(key, _)| key == name);
-    found.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
 }
 
 impl World {

@@ -1,6 +1,6 @@
 //! Notices about the baseline's capacity: an open breaker moves a candidate's share onto it.
 
-use sidetrack::plan::{BreakerMode, Experiment, Notice, PerVariant, Plan};
+use sidetrack::plan::{BreakerMode, Experiment, Notice, PerVariant, Plan, VariantId};
 use sidetrack::quantity::Ppm;
 use sidetrack::rollout::Schedule;
 
@@ -32,14 +32,20 @@ fn notice(index: usize, experiment: &Experiment) -> Option<Notice> {
             "the candidates take {share} of the traffic, and open breakers move it to {baseline} within a second: it \
              must be able to serve all requests, not only its {rest} (docs/operations.md, \"Size the baseline\")"
         ),
+        needs_bodies: false,
     })
 }
 
 /// The largest share of the traffic that the candidates take together, and the part of the file that
 /// sets it.
 fn largest(experiment: &Experiment) -> Option<(Ppm, String)> {
+    // Adapters of one server share its capacity, whichever of them serves.
+    let cluster = |variant| experiment.variants[variant].cluster.as_ref();
+    let baseline = cluster(experiment.baseline);
+    let is_elsewhere = |id: &VariantId| baseline.is_none() || cluster(*id) != baseline;
     let share = |weights: &PerVariant<Ppm>| {
-        let sum: u32 = experiment.candidates().map(|candidate| weights[candidate].get()).sum();
+        let candidates = experiment.candidates().filter(is_elsewhere);
+        let sum: u32 = candidates.map(|candidate| weights[candidate].get()).sum();
         // Units outside the slots of a layer have the baseline.
         let slots = experiment
             .layer
@@ -116,6 +122,14 @@ mod tests {
             notice.starts_with("experiments[0].rollout.phases[1]: the candidates take 60 %"),
             "{notice}"
         );
+    }
+
+    /// Two adapters of one server, as the model in the body chooses them.
+    #[test]
+    fn a_cluster_that_serves_both_needs_no_more_capacity() {
+        let variants = |old: &str, new: &str| json!({"variants": [{"name": "old", "cluster": old}, {"name": "new", "cluster": new, "weight": 50}]});
+        assert_eq!(found(&variants("pool", "pool")), [""; 0]);
+        assert_eq!(found(&variants("pool", "other")).len(), 1);
     }
 
     #[test]

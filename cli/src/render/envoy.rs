@@ -182,7 +182,16 @@ fn render(
         plan.settings.body_limit + buffer.unwrap_or(LARGEST_READ).max(LARGEST_READ) + HELD_MARGIN
     });
     let clusters = clusters(plan, &default, options, &failovers)?;
-    let facts = assumptions::Facts { default: &default, clusters: &clusters, buffer, held };
+    let facts = assumptions::Facts {
+        default: &default,
+        clusters: &clusters,
+        buffer,
+        held,
+        without_fallback: (plan.experiments.iter())
+            .filter(|experiment| !has_fallback(experiment))
+            .map(|experiment| (experiment.name.as_str(), baseline(experiment)))
+            .collect(),
+    };
     let mut context = json!({
         "options": {
             "wasm": options.wasm, "listen": options.listen, "admin": options.admin,

@@ -146,6 +146,7 @@ fn each_piece_lists_what_it_assumes() {
         (socket, "allow_connect: true", &["routes"]),
         (&["--upgrade", "h2c"], "allow_connect: true", &[]),
         (&[], "per_connection_buffer_limit_bytes", &[]),
+        (&[], "Without the filter, your own routes", &[]),
     ] {
         for piece in all {
             let text = comments(piece, options);
@@ -177,6 +178,10 @@ fn a_file_that_needs_bodies_is_rendered_for_plain_envoy_alone() {
         // A route cannot read bodies, so it cannot tell the experiment's requests from others.
         let has_route = stdout(&envoy).contains("sidetrack-bypass:forecast");
         assert_eq!(has_route, feature != "match.body", "{feature}");
+        let arguments = ["render", "envoy", "-", "--fragment", "routes"];
+        let routes = run(&arguments, file.as_bytes());
+        let note = "own routes lead the requests of forecast to model-old";
+        assert_eq!(stdout(&routes).contains(note), !has_route, "{}", stdout(&routes));
         let options = ["--gateway", "a/b", "--host", "c.example", "--service", "d"];
         let options = [&options[..], &["--namespace", "e", "--url", "oci://f/g:1"]].concat();
         let istio = run(&[&["render", "istio", "-"], &options[..]].concat(), file.as_bytes());

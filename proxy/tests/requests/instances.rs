@@ -140,6 +140,10 @@ fn notices_of_a_configuration_are_logged() {
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].starts_with("sidetrack: experiments[0].unit[0].body: "), "{log:?}");
     assert_eq!(Proxy::new(&file(&json!({}))).log(Level::Warning), [""; 0]);
+    // Where requests can wait, the file needs nothing else.
+    let host = host(&["SIDETRACK_WAIT_FOR_BODIES"]);
+    let proxy = Proxy::on(&host, &file(&json!({"unit": [{"body": "/user"}]})));
+    assert_eq!(proxy.log(Level::Warning), [""; 0]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::config::problem::{Code, Path};
 use crate::config::raw;
 use crate::config::value::Pointer;
 use crate::matching::{BodyValue, Text, ValueRule};
-use crate::plan::{PerVariant, Variant};
+use crate::plan::{Notice, PerVariant, Variant};
 
 /// Holding a request to read its body needs Envoy's permission. Without it the request would hang.
 const NEEDED: &str = "bodies are read where Envoy lets the filter wait for them, which `render envoy` sets up and Istio \
@@ -16,7 +16,8 @@ const NEEDED: &str = "bodies are read where Envoy lets the filter wait for them,
 impl Checker<'_> {
     /// Notes what depends on Envoy's permission; `without` is what happens otherwise.
     pub(super) fn body_notice(&mut self, at: &Path<'_>, without: &str) {
-        self.notice(at, &format!("{NEEDED}; elsewhere {without}"));
+        let (path, message) = (at.to_string(), format!("{NEEDED}; elsewhere {without}"));
+        self.notices.push(Notice { path, message, needs_bodies: true });
     }
 
     /// The conditions on the body.

@@ -13,6 +13,8 @@ pub(super) struct Facts<'a> {
     pub(super) buffer: Option<u64>,
     /// The buffer that the virtual host must have for bodies that the filter waits for, in bytes.
     pub(super) held: Option<u64>,
+    /// The experiments whose requests no route recognizes without the filter, and their baselines.
+    pub(super) without_fallback: Vec<(&'a str, &'a str)>,
 }
 
 /// The assumptions to check before Envoy starts, as sentences: those of the bootstrap, or of a
@@ -103,6 +105,12 @@ fn of_filter(options: &Options, facts: &Facts<'_>) -> Vec<String> {
 
 fn of_routes(options: &Options, facts: &Facts<'_>) -> Vec<String> {
     let mut checks = Vec::new();
+    for (experiment, baseline) in &facts.without_fallback {
+        checks.push(format!(
+            "Without the filter, your own routes lead the requests of {experiment} to {baseline}. A route cannot read \
+             `match.body`, so there is none here."
+        ));
+    }
     if options.failover.is_some() {
         checks.push(
             "The virtual host has `include_request_attempt_count: true`. Without it, the baseline gets the candidate's \

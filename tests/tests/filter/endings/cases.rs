@@ -293,8 +293,8 @@ pub(super) const CASES: &[Case] = &[
     case(Connect, "closed by the model", ["plain", "http1", "tunnel-fin"], Connects, "UC", Success),
     // HTTP/2 upstream.
     case(Http2, "whole", ["plain", "http2", "whole-length"], Waits, "-", Success),
-    case(Http2, "longer than its length", ["plain", "http2", "longer"], Waits, "UPE", Failure),
-    case(Http2, "shorter than its length", ["plain", "http2", "short"], Waits, "UPE", Failure),
+    case(Http2, "longer than its length", ["plain", "http2", "longer"], Waits, "UPE UR", Failure),
+    case(Http2, "shorter than its length", ["plain", "http2", "short"], Waits, "UPE UR", Failure),
     case(
         Http2,
         "stream reset before the headers",
