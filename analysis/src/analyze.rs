@@ -4,29 +4,32 @@ use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::Arc;
 
+use sidetrack::names::log;
 use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::Timestamp;
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::sequential::ConfidenceSequence;
 
-use crate::answer::{Analysis, AnalysisUnit, MetricResult, Role, SrmVerdict};
+use crate::answer::{
+    Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, Role, SrmVerdict,
+};
 use crate::checks::{self, Evidence, share};
 use crate::compare::Data;
 use crate::error::{Error, Part};
 use crate::expected_value::{Price, expected_values};
-use crate::join::{Joined, Shape, join};
+use crate::join::{Joined, Shape, Tally, join};
 use crate::judge::{Look, Names, judge};
 use crate::metric::{Available, Metric, MetricRequests, Origin};
 use crate::over_time::{Series, series};
 use crate::phases::{Book, Timeline};
-use crate::reason::{Note, Reason};
+use crate::reason::{Note, Reason, Unusable};
 use crate::row::Excluded;
 use crate::short::Short;
 use crate::source::outcomes::Outcomes;
 use crate::source::{AccessLogs, Logs, Trial};
 use crate::strata::Strata;
 use crate::sums::{Placed, Summation, Sums, place};
-use crate::verdict::{Grounds, verdict};
+use crate::verdict::{Grounds, Verdict, verdict};
 use crate::window::Window;
 
 /// The planned units if the user gives none: the confidence sequence is narrowest around this number.
@@ -73,9 +76,10 @@ pub struct Settings {
 }
 
 /// Which pass over the logs is running.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pass {
     /// Over all lines.
+    #[default]
     All,
     /// Over all lines again, since the same weights were in force several times.
     ByPhase,
@@ -130,7 +134,7 @@ struct Read {
 }
 
 /// What a pass over the logs reads.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Reading<'m> {
     pass: Pass,
     /// Minutes to leave out.
@@ -199,7 +203,7 @@ impl Work<'_> {
         let other_weights = share(tally.left_out(Excluded::OtherWeights), tally.used);
         let candidates: Vec<&str> =
             main.shape.candidates().filter_map(|arm| names.variants.get(arm).copied()).collect();
-        let verdict = verdict(&Grounds {
+        let mut verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),
             srm_mismatch: srm.verdict == SrmVerdict::Mismatch,
@@ -214,10 +218,18 @@ impl Work<'_> {
             .input
             .outcomes
             .map(|outcomes| checks::outcome_counts(outcomes, tally, main.placed.as_ref()));
+        if let Some(unusable) = self.unusable(tally, outcomes.as_ref()) {
+            verdict = Verdict {
+                decision: Decision::Invalid,
+                winner: None,
+                reasons: vec![Reason::Unusable(unusable)],
+            };
+        }
         let mut reasons = verdict.reasons;
-        reasons.extend(request_level.then(|| Reason::from(Note::IndependentRequests)));
+        reasons.extend(
+            (request_level && tally.used > 0).then(|| Reason::from(Note::IndependentRequests)),
+        );
         let notes = checks::notes(&Evidence {
-            experiment: &experiment.name,
             tally,
             units: main.units,
             adaptive: strata.adaptive.then_some(phases.len() as u64),
@@ -283,10 +295,9 @@ impl Work<'_> {
         Ok(metrics)
     }
 
-    /// Reads the logs, and finds the phases if they are not known.
-    fn join(&self, reading: &Reading<'_>) -> Result<(Joined, Arc<Timeline>, Shape), Error> {
+    fn source<'r>(&'r self, reading: &'r Reading<'_>) -> AccessLogs<'r> {
         let Input { experiment, logs, strata, .. } = self.input;
-        let source = AccessLogs {
+        AccessLogs {
             logs,
             experiment,
             trial: self.trial,
@@ -296,7 +307,23 @@ impl Work<'_> {
             timeline: reading.timeline.as_deref(),
             outcomes: self.outcomes,
             closed: &reading.closed,
-        };
+        }
+    }
+
+    /// Why there is nothing to decide from.
+    fn unusable(&self, tally: &Tally, counts: Option<&OutcomeCounts>) -> Option<Unusable> {
+        let lines = checks::unusable_lines(&self.input.experiment.name, self.trial, tally);
+        lines.or_else(|| {
+            let reading = Reading::default();
+            let field = if self.outcomes.by_request { log::REQUEST_ID } else { log::UNIT };
+            checks::unusable_outcomes(self.outcomes, counts?, || self.source(&reading).first(field))
+        })
+    }
+
+    /// Reads the logs, and finds the phases if they are not known.
+    fn join(&self, reading: &Reading<'_>) -> Result<(Joined, Arc<Timeline>, Shape), Error> {
+        let Input { experiment, logs, .. } = self.input;
+        let source = self.source(reading);
         let known = reading.timeline.as_ref().map_or(0, |timeline| timeline.phases.len());
         let mut shape = Shape::new(experiment, known);
         let progress = |lines| (self.progress)(reading.pass, lines);

@@ -4,11 +4,13 @@ mod breaker;
 mod counts;
 mod notes;
 mod srm;
+mod usable;
 
 pub(crate) use breaker::breaker;
 pub(crate) use counts::{line_counts, observed, other_trials, outcome_counts, variants};
 pub(crate) use notes::{Evidence, notes};
 pub(crate) use srm::srm;
+pub(crate) use usable::{lines as unusable_lines, outcomes as unusable_outcomes};
 
 /// `part` of `part + rest`.
 pub(crate) fn share(part: u64, rest: u64) -> f64 {

@@ -50,7 +50,7 @@ pub use error::{Error, Part};
 pub use expected_value::Price;
 pub use metric::{MetricRequest, MetricRequests};
 pub use over_time::{LiftOverTime, Point, Series, SplitOverTime};
-pub use reason::{Effect, Finding, Note, Reason, RowProblem};
+pub use reason::{Effect, Finding, Note, Reason, RowProblem, Unusable};
 pub use scale::Scale;
 pub use short::Short;
 pub use source::Logs;

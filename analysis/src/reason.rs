@@ -2,6 +2,7 @@
 //!
 //! JSON has the words, so a reason that is read back is only its text ([`Reason::Text`]).
 
+mod unusable;
 mod wording;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,10 +10,13 @@ use sidetrack_stats::result::Undefined;
 
 use crate::answer::{CandidateResult, MetricResult};
 use crate::scale::Scale;
+pub use unusable::Unusable;
 
 /// Why the decision is what it is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
+    /// There is nothing to decide from.
+    Unusable(Unusable),
     /// Too many requests were assigned with weights that differ from the file's.
     WeightsChanged {
         /// Their share of the requests.
@@ -98,11 +102,6 @@ pub enum Note {
         error: String,
         /// The lines before the damage, which count.
         lines: u64,
-    },
-    /// The logs contain no line of the experiment.
-    NoExposures {
-        /// The experiment.
-        experiment: String,
     },
     /// A bandit set the weights.
     Adaptive {

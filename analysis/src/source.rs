@@ -12,9 +12,11 @@ mod rules;
 
 use std::collections::BTreeSet;
 
+use sidetrack::names::log;
 use sidetrack::plan::Experiment;
 
 use crate::error::Error;
+use crate::figures::visible;
 use crate::phases::{Book, Timeline};
 use crate::reason::Note;
 use crate::row::{Place, Sink};
@@ -66,6 +68,35 @@ pub(crate) struct AccessLogs<'a> {
 pub(crate) struct Trial {
     pub(crate) wanted: Short,
     pub(crate) of_file: Short,
+}
+
+impl AccessLogs<'_> {
+    /// The first values of a field, of lines that name the experiment. Empty if the logs cannot be read again.
+    pub(crate) fn first(&self, field: &str) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        if !self.logs.can_repeat() {
+            return found;
+        }
+        let experiment = Some(self.experiment.name.as_str());
+        // The logs have been read before, so an error now only means that less is shown.
+        let read = self.logs.read(&mut |block| {
+            for line in block.text.split(|byte| *byte == b'\n') {
+                let Ok(line) = line::Line::parse(line) else { continue };
+                let value = match field {
+                    log::UNIT => line.unit.text(),
+                    _ => line.request_id.text(),
+                };
+                let value = value.filter(|_| line.experiment.text() == experiment).map(visible);
+                found.extend(value.filter(|value| !found.contains(value)));
+                if found.len() == 3 {
+                    return false;
+                }
+            }
+            true
+        });
+        drop(read);
+        found
+    }
 }
 
 impl Source for AccessLogs<'_> {

@@ -31,6 +31,8 @@ mod schema;
 mod traps;
 #[path = "analysis/truth.rs"]
 mod truth;
+#[path = "analysis/usable.rs"]
+mod usable;
 #[path = "analysis/wiring.rs"]
 mod wiring;
 

@@ -321,8 +321,9 @@ fn notes_say_what_a_reader_must_know() {
     let log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
     assert_eq!(notes(&analyzed(FILE, log.as_bytes(), None, &settings()).unwrap().0), []);
     let (empty, _) = analyzed(FILE, b"", None, &settings()).unwrap();
-    let experiment = "e".to_owned();
-    assert_eq!(notes(&empty), [Note::IndependentRequests, Note::NoExposures { experiment }]);
+    assert_eq!(notes(&empty), []);
+    assert_eq!(empty.decision, crate::answer::Decision::Invalid);
+    assert_eq!(empty.reasons, [Reason::Unusable(Unusable::Empty)]);
     assert_eq!((empty.from, empty.to), (None, None));
 }
 

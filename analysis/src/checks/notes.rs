@@ -8,7 +8,6 @@ use crate::verdict::TOLERATED;
 
 /// What notes are about.
 pub(crate) struct Evidence<'e> {
-    pub(crate) experiment: &'e str,
     pub(crate) tally: &'e Tally,
     /// Whether units are compared.
     pub(crate) units: bool,
@@ -30,9 +29,6 @@ pub(crate) struct Evidence<'e> {
 pub(crate) fn notes(evidence: &Evidence<'_>) -> Vec<Note> {
     let tally = evidence.tally;
     let mut notes = Vec::new();
-    if tally.used == 0 {
-        notes.push(Note::NoExposures { experiment: evidence.experiment.to_owned() });
-    }
     notes.extend(evidence.adaptive.map(|steps| Note::Adaptive { steps }));
     let phases = evidence.weights.filter(|phases| *phases > 1);
     notes.extend(phases.map(|phases| Note::Phases { phases }));

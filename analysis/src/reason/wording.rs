@@ -9,6 +9,7 @@ use super::{Effect, Finding, Note, Reason, RowProblem};
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unusable(unusable) => unusable.fmt(f),
             Self::WeightsChanged { share } => write!(
                 f,
                 "{:.1} % of the requests were assigned by other weights than the file's, and their \
@@ -89,9 +90,6 @@ impl fmt::Display for Note {
                 "{file}: the gzip data breaks off ({error}); the {} lines before that count",
                 *lines
             ),
-            Self::NoExposures { experiment } => {
-                write!(f, "the logs have no exposures of {experiment}")
-            }
             Self::Adaptive { steps } => write!(
                 f,
                 "adaptive: a bandit set the weights in {steps} steps; each step is compared within \

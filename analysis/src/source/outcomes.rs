@@ -32,6 +32,8 @@ pub struct Outcomes {
     /// Rows that were skipped, and the first of them.
     pub(crate) malformed: u64,
     pub(crate) examples: Vec<String>,
+    /// The first keys, to be shown.
+    pub(crate) first: Vec<String>,
     /// Rows whose request had a row before.
     pub(crate) repeated: u64,
 }
@@ -150,6 +152,9 @@ impl Outcomes {
         } else {
             self.digests.push(key(&experiment.exposure.pseudonym(subject.as_bytes())));
             self.times.push(time);
+        }
+        if self.first.len() < 3 {
+            self.first.push(visible(subject));
         }
         self.keys.push(key_of);
         self.values.extend(row);

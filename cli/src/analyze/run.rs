@@ -92,6 +92,9 @@ pub(crate) struct Args {
     /// Write accuracy and business value of each model for Prometheus' textfile collector
     #[arg(long, value_name = "FILE")]
     prometheus_out: Option<PathBuf>,
+    /// Exit with 0 for promote, 3 for keep_baseline, 4 for inconclusive (always: 1 for invalid)
+    #[arg(long)]
+    exit_code: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -133,6 +136,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     }
     Ok(match analysis.decision {
         Decision::Invalid => ExitCode::from(1),
+        Decision::KeepBaseline if args.exit_code => ExitCode::from(3),
+        Decision::Inconclusive if args.exit_code => ExitCode::from(4),
         Decision::Promote | Decision::KeepBaseline | Decision::Inconclusive => ExitCode::SUCCESS,
     })
 }

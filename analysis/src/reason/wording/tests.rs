@@ -102,7 +102,6 @@ fn notes_give_their_counts() {
             Note::DamagedGzip { file: "a.gz".to_owned(), error: "cut".to_owned(), lines: 7 },
             "a.gz: the gzip data breaks off (cut); the 7 lines before that count",
         ),
-        (Note::NoExposures { experiment: "e".to_owned() }, "the logs have no exposures of e"),
         (
             Note::BreakerOpen { requests: 9, share: 0.0625, minutes: 3 },
             "a breaker was open or recovering for 9 of the candidates' requests (6.2 %), in 3 \

@@ -14,7 +14,10 @@ pub(super) fn headline(analysis: &Analysis) -> String {
         (Decision::Promote, Some(winner)) => {
             format!("Promote {winner}: it is better than {baseline}, and no guardrail is broken")
         }
-        (Decision::KeepBaseline, _) => format!("Keep {baseline}"),
+        (Decision::KeepBaseline, _) => format!("Keep {baseline}: no candidate is better"),
+        (Decision::Invalid, _) if analysis.lines.used == 0 => {
+            "No decision: the logs have no request of this experiment that counts".to_owned()
+        }
         (Decision::Invalid, _) => "No decision: these data cannot be trusted".to_owned(),
         (Decision::Inconclusive, _) if analysis.test == TestMode::Fixed => {
             "No decision: the planned units are reached, but the question is still open".to_owned()

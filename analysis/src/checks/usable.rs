@@ -1,0 +1,81 @@
+//! Whether there is anything to decide from.
+
+use crate::answer::OutcomeCounts;
+use crate::figures::visible;
+use crate::join::Tally;
+use crate::reason::Unusable;
+use crate::row::Excluded;
+use crate::source::Trial;
+use crate::source::outcomes::Outcomes;
+
+/// How many names are shown.
+const SHOWN: usize = 5;
+
+/// Why nothing can be decided from these lines; `None` if something can.
+pub(crate) fn lines(experiment: &str, trial: Trial, tally: &Tally) -> Option<Unusable> {
+    if tally.used > 0 {
+        return None;
+    }
+    let readable = tally.lines - tally.malformed;
+    let of = |why| tally.left_out(why);
+    let inside = readable - of(Excluded::OtherExperiment);
+    let of_trial = inside - of(Excluded::OtherTrial);
+    Some(if tally.lines == 0 {
+        Unusable::Empty
+    } else if readable == 0 {
+        Unusable::Malformed { lines: tally.lines }
+    } else if inside == 0 {
+        let found = tally.seen.experiments.iter();
+        let found = found.map(|(name, lines)| (visible(name), *lines)).collect();
+        Unusable::OtherExperiments { experiment: experiment.to_owned(), found: first(found) }
+    } else if of_trial == 0 {
+        let name = |trial: &Option<_>| {
+            trial.map_or_else(
+                || "lines without a trial".to_owned(),
+                |trial: crate::Short| trial.to_string(),
+            )
+        };
+        let found = tally.seen.trials.iter();
+        Unusable::OtherTrials {
+            trial: trial.wanted.to_string(),
+            found: first(found.map(|(trial, found)| (name(trial), found.lines)).collect()),
+            of_file: trial.wanted == trial.of_file,
+        }
+    } else if of(Excluded::OtherTime) == of_trial {
+        Unusable::OtherTime
+    } else {
+        Unusable::NoneCounts
+    })
+}
+
+/// Those with the most lines.
+fn first(mut found: Vec<(String, u64)>) -> Vec<(String, u64)> {
+    found.sort_by_key(|(_, lines)| std::cmp::Reverse(*lines));
+    found.truncate(SHOWN);
+    found
+}
+
+/// Why nothing can be decided from these outcomes; `None` if something can. `ids` gives the first ids of the logs.
+pub(crate) fn outcomes(
+    outcomes: &Outcomes,
+    counts: &OutcomeCounts,
+    ids: impl FnOnce() -> Vec<String>,
+) -> Option<Unusable> {
+    let rows = counts.rows + counts.malformed;
+    Some(if counts.matched > 0 {
+        return None;
+    } else if rows == 0 {
+        Unusable::NoOutcomes
+    } else if counts.rows == 0 {
+        Unusable::MalformedOutcomes { rows }
+    } else if counts.early > 0 {
+        Unusable::Early { rows: counts.early }
+    } else {
+        Unusable::Unmatched {
+            rows: counts.rows,
+            column: if outcomes.by_request { "request_id" } else { "unit" },
+            outcomes: outcomes.first.clone(),
+            logs: ids(),
+        }
+    })
+}
