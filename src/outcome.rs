@@ -3,9 +3,9 @@
 //! [`RULES`] is the one table from what a proxy knows to what counts. `docs/breaker.md` prints it,
 //! and the tests measure it on a real Envoy, case by case.
 //!
-//! Only what a model did counts for its variant. The answer of another filter, a caller who leaves
-//! before the answer and a caller who stops sending say nothing about it. A caller who leaves
-//! within an answer has received good headers: a success, as of every answer that has begun well.
+//! Only what a model did counts for its variant. The answer of another filter says nothing about
+//! it. A request that its caller abandons before the answer may be the fault of either: the breaker
+//! compares how many there are of each variant. A caller who leaves within an answer has received good headers: a success, as of every answer that has begun well.
 //! Otherwise, only the failures would remain of a model whose callers leave their streams.
 
 use crate::breaker::End;
@@ -94,7 +94,9 @@ pub struct Ending {
     pub code: u32,
     /// Envoy's response flags, see [`flag`].
     pub flags: u64,
-    /// The gRPC status of the response; `None` if it has none.
+    /// The response to a gRPC request is gRPC, and it has ended.
+    pub is_grpc: bool,
+    /// The gRPC status of the response to a gRPC request; `None` if it has none.
     pub grpc_status: Option<u32>,
     /// How often the request was sent upstream; 0 if no host was tried.
     pub attempts: u64,
@@ -134,6 +136,7 @@ impl Outcome {
     const ABORTED: Self = Self { status: Some(Status::Aborted), end: End::Unknown };
     /// The caller left within an answer that had begun well.
     const LEFT: Self = Self { status: Some(Status::Aborted), end: End::Completed };
+    const ABANDONED: Self = Self { status: Some(Status::Aborted), end: End::Abandoned };
     const NOTHING: Self = Self { status: None, end: End::Unknown };
 }
 
@@ -150,12 +153,18 @@ pub struct Rule {
 }
 
 /// Which endings count as what. The first rule that holds decides; the last one always holds.
-pub static RULES: [Rule; 11] = [
+pub static RULES: [Rule; 13] = [
+    Rule {
+        ending: "the caller leaves before a host is tried",
+        sign: "0 attempts and no status, `DC` or `DR`",
+        holds: |it| it.has_left() && it.attempts == 0,
+        outcome: Outcome::ABORTED,
+    },
     Rule {
         ending: "the caller leaves before the answer",
         sign: "no status, `DC` or `DR`",
-        holds: |it| !it.answered && (it.code == 0 || it.flags & CALLER != 0),
-        outcome: Outcome::ABORTED,
+        holds: Ending::has_left,
+        outcome: Outcome::ABANDONED,
     },
     Rule {
         ending: "another filter or the router answers, and no host is tried",
@@ -203,15 +212,21 @@ pub static RULES: [Rule; 11] = [
         outcome: Outcome::FAILURE,
     },
     Rule {
-        ending: "the caller stops sending its request",
+        ending: "the caller stops sending its request, or the model stops reading it",
         sign: "`SI`, `DT` or status 408, before the request's end",
         holds: |it| !it.uploaded && (it.code == 408 || it.flags & STALLED != 0),
-        outcome: Outcome::ABORTED,
+        outcome: Outcome::ABANDONED,
     },
     Rule {
         ending: "the answer does not come in time, stalls or lasts longer than allowed",
         sign: "`SI`, `DT` or Envoy's status 408, after the request's end",
         holds: |it| it.is_timed_out || it.flags & STALLED != 0,
+        outcome: Outcome::FAILURE,
+    },
+    Rule {
+        ending: "gRPC: the answer ends without a status",
+        sign: "`content-type: application/grpc` and no `grpc-status`, status 200",
+        holds: |it| it.lacks_grpc_status() && it.code == 200,
         outcome: Outcome::FAILURE,
     },
     Rule {
@@ -232,10 +247,27 @@ impl Ending {
         if self.failed_over { Outcome { end: End::Failed, ..outcome } } else { outcome }
     }
 
-    /// The response is gRPC, and its status says that the server is at fault.
+    /// The gRPC status says that the server is at fault.
     #[must_use]
     pub const fn has_grpc_failure(&self) -> bool {
         matches!(self.grpc_status, Some(2 | 4 | 8 | 13 | 14 | 15))
+    }
+
+    /// The response is gRPC and has ended without a status, which clients report as UNKNOWN.
+    #[must_use]
+    pub const fn lacks_grpc_status(&self) -> bool {
+        self.is_grpc && self.grpc_status.is_none()
+    }
+
+    /// It may be a failure although Envoy reports none.
+    #[must_use]
+    pub const fn may_fail_in_grpc(&self) -> bool {
+        self.has_grpc_failure() || self.lacks_grpc_status()
+    }
+
+    /// The caller has left without a response.
+    const fn has_left(&self) -> bool {
+        !self.answered && (self.code == 0 || self.flags & CALLER != 0)
     }
 }
 
@@ -257,6 +289,7 @@ mod tests {
         uploaded: true,
         code: 200,
         flags: 0,
+        is_grpc: false,
         grpc_status: None,
         attempts: 1,
         failed_over: false,
@@ -273,62 +306,73 @@ mod tests {
         for (ending, rule, outcome) in [
             (GONE, 0, Outcome::ABORTED),
             (Ending { flags: DC, ..GONE }, 0, Outcome::ABORTED),
-            (Ending { flags: DR | LR, attempts: 1, ..GONE }, 0, Outcome::ABORTED),
-            (Ending { code: 503, flags: DC | UC, attempts: 1, ..GONE }, 0, Outcome::ABORTED),
+            (Ending { uploaded: false, ..GONE }, 0, Outcome::ABORTED),
+            // A host had the request.
+            (Ending { attempts: 1, ..GONE }, 1, Outcome::ABANDONED),
+            (Ending { flags: DC, attempts: 2, ..GONE }, 1, Outcome::ABANDONED),
+            (Ending { flags: DR | LR, attempts: 1, ..GONE }, 1, Outcome::ABANDONED),
+            (Ending { code: 503, flags: DC | UC, attempts: 1, ..GONE }, 1, Outcome::ABANDONED),
+            (Ending { uploaded: false, flags: DC, attempts: 1, ..GONE }, 1, Outcome::ABANDONED),
             // Filters behind this one: RBAC, rate limit, authorization, fault, Lua; no route.
-            (local(403, 0), 1, Outcome::NOTHING),
-            (local(429, 1 << 11), 1, Outcome::NOTHING),
-            (local(503, 1 << 12), 1, Outcome::NOTHING),
-            (local(503, 1 << 10), 1, Outcome::NOTHING),
-            (local(500, 0), 1, Outcome::NOTHING),
-            (local(404, 1 << 8), 1, Outcome::NOTHING),
-            (Ending { grpc_status: Some(14), ..local(200, 1 << 11) }, 1, Outcome::NOTHING),
+            (local(403, 0), 2, Outcome::NOTHING),
+            (local(429, 1 << 11), 2, Outcome::NOTHING),
+            (local(503, 1 << 12), 2, Outcome::NOTHING),
+            (local(503, 1 << 10), 2, Outcome::NOTHING),
+            (local(500, 0), 2, Outcome::NOTHING),
+            (local(404, 1 << 8), 2, Outcome::NOTHING),
+            (Ending { grpc_status: Some(14), ..local(200, 1 << 11) }, 2, Outcome::NOTHING),
             // The caller leaves while another filter works on the request.
-            (Ending { flags: DC, ..local(200, 0) }, 1, Outcome::NOTHING),
+            (Ending { flags: DC, ..local(200, 0) }, 2, Outcome::NOTHING),
             (
                 Ending { code: 503, ..with(OM) },
-                2,
+                3,
                 Outcome { end: End::Unknown, ..Outcome::FAILURE },
             ),
-            (Ending { code: 500, ..OK }, 3, Outcome::FAILURE),
-            (Ending { code: 599, ..with(DC) }, 3, Outcome::FAILURE),
-            (local(503, UH), 3, Outcome::FAILURE),
-            (local(503, NC), 3, Outcome::FAILURE),
-            (local(503, UO), 3, Outcome::FAILURE),
-            (local(503, UDO), 3, Outcome::FAILURE),
-            (Ending { code: 504, ..with(SI) }, 3, Outcome::FAILURE),
-            (Ending { code: 101, ..with(UC) }, 4, Outcome::SUCCESS),
-            (Ending { code: 101, ..with(DC | LR) }, 4, Outcome::SUCCESS),
-            (Ending { is_connect: true, ..with(UC) }, 4, Outcome::SUCCESS),
-            (Ending { is_connect: true, code: 403, ..with(UC) }, 7, Outcome::FAILURE),
-            (Ending { grpc_status: Some(14), ..OK }, 5, Outcome::FAILURE),
-            (Ending { grpc_status: Some(13), ..with(DR) }, 5, Outcome::FAILURE),
-            (Ending { grpc_status: Some(14), ..local(200, UH) }, 5, Outcome::FAILURE),
-            (with(DC), 6, Outcome::LEFT),
-            (with(DR | LR | UC), 6, Outcome::LEFT),
-            (with(DPE), 6, Outcome::LEFT),
-            (Ending { grpc_status: Some(1), ..with(DR) }, 6, Outcome::LEFT),
-            (with(UC), 7, Outcome::FAILURE),
-            (with(UPE), 7, Outcome::FAILURE),
-            (with(UR), 7, Outcome::FAILURE),
-            (with(LR), 7, Outcome::FAILURE),
-            (with(UT), 7, Outcome::FAILURE),
-            (with(UMSDR), 7, Outcome::FAILURE),
-            (local(200, UH), 7, Outcome::FAILURE),
-            (Ending { uploaded: false, code: 408, ..OK }, 8, Outcome::ABORTED),
-            (Ending { uploaded: false, ..with(SI) }, 8, Outcome::ABORTED),
-            (with(SI), 9, Outcome::FAILURE),
-            (with(DT), 9, Outcome::FAILURE),
-            (Ending { code: 408, is_timed_out: true, ..OK }, 9, Outcome::FAILURE),
-            (OK, 10, Outcome::SUCCESS),
-            (Ending { uploaded: false, ..OK }, 10, Outcome::SUCCESS),
-            (Ending { code: 408, ..OK }, 10, Outcome::SUCCESS),
-            (Ending { code: 429, ..OK }, 10, Outcome::SUCCESS),
+            (Ending { code: 500, ..OK }, 4, Outcome::FAILURE),
+            (Ending { code: 599, ..with(DC) }, 4, Outcome::FAILURE),
+            (local(503, UH), 4, Outcome::FAILURE),
+            (local(503, NC), 4, Outcome::FAILURE),
+            (local(503, UO), 4, Outcome::FAILURE),
+            (local(503, UDO), 4, Outcome::FAILURE),
+            (Ending { code: 504, ..with(SI) }, 4, Outcome::FAILURE),
+            (Ending { code: 101, ..with(UC) }, 5, Outcome::SUCCESS),
+            (Ending { code: 101, ..with(DC | LR) }, 5, Outcome::SUCCESS),
+            (Ending { is_connect: true, ..with(UC) }, 5, Outcome::SUCCESS),
+            (Ending { is_connect: true, code: 403, ..with(UC) }, 8, Outcome::FAILURE),
+            (Ending { grpc_status: Some(14), ..OK }, 6, Outcome::FAILURE),
+            (Ending { grpc_status: Some(13), ..with(DR) }, 6, Outcome::FAILURE),
+            (Ending { grpc_status: Some(14), ..local(200, UH) }, 6, Outcome::FAILURE),
+            (with(DC), 7, Outcome::LEFT),
+            (with(DR | LR | UC), 7, Outcome::LEFT),
+            (with(DPE), 7, Outcome::LEFT),
+            (Ending { grpc_status: Some(1), ..with(DR) }, 7, Outcome::LEFT),
+            (with(UC), 8, Outcome::FAILURE),
+            (with(UPE), 8, Outcome::FAILURE),
+            (with(UR), 8, Outcome::FAILURE),
+            (with(LR), 8, Outcome::FAILURE),
+            (with(UT), 8, Outcome::FAILURE),
+            (with(UMSDR), 8, Outcome::FAILURE),
+            (local(200, UH), 8, Outcome::FAILURE),
+            (Ending { uploaded: false, code: 408, ..OK }, 9, Outcome::ABANDONED),
+            (Ending { uploaded: false, ..with(SI) }, 9, Outcome::ABANDONED),
+            (with(SI), 10, Outcome::FAILURE),
+            (with(DT), 10, Outcome::FAILURE),
+            (Ending { code: 408, is_timed_out: true, ..OK }, 10, Outcome::FAILURE),
+            (Ending { is_grpc: true, ..OK }, 11, Outcome::FAILURE),
+            (Ending { is_grpc: true, ..with(DR) }, 7, Outcome::LEFT),
+            (Ending { is_grpc: true, ..with(UR) }, 8, Outcome::FAILURE),
+            // A client of gRPC has a status of its own for these.
+            (Ending { is_grpc: true, code: 404, ..OK }, 12, Outcome::SUCCESS),
+            (Ending { is_grpc: true, grpc_status: Some(0), ..OK }, 12, Outcome::SUCCESS),
+            (OK, 12, Outcome::SUCCESS),
+            (Ending { uploaded: false, ..OK }, 12, Outcome::SUCCESS),
+            (Ending { code: 408, ..OK }, 12, Outcome::SUCCESS),
+            (Ending { code: 429, ..OK }, 12, Outcome::SUCCESS),
             // Delayed by a filter; retried in the same cluster, in the end with a 404.
-            (with(1 << 9), 10, Outcome::SUCCESS),
-            (Ending { code: 404, attempts: 2, ..with(1 << 15) }, 10, Outcome::SUCCESS),
-            (Ending { grpc_status: Some(0), ..OK }, 10, Outcome::SUCCESS),
-            (Ending { grpc_status: Some(5), ..OK }, 10, Outcome::SUCCESS),
+            (with(1 << 9), 12, Outcome::SUCCESS),
+            (Ending { code: 404, attempts: 2, ..with(1 << 15) }, 12, Outcome::SUCCESS),
+            (Ending { grpc_status: Some(0), ..OK }, 12, Outcome::SUCCESS),
+            (Ending { grpc_status: Some(5), ..OK }, 12, Outcome::SUCCESS),
         ] {
             let found = RULES.iter().position(|rule| (rule.holds)(&ending));
             assert_eq!((found, ending.outcome()), (Some(rule), outcome), "{ending:?}");

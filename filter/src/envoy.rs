@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use sidetrack::breaker::{Store, SwapError};
 use sidetrack::effects::{Effect, Op};
-use sidetrack_proxy::host::{Exchange, Host, Kind, Level, Part, SeriesId, Sink};
+use sidetrack_proxy::host::{Exchange, Host, Kind, Level, SeriesId, Sink};
 
 use crate::headers::Headers;
 use crate::host::{self, Failed, Map, Property};
@@ -134,6 +134,10 @@ impl Exchange for Call {
         host::remove_header(Map::Request, name).ok();
     }
 
+    fn request_trailers(&self) -> Option<Headers> {
+        host::header_map(Map::RequestTrailers).ok().map(Headers::new)
+    }
+
     fn remove_request_trailer(&self, name: &str) {
         host::remove_header(Map::RequestTrailers, name).ok();
     }
@@ -157,18 +161,20 @@ impl Exchange for Call {
         write(Map::Response, effect);
     }
 
-    fn write_filter_state(&self, key: &str, value: &[u8]) {
-        host::set_property(key, value).ok();
+    fn response_header(&self, name: &str) -> Option<Vec<u8>> {
+        host::header(Map::Response, name).ok()
     }
 
-    fn grpc_status(&self, part: Part) -> Option<u32> {
-        let map = match part {
-            Part::Headers => Map::Response,
-            Part::Trailers => Map::ResponseTrailers,
-        };
-        let value = host::header(map, "grpc-status").ok()?;
-        // A server that writes nonsense has failed: UNKNOWN, as clients see it.
-        Some(core::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()).unwrap_or(2))
+    fn response_trailers(&self) -> Option<Headers> {
+        host::header_map(Map::ResponseTrailers).ok().map(Headers::new)
+    }
+
+    fn remove_response_trailer(&self, name: &str) {
+        host::remove_header(Map::ResponseTrailers, name).ok();
+    }
+
+    fn write_filter_state(&self, key: &str, value: &[u8]) {
+        host::set_property(key, value).ok();
     }
 
     fn has_filter_state(&self, key: &str) -> bool {
@@ -194,6 +200,10 @@ impl Exchange for Call {
 
     fn is_connect(&self) -> bool {
         host::bytes_property(&Property::METHOD).is_ok_and(|method| method == b"CONNECT")
+    }
+
+    fn is_http3(&self) -> bool {
+        host::bytes_property(&Property::PROTOCOL).is_ok_and(|protocol| protocol == b"HTTP/3")
     }
 
     fn is_from_upstream(&self) -> bool {

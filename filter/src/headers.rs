@@ -28,6 +28,7 @@ struct Place {
 
 impl Headers {
     /// Reads a block. Lengths that point outside it end the list.
+    #[inline(never)]
     pub(crate) fn new(block: Vec<u8>) -> Self {
         let (count, lengths) = block.split_first_chunk().unwrap_or((&[0; 4], &[]));
         let count = number(*count).min(lengths.len() / 8);

@@ -227,6 +227,7 @@ impl Property {
     pub(crate) const RESPONSE_CODE: Self = Self("response\0code");
     pub(crate) const RESPONSE_FLAGS: Self = Self("response\0flags");
     pub(crate) const CODE_DETAILS: Self = Self("response\0code_details");
+    pub(crate) const PROTOCOL: Self = Self("request\0protocol");
     pub(crate) const METHOD: Self = Self("request\0method");
     pub(crate) const ATTEMPTS: Self = Self("upstream\0request_attempt_count");
     pub(crate) const ROUTE_NAME: Self = Self("xds\0route_name");

@@ -27,10 +27,6 @@ impl<H: Request> Request for Arrived<'_, H> {
     }
 }
 
-pub(crate) fn is_grpc(headers: &impl Request) -> bool {
-    headers.first("content-type").is_some_and(|value| value.starts_with(b"application/grpc"))
-}
-
 impl<H: Host> Runtime<H> {
     /// What is known of a body that has not arrived: it is read later, or not at all.
     pub(crate) fn expect_body(&self, headers: &impl Request) -> Body<'static> {

@@ -25,7 +25,7 @@ impl<H: Host> Runtime<H> {
         // The logger knows neither gRPC statuses nor requests that another cluster rescued.
         let failures = &self.worker.failures;
         let is_reported = seen.answered
-            && !seen.has_grpc_failure()
+            && !seen.may_fail_in_grpc()
             && !self.fails_over
             && failures.are_reported();
         if is_reported && !failures.is_sampled() {
@@ -52,7 +52,7 @@ impl<H: Host> Runtime<H> {
 
     /// How the request ended; `None` if it certainly succeeded.
     fn query_failure(&self, exchange: &impl Exchange<Host = H>, seen: Ending) -> Option<Ending> {
-        let is_success = !seen.has_grpc_failure() && exchange.is_success(&self.success_check);
+        let is_success = !seen.may_fail_in_grpc() && exchange.is_success(&self.success_check);
         (!is_success).then(|| self.read_ending(exchange, seen))
     }
 

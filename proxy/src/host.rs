@@ -108,6 +108,10 @@ pub trait Exchange {
     /// Removes all values of a header of the request. `name` is lower case.
     fn remove_request_header(&self, name: &str);
 
+    /// Reads the trailers of the request, in the callback for them; `None` if the proxy does not
+    /// return them.
+    fn request_trailers(&self) -> Option<Self::Headers>;
+
     /// Removes all values of a trailer of the request, once the trailers have arrived.
     fn remove_request_trailer(&self, name: &str);
 
@@ -123,16 +127,23 @@ pub trait Exchange {
     /// Writes a header of the response.
     fn write_response_header(&self, effect: &Effect<'_>);
 
+    /// The first value of a header of the response, in the callback for them or once the response
+    /// has ended; `None` without one.
+    fn response_header(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Reads the trailers of the response, in the callback for them; `None` if the proxy does not
+    /// return them.
+    fn response_trailers(&self) -> Option<Self::Headers>;
+
+    /// Removes all values of a trailer of the response, in the callback for them.
+    fn remove_response_trailer(&self, name: &str);
+
     /// Writes a value that the access log and other filters of the request can read: one of
     /// [`sidetrack::names::filter_state`].
     fn write_filter_state(&self, key: &str, value: &[u8]);
 
     /// Whether a filter of this request has written this value.
     fn has_filter_state(&self, key: &str) -> bool;
-
-    /// The gRPC status in the response's headers or trailers, in the callback for them; `None`
-    /// without one.
-    fn grpc_status(&self, part: Part) -> Option<u32>;
 
     /// Whether the request certainly succeeded: the status is below 400, and there are no response
     /// flags. `false` if it did not or if the proxy does not know; the methods below then return
@@ -151,21 +162,15 @@ pub trait Exchange {
     /// Whether the request's method is CONNECT.
     fn is_connect(&self) -> bool;
 
+    /// Whether the client speaks HTTP/3.
+    fn is_http3(&self) -> bool;
+
     /// Whether the response's status is the upstream's, and not the proxy's own.
     fn is_from_upstream(&self) -> bool;
 
     /// Whether the name of the request's route starts with this prefix, one of
     /// [`sidetrack::names::route`].
     fn has_route(&self, prefix: &str) -> bool;
-}
-
-/// A part of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Its headers.
-    Headers,
-    /// Its trailers.
-    Trailers,
 }
 
 /// The headers of a request or a response, as they were when they were read.

@@ -15,6 +15,7 @@ mod ending;
 mod exposure;
 mod failures;
 mod gauges;
+mod grpc;
 mod held;
 pub mod host;
 pub mod instance;

@@ -7,7 +7,7 @@
 use sidetrack::effects::removals;
 use sidetrack::names::shared::PREFIXES;
 
-use crate::host::{Exchange, Headers as _, Host, Level};
+use crate::host::{Exchange, Headers, Host, Level};
 use crate::roster;
 use crate::runtime::Runtime;
 
@@ -48,9 +48,14 @@ impl<H: Host> Runtime<H> {
 
     /// Removes the filter's headers that a model sent.
     pub(crate) fn clean_response(&self, exchange: &impl Exchange<Host = H>) {
-        let Some(headers) = exchange.response_headers() else { return };
-        for name in removals(&self.plan.settings.headers, headers.names()) {
-            exchange.remove_response_header(name);
+        if let Some(headers) = exchange.response_headers() {
+            self.own_among(&headers).iter().for_each(|it| exchange.remove_response_header(it));
         }
+    }
+
+    /// The filter's names, if one of them is among these headers or trailers.
+    #[inline(never)]
+    pub(crate) fn own_among(&self, headers: &impl Headers) -> &[String] {
+        removals(&self.plan.settings.headers, headers.names())
     }
 }

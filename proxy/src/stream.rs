@@ -21,11 +21,12 @@ use sidetrack::plan::ExposureUnit;
 use sidetrack::quantity::Timestamp;
 use sidetrack::request::{Body, Request as _, Unread};
 
-use crate::arrived::{Arrived, is_grpc};
+use crate::arrived::Arrived;
 use crate::ending::Found;
 use crate::exposure::Exposure;
+use crate::grpc::{self, GRPC_STATUS, Grpc};
 use crate::held::Hold;
-use crate::host::{Exchange, Headers as _, Host as _, Part};
+use crate::host::{Exchange, Headers as _, Host as _};
 use crate::runtime::Runtime;
 
 /// How long a response lasts until its status is read, which is not free. Most are over by then.
@@ -41,8 +42,8 @@ pub struct Stream<X: Exchange> {
     waiting: Option<Hold>,
     /// Its variant has set values in its body.
     has_new_body: bool,
-    /// The request claims to be gRPC, so the response's headers may hold a gRPC status.
-    is_grpc: bool,
+    /// The protocol that the request claims, by which the response may have a gRPC status.
+    grpc: Grpc,
     is_https: bool,
     /// The request's share in the breaker; `None` if it is counted, or is not to be counted.
     ticket: Option<Ticket>,
@@ -93,7 +94,7 @@ impl<X: Exchange> Stream<X> {
             decision: None,
             waiting: None,
             has_new_body: false,
-            is_grpc: false,
+            grpc: Grpc::No,
             is_https: false,
             ticket: None,
             is_whole: false,
@@ -134,12 +135,17 @@ impl<X: Exchange> Stream<X> {
     }
 
     /// Notes the end of the request, and decides it if it waits for its body: trailers follow a
-    /// complete body.
+    /// complete body. Removes the filter's headers that the client sent as trailers.
     pub fn request_trailers(&mut self, exchange: &X) -> Action {
         self.note_end_of_request();
         let action = self.decide_with_body(exchange, 0, true);
         if self.has_new_body {
             DIGESTS.iter().for_each(|name| exchange.remove_request_trailer(name));
+        }
+        if let Some(runtime) = &self.runtime
+            && let Some(trailers) = exchange.request_trailers()
+        {
+            runtime.own_among(&trailers).iter().for_each(|it| exchange.remove_request_trailer(it));
         }
         action
     }
@@ -164,8 +170,8 @@ impl<X: Exchange> Stream<X> {
         if is_rescued && runtime.exposures.is_some() {
             runtime.keys.write_rescued(exchange);
         }
-        if end_of_stream && self.is_grpc {
-            self.grpc_status = exchange.grpc_status(Part::Headers);
+        if end_of_stream && self.grpc != Grpc::No {
+            self.grpc_status = exchange.response_header(GRPC_STATUS).as_deref().map(grpc::status);
         }
         self.response_time = Some(now.saturating_sub(self.began));
         self.is_rescued = is_rescued;
@@ -175,10 +181,14 @@ impl<X: Exchange> Stream<X> {
         }
     }
 
-    /// Takes the gRPC status. Responses have trailers in few other protocols.
+    /// Removes the filter's headers that the model sent as trailers, and takes the gRPC status.
+    /// Responses have trailers in few other protocols.
     pub fn response_trailers(&mut self, exchange: &X) {
-        if self.decision.is_some() {
-            self.grpc_status = exchange.grpc_status(Part::Trailers);
+        let Some(runtime) = &self.runtime else { return };
+        let Some(trailers) = exchange.response_trailers() else { return };
+        runtime.own_among(&trailers).iter().for_each(|it| exchange.remove_response_trailer(it));
+        if self.grpc != Grpc::No {
+            self.grpc_status = trailers.first(GRPC_STATUS).map(grpc::status);
         }
     }
 
@@ -216,7 +226,7 @@ impl<X: Exchange> Stream<X> {
         if decision.reason == Reason::Override {
             return;
         }
-        let found = runtime.find_outcome(exchange, self.seen());
+        let found = runtime.find_outcome(exchange, self.seen_at_end(exchange));
         if !matches!(found, Found::Known(_)) {
             runtime.worker.failures.add_waiting(self.number);
         }
@@ -249,7 +259,7 @@ impl<X: Exchange> Stream<X> {
         let outcome = match expected {
             Expected::Nothing if is_logged || decision.reason == Reason::Override => return,
             // The proxy logs it later or never.
-            Expected::Nothing => runtime.query_outcome(exchange, self.seen()),
+            Expected::Nothing => runtime.query_outcome(exchange, self.seen_at_end(exchange)),
             Expected::Failure => {
                 runtime.worker.failures.remove_waiting(self.number);
                 Outcome::SUCCESS
@@ -270,6 +280,13 @@ impl<X: Exchange> Stream<X> {
             grpc_status: self.grpc_status,
             ..Ending::default()
         }
+    }
+
+    /// What this stream knows of how the request ended, once it has.
+    fn seen_at_end(&self, exchange: &X) -> Ending {
+        let seen = self.seen();
+        let is_unclear = self.grpc != Grpc::No && seen.answered && seen.grpc_status.is_none();
+        if is_unclear { self.grpc.examine(exchange, seen) } else { seen }
     }
 
     fn decided(&self) -> Option<(&Runtime<X::Host>, Decision)> {
@@ -322,7 +339,7 @@ impl<X: Exchange> Stream<X> {
             }
             decide::Outcome::Decided(decision) => {
                 self.decision = Some(decision);
-                self.is_grpc = is_grpc(headers);
+                self.grpc = Grpc::of(headers.first("content-type"));
                 self.is_https = decision.minted.is_some() && headers.is_https();
                 self.began = host.uptime();
                 if decision.reason != Reason::Override {

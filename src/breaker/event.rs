@@ -46,12 +46,18 @@ pub enum Kind {
     Errors,
     /// The share of slow answers.
     Slow,
+    /// The share of requests that their clients abandoned before a response.
+    Abandoned,
 }
 
 impl Kind {
+    /// All kinds.
+    pub(super) const ALL: [Self; 3] = [Self::Errors, Self::Slow, Self::Abandoned];
+
     /// The requests that count for it, and all requests.
     pub(super) const fn of(self, counts: Counts) -> (u32, u32) {
         match self {
+            Self::Abandoned => (counts.abandoned, counts.requests.saturating_add(counts.abandoned)),
             Self::Errors => (counts.errors, counts.requests),
             Self::Slow => (counts.slow, counts.requests),
         }
@@ -61,6 +67,7 @@ impl Kind {
         match self {
             Self::Errors => "failed",
             Self::Slow => "were slow",
+            Self::Abandoned => "were abandoned by their clients before a response",
         }
     }
 }

@@ -81,6 +81,7 @@ impl ExperimentBreakers {
                 return view.local.fail(&self.rule, are_few, request, uptime, self.outcomes)
                     && request.variant != self.baseline;
             }
+            End::Abandoned => view.local.abandon(request),
             End::Unknown => view.local.leave(request),
         }
         false

@@ -66,20 +66,32 @@ impl Breaker {
         now: Timestamp,
         baseline: impl Fn() -> Option<&'a Self>,
     ) -> Option<Why> {
-        let seen = self.window.total(now);
-        if seen.requests < rule.min_requests {
-            return None;
-        }
+        let (all, burst) = self.window.total_and_burst(now);
         rule.limits().find_map(|(kind, limit)| {
+            let seen = match kind {
+                // Many clients that leave at the same moment have a reason of their own, such as a
+                // load balancer that restarts.
+                Kind::Abandoned => all.without(kind, burst),
+                Kind::Errors | Kind::Slow => all,
+            };
+            if kind.of(seen).1 < rule.min_requests || !self.can_judge(kind) {
+                return None;
+            }
             // What is left without the requests above the cap may be less than `min_requests`.
             let capped = rule.padded(self.evidence_of(rule, kind, limit, seen));
             if !rule.is_above(kind, capped, limit) {
                 return None;
             }
             let baseline = baseline().map(|baseline| baseline.evidence(rule, now));
-            let is_shared = baseline.is_some_and(|baseline| rule.shares(kind, capped, baseline));
+            let is_shared = rule.shares(kind, capped, baseline);
             (!is_shared).then_some(Why::Rate { kind, seen: capped, baseline })
         })
+    }
+
+    /// Whether a share of this kind says anything. Of few units, one impatient client may abandon
+    /// most of the requests.
+    pub(super) fn can_judge(&self, kind: Kind) -> bool {
+        kind != Kind::Abandoned || !self.are_few(&Units::NONE)
     }
 
     /// What a baseline has to say: its window, and what was just before if that is little. Its

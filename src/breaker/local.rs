@@ -7,7 +7,7 @@
 use super::streak::{Failure, Recent, Streak};
 use super::ticket::{Marks, Request};
 use super::units::{Offenses, Units};
-use super::{Breaker, Counts, Rule};
+use super::{Breaker, Counts, Kind, Rule};
 use crate::quantity::{Millis, Timestamp};
 
 /// How long a worker may go without reading or writing the shared record.
@@ -35,7 +35,7 @@ pub struct News {
 
 impl News {
     const NONE: Self = Self {
-        counts: Counts { requests: 0, errors: 0, slow: 0 },
+        counts: Counts::NONE,
         offenses: Offenses::NONE,
         units: Units::NONE,
         recent: Recent { bits: 0, known: 0 },
@@ -121,7 +121,7 @@ impl LocalOutcomes {
         if request.epoch == self.epoch && request.marks.set(Marks::SLOW) {
             self.count_request(request, uptime);
             self.news.counts.slow = self.news.counts.slow.saturating_add(1);
-            self.news.offenses.add(request.unit, 0, 1);
+            self.news.offenses.add(request.unit, Kind::Slow);
         }
     }
 
@@ -167,7 +167,7 @@ impl LocalOutcomes {
         }
         self.count_request(request, uptime);
         self.news.counts.errors = self.news.counts.errors.saturating_add(1);
-        self.news.offenses.add(request.unit, 1, 0);
+        self.news.offenses.add(request.unit, Kind::Errors);
         self.latest = number;
         self.recent.add(true);
         self.news.recent.add(true);
@@ -183,6 +183,18 @@ impl LocalOutcomes {
         self.streak.fail(failure, need);
         self.news.streak.fail(failure, need);
         true
+    }
+
+    /// Counts a request that its client abandoned before a response, unless it counts already:
+    /// then it was slow, or has failed.
+    #[inline(never)]
+    pub(super) fn abandon(&mut self, request: &mut Request) {
+        if request.epoch == self.epoch && !request.marks.has(Marks::COUNTED) {
+            self.news.counts.abandoned = self.news.counts.abandoned.saturating_add(1);
+            self.news.units.add(request.unit);
+            self.news.offenses.add(request.unit, Kind::Abandoned);
+        }
+        self.leave(request);
     }
 
     /// Forgets a request whose end says nothing about the variant.

@@ -1,4 +1,4 @@
-//! Binary record of a breaker, which the workers of a proxy share: 606 bytes.
+//! Binary record of a breaker, which the workers of a proxy share: 758 bytes.
 //!
 //! The first byte is the version of the layout: a newer module that finds an older record starts
 //! with a closed breaker instead of misreading it. A record with another length or with impossible
@@ -10,10 +10,10 @@ use super::window::{Counts, Window};
 use super::{Breaker, STAGES, State};
 use crate::quantity::{Millis, Timestamp};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The length of a record in bytes.
-const LENGTH: usize = 606;
+const LENGTH: usize = 758;
 
 impl Breaker {
     /// The record of this breaker.
@@ -39,8 +39,8 @@ impl Breaker {
         self.window.periods.iter().for_each(|counts| out.counts(*counts));
         for offender in &self.window.offenders.0 {
             out.short(offender.unit.0);
-            let counts = offender.errors.iter().chain(&offender.slow);
-            counts.for_each(|count| out.0.extend(count.to_le_bytes()));
+            let counts = offender.counts.as_flattened();
+            counts.iter().for_each(|count| out.0.extend(count.to_le_bytes()));
         }
         for (unit, number) in self.units.0 {
             out.short(unit.0);
@@ -127,6 +127,7 @@ impl Writer {
         self.short(counts.requests);
         self.short(counts.errors);
         self.short(counts.slow);
+        self.short(counts.abandoned);
     }
 
     fn streak(&mut self, streak: &Streak) {
@@ -168,12 +169,14 @@ impl Reader<'_> {
 
     #[inline(never)]
     fn counts(&mut self) -> Option<Counts> {
-        Some(Counts { requests: self.short()?, errors: self.short()?, slow: self.short()? })
+        let [requests, errors] = [self.short()?, self.short()?];
+        let [slow, abandoned] = [self.short()?, self.short()?];
+        Some(Counts { requests, errors, slow, abandoned })
     }
 
     fn offender(&mut self) -> Option<Offender> {
         let mut offender = Offender { unit: Unit(self.short()?), ..Offender::NONE };
-        for count in offender.errors.iter_mut().chain(&mut offender.slow) {
+        for count in offender.counts.as_flattened_mut() {
             *count = u16::from_le_bytes(self.take()?);
         }
         Some(offender)

@@ -79,12 +79,12 @@ impl Breaker {
             let cap = rule.stage_cap(limit);
             let capped = self.capped(kind, seen, cap);
             let is_one_unit = kind.of(capped).0 <= cap && !self.are_few(&Units::NONE);
-            if is_one_unit || !rule.stage_fails(kind, capped, limit) {
+            if is_one_unit || !self.can_judge(kind) || !rule.stage_fails(kind, capped, limit) {
                 return None;
             }
             let baseline = baseline().map(|baseline| baseline.evidence(rule, now));
             let padded = rule.padded(capped);
-            let is_shared = baseline.is_some_and(|baseline| rule.shares(kind, padded, baseline));
+            let is_shared = rule.shares(kind, padded, baseline);
             (!is_shared).then_some(Why::Rate { kind, seen: capped, baseline })
         })
     }

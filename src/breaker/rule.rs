@@ -18,6 +18,10 @@ use crate::quantity::{Millis, Ppm};
 const FAR_WORSE_Z2: u64 = 5_411_894;
 const WORSE_Z2: u64 = 18_189_293;
 
+/// The smallest limit for the share of requests that clients abandon before a response. Clients
+/// leave for reasons of their own, and a variant that is only slower loses more of them.
+const ABANDONED_LIMIT: Ppm = Ppm::new(200_000).unwrap();
+
 /// Longer streaks count as this long.
 const LONGEST_STREAK: u32 = 64;
 
@@ -120,12 +124,13 @@ impl Rule {
 
     /// Whether the baseline has the same fault: the candidate is not significantly worse. Where the
     /// baseline has too few requests to judge it, the missing ones are taken to fail at the limit.
+    /// Without any, a failure is the candidate's own, but an abandoned request may be the client's.
     #[inline(never)]
-    pub(super) fn shares(&self, kind: Kind, candidate: Counts, baseline: Counts) -> bool {
-        if baseline.requests == 0 {
-            return false;
+    pub(super) fn shares(&self, kind: Kind, candidate: Counts, baseline: Option<Counts>) -> bool {
+        let (count, of) = kind.of(baseline.unwrap_or_default());
+        if of == 0 {
+            return kind == Kind::Abandoned;
         }
-        let (count, of) = kind.of(baseline);
         let missing = self.min_requests.saturating_sub(of);
         let limit = self.limits().find(|(other, _)| *other == kind).map_or(Ppm::ZERO, |(_, it)| it);
         let assumed = part(limit, missing.saturating_mul(2)).div_ceil(2);
@@ -180,7 +185,11 @@ impl Rule {
     /// The rates that are limited.
     pub(super) fn limits(&self) -> impl Iterator<Item = (Kind, Ppm)> {
         let slow = self.slow.map(|slow| (Kind::Slow, slow.rate));
-        core::iter::once((Kind::Errors, self.error_limit)).chain(slow)
+        let watches_abandoned = self.compare && self.no_answer.is_some();
+        let abandoned = (Kind::Abandoned, self.error_limit.max(ABANDONED_LIMIT));
+        core::iter::once((Kind::Errors, self.error_limit))
+            .chain(slow)
+            .chain(watches_abandoned.then_some(abandoned))
     }
 }
 

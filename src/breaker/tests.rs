@@ -5,6 +5,7 @@
 //! a line of text. Everything is seeded, so a test always passes or always fails. Most simulations
 //! print what they measured (`cargo test -p sidetrack breaker -- --nocapture`).
 
+mod abandoned;
 mod agreement;
 mod capacity;
 mod clock;

@@ -12,7 +12,11 @@ pub enum End {
     Completed,
     /// The variant failed: it gave a bad answer or none, or its answer broke off.
     Failed,
-    /// The variant is not to blame: the client left, or the variant was never asked.
+    /// The variant had the request, and the client left before a response. Whether the variant is
+    /// at fault shows only in comparison with the baseline, whose clients leave too.
+    Abandoned,
+    /// The variant is not to blame: the client left during the response, or the variant was never
+    /// asked.
     Unknown,
 }
 

@@ -92,67 +92,68 @@ const fn truncated(number: u64) -> u32 {
     number as u32
 }
 
-/// The failures and slow answers of one unit since the last tick.
+/// The requests of one unit that count against a variant since the last tick, by kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offense {
     pub(super) unit: Unit,
-    pub(super) errors: u32,
-    pub(super) slow: u32,
+    pub(super) counts: [u32; Kind::ALL.len()],
 }
 
 impl Offense {
-    const fn total(self) -> u32 {
-        self.errors.saturating_add(self.slow)
+    const NONE: Self = Self { unit: Unit::FREE, counts: [0; Kind::ALL.len()] };
+
+    fn total(&self) -> u32 {
+        self.counts.into_iter().fold(0, u32::saturating_add)
     }
 }
 
-/// The units of one worker with the most failures and slow answers since the last tick.
+/// The units of one worker with the most offenses since the last tick.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offenses([Offense; 8]);
 
 impl Offenses {
-    pub(super) const NONE: Self = Self([Offense { unit: Unit::FREE, errors: 0, slow: 0 }; 8]);
+    pub(super) const NONE: Self = Self([Offense::NONE; 8]);
 
     /// Adds to a unit, in place of the one with the least.
     #[inline(never)]
-    pub(super) fn add(&mut self, unit: Unit, errors: u32, slow: u32) {
+    pub(super) fn add(&mut self, unit: Unit, kind: Kind) {
         let rank = |offense: &Offense| if offense.unit == unit { 0 } else { offense.total() + 1 };
         if let Some(place) = self.0.iter_mut().min_by_key(|offense| rank(offense)) {
             if place.unit != unit {
-                *place = Offense { unit, errors: 0, slow: 0 };
+                *place = Offense { unit, ..Offense::NONE };
             }
-            place.errors = place.errors.saturating_add(errors);
-            place.slow = place.slow.saturating_add(slow);
+            if let Some(count) = place.counts.get_mut(kind as usize) {
+                *count = count.saturating_add(1);
+            }
         }
     }
 }
 
-/// The failures and slow answers of one unit, by bucket of the window.
+/// The requests of one unit that count against a variant, by kind and by bucket of the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offender {
     pub(super) unit: Unit,
-    pub(super) errors: [u16; BUCKETS],
-    pub(super) slow: [u16; BUCKETS],
+    pub(super) counts: [[u16; BUCKETS]; Kind::ALL.len()],
 }
 
 impl Offender {
     pub(super) const NONE: Self =
-        Self { unit: Unit::FREE, errors: [0; BUCKETS], slow: [0; BUCKETS] };
+        Self { unit: Unit::FREE, counts: [[0; BUCKETS]; Kind::ALL.len()] };
 
     fn count(&self, kind: Kind) -> u32 {
-        let buckets = match kind {
-            Kind::Errors => &self.errors,
-            Kind::Slow => &self.slow,
-        };
-        buckets.iter().map(|&count| u32::from(count)).sum()
+        self.counts.get(kind as usize).map_or(0, sum)
     }
 
     fn total(&self) -> u32 {
-        self.count(Kind::Errors) + self.count(Kind::Slow)
+        self.counts.iter().map(sum).sum()
     }
 }
 
-/// The units with the most failures and slow answers in the window.
+fn sum(buckets: &[u16; BUCKETS]) -> u32 {
+    buckets.iter().map(|&count| u32::from(count)).sum()
+}
+
+/// The units with the most offenses in the window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Offenders(pub(super) [Offender; FEW]);
 
@@ -182,9 +183,7 @@ impl Offenders {
             }
             *offender = Offender { unit: offense.unit, ..Offender::NONE };
         }
-        for (counts, new) in
-            [(&mut offender.errors, offense.errors), (&mut offender.slow, offense.slow)]
-        {
+        for (counts, new) in offender.counts.iter_mut().zip(offense.counts) {
             if let Some(count) = counts.get_mut(place) {
                 *count = count.saturating_add(u16::try_from(new).unwrap_or(u16::MAX));
             }
@@ -194,7 +193,7 @@ impl Offenders {
     /// Clears the bucket at this place.
     pub(super) fn clear(&mut self, place: usize) {
         for offender in &mut self.0 {
-            for counts in [&mut offender.errors, &mut offender.slow] {
+            for counts in &mut offender.counts {
                 if let Some(count) = counts.get_mut(place) {
                     *count = 0;
                 }

@@ -20,10 +20,12 @@ pub struct Counts {
     pub errors: u32,
     /// Requests with a slow response.
     pub slow: u32,
+    /// Requests that their clients abandoned before a response. They are not among the requests.
+    pub abandoned: u32,
 }
 
 impl Counts {
-    const NONE: Self = Self { requests: 0, errors: 0, slow: 0 };
+    pub(super) const NONE: Self = Self { requests: 0, errors: 0, slow: 0, abandoned: 0 };
 
     /// The sum of both.
     #[must_use]
@@ -32,6 +34,7 @@ impl Counts {
             requests: self.requests.saturating_add(other.requests),
             errors: self.errors.saturating_add(other.errors),
             slow: self.slow.saturating_add(other.slow),
+            abandoned: self.abandoned.saturating_add(other.abandoned),
         }
     }
 
@@ -39,7 +42,7 @@ impl Counts {
     /// as a success before.
     #[must_use]
     pub const fn is_empty(self) -> bool {
-        self.requests == 0 && self.errors == 0 && self.slow == 0
+        self.requests == 0 && self.errors == 0 && self.slow == 0 && self.abandoned == 0
     }
 
     /// Without so many requests of a kind.
@@ -48,6 +51,7 @@ impl Counts {
         match kind {
             Kind::Errors => Self { requests, errors: self.errors.saturating_sub(excess), ..self },
             Kind::Slow => Self { requests, slow: self.slow.saturating_sub(excess), ..self },
+            Kind::Abandoned => Self { abandoned: self.abandoned.saturating_sub(excess), ..self },
         }
     }
 }
@@ -130,11 +134,20 @@ impl Window {
     /// What the window holds at this moment.
     #[inline(never)]
     pub(super) fn total(&self, now: Timestamp) -> Counts {
+        self.total_and_burst(now).0
+    }
+
+    /// What the window holds at this moment, and how many requests were abandoned in the bucket
+    /// with the most of them.
+    #[inline(never)]
+    pub(super) fn total_and_burst(&self, now: Timestamp) -> (Counts, u32) {
         let number = self.number(now);
         let oldest = number.saturating_sub(BUCKETS as u64 - 1);
         let kept = self.latest.saturating_sub(BUCKETS as u64 - 1).max(oldest);
         let inside = (kept..=self.latest.min(number)).filter_map(|n| self.buckets.get(place(n)));
-        inside.fold(Counts::NONE, |sum, counts| sum.plus(*counts))
+        inside.fold((Counts::NONE, 0), |(sum, burst), counts| {
+            (sum.plus(*counts), counts.abandoned.max(burst))
+        })
     }
 
     /// What was counted in the window and just before it.

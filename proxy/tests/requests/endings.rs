@@ -111,16 +111,104 @@ fn the_grpc_status_of_the_response_decides() {
     }
 }
 
-/// A caller can claim anything.
+/// A response with a body and without trailers, or with trailers without a status. The columns: the
+/// content types of request and response, a `grpc-status` in the response's headers.
 #[test]
-fn a_request_that_claims_to_be_grpc_proves_nothing() {
+fn a_grpc_response_without_a_status_has_failed() {
+    const GRPC: &str = "application/grpc";
+    const GOOD: [u64; 4] = [1, 0, 0, 0];
+    const BAD: [u64; 4] = [0, 1, 0, 1];
+    for (request, response, status, expected) in [
+        (GRPC, GRPC, None, BAD),
+        (GRPC, "application/grpc+proto", None, BAD),
+        (GRPC, "application/grpc;charset=utf-8", None, BAD),
+        (GRPC, GRPC, Some("14"), BAD),
+        (GRPC, GRPC, Some("x"), BAD),
+        (GRPC, GRPC, Some("0"), GOOD),
+        (GRPC, GRPC, Some("5"), GOOD),
+        // The status of grpc-web is in its body, or in the headers if it has none.
+        ("application/grpc-web+proto", "application/grpc-web+proto", None, GOOD),
+        ("application/grpc-web+proto", "application/grpc-web+proto", Some("14"), BAD),
+        // Envoy's grpc_web filter has been at it.
+        (GRPC, "application/grpc-web+proto", None, GOOD),
+        (GRPC, "application/grpc-web+proto", Some("2"), GOOD),
+        // A client can claim anything.
+        (GRPC, "application/json", None, GOOD),
+        (GRPC, "application/json", Some("14"), GOOD),
+        (GRPC, "", None, GOOD),
+        ("application/json", "application/json", Some("14"), GOOD),
+        ("application/json", GRPC, None, GOOD),
+    ] {
+        for (has_trailers, logs) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut proxy = Proxy::new(&breaker_file());
+            let _logger = logs.then(|| proxy.instance("failures"));
+            let mut open = proxy.open(&[("x-user-id", "1"), ("content-type", request)]);
+            open.decide();
+            let kind = ("content-type".to_owned(), response.to_owned());
+            open.call.response.borrow_mut().push(kind);
+            let status_line = status.map(|it| ("grpc-status".to_owned(), it.to_owned()));
+            open.call.response.borrow_mut().extend(status_line);
+            open.respond(200);
+            if has_trailers {
+                open.stream.response_trailers(&open.call);
+            }
+            open.end();
+            proxy.run(TICK);
+            let case = format!("{request} {response} {status:?}, {has_trailers}, {logs}");
+            assert_eq!(counted(&proxy), expected, "{case}");
+        }
+    }
+}
+
+/// Trailers with a gRPC status, as a gRPC-JSON transcoder leaves them behind.
+#[test]
+fn a_grpc_status_counts_only_for_a_request_that_is_grpc() {
     let mut proxy = Proxy::new(&breaker_file());
-    let grpc = [("x-user-id", "1"), ("content-type", "application/grpc")];
-    ended(&proxy, &grpc, 200, |_| {});
-    // A body follows the headers, so their `grpc-status` is not the end of a gRPC response.
-    ended(&proxy, &grpc, 200, |request| request.call.grpc_status[0].set(Some(14)));
+    for kind in ["application/json", ""] {
+        let mut request = proxy.open(&[("x-user-id", "1"), ("content-type", kind)]);
+        request.decide();
+        request.respond_with_grpc(14, true);
+        request.end();
+    }
     proxy.run(TICK);
     assert_eq!(counted(&proxy), [2, 0, 0, 0]);
+}
+
+/// Over HTTP/3, Envoy does not report that a client has left.
+#[test]
+fn a_grpc_client_of_http3_may_have_left_before_the_status() {
+    let mut proxy = Proxy::new(&breaker_file());
+    ended(&proxy, &[("x-user-id", "1"), ("content-type", "application/grpc")], 200, |open| {
+        open.call.is_http3.set(true);
+        open.call.response.borrow_mut().push(("content-type".into(), "application/grpc".into()));
+    });
+    proxy.run(TICK);
+    assert_eq!(counted(&proxy), [1, 0, 0, 0]);
+}
+
+/// Nobody but the filter may use its names, wherever they are.
+#[test]
+fn own_names_are_removed_from_trailers() {
+    let proxy = Proxy::new(&file(&json!({"match": {"path": {"exact": "/"}}})));
+    let lines = || {
+        [("x-ab-cluster", "a"), ("x-other", "b"), ("x-ab-variant", "c"), ("x-ab-cluster", "d")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec()
+    };
+    // Of an experiment, and of none.
+    for path in ["/", "/none"] {
+        let mut open = proxy.open(&[("x-user-id", "1"), (":path", path)]);
+        assert_eq!(open.stream.request_headers(&open.call, false), Action::Continue);
+        *open.call.trailers.borrow_mut() = lines();
+        open.stream.request_trailers(&open.call);
+        *open.call.response_trailers.borrow_mut() = lines();
+        open.respond(200);
+        open.stream.response_trailers(&open.call);
+        open.end();
+        for left in [&open.call.trailers, &open.call.response_trailers] {
+            assert_eq!(*left.borrow(), [("x-other".to_owned(), "b".to_owned())], "{path}");
+        }
+    }
 }
 
 #[test]
@@ -303,7 +391,7 @@ fn a_request_that_is_never_logged_is_counted_when_it_is_deleted() {
         request.respond(status);
         request.delete();
     }
-    let mut request = proxy.open(&USER);
+    let mut request = proxy.open(&[("x-user-id", "1"), ("content-type", "application/grpc")]);
     request.decide();
     request.respond_with_grpc(14, true);
     request.delete();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use sidetrack::breaker::{Store, SwapError};
 use sidetrack::effects::{Effect, Op};
 use sidetrack::request::Request;
-use sidetrack_proxy::host::{Exchange, Headers, Host, Kind, Level, Part, SeriesId, Sink};
+use sidetrack_proxy::host::{Exchange, Headers, Host, Kind, Level, SeriesId, Sink};
 
 /// A process. Clones are the same one.
 #[derive(Clone, Default)]
@@ -146,10 +146,10 @@ pub(crate) struct Call {
     pub(crate) filter_state: RefCell<BTreeMap<String, String>>,
     pub(crate) code: Cell<u32>,
     pub(crate) flags: Cell<u64>,
-    /// In the response's headers and in its trailers.
-    pub(crate) grpc_status: [Cell<Option<u32>>; 2],
+    pub(crate) response_trailers: RefCell<Pairs>,
     pub(crate) attempts: Cell<u64>,
     pub(crate) is_connect: Cell<bool>,
+    pub(crate) is_http3: Cell<bool>,
     /// The proxy itself answered.
     pub(crate) is_local: Cell<bool>,
     pub(crate) route: Cell<&'static str>,
@@ -206,6 +206,10 @@ impl Exchange for Call {
         is_possible
     }
 
+    fn request_trailers(&self) -> Option<Copied> {
+        Some(Copied(self.trailers.borrow().clone()))
+    }
+
     fn remove_request_trailer(&self, name: &str) {
         self.trailers.borrow_mut().retain(|(other, _)| other != name);
     }
@@ -239,8 +243,16 @@ impl Exchange for Call {
         self.filter_state.borrow().contains_key(key)
     }
 
-    fn grpc_status(&self, part: Part) -> Option<u32> {
-        self.grpc_status[usize::from(part == Part::Trailers)].get()
+    fn response_header(&self, name: &str) -> Option<Vec<u8>> {
+        values(&self.response, name).into_iter().next().map(String::into_bytes)
+    }
+
+    fn response_trailers(&self) -> Option<Copied> {
+        Some(Copied(self.response_trailers.borrow().clone()))
+    }
+
+    fn remove_response_trailer(&self, name: &str) {
+        self.response_trailers.borrow_mut().retain(|(other, _)| other != name);
     }
 
     fn is_success(&self, once: &bool) -> bool {
@@ -262,6 +274,10 @@ impl Exchange for Call {
 
     fn is_connect(&self) -> bool {
         self.is_connect.get()
+    }
+
+    fn is_http3(&self) -> bool {
+        self.is_http3.get()
     }
 
     fn is_from_upstream(&self) -> bool {

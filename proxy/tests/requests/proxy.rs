@@ -178,7 +178,8 @@ impl Open {
 
     /// The gRPC status arrives, in trailers or in the headers of a response without a body.
     pub(crate) fn respond_with_grpc(&mut self, status: u32, in_trailers: bool) {
-        self.call.grpc_status[usize::from(in_trailers)].set(Some(status));
+        let part = if in_trailers { &self.call.response_trailers } else { &self.call.response };
+        part.borrow_mut().push(("grpc-status".to_owned(), status.to_string()));
         self.call.code.set(200);
         self.stream.response_headers(&self.call, !in_trailers);
         if in_trailers {

@@ -273,21 +273,21 @@ fn keys_and_layout_of_the_records_stay() {
     tick(&mut fleet, &memory, at(0));
     let long = |number: u64| number.to_le_bytes();
     let short = |number: u32| number.to_le_bytes();
-    let free = [short(u32::MAX - 1).as_slice(), &[0; 40]].concat();
-    let mut closed = vec![2, 0, 0, 0, 0, 0, 0, 0];
+    let free = [short(u32::MAX - 1).as_slice(), &[0; 60]].concat();
+    let mut closed = vec![3, 0, 0, 0, 0, 0, 0, 0];
     closed.extend([START, START, 3000].map(long).concat());
     // No trips, no stage.
-    closed.extend([0; 24]);
+    closed.extend([0; 28]);
     closed.extend(long(START / 3000));
     // The bucket of this number is the first of ten.
     assert_eq!(START / 3000 % 10, 0);
-    closed.extend([1, 1, 1].map(short).concat());
-    closed.extend([0; 9 * 12]);
+    closed.extend([1, 1, 1, 0].map(short).concat());
+    closed.extend([0; 9 * 16]);
     // The period before and the present one.
-    closed.extend([1, 1, 1, 0, 0, 0].map(short).concat());
+    closed.extend([1, 1, 1, 0, 0, 0, 0, 0].map(short).concat());
     // The request without a unit, with one failure and one slow answer.
     closed.extend(short(u32::MAX));
-    closed.extend([[1, 0].as_slice(), &[0; 18], &[1, 0], &[0; 18]].concat());
+    closed.extend([[1, 0].as_slice(), &[0; 18], &[1, 0], &[0; 18], &[0; 20]].concat());
     closed.extend(free.repeat(4));
     // The units seen.
     closed.extend([u32::MAX - 1, 0].map(short).concat().repeat(4));
@@ -305,7 +305,7 @@ fn keys_and_layout_of_the_records_stay() {
     assert_eq!(memory.value(GENERATION), None);
     trip(&mut fleet, &memory, at(0));
     let open = memory.value(names[0]).unwrap();
-    assert_eq!(open[..8], [2, 1, 0, 1, 1, 0, 0, 0]);
+    assert_eq!(open[..8], [3, 1, 0, 1, 1, 0, 0, 0]);
     assert_eq!(open[16..24], long(START + 30_000));
     assert_eq!(open[32..36], short(1));
     assert!(memory.value(GENERATION).is_some());

@@ -43,7 +43,7 @@ impl Fate {
 
     /// No answer, until the client gives up.
     pub(crate) const fn hang(patience: u64) -> Self {
-        Self { headers: None, end: patience, how: End::Unknown }
+        Self { headers: None, end: patience, how: End::Abandoned }
     }
 }
 

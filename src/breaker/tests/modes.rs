@@ -124,8 +124,8 @@ fn the_bare_rate_trips_exactly_above_its_limit() {
             for count in near.chain([0, requests / 2, requests]) {
                 let expected =
                     requests >= 20 && u64::from(count) * of > u64::from(requests) * above;
-                let errors = Counts { requests, errors: count, slow: 0 };
-                let slow = Counts { requests, errors: 0, slow: count };
+                let errors = Counts { requests, errors: count, ..Counts::default() };
+                let slow = Counts { requests, slow: count, ..Counts::default() };
                 assert_eq!(trips(&rule, errors), expected, "{percent} %: {errors:?}");
                 assert_eq!(trips(&rule, slow), expected, "{percent} %: {slow:?}");
             }
@@ -139,7 +139,7 @@ fn five_percent_of_every_count_up_to_two_thousand() {
     for requests in 20..=2000_u32 {
         // Beyond a fifth every answer is the same; the one below shows it to be monotone.
         for errors in 0..=requests.min(requests / 5 + 1) {
-            let counts = Counts { requests, errors, slow: 0 };
+            let counts = Counts { requests, errors, ..Counts::default() };
             assert_eq!(trips(&rule, counts), 20 * errors > requests, "{counts:?}");
         }
     }

@@ -31,7 +31,7 @@ fn advance(
     requests: u32,
     errors: u32,
 ) -> Option<Event> {
-    let new = Counts { requests, errors, slow: 0 };
+    let new = Counts { requests, errors, ..Counts::default() };
     breaker.advance(rule, now, &new.into(), || None, 100)
 }
 
@@ -216,7 +216,7 @@ fn each_failed_recovery_waits_twice_as_long_up_to_the_limit() {
             assert_eq!(length(opened), Millis::new(expected * thousandths));
             let now = breaker.wakes_at().unwrap();
             assert!(matches!(advance(&mut breaker, &rule, now, 0, 0), Some(Event::Trying(..))));
-            let new = Counts { requests: 2, errors: 2, slow: 0 };
+            let new = Counts { requests: 2, errors: 2, ..Counts::default() };
             opened = breaker.advance(&rule, now, &new.into(), || None, jitter);
         }
     }

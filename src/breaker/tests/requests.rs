@@ -58,7 +58,8 @@ impl Worker {
     fn counts(&mut self) -> (u32, u32, u32) {
         self.pass(100);
         let bytes = self.memory.value(&Side::Candidate.key()).unwrap();
-        let Counts { requests, errors, slow } = Breaker::decode(&bytes).unwrap().counts(self.at());
+        let Counts { requests, errors, slow, .. } =
+            Breaker::decode(&bytes).unwrap().counts(self.at());
         (requests, errors, slow)
     }
 

@@ -135,6 +135,7 @@ impl Player {
         let latest = self.proxy.events().iter().rev().find_map(|(_, _, event)| match event {
             Event::Opened { why: Why::Rate { kind: Kind::Errors, .. }, .. } => Some("errors"),
             Event::Opened { why: Why::Rate { kind: Kind::Slow, .. }, .. } => Some("slow"),
+            Event::Opened { why: Why::Rate { kind: Kind::Abandoned, .. }, .. } => Some("abandoned"),
             Event::Opened { why: Why::Streak(_), .. } => Some("streak"),
             Event::Trying(..) | Event::Closed => None,
         });

@@ -38,6 +38,7 @@ fn no_outcome_is_lost_or_counted_twice() {
                 requests: 1,
                 errors: u32::from(ended.failed),
                 slow: u32::from(ended.slow),
+                ..Counts::default()
             };
             fed[side] = fed[side].plus(one);
             proxy.ended(worker, [Side::Baseline, Side::Candidate][side], ended, now);

@@ -29,30 +29,48 @@ enum Fault {
     Half,
     /// The candidate does not answer.
     Hung,
+    /// The candidate does not answer, and its clients leave early.
+    Abandoned,
     /// The candidate's answers break off.
     Truncated,
     /// Both variants are dead.
     Shared,
     /// One request in seven fails, on both variants.
     SharedPart,
+    /// Two clients in five leave early, on both variants.
+    Impatient,
     /// The candidate fails for its first unit alone.
     Client,
+    /// The candidate's first unit leaves at once, always.
+    ImpatientClient,
 }
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 11] = [
     Fault::Nothing,
     Fault::Dead,
     Fault::Half,
     Fault::Hung,
+    Fault::Abandoned,
     Fault::Truncated,
     Fault::Shared,
     Fault::SharedPart,
+    Fault::Impatient,
     Fault::Client,
+    Fault::ImpatientClient,
 ];
 
 impl Fault {
     const fn is_the_candidates(self) -> bool {
-        matches!(self, Self::Dead | Self::Half | Self::Hung | Self::Truncated)
+        matches!(self, Self::Dead | Self::Half | Self::Hung | Self::Abandoned | Self::Truncated)
+    }
+
+    /// How long the candidate's requests may fail until it trips, in seconds.
+    const fn seconds(self) -> u64 {
+        match self {
+            Self::Hung => 12,
+            Self::Abandoned => 24,
+            _ => 1,
+        }
     }
 
     fn fate(self, side: Side, unit: usize, healthy: Fate, random: &mut Random) -> Fate {
@@ -61,6 +79,9 @@ impl Fault {
             Self::Dead if is_candidate => Fate::bad(5),
             Self::Half if is_candidate && random.chance(0.5) => Fate::bad(5),
             Self::Hung if is_candidate => Fate::hang(15_000),
+            Self::Abandoned if is_candidate => Fate::hang(2000),
+            Self::Impatient if random.chance(0.4) => Fate::hang(1000),
+            Self::ImpatientClient if is_candidate && unit == 0 => Fate::hang(50),
             Self::Truncated if is_candidate => Fate::stream(100, End::Failed),
             Self::Shared => Fate::bad(5),
             Self::SharedPart if random.chance(1.0 / 7.0) => Fate::bad(5),
@@ -164,15 +185,16 @@ impl Year {
             // In each try: two failures of twenty requests, five in a row, or what comes until the
             // workers have agreed.
             let tries = u64::try_from(world.trips() - trips).unwrap().max(1);
-            let most =
-                tries * (40 + per_second(shape.crowd) * if fault == Fault::Hung { 12 } else { 1 });
+            let most = tries * (40 + per_second(shape.crowd) * fault.seconds());
             if world.trips() > trips {
                 assert!(failures <= most, "{story}: {failures} failures after {tries} trips");
             } else {
-                // Too few requests to say.
+                // Too few requests to say. What few units abandon may be their own fault.
                 self.undetected += 1;
+                let is_hidden = fault == Fault::Abandoned
+                    && (shape.crowd.units < 100 || length < 1000 * fault.seconds());
                 assert!(
-                    is_of_few || shape.crowd.rate < 50.0,
+                    is_of_few || is_hidden || shape.crowd.rate < 50.0,
                     "{story}: no trip, {:?}",
                     world.tally
                 );

@@ -16,6 +16,7 @@ mod cases;
 mod model;
 mod page;
 mod stand;
+mod transcoder;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -44,6 +45,8 @@ impl Case {
         let name = self.name(number);
         let condition = if self.caller == Caller::Connects {
             json!({"hosts": [format!("{name}.{}", self.behavior)]})
+        } else if self.is_transcoded() {
+            json!({"path": {"prefix": format!("/{}/", transcoder::service(number))}})
         } else {
             json!({"path": {"prefix": format!("/{name}/")}})
         };
@@ -63,7 +66,11 @@ impl Case {
     async fn send(&self, number: usize, user: u32, stand: &Stand) -> Result<()> {
         let name = self.name(number);
         let addr = stand.addr(self.listener).await?;
-        let path = format!("/{name}/{user}/{}", self.behavior);
+        let path = if self.is_transcoded() {
+            format!("/{}/{}", transcoder::service(number), self.behavior)
+        } else {
+            format!("/{name}/{user}/{}", self.behavior)
+        };
         let model = if self.cluster == "http2" { &stand.http2 } else { &stand.http1 };
         let arrivals = &model.arrivals;
         let content_type = match self.protocol {
@@ -71,7 +78,9 @@ impl Case {
             Protocol::GrpcWeb => "application/grpc-web",
             _ => "application/json",
         };
-        if matches!(self.protocol, Protocol::Grpc | Protocol::GrpcWeb | Protocol::Http2) {
+        if matches!(self.protocol, Protocol::Grpc | Protocol::GrpcWeb | Protocol::Http2)
+            || self.is_transcoded()
+        {
             caller::http2(addr, &path, user, content_type, self.caller, arrivals).await
         } else {
             let host = format!("{name}.{}", self.behavior);
@@ -127,7 +136,7 @@ impl Found {
         let requests = match case.outcome {
             Counts::Success => [REQUESTS, 0, 0],
             Counts::Failure => [0, REQUESTS, 0],
-            Counts::Aborted | Counts::Left => [0, 0, REQUESTS],
+            Counts::Left | Counts::Abandoned => [0, 0, REQUESTS],
             Counts::Nothing => [0; 3],
         };
         let would_trip = case.outcome == Counts::Failure;

@@ -112,7 +112,8 @@ pub(super) async fn http2(
         .header("content-type", content_type)
         .body(())?;
     let (response, mut upload) = client.send_request(request, false)?;
-    let message = Bytes::from_static(b"\0\0\0\0\0");
+    let is_json = content_type == "application/json";
+    let message = Bytes::from_static(if is_json { b"{}" } else { b"\0\0\0\0\0" });
     upload.send_data(message, caller != Caller::StopsSending)?;
     if caller == Caller::LeavesBefore {
         timeout(PATIENCE, arrivals.wait_for(path)).await?;

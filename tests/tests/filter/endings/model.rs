@@ -130,6 +130,7 @@ fn answer(behavior: &str) -> (Vec<&'static str>, Close) {
         "whole-length" => (vec![LENGTH, "56789"], None),
         "whole-chunked" => (vec![CHUNKED, "0\r\n\r\n"], None),
         "whole-trailers" => (vec![CHUNKED, "0\r\nx-check: 1\r\n\r\n"], None),
+        "whole-grpc-status" => (vec![CHUNKED, "0\r\ngrpc-status: 14\r\n\r\n"], None),
         "whole-close" => (vec![UNTIL_CLOSE, "56789"], Fin),
         "whole-events" => (vec![EVENTS, EVENTS_END], None),
         "status-404" => (vec!["HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"], None),
@@ -200,7 +201,9 @@ async fn respond_http2(
     request: Request<RecvStream>,
     mut respond: h2::server::SendResponse<Bytes>,
 ) -> Result<Option<Break>> {
-    let behavior = behavior(request.uri().path()).to_owned();
+    // Names of methods in protobuf have no hyphens.
+    let behavior = behavior(request.uri().path()).replace('_', "-");
+    let behavior = behavior.trim_start_matches("Stream-").to_owned();
     let (head, body) = request.into_parts();
     drop(head);
     let response = |length: Option<&str>| {
@@ -216,7 +219,7 @@ async fn respond_http2(
         stream.send_data(Bytes::from_static(b"\0\0\0\0\0"), false)?;
         anyhow::Ok(stream)
     };
-    let status = |code: &'static str| {
+    let status = |code: &str| {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", code.parse().unwrap());
         trailers
@@ -240,22 +243,40 @@ async fn respond_http2(
             sleep(PAUSE).await;
             finish(stream, "56789more")?;
         }
-        "grpc-0" | "grpc-14" | "grpc-5" => {
+        "grpc-0" | "grpc-5" | "grpc-8" | "grpc-14" => {
             let mut stream = begin(&mut respond, None)?;
-            let code = behavior.trim_start_matches("grpc-");
-            let code = if code == "0" {
-                "0"
-            } else if code == "5" {
-                "5"
-            } else {
-                "14"
-            };
-            stream.send_trailers(status(code))?;
+            stream.send_trailers(status(behavior.trim_start_matches("grpc-")))?;
         }
-        "grpc-only-14" => {
+        "grpc-only-14" | "grpc-only-none" => {
             let mut only = response(None)?;
-            only.headers_mut().extend(status("14"));
+            if behavior == "grpc-only-14" {
+                only.headers_mut().extend(status("14"));
+            }
             respond.send_response(only, true)?;
+        }
+        // A status in the headers, and an empty body after them.
+        "grpc-early-0" | "grpc-early-14" => {
+            let mut early = response(None)?;
+            early.headers_mut().extend(status(behavior.trim_start_matches("grpc-early-")));
+            let mut stream = respond.send_response(early, false)?;
+            sleep(PAUSE).await;
+            stream.send_data(Bytes::new(), true)?;
+        }
+        "grpc-none" => {
+            let mut stream = begin(&mut respond, None)?;
+            stream.send_data(Bytes::new(), true)?;
+        }
+        "grpc-trailers-none" => {
+            let mut stream = begin(&mut respond, None)?;
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-check", "1".parse()?);
+            stream.send_trailers(trailers)?;
+        }
+        "json-14" => {
+            let json = Response::builder().header("content-type", "application/json").body(())?;
+            let mut stream = respond.send_response(json, false)?;
+            stream.send_data(Bytes::from_static(b"{}"), false)?;
+            stream.send_trailers(status("14"))?;
         }
         "nothing-rst" => respond.send_reset(Reason::INTERNAL_ERROR),
         "nothing-refused" => respond.send_reset(Reason::REFUSED_STREAM),

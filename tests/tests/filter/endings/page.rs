@@ -11,6 +11,7 @@ use sidetrack::outcome::{RULES, Status};
 use super::cases::{CASES, Case, Counts, Protocol};
 
 const NOT_COUNTED: &str = "not counted";
+const ABANDONED: &str = "abandoned";
 
 fn rules() -> String {
     let mut table = "| what happens | in Envoy's access log | `status` | breaker |\n".to_owned();
@@ -25,6 +26,7 @@ fn rules() -> String {
         let end = match rule.outcome.end {
             End::Completed => "success",
             End::Failed => "failure",
+            End::Abandoned => ABANDONED,
             End::Unknown => NOT_COUNTED,
         };
         writeln!(table, "| {} | {} | {status} | {end} |", rule.ending, rule.sign).unwrap();
@@ -39,6 +41,8 @@ fn protocol(case: &Case) -> &'static str {
         Protocol::Http3 => "HTTP/3",
         Protocol::Grpc => "gRPC",
         Protocol::GrpcWeb => "grpc-web",
+        Protocol::Transcoded => "JSON, transcoded before Sidetrack",
+        Protocol::TranscodedBehind => "JSON, transcoded after Sidetrack",
         Protocol::WebSocket => "WebSocket",
         Protocol::Connect => "CONNECT",
         Protocol::Events => "server-sent events",
@@ -48,12 +52,12 @@ fn protocol(case: &Case) -> &'static str {
 fn endings() -> String {
     let mut table = "| client | ending | flags | `status` | breaker |\n".to_owned();
     table += "|---|---|---|---|---|\n";
-    for case in CASES {
+    for case in CASES.iter() {
         let flags: Vec<String> = case.flags.split(' ').map(|flag| format!("`{flag}`")).collect();
         let (status, end) = match case.outcome {
             Counts::Success => (status::SUCCESS, "success"),
             Counts::Failure => (status::ERROR, "failure"),
-            Counts::Aborted => (status::ABORTED, NOT_COUNTED),
+            Counts::Abandoned => (status::ABORTED, ABANDONED),
             Counts::Left => (status::ABORTED, "success"),
             Counts::Nothing => (NOT_COUNTED, NOT_COUNTED),
         };

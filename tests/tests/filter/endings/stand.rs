@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::model::Model;
+use super::transcoder::{file_set, transcoder};
 
 const FILTERS: &str = "type.googleapis.com/envoy.extensions.filters.http.";
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -51,7 +53,10 @@ impl Stand {
         ] {
             option("--endpoint", format!("{cluster}={addr}"));
         }
-        let bootstrap = bootstrap(&sidetrack_command(&arguments)?, has_logger)?;
+        let descriptor = dir.path().join("models.pb");
+        fs::write(&descriptor, file_set())?;
+        let rendered = sidetrack_command(&arguments)?;
+        let bootstrap = bootstrap(&rendered, &descriptor, has_logger)?;
         let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
         options.concurrency = 2;
         let envoy = Envoy::start(options).await?;
@@ -79,7 +84,7 @@ impl Stand {
 }
 
 /// The rendered bootstrap, with more listeners and other clusters.
-fn bootstrap(rendered: &str, has_logger: bool) -> Result<String> {
+fn bootstrap(rendered: &str, descriptor: &Path, has_logger: bool) -> Result<String> {
     let mut tree: Value = serde_saphyr::from_str(rendered)?;
     let statics = &mut tree["static_resources"];
     let mut plain = statics["listeners"][0].take();
@@ -104,11 +109,12 @@ fn bootstrap(rendered: &str, has_logger: bool) -> Result<String> {
     routes.insert(0, connect);
 
     let mut listeners: Vec<Value> = Vec::new();
-    for (name, filter) in filters() {
+    for (name, filter) in filters(descriptor) {
         let mut listener = named(&plain, name);
         let filters = self::manager(&mut listener)["http_filters"].as_array_mut();
         let filters = filters.context("no filters")?;
-        filters.insert(if name == "web" { 0 } else { filters.len() - 1 }, filter);
+        let is_first = matches!(name, "web" | "transcoded-before");
+        filters.insert(if is_first { 0 } else { filters.len() - 1 }, filter);
         listeners.push(listener);
     }
     for (name, route) in [
@@ -154,7 +160,7 @@ fn bootstrap(rendered: &str, has_logger: bool) -> Result<String> {
 }
 
 /// Filters that answer by themselves, each in a listener of this name.
-fn filters() -> Vec<(&'static str, Value)> {
+fn filters(descriptor: &Path) -> Vec<(&'static str, Value)> {
     let filter = |name: &str, kind: &str, mut config: Value| {
         config["@type"] = json!(format!("{FILTERS}{name}.v3.{kind}"));
         json!({"name": format!("envoy.filters.http.{name}"), "typed_config": config})
@@ -165,6 +171,14 @@ fn filters() -> Vec<(&'static str, Value)> {
     let lua = "function envoy_on_request(it) it:respond({[':status'] = '500'}, '') end";
     vec![
         ("web", filter("grpc_web", "GrpcWeb", json!({}))),
+        (
+            "transcoded-before",
+            filter("grpc_json_transcoder", "GrpcJsonTranscoder", transcoder(descriptor)),
+        ),
+        (
+            "transcoded-behind",
+            filter("grpc_json_transcoder", "GrpcJsonTranscoder", transcoder(descriptor)),
+        ),
         (
             "rbac",
             filter("rbac", "RBAC", json!({"rules": {"action": "DENY", "policies": {"all": any}}})),

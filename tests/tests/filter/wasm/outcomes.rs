@@ -67,6 +67,7 @@ fn a_request_ended_as_the_core_says_however_envoy_is_asked() {
                     uploaded: true,
                     code: status.unwrap_or(0),
                     flags: flags.cast_unsigned(),
+                    is_grpc: false,
                     grpc_status: grpc.filter(|_| status.is_some()),
                     attempts: attempts.cast_unsigned(),
                     failed_over: fails_over && attempts > 1,
