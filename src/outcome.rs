@@ -5,8 +5,9 @@
 //!
 //! Only what a model did counts for its variant. The answer of another filter says nothing about
 //! it. A request that its caller abandons before the answer may be the fault of either: the breaker
-//! compares how many there are of each variant. A caller who leaves within an answer has received good headers: a success, as of every answer that has begun well.
-//! Otherwise, only the failures would remain of a model whose callers leave their streams.
+//! compares how many there are of each variant. A caller who leaves within an answer has received
+//! good headers: a success, as of every answer that has begun well. Otherwise, only the failures
+//! would remain of a model whose callers leave their streams.
 
 use crate::breaker::End;
 

@@ -34,8 +34,14 @@ impl fmt::Display for UnitSource {
 
 impl UnitSource {
     /// The unit that this source yields. An empty value is no value, and a body that has not arrived has none yet.
+    #[inline]
     pub fn read<'a>(&self, request: &'a impl Request) -> Option<Cow<'a, [u8]>> {
-        let value = match self {
+        self.find(request).filter(|value| !value.is_empty())
+    }
+
+    /// The value of this source, even if it is empty.
+    pub fn find<'a>(&self, request: &'a impl Request) -> Option<Cow<'a, [u8]>> {
+        Some(match self {
             Self::Header(name) => Cow::Borrowed(request.first(name)?),
             Self::Cookie(name) => Cow::Borrowed(cookie(request, name.as_bytes())?),
             Self::Query(name) => parameter(request.query()?, name.as_bytes())?,
@@ -43,8 +49,7 @@ impl UnitSource {
                 Body::Whole(body) => value(body, pointer)?,
                 Body::Absent | Body::Pending | Body::Unread(_) => return None,
             },
-        };
-        (!value.is_empty()).then_some(value)
+        })
     }
 }
 

@@ -52,8 +52,11 @@ impl Exposure {
     ) {
         let unit = self.unit.and_then(|unit| match self.shown {
             ExposureUnit::None => None,
-            ExposureUnit::Plain => Some(unit),
-            ExposureUnit::Digest => Some(experiment.exposure.pseudonym(&unit).into_bytes()),
+            ExposureUnit::Plain if core::str::from_utf8(&unit).is_ok() => Some(unit),
+            // The access log would change bytes that are not text, so that two units look the same.
+            ExposureUnit::Plain | ExposureUnit::Digest => {
+                Some(experiment.exposure.pseudonym(&unit).into_bytes())
+            }
         });
         let text = exposures.text(decision, unit.as_deref());
         exchange.write_filter_state(&keys.exposure, &text);

@@ -100,6 +100,9 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Entry {
                 Some(UnitSource::Body(pointer)) => {
                     body::no_unit(&case.request, case.plan.settings.body_limit, pointer)
                 }
+                Some(source) if source.find(&case.request).is_some() => {
+                    "empty, which is no value".to_owned()
+                }
                 _ => "absent".to_owned(),
             };
             line("unit", format!("{}: {why}", source_name(experiment, *source)))
@@ -110,7 +113,7 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Entry {
         Step::Minted(source, identity) => line(
             "unit",
             format!(
-                "absent: {}; the client gets a new {}: {}",
+                "no value: {}; the client gets a new {}: {}",
                 units(experiment),
                 source_name(experiment, *source),
                 minted_text(*identity)
@@ -125,7 +128,7 @@ fn one(case: &Case<'_>, experiment: &Experiment, step: &Step<'_>) -> Entry {
             line(
                 "unit",
                 format!(
-                    "absent: {}; missing_unit is {}, {then}",
+                    "no value: {}; missing_unit is {}, {then}",
                     units(experiment),
                     missing(experiment)
                 ),

@@ -7,6 +7,7 @@ fn the_first_line_answers() {
     snapshot("explain_baseline", seen(&["explain", "simple.yaml", "--header", "x-user-id: 4712"]));
     snapshot("explain_candidate", seen(&["explain", "simple.yaml", "--header", "x-user-id: 4711"]));
     snapshot("explain_no_unit", seen(&["explain", "simple.yaml"]));
+    snapshot("explain_empty", seen(&["explain", "simple.yaml", "--header", "x-user-id:"]));
 }
 
 #[test]

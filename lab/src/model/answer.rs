@@ -34,6 +34,9 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Outco
         let content_type = head.headers.get(CONTENT_TYPE).cloned();
         return Outcome::Response(echo(body, entry, content_type, shared));
     }
+    if behavior == Behavior::NeverRead {
+        pending::<()>().await;
+    }
     // If the client disconnects, the response goes nowhere.
     let body = read(body, entry.as_deref()).await.unwrap_or_default();
     let predict = |status| prediction(status, &head.method, head.uri.path(), &body, shared);
@@ -48,7 +51,7 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Outco
         }
         Behavior::Reset => return Outcome::Reset,
         Behavior::Truncate => return Outcome::Truncated(truncated(shared)),
-        Behavior::Hang => pending().await,
+        Behavior::Hang | Behavior::NeverRead => pending().await,
         Behavior::Stream(_, n) if n > 0 && number.is_multiple_of(n) => {
             predict(StatusCode::SERVICE_UNAVAILABLE)
         }

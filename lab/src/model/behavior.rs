@@ -18,6 +18,8 @@ pub enum Behavior {
     Truncate,
     /// Never responds.
     Hang,
+    /// Never reads the request's body, and never responds.
+    NeverRead,
     /// Responds with 503 to every n-th request since the last `clear`, and with 200 and a body that streams for this
     /// time to the others. 0 disables errors.
     Stream(Duration, u64),

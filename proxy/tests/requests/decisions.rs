@@ -186,6 +186,24 @@ fn the_access_log_gets_reason_bucket_and_unit_where_it_is_written() {
     assert_eq!(request.exposed(), [some("missing_unit"), None, None, None]);
 }
 
+/// The log would change bytes that are not text.
+#[test]
+fn a_plain_unit_that_is_not_text_is_logged_as_its_digest() {
+    let host = host(&["SIDETRACK_EXPOSURES"]);
+    let logged = |shown: &str, value: &str| {
+        let file = file(&json!({"unit": [{"query": "user"}]}));
+        let proxy = Proxy::on(&host, &with_settings(file, &json!({"exposure_unit": shown})));
+        let mut request = proxy.open(&[(":path", &format!("/?user={value}"))]);
+        request.decide();
+        request.exposed()[2].clone().unwrap()
+    };
+    assert_eq!(logged("plain", "%C3%A4"), "ä");
+    for bytes in ["%FF", "%C3", "a%FE"] {
+        assert_eq!(logged("plain", bytes), logged("digest", bytes));
+    }
+    assert_ne!(logged("plain", "%FF"), logged("plain", "%FE"));
+}
+
 #[test]
 fn the_access_log_gets_a_minted_unit() {
     let host = host(&["SIDETRACK_EXPOSURES"]);

@@ -311,7 +311,7 @@ fn keys_and_layout_of_the_records_stay() {
     assert!(memory.value(GENERATION).is_some());
     assert!(matches!(tick(&mut fleet, &memory, at(30_000))[..], [Event::Trying(..)]));
     let trying = memory.value(names[0]).unwrap();
-    assert_eq!(trying[..8], [2, 2, 0, 1, 2, 0, 0, 0]);
+    assert_eq!(trying[..8], [3, 2, 0, 1, 2, 0, 0, 0]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! One test at a time, because they measure time: `SIDETRACK_RUNS=10` repeats the measurements and
 //! prints them.
 
+mod abandoned;
 mod answers;
 mod failover;
 mod false_positives;

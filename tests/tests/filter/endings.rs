@@ -16,6 +16,7 @@ mod cases;
 mod model;
 mod page;
 mod stand;
+mod trailers;
 mod transcoder;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::model::Arrivals;
 
 /// Longer than every timeout of the tests.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What a caller does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

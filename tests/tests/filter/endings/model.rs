@@ -14,6 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
+use super::trailers::LINES;
+
 /// Long enough that Envoy has passed on what was sent before.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longer than every timeout of the tests.
@@ -82,6 +84,9 @@ async fn serve_http1(mut stream: TcpStream, arrivals: &Arrivals) -> Result<()> {
         let target = head.split(' ').nth(1).context("no request line")?;
         arrivals.add(target);
         let behavior = behavior(target.split(':').next().unwrap_or(target));
+        if matches!(behavior, "trailers" | "hints-100" | "hints-102" | "hints-103") {
+            return respond_with_own_names(stream, behavior).await;
+        }
         if !behavior.starts_with("early") {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
             let length = length.map_or(Ok(0), str::parse)?;
@@ -104,6 +109,24 @@ async fn serve_http1(mut stream: TcpStream, arrivals: &Arrivals) -> Result<()> {
             Close::Stall => sleep(STALL).await,
         }
     }
+}
+
+/// Reads a body in chunks and its trailers, and returns them in the body of a response that has the
+/// filter's names in its trailers, or in an informational response before it.
+async fn respond_with_own_names(mut stream: TcpStream, behavior: &str) -> Result<()> {
+    let mut body = Vec::new();
+    while !body.ends_with(b"\r\n\r\n") {
+        body.push(stream.read_u8().await?);
+    }
+    let hints = behavior.strip_prefix("hints-");
+    let hints = hints.map(|code| format!("HTTP/1.1 {code} Hints\r\n{LINES}\r\n"));
+    let body = format!("received:{}", String::from_utf8_lossy(&body).replace("\r\n", "|"));
+    let (hints, length) = (hints.unwrap_or_default(), body.len());
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-other\r\n";
+    let answer = format!("{hints}{head}\r\n{length:x}\r\n{body}\r\n0\r\n");
+    let trailers = if hints.is_empty() { LINES } else { "" };
+    stream.write_all(format!("{answer}{trailers}\r\n").as_bytes()).await?;
+    Ok(stream.shutdown().await?)
 }
 
 /// Who closes a connection, and how.

@@ -27,7 +27,6 @@ async fn repeated_headers_are_the_unit_that_the_command_explains() {
             "x-client-trace-id",
             "x-envoy-attempt-count",
             "x-envoy-external-address",
-            "x-envoy-original-path",
             "x-forwarded-for",
             "x-forwarded-host",
             "x-forwarded-port",

@@ -35,6 +35,27 @@ async fn the_unit_is_in_no_field_but_its_own() {
     }
 }
 
+/// A client's copy of the header in which Envoy keeps a path that it has rewritten.
+#[tokio::test]
+async fn the_path_is_the_one_that_the_client_requested_whatever_it_claims() {
+    let stub = ModelStub::start("new").await.unwrap();
+    for rewrites in [false, true] {
+        let mut file = file();
+        if rewrites {
+            file["experiments"][0]["variants"][1]["path"] =
+                json!({"replace_prefix": ["/infer", "/infer-v2"]});
+        }
+        let proxy = Rendered::start(&file, &["--endpoint", &new_at(stub.addr())]).await;
+        // Of an experiment, and of none.
+        for path in ["/infer/a?user=unit-4711", "/none?user=unit-4711"] {
+            let request = Request::get(path).header("x-envoy-original-path", "/forged");
+            proxy.send(request).await;
+        }
+        let paths: Vec<Value> = proxy.log(2).await.iter().map(|it| it["path"].clone()).collect();
+        assert_eq!(paths, ["/infer/a", "/none"], "rewrites: {rewrites}");
+    }
+}
+
 /// A body that begins later than the headers.
 async fn thinking_model() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
