@@ -19,7 +19,7 @@ import pathlib
 from collections import defaultdict
 
 import numpy as np
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 
 ALPHA = 0.05
 Z = stats.norm.isf(ALPHA / 2)
@@ -165,6 +165,28 @@ def ratio(pairs):
     return value, (residuals**2).sum() / (len(y) - 1) / len(y) / x.mean() ** 2
 
 
+def both_sides(one, two):
+    """Both arms' ratios, with variances not below what both arms' residuals together say; and their sizes."""
+    found = [ratio(one), ratio(two)]
+    floor = [0.0, 0.0]
+    if None not in found:
+        n, x = [len(one), len(two)], [np.mean([x for _, x in arm]) for arm in (one, two)]
+        spread = sum(f[1] * n * x**2 * (n - 1) for f, n, x in zip(found, n, x)) / (sum(n) - 2)
+        floor = [spread / (n * x**2) for n, x in zip(n, x)]
+    side = lambda arm, f, floor: (f[0], max(f[1], floor), len(arm)) if f else (0.0, 0.0, 0)
+    return side(one, found[0], floor[0]), side(two, found[1], floor[1])
+
+
+def score_tables(metric, arms):
+    """The tables of a metric whose values are shares, from lists of pairs by stratum; else None."""
+    if metric["measure"] == "proportion":
+        tally = lambda pairs: (sum(y for y, _ in pairs), len(pairs))
+        return [((len(a), len(b)), tally(a), tally(b)) for a, b in arms.values()]
+    if metric["measure"] == "ratio" and (metric["name"] == "accuracy" or metric["origin"] in ("errors", "aborts")):
+        return [events(a, b) for a, b in arms.values()]
+    return None
+
+
 def weights(sizes):
     raw = [a * b / (a + b) if a * b else 0.0 for a, b in sizes]
     return [w / sum(raw) if sum(raw) else 0.0 for w in raw]
@@ -200,49 +222,83 @@ def merge(sides, variance=None):
     return estimate(means, [v * stretch for v in own], means[1] - means[0], variance)
 
 
-def wilson(x, n):
-    center = (x + Z * Z / 2) / (n + Z * Z)
-    half = Z * math.sqrt(x * (n - x) / n + Z * Z / 4) / (n + Z * Z)
-    return center - half, center + half
+def unskewed(z, skewness):
+    """Wilson and Hilferty's normal score of a skewed one; 0 where the correction is larger than the score."""
+    if z == 0 or skewness == 0:
+        return z
+    corrected = 6 / skewness * (np.cbrt(max(1 + skewness * z / 2, 0)) - 1) + skewness / 6
+    return corrected if corrected * z > 0 else 0.0
 
 
-def proportions(counts):
-    """Shares, stratum by stratum (Cochran, Mantel and Haenszel); of one stratum the z test and Newcombe's interval."""
-    if len(counts) == 1:
-        (x1, n1), (x2, n2) = counts[0]
-        p1, p2 = x1 / n1, x2 / n2
-        pooled = (x1 + x2) / (n1 + n2)
-        z = (p2 - p1) / math.sqrt(pooled * (1 - pooled) * (1 / n1 + 1 / n2))
-        (l1, u1), (l2, u2) = wilson(x1, n1), wilson(x2, n2)
-        ci = (p2 - p1 - math.hypot(p2 - l2, u1 - p1), p2 - p1 + math.hypot(u2 - p2, p1 - l1))
-        half = Z * math.sqrt((n1 - x1) / (n1 * x1) + (n2 - x2) / (n2 * x2))
-        ratio = math.log(p2 / p1)
-        return dict(values=(p1, p2), variances=(p1 * (1 - p1) / n1, p2 * (1 - p2) / n2), difference=p2 - p1, variance=p1 * (1 - p1) / n1 + p2 * (1 - p2) / n2, critical=Z,
-                    ci=ci, p=2 * stats.norm.sf(abs(z)), statistic=z, df=None, lift=p2 / p1 - 1,
-                    lift_ci=(math.exp(ratio - half) - 1, math.exp(ratio + half) - 1))
-    w = weights([(a[1], b[1]) for a, b in counts])
-    share = lambda side: side[0] / side[1]
-    means = tuple(sum(w * share(c[i]) for w, c in zip(w, counts)) for i in (0, 1))
-    var = lambda side: share(side) * (1 - share(side)) / side[1]
-    variances = tuple(sum(w * w * var(c[i]) for w, c in zip(w, counts)) for i in (0, 1))
-    variance = sum(variances)
-    null = 0.0
-    for w_, (a, b) in zip(w, counts):
-        pooled = (a[0] + b[0]) / (a[1] + b[1])
-        null += w_ * w_ * pooled * (1 - pooled) * (1 / a[1] + 1 / b[1])
-    difference = means[1] - means[0]
-    half = Z * math.sqrt(variance)
-    # Mantel and Haenszel's ratio, with the variance of Greenland & Robins.
-    top = sum(b[0] * a[1] / (a[1] + b[1]) for a, b in counts)
-    bottom = sum(a[0] * b[1] / (a[1] + b[1]) for a, b in counts)
-    spread = sum(
-        (a[1] * b[1] * (a[0] + b[0]) - a[0] * b[0] * (a[1] + b[1])) / (a[1] + b[1]) ** 2 for a, b in counts
-    )
-    log, width = math.log(top / bottom), Z * math.sqrt(spread / (top * bottom))
-    return dict(values=means, variances=variances, difference=difference, variance=variance, critical=Z, ci=(difference - half, difference + half),
-                p=2 * stats.norm.sf(abs(difference) / math.sqrt(null)), statistic=difference / math.sqrt(null), df=None,
-                lift=top / bottom - 1,
-                lift_ci=(math.exp(log - width) - 1, math.exp(log + width) - 1))
+def likeliest(x1, n1, x2, n2, delta):
+    """The shares of largest likelihood that differ by delta."""
+    low, high = max(0.0, -delta), min(1.0, 1 - delta)
+    # The slope of the likelihood without its denominators, which are positive within.
+    slope = lambda p: -(n1 * p - x1) * (p + delta) * (1 - p - delta) - (n2 * (p + delta) - x2) * p * (1 - p)
+    if delta == 0:
+        p = (x1 + x2) / (n1 + n2)
+        return p, p
+    inside = lambda p: low + (high - low) * p
+    p = inside(optimize.brentq(lambda p: slope(inside(p)), 1e-15, 1 - 1e-15, xtol=1e-18, rtol=1e-15))
+    return p, p + delta
+
+
+class Score:
+    """Shares in strata: (units, units), (events, trials), (events, trials); the score test and its intervals."""
+
+    def __init__(self, tables, stretch=1.0):
+        size = [a * b / (a + b) for (a, b), _, _ in tables]
+        self.tables = [(s / sum(size), *one, *two) for s, (_, one, two) in zip(size, tables)]
+        self.stretch = max(stretch, 0.1)
+        self.values = tuple(sum(t[0] * t[i] / t[i + 1] for t in self.tables) for i in (1, 3))
+        self.difference = sum(w * (x2 / n2 - x1 / n1) for w, x1, n1, x2, n2 in self.tables)
+        share = lambda x, n: x / n * (1 - x / n) / n
+        own = [sum(t[0] ** 2 * share(t[i], t[i + 1]) for t in self.tables) for i in (1, 3)]
+        self.variances = [v * self.stretch for v in own]
+
+    def statistic(self, delta):
+        apart, third, step = 0.0, 0.0, 0.0
+        for w, x1, n1, x2, n2 in self.tables:
+            p1, p2 = likeliest(x1, n1, x2, n2, delta)
+            v1, v2 = p1 * (1 - p1) / n1, p2 * (1 - p2) / n2
+            apart += w * w * (v1 + v2)
+            third += w**3 * (v2 * (1 - 2 * p2) / n2 - v1 * (1 - 2 * p1) / n1)
+            step += w * w * (1 / n1 + 1 / n2)
+        variance = apart * self.stretch
+        distance = self.difference - delta
+        distance = math.copysign(max(abs(distance) - step / 4, 0), distance)
+        return unskewed(distance / math.sqrt(variance), third / variance**1.5)
+
+    def interval(self, z):
+        end = lambda low, high, sign: optimize.brentq(lambda d: self.statistic(d) - sign * z, low, high, xtol=1e-16, rtol=1e-15)
+        return end(-1 + 1e-12, self.difference, 1), end(self.difference, 1 - 1e-12, -1)
+
+    def lift_interval(self, z):
+        ratio = math.log(self.values[1] / self.values[0])
+        half = z * math.sqrt(sum(v / m**2 for v, m in zip(self.variances, self.values)))
+        return math.exp(ratio - half) - 1, math.exp(ratio + half) - 1
+
+    def found(self):
+        z = self.statistic(0.0)
+        return dict(values=self.values, variances=tuple(self.variances), difference=self.difference, variance=sum(self.variances), critical=Z, ci=self.interval(Z),
+                    p=2 * stats.norm.sf(abs(z)), statistic=z, df=None, lift=self.difference / self.values[0],
+                    lift_ci=self.lift_interval(Z), score=self)
+
+
+def events(one, two):
+    """Of two lists of (events, requests) by unit: sizes, and both arms' events and requests by their design effects."""
+    one, two = np.array(one, dtype=float), np.array(two, dtype=float)
+
+    def effect(units, share):
+        y, x = units.T
+        independent = x.sum() * share * (1 - share)
+        return max(((y - share * x) ** 2).sum() / independent, 1.0) if independent > 0 else 1.0
+
+    share = lambda units: units[:, 0].sum() / units[:, 1].sum()
+    both = np.concatenate([one, two])
+    together = effect(both, share(both))
+    own = [max(together, effect(units, share(units))) for units in (one, two)]
+    return (len(one), len(two)), *[tuple(units.sum(axis=0) / d) for units, d in zip((one, two), own)]
 
 
 def welch(a, b):
@@ -337,13 +393,16 @@ def look(found, units, planned):
     bound = math.sqrt((r + 1) / r * (math.log(r + 1) + twice))
     half = bound * math.sqrt(found["variance"])
     d = found["difference"]
-    z = d / math.sqrt(found["variance"])
+    z = found["statistic"]
+    p = min(1, math.sqrt(r + 1) * math.exp(-z * z * r / (2 * (r + 1))))
+    if "score" in found:
+        return dict(found, ci=found["score"].interval(bound), lift_ci=found["score"].lift_interval(bound), p=p)
     factor = bound / found["critical"]
     lift = found["lift_ci"]
     if lift is not None:
         center = found["lift"]
         lift = (center - (center - lift[0]) * factor, center + (lift[1] - center) * factor)
-    return dict(found, ci=(d - half, d + half), lift_ci=lift, p=min(1, math.sqrt(r + 1) * math.exp(-z * z * r / (2 * (r + 1)))))
+    return dict(found, ci=(d - half, d + half), lift_ci=lift, p=p)
 
 
 def holm(p):
@@ -413,9 +472,7 @@ def analyze(case):
             for a in (0, candidate):
                 found = [(u, values(metric, c)) for u, c in in_slot(s, a)]
                 pairs[s, a] = {u: v for u, v in found if v is not None}
-        side = lambda s, a: (*(ratio(list(pairs[s, a].values())) or (0, 0)), len(pairs[s, a]))
-        side_ = lambda s, a: side(s, a) if len(pairs[s, a]) >= 2 else (0.0, 0.0, 0)
-        sides = [(side_(s, 0), side_(s, candidate)) for s in range(len(strata))]
+        sides = [both_sides(list(pairs[s, 0].values()), list(pairs[s, candidate].values())) for s in range(len(strata))]
         w = weights([(a[2], b[2]) for a, b in sides])
         # How far each unit pulls the merged difference, over all of its slots.
         pull, apart = defaultdict(list), 0.0
@@ -430,13 +487,16 @@ def analyze(case):
         cross = sum(sum(p) ** 2 - sum(q * q for q in p) for p in pull.values())
         used = [s for s in range(len(strata)) if w[s] > 0]
         shares = None
-        if measure == "proportion" and not any(len(p) > 1 for p in pull.values()):
-            tally = lambda s, a: (sum(y for y, _ in pairs[s, a].values()), len(pairs[s, a]))
-            counted = [(tally(s, 0), tally(s, candidate)) for s in used]
-            found = proportions(counted)
-            shares = counted[0] if len(counted) == 1 else None
-            word = "z test of shares of units"
-        elif measure == "mean" and len(used) == 1:
+        tables = score_tables(metric, {s: [list(pairs[s, a].values()) for a in (0, candidate)] for s in used})
+        if tables is not None:
+            if measure == "proportion" and len(used) == 1:
+                shares = tables[0][1:]
+            plain = [[ratio(list(pairs[s, a].values()))[1] for a in (0, candidate)] for s in used]
+            own = sum(w[s] ** 2 * sum(v) for s, v in zip(used, plain))
+            found = Score(tables, 1 + cross / own if own else 1.0).found()
+            word = "score test of shares of units" if measure == "proportion" else "score test of shares over units, design effect"
+            return dict(found, method=word, within={s: Score([t]).found() for s, t in zip(used, tables)}), sides, shares
+        if measure == "mean" and len(used) == 1:
             column = lambda a: [y for y, _ in pairs[used[0], a].values()]
             found, word = welch(column(0), column(candidate))
         else:
@@ -466,9 +526,10 @@ def analyze(case):
         sides = [(a[0], b[0]) for a, b in both]
         if both[0][0][1] is None:
             return dict(merge(sides), method="means per request"), sides, None
-        counted = [(a[1], b[1]) for a, b in both]
-        found = dict(proportions(counted), method="z test of shares of requests")
-        return found, sides, counted[0] if len(counted) == 1 else None
+        counted = [((a[1][1], b[1][1]), a[1], b[1]) for a, b in both]
+        within = {s: Score([t]).found() for s, t in enumerate(counted)}
+        found = dict(Score(counted).found(), method="score test of shares of requests", within=within)
+        return found, sides, counted[0][1:] if len(counted) == 1 else None
 
     def compare_quantiles(metric, candidate):
         share = metric["measure"]
@@ -514,8 +575,8 @@ def analyze(case):
             within = [(s, a, b) for s, (a, b) in enumerate(sides) if a[2] and b[2]]
             phases = []
             for s, a, b in within:
-                difference, half = b[0] - a[0], Z * math.sqrt(a[1] + b[1])
-                phases.append(dict(phase=strata[s], n=[a[2], b[2]], diff=difference, ci=[difference - half, difference + half]))
+                own = found["within"][s] if "within" in found else merge([(a, b)])
+                phases.append(dict(phase=strata[s], n=[a[2], b[2]], diff=own["difference"], ci=list(own["ci"])))
             seen[metric["name"], candidate] = dict(
                 n=sizes, values=found["values"], diff=found["difference"], ci=under["ci"], lift=found["lift"],
                 lift_ci=under["lift_ci"], p=under["p"], phases=phases if len(within) > 1 else [],
@@ -554,20 +615,21 @@ def series(case, span, first, strata, weights_of, always, planned, in_slot, slot
     for candidate in (1, 2):
         points = []
         for index in range(MOMENTS if units else 0):
-            sides = []
+            sides, arms = [], {}
             for s in range(len(strata)):
                 row = []
                 for a in (0, candidate):
                     joined = [(u, c) for u, c in in_slot(s, a) if moment(first[u].first) <= index]
-                    pairs = [v for v in (values(drawn, c) for _, c in joined) if v is not None]
-                    found = ratio(pairs)
-                    row.append((*found, len(pairs)) if found else (0.0, 0.0, 0))
-                sides.append(tuple(row))
+                    row.append([v for v in (values(drawn, c) for _, c in joined) if v is not None])
+                sides.append(both_sides(*row))
+                if min(map(len, row)) > 1:
+                    arms[s] = row
             if any(a[2] and b[2] for a, b in sides):
-                found = merge(sides)
+                tables = score_tables(drawn, arms)
+                found = merge(sides) if tables is None else Score(tables).found()
                 if always:
                     n = sum(side[2] for row in sides for side in row)
-                    ok = n >= 100 and found["variance"] > 0
+                    ok = n >= 100 and (found["variance"] > 0 or tables is not None)
                     found["ci"] = look(found, n, planned)["ci"] if ok else None
                 points.append([end(index), found["difference"], found["ci"]])
         lift.append(points)

@@ -10,8 +10,9 @@ mod quantile;
 use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::result::{Comparison, Undefined};
+use sidetrack_stats::score::Score;
 use sidetrack_stats::strata::{self, Side};
-use sidetrack_stats::{float, means, proportions, ratio};
+use sidetrack_stats::{float, means, ratio};
 
 use crate::join::{Shape, Totals};
 use crate::metric::{Measure, Metric};
@@ -39,6 +40,8 @@ pub(crate) struct Compared {
     pub(crate) strata: Vec<(usize, (u64, u64), Comparison)>,
     /// The shares behind it if there is one stratum of shares, for posteriors.
     pub(crate) shares: Option<(Proportion, Proportion)>,
+    /// Of shares: the test and the intervals, for any number of looks.
+    pub(crate) score: Option<Score>,
 }
 
 impl Data<'_> {
@@ -56,58 +59,98 @@ impl Data<'_> {
         self.sums.totals.get(self.shape.slot(stratum, arm))
     }
 
-    /// Both sides in each stratum; a side that cannot be judged has no units.
-    pub(crate) fn sides(&self, pairs: &[Pairs], candidate: usize) -> Vec<(Side, Side)> {
-        let side = |stratum: usize, arm: usize| {
-            let pairs = pairs.get(self.shape.slot(stratum, arm)).copied().unwrap_or_default();
-            ratio::ratio(&pairs).map_or(EMPTY, |found| Side {
-                value: found.value,
-                variance: found.variance,
-                units: pairs.count(),
-            })
+    /// Both arms in each stratum.
+    pub(crate) fn arms(&self, pairs: &[Pairs], candidate: usize) -> Vec<(Pairs, Pairs)> {
+        let arm = |stratum: usize, arm: usize| {
+            pairs.get(self.shape.slot(stratum, arm)).copied().unwrap_or_default()
         };
         (0..self.shape.strata)
-            .map(|stratum| (side(stratum, self.shape.baseline), side(stratum, candidate)))
+            .map(|stratum| (arm(stratum, self.shape.baseline), arm(stratum, candidate)))
             .collect()
     }
 
+    /// Both sides in each stratum; a side that cannot be judged has no units.
+    pub(crate) fn sides(&self, pairs: &[Pairs], candidate: usize) -> Vec<(Side, Side)> {
+        let side = |pairs: &Pairs, floor: f64| {
+            ratio::ratio(pairs).map_or(EMPTY, |found| Side {
+                value: found.value,
+                variance: found.variance.max(floor),
+                units: pairs.count(),
+            })
+        };
+        let both = |(one, two): &(Pairs, Pairs)| {
+            let floors = ratio::common_variances(one, two);
+            (side(one, floors.0), side(two, floors.1))
+        };
+        self.arms(pairs, candidate).iter().map(both).collect()
+    }
+
+    /// The scores of a metric whose values are shares; `None` for other metrics.
+    pub(crate) fn score(
+        &self,
+        metric: &Metric,
+        arms: &[(Pairs, Pairs)],
+        stretch: f64,
+    ) -> Option<Result<Score, Undefined>> {
+        let usable = |(one, two): &&(Pairs, Pairs)| one.count().min(two.count()) > 1;
+        match metric.measure {
+            Measure::Proportion => {
+                let shares = arms.iter().filter(usable);
+                let shares = shares.filter_map(|(one, two)| share_of(one).zip(share_of(two)));
+                Some(Score::of_shares(&shares.collect::<Vec<_>>(), stretch))
+            }
+            // Values beyond 0 to 1 are no shares, whatever the name says.
+            Measure::Ratio if metric.is_share() => match Score::of_ratios(arms, stretch) {
+                Err(Undefined::ZeroBaseline) => None,
+                score => Some(score),
+            },
+            _ => None,
+        }
+    }
+
     fn by_unit(&self, metric: &Metric, sums: &MetricSums, candidate: usize) -> Compared {
+        let arms = self.arms(&sums.pairs, candidate);
         let sides = self.sides(&sums.pairs, candidate);
         let used = usable(&sides);
-        let pair = |stratum: usize, arm: usize| {
-            sums.pairs.get(self.shape.slot(stratum, arm)).copied().unwrap_or_default()
-        };
-        let both = |stratum: usize| (pair(stratum, self.shape.baseline), pair(stratum, candidate));
         let covariance = self.covariance(&sides, sums, candidate);
-        let mut shares = None;
-        let (comparison, word) = match (metric.measure, used.as_slice()) {
-            (Measure::Proportion, _) if covariance == 0.0 => {
-                let counts = used.iter().filter_map(|&stratum| {
-                    let (one, two) = both(stratum);
-                    share_of(&one).zip(share_of(&two))
-                });
-                let counts: Vec<(Proportion, Proportion)> = counts.collect();
-                if let [one] = counts.as_slice() {
-                    shares = Some(*one);
-                }
-                (proportions::stratified(&counts, self.level), "z test of shares of units")
+        let scored = self.score(metric, &arms, stretch(&arms, covariance));
+        let shares = match (metric.measure, used.as_slice()) {
+            (Measure::Proportion, &[stratum]) => {
+                arms.get(stratum).and_then(|(one, two)| share_of(one).zip(share_of(two)))
             }
-            (Measure::Mean, &[stratum]) => {
-                let (one, two) = both(stratum);
+            _ => None,
+        };
+        let (comparison, word) = match (&scored, metric.measure, used.as_slice()) {
+            (Some(score), measure, _) => (
+                score.as_ref().map(|score| score.comparison(self.level)).map_err(|why| *why),
+                if measure == Measure::Proportion {
+                    "score test of shares of units"
+                } else {
+                    "score test of shares over units, design effect"
+                },
+            ),
+            (None, Measure::Mean, &[stratum]) => {
+                let (one, two) = arms.get(stratum).copied().unwrap_or_default();
                 means_of(&one, &two, self.level)
             }
-            (Measure::Ratio, _) => {
+            (None, Measure::Ratio, _) => {
                 (strata::merge(&sides, covariance, self.level), "ratio over units, delta method")
             }
             _ => (strata::merge(&sides, covariance, self.level), "means per unit"),
+        };
+        let within = |(stratum, sizes, comparison)| {
+            let own = arms.get(stratum..=stratum).unwrap_or_default();
+            let score = self.score(metric, own, 1.0).and_then(Result::ok);
+            (stratum, sizes, score.map_or(comparison, |score| score.comparison(self.level)))
         };
         Compared {
             candidate,
             sizes: sizes(&sides),
             comparison,
             method: method(word, used.len()),
-            strata: self.within(&sides),
+            strata: self.within(&sides).into_iter().map(within).collect(),
             shares,
+            score: scored.and_then(Result::ok),
         }
     }
 
@@ -182,6 +225,18 @@ fn means_of(
         "Welch's t test of means per unit"
     };
     (Ok(means::compare(one, two, level)), word)
+}
+
+/// How many times larger this covariance of units in several strata makes the variance of the merged difference.
+fn stretch(arms: &[(Pairs, Pairs)], covariance: f64) -> f64 {
+    let variances = arms.iter().map(|(one, two)| {
+        let variance = ratio::ratio(one).ok()?.variance + ratio::ratio(two).ok()?.variance;
+        Some(((one.count(), two.count()), variance))
+    });
+    let (sizes, variances): (Vec<_>, Vec<f64>) = variances.flatten().unzip();
+    let weights = strata::weights(&sizes);
+    let apart: f64 = weights.iter().zip(variances).map(|(weight, v)| weight * weight * v).sum();
+    if apart > 0.0 { 1.0 + covariance / apart } else { 1.0 }
 }
 
 fn method(word: &str, strata: usize) -> String {

@@ -1,11 +1,13 @@
 //! Judgement of comparisons: intervals that hold at every look, adjusted p-values, conclusions.
 
-use sidetrack_stats::input::{Fraction, Proportion};
+use sidetrack_stats::input::Fraction;
 use sidetrack_stats::multiplicity::{benjamini_hochberg, holm};
+use sidetrack_stats::normals;
 use sidetrack_stats::posterior::{self, Prior};
-use sidetrack_stats::result::{self, Comparison, Estimate, Interval, PValue, Undefined, decision};
+use sidetrack_stats::result::{
+    self, Comparison, Estimate, Interval, PValue, Test, Undefined, decision,
+};
 use sidetrack_stats::sequential::{ConfidenceSequence, FEWEST};
-use sidetrack_stats::{normals, proportions};
 
 use crate::answer::{
     CandidateResult, Conclusion, Goal, MetricResult, PhaseResult, Role, TestMode, Value,
@@ -27,6 +29,24 @@ impl Look {
         match self {
             Self::Fixed => TestMode::Fixed,
             Self::Always(_) => TestMode::AlwaysValid,
+        }
+    }
+
+    /// How many standard errors an interval reaches after `units` units.
+    pub(crate) fn critical(self, level: Fraction, units: u64) -> Result<f64, Undefined> {
+        match self {
+            Self::Fixed => {
+                Ok(Estimate { difference: 0.0, variance: 1.0, df: None }.critical(level))
+            }
+            Self::Always(sequence) => sequence.critical(units),
+        }
+    }
+
+    /// The p-value of a test's statistic after `units` units.
+    fn p_value(self, test: Test, units: u64) -> Result<PValue, Undefined> {
+        match self {
+            Self::Fixed => Ok(test.p),
+            Self::Always(sequence) => sequence.p_of_score(test.statistic, units),
         }
     }
 }
@@ -117,6 +137,13 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
         p: test,
         note: "",
     };
+    if let Some(score) = &found.score {
+        let critical = look.critical(level, units).ok();
+        seen.interval = critical.map(|z| score.interval(z));
+        seen.lift = critical.and_then(|z| score.lift_interval(z).ok());
+        seen.p = score.test().and_then(|test| look.p_value(test, units));
+        return seen;
+    }
     if let Look::Always(sequence) = look {
         // How much wider the interval is that holds at every look.
         let stretch =
@@ -134,35 +161,12 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
         );
         seen.p = test.and_then(|_| sequence.p_value(estimate, units));
     }
-    if metric.is_share() && test == Err(Undefined::ZeroVariance) && estimate.difference == 0.0 {
-        seen.interval = by_units(comparison, found.sizes, look, level);
-        seen.note =
-            "; all units have the same value, so the interval is Newcombe's for as many units";
-    } else if test == Err(Undefined::ZeroVariance)
-        && units >= FEWEST
-        && metric.role == Role::Guardrail
-    {
+    if test == Err(Undefined::ZeroVariance) && units >= FEWEST && metric.role == Role::Guardrail {
         // All units of a variant have the same value: the difference is exact.
         seen.interval = Some(Interval { low: estimate.difference, high: estimate.difference });
         seen.note = "; all units of a variant have the same value";
     }
     seen
-}
-
-/// The interval where all units have the same value: how frequent can a failure be that this many units did not show?
-fn by_units(
-    comparison: Comparison,
-    sizes: (u64, u64),
-    look: Look,
-    level: Fraction,
-) -> Option<Interval> {
-    let share = |n: u64| Proportion::new(if comparison.values.0 > 0.5 { n } else { 0 }, n).ok();
-    let interval = proportions::newcombe(share(sizes.0)?, share(sizes.1)?, level);
-    let Look::Always(sequence) = look else { return Some(interval) };
-    let unit = Estimate { difference: 0.0, variance: 1.0, df: None };
-    let factor =
-        (sequence.interval(unit, sizes.0 + sizes.1).ok()?.high / unit.critical(level)).powi(2);
-    Some(Interval { low: interval.low * factor, high: interval.high * factor })
 }
 
 /// Holm over primary metrics and candidates, Benjamini and Hochberg over exploratory ones; guardrails are not adjusted.
@@ -244,7 +248,7 @@ fn candidate(
         interval.map_or([None; 2], |i| [finite(i.low), finite(i.high)])
     };
     let decided = match metric.role {
-        Role::Guardrail => guard(metric, comparison, seen.interval),
+        Role::Guardrail => guard(metric, comparison, seen),
         _ => {
             let p = adjusted.map_or_else(|| seen.p.and(Err(Undefined::TooFew)), Ok);
             conclude(metric.goal, difference, p, level)
@@ -312,14 +316,12 @@ fn conclude(
 }
 
 /// A guardrail: the whole interval is within the margin, or the whole interval is beyond it, or neither.
-fn guard(
-    metric: &Metric,
-    comparison: Option<Comparison>,
-    interval: Option<Interval>,
-) -> Conclusion {
+fn guard(metric: &Metric, comparison: Option<Comparison>, seen: &Seen<'_>) -> Conclusion {
+    // An interval from a few events can show that harm is small, but not that it is large.
+    let few = seen.p == Err(Undefined::FewEvents);
     let judged = || {
         let margin = metric.margin(Some(comparison?.values.0))?;
-        let interval = interval?;
+        let interval = seen.interval?;
         // How much worse, at least and at most.
         let (least, most) = match metric.goal {
             Goal::Increase => (-interval.high, -interval.low),
@@ -327,7 +329,7 @@ fn guard(
         };
         Some(if most < margin || (most == 0.0 && margin == 0.0) {
             Conclusion::NonInferior
-        } else if least > margin {
+        } else if least > margin && !few {
             Conclusion::Inferior
         } else {
             Conclusion::NoDifferenceShown

@@ -72,7 +72,7 @@ pub(crate) fn series(
     let lift = metric.map(|metric| {
         let line = |candidate| LiftOverTime {
             variant: names.variant(candidate),
-            points: points(data, candidate, look, span),
+            points: points(data, metric, candidate, look, span),
         };
         (metric.name.clone(), data.shape.candidates().map(line).collect())
     });
@@ -89,10 +89,28 @@ pub(crate) fn series(
     }
 }
 
-fn points(data: &Data<'_>, candidate: usize, look: Look, span: (u64, u64)) -> Vec<Point> {
+fn points(
+    data: &Data<'_>,
+    metric: &Metric,
+    candidate: usize,
+    look: Look,
+    span: (u64, u64),
+) -> Vec<Point> {
     let mut points = Vec::new();
     for (index, pairs) in data.sums.over_time.values.iter().enumerate() {
         let sides = data.sides(pairs, candidate);
+        if let Some(score) = data.score(metric, &data.arms(pairs, candidate), 1.0) {
+            let Ok(score) = score else { continue };
+            let units: u64 = sides.iter().map(|(one, two)| one.units + two.units).sum();
+            let z = look.critical(data.level, units);
+            let interval = z.ok().map(|z| score.interval(z));
+            points.push(Point {
+                time: end(index, span),
+                difference: score.difference(),
+                interval: interval.map(|interval| (interval.low, interval.high)),
+            });
+            continue;
+        }
         let Ok(comparison) = strata::merge(&sides, 0.0, data.level) else { continue };
         let units: u64 = sides.iter().map(|(one, two)| one.units + two.units).sum();
         points.push(Point {

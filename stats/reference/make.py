@@ -238,6 +238,57 @@ def proportions():
               "lift_ci": [top / bottom * mp.exp(-half) - 1, top / bottom * mp.exp(half) - 1]})
 
 
+def score_statistic(tables, stretch, delta):
+    """Laud's skewness-corrected score (by Wilson and Hilferty's cube root), a quarter of an event taken off."""
+    sizes = [M(n1) * n2 / (n1 + n2) for _, n1, _, n2 in tables]
+    weights = [size / sum(sizes) for size in sizes]
+    distance, variance, third, step = -M(delta), M(0), M(0), M(0)
+    for w, (x1, n1, x2, n2) in zip(weights, tables):
+        # The share of the baseline that is most likely, if the candidate's is larger by delta: by bisection.
+        slope = lambda p: sum(
+            (x - n * q) / (q * (1 - q)) for x, n, q in ((x1, n1, p), (x2, n2, p + delta))
+        )
+        low, high = max(M(0), -M(delta)), min(M(1), 1 - M(delta))
+        for _ in range(150):
+            middle = (low + high) / 2
+            low, high = (middle, high) if slope(middle) > 0 else (low, middle)
+        p1, p2 = (low + high) / 2, (low + high) / 2 + delta
+        v1, v2 = p1 * (1 - p1) / n1, p2 * (1 - p2) / n2
+        distance += w * (M(x2) / n2 - M(x1) / n1)
+        variance += w**2 * (v1 + v2) * M(stretch)
+        third += w**3 * (v2 * (1 - 2 * p2) / n2 - v1 * (1 - 2 * p1) / n1)
+        step += w**2 * (M(1) / n1 + M(1) / n2)
+    z = mp.sign(distance) * max(abs(distance) - step / 4, 0) / mp.sqrt(variance)
+    skewness = third / variance ** M("1.5")
+    if abs(skewness) < M(10) ** -30:
+        return z
+    corrected = 6 / skewness * (mp.cbrt(max(1 + skewness * z / 2, 0)) - 1) + skewness / 6
+    # A score that is smaller than its correction is nothing.
+    return corrected if mp.sign(corrected) == mp.sign(z) else M(0)
+
+
+def score():
+    mp.mp.dps = 40
+    for tables, stretch in [
+        ([(190, 9500, 2, 500)], 1), ([(190, 9500, 18, 500)], 1), ([(200, 1000, 250, 1000)], 1), ([(30, 400, 9, 60)], 1),
+        ([(0, 9500, 12, 500)], 1), ([(390, 400, 50, 60)], 1), ([(100000, 1000000, 120000, 1000000)], 1),
+        ([(50, 9500, 4, 500), (120, 8500, 30, 1500), (200, 7000, 70, 3000)], 1),
+        ([(50, 950, 4, 50), (120, 850, 30, 150)], 1.75), ([(400, 100000, 60, 10000), (3, 700, 9, 900)], 0.625),
+    ]:
+        at = [d for d in (-0.3, -0.01, 0.0, 0.004, 0.05, 0.4)]
+        wanted = [score_statistic(tables, stretch, d) for d in at]
+        ends = []
+        for sign in (1, -1):
+            low, high = M(-1), M(1)
+            for _ in range(90):
+                middle = (low + high) / 2
+                above = score_statistic(tables, stretch, middle) > sign * M("2.5")
+                low, high = (middle, high) if above else (low, middle)
+            ends.append((low + high) / 2)
+        case("score", {"tables": tables, "stretch": stretch, "at": at, "z": 2.5}, {"statistic": wanted, "interval": ends})
+    mp.mp.dps = 60
+
+
 def noncentral_power(delta, df, critical):
     """P(|T| > critical) for a non-central t, as an integral over the estimated standard deviation."""
     delta, df, c = M(delta), M(df), M(critical)
@@ -589,7 +640,7 @@ def multiplicity():
         case("multiplicity", {"p": ps}, {"holm": list(map(float, holm)), "bh": list(map(float, bh))})
 
 
-ALL = [distributions, proportions, means, raw_data, merging, sizes, sample_ratio, sequential, group_sequential, posteriors, multiplicity]
+ALL = [distributions, proportions, score, means, raw_data, merging, sizes, sample_ratio, sequential, group_sequential, posteriors, multiplicity]
 here = pathlib.Path(__file__).parent
 if len(sys.argv) > 1:
     ALL = [f for f in ALL if f.__name__ in sys.argv[1:]]

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | are the groups as large as they should be? | `srm` |
 //! | is the candidate better: shares, means, ratios? | `proportions`, `means`, `ratio`, with `accumulate` for raw data |
+//! | where events are rare and an arm is small? | `score` |
 //! | with less noise, by what was known before? | `cuped` |
 //! | over several phases of a rollout? | `phases`; `strata` when the same units come again |
 //! | while the data still come in? | `sequential`, `group_sequential` |
@@ -40,6 +41,7 @@ pub mod power;
 pub mod proportions;
 pub mod ratio;
 pub mod result;
+pub mod score;
 pub mod sequential;
 pub mod srm;
 pub mod strata;

@@ -38,6 +38,21 @@ pub fn ratio(units: &Pairs) -> Result<Ratio, Undefined> {
     Ok(Ratio { value, variance: spread.max(0.0) / (float(units.count()) * x * x) })
 }
 
+/// The variances that both ratios would have, if the units of both arms varied alike: the residuals of both, together.
+///
+/// A floor for the arms' own variances. A small arm that by chance has none of the rare large values does not vary, and its own
+/// variance would make its low value significant. (0, 0) when an arm cannot be judged.
+#[must_use]
+pub fn common_variances(baseline: &Pairs, candidate: &Pairs) -> (f64, f64) {
+    let (Ok(one), Ok(two)) = (ratio(baseline), ratio(candidate)) else { return (0.0, 0.0) };
+    let scale = |pairs: &Pairs| float(pairs.count()) * pairs.means().1 * pairs.means().1;
+    let (n1, n2) = (float(baseline.count()), float(candidate.count()));
+    let spread = (one.variance * scale(baseline) * (n1 - 1.0)
+        + two.variance * scale(candidate) * (n2 - 1.0))
+        / (n1 + n2 - 2.0);
+    (spread / scale(baseline), spread / scale(candidate))
+}
+
 /// The candidate's ratio against the baseline's, by the normal distribution: the method is one for large samples.
 ///
 /// # Errors

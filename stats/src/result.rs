@@ -78,6 +78,8 @@ pub enum Undefined {
     ZeroBaseline,
     /// Fewer data than the question needs.
     TooFew,
+    /// Fewer events than a test of shares needs (`score::FEWEST_EVENTS`).
+    FewEvents,
 }
 
 impl Undefined {
@@ -88,6 +90,7 @@ impl Undefined {
             Self::ZeroVariance => "zero_variance",
             Self::ZeroBaseline => "zero_baseline",
             Self::TooFew => "too_few",
+            Self::FewEvents => "few_events",
         }
     }
 }
@@ -100,6 +103,9 @@ impl fmt::Display for Undefined {
                 "undefined: the baseline is zero, or not distinguishable from zero"
             }
             Self::TooFew => "undefined: too few data",
+            Self::FewEvents => {
+                "undefined: too few events (each variant needs 5, observed or expected)"
+            }
         })
     }
 }

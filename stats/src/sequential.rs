@@ -57,6 +57,22 @@ impl ConfidenceSequence {
         mixture_p(estimate, self.ratio(units)?)
     }
 
+    /// How many standard errors the interval reaches after `units` units of both variants together.
+    ///
+    /// # Errors
+    /// `TooFew` below `FEWEST` units.
+    pub fn critical(self, units: u64) -> Result<f64, Undefined> {
+        Ok(bound(self.ratio(units)?, self.level))
+    }
+
+    /// The p-value of a difference of `z` standard errors at this look. Never below that of a single look.
+    ///
+    /// # Errors
+    /// `TooFew` below `FEWEST` units.
+    pub fn p_of_score(self, z: f64, units: u64) -> Result<PValue, Undefined> {
+        Ok(p_of(z, self.ratio(units)?))
+    }
+
     /// n ρ², with ρ² = (−2 ln α + ln(−2 ln α + 1)) / planned.
     fn ratio(self, units: u64) -> Result<f64, Undefined> {
         if units < FEWEST {
@@ -119,15 +135,21 @@ pub const fn running(before: PValue, now: PValue) -> PValue {
 /// `± se √((r + 1)/r · (ln(r + 1) − 2 ln α))`, where r is the mixture's variance over the estimate's.
 fn mixture(estimate: Estimate, ratio: f64, level: Fraction) -> Result<Interval, Undefined> {
     varies(estimate)?;
-    let bound = (ratio + 1.0) / ratio * (ratio.ln_1p() - 2.0 * level.get().ln());
-    Ok(Interval::around(estimate.difference, estimate.se() * bound.sqrt()))
+    Ok(Interval::around(estimate.difference, estimate.se() * bound(ratio, level)))
+}
+
+fn bound(ratio: f64, level: Fraction) -> f64 {
+    ((ratio + 1.0) / ratio * (ratio.ln_1p() - 2.0 * level.get().ln())).sqrt()
 }
 
 /// `√(r + 1) · exp(−z² r / (2 (r + 1)))`.
 fn mixture_p(estimate: Estimate, ratio: f64) -> Result<PValue, Undefined> {
     varies(estimate)?;
-    let z = estimate.difference / estimate.se();
-    Ok(PValue::of_ln(0.5 * ratio.ln_1p() - 0.5 * z * z * (ratio / (ratio + 1.0))))
+    Ok(p_of(estimate.difference / estimate.se(), ratio))
+}
+
+fn p_of(z: f64, ratio: f64) -> PValue {
+    PValue::of_ln(0.5 * ratio.ln_1p() - 0.5 * z * z * (ratio / (ratio + 1.0)))
 }
 
 fn varies(estimate: Estimate) -> Result<(), Undefined> {

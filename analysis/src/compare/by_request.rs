@@ -1,8 +1,9 @@
 //! Comparisons where each request is taken as a unit.
 
+use sidetrack_stats::float;
 use sidetrack_stats::input::Proportion;
+use sidetrack_stats::score::Score;
 use sidetrack_stats::strata::{self, Side};
-use sidetrack_stats::{float, proportions};
 
 use super::{Compared, Data, EMPTY, method, sizes, usable};
 use crate::metric::{Metric, Origin};
@@ -28,23 +29,30 @@ impl Data<'_> {
             };
             let (one, two) = (of(self.shape.baseline), of(candidate));
             if let (Some((Some(one), _)), Some((Some(two), _))) = (one, two) {
-                counts.push((one, two));
+                counts.push((stratum, (one, two)));
             }
             sides.push((one.map_or(EMPTY, |(_, side)| side), two.map_or(EMPTY, |(_, side)| side)));
         }
         let used = usable(&sides);
-        let (comparison, word) = if counts.is_empty() {
-            (strata::merge(&sides, 0.0, self.level), "means per request")
-        } else {
-            (proportions::stratified(&counts, self.level), "z test of shares of requests")
+        let score =
+            Score::of_shares(&counts.iter().map(|(_, pair)| *pair).collect::<Vec<_>>(), 1.0).ok();
+        let (comparison, word) = match &score {
+            Some(score) => (Ok(score.comparison(self.level)), "score test of shares of requests"),
+            None => (strata::merge(&sides, 0.0, self.level), "means per request"),
+        };
+        let within = |(stratum, sizes, comparison)| {
+            let own = counts.iter().find(|(of, _)| *of == stratum);
+            let own = own.and_then(|(_, pair)| Score::of_shares(&[*pair], 1.0).ok());
+            (stratum, sizes, own.map_or(comparison, |score| score.comparison(self.level)))
         };
         Compared {
             candidate,
             sizes: sizes(&sides),
             comparison,
             method: method(word, used.len()),
-            strata: self.within(&sides),
-            shares: if let [one] = counts.as_slice() { Some(*one) } else { None },
+            strata: self.within(&sides).into_iter().map(within).collect(),
+            shares: if let [(_, one)] = counts.as_slice() { Some(*one) } else { None },
+            score,
         }
     }
 }

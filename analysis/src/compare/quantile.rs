@@ -59,6 +59,7 @@ impl Data<'_> {
             method: method("quantiles, jackknife over groups of units", used),
             strata: self.within(&full),
             shares: None,
+            score: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::proportions;
+use sidetrack_stats::score::Score;
 
 use super::*;
 use crate::metric::{Margin, Origin};
@@ -26,6 +27,7 @@ fn compared(baseline: u64, candidate: u64) -> Vec<Compared> {
         method: String::new(),
         strata: Vec::new(),
         shares: Some(shares),
+        score: Score::of_shares(&[shares], 1.0).ok(),
     }]
 }
 
@@ -100,6 +102,7 @@ fn constant(values: (f64, f64), sizes: (u64, u64)) -> Vec<Compared> {
         method: "ratio".to_owned(),
         strata: Vec::new(),
         shares: None,
+        score: None,
     }]
 }
 
@@ -112,42 +115,59 @@ fn result(metric: Metric, compared: Vec<Compared>, look: Look) -> CandidateResul
     judged.into_iter().next().unwrap().candidates.into_iter().next().unwrap()
 }
 
-fn near(found: [Option<f64>; 2], wanted: [f64; 2]) {
-    for (found, wanted) in found.into_iter().zip(wanted) {
-        assert!(found.is_some_and(|found| (found - wanted).abs() < 1e-9), "{found:?} {wanted}");
-    }
+/// A guardrail of half a point on shares of `units`, so many of which failed.
+fn guarded(failed: (u64, u64), units: (u64, u64), look: Look) -> CandidateResult {
+    let share = |failed, units| Proportion::new(failed, units).unwrap();
+    let shares = (share(failed.0, units.0), share(failed.1, units.1));
+    let score = Score::of_shares(&[shares], 1.0).unwrap();
+    let compared = Compared {
+        sizes: units,
+        comparison: Ok(score.comparison(Fraction::FIVE_PERCENT)),
+        score: Some(score),
+        ..compared(1, 1).remove(0)
+    };
+    let margin = Some(Margin::Absolute(0.005));
+    result(metric("error_rate", Role::Guardrail, Goal::Decrease, margin), vec![compared], look)
 }
 
 #[test]
 fn without_a_single_failure_the_interval_says_how_frequent_they_may_be() {
-    let guard =
-        || metric("error_rate", Role::Guardrail, Goal::Decrease, Some(Margin::Absolute(0.005)));
-    // Wilson's upper bound of 0 of n is z² / (n + z²), and Newcombe's interval of two such shares reaches from one to
-    // the other: 3.841458820694124 / 1003.841458820694124 and / 503.841458820694124.
-    let upper = [0.003_826_758_480_185_757, 0.007_624_340_461_552_238];
-    let found = result(guard(), constant((0.0, 0.0), (1000, 500)), Look::Fixed);
-    near(found.ci, [-upper[0], upper[1]]);
+    let found = guarded((0, 0), (1000, 500), Look::Fixed);
+    let high = found.ci[1].unwrap();
+    // The rule of three, for two sides: 3.7 of 500.
+    assert!((0.006..0.010).contains(&high), "{high}");
     assert_eq!((found.p_value, found.decision), (None, Conclusion::NoDifferenceShown));
-    let note =
-        "ratio; all units have the same value, so the interval is Newcombe's for as many units";
-    assert_eq!(found.method, note);
-    // Where all units fail, it is the other way round.
-    let found = result(guard(), constant((1.0, 1.0), (1000, 500)), Look::Fixed);
-    near(found.ci, [-upper[1], upper[0]]);
-    // Where each unit fails half of the time, as where none does.
-    let found = result(guard(), constant((0.5, 0.5), (1000, 500)), Look::Fixed);
-    near(found.ci, [-upper[0], upper[1]]);
-    // Looked at repeatedly it is wider, by the square of how much wider an interval of a mean would be. With as many
-    // units as planned: r = 2 · 2.9957… + ln(1 + 2 · 2.9957…) = 7.93615…, (r + 1) / r · (ln(r + 1) + 5.9914…) / z².
-    let factor = 2.398_175_809_052_716;
-    let found = result(guard(), constant((0.0, 0.0), (1000, 500)), always(1500));
-    near(found.ci, [-upper[0] * factor, upper[1] * factor]);
-    let enough = result(guard(), constant((0.0, 0.0), (10_000, 10_000)), Look::Fixed);
+    assert!(found.method.ends_with("; undefined: zero variance"), "{}", found.method);
+    // The other way round where all units fail, and wider if it is looked at repeatedly.
+    let all = guarded((1000, 500), (1000, 500), Look::Fixed);
+    assert!((all.ci[0].unwrap() + high).abs() < 1e-9, "{all:?}");
+    let wider = guarded((0, 0), (1000, 500), always(1500));
+    assert!(wider.ci[1].unwrap() > 1.5 * high, "{wider:?}");
+    let enough = guarded((0, 0), (10_000, 10_000), Look::Fixed);
     assert_eq!(enough.decision, Conclusion::NonInferior);
-    // Constants that differ: the interval has no width.
-    let found = result(guard(), constant((0.0, 1.0), (1000, 500)), Look::Fixed);
-    near(found.ci, [1.0, 1.0]);
-    assert_eq!(found.method, "ratio; all units of a variant have the same value");
+}
+
+#[test]
+fn a_few_failures_break_no_guardrail_and_many_do() {
+    for look in [Look::Fixed, always(10_000)] {
+        let few = guarded((0, 4), (9950, 50), look);
+        assert_eq!((few.decision, few.p_value), (Conclusion::NoDifferenceShown, None));
+        assert_eq!(few.undefined, Some(Undefined::FewEvents));
+    }
+    assert_eq!(guarded((0, 9), (9950, 50), Look::Fixed).decision, Conclusion::Inferior);
+    assert_eq!(guarded((50, 60), (9500, 500), always(10_000)).decision, Conclusion::Inferior);
+}
+
+#[test]
+fn an_always_valid_p_value_is_never_below_the_fixed_one() {
+    for (failed, units) in [((190, 2), (9500, 500)), ((40, 9), (950, 50)), ((90, 160), (900, 900))]
+    {
+        let fixed = guarded(failed, units, Look::Fixed).p_value.unwrap();
+        for planned in [100, 1000, 2500, 10_000, 1_000_000] {
+            let always = guarded(failed, units, always(planned));
+            assert!(always.p_value.unwrap() >= fixed, "{failed:?} {planned}: {always:?}");
+        }
+    }
 }
 
 #[test]
@@ -232,6 +252,7 @@ fn too_few_data_leave_everything_undefined() {
         sizes: (49, 49),
         comparison: proportions::stratified(&[shares], Fraction::FIVE_PERCENT),
         shares: Some(shares),
+        score: Score::of_shares(&[shares], 1.0).ok(),
         ..compared(1, 1).remove(0)
     };
     let found = result(primary("a"), vec![few], always(1000));

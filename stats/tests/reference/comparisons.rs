@@ -3,6 +3,7 @@
 use sidetrack_stats::distribution::student;
 use sidetrack_stats::input::{Fraction, Proportion, Sample};
 use sidetrack_stats::result::Comparison;
+use sidetrack_stats::score::Score;
 use sidetrack_stats::{means, proportions};
 
 use super::*;
@@ -43,6 +44,24 @@ fn two_shares() {
         if !case["want"]["p"].is_null() {
             group.check(case, "p", found.test.unwrap().p.get());
         }
+    });
+}
+
+#[test]
+fn scores_of_shares() {
+    group("score", |group, case| {
+        let tables = case["in"]["tables"].as_array().unwrap().iter().map(|table| {
+            let table = counts(table);
+            let share = |x, n| Proportion::new(x, n).unwrap();
+            (share(table[0], table[1]), share(table[2], table[3]))
+        });
+        let tables: Vec<_> = tables.collect();
+        let score = Score::of_shares(&tables, number(case, "stretch")).unwrap();
+        let at = numbers(&case["in"]["at"]);
+        let found: Vec<f64> = at.iter().map(|delta| score.statistic(*delta)).collect();
+        group.check_all(case, "statistic", &found);
+        let interval = score.interval(number(case, "z"));
+        group.check_all(case, "interval", &[interval.low, interval.high]);
     });
 }
 
