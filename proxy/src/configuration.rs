@@ -194,18 +194,24 @@ impl Configuration {
         if self.is_in_force { Standing::InForce } else { Standing::Due }
     }
 
+    /// Makes this configuration the newest one of the plugin: it was replaced, and serves again. A
+    /// proxy that still has an instance reuses it. Returns `false` if the instance's own text is
+    /// bad, or the store does not work.
+    pub fn resume(&mut self, store: &dyn Store, generations: &mut Generations) -> bool {
+        let Some(text) = &self.text else { return false };
+        let registered = register_again(store, generations, &self.plugin, self.digest);
+        let Some(registered) = registered else { return false };
+        keep(store, &self.plugin, registered.generation, text);
+        self.registered = registered.generation;
+        self.generation = registered.generation;
+        true
+    }
+
     /// Brings this configuration into force.
     pub fn take_force(&mut self, store: &dyn Store, generations: &mut Generations) {
         let (force, version) = Force::read(store, &self.plugin).unwrap_or_default();
-        // It was replaced, and serves again: a proxy that still has an instance reuses it.
-        if force.is_released
-            && force.digest != self.digest
-            && let Some(text) = &self.text
-            && let Some(registered) = register_again(store, generations, &self.plugin, self.digest)
-        {
-            keep(store, &self.plugin, registered.generation, text);
-            self.registered = registered.generation;
-            self.generation = registered.generation;
+        if force.is_released && force.digest != self.digest {
+            self.resume(store, generations);
         }
         let mut generation = self.generation;
         if force.digest == self.digest {

@@ -199,7 +199,13 @@ impl<H: Host> Instance<H> {
         let (Some(configuration), Some(runtime)) = (&mut self.configuration, &self.runtime) else {
             return;
         };
-        let standing = configuration.standing(&self.host);
+        let mut standing = configuration.standing(&self.host);
+        if runtime.resumes.take() && standing == Standing::Superseded {
+            let mut generations = self.worker.generations.borrow_mut();
+            if configuration.resume(&self.host, &mut generations) {
+                standing = Standing::Due;
+            }
+        }
         let before = runtime.standing.replace(standing);
         match standing {
             Standing::Due => self.come_into_force(),

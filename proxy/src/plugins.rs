@@ -9,6 +9,9 @@
 //! connections get the new one. So connections that take turns between two configurations, each
 //! newer than all before, show that listeners with different files share the name. They are
 //! observed only while a worker has several configurations of a plugin, once per second for each.
+//!
+//! If all new connections get an older configuration again, its text was published again: a proxy
+//! reuses its instances without a callback, so connections are the only sign of it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -23,6 +26,12 @@ use crate::runtime::Runtime;
 /// How many turns of new connections show that two files share a plugin's name. While a listener is
 /// replaced, the old one and the new one both accept connections for an instant.
 const TURNS: u32 = 6;
+
+/// How many new connections in a row show that an older configuration serves again.
+const RESUMED: u32 = 5;
+
+/// The same where files share the plugin's name: then one of them may just have little traffic.
+const RESUMED_SHARED: u32 = 30;
 
 /// The plugins of a worker, by name.
 pub(crate) struct Plugins<H: Host>(RefCell<Vec<(String, Rc<Plugin<H>>)>>);
@@ -68,6 +77,7 @@ impl<H: Host> Default for Plugin<H> {
 
 impl<H: Host> Plugin<H> {
     pub(crate) fn add_instance(&self) {
+        self.connections.restart();
         self.instances.set(self.instances.get().saturating_add(1));
     }
 
@@ -83,7 +93,6 @@ impl<H: Host> Plugin<H> {
     /// Declares a configuration the newest.
     pub(crate) fn set_newest(&self, runtime: &Rc<Runtime<H>>) {
         *self.newest.borrow_mut() = Rc::downgrade(runtime);
-        self.connections.turns.set(0);
     }
 }
 
@@ -101,10 +110,16 @@ impl<H: Host> Runtime<H> {
     #[cold]
     pub(crate) fn observe_connection(&self, exchange: &impl Exchange) {
         self.observes_connections.set(false);
-        let is_newest = core::ptr::eq(self.plugin.newest.borrow().as_ptr(), self);
-        if self.plugin.connections.observe(is_newest, exchange.connection()) {
-            self.plugin.is_shared.set(true);
+        let (plugin, own) = (&self.plugin, core::ptr::from_ref(self));
+        plugin.connections.observe(own.addr(), exchange.connection());
+        let (turns, row) = (plugin.connections.turns.get(), plugin.connections.row.get());
+        if turns >= TURNS {
+            plugin.is_shared.set(true);
         }
+        let needed = if plugin.is_shared.get() { RESUMED_SHARED } else { RESUMED };
+        let is_newest = plugin.newest.borrow().as_ptr() == own;
+        // Before the first turn, the listener of the newest one may not be ready yet.
+        self.resumes.set(!is_newest && turns > 1 && row >= needed);
     }
 }
 
@@ -151,22 +166,32 @@ fn is_update(new: &Plan, old: &Plan) -> bool {
 struct Connections {
     /// The highest number so far. A proxy numbers connections in ascending order.
     newest: Cell<u64>,
-    /// It belongs to the newest configuration.
-    is_of_newest: Cell<bool>,
-    /// How often that has changed.
+    /// The configuration that it belongs to.
+    owner: Cell<usize>,
+    /// How often the owner has changed.
     turns: Cell<u32>,
+    /// How many connections in a row had this owner.
+    row: Cell<u32>,
 }
 
 impl Connections {
-    /// Returns whether connections have taken enough turns. 0: the number is unknown.
-    fn observe(&self, is_of_newest: bool, connection: u64) -> bool {
-        if connection > self.newest.get() {
-            self.newest.set(connection);
-            if self.is_of_newest.replace(is_of_newest) != is_of_newest {
-                self.turns.set(self.turns.get().saturating_add(1));
-            }
+    /// Counts anew: there is another configuration.
+    fn restart(&self) {
+        self.turns.set(0);
+        self.row.set(0);
+    }
+
+    /// Observes a connection of this configuration. 0: its number is unknown.
+    fn observe(&self, owner: usize, connection: u64) {
+        if connection <= self.newest.get() {
+            return;
         }
-        self.turns.get() >= TURNS
+        self.newest.set(connection);
+        if self.owner.replace(owner) != owner {
+            self.turns.set(self.turns.get().saturating_add(1));
+            self.row.set(0);
+        }
+        self.row.set(self.row.get().saturating_add(1));
     }
 }
 
@@ -174,24 +199,21 @@ impl Connections {
 mod tests {
     use super::*;
 
-    fn observe(connections: &Connections, turns: &[(bool, u64)]) -> Vec<bool> {
-        let turn = |&(is_of_newest, connection)| connections.observe(is_of_newest, connection);
-        turns.iter().map(turn).collect()
+    const OLD: usize = 1;
+    const NEW: usize = 2;
+
+    fn observe(connections: &Connections, all: &[(usize, u64)]) -> (u32, u32) {
+        all.iter().for_each(|&(owner, connection)| connections.observe(owner, connection));
+        (connections.turns.get(), connections.row.get())
     }
 
     #[test]
-    fn connections_that_take_turns_show_two_files() {
-        let turns = [(true, 1), (false, 2), (true, 3), (false, 4), (true, 7), (false, 8)];
-        let shown = observe(&Connections::default(), &turns);
-        assert_eq!(shown, [false, false, false, false, false, true]);
-    }
-
-    #[test]
-    fn old_connections_show_nothing() {
+    fn only_new_connections_count() {
         let connections = Connections::default();
-        observe(&connections, &[(false, 90), (true, 100), (false, 101), (true, 102)]);
-        for number in 0..100 {
-            assert_eq!(observe(&connections, &[(false, number), (true, 103 + number)]), [false; 2]);
-        }
+        assert_eq!(observe(&connections, &[(OLD, 1), (OLD, 2), (OLD, 2)]), (1, 2));
+        assert_eq!(observe(&connections, &[(NEW, 7), (OLD, 3), (OLD, 4), (OLD, 7)]), (2, 1));
+        assert_eq!(observe(&connections, &[(OLD, 8), (OLD, 9), (NEW, 0)]), (3, 2));
+        connections.restart();
+        assert_eq!(observe(&connections, &[(OLD, 9), (OLD, 10)]), (0, 1));
     }
 }

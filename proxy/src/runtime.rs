@@ -55,6 +55,8 @@ pub struct Runtime<H: Host> {
     pub(crate) keys: Keys,
     /// The connection of the next request is observed.
     pub(crate) observes_connections: Cell<bool>,
+    /// New connections show that this configuration serves again, although a newer one is in force.
+    pub(crate) resumes: Cell<bool>,
     /// Another plugin of the proxy has the same header prefix.
     pub(crate) shares_prefix: Cell<bool>,
     /// The filter state that marks a request as decided, while plugins share a prefix.
@@ -81,8 +83,9 @@ impl<H: Host> Runtime<H> {
         let has_reporting_routes = host.is_set(variable::ROUTES_TELL);
         Self {
             worker,
+            observes_connections: Cell::new(!plugin.is_alone()),
             plugin,
-            observes_connections: Cell::new(false),
+            resumes: Cell::new(false),
             metrics,
             global,
             fleet: RefCell::new(fleet),

@@ -289,3 +289,54 @@ fn an_update_is_not_reported_as_two_files() {
     }
     assert_eq!(old.value(SHARED), 0);
 }
+
+/// A rollback in a proxy that reuses the earlier instance without a callback, because its listener
+/// drains: only its connections show it.
+#[test]
+fn a_configuration_that_gets_all_new_connections_again_judges_again() {
+    let mut old = Proxy::new(&breaker(3));
+    old.run(SECOND);
+    let hash = old.value(HASH);
+    let mut new = old.instance(&breaker(50).to_string());
+    // Its first request counts, so that a rollback within a second shows as well.
+    connect(&old, &new, 10);
+    tick_instance(&mut old, &mut new, SECOND);
+    for connection in 11..16 {
+        assert_ne!(old.value(HASH), hash, "{connection}");
+        tick_instance(&mut old, &mut new, SECOND);
+        // The one in between drains.
+        connect(&old, &new, 10);
+        connect(&old, &old.filter, connection);
+    }
+    tick_instance(&mut old, &mut new, SECOND);
+    assert_eq!(old.value(HASH), hash);
+    fail(&old, 3);
+    assert_eq!(old.of("ab_test_breaker_trips_total", "new"), 1);
+    // A bad one falls back on it.
+    let mut bad = old.instance("{");
+    tick_instance(&mut old, &mut bad, SECOND);
+    tick_instance(&mut old, &mut new, 3 * SECOND);
+    assert_eq!((old.value(HASH), old.value(SHARED)), (hash, 0));
+}
+
+/// The listener of the newest one is not ready, so the old one still gets all connections.
+#[test]
+fn a_configuration_before_its_listener_is_ready_stays_in_force() {
+    let mut old = Proxy::new(&breaker(3));
+    old.run(SECOND);
+    let mut new = old.instance(&breaker(50).to_string());
+    tick_instance(&mut old, &mut new, SECOND);
+    let hash = old.value(HASH);
+    for connection in 1..40 {
+        connect(&old, &old.filter, connection);
+        tick_instance(&mut old, &mut new, SECOND);
+    }
+    assert_eq!(old.value(HASH), hash);
+    // It is ready, and a few connections had been accepted before.
+    for connection in 40..60 {
+        connect(&old, &new, 2 * connection);
+        connect(&old, &old.filter, if connection < 43 { 2 * connection + 1 } else { 1 });
+        tick_instance(&mut old, &mut new, SECOND);
+        assert_eq!(old.value(HASH), hash);
+    }
+}

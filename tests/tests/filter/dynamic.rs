@@ -44,7 +44,7 @@ pub(crate) struct Stand {
     /// Where the first listener listens, across restarts.
     pub(crate) addr: SocketAddr,
     bootstrap: String,
-    source: Source,
+    pub(crate) source: Source,
     /// The listener, as rendered.
     listener: Value,
     /// The filter's discovery file, as rendered.

@@ -197,6 +197,33 @@ async fn an_old_configuration_judges_nothing_in_a_listener_that_drains() {
     an_old_configuration_judges_nothing(Source::Listener).await;
 }
 
+/// The listener before the rollback drains for ten minutes, and Envoy reuses its instances.
+#[tokio::test]
+async fn a_rollback_inside_a_listener_is_in_force_before_the_drain_ends() {
+    let mut stand = Stand::start_with_drain_time(Source::Listener, text(0), 600).await;
+    let mut held = Vec::new();
+    for percent in [0, 100, 0, 100] {
+        stand.publish(text(percent)).await;
+        let variant = if percent == 0 { "old" } else { "new" };
+        stand.expect("predictors", Some(variant), Some(&text(percent))).await;
+        // A connection keeps the listener alive.
+        stand.models.iter().for_each(|model| model.set(Behavior::Delay(Duration::from_secs(60))));
+        let client = Client::new(stand.addr).with_timeout(Duration::from_secs(60));
+        let count = || stand.models.iter().map(|model| model.requests().len()).sum::<usize>();
+        let before = count();
+        held.push(tokio::spawn(async move {
+            client.send(Request::get(FORECAST).header("x-user-id", "held")).await
+        }));
+        while count() == before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        stand.models.iter().for_each(|model| model.set(Behavior::Healthy));
+    }
+    assert!(held.iter().all(|request| !request.is_finished()));
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    stand.envoy.stop().await.unwrap();
+}
+
 /// Its breaker is open when another version replaces the candidate.
 #[tokio::test]
 async fn gauges_of_a_replaced_candidate_go_to_zero() {

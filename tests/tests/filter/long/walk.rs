@@ -1,4 +1,4 @@
-//! A random walk of good, bad, truncated and repeated files, of listeners that come and go, and of
+//! A random walk of good, bad, truncated, empty and repeated files, of listeners that come and go, and of
 //! restarts, under load: no request fails, and the newest good file is in force.
 
 use std::fmt::Debug;
@@ -19,6 +19,10 @@ enum Step {
     Bad(u32),
     /// The first bytes of a good file.
     Truncated(usize),
+    /// No configuration.
+    Empty,
+    /// The whole file of the filter is empty, as the output of a failed command is.
+    Unreadable,
     /// The file that is published already.
     Same,
     /// An earlier file, good or bad.
@@ -40,7 +44,7 @@ impl Dice {
     }
 
     fn step(&mut self) -> Step {
-        let (kind, number) = (self.below(20), self.below(1000));
+        let (kind, number) = (self.below(22), self.below(1000));
         // Either all users or none, so that one request shows the file in force.
         let weight = 100 * (number % 2);
         match kind {
@@ -51,6 +55,8 @@ impl Dice {
             11..14 => Step::Earlier(number as usize),
             14..16 => Step::BadThenGood(101 + number % 3, weight),
             16..19 => Step::Neighbor,
+            19 => Step::Empty,
+            20 => Step::Unreadable,
             _ => Step::Restart,
         }
     }
@@ -67,6 +73,7 @@ struct Walk {
     published: Vec<String>,
     /// The newest good file that this process has been given.
     newest: Option<String>,
+    is_unreadable: bool,
     load: Load,
     failures: Arc<Mutex<Vec<String>>>,
 }
@@ -97,11 +104,20 @@ impl Walk {
         let failures = Arc::default();
         let load = start_load(&stand, &failures);
         let newest = Some(first.clone()).filter(|text| is_good(text));
-        Self { stand, neighbor: false, published: vec![first], newest, load, failures }
+        Self {
+            stand,
+            neighbor: false,
+            published: vec![first],
+            newest,
+            is_unreadable: false,
+            load,
+            failures,
+        }
     }
 
     async fn publish(&mut self, text: String) {
         self.stand.publish(text.clone()).await;
+        self.is_unreadable = false;
         if is_good(&text) {
             self.newest = Some(text.clone());
         }
@@ -118,6 +134,12 @@ impl Walk {
                 let text = whole[..length % (whole.len() - 1) + 1].to_owned();
                 self.publish(text).await;
             }
+            Step::Empty => self.publish(String::new()).await,
+            Step::Unreadable if self.stand.source == Source::Watched => {
+                self.stand.set_file(Some(""));
+                self.is_unreadable = true;
+            }
+            Step::Unreadable => {}
             Step::Same => self.publish(self.published[number - 1].clone()).await,
             Step::Earlier(index) => self.publish(self.published[index % number].clone()).await,
             Step::BadThenGood(bad, weight) => {
@@ -132,7 +154,8 @@ impl Walk {
                 self.load.stop().await;
                 self.stand = self.stand.restart().await;
                 self.load = start_load(&self.stand, &self.failures);
-                self.newest = self.published.last().filter(|text| is_good(text)).cloned();
+                let read = self.published.last().filter(|_| !self.is_unreadable);
+                self.newest = read.filter(|text| is_good(text)).cloned();
             }
         }
         self
@@ -173,9 +196,9 @@ async fn walk(source: Source, seed: u64) {
     }
     let totals = walk.load.stop().await;
     println!("{source:?}, seed {seed}: {totals:?} since the last restart");
-    let stats =
-        walk.stand.envoy.stats("update_rejected$|config_fail$|lds.*rejected").await.unwrap();
+    let stats = walk.stand.envoy.stats("update_rejected$|lds.*rejected").await.unwrap();
     assert!(stats.values().all(|count| *count == 0), "{stats:?}");
+    assert_eq!(walk.stand.metric("ab_test_plugin_shared").await, Some(0.0));
     walk.stand.envoy.stop().await.unwrap();
 }
 
