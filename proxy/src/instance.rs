@@ -2,7 +2,7 @@
 //! counts on its ticks.
 
 use core::time::Duration;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use sidetrack::names::variable;
@@ -30,12 +30,15 @@ pub struct Worker<H: Host> {
     plugins: Plugins<H>,
     pub(crate) failures: Failures,
     pub(crate) held: Rc<Held>,
+    /// The proxy redirects requests internally, and that was logged.
+    pub(crate) has_redirects: Cell<bool>,
 }
 
 impl<H: Host> Default for Worker<H> {
     fn default() -> Self {
         let (generations, plugins) = (RefCell::default(), Plugins::default());
-        Self { generations, plugins, failures: Failures::default(), held: Rc::default() }
+        let (failures, held, has_redirects) = Default::default();
+        Self { generations, plugins, failures, held, has_redirects }
     }
 }
 

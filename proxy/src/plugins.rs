@@ -13,6 +13,7 @@
 //! If all new connections get an older configuration again, its text was published again: a proxy
 //! reuses its instances without a callback, so connections are the only sign of it.
 
+use core::time::Duration;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
@@ -26,6 +27,9 @@ use crate::runtime::Runtime;
 /// How many turns of new connections show that two files share a plugin's name. While a listener is
 /// replaced, the old one and the new one both accept connections for an instant.
 const TURNS: u32 = 6;
+
+/// How long turns count together. An operator may publish two files by turns, but not so often.
+const TURNS_LAST: Duration = Duration::from_secs(60);
 
 /// How many new connections in a row show that an older configuration serves again.
 const RESUMED: u32 = 5;
@@ -111,7 +115,7 @@ impl<H: Host> Runtime<H> {
     pub(crate) fn observe_connection(&self, exchange: &impl Exchange) {
         self.observes_connections.set(false);
         let (plugin, own) = (&self.plugin, core::ptr::from_ref(self));
-        plugin.connections.observe(own.addr(), exchange.connection());
+        plugin.connections.observe(own.addr(), exchange.connection(), self.host.uptime());
         let (turns, row) = (plugin.connections.turns.get(), plugin.connections.row.get());
         if turns >= TURNS {
             plugin.is_shared.set(true);
@@ -168,8 +172,10 @@ struct Connections {
     newest: Cell<u64>,
     /// The configuration that it belongs to.
     owner: Cell<usize>,
-    /// How often the owner has changed.
+    /// How often the owner has changed, with pauses below [`TURNS_LAST`].
     turns: Cell<u32>,
+    /// When it last changed.
+    turned: Cell<Duration>,
     /// How many connections in a row had this owner.
     row: Cell<u32>,
 }
@@ -182,13 +188,15 @@ impl Connections {
     }
 
     /// Observes a connection of this configuration. 0: its number is unknown.
-    fn observe(&self, owner: usize, connection: u64) {
+    fn observe(&self, owner: usize, connection: u64, uptime: Duration) {
         if connection <= self.newest.get() {
             return;
         }
         self.newest.set(connection);
         if self.owner.replace(owner) != owner {
-            self.turns.set(self.turns.get().saturating_add(1));
+            let pause = uptime.saturating_sub(self.turned.replace(uptime));
+            let before = self.turns.get().min(if pause > TURNS_LAST { 1 } else { u32::MAX });
+            self.turns.set(before.saturating_add(1));
             self.row.set(0);
         }
         self.row.set(self.row.get().saturating_add(1));
@@ -202,18 +210,32 @@ mod tests {
     const OLD: usize = 1;
     const NEW: usize = 2;
 
-    fn observe(connections: &Connections, all: &[(usize, u64)]) -> (u32, u32) {
-        all.iter().for_each(|&(owner, connection)| connections.observe(owner, connection));
+    fn observe(connections: &Connections, all: &[(usize, u64)], second: u64) -> (u32, u32) {
+        let uptime = Duration::from_secs(second);
+        all.iter().for_each(|&(owner, connection)| connections.observe(owner, connection, uptime));
         (connections.turns.get(), connections.row.get())
     }
 
     #[test]
     fn only_new_connections_count() {
         let connections = Connections::default();
-        assert_eq!(observe(&connections, &[(OLD, 1), (OLD, 2), (OLD, 2)]), (1, 2));
-        assert_eq!(observe(&connections, &[(NEW, 7), (OLD, 3), (OLD, 4), (OLD, 7)]), (2, 1));
-        assert_eq!(observe(&connections, &[(OLD, 8), (OLD, 9), (NEW, 0)]), (3, 2));
+        assert_eq!(observe(&connections, &[(OLD, 1), (OLD, 2), (OLD, 2)], 1), (1, 2));
+        assert_eq!(observe(&connections, &[(NEW, 7), (OLD, 3), (OLD, 4), (OLD, 7)], 2), (2, 1));
+        assert_eq!(observe(&connections, &[(OLD, 8), (OLD, 9), (NEW, 0)], 3), (3, 2));
         connections.restart();
-        assert_eq!(observe(&connections, &[(OLD, 9), (OLD, 10)]), (0, 1));
+        assert_eq!(observe(&connections, &[(OLD, 9), (OLD, 10)], 4), (0, 1));
+    }
+
+    #[test]
+    fn updates_by_turns_are_no_turns_of_connections() {
+        let connections = Connections::default();
+        for rollback in 1..20 {
+            let second = 70 * rollback;
+            let both = [(OLD, 2 * rollback), (NEW, 2 * rollback + 1)];
+            assert!(observe(&connections, &both[..1], second).0 <= 2);
+            assert!(observe(&connections, &both[1..], second + 5).0 <= 3);
+        }
+        let (turns, _) = observe(&connections, &[(OLD, 90), (NEW, 91), (OLD, 92), (NEW, 93)], 2000);
+        assert!((4..TURNS).contains(&turns), "{turns}");
     }
 }

@@ -17,7 +17,7 @@ use sidetrack::rollout::Schedule;
 use crate::configuration::Standing;
 use crate::exposure::Keys;
 use crate::gauges;
-use crate::host::Host;
+use crate::host::{Host, Level};
 use crate::instance::Worker;
 use crate::metrics::{Global, Metrics};
 use crate::plugins::Plugin;
@@ -128,6 +128,18 @@ impl<H: Host> Runtime<H> {
         self.shares_prefix.set(others > 0);
         let others = u64::try_from(others).unwrap_or(u64::MAX);
         self.global.prefix_shared.set(&self.host, others);
+    }
+
+    /// Logs once that the proxy redirects requests internally. A redirected request has the
+    /// filter's headers from its first pass.
+    #[cold]
+    pub(crate) fn report_redirect(&self) {
+        if !self.worker.has_redirects.replace(true) {
+            let text = "sidetrack: Envoy redirects requests of experiments internally \
+                        (internal_redirect_policy): each pass is decided and counted as a request \
+                        of its own, and overrides are lost";
+            self.host.log(Level::Warning, text);
+        }
     }
 
     /// Sets all gauges to zero: the plugin ends.

@@ -32,6 +32,9 @@ use crate::runtime::Runtime;
 /// How long a response lasts until its status is read, which is not free. Most are over by then.
 const LONG: Duration = Duration::from_millis(500);
 
+/// Where Envoy keeps the URL of a request that it redirects internally.
+const REDIRECTED: &str = "x-envoy-original-url";
+
 /// A request from its headers to its end.
 pub struct Stream<X: Exchange> {
     /// The proxy's number for this stream, unique on the worker.
@@ -309,6 +312,9 @@ impl<X: Exchange> Stream<X> {
             runtime.global.yielded.count(host);
             self.runtime = None;
             return Action::Continue;
+        }
+        if !sent.is_empty() && headers.first(REDIRECTED).is_some() {
+            runtime.report_redirect();
         }
         let mut world = World {
             now: if runtime.needs_clock { runtime.now() } else { Timestamp::default() },

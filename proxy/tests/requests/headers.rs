@@ -179,3 +179,26 @@ fn a_clients_headers_do_not_make_a_plugin_yield() {
     assert_eq!(values(&call.request, "x-ab-variant"), ["new"]);
     assert_eq!(proxy.value("ab_test_yielded_total{plugin=\"outer\"}"), 0);
 }
+
+/// Envoy sends a redirected request through the filter again, with the headers of the first pass.
+#[test]
+fn internal_redirects_are_reported_once() {
+    let proxy = Proxy::new(&file(&json!({})));
+    let reports = || {
+        let log = proxy.log(Level::Warning);
+        log.iter().filter(|line| line.contains("internal_redirect_policy")).count()
+    };
+    let original = ("x-envoy-original-url", "http://models.test/infer");
+    proxy.open(&[("x-user-id", "anna"), original]).decide();
+    proxy.open(&[("x-user-id", "anna"), ("x-ab-variant", "new")]).decide();
+    assert_eq!(reports(), 0);
+    for _ in 0..2 {
+        let request = proxy.send("anna", 302);
+        request.call.request.borrow_mut().push((original.0.into(), original.1.into()));
+        let mut again = proxy.open(&[]);
+        again.call.request.swap(&request.call.request);
+        again.decide();
+        assert_eq!(again.sent("x-ab-variant"), ["new"]);
+        assert_eq!(reports(), 1);
+    }
+}

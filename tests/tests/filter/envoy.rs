@@ -18,6 +18,7 @@ mod lean;
 mod listeners;
 mod plugins;
 mod prefixes;
+mod redirects;
 mod updates;
 
 use std::collections::BTreeMap;
