@@ -37,11 +37,11 @@ fn errors(n: (u64, u64), p: f64) -> (f64, f64) {
 #[test]
 fn each_side_errs_at_most_at_its_half_of_the_level_whatever_the_share_and_the_rate() {
     for n in [200, 1000, 4000] {
-        for candidate in [0.01, 0.05, 0.2, 0.5] {
-            let two = (f64::from(n) * candidate) as u64;
+        for percent in [1, 5, 20, 50] {
+            let two = n * percent / 100;
             for p in [0.002, 0.01, 0.03, 0.1, 0.5] {
-                let (better, worse) = errors((n as u64 - two, two), p);
-                let place = format!("{n} units, {candidate}, {p}: {better} {worse}");
+                let (better, worse) = errors((n - two, two), p);
+                let place = format!("{n} units, {percent} %, {p}: {better} {worse}");
                 assert!(better <= 0.025 && worse <= 0.025, "{place}");
             }
         }
