@@ -26,6 +26,9 @@ use trial::Trial;
 pub enum Outcome {
     /// No experiment matched: the filter leaves no trace.
     Unmatched,
+    /// No experiment takes it, and this one could not tell whether it matches: its conditions need
+    /// the body, which was not read.
+    Unread(ExperimentId, Missing),
     /// It has no unit, and this experiment leaves such requests out.
     Skipped(ExperimentId, Missing),
     /// This experiment needs the request's body, which has not arrived: ask again when it has. Nothing was drawn yet.
@@ -112,7 +115,8 @@ impl Reason {
     }
 }
 
-/// Why a request has no unit. A body in which the variants' values cannot be set counts as a missing unit.
+/// Why a request has no unit. A body that a condition needs and that was not read counts as a missing unit, and so does
+/// one in which the variants' values cannot be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// No source has a value, or there is no place for a variant's value.
@@ -209,6 +213,7 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(ExperimentId, VariantId) -> Gate>(
     let identity = Cell::new(None);
     // What an experiment of a layer says that does not take the unit, until another one of that layer does.
     let mut left: Option<(&str, Decision)> = None;
+    let mut unread = None;
     // `explain` visits every experiment, the filter only those that the index finds.
     let next = |from| {
         let is_known = from < plan.experiments.len();
@@ -234,7 +239,17 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(ExperimentId, VariantId) -> Gate>(
         if mismatch.is_none() && !conditions.body.is_empty() && request.body() == Body::Pending {
             return Outcome::NeedsBody(id);
         }
-        if let Some(mismatch) = mismatch.or_else(|| conditions.body_mismatch(request.body())) {
+        let in_body = || {
+            let mismatch = conditions.body_mismatch(request.body())?;
+            // gRPC messages are no JSON.
+            if let Body::Unread(why) = request.body()
+                && why != Unread::Grpc
+            {
+                unread.get_or_insert(Outcome::Unread(id, Missing::of(request.body())));
+            }
+            Some(mismatch)
+        };
+        if let Some(mismatch) = mismatch.or_else(in_body) {
             trace.step(|| Step::Mismatch(id, mismatch));
             continue;
         }
@@ -256,7 +271,8 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(ExperimentId, VariantId) -> Gate>(
             (outcome, _) => return outcome,
         }
     }
-    left.map_or(Outcome::Unmatched, |(_, decision)| decided(decision))
+    let nothing = unread.unwrap_or(Outcome::Unmatched);
+    left.map_or(nothing, |(_, decision)| decided(decision))
 }
 
 /// Whether the request asks for the explanation and may have it.

@@ -81,7 +81,7 @@ impl Sink for Envoy {
         };
         let defined = host::define_metric(kind, &name);
         if let Err(failed) = defined {
-            let text = format!("sidetrack: Envoy refused the metric {name} (status {})", failed.0);
+            let text = format!("Envoy refused the metric {name} (status {})", failed.0);
             host::log(host::Level::Warn, &text);
         }
         defined.ok().map(SeriesId)

@@ -85,7 +85,7 @@ impl<H: Host> Runtime<H> {
         let &Transition { experiment: id, variant, ref event } = transition;
         let experiment = &self.plan.experiments[id];
         let name = &experiment.variants[variant].name;
-        let text = format!("sidetrack: {}/{name}: {event}", experiment.name);
+        let text = format!("{}/{name}: {event}", experiment.name);
         self.host.log(Level::Warning, &text);
         self.metrics[id].count_transition(&self.host, variant, event);
         if self.standing.get() != Standing::Superseded {

@@ -58,6 +58,8 @@ pub struct Loaded {
     pub configuration: Configuration,
     /// The plan to run. Without one, requests pass untouched.
     pub plan: Option<Plan>,
+    /// No other worker has loaded the text before, so this one logs its notices.
+    pub is_new: bool,
     /// Why the text itself cannot be used.
     pub unusable: Option<Unusable>,
     /// Whether other workers, and later ones, can fall back on this text or the last good one.
@@ -97,6 +99,7 @@ impl Configuration {
         let digest = digest(text, parsed.is_ok());
         let registered = register(store, generations, plugin, digest, parsed.is_ok());
         let generation = registered.map_or(0, |registered| registered.generation);
+        let is_new = registered.is_none_or(|registered| registered.is_new);
         let mut configuration = Self {
             plugin: plugin.to_owned(),
             text: None,
@@ -113,13 +116,13 @@ impl Configuration {
                 configuration.text = Some(text.to_vec());
                 configuration.use_plan(generation, digest, Some(&plan));
                 let is_shared = registered.is_some() && keep(store, plugin, generation, text);
-                Loaded { configuration, plan: Some(plan), unusable: None, is_shared }
+                Loaded { configuration, plan: Some(plan), is_new, unusable: None, is_shared }
             }
             Err(problems) => {
                 let plan = configuration.follow(store).or_else(no_experiments);
-                let is_new = registered.is_none_or(|registered| registered.is_new);
                 let unusable = Some(Unusable { problems, is_new });
-                Loaded { configuration, plan, unusable, is_shared: registered.is_some() }
+                let is_shared = registered.is_some();
+                Loaded { configuration, plan, is_new, unusable, is_shared }
             }
         };
         loaded.configuration.claim_force(store);

@@ -79,7 +79,7 @@ impl<H: Host> Runtime<H> {
         if self.worker.failures.distrust() {
             self.host.log(
                 Level::Error,
-                "sidetrack: the access logger \"failures\" did not report a failed request: a \
+                "the access logger \"failures\" did not report a failed request: a \
                  listener with the filter has no such logger, or its filter excludes failures; \
                  from now on every request is checked, which costs more",
             );

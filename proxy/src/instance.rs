@@ -102,13 +102,14 @@ impl<H: Host> Instance<H> {
             let mut generations = self.worker.generations.borrow_mut();
             Configuration::load(&self.host, &mut generations, plugin, text)
         };
+        let is_good = loaded.unusable.is_none();
         if let Some(unusable) = loaded.unusable.filter(|unusable| unusable.is_new) {
             self.report_unusable(&unusable, &loaded.configuration);
         }
         if !loaded.is_shared {
             self.host.log(
                 Level::Warning,
-                "sidetrack: shared data is unavailable: after a bad update, all requests bypass \
+                "shared data is unavailable: after a bad update, all requests bypass \
                  the experiment",
             );
         }
@@ -116,22 +117,28 @@ impl<H: Host> Instance<H> {
         if !has_ticks {
             self.host.log(
                 Level::Error,
-                "sidetrack: the proxy provides no timer: the breakers of each worker work alone, \
+                "the proxy provides no timer: the breakers of each worker work alone, \
                  and open only after consecutive failures",
             );
         }
         self.configuration = Some(loaded.configuration);
         self.join(plugin);
         if let Some(plan) = loaded.plan {
-            let waits = self.host.is_set(variable::WAIT_FOR_BODIES);
-            for notice in plan.notices.iter().filter(|notice| !(waits && notice.needs_bodies)) {
-                let text = format!("sidetrack: {}: {}", notice.path, notice.message);
-                self.host.log(Level::Warning, &text);
+            if loaded.is_new && is_good {
+                self.log_notices(&plan);
             }
             self.run(Rc::new(plan), has_ticks);
         }
         if !has_ticks {
             self.come_into_force();
+        }
+    }
+
+    /// Logs what works only in part here.
+    fn log_notices(&self, plan: &Plan) {
+        let waits = self.host.is_set(variable::WAIT_FOR_BODIES);
+        for notice in plan.notices.iter().filter(|notice| !(waits && notice.needs_bodies)) {
+            self.host.log(Level::Warning, &format!("{}: {}", notice.path, notice.message));
         }
     }
 
@@ -247,7 +254,7 @@ impl<H: Host> Instance<H> {
         gauge.set(host, hash.into());
         if hash != 0 && gauge.value(host).unwrap_or(0) == 0 {
             let text = format!(
-                "sidetrack: Envoy hides the filter's metrics: a stats matcher excludes {}, so \
+                "Envoy hides the filter's metrics: a stats matcher excludes {}, so \
                  ab_test_* are missing or zero; decisions and breakers do not depend on them",
                 H::FAMILY
             );
@@ -278,8 +285,7 @@ impl<H: Host> Instance<H> {
         let Some(problems) = &unusable.problems else {
             // Nothing is wrong before the first configuration.
             if configuration.is_good() {
-                let text =
-                    "sidetrack: the configuration is empty: the last good one stays in force";
+                let text = "the configuration is empty: the last good one stays in force";
                 self.host.log(Level::Warning, text);
             }
             return;
@@ -287,13 +293,13 @@ impl<H: Host> Instance<H> {
         Global::define(&self.host, configuration.plugin()).config_rejected.count(&self.host);
         for problem in &problems.0 {
             let problem = problem.to_string().replace('\n', ";");
-            let text = format!("sidetrack: configuration rejected: {problem}");
+            let text = format!("configuration rejected: {problem}");
             self.host.log(Level::Error, &text);
         }
         let text = if configuration.is_good() {
-            "sidetrack: the last good configuration stays in force"
+            "the last good configuration stays in force"
         } else {
-            "sidetrack: no good configuration has been loaded yet: all requests bypass the experiments"
+            "no good configuration has been loaded yet: all requests bypass the experiments"
         };
         self.host.log(Level::Error, text);
     }

@@ -143,7 +143,7 @@ impl<H: Host> Runtime<H> {
         {
             self.global.plugin_shared.set(&self.host, 1);
             let text = format!(
-                "sidetrack: listeners have different experiment files under the plugin name {name}: \
+                "listeners have different experiment files under the plugin name {name}: \
                  each file counts as an update of the others; give each listener's plugin a name \
                  of its own"
             );

@@ -22,7 +22,7 @@ pub(crate) fn replace(host: &impl Host, plugin: &str, prefix: Option<&str>) {
     let others = others(host, plugin, prefix);
     if !others.is_empty() {
         let text = format!(
-            "sidetrack: {plugin} has the same header prefix {prefix} as {}: in one filter chain, \
+            "{plugin} has the same header prefix {prefix} as {}: in one filter chain, \
              the first of them decides a request and the others let it pass; give each experiment \
              file its own settings.header_prefix",
             others.join(", ")

@@ -340,7 +340,8 @@ impl<X: Exchange> Stream<X> {
         }
         match outcome {
             decide::Outcome::Unmatched | decide::Outcome::NeedsBody(_) => {}
-            decide::Outcome::Skipped(experiment, missing) => {
+            decide::Outcome::Unread(experiment, missing)
+            | decide::Outcome::Skipped(experiment, missing) => {
                 runtime.metrics[experiment].count_skipped(missing);
             }
             decide::Outcome::Decided(decision) => {

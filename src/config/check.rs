@@ -37,6 +37,7 @@ const FRAMING: &[&str] = &[
 /// What the checks of all experiments share.
 struct Checker<'a> {
     names: HeaderNames,
+    body_limit: u64,
     problems: &'a mut Problems,
     notices: Vec<Notice>,
 }
@@ -46,8 +47,9 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
     let root = Path::Root;
     let raw_settings = file.settings.get().cloned().unwrap_or_default();
     let prefix = raw_settings.header_prefix.get().map_or(HEADER_PREFIX, |prefix| prefix.0.as_str());
-    let mut checker =
-        Checker { names: HeaderNames::new(prefix, []), problems, notices: Vec::new() };
+    let names = HeaderNames::new(prefix, []);
+    let body_limit = raw_settings.body_limit.get().map_or(64 << 10, |size| size.0);
+    let mut checker = Checker { names, body_limit, problems, notices: Vec::new() };
     let at = root.key("experiments");
     let mut experiments: Vec<Experiment> = Vec::new();
     let mut places: Vec<usize> = Vec::new();
@@ -80,7 +82,7 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
                 token.token_sha256.get().map_or(Debug::Denied, |digest| Debug::Token(digest.0))
             }
         },
-        body_limit: raw_settings.body_limit.get().map_or(64 << 10, |size| size.0),
+        body_limit,
         exposure_unit: *raw_settings.exposure_unit.get().unwrap_or(&ExposureUnit::Digest),
     };
     if settings.exposure_unit == ExposureUnit::None {

@@ -52,6 +52,21 @@ impl Node {
         entries.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
+    /// Whether a number in the value may have been rounded when it was read: it is no 64-bit
+    /// integer, and has more digits than every double keeps.
+    pub(crate) fn is_rounded(&self) -> bool {
+        match self {
+            Self::Number(text) => {
+                let plain = text.trim_matches(['-', '0', '.']);
+                let digits = plain.bytes().filter(u8::is_ascii_digit).count();
+                digits > 15 && text.parse::<i64>().is_err() && text.parse::<u64>().is_err()
+            }
+            Self::List(items) => items.iter().any(Self::is_rounded),
+            Self::Map(entries) => entries.iter().any(|(_, value)| value.is_rounded()),
+            Self::Null | Self::Bool(_) | Self::Text(_) => false,
+        }
+    }
+
     /// Canonical JSON, see [`Self::canonical`].
     pub(crate) fn to_json(&self) -> String {
         let mut json = String::new();
@@ -101,11 +116,17 @@ impl Serialize for Node {
         match self {
             Self::Null => serializer.serialize_unit(),
             Self::Bool(value) => serializer.serialize_bool(*value),
-            Self::Number(number) => match (number.parse::<i64>(), number.parse::<f64>()) {
-                (Ok(integer), _) => serializer.serialize_i64(integer),
-                (_, Ok(float)) => serializer.serialize_f64(float),
-                _ => serializer.serialize_str(number),
-            },
+            Self::Number(number) => {
+                if let Ok(integer) = number.parse::<i64>() {
+                    serializer.serialize_i64(integer)
+                } else if let Ok(integer) = number.parse::<u64>() {
+                    serializer.serialize_u64(integer)
+                } else if let Ok(float) = number.parse::<f64>() {
+                    serializer.serialize_f64(float)
+                } else {
+                    serializer.serialize_str(number)
+                }
+            }
             Self::Text(text) => serializer.serialize_str(text),
             Self::List(items) => serializer.collect_seq(items),
             Self::Map(entries) => {
@@ -228,6 +249,20 @@ mod tests {
         assert_eq!(canonical("1e3"), "1000");
         assert_eq!(canonical("-0.0"), "0");
         assert_eq!(canonical(r#""a\"\u0001é""#), r#""a\"\u0001é""#);
+    }
+
+    #[test]
+    fn numbers_are_written_as_they_were_read() {
+        for number in ["18446744073709551615", "-9223372036854775808", "0.5", "1e300", "7"] {
+            let node: Node = serde_json::from_str(number).unwrap();
+            let again: Node = serde_json::from_str(&serde_json::to_string(&node).unwrap()).unwrap();
+            assert_eq!(node, again);
+            assert!(!node.is_rounded(), "{number}");
+        }
+        for number in ["18446744073709551617", "-9223372036854775809", "0.12345678901234567"] {
+            let node: Node = serde_json::from_str(&format!(r#"[{{"x": {number}}}]"#)).unwrap();
+            assert!(node.is_rounded(), "{number}");
+        }
     }
 
     #[test]

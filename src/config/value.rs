@@ -235,7 +235,13 @@ text!(
 pub(crate) struct Json(pub(crate) String);
 
 impl Decode for Json {
-    fn decode(node: &Node, _: &Path<'_>, _: &mut Problems) -> Option<Self> {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        if node.is_rounded() {
+            let message = "found a number that would be rounded; allowed: whole numbers of 64 bits, \
+                           others of up to 15 digits";
+            problems.push(at, Code::OutOfRange, message, "write it as text, or with fewer digits");
+            return None;
+        }
         Some(Self(node.to_json()))
     }
 
@@ -481,6 +487,24 @@ mod tests {
         assert_eq!(percent("-1"), Err(Code::OutOfRange));
         assert_eq!(percent("1e300"), Err(Code::OutOfRange));
         assert_eq!(percent("\"30\""), Err(Code::WrongType));
+    }
+
+    #[test]
+    fn a_number_for_a_body_is_exact_or_refused() {
+        for (text, exact) in [
+            ("18446744073709551615", true),
+            ("18446744073709551617", false),
+            ("-9223372036854775808", true),
+            ("0.123456789012345", true),
+            ("0.12345678901234567", false),
+            (r#"{"a": [1, 12345678901234567890123]}"#, false),
+            (r#"{"a": "12345678901234567890123"}"#, true),
+        ] {
+            let node = serde_json::from_str(text).unwrap();
+            let mut problems = Problems::default();
+            let json = Json::decode(&node, &Path::Root, &mut problems);
+            assert_eq!((json.is_some(), problems.0.is_empty()), (exact, exact), "{text}");
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn decided<'p>(plan: &'p Plan, headers: &[(&str, &str)]) -> (Option<Decision>, V
     let world = || World { now: Timestamp::new(0), entropy: || 0, gate: &|_, _| Gate::Closed };
     let decision = |outcome| match outcome {
         Outcome::Decided(decision) => Some(decision),
-        Outcome::Unmatched => None,
+        Outcome::Unmatched | Outcome::Unread(..) => None,
         other => panic!("{other:?}"),
     };
     let mut steps = Vec::new();

@@ -11,7 +11,7 @@ use super::Case;
 /// Hints, as sentences.
 pub(super) fn advice(case: &Case<'_>) -> Vec<String> {
     let mut hints = Vec::new();
-    if case.outcome == Outcome::Unmatched {
+    if matches!(case.outcome, Outcome::Unmatched | Outcome::Unread(..)) {
         for experiment in &case.plan.experiments {
             let (missing, wrong) = flags(case, &experiment.conditions);
             let others = if wrong.is_empty() {
@@ -30,7 +30,7 @@ pub(super) fn advice(case: &Case<'_>) -> Vec<String> {
     }
     let missing = case.steps.iter().any(|step| matches!(step, Step::MissingUnit(_)));
     let experiment = match case.outcome {
-        Outcome::Unmatched => None,
+        Outcome::Unmatched | Outcome::Unread(..) => None,
         Outcome::Skipped(id, _) | Outcome::NeedsBody(id) => Some(case.experiment(id)),
         Outcome::Decided(decision) => Some(case.experiment(decision.experiment)),
     };

@@ -11,7 +11,7 @@ use crate::words::{quoted, units, variant};
 pub(super) fn sentence(case: &Case<'_>) -> String {
     match case.outcome {
         // Here a body is complete or absent, so nothing waits for one.
-        Outcome::Unmatched | Outcome::NeedsBody(_) => {
+        Outcome::Unmatched | Outcome::Unread(..) | Outcome::NeedsBody(_) => {
             "No experiment matches this request, so its route's default applies.".to_owned()
         }
         Outcome::Skipped(index, _) => {

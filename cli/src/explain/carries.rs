@@ -32,7 +32,7 @@ pub(super) fn write_text(case: &Case<'_>, out: &mut Out) -> anyhow::Result<()> {
             writeln!(out, "  {name:<width$} {}", visible(value), width = width + 1)?;
         }
     }
-    if case.outcome == Outcome::Unmatched || matches!(case.outcome, Outcome::Skipped(..)) {
+    if matches!(case.outcome, Outcome::Unmatched | Outcome::Unread(..) | Outcome::Skipped(..)) {
         writeln!(out, "\n{}", ink.dim("the filter adds no headers"))?;
     }
     Ok(())

@@ -74,6 +74,18 @@ fn a_body_above_the_limit_is_not_awaited_and_not_read() {
 }
 
 #[test]
+fn a_body_that_a_condition_needs_and_that_is_too_large_is_counted() {
+    let condition = json!({"match": {"body": [{"pointer": "/user", "exact": "anna"}]}});
+    let file = with_settings(file(&condition), &json!({"body_limit": "32B"}));
+    let mut proxy = Proxy::on(&host(&["SIDETRACK_WAIT_FOR_BODIES"]), &file);
+    let mut request = post(&proxy, 33);
+    assert_eq!(request.stream.request_headers(&request.call, false), Action::Continue);
+    assert!(request.sent("x-ab-variant").is_empty());
+    proxy.filter.tick();
+    assert_eq!(proxy.missing("body_too_large"), 1);
+}
+
+#[test]
 fn a_request_without_a_body_or_a_length_continues() {
     let proxy = waiting_proxy();
     let mut request = post(&proxy, BODY.len());

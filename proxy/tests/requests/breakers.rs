@@ -28,7 +28,7 @@ fn consecutive_failures_open_the_breaker_at_once_on_all_workers() {
     assert_eq!(one.of("ab_test_breaker_state", "new"), 2);
     let log = one.log(Level::Warning);
     assert_eq!(log.len(), 1, "{log:?}");
-    assert!(log[0].starts_with("sidetrack: e/new: the breaker opens for "), "{log:?}");
+    assert!(log[0].starts_with("e/new: the breaker opens for "), "{log:?}");
     let request = one.send("anna", 200);
     assert_eq!(request.sent("x-ab-variant"), ["old"]);
     assert_eq!(request.sent("x-ab-assigned"), ["new"]);

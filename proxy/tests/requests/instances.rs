@@ -57,7 +57,7 @@ fn a_bad_configuration_is_reported_once_and_the_last_good_one_serves() {
     let log = good.log(Level::Error);
     let is_problem = |line: &&String| line.contains("configuration rejected: experiments[0].name");
     assert_eq!(log.iter().filter(is_problem).count(), 1, "{log:?}");
-    assert_eq!(log.last().unwrap(), "sidetrack: the last good configuration stays in force");
+    assert_eq!(log.last().unwrap(), "the last good configuration stays in force");
     for worker in &mut workers {
         assert_eq!(worker.send("anna", 200).sent("x-ab-variant"), ["new"]);
     }
@@ -103,7 +103,7 @@ fn an_empty_configuration_is_no_mistake_and_replaces_nothing() {
     }
     assert!(proxy.log(Level::Error).is_empty());
     let log = proxy.log(Level::Warning);
-    let line = "sidetrack: the configuration is empty: the last good one stays in force";
+    let line = "the configuration is empty: the last good one stays in force";
     assert_eq!(log.iter().filter(|it| *it == line).count(), 2, "{log:?}");
 }
 
@@ -138,7 +138,10 @@ fn notices_of_a_configuration_are_logged() {
     let proxy = Proxy::new(&file(&json!({"unit": [{"body": "/user"}]})));
     let log = proxy.log(Level::Warning);
     assert_eq!(log.len(), 1, "{log:?}");
-    assert!(log[0].starts_with("sidetrack: experiments[0].unit[0].body: "), "{log:?}");
+    assert!(log[0].starts_with("experiments[0].unit[0].body: "), "{log:?}");
+    // Once for all workers.
+    let other = Proxy::on(&proxy.host, &file(&json!({"unit": [{"body": "/user"}]})));
+    assert_eq!(other.log(Level::Warning).len(), 1);
     assert_eq!(Proxy::new(&file(&json!({}))).log(Level::Warning), [""; 0]);
     // Where requests can wait, the file needs nothing else.
     let host = host(&["SIDETRACK_WAIT_FOR_BODIES"]);

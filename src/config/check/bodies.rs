@@ -14,9 +14,14 @@ const NEEDED: &str = "bodies are read where Envoy lets the filter wait for them,
                       does not offer";
 
 impl Checker<'_> {
-    /// Notes what depends on Envoy's permission; `without` is what happens otherwise.
+    /// Notes what depends on Envoy's permission and on the limit; `without` is what happens
+    /// otherwise.
     pub(super) fn body_notice(&mut self, at: &Path<'_>, without: &str) {
-        let (path, message) = (at.to_string(), format!("{NEEDED}; elsewhere {without}"));
+        let limit = written(self.body_limit);
+        let message = format!(
+            "{NEEDED}; elsewhere, and for bodies above settings.body_limit ({limit}), {without}"
+        );
+        let path = at.to_string();
         self.notices.push(Notice { path, message, needs_bodies: true });
     }
 
@@ -64,6 +69,15 @@ impl Checker<'_> {
             self.body_notice(at, "all requests get the baseline");
         }
         edits
+    }
+}
+
+/// A size as the file writes it.
+fn written(size: u64) -> String {
+    match size {
+        _ if size.is_multiple_of(1 << 20) => format!("{}MiB", size >> 20),
+        _ if size.is_multiple_of(1 << 10) => format!("{}KiB", size >> 10),
+        _ => format!("{size}B"),
     }
 }
 

@@ -117,6 +117,36 @@ fn all_variants_need_a_body_that_can_be_edited() {
     }
 }
 
+/// A condition on a body that is not read leaves the request out, and says why. What another
+/// experiment takes counts there.
+#[test]
+fn a_condition_on_a_body_that_is_not_read_is_counted() {
+    let condition = r#", "match": {"body": [{"pointer": "/model", "exact": "m"}]}"#;
+    let elsewhere =
+        r#", "match": {"path": {"prefix": "/v2"}, "body": [{"pointer": "/model", "exact": "m"}]}"#;
+    let first = experiment("e", PLAIN, condition);
+    let plans = [plan(&[first.clone()]), plan(&[experiment("x", PLAIN, elsewhere), first.clone()])];
+    for (at, plan) in plans.iter().enumerate() {
+        for (unread, missing) in [
+            (Unread::TooLarge, Missing::BodyTooLarge),
+            (Unread::Compressed, Missing::BodyUnreadable),
+            (Unread::Endless, Missing::BodyUnreadable),
+            (Unread::NotAwaited, Missing::BodyUnreadable),
+            (Unread::TooManyHeld, Missing::TooManyHeld),
+        ] {
+            let expected = Outcome::Unread(ExperimentId::new(at), missing);
+            assert_eq!(outcome(plan, USER, Body::Unread(unread)), expected);
+        }
+        for body in
+            [Body::Unread(Unread::Grpc), Body::Absent, Body::Whole(b"{}"), Body::Whole(b"{")]
+        {
+            assert_eq!(outcome(plan, USER, body), Outcome::Unmatched, "{body:?}");
+        }
+    }
+    let both = plan(&[first, experiment("other", PLAIN, "")]);
+    assert_eq!(decided(&both, USER, Body::Unread(Unread::TooLarge)).0, "other/new");
+}
+
 #[test]
 fn missing_unit_holds_for_such_bodies_but_never_serves_a_candidate() {
     for (policy, skips) in [("random", false), ("skip", true)] {

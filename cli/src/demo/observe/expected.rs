@@ -20,7 +20,9 @@ pub(super) fn decide_locally(plan: &Plan, request: &Request) -> Option<Decision>
     let mut world = World { now: moment::now(), entropy: || 0, gate: &|_, _| Gate::Closed };
     match decide(plan, &headers, &mut world, &mut ()) {
         Outcome::Decided(decision) => Some(decision),
-        Outcome::Unmatched | Outcome::Skipped(..) | Outcome::NeedsBody(_) => None,
+        Outcome::Unmatched | Outcome::Unread(..) | Outcome::Skipped(..) | Outcome::NeedsBody(_) => {
+            None
+        }
     }
 }
 
