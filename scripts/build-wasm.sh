@@ -21,5 +21,6 @@ RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-p
 mkdir -p dist
 # Written to a temporary file and renamed, so that a test that runs never reads a partial module.
 cp "${CARGO_TARGET_DIR:-target}/wasm32-wasip1/wasm/$made" "$goal.$$"
+scripts/name-functions.py "$goal.$$"
 mv "$goal.$$" "$goal"
 printf '%s: %s bytes\n' "$goal" "$(wc -c < "$goal" | tr -d ' ')"
