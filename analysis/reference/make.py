@@ -458,7 +458,7 @@ def analyze(case):
         firsts = [[len(slot(s, a)) for a in range(3)] for s in range(len(strata))]
     total = sum(map(sum, firsts))
     planned = case["planned"]
-    always = planned is None or total < planned
+    always = planned is None or not planned <= total <= planned + planned // 10
 
     def compare(metric, candidate):
         """The comparison, both sizes, the posterior's shares, and the comparison within each stratum."""
@@ -688,7 +688,7 @@ CASES = [
     dict(name="phases that share units", seed=1, count=900, overlap=True, phased=True, units=True,
          outcomes="request", planned=None, weights=PHASED, metrics=BY_REQUEST),
     dict(name="phases that share units, shares", seed=2, count=700, overlap=True, phased=True, units=True,
-         outcomes="request", planned=100, weights=PHASED, metrics=PROPORTION),
+         outcomes="request", planned=700, weights=PHASED, metrics=PROPORTION),
     dict(name="phases that share no units", seed=3, count=800, overlap=False, phased=True, units=True,
          outcomes="unit", planned=800, weights=PHASED, metrics=PER_ROW),
     dict(name="one phase", seed=4, count=700, overlap=True, phased=False, units=True,
@@ -696,11 +696,11 @@ CASES = [
     dict(name="one phase, a single look", seed=5, count=600, overlap=True, phased=False, units=True,
          outcomes="unit", planned=600, weights=SPLIT, metrics=BY_UNIT),
     dict(name="a variant that joins late", seed=8, count=600, overlap=True, phased=True, units=True, late=True,
-         outcomes="unit", planned=100, weights=LATE, metrics=BY_UNIT),
+         outcomes="unit", planned=600, weights=LATE, metrics=BY_UNIT),
     dict(name="requests", seed=6, count=500, overlap=True, phased=False, units=False,
          outcomes="request", planned=None, weights=SPLIT, metrics=REQUESTS),
     dict(name="requests in phases", seed=7, count=500, overlap=True, phased=True, units=False,
-         outcomes="request", planned=100, weights=PHASED, metrics=REQUESTS),
+         outcomes="request", planned=1671, weights=PHASED, metrics=REQUESTS),
 ]
 
 

@@ -8,7 +8,7 @@ use sidetrack::names::log;
 use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::Timestamp;
 use sidetrack_stats::input::Fraction;
-use sidetrack_stats::sequential::ConfidenceSequence;
+use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 
 use crate::answer::{
     Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, Role, SrmVerdict,
@@ -401,16 +401,17 @@ impl Work<'_> {
         }
     }
 
-    /// A fixed test once the planned units are reached, always-valid intervals before; and whether they are reached.
+    /// A fixed test at the planned units, always-valid intervals before and beyond; and whether they are reached.
     fn look(&self, units: u64) -> Result<(Look, bool), Error> {
         let planned = self.settings.planned_units;
-        if planned.is_some_and(|planned| units >= planned) {
-            return Ok((Look::Fixed, true));
+        let reached = planned.is_some_and(|planned| units >= planned);
+        if planned.is_some_and(|planned| is_planned_look(planned, units)) {
+            return Ok((Look::Fixed, reached));
         }
         let planned = planned.unwrap_or(DEFAULT_UNITS);
         let sequence = ConfidenceSequence::new(planned, self.settings.level)
             .map_err(|error| Error::input(Part::PlannedUnits, error.to_string()))?;
-        Ok((Look::Always(sequence), false))
+        Ok((Look::Always(sequence), reached))
     }
 }
 

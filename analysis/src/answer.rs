@@ -363,6 +363,13 @@ impl Analysis {
         baseline.map(|variant| variant.name.as_str())
     }
 
+    /// Whether there are as many units as planned.
+    #[must_use]
+    pub fn is_plan_reached(&self) -> bool {
+        let units: u64 = self.variants.iter().map(|variant| variant.units).sum();
+        self.planned_units.is_some_and(|planned| units >= planned)
+    }
+
     /// The names of the candidates.
     pub fn candidates(&self) -> impl Iterator<Item = &str> {
         let candidates =

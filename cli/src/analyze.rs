@@ -71,8 +71,8 @@ struct Terms {
     /// A bandit chose the weights; each batch needs its own --baseline and --candidate
     #[arg(long)]
     adaptive: bool,
-    /// The units planned for both variants together, if the experiment is still running: decide by
-    /// always-valid intervals until then
+    /// The units planned for both variants together: until then, and beyond, always-valid intervals
+    /// decide
     #[arg(long, value_name = "N")]
     planned_units: Option<u64>,
     /// Print JSON

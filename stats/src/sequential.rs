@@ -17,6 +17,16 @@ use crate::result::{Estimate, Interval, PValue, Undefined};
 /// The smallest number of units with an interval: below, the normal approximation does not hold.
 pub const FEWEST: u64 = 100;
 
+/// Whether a look at `units` units is the planned one, at which a fixed test decides: up to a tenth beyond `planned`, since nobody looks
+/// at exactly that number.
+///
+/// A fixed test that is repeated after the plan calls equal variants different in 13 % of the experiments by twice the plan. So all looks
+/// before and beyond are always valid.
+#[must_use]
+pub const fn is_planned_look(planned: u64, units: u64) -> bool {
+    planned <= units && units <= planned.saturating_add(planned / 10)
+}
+
 /// A confidence sequence, tuned to a planned number of units of both variants together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ConfidenceSequence {

@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use super::*;
-use crate::answer::Conclusion;
+use crate::answer::{Conclusion, Decision, TestMode};
 
 const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "plain",
     "variants": [{"name": "plain"}, {"name": "fancy", "weight": 50}]}]}"#;
@@ -187,10 +187,10 @@ fn the_same_units_in_a_second_phase_are_not_new_evidence() {
     let others: String =
         (2000..4000).map(|unit| in_phase("two", unit, 1800 + unit % 1800)).collect();
     // A fixed test: always-valid intervals depend on the number of units as well.
-    let fixed = |log: &str| analysis_of(&phased(), log, Some(100), 2);
-    let once = fixed(&one);
-    let twice = fixed(&(one.clone() + &again));
-    let more = fixed(&(one + &others));
+    let fixed = |log: &str, units| analysis_of(&phased(), log, Some(units), 2);
+    let once = fixed(&one, 2000);
+    let twice = fixed(&(one.clone() + &again), 2000);
+    let more = fixed(&(one + &others), 4000);
     for metric in ["error_rate", "latency_mean", "latency_p95"] {
         let ratio = |analysis| width(analysis, metric) / width(&once, metric);
         assert!((ratio(&twice) - 1.0).abs() < 0.02, "{metric}: {}", ratio(&twice));
@@ -430,6 +430,28 @@ fn a_price_needs_a_metric_and_a_plan_a_hundred_units() {
     );
     assert!(with("latency_p50=1", Some(99)).unwrap_err().contains("be 100 or more"));
     assert!(with("latency_p50=1", Some(40)).is_ok(), "the plan is reached");
+}
+
+#[test]
+fn a_fixed_test_decides_at_the_planned_units_only() {
+    let request = |unit: u64| {
+        let status = if unit % 40 < 2 { 503 } else { 200 };
+        line(unit, unit, &format!(r#""status":{status},"duration":{}"#, 100 + unit % 7))
+    };
+    let log: String = (0..1100).map(request).collect();
+    for (planned, test, reached) in [
+        (1101, TestMode::AlwaysValid, false),
+        (1100, TestMode::Fixed, true),
+        (1000, TestMode::Fixed, true),
+        (999, TestMode::AlwaysValid, true),
+        (500, TestMode::AlwaysValid, true),
+    ] {
+        let found = analysis_of(FILE, &log, Some(planned), 1);
+        assert_eq!((found.test, found.is_plan_reached()), (test, reached), "{planned}");
+        // Without a better candidate, the plan's end keeps the baseline however often one looks.
+        let decision = if reached { Decision::KeepBaseline } else { Decision::Inconclusive };
+        assert_eq!(found.decision, decision, "{planned}");
+    }
 }
 
 #[test]

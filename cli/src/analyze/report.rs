@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use sidetrack_stats::input::Fraction;
-use sidetrack_stats::result::{Comparison, Decision, Interval, PValue, decision};
-use sidetrack_stats::sequential::ConfidenceSequence;
+use sidetrack_stats::result::{
+    Comparison, Decision, Estimate, Interval, PValue, Undefined, decision,
+};
+use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 
 use super::Terms;
 use super::figures::{digits, p, percent, signed};
@@ -42,13 +44,12 @@ pub(super) fn row(label: impl Into<String>, text: impl Into<String>) -> (String,
     (label.into(), text.into())
 }
 
-/// The always-valid interval and p-value.
+/// The always-valid intervals and p-value, which decide before the planned units and beyond them.
 #[derive(Clone, Copy)]
 struct Anytime {
     interval: Interval,
+    lift: Option<Interval>,
     p: PValue,
-    /// Whether these decide, because there are fewer units than planned.
-    decides: bool,
 }
 
 #[derive(Serialize)]
@@ -67,7 +68,7 @@ struct Json<'a> {
     df: Option<f64>,
     /// The probability of detecting a true difference of the observed size.
     power: Option<f64>,
-    /// The smallest difference that is detected with a power of 80 %.
+    /// The smallest difference that a fixed test detects with a power of 80 %.
     detectable: Option<f64>,
     alpha: f64,
     units: u64,
@@ -99,14 +100,20 @@ impl Report {
         out: &mut Out,
     ) -> anyhow::Result<ExitCode> {
         let anytime = self.anytime(terms, level)?;
+        if let (Some(_), Some(planned)) = (anytime, terms.planned_units)
+            && self.units > planned
+        {
+            self.notes.push(format!(
+                "there are more than {planned} units and a tenth, so this is a look beyond the plan; the \
+                 counts at {planned} units allow the fixed test"
+            ));
+        }
         if terms.adaptive {
             self.notes.push(
                 "a bandit chose the weights, so each batch is compared separately".to_owned(),
             );
         }
-        let p = anytime
-            .filter(|anytime| anytime.decides)
-            .map_or_else(|| self.comparison.test.map(|test| test.p), |a| Ok(a.p));
+        let p = anytime.map_or_else(|| self.comparison.test.map(|test| test.p), |a| Ok(a.p));
         let decision = decision(self.comparison.estimate.difference, p, terms.goal(), level);
         if terms.json {
             out.json(&self.json(decision, anytime, terms, level))?;
@@ -121,21 +128,33 @@ impl Report {
         let flag = "--planned-units";
         let sequence = ConfidenceSequence::new(planned, level)
             .map_err(|error| named(flag, &planned.to_string(), &error))?;
-        if self.comparison.test.is_err() {
+        let Ok(test) = self.comparison.test else { return Ok(None) };
+        if is_planned_look(planned, self.units) {
             return Ok(None);
         }
+        // The test's own error where it is the larger one, so that more looks never give a smaller p-value.
         let estimate = self.comparison.estimate;
-        let both = sequence.interval(estimate, self.units).and_then(|interval| {
-            let p = sequence.p_value(estimate, self.units)?;
-            Ok(Anytime { interval, p, decides: self.units < planned })
-        });
+        let tested = (estimate.difference / test.statistic).powi(2);
+        let variance =
+            if tested.is_finite() { tested.max(estimate.variance) } else { estimate.variance };
+        let estimate = Estimate { variance, ..estimate };
         let few = |_| {
             Fault(format!(
                 "{flag} requires at least 100 units so far, but there are {}",
                 self.units
             ))
         };
-        Ok(Some(both.map_err(few)?))
+        let interval = sequence.interval(estimate, self.units).map_err(few)?;
+        let p = sequence.p_value(estimate, self.units).map_err(few)?;
+        // As much wider as the interval of the difference.
+        let factor =
+            0.5 * (interval.high - interval.low) / (estimate.critical(level) * estimate.se());
+        let lift = self.comparison.lift.ok().zip(self.comparison.lift_interval.ok());
+        let lift = lift.map(|(center, fixed)| Interval {
+            low: center - (center - fixed.low) * factor,
+            high: center + (fixed.high - center) * factor,
+        });
+        Ok(Some(Anytime { interval, lift, p }))
     }
 
     fn json(
@@ -146,22 +165,27 @@ impl Report {
         level: Fraction,
     ) -> Json<'_> {
         let (comparison, test) = (&self.comparison, self.comparison.test.ok());
-        let decides = anytime.is_some_and(|anytime| anytime.decides);
+        let p = anytime.map(|anytime| anytime.p).or(test.map(|test| test.p));
+        let interval = anytime.map(|anytime| anytime.interval).or(comparison.interval);
+        let lift = match anytime {
+            Some(anytime) => anytime.lift,
+            None => comparison.lift_interval.ok(),
+        };
         Json {
             decision: decision.code(),
-            decided_by: if decides { "always_valid" } else { "fixed" },
+            decided_by: if anytime.is_some() { "always_valid" } else { "fixed" },
             baseline: comparison.values.0,
             candidate: comparison.values.1,
             diff: comparison.estimate.difference,
-            ci: comparison.interval.map(ends),
+            ci: interval.map(ends),
             relative_lift: comparison.lift.ok(),
-            relative_lift_ci: comparison.lift_interval.ok().map(ends),
-            p_value: test.map(|test| test.p.get()),
-            log10_p: test.map(|test| test.p.log10()),
+            relative_lift_ci: lift.map(ends),
+            p_value: p.map(PValue::get),
+            log10_p: p.map(PValue::log10),
             statistic: test.map(|test| test.statistic),
             df: test.and_then(|test| test.df),
-            power: comparison.power,
-            detectable: self.detectable,
+            power: comparison.power.filter(|_| anytime.is_none()),
+            detectable: self.detectable.filter(|_| anytime.is_none()),
             alpha: level.get(),
             units: self.units,
             test: self.methods[0],
@@ -188,25 +212,26 @@ impl Report {
         let ink = out.ink();
         let comparison = &self.comparison;
         let ci = format!("{} CI", percent(level.rest()));
-        let interval = anytime
-            .filter(|anytime| anytime.decides)
-            .map(|anytime| anytime.interval)
-            .or(comparison.interval);
+        let interval = anytime.map(|anytime| anytime.interval).or(comparison.interval);
         let found = match interval {
             Some(interval) => format!("{} ({ci} {})", self.difference(), self.range(interval)),
             None => self.difference(),
         };
         writeln!(out, "{}\n", verdict(decision, &found, ink))?;
+        let lift = match anytime {
+            Some(anytime) => anytime.lift.ok_or(Undefined::ZeroBaseline),
+            None => comparison.lift_interval,
+        };
         let mut rows = self.rows.clone();
-        let [test_name, interval_name, lift_name] = self.methods;
+        let [test_name, interval_name, lift_name] =
+            if anytime.is_some() { ["always valid"; 3] } else { self.methods };
         let range =
             |name: &str, interval: Interval| format!("  {ci} {} ({name})", self.range(interval));
-        let shown =
-            comparison.interval.map_or_else(String::new, |interval| range(interval_name, interval));
+        let shown = interval.map_or_else(String::new, |interval| range(interval_name, interval));
         rows.push(row("difference", format!("{}{shown}", self.difference())));
         rows.push(row(
             "relative lift",
-            match (comparison.lift, comparison.lift_interval) {
+            match (comparison.lift, lift) {
                 (Ok(lift), Ok(Interval { low, high })) => {
                     format!(
                         "{} %  {ci} {} % to {} % ({lift_name})",
@@ -219,37 +244,14 @@ impl Report {
                 (Err(why), _) => why.to_string(),
             },
         ));
-        rows.push(row(
-            "test",
-            match comparison.test {
-                Ok(test) => {
-                    let df =
-                        test.df.map_or_else(String::new, |df| format!(", df {}", digits(df, 5)));
-                    let letter = if test.df.is_some() { "t" } else { "z" };
-                    format!(
-                        "{letter} = {}{df}, {}, two-sided  ({test_name})",
-                        digits(test.statistic, 4),
-                        p(test.p)
-                    )
-                }
-                Err(why) => format!("{why}: all units have the same value"),
-            },
-        ));
-        if let Some(anytime) = anytime {
-            let text = format!(
-                "{ci} {}, {}, at any number of looks",
-                self.range(anytime.interval),
-                p(anytime.p)
-            );
-            rows.push(row("always valid", text));
-        }
-        if let Some(power) = comparison.power {
+        rows.push(row("test", self.tested(anytime, test_name)));
+        if let Some(power) = comparison.power.filter(|_| anytime.is_none()) {
             rows.push(row(
                 "power",
                 format!("{}, if the true difference is the observed one", percent(power)),
             ));
         }
-        if let Some(detectable) = self.detectable {
+        if let Some(detectable) = self.detectable.filter(|_| anytime.is_none()) {
             let size = if self.metric == Metric::Share { 100.0 * detectable } else { detectable };
             rows.push(row(
                 "detectable",
@@ -264,6 +266,23 @@ impl Report {
             writeln!(out, "{}", wrap::note("  ", note, ink))?;
         }
         Ok(())
+    }
+
+    /// The test's line; of the kind that decides.
+    fn tested(&self, anytime: Option<Anytime>, name: &str) -> String {
+        match (self.comparison.test, anytime) {
+            (Ok(_), Some(anytime)) => format!("{}, at any number of looks  ({name})", p(anytime.p)),
+            (Ok(test), None) => {
+                let df = test.df.map_or_else(String::new, |df| format!(", df {}", digits(df, 5)));
+                let letter = if test.df.is_some() { "t" } else { "z" };
+                format!(
+                    "{letter} = {}{df}, {}, two-sided  ({name})",
+                    digits(test.statistic, 4),
+                    p(test.p)
+                )
+            }
+            (Err(why), _) => format!("{why}: all units have the same value"),
+        }
     }
 
     fn difference(&self) -> String {

@@ -155,7 +155,7 @@ fn the_same_users_again_are_no_new_evidence() {
     };
     let (one, two) = (phases(""), phases(r#", {"name": "two", "weights": {"fancy": 30}}"#));
     let mut written = Crowd::new(2000, vec![BASELINE, BETTER]).write(&experiment(&one), false);
-    let once = folder(&one, &written).analysis(&["--planned-units", "100"]);
+    let once = folder(&one, &written).analysis(&["--planned-units", "2000"]);
     // Six hours later: 09 to 15 becomes 15 to 21.
     let later = |line: &str| {
         let hour: u32 = line[20..22].parse().unwrap();
@@ -163,7 +163,7 @@ fn the_same_users_again_are_no_new_evidence() {
     };
     let again: String = written.log.lines().map(later).collect();
     written.log += &again;
-    let twice = folder(&two, &written).analysis(&["--planned-units", "100"]);
+    let twice = folder(&two, &written).analysis(&["--planned-units", "2000"]);
     assert_eq!(twice["test"], "fixed");
     for metric in ["error_rate", "latency_mean", "latency_p95"] {
         let width = |analysis: &Value| {

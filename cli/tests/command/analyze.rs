@@ -117,12 +117,28 @@ fn a_running_experiment_is_judged_by_what_may_be_looked_at() {
     let running = json(&more(&MEANS, &["--json", "--planned-units", "8000"]), b"");
     assert_eq!(running["decision"], "no_difference_shown");
     assert_eq!(running["decided_by"], "always_valid");
-    assert_eq!(running["p_value"], fixed["p_value"]);
+    // All of one kind: intervals and p-value are those that decide.
+    assert!(running["p_value"].as_f64() > fixed["p_value"].as_f64(), "{running}");
+    for key in ["ci", "relative_lift_ci"] {
+        let width = |found: &serde_json::Value| {
+            found[key][1].as_f64().unwrap() - found[key][0].as_f64().unwrap()
+        };
+        assert!(width(&running) > 1.4 * width(&fixed), "{key}: {running}");
+    }
+    assert_eq!(running["ci"], running["always_valid"]["ci"]);
+    assert!(running["power"].is_null() && running["detectable"].is_null(), "{running}");
     let done = json(&more(&MEANS, &["--json", "--planned-units", "2000"]), b"");
     assert_eq!(
         (done["decision"].as_str(), done["decided_by"].as_str()),
         (Some("worse"), Some("fixed"))
     );
+    assert_eq!((&done["ci"], &done["p_value"]), (&fixed["ci"], &fixed["p_value"]));
+    // A tenth beyond the plan, the fixed test has been looked at too often.
+    let beyond = json(&more(&MEANS, &["--json", "--planned-units", "1800"]), b"");
+    assert_eq!(beyond["decided_by"], "always_valid");
+    assert!(beyond["notes"][0].as_str().unwrap().contains("beyond the plan"), "{beyond}");
+    let within = json(&more(&MEANS, &["--json", "--planned-units", "1820"]), b"");
+    assert_eq!(within["decided_by"], "fixed");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use sidetrack_stats::group_sequential::{Spending, bounds};
 use sidetrack_stats::proportions;
 use sidetrack_stats::result::{Estimate, PValue};
-use sidetrack_stats::sequential::{ConfidenceSequence, Msprt, running};
+use sidetrack_stats::sequential::{ConfidenceSequence, Msprt, is_planned_look, running};
 use sidetrack_stats::srm::{CONCENTRATION, Counts, Shares, always_valid};
 
 use super::*;
@@ -52,6 +52,31 @@ fn looking_every_day_keeps_the_level_only_with_an_interval_that_is_made_for_it()
         })
     });
     is_at_most("mSPRT, daily", found, 0.05, 4000);
+}
+
+#[test]
+fn looking_on_beyond_the_plan_does_not_repeat_the_fixed_test() {
+    // Every day until twice the plan: always valid before and beyond, fixed at the plan.
+    let look = |dice: &mut Dice, fixed: &dyn Fn(u64, u64) -> bool| {
+        let planned = DAYS * 200;
+        let sequence = ConfidenceSequence::new(planned, LEVEL).unwrap();
+        let (mut x1, mut x2) = (0, 0);
+        (1..=2 * DAYS).any(|day| {
+            x1 += dice.binomial(100, 0.1);
+            x2 += dice.binomial(100, 0.1);
+            let (one, two) = (share(x1, day * 100), share(x2, day * 100));
+            if fixed(planned, 200 * day) {
+                return proportions::test(one, two).unwrap().p.below(LEVEL);
+            }
+            sequence.p_value(estimate(one, two), 200 * day).unwrap().below(LEVEL)
+        })
+    };
+    let naive = rate(2000, 60, |dice| look(dice, &|planned, units| units >= planned));
+    println!("a fixed test from the plan on: {naive:.3}");
+    assert!(naive > 0.1, "the trap does not exist anymore: {naive}");
+    let found = rate(2000, 61, |dice| look(dice, &is_planned_look));
+    // The looks before and after the planned one add about a percent to its level.
+    is_at_most("looks until twice the plan", found, 0.06, 2000);
 }
 
 #[test]

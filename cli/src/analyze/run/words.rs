@@ -19,7 +19,7 @@ pub(super) fn headline(analysis: &Analysis) -> String {
             "No decision: the logs have no request of this experiment that counts".to_owned()
         }
         (Decision::Invalid, _) => "No decision: these data cannot be trusted".to_owned(),
-        (Decision::Inconclusive, _) if analysis.test == TestMode::Fixed => {
+        (Decision::Inconclusive, _) if analysis.is_plan_reached() => {
             "No decision: the planned units are reached, but the question is still open".to_owned()
         }
         (Decision::Promote | Decision::Inconclusive, _) => {
@@ -34,6 +34,10 @@ pub(super) fn looks(analysis: &Analysis) -> String {
     match (analysis.test, analysis.planned_units) {
         (TestMode::Fixed, Some(planned)) => format!(
             "the planned {} units are reached: {confidence} % intervals of a fixed test",
+            planned
+        ),
+        (_, Some(planned)) if analysis.is_plan_reached() => format!(
+            "more than the planned {} units: always-valid {confidence} % intervals",
             planned
         ),
         (_, Some(planned)) => format!(
