@@ -13,6 +13,7 @@ use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 use crate::answer::{
     Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, Role, SrmVerdict,
 };
+use crate::check::{CheckName, CheckState};
 use crate::checks::{self, Evidence, share};
 use crate::compare::Data;
 use crate::error::{Error, Part};
@@ -29,7 +30,7 @@ use crate::source::outcomes::Outcomes;
 use crate::source::{AccessLogs, Logs, Trial};
 use crate::strata::Strata;
 use crate::sums::{Placed, Summation, Sums, place};
-use crate::verdict::{Grounds, Verdict, verdict};
+use crate::verdict::{Grounds, verdict};
 use crate::window::Window;
 
 /// The planned units if the user gives none: the confidence sequence is narrowest around this number.
@@ -67,6 +68,8 @@ pub struct Settings {
     pub level: Fraction,
     /// Decide despite a sample ratio mismatch.
     pub allow_srm: bool,
+    /// Decide despite these checks.
+    pub allowed: Vec<CheckName>,
     /// Decide by requests although users were randomized.
     pub assume_independent_requests: bool,
     /// Leave out, for all variants, the minutes in which a breaker was open.
@@ -203,9 +206,16 @@ impl Work<'_> {
         let other_weights = share(tally.left_out(Excluded::OtherWeights), tally.used);
         let candidates: Vec<&str> =
             main.shape.candidates().filter_map(|arm| names.variants.get(arm).copied()).collect();
+        let outcomes = self
+            .input
+            .outcomes
+            .map(|outcomes| checks::outcome_counts(outcomes, tally, main.placed.as_ref()));
+        let rows = self.input.outcomes.zip(outcomes.as_ref());
+        let checks = checks::checks(rows, &main.metrics, &self.settings.allowed);
         let mut verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),
+            checks: &checks,
             srm_mismatch: srm.verdict == SrmVerdict::Mismatch,
             allow_srm: self.settings.allow_srm,
             request_level: request_level && !self.settings.assume_independent_requests,
@@ -214,18 +224,18 @@ impl Work<'_> {
             candidates: &candidates,
             baseline: names.variants.get(names.baseline).copied().unwrap_or("the baseline"),
         });
-        let outcomes = self
-            .input
-            .outcomes
-            .map(|outcomes| checks::outcome_counts(outcomes, tally, main.placed.as_ref()));
         if let Some(unusable) = self.unusable(tally, outcomes.as_ref()) {
-            verdict = Verdict {
-                decision: Decision::Invalid,
-                winner: None,
-                reasons: vec![Reason::Unusable(unusable)],
-            };
+            verdict.decision = Decision::Invalid;
+            verdict.winner = None;
+            let more = checks
+                .iter()
+                .filter(|check| check.blocks() && check.name != CheckName::MatchedRows);
+            let more = more.cloned().map(Reason::from);
+            verdict.reasons = std::iter::once(Reason::Unusable(unusable)).chain(more).collect();
         }
         let mut reasons = verdict.reasons;
+        let warnings = checks.iter().filter(|check| check.state == CheckState::Warning);
+        reasons.extend(warnings.cloned().map(Reason::from));
         reasons.extend(
             (request_level && tally.used > 0).then(|| Reason::from(Note::IndependentRequests)),
         );
@@ -262,6 +272,7 @@ impl Work<'_> {
             outcomes,
             variants: checks::variants(experiment, &main.sums, main.shape, &observed),
             srm,
+            checks,
             breaker,
             torn_units: main.sums.torn,
             moved_units: main.sums.moved,
@@ -283,6 +294,7 @@ impl Work<'_> {
             columns: &outcomes.columns,
             by_request: outcomes.by_request,
             binary: &binary,
+            ignored: &outcomes.ignored,
         };
         let metrics = available.select(&self.settings.metrics)?;
         for price in &self.settings.prices {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sidetrack_stats::result::Undefined;
 
+use crate::check::Check;
 use crate::reason::Reason;
 use crate::scale::Scale;
 pub use words::*;
@@ -51,6 +52,9 @@ pub struct Analysis {
     pub variants: Vec<Variant>,
     /// The split.
     pub srm: Srm,
+    /// Further checks of the data.
+    #[serde(default)]
+    pub checks: Vec<Check>,
     /// Open breakers.
     pub breaker: Breaker,
     /// Units that were assigned to two variants within one phase.
@@ -142,15 +146,38 @@ pub struct OutcomeCounts {
     pub matched: u64,
     /// Rows that match nothing.
     pub unmatched: u64,
-    /// Those that cannot be read; skipped.
+    /// Those that cannot be read as a whole. If their key can, the unit is left out of all metrics.
     pub malformed: u64,
-    /// Further rows about a request that has a row already; the first counts.
+    /// Rows that say again what a row before them said; skipped.
     pub repeated: u64,
+    /// Rows that contradict a row before them about the same request; skipped.
+    #[serde(default)]
+    pub conflicting: u64,
     /// Rows that match several requests with the same id; the row counts for each.
     pub shared: u64,
     /// Rows with a time before the unit's first request.
     pub early: u64,
     /// The first malformed ones, with their places.
+    pub examples: Vec<String>,
+    /// Values that cannot be read; their units are left out of the metric.
+    #[serde(default)]
+    pub unreadable: Vec<UnreadableColumn>,
+    /// Columns that are no metrics, and why.
+    #[serde(default)]
+    pub ignored_columns: Vec<String>,
+    /// How many columns have no name, so that they are no metrics.
+    #[serde(default)]
+    pub nameless_columns: u64,
+}
+
+/// Values of a column that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct UnreadableColumn {
+    /// Its name.
+    pub column: String,
+    /// In how many rows.
+    pub rows: u64,
+    /// The first ones, with their places.
     pub examples: Vec<String>,
 }
 

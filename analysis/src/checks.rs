@@ -3,14 +3,37 @@
 mod breaker;
 mod counts;
 mod notes;
+mod rows;
 mod srm;
 mod usable;
 
+use crate::answer::OutcomeCounts;
+use crate::check::{Check, CheckName, CheckState};
+use crate::metric::Metric;
+use crate::source::outcomes::Outcomes;
 pub(crate) use breaker::breaker;
 pub(crate) use counts::{line_counts, observed, other_trials, outcome_counts, variants};
 pub(crate) use notes::{Evidence, notes};
 pub(crate) use srm::srm;
 pub(crate) use usable::{lines as unusable_lines, outcomes as unusable_outcomes};
+
+/// Checks of the data that may block a decision. `allowed`: the user accepts what they find.
+pub(crate) fn checks(
+    outcomes: Option<(&Outcomes, &OutcomeCounts)>,
+    metrics: &[Metric],
+    allowed: &[CheckName],
+) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some((outcomes, counts)) = outcomes {
+        checks.extend(rows::rows(outcomes, counts, metrics));
+    }
+    for check in &mut checks {
+        if check.blocks() && allowed.contains(&check.name) {
+            check.state = CheckState::Accepted;
+        }
+    }
+    checks
+}
 
 /// `part` of `part + rest`.
 pub(crate) fn share(part: u64, rest: u64) -> f64 {

@@ -22,6 +22,7 @@
 
 mod analyze;
 pub mod answer;
+mod check;
 mod checks;
 mod compare;
 mod error;
@@ -46,6 +47,7 @@ mod window;
 
 pub use analyze::{Input, Pass, Settings, analyze};
 pub use answer::Analysis;
+pub use check::{Check, CheckName, CheckState};
 pub use error::{Error, Part};
 pub use expected_value::Price;
 pub use metric::{MetricRequest, MetricRequests};

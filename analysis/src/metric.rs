@@ -1,12 +1,13 @@
 //! Metrics: names, kinds, goals and roles, and the notation in which users request them.
 //!
-//! `NAME[=KIND][:increase|decrease][:MARGIN]`, for example `revenue=mean:increase` or `latency_p95:20ms`.
+//! `NAME[=KIND][:increase|decrease][:absent=zero|missing][:MARGIN]`, for example `revenue=mean:increase` or
+//! `latency_p95:20ms`.
 
 use std::str::FromStr;
 
 use crate::answer::{Goal, Kind, MetricUnit, Role};
 use crate::error::{Error, Part};
-use crate::source::outcomes::ACCURACY;
+use crate::source::outcomes::{ACCURACY, Ignored};
 
 /// How units become a number, with what a quantile needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +43,16 @@ pub(crate) enum Origin {
     Column(usize),
 }
 
+/// What a unit without a row of the outcomes has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// Nothing was bought, nothing happened.
+    #[default]
+    Zero,
+    /// It is unknown: the unit is left out of the metric.
+    Missing,
+}
+
 /// How much worse a guardrail may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Margin {
@@ -59,6 +70,7 @@ pub(crate) struct Metric {
     pub(crate) measure: Measure,
     pub(crate) origin: Origin,
     pub(crate) goal: Goal,
+    pub(crate) absent: Absent,
     pub(crate) margin: Option<Margin>,
 }
 
@@ -84,13 +96,21 @@ impl Metric {
     }
 }
 
-/// A metric as requested: `NAME[=KIND][:increase|decrease][:MARGIN]`.
+/// A metric as requested: `NAME[=KIND][:increase|decrease][:absent=zero|missing][:MARGIN]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricRequest {
     name: String,
     kind: Option<Kind>,
     goal: Option<Goal>,
+    absent: Option<Absent>,
     margin: Option<Margin>,
+}
+
+impl MetricRequest {
+    /// Everything by default.
+    fn of(name: &str) -> Self {
+        Self { name: name.to_owned(), kind: None, goal: None, absent: None, margin: None }
+    }
 }
 
 impl FromStr for MetricRequest {
@@ -114,12 +134,13 @@ impl FromStr for MetricRequest {
                 Err(format!("unknown kind \"{other}\"; expected one of: proportion, mean, ratio"))
             }
         });
-        let mut request =
-            Self { name: name.to_owned(), kind: kind.transpose()?, goal: None, margin: None };
+        let mut request = Self { kind: kind.transpose()?, ..Self::of(name) };
         for part in parts {
             match part {
                 "increase" => request.goal = Some(Goal::Increase),
                 "decrease" => request.goal = Some(Goal::Decrease),
+                "absent=zero" => request.absent = Some(Absent::Zero),
+                "absent=missing" => request.absent = Some(Absent::Missing),
                 margin => request.margin = Some(margin.parse()?),
             }
         }
@@ -144,9 +165,9 @@ impl FromStr for Margin {
         };
         units.into_iter().find_map(read).ok_or_else(|| {
             format!(
-                "\"{text}\" is neither increase nor decrease nor a margin; expected for example 20ms, \
-                 0.5pt (percentage points), 5% (of the baseline's value) or a number in the metric's \
-                 own unit"
+                "\"{text}\" is neither increase nor decrease nor absent=zero nor absent=missing nor \
+                 a margin; expected for example 20ms, 0.5pt (percentage points), 5% (of the \
+                 baseline's value) or a number in the metric's own unit"
             )
         })
     }
@@ -159,6 +180,8 @@ pub(crate) struct Available<'a> {
     pub(crate) by_request: bool,
     /// By column: nothing but 0 and 1.
     pub(crate) binary: &'a [bool],
+    /// Columns that are no metrics.
+    pub(crate) ignored: &'a [Ignored],
 }
 
 /// Requested metrics by role.
@@ -175,12 +198,14 @@ pub struct MetricRequests {
 impl Available<'_> {
     /// The metrics of an analysis: the requested ones, then the default ones.
     ///
-    /// Without a primary metric, accuracy is primary if the outcomes have it, else their first column, else the error rate.
+    /// Without a primary metric, accuracy is primary if the outcomes have it, else their only column; without outcomes it is
+    /// the error rate.
     /// The error rate and the 95th percentile of the latency are guardrails unless requested otherwise. All others are
     /// exploratory.
     ///
     /// # Errors
-    /// An unknown name, a kind that the metric does not support, a metric with two roles.
+    /// An unknown name, a kind that the metric does not support, a metric with two roles; no primary metric, and several
+    /// columns that may be meant.
     pub(crate) fn select(&self, requests: &MetricRequests) -> Result<Vec<Metric>, Error> {
         let mut metrics: Vec<Metric> = Vec::new();
         let roles = [
@@ -202,18 +227,13 @@ impl Available<'_> {
         }
         let mut add = |name: &str, role: Role| {
             let known = metrics.iter().any(|metric| metric.name == name);
-            let request =
-                MetricRequest { name: name.to_owned(), kind: None, goal: None, margin: None };
+            let request = MetricRequest::of(name);
             if let Some(metric) = self.metric(&request, role).ok().filter(|_| !known) {
                 metrics.push(metric);
             }
         };
         if requests.primary.is_empty() {
-            let accuracy = self.columns.iter().find(|name| *name == ACCURACY);
-            add(
-                accuracy.or_else(|| self.columns.first()).map_or("error_rate", String::as_str),
-                Role::Primary,
-            );
+            add(self.default_primary(&requests.guardrail)?, Role::Primary);
         }
         add("error_rate", Role::Guardrail);
         add("latency_p95", Role::Guardrail);
@@ -225,6 +245,30 @@ impl Available<'_> {
         }
         metrics.sort_by_key(|metric| metric.role);
         Ok(metrics)
+    }
+
+    /// The primary metric where none is requested. A guess among several columns would decide by chance.
+    fn default_primary(&self, guardrails: &[MetricRequest]) -> Result<&str, Error> {
+        let wrong = |problem| Error::input(Part::Outcomes(None), problem);
+        if self.columns.iter().any(|name| name == ACCURACY) {
+            return Ok(ACCURACY);
+        }
+        let free = |name: &&String| !guardrails.iter().any(|request| request.name == **name);
+        let free: Vec<&str> = self.columns.iter().filter(free).map(String::as_str).collect();
+        match free.as_slice() {
+            [only] => Ok(only),
+            [] if self.columns.is_empty() && !self.ignored.is_empty() => {
+                let ignored: Vec<String> = self.ignored.iter().map(Ignored::to_string).collect();
+                Err(wrong(format!("no column has numbers: {}", ignored.join(", "))))
+            }
+            [] => Ok("error_rate"),
+            several => Err(wrong(format!(
+                "several columns may be the primary metric: {}\n  hint: choose with --metric, as \
+                 in --metric {}",
+                several.join(", "),
+                several.first().copied().unwrap_or_default()
+            ))),
+        }
     }
 
     fn metric(&self, request: &MetricRequest, role: Role) -> Result<Metric, String> {
@@ -248,6 +292,9 @@ impl Available<'_> {
                 built_in
             }
             (None, None) => {
+                if let Some(ignored) = self.ignored.iter().find(|ignored| ignored.name == name) {
+                    return Err(format!("{ignored}; a metric needs numbers"));
+                }
                 let columns = self.columns.iter().map(String::as_str);
                 let known: Vec<&str> = BUILT_IN.into_iter().chain(columns).collect();
                 return Err(format!("unknown metric; expected one of: {}", known.join(", ")));
@@ -268,7 +315,16 @@ impl Available<'_> {
             (_, None) => None,
         };
         let goal = request.goal.unwrap_or(default);
-        Ok(Metric { name: name.to_owned(), role, measure, origin, goal, margin })
+        let is_column = matches!(origin, Origin::Column(_));
+        if request.absent.is_some() && (!is_column || measure == Measure::Ratio) {
+            return Err(
+                "`absent` is for means and proportions of the outcomes; every other metric \
+                        counts only the rows or requests that exist"
+                    .to_owned(),
+            );
+        }
+        let absent = request.absent.unwrap_or_default();
+        Ok(Metric { name: name.to_owned(), role, measure, origin, goal, absent, margin })
     }
 
     fn measure(&self, column: usize, kind: Option<Kind>) -> Measure {
@@ -289,186 +345,4 @@ const BUILT_IN: [&str; 6] =
     ["error_rate", "latency_mean", "latency_p50", "latency_p95", "latency_p99", "abort_rate"];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(text: &str) -> MetricRequest {
-        text.parse().unwrap()
-    }
-
-    fn selected(
-        columns: &[&str],
-        by_request: bool,
-        primary: &[&str],
-        guardrail: &[&str],
-    ) -> Result<String, String> {
-        let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
-        let binary = vec![false; columns.len()];
-        let available = Available { columns: &columns, by_request, binary: &binary };
-        let read = |list: &[&str]| list.iter().map(|text| request(text)).collect::<Vec<_>>();
-        let requests = MetricRequests {
-            primary: read(primary),
-            guardrail: read(guardrail),
-            exploratory: Vec::new(),
-        };
-        let metrics = available.select(&requests).map_err(|error| error.to_string())?;
-        let words = |metric: &Metric| {
-            let kind = metric.measure.kind().as_str();
-            format!("{} {kind} {}", metric.role.as_str(), metric.name)
-        };
-        Ok(metrics.iter().take(4).map(words).collect::<Vec<_>>().join(", "))
-    }
-
-    #[test]
-    fn requests_are_parsed() {
-        let read = request("latency_p95:decrease:20ms");
-        assert_eq!((read.goal, read.margin), (Some(Goal::Decrease), Some(Margin::Absolute(0.02))));
-        assert_eq!(request("a:0.5pt").margin, Some(Margin::Absolute(0.005)));
-        assert_eq!(request("a:5%").margin, Some(Margin::Relative(0.05)));
-        assert_eq!(request("a=mean").kind, Some(Kind::Mean));
-        for bad in ["", "=mean", "a=median", "a:up", "a:-5ms", "a:1e999"] {
-            assert!(bad.parse::<MetricRequest>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn every_analysis_has_a_primary_metric_and_guardrails() {
-        assert_eq!(
-            selected(&[], false, &[], &[]).unwrap(),
-            "primary ratio error_rate, guardrail quantile latency_p95, exploratory ratio latency_mean, \
-             exploratory quantile latency_p50"
-        );
-        assert_eq!(
-            selected(&["revenue", "accuracy"], true, &[], &[]).unwrap(),
-            "primary ratio accuracy, guardrail ratio error_rate, guardrail quantile latency_p95, exploratory ratio revenue"
-        );
-        assert_eq!(
-            selected(&["revenue"], false, &["revenue"], &["latency:3ms"]).unwrap(),
-            "primary mean revenue, guardrail ratio latency_mean, guardrail ratio error_rate, guardrail quantile latency_p95"
-        );
-        assert!(selected(&[], false, &["nps"], &[]).unwrap_err().contains("unknown metric"));
-        assert!(
-            selected(&[], false, &["error_rate"], &["error_rate"]).unwrap_err().contains("twice")
-        );
-        assert!(selected(&[], false, &["error_rate:1pt"], &[]).unwrap_err().contains("margin"));
-    }
-
-    /// The metrics of an analysis with a column of 0 and 1, and one of other numbers.
-    fn metrics(by_request: bool, primary: &[&str], guardrail: &[&str]) -> Vec<Metric> {
-        let columns = ["hit", "revenue", ACCURACY].map(str::to_owned);
-        let available = Available { columns: &columns, by_request, binary: &[true, false, true] };
-        let read = |list: &[&str]| list.iter().map(|text| request(text)).collect::<Vec<_>>();
-        let requests = MetricRequests {
-            primary: read(primary),
-            guardrail: read(guardrail),
-            exploratory: Vec::new(),
-        };
-        available.select(&requests).unwrap()
-    }
-
-    fn find<'m>(metrics: &'m [Metric], name: &str) -> &'m Metric {
-        metrics.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("no {name}"))
-    }
-
-    #[test]
-    fn a_column_is_measured_by_what_its_rows_are_about() {
-        let of = |by_request, request: &str| {
-            let metrics = metrics(by_request, &[request], &[]);
-            find(&metrics, request.split(['=', ':']).next().unwrap()).measure
-        };
-        assert_eq!([of(true, "hit"), of(true, "revenue")], [Measure::Ratio; 2]);
-        assert_eq!([of(false, "hit"), of(false, "revenue")], [Measure::Proportion, Measure::Mean]);
-        for by_request in [true, false] {
-            assert_eq!(of(by_request, "hit=ratio"), Measure::Ratio);
-            assert_eq!(of(by_request, "hit=mean"), Measure::Mean);
-            assert_eq!(of(by_request, "revenue=proportion"), Measure::Proportion);
-        }
-    }
-
-    #[test]
-    fn goals_units_and_margins_have_defaults() {
-        let metrics = metrics(
-            true,
-            &["revenue:decrease", "hit=proportion"],
-            &["error_rate:increase", "abort_rate", "latency_p99:30ms", "accuracy"],
-        );
-        let goals = ["revenue", "hit", "accuracy", "error_rate", "latency_p95"];
-        use Goal::{Decrease, Increase};
-        assert_eq!(
-            goals.map(|name| find(&metrics, name).goal),
-            [Decrease, Increase, Increase, Increase, Decrease]
-        );
-        let margins = ["error_rate", "abort_rate", "latency_p99", "latency_p95", "accuracy"];
-        assert_eq!(
-            margins.map(|name| find(&metrics, name).margin),
-            [
-                Some(Margin::Absolute(0.005)),
-                Some(Margin::Absolute(0.005)),
-                Some(Margin::Absolute(0.03)),
-                Some(Margin::Relative(0.1)),
-                Some(Margin::Relative(0.1)),
-            ]
-        );
-        let others = ["revenue", "hit", "latency_mean"];
-        assert!(others.iter().all(|name| find(&metrics, name).margin.is_none()));
-        let shown: Vec<(&str, bool, bool)> = metrics
-            .iter()
-            .map(|metric| (&*metric.name, metric.is_share(), metric.unit().is_some()))
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                ("revenue", false, false),
-                ("hit", true, false),
-                ("error_rate", true, false),
-                ("abort_rate", true, false),
-                ("latency_p99", false, true),
-                ("accuracy", true, false),
-                ("latency_p95", false, true),
-                ("latency_mean", false, true),
-                ("latency_p50", false, true),
-            ]
-        );
-        let latency = find(&metrics, "latency_p95");
-        assert_eq!((latency.margin(Some(-2.0)), latency.margin(None)), (Some(0.2), None));
-        assert_eq!(find(&metrics, "abort_rate").margin(None), Some(0.005));
-        assert_eq!(find(&metrics, "revenue").margin(Some(2.0)), None);
-    }
-
-    #[test]
-    fn a_built_in_metric_has_a_fixed_kind_and_yields_to_a_column_of_its_name() {
-        let error = selected(&[], false, &["error_rate=mean"], &[]).unwrap_err();
-        assert!(error.contains("fixed kind"), "{error}");
-        let error = selected(&["nps"], false, &["np"], &[]).unwrap_err();
-        assert!(error.ends_with("latency_p99, abort_rate, nps"), "{error}");
-        let found = selected(&["error_rate"], false, &["error_rate=mean"], &[]).unwrap();
-        assert!(
-            found.starts_with("primary mean error_rate, guardrail quantile latency_p95"),
-            "{found}"
-        );
-        for (name, share) in [("latency_p50", 0.5), ("latency_p95", 0.95), ("latency_p99", 0.99)] {
-            let metrics = metrics(true, &[name], &[]);
-            assert_eq!(find(&metrics, name).measure, Measure::Quantile(share));
-        }
-    }
-
-    #[test]
-    fn margins_have_units() {
-        for (text, margin) in [
-            ("a:20ms", Margin::Absolute(0.02)),
-            ("a:2s", Margin::Absolute(2.0)),
-            ("a:3", Margin::Absolute(3.0)),
-            ("a:0", Margin::Absolute(0.0)),
-            ("a:0%", Margin::Relative(0.0)),
-            ("a:2pt", Margin::Absolute(0.02)),
-        ] {
-            assert_eq!(request(text).margin, Some(margin), "{text}");
-        }
-        let read = request("a=ratio:increase");
-        assert_eq!(
-            (read.kind, read.goal, read.margin),
-            (Some(Kind::Ratio), Some(Goal::Increase), None)
-        );
-        assert_eq!(request("a=proportion").kind, Some(Kind::Proportion));
-    }
-}
+mod tests;

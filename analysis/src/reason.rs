@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sidetrack_stats::result::Undefined;
 
 use crate::answer::{CandidateResult, MetricResult};
+use crate::check::Check;
 use crate::scale::Scale;
 pub use unusable::Unusable;
 
@@ -83,6 +84,8 @@ pub enum Reason {
         /// The candidate.
         variant: String,
     },
+    /// A check of the data failed.
+    Check(Box<Check>),
     /// What a reader must know before the numbers.
     Note(Note),
     /// A reason of an analysis that was read back.
@@ -168,8 +171,6 @@ pub enum Note {
 pub enum RowProblem {
     /// No request or unit of the logs matches.
     Unmatched,
-    /// They cannot be read.
-    Malformed,
     /// The request has a row already.
     Repeated,
     /// They match several requests.
@@ -239,6 +240,12 @@ impl Serialize for Reason {
 impl<'de> Deserialize<'de> for Reason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::Text)
+    }
+}
+
+impl From<Check> for Reason {
+    fn from(check: Check) -> Self {
+        Self::Check(Box::new(check))
     }
 }
 

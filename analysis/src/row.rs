@@ -99,30 +99,94 @@ pub struct Place {
 /// A minute in milliseconds: the resolution of breaker intervals.
 pub(crate) const MINUTE: u64 = 60_000;
 
-/// What identifies a unit or a request in memory: 64 bits of its hash. Two of ten million share one with a probability
-/// of three in a million.
+/// What identifies a unit or a request in memory: 64 bits of its hash, whatever its form. Two of ten million share one
+/// with a probability of three in a million.
 #[must_use]
 pub fn key(text: &str) -> u64 {
-    // A digest is a hash already.
-    let digest = text.get(..16).filter(|_| is_digest(text));
-    if let Some(Ok(key)) = digest.map(|digits| u64::from_str_radix(digits, 16)) {
-        return key;
+    // Digests and UUIDs are many, and cheaper to mix than to hash. All digits count: such ids may share their first
+    // half (times, padding) or their second.
+    if let Some((form, number)) = hexadecimal(text.as_bytes()) {
+        let (high, low) = ((number >> 64) as u64, number as u64);
+        return mix(mix(form, high), low);
     }
     sidetrack::draw::sha256(text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
-/// Whether this is how `exposure_unit: digest` names a unit.
-fn is_digest(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+/// Mixes a number into a hash (the finalizer of SplitMix64: Steele, Lea and Flood, OOPSLA 2014). A bijection of the number.
+#[must_use]
+pub(crate) const fn mix(hash: u64, number: u64) -> u64 {
+    let mut z = hash.wrapping_add(0x9e37_79b9_7f4a_7c15).rotate_left(23) ^ number;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// 32 lowercase hexadecimal digits, as they are or with the hyphens of a UUID: which of both, and the number.
+fn hexadecimal(text: &[u8]) -> Option<(u64, u128)> {
+    let form = match text.len() {
+        32 => 1,
+        36 => 2,
+        _ => return None,
+    };
+    let mut number: u128 = 0;
+    for (at, byte) in text.iter().enumerate() {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'-' if form == 2 && matches!(at, 8 | 13 | 18 | 23) => continue,
+            _ => return None,
+        };
+        if form == 2 && matches!(at, 8 | 13 | 18 | 23) {
+            return None;
+        }
+        number = number << 4 | u128::from(digit);
+    }
+    Some((form, number))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn a_key_is_the_first_half_of_a_digest_or_of_the_texts_own_hash() {
-        assert_eq!(key("0123456789abcdef0123456789abcdef"), 0x0123_4567_89ab_cdef);
+    fn every_id_is_told_apart() {
+        // Ids that share a head or a tail: padded trace ids and numbers, UUIDv7, digests.
+        let mut ids = Vec::new();
+        for number in 0..20_000u128 {
+            let time = 0x0192_f5a1_b3c4_7000_u128 << 64;
+            ids.push(format!("{number:032x}"));
+            ids.push(format!("{:032x}", number << 64));
+            ids.push(format!("{:032x}", time | number));
+            let text = format!("{:032x}", time | number << 40);
+            let parts = [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]];
+            ids.push(parts.join("-"));
+            ids.push(format!("{number:016x}"));
+            ids.push(format!("{number}"));
+            ids.push(format!("{number:032X}x"));
+        }
+        let ids: BTreeSet<String> = ids.into_iter().collect();
+        let keys: BTreeSet<u64> = ids.iter().map(|id| key(id)).collect();
+        assert_eq!(keys.len(), ids.len());
+        // The keys spread units over shards by their highest bits.
+        let mut spread = [0_usize; 16];
+        ids.iter().for_each(|id| spread[(key(id) >> 60) as usize] += 1);
+        let even = ids.len() / 16;
+        assert!(spread.iter().all(|count| count.abs_diff(even) < even / 10), "{spread:?}");
+    }
+
+    #[test]
+    fn the_form_of_an_id_is_a_part_of_it() {
+        let plain = "0192f5a1b3c470008000000000000001";
+        let hyphens = "0192f5a1-b3c4-7000-8000-000000000001";
+        let upper = "0192F5A1B3C470008000000000000001";
+        let keys: BTreeSet<u64> = [plain, hyphens, upper].map(key).into();
+        assert_eq!(keys.len(), 3);
+    }
+
+    #[test]
+    fn other_texts_are_hashed() {
         // SHA-256 of each: printf %s TEXT | sha256sum.
         for (text, hash) in [
             ("", 0xe3b0_c442_98fc_1c14),

@@ -16,7 +16,7 @@ use sidetrack_stats::ratio;
 
 use crate::answer::Role;
 use crate::join::{Cell, Joined, Shape, Totals, Unit, UnitTable};
-use crate::metric::{Measure, Metric, Origin};
+use crate::metric::{Absent, Measure, Metric, Origin};
 pub(crate) use over_time::{OverTime, end};
 pub(crate) use placement::{Placed, place};
 
@@ -212,6 +212,11 @@ impl Summation<'_> {
                 },
                 _ => (0.0, 0),
             };
+            if column.0.is_infinite() {
+                // A value of the unit cannot be read, and unknown is not zero.
+                values.clear();
+                return;
+            }
             if let Some((y, x)) = value(metric, cell, column) {
                 values.push((self.slot(cell), y, x));
             }
@@ -290,5 +295,6 @@ fn value(metric: &Metric, cell: &Cell, (sum, count): (f64, u32)) -> Option<(f64,
         (Origin::Column(_), Measure::Mean) => (sum, 1.0),
         (Origin::Column(_), _) => (sum, f64::from(count)),
     };
-    (x > 0.0).then_some((y, x))
+    let unknown = count == 0 && metric.absent == Absent::Missing;
+    (x > 0.0 && !unknown).then_some((y, x))
 }

@@ -7,6 +7,7 @@
 mod tables;
 
 use crate::answer::{CandidateResult, Conclusion, Decision, MetricResult, Role};
+use crate::check::Check;
 use crate::reason::{Finding, Reason};
 use tables::{Guards, Outcome, Primary, Standing, decide, standing};
 
@@ -15,6 +16,8 @@ pub(crate) struct Grounds<'a> {
     pub(crate) metrics: &'a [MetricResult],
     /// The same without the minutes of open breakers.
     pub(crate) without_breaker: Option<&'a [MetricResult]>,
+    /// Checks of the data; some may block.
+    pub(crate) checks: &'a [Check],
     pub(crate) srm_mismatch: bool,
     pub(crate) allow_srm: bool,
     /// Requests were counted although users were randomized, and the user did not accept that.
@@ -38,15 +41,17 @@ pub(crate) struct Verdict {
 pub(crate) const TOLERATED: f64 = 0.01;
 
 pub(crate) fn verdict(grounds: &Grounds<'_>) -> Verdict {
-    let invalid =
-        |reason| Verdict { decision: Decision::Invalid, winner: None, reasons: vec![reason] };
+    let mut reasons: Vec<Reason> = Vec::new();
     if grounds.other_weights > TOLERATED {
-        return invalid(Reason::WeightsChanged { share: grounds.other_weights });
+        reasons.push(Reason::WeightsChanged { share: grounds.other_weights });
+    } else if grounds.srm_mismatch && !grounds.allow_srm {
+        reasons.push(Reason::SampleRatioMismatch);
     }
-    if grounds.srm_mismatch && !grounds.allow_srm {
-        return invalid(Reason::SampleRatioMismatch);
+    let blocking = grounds.checks.iter().filter(|check| check.blocks());
+    reasons.extend(blocking.cloned().map(Reason::from));
+    if !reasons.is_empty() {
+        return Verdict { decision: Decision::Invalid, winner: None, reasons };
     }
-    let mut reasons = Vec::new();
     let found: Vec<Found<'_>> =
         grounds.candidates.iter().map(|candidate| look(grounds, candidate, &mut reasons)).collect();
     let Some(best) = found.iter().map(|found| found.standing).max() else {

@@ -208,6 +208,7 @@ fn run(case: &Value, threads: usize) -> (Value, Series) {
         planned_units: case["planned"].as_u64(),
         level: Fraction::FIVE_PERCENT,
         allow_srm: false,
+        allowed: Vec::new(),
         assume_independent_requests: true,
         exclude_breaker: false,
         threads: NonZero::new(threads).unwrap(),

@@ -37,6 +37,7 @@ fn settings() -> Settings {
         planned_units: None,
         level: Fraction::FIVE_PERCENT,
         allow_srm: false,
+        allowed: Vec::new(),
         assume_independent_requests: false,
         exclude_breaker: false,
         threads: NonZero::<usize>::MIN,
@@ -286,7 +287,7 @@ fn notes(analysis: &Analysis) -> Vec<Note> {
 
 #[test]
 fn notes_say_what_a_reader_must_know() {
-    use crate::reason::RowProblem::{Malformed, Repeated, Shared, Unmatched};
+    use crate::reason::RowProblem::{Shared, Unmatched};
     let mut log = broken_log();
     // Two units of the other variant, three requests without a unit, and two of another phase: 0.5 %.
     log += &line(0, 300, &ok(1)).replace("plain", "fancy");
@@ -309,14 +310,13 @@ fn notes_say_what_a_reader_must_know() {
             Note::TornUnits { units: 2 },
             Note::WithoutUnit { requests: 3 },
             rows(2, Unmatched),
-            rows(1, Malformed),
-            rows(1, Repeated),
             rows(1, Shared),
         ]
     );
     let counts = found.outcomes.unwrap();
-    assert_eq!((counts.rows, counts.matched, counts.unmatched), (4, 2, 2));
-    assert_eq!((counts.malformed, counts.repeated, counts.shared, counts.early), (1, 1, 1, 0));
+    assert_eq!((counts.rows, counts.matched, counts.unmatched), (5, 3, 2));
+    assert_eq!((counts.malformed, counts.repeated, counts.shared, counts.early), (0, 0, 1, 0));
+    assert_eq!((counts.conflicting, counts.unreadable[0].rows), (1, 1));
     // A log without anything strange needs none.
     let log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
     assert_eq!(notes(&analyzed(FILE, log.as_bytes(), None, &settings()).unwrap().0), []);

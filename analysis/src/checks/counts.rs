@@ -3,7 +3,9 @@
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::Timestamp;
 
-use crate::answer::{ExcludedCounts, LineCounts, OtherTrial, OutcomeCounts, Variant, VariantRole};
+use crate::answer::{
+    ExcludedCounts, LineCounts, OtherTrial, OutcomeCounts, UnreadableColumn, Variant, VariantRole,
+};
 use crate::join::{Shape, Tally, Totals};
 use crate::row::Excluded;
 use crate::source::Logs;
@@ -93,14 +95,25 @@ pub(crate) fn outcome_counts(
         Some(placed) => (placed.matched, placed.unmatched, placed.early),
         None => (tally.met(1), rows - tally.met(1), 0),
     };
+    let unreadable = outcomes.columns.iter().zip(&outcomes.unreadable);
+    let unreadable =
+        unreadable.filter(|(_, found)| found.rows > 0).map(|(column, found)| UnreadableColumn {
+            column: column.clone(),
+            rows: found.rows,
+            examples: found.examples.clone(),
+        });
     OutcomeCounts {
         rows,
         matched,
         unmatched,
         malformed: outcomes.malformed,
         repeated: outcomes.repeated,
+        conflicting: outcomes.conflicting,
         shared: tally.met(2),
         early,
         examples: outcomes.examples.clone(),
+        unreadable: unreadable.collect(),
+        ignored_columns: outcomes.ignored.iter().map(ToString::to_string).collect(),
+        nameless_columns: outcomes.nameless as u64,
     }
 }

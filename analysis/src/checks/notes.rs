@@ -60,7 +60,6 @@ pub(crate) fn notes(evidence: &Evidence<'_>) -> Vec<Note> {
     if let Some(counts) = evidence.outcomes {
         let problems = [
             (counts.unmatched, RowProblem::Unmatched),
-            (counts.malformed, RowProblem::Malformed),
             (counts.repeated, RowProblem::Repeated),
             (counts.shared, RowProblem::Shared),
             (counts.early, RowProblem::Early),

@@ -3,7 +3,7 @@ use sidetrack_stats::proportions;
 use sidetrack_stats::score::Score;
 
 use super::*;
-use crate::metric::{Margin, Origin};
+use crate::metric::{Absent, Margin, Origin};
 
 const NAMES: [&str; 2] = ["plain", "fancy"];
 
@@ -13,7 +13,7 @@ fn names() -> Names<'static> {
 
 fn metric(name: &str, role: Role, goal: Goal, margin: Option<Margin>) -> Metric {
     let (measure, origin) = (Measure::Proportion, Origin::Column(0));
-    Metric { name: name.to_owned(), role, measure, origin, goal, margin }
+    Metric { name: name.to_owned(), role, measure, origin, goal, absent: Absent::Zero, margin }
 }
 
 /// Successes of 10 000 units each.

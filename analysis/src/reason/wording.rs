@@ -72,6 +72,13 @@ impl fmt::Display for Reason {
                 "the planned number of units is reached, but no primary metric can be judged for \
                  {variant}"
             ),
+            Self::Check(check) => {
+                f.write_str(&check.message)?;
+                if check.blocks() {
+                    write!(f, " (--allow {} continues anyway)", check.name)?;
+                }
+                Ok(())
+            }
             Self::Note(note) => note.fmt(f),
             Self::Text(text) => f.write_str(text),
         }
@@ -156,8 +163,7 @@ impl RowProblem {
     const fn words(self) -> &'static str {
         match self {
             Self::Unmatched => "have no match in the logs",
-            Self::Malformed => "are malformed and were skipped",
-            Self::Repeated => "repeat a request_id and were skipped",
+            Self::Repeated => "repeat an earlier row and were skipped",
             Self::Shared => "match several requests and count for each",
             Self::Early => "are from before the unit's first request and were skipped",
         }

@@ -1,4 +1,6 @@
-//! A parser for the timestamps that Envoy writes: the day is remembered, only the time of day is parsed again.
+//! A parser for timestamps: RFC 3339 as Envoy writes it, and the other forms that log pipelines and warehouses make of it.
+//!
+//! For Envoy's form the day is remembered, and only the time of day is parsed again.
 
 use sidetrack::quantity::Timestamp;
 
@@ -11,8 +13,13 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Milliseconds since 1970.
+    ///
+    /// RFC 3339; the same with a space instead of the `T`, with a comma before the decimals, or without an offset,
+    /// which is UTC; or the seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size.
     pub(super) fn read(&mut self, text: &str) -> Option<u64> {
-        self.fast(text.as_bytes()).or_else(|| Timestamp::parse(text).map(Timestamp::get))
+        let fast = self.fast(text.as_bytes());
+        let parse = |text: &str| Timestamp::parse(text).map(Timestamp::get);
+        fast.or_else(|| parse(text)).or_else(|| parse(&as_rfc3339(text)?)).or_else(|| epoch(text))
     }
 
     /// `2026-11-23T09:00:00.123Z` exactly.
@@ -39,9 +46,88 @@ impl Clock {
     }
 }
 
+/// `2026-03-02 09:00:00,123 +0100` as RFC 3339 writes it.
+fn as_rfc3339(text: &str) -> Option<String> {
+    let (day, clock) = text.split_at_checked(10)?;
+    let clock = clock.strip_prefix(['T', 't', ' '])?.trim_start().replace(',', ".");
+    let start = clock.find(['Z', 'z', '+', '-']).or_else(|| clock.find(" UTC"));
+    let (clock, offset) = clock.split_at(start.unwrap_or(clock.len()));
+    let offset = match offset.trim() {
+        "" | "UTC" | "Z" | "z" => "Z".to_owned(),
+        // +01, +0100
+        short if short.len() == 3 => format!("{short}:00"),
+        whole if whole.len() == 5 => {
+            let (hours, minutes) = whole.split_at_checked(3)?;
+            format!("{hours}:{minutes}")
+        }
+        other => other.to_owned(),
+    };
+    // Nanoseconds and longer fractions are more than a timestamp may have.
+    let (second, fraction) = clock.trim_end().split_once('.').unwrap_or((clock.trim_end(), ""));
+    let fraction = fraction.get(..fraction.len().min(9))?;
+    let point = if fraction.is_empty() { "" } else { "." };
+    Some(format!("{day}T{second}{point}{fraction}{offset}"))
+}
+
+/// A number since 1970, from the year 1973 on.
+fn epoch(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let number: u64 = whole.parse().ok()?;
+    Some(match whole.len() {
+        9..=10 => {
+            let thousandths: u64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+            number * 1000 + thousandths
+        }
+        12..=13 => number,
+        15..=16 => number / 1000,
+        18..=19 => number / 1_000_000,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_pipelines_make_of_a_time_is_read() {
+        let nine = Timestamp::parse("2026-11-23T09:00:00.123Z").map(Timestamp::get);
+        for text in [
+            "2026-11-23 09:00:00.123",
+            "2026-11-23 09:00:00,123",
+            "2026-11-23T09:00:00.123",
+            "2026-11-23 09:00:00.123 UTC",
+            "2026-11-23 09:00:00.123+00",
+            "2026-11-23 10:00:00.123 +0100",
+            "2026-11-23T04:00:00.123456789-05:00",
+            "2026-11-23T09:00:00.123456789Z",
+            "1795424400.123",
+            "1795424400.1234567",
+            "1795424400123",
+            "1795424400123456",
+            "1795424400123456789",
+        ] {
+            assert_eq!(Clock::default().read(text), nine, "{text}");
+        }
+        assert_eq!(Clock::default().read("1795424400"), nine.map(|nine| nine - 123));
+        for text in [
+            "2026-11-23",
+            "23.11.2026 09:00",
+            "09:00:00",
+            "7",
+            "20261123",
+            "12345678901",
+            "1e9",
+            "-1795424400",
+            "noon",
+        ] {
+            assert_eq!(Clock::default().read(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn the_fast_clock_agrees_with_the_slow_one() {
@@ -59,7 +145,6 @@ mod tests {
             "2026-11-24T12:34:56.789Z",
             "2026-11-24T00:00:00.000Z",
             "2026-11-24T21:43:05.607Z",
-            "2026-11-23 09:00:00.123Z",
             "2026-11-23T09:00:00.12xZ",
             "",
         ] {

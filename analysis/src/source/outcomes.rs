@@ -1,19 +1,36 @@
-//! Outcomes from a CSV file with a header, by request or by unit.
+//! Outcomes from a table with a header, by request or by unit.
 //!
-//! The key column is `request_id` or `unit` (`request_id` if there are both), `time` is optional, and every other column is
-//! a number. `prediction` and `label` together are accuracy: 1 if they are equal. `correct` is accuracy itself. Units
-//! match the unit of the log or its digest.
+//! The key column is `request_id` or `unit` (`request_id` if there are both), `time` is optional, and every other column
+//! with numbers is a metric. `prediction` and `label` together are accuracy: 1 if they are equal. `correct` is accuracy
+//! itself. Units match the unit of the log or its digest.
+//!
+//! Unknown is never zero: a value that cannot be read, or a row of which only the key can, leaves its unit out of the
+//! metric. Separator, decimal comma and encoding are detected; what stays unclear is unreadable.
 
-use std::collections::HashMap;
+mod columns;
+mod head;
+mod records;
+mod text;
+mod value;
+
 use std::path::Path;
 
 use hashbrown::HashTable;
 use sidetrack::plan::Experiment;
-use sidetrack::quantity::Timestamp;
 
+use super::clock::Clock;
 use crate::error::{Error, Part};
 use crate::figures::visible;
-use crate::row::key;
+use crate::row::{key, mix};
+use columns::{Column, UNREADABLE};
+pub(crate) use columns::{Ignored, Unreadable};
+pub use head::ACCURACY;
+use head::Head;
+use records::{Record, Records};
+use value::{Cause, Value, value};
+
+/// How many malformed rows are shown.
+const EXAMPLES: usize = 3;
 
 /// Columns and rows of an outcomes file; empty without a file.
 #[derive(Debug, Default)]
@@ -22,143 +39,59 @@ pub struct Outcomes {
     pub(crate) by_request: bool,
     /// The names of the values.
     pub(crate) columns: Vec<String>,
-    /// By row; NaN without a value.
+    /// By column.
+    pub(crate) unreadable: Vec<Unreadable>,
+    /// Columns that are no metrics.
+    pub(crate) ignored: Vec<Ignored>,
+    /// How many columns have no name.
+    pub(crate) nameless: usize,
+    /// By row; NaN without a value, infinite if it cannot be read.
     values: Vec<f64>,
     keys: Vec<u64>,
     /// The same units by their digests.
     digests: Vec<u64>,
     times: Vec<u64>,
     index: HashTable<u32>,
-    /// Rows that were skipped, and the first of them.
+    /// Rows of the file.
+    pub(crate) read: u64,
+    /// Rows that cannot be read as a whole, and the first of them.
     pub(crate) malformed: u64,
     pub(crate) examples: Vec<String>,
-    /// The first keys, to be shown.
-    pub(crate) first: Vec<String>,
-    /// Rows whose request had a row before.
+    /// Rows that say again what a row before them said.
     pub(crate) repeated: u64,
-}
-
-/// The metric name of `correct`, or of `prediction` and `label`.
-pub const ACCURACY: &str = "accuracy";
-
-/// The meaning of each column.
-struct Head {
-    key: usize,
-    by_request: bool,
-    time: Option<usize>,
-    /// Equal: 1, else 0.
-    pair: Option<(usize, usize)>,
-    values: Vec<(usize, String)>,
+    /// Rows whose request had a row with other values before.
+    pub(crate) conflicting: u64,
+    /// The first keys of the file, as it writes them.
+    pub(crate) first: Vec<String>,
 }
 
 impl Outcomes {
     /// Reads the file, plain or gzip.
     ///
     /// # Errors
-    /// A file that cannot be read, or whose header has neither `request_id` nor `unit`.
+    /// A file that cannot be read or is no table, or whose header has neither `request_id` nor `unit`.
     pub fn read(path: &Path, experiment: &Experiment) -> Result<Self, Error> {
         let name = visible(&path.to_string_lossy());
-        let mut file = std::io::BufReader::with_capacity(
-            1 << 18,
-            std::fs::File::open(path).map_err(Error::read(&name))?,
-        );
-        let gzip = std::io::BufRead::fill_buf(&mut file)
-            .map_err(Error::read(&name))?
-            .starts_with(&[0x1f, 0x8b]);
-        let text: Box<dyn std::io::Read> = if gzip {
-            Box::new(flate2::bufread::MultiGzDecoder::new(file))
-        } else {
-            Box::new(file)
-        };
-        let mut reader =
-            csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
-        let csv_error = |error: csv::Error| Error::read(&name)(std::io::Error::other(error));
-        let head = Head::of(reader.headers().map_err(csv_error)?)
-            .map_err(|problem| Error::input(Part::Outcomes(Some(name.clone())), problem))?;
-        let mut out =
-            Self { by_request: head.by_request, columns: head.columns(), ..Self::default() };
-        let mut record = csv::StringRecord::new();
-        loop {
-            let line = reader.position().line();
-            match reader.read_record(&mut record) {
-                Ok(false) => break,
-                Ok(true) => {
-                    if let Err(what) = out.add(&head, &record, experiment) {
-                        out.skip(line, &what);
-                    }
-                }
-                Err(error) if error.is_io_error() => return Err(csv_error(error)),
-                Err(_) => out.skip(line, "not UTF-8 text"),
+        let input = |problem: String| Error::input(Part::Outcomes(Some(name.clone())), problem);
+        let mut records = Records::new(text::open(path, &name)?);
+        let mut first = records.first().map_err(Error::read(&name))?;
+        // Excel's own way to name the separator; the header shows it as well.
+        if first.as_deref().is_some_and(|line| line.len() == 5 && line.starts_with(b"sep=")) {
+            first = records.first().map_err(Error::read(&name))?;
+        }
+        let first = first.ok_or_else(|| input("the file is empty".to_owned()))?;
+        let head = Head::of(&first).map_err(input)?;
+        records.separate(head.separator);
+        let mut table = Table::new(head, experiment);
+        let mut record = Record::default();
+        while let Some((line, found)) = records.next(&mut record).map_err(Error::read(&name))? {
+            table.out.read += 1;
+            match found {
+                Ok(()) => table.row(line, &record).map_err(input)?,
+                Err(fault) => table.skip(line, fault.words()),
             }
         }
-        Ok(out)
-    }
-
-    fn skip(&mut self, line: u64, what: &str) {
-        self.malformed += 1;
-        if self.examples.len() < 3 {
-            self.examples.push(format!("line {line}: {what}"));
-        }
-    }
-
-    fn add(
-        &mut self,
-        head: &Head,
-        record: &csv::StringRecord,
-        experiment: &Experiment,
-    ) -> Result<(), String> {
-        let get = |column: usize| record.get(column).filter(|value| !value.is_empty());
-        let subject = get(head.key).ok_or_else(|| format!("{} is empty", head.subject()))?;
-        let time = match head.time.and_then(get) {
-            Some(text) => Timestamp::parse(text)
-                .ok_or_else(|| format!("time: not RFC 3339: \"{}\"", visible(text)))?
-                .get(),
-            None => u64::MAX,
-        };
-        let mut row = Vec::with_capacity(self.columns.len());
-        if let Some((prediction, label)) = head.pair {
-            row.push(match (get(prediction), get(label)) {
-                (Some(prediction), Some(label)) => f64::from(u8::from(same(prediction, label))),
-                _ => f64::NAN,
-            });
-        }
-        for (column, name) in &head.values {
-            row.push(match get(*column) {
-                None => f64::NAN,
-                Some(text) => number(text).ok_or_else(|| {
-                    format!("{}: not a number: \"{}\"", visible(name), visible(text))
-                })?,
-            });
-        }
-        if let Some(accuracy) = self.columns.iter().position(|name| name == ACCURACY) {
-            let value = row.get(accuracy).copied().unwrap_or(f64::NAN);
-            if !(value.is_nan() || value == 0.0 || value == 1.0) {
-                return Err(format!("correct is {value}, but must be 0 or 1"));
-            }
-        }
-        let key_of = key(subject);
-        let number =
-            u32::try_from(self.keys.len()).map_err(|_| "more rows than 2^32".to_owned())?;
-        if head.by_request {
-            let known =
-                self.index.find(key_of, |&row| self.keys.get(row as usize) == Some(&key_of));
-            if known.is_some() {
-                self.repeated += 1;
-                return Ok(());
-            }
-            let keys = &self.keys;
-            self.index
-                .insert_unique(key_of, number, |&row| keys.get(row as usize).copied().unwrap_or(0));
-        } else {
-            self.digests.push(key(&experiment.exposure.pseudonym(subject.as_bytes())));
-            self.times.push(time);
-        }
-        if self.first.len() < 3 {
-            self.first.push(visible(subject));
-        }
-        self.keys.push(key_of);
-        self.values.extend(row);
-        Ok(())
+        Ok(table.finish())
     }
 
     /// How many rows there are.
@@ -166,7 +99,7 @@ impl Outcomes {
         self.keys.len()
     }
 
-    /// The values of a row; NaN without a value.
+    /// The values of a row; NaN without a value, infinite if it cannot be read.
     pub(crate) fn row(&self, row: u32) -> &[f64] {
         let start = row as usize * self.columns.len();
         self.values.get(start..start + self.columns.len()).unwrap_or_default()
@@ -177,7 +110,10 @@ impl Outcomes {
         if !self.by_request || self.index.is_empty() {
             return None;
         }
-        let key = key(id);
+        self.find(key(id))
+    }
+
+    fn find(&self, key: u64) -> Option<u32> {
         self.index.find(key, |&row| self.keys.get(row as usize) == Some(&key)).copied()
     }
 
@@ -193,72 +129,208 @@ impl Outcomes {
     /// Whether a column has only 0 and 1.
     pub(crate) fn is_binary(&self, column: usize) -> bool {
         let values = self.values.iter().skip(column).step_by(self.columns.len().max(1));
-        values.filter(|value| !value.is_nan()).all(|value| *value == 0.0 || *value == 1.0)
+        values.filter(|value| value.is_finite()).all(|value| *value == 0.0 || *value == 1.0)
     }
 }
 
-impl Head {
-    fn of(header: &csv::StringRecord) -> Result<Self, String> {
-        let mut at: HashMap<String, usize> = HashMap::new();
-        for (column, name) in header.iter().enumerate() {
-            let name = name.trim_start_matches('\u{feff}').to_owned();
-            if at.insert(name.clone(), column).is_some() {
-                return Err(format!("the header has \"{}\" twice", visible(&name)));
-            }
+/// A table that is being read.
+struct Table<'e> {
+    head: Head,
+    experiment: &'e Experiment,
+    clock: Clock,
+    columns: Vec<Column>,
+    out: Outcomes,
+    /// Hashes of rows with a time, which identify a delivery.
+    delivered: HashTable<u64>,
+}
+
+impl<'e> Table<'e> {
+    fn new(head: Head, experiment: &'e Experiment) -> Self {
+        let columns: Vec<Column> = head.columns().into_iter().map(Column::new).collect();
+        let out = Outcomes {
+            by_request: head.by_request,
+            nameless: head.nameless,
+            ..Outcomes::default()
+        };
+        let (clock, delivered) = (Clock::default(), HashTable::new());
+        Self { head, experiment, clock, columns, out, delivered }
+    }
+
+    /// A row that cannot be read as a whole.
+    fn skip(&mut self, line: u64, what: &str) {
+        self.out.malformed += 1;
+        if self.out.examples.len() < EXAMPLES {
+            self.out.examples.push(format!("line {line}: {what}"));
         }
-        let found = header.iter().map(visible).collect::<Vec<_>>().join(", ");
-        let (key, by_request) = match (at.get("request_id"), at.get("unit")) {
-            (Some(key), _) => (*key, true),
-            (None, Some(key)) => (*key, false),
-            (None, None) => {
-                return Err(format!(
-                    "the header has neither request_id nor unit: {found}\n  hint: the first line names the columns, as in request_id,correct"
-                ));
+    }
+
+    /// Adds a row. What cannot be read of it is counted.
+    ///
+    /// # Errors
+    /// There are too many rows.
+    fn row(&mut self, line: u64, record: &Record) -> Result<(), String> {
+        let subject = record.get(self.head.key).filter(|field| !field.is_empty());
+        let Some(subject) = subject.and_then(|field| std::str::from_utf8(field).ok()) else {
+            let missing = subject.is_none();
+            let what = if missing { "is empty" } else { "is not UTF-8 text" };
+            self.skip(line, &format!("{} {what}", self.head.subject()));
+            return Ok(());
+        };
+        if self.out.first.len() < EXAMPLES {
+            self.out.first.push(visible(subject));
+        }
+        let time = match self.whole(record) {
+            Ok(time) => time,
+            Err(problem) => {
+                self.skip(line, &problem);
+                self.columns.iter_mut().for_each(Column::lost);
+                let values = vec![UNREADABLE; self.columns.len()];
+                return self.add(subject, None, values);
             }
         };
-        let pair = at.get("prediction").copied().zip(at.get("label").copied());
-        if pair.is_some() && at.contains_key("correct") {
-            return Err("the header has correct as well as prediction and label; both are the accuracy, so remove one".to_owned());
+        let values = self.values(line, record)?;
+        self.add(subject, time, values)
+    }
+
+    /// The time, if the row has as many fields as the header and no bad time.
+    fn whole(&mut self, record: &Record) -> Result<Option<u64>, String> {
+        let width = self.head.width;
+        let surplus = (width..record.len()).any(|field| record.get(field) != Some(b""));
+        if record.len() < width || surplus {
+            let hint = if surplus && self.head.separator == b',' {
+                "; a value with a comma must be in quotes"
+            } else {
+                ""
+            };
+            return Err(format!("{} fields, but the header has {width}{hint}", record.len()));
         }
-        let known = ["request_id", "unit", "time"];
-        let paired = |name: &str| pair.is_some() && ["prediction", "label"].contains(&name);
-        let mut values: Vec<(usize, String)> = Vec::new();
-        for (column, name) in header.iter().enumerate() {
-            let name = name.trim_start_matches('\u{feff}');
-            if !known.contains(&name) && !paired(name) {
-                let name = if name == "correct" { ACCURACY } else { name };
-                values.push((column, name.to_owned()));
+        let field = self.head.time.and_then(|time| record.get(time));
+        let Some(field) = field.filter(|field| !field.is_empty()) else { return Ok(None) };
+        let text = String::from_utf8_lossy(field);
+        let time = self.clock.read(&text);
+        let problem =
+            || format!("time: not a time as in 2026-11-23T09:00:00Z: \"{}\"", visible(&text));
+        time.map(Some).ok_or_else(problem)
+    }
+
+    fn values(&mut self, line: u64, record: &Record) -> Result<Vec<f64>, String> {
+        let number = self.next()?;
+        let comma = self.head.separator != b',';
+        let mut values = Vec::with_capacity(self.columns.len());
+        let mut columns = self.columns.iter_mut();
+        if let Some((prediction, label)) = self.head.pair {
+            let get = |column: usize| record.get(column).filter(|field| !field.is_empty());
+            let right = get(prediction).zip(get(label));
+            if let Some(column) = columns.next() {
+                right.iter().for_each(|_| column.number());
+            }
+            values.push(right.map_or(f64::NAN, |(prediction, label)| {
+                f64::from(u8::from(same(prediction, label)))
+            }));
+        }
+        for (column, (at, _)) in columns.zip(&self.head.values) {
+            let field = record.get(*at).unwrap_or_default();
+            let binary = column.name == ACCURACY;
+            values.push(match value(field, comma) {
+                Value::Absent => f64::NAN,
+                Value::Number(value) if binary && value != 0.0 && value != 1.0 => {
+                    column.unreadable(line, field, Cause::NotBinary);
+                    UNREADABLE
+                }
+                Value::Number(value) => {
+                    column.number();
+                    if comma {
+                        column.notation(number, line, field);
+                    }
+                    value
+                }
+                Value::Unreadable(cause) => {
+                    column.unreadable(line, field, cause);
+                    UNREADABLE
+                }
+            });
+        }
+        Ok(values)
+    }
+
+    /// The number of the next row.
+    fn next(&self) -> Result<u32, String> {
+        u32::try_from(self.out.keys.len()).map_err(|_| "more rows than 2^32".to_owned())
+    }
+
+    fn add(&mut self, subject: &str, time: Option<u64>, values: Vec<f64>) -> Result<(), String> {
+        let key_of = key(subject);
+        let number = self.next()?;
+        let out = &mut self.out;
+        if self.head.by_request {
+            if let Some(known) = out.find(key_of) {
+                // The values of text columns cannot be compared, and both rows have them.
+                let start = known as usize * self.columns.len();
+                let before = out.values.get(start..start + self.columns.len()).unwrap_or_default();
+                let same =
+                    before.iter().zip(&values).all(|(a, b)| a == b || a.is_nan() && b.is_nan());
+                out.repeated += u64::from(same);
+                out.conflicting += u64::from(!same);
+                return Ok(());
+            }
+            let keys = &out.keys;
+            out.index
+                .insert_unique(key_of, number, |&row| keys.get(row as usize).copied().unwrap_or(0));
+        } else {
+            // A unit may have several rows, but not twice the same at one moment.
+            if let Some(time) = time {
+                let row =
+                    values.iter().fold(mix(key_of, time), |hash, value| mix(hash, value.to_bits()));
+                if self.delivered.find(row, |known| *known == row).is_some() {
+                    out.repeated += 1;
+                    return Ok(());
+                }
+                self.delivered.insert_unique(row, row, |known| *known);
+            }
+            out.digests.push(key(&self.experiment.exposure.pseudonym(subject.as_bytes())));
+            out.times.push(time.unwrap_or(u64::MAX));
+        }
+        out.keys.push(key_of);
+        out.values.extend(values);
+        Ok(())
+    }
+
+    /// Settles what only all values can: which columns are numbers, and what their commas mean.
+    fn finish(self) -> Outcomes {
+        let Self { mut columns, mut out, .. } = self;
+        let width = columns.len();
+        for (at, column) in columns.iter_mut().enumerate() {
+            for row in column.doubtful() {
+                if let Some(value) = out.values.get_mut(row as usize * width + at) {
+                    *value = UNREADABLE;
+                }
             }
         }
-        if values.is_empty() && pair.is_none() {
-            return Err(format!("no column has values: {found}"));
+        let ignored: Vec<_> = columns.iter().map(Column::ignored).collect();
+        if ignored.iter().any(Option::is_some) {
+            let kept = out
+                .values
+                .chunks(width.max(1))
+                .flat_map(|row| row.iter().zip(&ignored).filter(|(_, ignored)| ignored.is_none()));
+            out.values = kept.map(|(value, _)| *value).collect();
         }
-        Ok(Self { key, by_request, time: at.get("time").copied(), pair, values })
-    }
-
-    const fn subject(&self) -> &'static str {
-        if self.by_request { "request_id" } else { "unit" }
-    }
-
-    fn columns(&self) -> Vec<String> {
-        let pair = self.pair.map(|_| ACCURACY.to_owned());
-        pair.into_iter().chain(self.values.iter().map(|(_, name)| name.clone())).collect()
-    }
-}
-
-/// `true` and `false` are numbers too.
-fn number(text: &str) -> Option<f64> {
-    match text {
-        "true" | "True" | "TRUE" => Some(1.0),
-        "false" | "False" | "FALSE" => Some(0.0),
-        _ => text.parse().ok().filter(|number: &f64| number.is_finite() && number.abs() <= 1e150),
+        for (column, ignored) in columns.into_iter().zip(ignored) {
+            if let Some(ignored) = ignored {
+                out.ignored.push(ignored);
+            } else {
+                out.columns.push(column.name);
+                out.unreadable.push(column.unreadable);
+            }
+        }
+        out
     }
 }
 
 /// Whether a prediction equals its label: `1` equals `1.0`.
-fn same(prediction: &str, label: &str) -> bool {
+fn same(prediction: &[u8], label: &[u8]) -> bool {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok();
     prediction == label
-        || matches!((prediction.parse::<f64>(), label.parse::<f64>()), (Ok(a), Ok(b)) if a == b)
+        || matches!((number(prediction), number(label)), (Some(a), Some(b)) if a == b)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::answer::{Goal, Kind, Value};
+use crate::check::{CheckName, CheckState};
 
 fn metric(name: &str, role: Role, decision: Conclusion) -> MetricResult {
     let result = CandidateResult {
@@ -42,6 +43,7 @@ fn grounds(metrics: &[MetricResult]) -> Grounds<'_> {
         metrics,
         without_breaker: None,
         srm_mismatch: false,
+        checks: &[],
         allow_srm: false,
         request_level: false,
         other_weights: 0.0,
@@ -361,4 +363,36 @@ fn better_is_not_denied_by_the_last_reason() {
             }
         }
     }
+}
+
+fn check(state: CheckState) -> Check {
+    Check {
+        name: CheckName::MatchedRows,
+        state,
+        subject: None,
+        value: Some(0.0),
+        limit: 0.0,
+        variants: std::collections::BTreeMap::new(),
+        message: "no row matches".to_owned(),
+    }
+}
+
+#[test]
+fn a_check_that_fails_blocks_every_decision() {
+    let metrics = [];
+    let checks = [CheckState::Ok, CheckState::Blocking].map(check);
+    let found = verdict(&Grounds { checks: &checks, planned_reached: true, ..grounds(&metrics) });
+    let reasons = vec![Reason::from(check(CheckState::Blocking))];
+    assert_eq!(found, Verdict { decision: Decision::Invalid, winner: None, reasons });
+    let text = found.reasons[0].to_string();
+    assert_eq!(text, "no row matches (--allow matched_rows continues anyway)");
+    for state in [CheckState::Ok, CheckState::Warning, CheckState::Accepted] {
+        let checks = [check(state)];
+        let found = verdict(&Grounds { checks: &checks, ..grounds(&metrics) });
+        assert_ne!(found.decision, Decision::Invalid, "{state:?}");
+    }
+    // All of them are shown, behind a broken split.
+    let checks = [check(CheckState::Blocking)];
+    let found = verdict(&Grounds { checks: &checks, srm_mismatch: true, ..grounds(&metrics) });
+    assert_eq!((found.decision, found.reasons.len()), (Decision::Invalid, 2));
 }

@@ -15,8 +15,8 @@ use anyhow::Context as _;
 use clap::Args as Arguments;
 use sidetrack_analysis::answer::Decision;
 use sidetrack_analysis::{
-    Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price, Settings, Short, Strata,
-    Window, analyze,
+    CheckName, Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price, Settings,
+    Short, Strata, Window, analyze,
 };
 
 use crate::fault::Fault;
@@ -80,6 +80,9 @@ pub(crate) struct Args {
     /// Decide despite a sample ratio mismatch
     #[arg(long)]
     allow_srm: bool,
+    /// Decide despite a check of the data that fails; the report names it
+    #[arg(long, value_name = "CHECK")]
+    allow: Vec<CheckName>,
     /// Decide by requests although users were randomized
     #[arg(long)]
     assume_independent_requests: bool,
@@ -165,6 +168,7 @@ impl Args {
             planned_units: self.planned_units,
             level: super::fraction("--alpha", self.alpha)?,
             allow_srm: self.allow_srm,
+            allowed: self.allow.clone(),
             assume_independent_requests: self.assume_independent_requests,
             exclude_breaker: self.exclude_breaker,
             threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),

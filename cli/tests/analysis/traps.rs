@@ -93,6 +93,8 @@ fn requests_of_users_decide_nothing() {
         "access.log",
         "--outcomes",
         "by_unit.csv",
+        "--metric",
+        "converted",
     ]);
     assert_eq!(code, 1, "{error}");
     assert!(error.contains("request_id"), "{error}");

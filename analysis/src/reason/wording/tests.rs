@@ -137,8 +137,7 @@ fn notes_give_their_counts() {
         ),
         (Note::WithoutUnit { requests: 5 }, "5 requests have no unit and do not count per unit"),
         (rows(1, RowProblem::Unmatched), "1 outcome rows have no match in the logs"),
-        (rows(2, RowProblem::Malformed), "2 outcome rows are malformed and were skipped"),
-        (rows(3, RowProblem::Repeated), "3 outcome rows repeat a request_id and were skipped"),
+        (rows(3, RowProblem::Repeated), "3 outcome rows repeat an earlier row and were skipped"),
         (rows(4, RowProblem::Shared), "4 outcome rows match several requests and count for each"),
         (
             rows(5, RowProblem::Early),

@@ -1,5 +1,7 @@
 use std::io::Write;
 
+use sidetrack::quantity::Timestamp;
+
 use super::*;
 
 fn experiment() -> Experiment {
@@ -22,7 +24,7 @@ fn values(outcomes: &Outcomes, row: u32) -> Vec<Option<f64>> {
 #[test]
 fn each_column_is_a_metric_of_numbers() {
     let text = "\u{feff}request_id, unit ,correct,score,time\n\
-        r1,u1,1,2.5,2026-11-23T09:00:00Z\nr2,u1, 0 ,-1e150,\nr3,,true,,\nr4,,,False,\n";
+        r1,u1,1,2.5,2026-11-23T09:00:00Z\nr2,u1, 0 ,-1e150,\nr3,,true,,noon\nr4,,,False,\n";
     let found = outcomes(text).unwrap();
     assert!(found.by_request);
     assert_eq!(found.columns, [ACCURACY, "score"]);
@@ -43,6 +45,7 @@ fn a_prediction_is_right_if_it_equals_its_label() {
         e,,1,1\nf,nan,nan,1\ng,1,2,1\n";
     let found = outcomes(text).unwrap();
     assert_eq!(found.columns, [ACCURACY, "score"]);
+    assert_eq!(found.unreadable[0].rows, 0);
     let right: Vec<_> = (0..7).map(|row| values(&found, row)[0]).collect();
     let wanted = [Some(1.0), Some(1.0), Some(0.0), None, None, Some(1.0), Some(0.0)];
     assert_eq!(right, wanted);
@@ -52,25 +55,132 @@ fn a_prediction_is_right_if_it_equals_its_label() {
 }
 
 #[test]
-fn rows_that_cannot_be_read_are_counted_and_the_first_ones_shown() {
-    let text =
-        b"request_id,correct,score\na,1,1\n,1,1\nb,2,1\nc,1,x\nd,1,inf\ne,1,1e151\n\xff,1,1\n\
-        f,1,1\na,0,5\n";
+fn a_value_that_cannot_be_read_is_neither_zero_nor_absent() {
+    let text = "request_id,correct,score\na,1,1\nb,2,1\nc,1,x\nd,,inf\ne,1,\"1 304,00\"\nf,yes,2026-03-02\n\
+        g,0,NaN\nh,NULL,3\n";
     let found = outcomes(text).unwrap();
-    assert_eq!((found.rows(), found.malformed, found.repeated), (2, 6, 1));
+    assert_eq!((found.rows(), found.malformed, found.read), (8, 0, 8));
+    let infinite = |row: u32| found.row(row).iter().map(|value| value.is_infinite()).collect();
+    let rows: Vec<Vec<bool>> = (0..8).map(infinite).collect();
+    let (t, f) = (true, false);
+    let wanted = [[f, f], [t, f], [f, t], [f, t], [f, t], [t, t], [f, t], [t, f]];
+    assert_eq!(rows, wanted);
+    assert!(found.row(3)[0].is_nan(), "an empty field is absent");
+    let counts: Vec<u64> = found.unreadable.iter().map(|found| found.rows).collect();
+    assert_eq!(counts, [3, 5]);
+    assert_eq!(
+        found.unreadable[0].examples,
+        [
+            "line 3: accuracy is \"2\": expected 0 or 1",
+            "line 7: accuracy is \"yes\": write 1 and 0, or true and false",
+            "line 9: accuracy is \"NULL\": a word for a missing value; leave the field empty",
+        ]
+    );
+    assert_eq!(found.unreadable[1].examples[0], "line 4: score is \"x\": not a number");
+    assert!(found.is_binary(0) && !found.is_binary(1), "of the values that can be read");
+}
+
+#[test]
+fn a_row_that_cannot_be_read_leaves_its_unit_unknown() {
+    let text =
+        b"request_id,correct,score\na,1,1\n,1,1\nb,1,1,304\n\xff,1,1\nc,1\nd,1,2,\n\"e,1,1\n\
+        f,1,1\na,1,1\na,0,5\n";
+    let found = outcomes(text).unwrap();
+    assert_eq!((found.read, found.malformed, found.repeated, found.conflicting), (10, 5, 1, 1));
     assert_eq!(
         found.examples,
         [
             "line 3: request_id is empty",
-            "line 4: correct is 2, but must be 0 or 1",
-            "line 5: score: not a number: \"x\"",
+            "line 4: 4 fields, but the header has 3; a value with a comma must be in quotes",
+            "line 5: request_id is not UTF-8 text",
         ]
     );
-    assert_eq!((values(&found, 0)[1], found.request("f")), (Some(1.0), Some(1)));
+    let row = |id: &str| found.request(id).map(|row| values(&found, row));
+    let unknown = Some(vec![Some(f64::INFINITY); 2]);
+    assert_eq!([row("b"), row("c")], [unknown.clone(), unknown]);
+    assert_eq!(row("a"), Some(vec![Some(1.0), Some(1.0)]), "the first row counts");
+    assert_eq!(row("d"), Some(vec![Some(1.0), Some(2.0)]), "an empty field more");
+    assert_eq!(row("f"), Some(vec![Some(1.0), Some(1.0)]), "below a quote that is not closed");
     let found = outcomes("unit,time,n\n,,1\nu,noon,1\nu,,1\n").unwrap();
-    assert_eq!((found.rows(), found.malformed), (1, 2));
-    let wanted = ["line 2: unit is empty", "line 3: time: not RFC 3339: \"noon\""];
+    assert_eq!((found.rows(), found.malformed), (2, 2));
+    let wanted =
+        ["line 2: unit is empty", "line 3: time: not a time as in 2026-11-23T09:00:00Z: \"noon\""];
     assert_eq!(found.examples, wanted);
+    assert!(found.row(0)[0].is_infinite());
+}
+
+#[test]
+fn only_columns_of_numbers_are_metrics() {
+    let text = "request_id,country,,score,Unnamed: 0,day,note\na,DE,0,1,0,2026-03-02,\n\
+        b,FR,1,NULL,1,2026-03-02,\n";
+    let found = outcomes(text).unwrap();
+    assert_eq!(found.columns, ["score"]);
+    assert_eq!((found.rows(), found.nameless), (2, 2));
+    let ignored: Vec<String> = found.ignored.iter().map(Ignored::to_string).collect();
+    let wanted = [
+        "country is text, for example \"DE\"",
+        "day is text, for example \"2026-03-02\"",
+        "note has no values",
+    ];
+    assert_eq!(ignored, wanted);
+    assert_eq!(
+        (values(&found, 0), values(&found, 1)),
+        (vec![Some(1.0)], vec![Some(f64::INFINITY)])
+    );
+    // Numbers in the notation of people are no text: the column is a metric that cannot be read.
+    let found = outcomes("unit,revenue\na,\"1 304,00\"\nb,\"12,00\"\n").unwrap();
+    assert_eq!((found.columns.len(), found.unreadable[0].rows), (1, 2));
+}
+
+#[test]
+fn separators_and_encodings_are_detected() {
+    let plain = "request_id,score,n\na,1.5,1\nb,2,0\n";
+    let utf16 = |order: fn(u16) -> [u8; 2], text: &str| -> Vec<u8> {
+        text.encode_utf16().flat_map(order).collect()
+    };
+    let marked = format!("\u{feff}{plain}");
+    let forms: [(&str, Vec<u8>); 10] = [
+        ("plain", plain.into()),
+        ("BOM", marked.clone().into()),
+        ("semicolons", plain.replace(',', ";").into()),
+        ("tabs", plain.replace(',', "\t").into()),
+        ("Excel", format!("sep=;\r\n{}", plain.replace(',', ";").replace('.', ",")).into()),
+        ("CRLF", plain.replace('\n', "\r\n").into()),
+        ("CR", plain.replace('\n', "\r").into()),
+        ("UTF-16 LE", utf16(u16::to_le_bytes, &marked)),
+        ("UTF-16 BE", utf16(u16::to_be_bytes, &marked)),
+        ("UTF-16 LE without BOM", utf16(u16::to_le_bytes, plain)),
+    ];
+    for (form, text) in forms {
+        let found = outcomes(text).unwrap();
+        assert_eq!(found.columns, ["score", "n"], "{form}");
+        assert_eq!((found.rows(), found.malformed), (2, 0), "{form}");
+        let rows = [values(&found, 0), values(&found, 1)];
+        assert_eq!(rows, [[Some(1.5), Some(1.0)], [Some(2.0), Some(0.0)]], "{form}");
+        assert!(found.request("b").is_some(), "{form}");
+    }
+}
+
+#[test]
+fn a_comma_that_may_separate_thousands_is_not_guessed() {
+    let scores = |rows: &[&str]| {
+        let rows = rows.iter().enumerate().map(|(row, value)| format!("r{row};{value}\n"));
+        let found = outcomes(format!("request_id;score\n{}", rows.collect::<String>())).unwrap();
+        (0..found.rows()).map(|row| values(&found, row as u32)[0].unwrap()).collect::<Vec<f64>>()
+    };
+    let unknown = f64::INFINITY;
+    assert_eq!(scores(&["1,304", "12"]), [unknown, 12.0]);
+    assert_eq!(scores(&["1,304", "12,5"]), [1.304, 12.5], "another row settles it");
+    assert_eq!(scores(&["1.304", "12,5", "7"]), [unknown, 12.5, 7.0]);
+    assert_eq!(scores(&["1.304", "12.5"]), [1.304, 12.5], "no commas at all");
+    assert_eq!(scores(&["1.5", "1,304"]), [unknown, unknown]);
+}
+
+#[test]
+fn a_row_that_is_delivered_twice_counts_once() {
+    let text = "unit,time,n\nu,1795424400.5,1\nu,1795424400.5,1\nu,1795424400.5,2\nu,1795424401,1\nu,,1\nu,,1\n";
+    let found = outcomes(text).unwrap();
+    assert_eq!((found.rows(), found.repeated), (5, 1), "without a time, rows may be purchases");
 }
 
 #[test]
@@ -93,14 +203,25 @@ fn rows_about_units_match_the_unit_and_its_digest() {
 #[test]
 fn a_header_that_is_not_clear_is_an_error() {
     for (header, problem) in [
-        ("id,score", "the header has neither request_id nor unit: id, score"),
+        ("id,score", "the header has neither request_id nor unit: id,score"),
         ("request_id,score,score", "the header has \"score\" twice"),
         ("request_id,correct,label,prediction", "remove one"),
         ("request_id", "no column has values: request_id"),
         ("unit,time", "no column has values: unit, time"),
+        ("unit,", "no column has values: unit, "),
+        ("{\"unit\": \"a\"}", "this is JSON"),
     ] {
         let error = outcomes(format!("{header}\n")).unwrap_err();
         assert!(error.contains(problem), "{header}: {error}");
+    }
+    for (content, problem) in [
+        (&b""[..], "the file is empty"),
+        (b"PAR1\x15\x04", "Parquet"),
+        (b"PK\x03\x04rest", "Excel"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+    ] {
+        let error = outcomes(content).unwrap_err();
+        assert!(error.contains(problem), "{error}");
     }
     // One of the pair is enough beside `correct`.
     assert!(outcomes("request_id,correct,label\n").is_ok());

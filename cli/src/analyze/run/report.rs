@@ -5,7 +5,9 @@ mod table;
 use std::io::Write;
 
 use sidetrack_analysis::Analysis;
-use sidetrack_analysis::answer::{Decision, LineCounts, MetricResult, Role, SrmVerdict};
+use sidetrack_analysis::answer::{
+    Decision, LineCounts, MetricResult, OutcomeCounts, Role, SrmVerdict,
+};
 
 use super::words::{
     WITHOUT_BREAKER, headline, left_out, looks, other_trial, p_text, share, skipped, title,
@@ -48,7 +50,8 @@ pub(super) fn print(analysis: &Analysis, out: &mut Out) -> anyhow::Result<()> {
         writeln!(out, "\n{}\n{}", ink.bold("Value"), wrapped("  ", &worth.sentence))?;
     }
     writeln!(out)?;
-    lines(&analysis.lines, ink, out)
+    lines(&analysis.lines, ink, out)?;
+    analysis.outcomes.as_ref().map_or(Ok(()), |outcomes| rows(outcomes, ink, out))
 }
 
 fn about(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
@@ -136,6 +139,35 @@ fn lines(lines: &LineCounts, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
         for example in &lines.examples {
             writeln!(out, "  {example}")?;
         }
+    }
+    Ok(())
+}
+
+fn rows(outcomes: &OutcomeCounts, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
+    let matched = outcomes.matched;
+    let mut text = format!("{} outcome rows, {matched} match the logs", outcomes.rows);
+    if !outcomes.ignored_columns.is_empty() {
+        text += &format!("; columns that are no metrics: {}", outcomes.ignored_columns.join(", "));
+    }
+    if outcomes.nameless_columns > 0 {
+        text += &format!("; columns without a name: {}", outcomes.nameless_columns);
+    }
+    writeln!(out, "{}", ink.dim(wrapped("", &text)))?;
+    let mut examples = |what: String, examples: &[String]| -> anyhow::Result<()> {
+        writeln!(out, "{} {what}; the first ones:", ink.note("note:"))?;
+        examples.iter().try_for_each(|example| writeln!(out, "{}", wrapped("  ", example)))?;
+        Ok(())
+    };
+    if outcomes.malformed > 0 {
+        let what = format!("outcome rows that cannot be read: {}", outcomes.malformed);
+        examples(what, &outcomes.examples)?;
+    }
+    for column in outcomes.unreadable.iter().filter(|column| !column.examples.is_empty()) {
+        let what = format!(
+            "{}: values that cannot be read, their units are left out: {}",
+            column.column, column.rows
+        );
+        examples(what, &column.examples)?;
     }
     Ok(())
 }

@@ -1,0 +1,111 @@
+//! Checks of the data: named findings with a limit, some of which block a decision.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A check of the data and its result.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Check {
+    /// Which one.
+    pub name: CheckName,
+    /// Its result.
+    pub state: CheckState,
+    /// The metric or column that it is about; null if it is about all data.
+    pub subject: Option<String>,
+    /// What is compared with the limit; null if there are no data for it.
+    pub value: Option<f64>,
+    /// Beyond this, the check fails.
+    pub limit: f64,
+    /// The numbers of the variants, if it compares them.
+    pub variants: BTreeMap<String, f64>,
+    /// In words.
+    pub message: String,
+}
+
+/// The result of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// Within the limit.
+    Ok,
+    /// Worth a look, but no reason to distrust the result.
+    Warning,
+    /// The data cannot be trusted: there is no decision.
+    Blocking,
+    /// Beyond the limit, and accepted with `--allow`.
+    Accepted,
+}
+
+/// Defines the names of checks once: for JSON, for `--allow` and for messages.
+macro_rules! names {
+    ($($variant:ident: $name:literal, $about:literal;)*) => {
+        /// The name of a check.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum CheckName {
+            $(#[doc = $about] $variant,)*
+        }
+
+        impl CheckName {
+            /// All checks, in the order of a report.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// As JSON and `--allow` write it.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    MatchedRows: "matched_rows", "Rows of the outcomes that match the logs.";
+    MalformedRows: "malformed_rows", "Rows of the outcomes that cannot be read.";
+    UnreadableValues: "unreadable_values", "Values of a metric that cannot be read.";
+    ConflictingRows: "conflicting_rows", "Rows that contradict another row about the same request.";
+}
+
+impl fmt::Display for CheckName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for CheckName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.iter().find(|name| name.as_str() == text).copied().ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.iter().map(|name| name.as_str()).collect();
+            format!("unknown check; expected one of: {}", names.join(", "))
+        })
+    }
+}
+
+impl Check {
+    /// Whether it keeps the data from deciding.
+    #[must_use]
+    pub fn blocks(&self) -> bool {
+        self.state == CheckState::Blocking
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_the_same_in_json_and_on_the_command_line() {
+        for name in CheckName::ALL {
+            assert_eq!(serde_json::to_value(name).unwrap(), name.as_str());
+            assert_eq!(name.as_str().parse(), Ok(*name));
+        }
+        assert!("srm".parse::<CheckName>().unwrap_err().contains("matched_rows"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Checks of the outcomes as they were read: rows and values that cannot be used.
+
+use super::share;
+use crate::answer::OutcomeCounts;
+use crate::answer::Role;
+use crate::check::{Check, CheckName, CheckState};
+use crate::metric::{Metric, Origin};
+use crate::source::outcomes::Outcomes;
+use std::collections::BTreeMap;
+
+/// Above this share of rows that cannot be used, what is left is no random sample any more: in a metric of 1 % that only
+/// the buyers have, one lost row in a hundred may be every buyer.
+pub(crate) const LOST: f64 = 0.01;
+
+/// All checks of the rows.
+pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metric]) -> Vec<Check> {
+    let mut checks = vec![matched(outcomes, counts)];
+    let first = |examples: &[String]| {
+        examples.first().map_or_else(String::new, |example| format!("; first: {example}"))
+    };
+    checks.push(lost(CheckName::MalformedRows, None, outcomes.malformed, outcomes.read, |part| {
+        format!("{part} cannot be read{}", first(&outcomes.examples))
+    }));
+    for metric in metrics.iter().filter(|metric| metric.role != Role::Exploratory) {
+        let Origin::Column(column) = metric.origin else { continue };
+        let Some(unreadable) = outcomes.unreadable.get(column) else { continue };
+        let name = Some(metric.name.clone());
+        let value = |part| {
+            format!("{} cannot be read in {part}{}", metric.name, first(&unreadable.examples))
+        };
+        checks.push(lost(CheckName::UnreadableValues, name, unreadable.rows, outcomes.read, value));
+    }
+    let rows = outcomes.conflicting;
+    checks.push(lost(CheckName::ConflictingRows, None, rows, outcomes.read, |part| {
+        format!("{part} contradict an earlier row with the same request_id, which counts")
+    }));
+    checks
+}
+
+/// Rows are lost: up to [`LOST`] of them is a note, more blocks.
+fn lost(
+    name: CheckName,
+    subject: Option<String>,
+    rows: u64,
+    of: u64,
+    words: impl Fn(String) -> String,
+) -> Check {
+    let value = share(rows, of.saturating_sub(rows));
+    let state = match rows {
+        0 => CheckState::Ok,
+        _ if value > LOST => CheckState::Blocking,
+        _ => CheckState::Warning,
+    };
+    let part = format!("{rows} of {of} outcome rows ({:.2} %)", value * 100.0);
+    let message = words(part);
+    let variants = BTreeMap::new();
+    Check { name, state, subject, value: Some(value), limit: LOST, variants, message }
+}
+
+/// Whether any row matches the logs.
+fn matched(outcomes: &Outcomes, counts: &OutcomeCounts) -> Check {
+    let key = if outcomes.by_request { "request_id" } else { "unit" };
+    let state = if counts.matched == 0 { CheckState::Blocking } else { CheckState::Ok };
+    let message = match counts.matched {
+        0 if counts.early > 0 => format!(
+            "all {} outcome rows that match a unit are from before its first request; compare the \
+             clocks and the time zones of `time` in the outcomes and in the logs",
+            counts.early
+        ),
+        0 if outcomes.read == 0 => "the outcomes have no rows".to_owned(),
+        0 => format!(
+            "no outcome row matches the logs; the outcomes name {key} {}",
+            outcomes.first.join(", ")
+        ),
+        matched => format!("{matched} of {} outcome rows match the logs", outcomes.read),
+    };
+    let value = Some(share(counts.matched, outcomes.read.saturating_sub(counts.matched)));
+    let variants = BTreeMap::new();
+    let name = CheckName::MatchedRows;
+    Check { name, state, subject: None, value, limit: 0.0, variants, message }
+}

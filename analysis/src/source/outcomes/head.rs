@@ -1,0 +1,118 @@
+//! The header of a table of outcomes: its separator, and what each column means.
+
+use super::records::{Record, split};
+use crate::figures::visible;
+
+/// The metric name of `correct`, or of `prediction` and `label`.
+pub const ACCURACY: &str = "accuracy";
+
+/// Separators, in the order in which they are tried.
+const SEPARATORS: [u8; 4] = *b",;\t|";
+
+/// The meaning of each column.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) separator: u8,
+    /// How many fields a row has.
+    pub(super) width: usize,
+    pub(super) key: usize,
+    pub(super) by_request: bool,
+    pub(super) time: Option<usize>,
+    /// Equal: 1, else 0.
+    pub(super) pair: Option<(usize, usize)>,
+    /// Columns of values: where, and their names.
+    pub(super) values: Vec<(usize, String)>,
+    /// Columns without a name, as data frames write their index.
+    pub(super) nameless: usize,
+}
+
+impl Head {
+    /// Reads the first line.
+    ///
+    /// # Errors
+    /// It names no key, a column twice, or no values.
+    pub(super) fn of(line: &[u8]) -> Result<Self, String> {
+        let text = String::from_utf8_lossy(line);
+        if text.trim_start().starts_with(['{', '[']) {
+            return Err("this is JSON, but outcomes are a table with a header, as in \
+                        request_id,correct\n  hint: convert it to CSV"
+                .to_owned());
+        }
+        let read = |separator: &u8| {
+            let mut record = Record::default();
+            split(text.as_bytes(), *separator, &mut record).ok().filter(|whole| *whole)?;
+            let names = record.fields().map(|name| String::from_utf8_lossy(name).into_owned());
+            Some((*separator, names.collect::<Vec<String>>()))
+        };
+        let is_key = |name: &String| name == "request_id" || name == "unit";
+        let headers: Vec<(u8, Vec<String>)> = SEPARATORS.iter().filter_map(read).collect();
+        let found = headers.iter().find(|(_, names)| names.iter().any(is_key));
+        let Some((separator, names)) = found else {
+            return Err(format!(
+                "the header has neither request_id nor unit: {}\n  hint: the first line names the \
+                 columns, as in request_id,correct",
+                visible(text.trim_end())
+            ));
+        };
+        Self::named(*separator, names)
+    }
+
+    fn named(separator: u8, names: &[String]) -> Result<Self, String> {
+        let at = |name: &str| names.iter().position(|known| known == name);
+        let twice = names
+            .iter()
+            .enumerate()
+            .find(|(column, name)| !is_nameless(name) && at(name).is_some_and(|at| at < *column));
+        if let Some((_, name)) = twice {
+            return Err(format!("the header has \"{}\" twice", visible(name)));
+        }
+        let by_request = at("request_id").is_some();
+        let key = at("request_id").or_else(|| at("unit")).unwrap_or_default();
+        let pair = at("prediction").zip(at("label"));
+        if pair.is_some() && at("correct").is_some() {
+            return Err("the header has correct as well as prediction and label; both are the \
+                        accuracy, so remove one"
+                .to_owned());
+        }
+        let paired = |name: &str| pair.is_some() && ["prediction", "label"].contains(&name);
+        let columns = names.iter().enumerate().filter(|(_, name)| {
+            !["request_id", "unit", "time"].contains(&name.as_str()) && !paired(name)
+        });
+        let (nameless, named): (Vec<_>, Vec<_>) = columns.partition(|(_, name)| is_nameless(name));
+        let values: Vec<(usize, String)> = named
+            .into_iter()
+            .map(|(column, name)| {
+                (column, if name == "correct" { ACCURACY.to_owned() } else { name.clone() })
+            })
+            .collect();
+        if values.is_empty() && pair.is_none() {
+            let found = names.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ");
+            return Err(format!("no column has values: {found}"));
+        }
+        Ok(Self {
+            separator,
+            width: names.len(),
+            key,
+            by_request,
+            time: at("time").filter(|_| !by_request),
+            pair,
+            values,
+            nameless: nameless.len(),
+        })
+    }
+
+    pub(super) const fn subject(&self) -> &'static str {
+        if self.by_request { "request_id" } else { "unit" }
+    }
+
+    /// The names of the values; accuracy from a pair comes first.
+    pub(super) fn columns(&self) -> Vec<String> {
+        let pair = self.pair.map(|_| ACCURACY.to_owned());
+        pair.into_iter().chain(self.values.iter().map(|(_, name)| name.clone())).collect()
+    }
+}
+
+/// No name, or the one that pandas gives to a column without one.
+fn is_nameless(name: &str) -> bool {
+    name.is_empty() || name.starts_with("Unnamed: ")
+}
