@@ -14,7 +14,7 @@ use crate::answer::{
     Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, Role, SrmVerdict,
 };
 use crate::check::{CheckName, CheckState};
-use crate::checks::{self, Evidence, share};
+use crate::checks::{self, Arms, Evidence, share};
 use crate::compare::Data;
 use crate::error::{Error, Part};
 use crate::expected_value::{Price, expected_values};
@@ -211,7 +211,19 @@ impl Work<'_> {
             .outcomes
             .map(|outcomes| checks::outcome_counts(outcomes, tally, main.placed.as_ref()));
         let rows = self.input.outcomes.zip(outcomes.as_ref());
-        let checks = checks::checks(rows, &main.metrics, &self.settings.allowed);
+        let arms = main.units.then(|| Arms {
+            sums: &main.sums,
+            shape: main.shape,
+            phases,
+            names: &names.variants,
+            metrics: &main.metrics,
+            by_request: self.outcomes.by_request,
+            planned: self.settings.planned_units.unwrap_or(DEFAULT_UNITS),
+        });
+        let mut allowed = self.settings.allowed.clone();
+        // The split of each day is a part of the split.
+        allowed.extend(self.settings.allow_srm.then_some(CheckName::UnitsPerDay));
+        let checks = checks::checks(rows, &main.joined, arms.as_ref(), &main.metrics, &allowed);
         let mut verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),
@@ -234,7 +246,8 @@ impl Work<'_> {
             verdict.reasons = std::iter::once(Reason::Unusable(unusable)).chain(more).collect();
         }
         let mut reasons = verdict.reasons;
-        let warnings = checks.iter().filter(|check| check.state == CheckState::Warning);
+        let noted = [CheckState::Warning, CheckState::Accepted];
+        let warnings = checks.iter().filter(|check| noted.contains(&check.state));
         reasons.extend(warnings.cloned().map(Reason::from));
         reasons.extend(
             (request_level && tally.used > 0).then(|| Reason::from(Note::IndependentRequests)),

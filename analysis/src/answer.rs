@@ -135,6 +135,9 @@ pub struct ExcludedCounts {
     /// Of a variant that the file does not have.
     #[serde(default)]
     pub other_variant: u64,
+    /// The same request in another line: a file that was delivered twice, rotations that overlap.
+    #[serde(default)]
+    pub repeated: u64,
 }
 
 /// Rows of the outcomes, by what became of them.
@@ -155,8 +158,11 @@ pub struct OutcomeCounts {
     pub conflicting: u64,
     /// Rows that match several requests with the same id; the row counts for each.
     pub shared: u64,
-    /// Rows with a time before the unit's first request.
+    /// Rows with a time before the unit's first request, by more than the tolerance of clocks.
     pub early: u64,
+    /// Those of them that are less than ten minutes before it, and after the beginning of the logs.
+    #[serde(default)]
+    pub shortly_before: u64,
     /// The first malformed ones, with their places.
     pub examples: Vec<String>,
     /// Values that cannot be read; their units are left out of the metric.

@@ -68,6 +68,14 @@ names! {
     MatchedRows: "matched_rows", "Rows of the outcomes that match the logs.";
     MalformedRows: "malformed_rows", "Rows of the outcomes that cannot be read.";
     UnreadableValues: "unreadable_values", "Values of a metric that cannot be read.";
+    EarlyRows: "early_rows", "Rows from shortly before the first request of their unit.";
+    DamagedLines: "damaged_lines", "Lines of the experiment that cannot be read.";
+    RepeatedLines: "repeated_lines", "Lines about a request that another line is about.";
+    RequestsPerUnit: "requests_per_unit", "Requests per unit of each variant.";
+    LabelCoverage: "label_coverage", "How many requests or units of each variant have a value.";
+    UnitsPerDay: "units_per_day", "New units of each day and variant.";
+    LargestUnit: "largest_unit", "The share of the requests that one unit has.";
+    TornUnits: "torn_units", "Units that were assigned to two variants.";
     ConflictingRows: "conflicting_rows", "Rows that contradict another row about the same request.";
 }
 

@@ -1,7 +1,9 @@
 //! Checks of the data, before any comparison: the split, open breakers, lines and rows that do not count.
 
+mod arms;
 mod breaker;
 mod counts;
+mod lines;
 mod notes;
 mod rows;
 mod srm;
@@ -9,8 +11,10 @@ mod usable;
 
 use crate::answer::OutcomeCounts;
 use crate::check::{Check, CheckName, CheckState};
+use crate::join::Joined;
 use crate::metric::Metric;
 use crate::source::outcomes::Outcomes;
+pub(crate) use arms::Arms;
 pub(crate) use breaker::breaker;
 pub(crate) use counts::{line_counts, observed, other_trials, outcome_counts, variants};
 pub(crate) use notes::{Evidence, notes};
@@ -20,13 +24,16 @@ pub(crate) use usable::{lines as unusable_lines, outcomes as unusable_outcomes};
 /// Checks of the data that may block a decision. `allowed`: the user accepts what they find.
 pub(crate) fn checks(
     outcomes: Option<(&Outcomes, &OutcomeCounts)>,
+    joined: &Joined,
+    arms: Option<&Arms<'_>>,
     metrics: &[Metric],
     allowed: &[CheckName],
 ) -> Vec<Check> {
-    let mut checks = Vec::new();
+    let mut checks = lines::lines(joined);
     if let Some((outcomes, counts)) = outcomes {
         checks.extend(rows::rows(outcomes, counts, metrics));
     }
+    checks.extend(arms.map(Arms::checks).into_iter().flatten());
     for check in &mut checks {
         if check.blocks() && allowed.contains(&check.name) {
             check.state = CheckState::Accepted;

@@ -6,6 +6,7 @@
 
 mod chunks;
 mod lanes;
+mod repeats;
 mod tally;
 mod units;
 
@@ -21,6 +22,7 @@ use crate::short::Short;
 use crate::source::Source;
 use crate::source::outcomes::Outcomes;
 use lanes::Lanes;
+pub(crate) use repeats::Repeats;
 #[cfg(test)]
 pub(crate) use tally::Minute;
 pub(crate) use tally::Tally;
@@ -63,6 +65,8 @@ pub(crate) struct Joined {
     pub(crate) tally: Tally,
     pub(crate) shards: Vec<UnitTable>,
     pub(crate) notes: Vec<Note>,
+    /// Requests of which it is not known whether they were delivered before.
+    pub(crate) unchecked: u64,
 }
 
 impl Joined {
@@ -94,11 +98,27 @@ impl Batch {
     fn new(shape: Shape) -> Self {
         Self { rows: vec![Vec::new(); SHARDS], tally: Tally::new(shape) }
     }
+
+    /// Drops the lines of requests that were delivered before.
+    fn drop_repeats(&mut self, repeats: &mut Repeats) {
+        let mut dropped = 0;
+        for rows in &mut self.rows {
+            let before = rows.len();
+            rows.retain(|row| !row.print.is_some_and(|print| repeats.is_repeat(print)));
+            dropped += before - rows.len();
+        }
+        self.tally.repeated(dropped as u64);
+    }
+
+    /// Counts what is left.
+    fn count(&mut self) {
+        self.rows.iter().flatten().for_each(|row| self.tally.row(row));
+    }
 }
 
 impl Sink for Batch {
     fn row(&mut self, row: &Row, plan: Option<Short>) {
-        self.tally.row(row, plan);
+        self.tally.line(plan);
         if let Some(rows) = self.rows.get_mut(shard(units::owner(row))) {
             rows.push(*row);
         }
@@ -106,6 +126,14 @@ impl Sink for Batch {
 
     fn excluded(&mut self, why: Excluded) {
         self.tally.excluded(why);
+    }
+
+    fn damaged(&mut self) {
+        self.tally.damaged += 1;
+    }
+
+    fn default_log(&mut self) {
+        self.tally.default_logs += 1;
     }
 
     fn other_experiment(&mut self, name: Option<&str>) {
@@ -165,8 +193,8 @@ pub(crate) fn join<S: Source>(
         drop(pieces);
         notes
     })?;
-    let (tally, shards) = lanes.into_parts();
-    Ok(Joined { tally, shards, notes })
+    let (repeats, tally, shards) = lanes.into_parts();
+    Ok(Joined { tally, shards, notes, unchecked: repeats.unchecked() })
 }
 
 /// Adds a batch to all lanes, each when it is the batch's turn. `None` if another thread panicked.
@@ -177,6 +205,8 @@ fn deliver(
     outcomes: &Outcomes,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Option<()> {
+    lanes.repeats(number, |repeats| batch.drop_repeats(repeats))?;
+    batch.count();
     let read = lanes.tally(number, |tally| {
         tally.take(&mut batch.tally);
         tally.lines

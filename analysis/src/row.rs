@@ -13,6 +13,8 @@ pub struct Row {
     pub time: u64,
     /// Milliseconds from the first byte of the request to the last byte of the response.
     pub duration: u32,
+    /// What the lines of one request have in common, however often it is delivered; `None` without a request id.
+    pub print: Option<u64>,
     /// The row of the outcomes about this request.
     pub outcome: Option<u32>,
     /// The index of the stratum.
@@ -62,17 +64,25 @@ pub enum Excluded {
     OtherTime,
     /// Its variant is not in the file.
     OtherVariant,
+    /// The same request in another line.
+    Repeated,
 }
 
 impl Excluded {
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 }
 
 /// Takes what a source yields, in the source's order.
 pub trait Sink {
     /// A request that counts, and the analysis plan that was in force.
     fn row(&mut self, row: &Row, plan: Option<Short>);
+
+    /// A line that cannot be read names the experiment.
+    fn damaged(&mut self);
+
+    /// A line is Envoy's or Istio's default access log, without exposures.
+    fn default_log(&mut self);
 
     /// A line that does not count.
     fn excluded(&mut self, why: Excluded);
@@ -105,8 +115,7 @@ pub(crate) const MINUTE: u64 = 60_000;
 pub fn key(text: &str) -> u64 {
     // Digests and UUIDs are many, and cheaper to mix than to hash. All digits count: such ids may share their first
     // half (times, padding) or their second.
-    if let Some((form, number)) = hexadecimal(text.as_bytes()) {
-        let (high, low) = ((number >> 64) as u64, number as u64);
+    if let Some((form, [high, low])) = hexadecimal(text.as_bytes()) {
         return mix(mix(form, high), low);
     }
     sidetrack::draw::sha256(text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes)
@@ -121,14 +130,14 @@ pub(crate) const fn mix(hash: u64, number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// 32 lowercase hexadecimal digits, as they are or with the hyphens of a UUID: which of both, and the number.
-fn hexadecimal(text: &[u8]) -> Option<(u64, u128)> {
+/// 32 lowercase hexadecimal digits, as they are or with the hyphens of a UUID: which of both, and both halves.
+fn hexadecimal(text: &[u8]) -> Option<(u64, [u64; 2])> {
     let form = match text.len() {
         32 => 1,
         36 => 2,
         _ => return None,
     };
-    let mut number: u128 = 0;
+    let (mut high, mut low) = (0, 0);
     for (at, byte) in text.iter().enumerate() {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
@@ -139,9 +148,10 @@ fn hexadecimal(text: &[u8]) -> Option<(u64, u128)> {
         if form == 2 && matches!(at, 8 | 13 | 18 | 23) {
             return None;
         }
-        number = number << 4 | u128::from(digit);
+        high = high << 4 | low >> 60;
+        low = low << 4 | u64::from(digit);
     }
-    Some((form, number))
+    Some((form, [high, low]))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod blocks;
 mod clock;
+mod envelope;
 mod line;
 mod logs;
 pub mod outcomes;
@@ -81,12 +82,17 @@ impl AccessLogs<'_> {
         // The logs have been read before, so an error now only means that less is shown.
         let read = self.logs.read(&mut |block| {
             for line in block.text.split(|byte| *byte == b'\n') {
-                let Ok(line) = line::Line::parse(line) else { continue };
-                let value = match field {
-                    log::UNIT => line.unit.text(),
-                    _ => line.request_id.text(),
+                let Ok(line) = envelope::without_prefix(line) else { continue };
+                let inner = envelope::inside(line);
+                let Ok(line) = line::Line::parse(inner.as_deref().unwrap_or(line)) else {
+                    continue;
                 };
-                let value = value.filter(|_| line.experiment.text() == experiment).map(visible);
+                let value = match field {
+                    log::UNIT => line.unit.id(),
+                    _ => line.request_id.id(),
+                };
+                let value = value.ok().flatten().filter(|_| line.experiment.text() == experiment);
+                let value = value.map(|value| visible(&value));
                 found.extend(value.filter(|value| !found.contains(value)));
                 if found.len() == 3 {
                     return false;
@@ -120,11 +126,9 @@ impl Source for AccessLogs<'_> {
             let (line, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
             rest = after.get(1..).unwrap_or_default();
             if !line.trim_ascii().is_empty() {
-                match rules.judge(line, position(block.file, number)) {
-                    Ok(Judged::Counts(row, plan)) => sink.row(&row, plan),
-                    Ok(Judged::Excluded(why)) => sink.excluded(why),
-                    Ok(Judged::OtherExperiment(name)) => sink.other_experiment(name.as_deref()),
-                    Ok(Judged::OtherTrial(trial, time)) => sink.other_trial(trial, time),
+                let position = position(block.file, number);
+                match envelope::without_prefix(line) {
+                    Ok(line) => judged(&mut rules, line, position, place(number), sink),
                     Err(problem) => sink.malformed(place(number), problem),
                 }
             }
@@ -134,6 +138,39 @@ impl Source for AccessLogs<'_> {
 
     fn file(&self, file: usize) -> String {
         self.logs.name(file)
+    }
+}
+
+/// Judges a line and gives the result to the sink. A line of no experiment may be an envelope of one that is.
+fn judged(
+    rules: &mut LineRules<'_>,
+    line: &[u8],
+    position: u64,
+    place: Place,
+    sink: &mut impl Sink,
+) {
+    let found = rules.judge(line, position);
+    if matches!(found, Ok(Judged::OtherExperiment(None)))
+        && let Some(inner) = envelope::inside(line)
+    {
+        return give(rules.judge(&inner, position), place, sink);
+    }
+    if found.is_err() && rules.names_experiment(line) {
+        sink.damaged();
+    }
+    if matches!(found, Ok(Judged::OtherExperiment(None))) && envelope::is_default_log(line) {
+        sink.default_log();
+    }
+    give(found, place, sink);
+}
+
+fn give(found: Result<Judged<'_>, String>, place: Place, sink: &mut impl Sink) {
+    match found {
+        Ok(Judged::Counts(row, plan)) => sink.row(&row, plan),
+        Ok(Judged::Excluded(why)) => sink.excluded(why),
+        Ok(Judged::OtherExperiment(name)) => sink.other_experiment(name.as_deref()),
+        Ok(Judged::OtherTrial(trial, time)) => sink.other_trial(trial, time),
+        Err(problem) => sink.malformed(place, problem),
     }
 }
 
@@ -162,6 +199,12 @@ mod tests {
 
         fn other_trial(&mut self, trial: Option<Short>, _: Option<u64>) {
             self.0.push(format!("trial {trial:?}"));
+        }
+
+        fn damaged(&mut self) {}
+
+        fn default_log(&mut self) {
+            self.0.push("default log".to_owned());
         }
 
         fn excluded(&mut self, why: Excluded) {

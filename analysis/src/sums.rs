@@ -4,6 +4,7 @@
 //! Two passes over the shards, each on all cores, merged in the order of the shards: first the sums, then, for units in
 //! several strata, the products of their residuals, which need the ratios of the first pass.
 
+mod balance;
 mod over_time;
 mod placement;
 
@@ -17,6 +18,7 @@ use sidetrack_stats::ratio;
 use crate::answer::Role;
 use crate::join::{Cell, Joined, Shape, Totals, Unit, UnitTable};
 use crate::metric::{Absent, Measure, Metric, Origin};
+pub(crate) use balance::Balance;
 pub(crate) use over_time::{OverTime, end};
 pub(crate) use placement::{Placed, place};
 
@@ -36,6 +38,8 @@ pub(crate) struct Sums {
     /// By metric; empty for quantiles and without units.
     pub(crate) metrics: Vec<MetricSums>,
     pub(crate) over_time: OverTime,
+    /// Only with units.
+    pub(crate) balance: Balance,
 }
 
 /// The sums of a metric over units.
@@ -109,6 +113,35 @@ impl Summation<'_> {
             moved: 0,
             metrics: self.metrics.iter().map(of).collect(),
             over_time: OverTime::new(slots),
+            balance: Balance::new(slots, self.shape.arms, self.columns()),
+        }
+    }
+
+    /// How many columns the outcomes have.
+    fn columns(&self) -> usize {
+        let column = |metric: &Metric| match metric.origin {
+            Origin::Column(column) => column + 1,
+            _ => 0,
+        };
+        self.metrics.iter().map(column).max().unwrap_or(0)
+    }
+
+    /// The rows that a unit has in each column, in its first cell.
+    fn labels(&self, balance: &mut Balance, shard: usize, table: &UnitTable, unit: Unit<'_>) {
+        let Some((first, cell)) = unit.first() else { return };
+        for column in 0..self.columns() {
+            let (rows, of) = match self.placed {
+                Some(placed) => {
+                    let cells = unit.cells().map(|(cell, _)| placed.value(shard, column, cell).1);
+                    (f64::from(u8::from(cells.sum::<u32>() > 0)), 1.0)
+                }
+                // A request that failed has no prediction that could be labeled.
+                None => {
+                    let served = cell.answered().saturating_sub(cell.failed);
+                    (f64::from(table.column(column, first).1), f64::from(served))
+                }
+            };
+            balance.labels(column, self.slot(cell), rows, of);
         }
     }
 
@@ -124,6 +157,9 @@ impl Summation<'_> {
             let slot = self.slot(cell);
             add_one(&mut sums.firsts, slot);
             sums.over_time.joined(begun, span, slot);
+            let requests = unit.cells().map(|(_, cell)| u64::from(cell.requests)).sum();
+            sums.balance.unit(slot, cell, requests);
+            self.labels(&mut sums.balance, shard, table, unit);
             sums.torn += u64::from(unit.cells().any(|(_, cell)| cell.torn));
             sums.moved += u64::from(unit.cells().any(|(_, other)| other.arm != cell.arm));
             several |= unit.cells().nth(1).is_some();
@@ -274,6 +310,7 @@ impl Sums {
             }
         }
         self.over_time.merge(&shard.over_time);
+        self.balance.merge(&shard.balance);
     }
 }
 

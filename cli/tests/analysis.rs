@@ -13,6 +13,8 @@
 
 #[path = "analysis/bandit.rs"]
 mod bandit;
+#[path = "analysis/broken.rs"]
+mod broken;
 #[path = "analysis/counters.rs"]
 mod counters;
 #[path = "analysis/crowd.rs"]

@@ -63,6 +63,7 @@ pub(crate) fn line_counts(tally: &Tally, logs: &Logs) -> LineCounts {
             other_trial: tally.left_out(Excluded::OtherTrial),
             other_time: tally.left_out(Excluded::OtherTime),
             other_variant: tally.left_out(Excluded::OtherVariant),
+            repeated: tally.left_out(Excluded::Repeated),
         },
         examples: examples.collect(),
     }
@@ -111,6 +112,7 @@ pub(crate) fn outcome_counts(
         conflicting: outcomes.conflicting,
         shared: tally.met(2),
         early,
+        shortly_before: placed.map_or(0, |placed| placed.shortly),
         examples: outcomes.examples.clone(),
         unreadable: unreadable.collect(),
         ignored_columns: outcomes.ignored.iter().map(ToString::to_string).collect(),

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// the buyers have, one lost row in a hundred may be every buyer.
 pub(crate) const LOST: f64 = 0.01;
 
+/// Above this share of rows from shortly before their unit's first request, the clocks differ.
+const EARLY: f64 = 0.05;
+
 /// All checks of the rows.
 pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metric]) -> Vec<Check> {
     let mut checks = vec![matched(outcomes, counts)];
@@ -29,6 +32,9 @@ pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metri
             format!("{} cannot be read in {part}{}", metric.name, first(&unreadable.examples))
         };
         checks.push(lost(CheckName::UnreadableValues, name, unreadable.rows, outcomes.read, value));
+    }
+    if !outcomes.by_request {
+        checks.push(early(counts));
     }
     let rows = outcomes.conflicting;
     checks.push(lost(CheckName::ConflictingRows, None, rows, outcomes.read, |part| {
@@ -55,6 +61,26 @@ fn lost(
     let message = words(part);
     let variants = BTreeMap::new();
     Check { name, state, subject, value: Some(value), limit: LOST, variants, message }
+}
+
+/// Rows from shortly before their unit's first request: such rows are rare unless the clocks differ.
+fn early(counts: &OutcomeCounts) -> Check {
+    let rows = counts.shortly_before;
+    let value = share(rows, counts.matched);
+    let state = match value {
+        _ if value > EARLY => CheckState::Blocking,
+        _ if value > LOST => CheckState::Warning,
+        _ => CheckState::Ok,
+    };
+    let message = format!(
+        "{rows} outcome rows ({:.1} %) are from less than ten minutes before their unit's first \
+         request{}",
+        value * 100.0,
+        if value > LOST { ": the clocks of the outcomes and of the proxies differ" } else { "" }
+    );
+    let variants = BTreeMap::new();
+    let name = CheckName::EarlyRows;
+    Check { name, state, subject: None, value: Some(value), limit: EARLY, variants, message }
 }
 
 /// Whether any row matches the logs.

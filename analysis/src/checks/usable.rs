@@ -24,6 +24,8 @@ pub(crate) fn lines(experiment: &str, trial: Trial, tally: &Tally) -> Option<Unu
         Unusable::Empty
     } else if readable == 0 {
         Unusable::Malformed { lines: tally.lines }
+    } else if inside == 0 && tally.default_logs > 0 && tally.seen.experiments.is_empty() {
+        Unusable::DefaultFormat { lines: tally.default_logs }
     } else if inside == 0 {
         let found = tally.seen.experiments.iter();
         let found = found.map(|(name, lines)| (visible(name), *lines)).collect();

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::repeats::Repeats;
 use super::tally::Tally;
 use super::units::UnitTable;
 
@@ -50,9 +51,10 @@ impl<T> Lane<T> {
     }
 }
 
-/// The lane of the tally, and one per shard.
+/// The lane of repeats, that of the tally, and one per shard.
 #[derive(Debug)]
 pub(super) struct Lanes {
+    repeats: Lane<Repeats>,
     tally: Lane<Tally>,
     shards: Vec<Lane<UnitTable>>,
     broken: AtomicBool,
@@ -61,6 +63,7 @@ pub(super) struct Lanes {
 impl Lanes {
     pub(super) fn new(tally: Tally, shards: Vec<UnitTable>) -> Self {
         Self {
+            repeats: Lane::new(Repeats::default()),
             tally: Lane::new(tally),
             shards: shards.into_iter().map(Lane::new).collect(),
             broken: AtomicBool::new(false),
@@ -70,6 +73,10 @@ impl Lanes {
     /// Releases the other threads if this one panics.
     pub(super) const fn guard(&self) -> Guard<'_> {
         Guard(&self.broken)
+    }
+
+    pub(super) fn repeats<R>(&self, number: u64, add: impl FnOnce(&mut Repeats) -> R) -> Option<R> {
+        self.repeats.enter(number, &self.broken, add)
     }
 
     pub(super) fn tally<R>(&self, number: u64, add: impl FnOnce(&mut Tally) -> R) -> Option<R> {
@@ -85,8 +92,9 @@ impl Lanes {
         self.shards.get(shard)?.enter(number, &self.broken, add)
     }
 
-    pub(super) fn into_parts(self) -> (Tally, Vec<UnitTable>) {
-        (self.tally.into_table(), self.shards.into_iter().map(Lane::into_table).collect())
+    pub(super) fn into_parts(self) -> (Repeats, Tally, Vec<UnitTable>) {
+        let shards = self.shards.into_iter().map(Lane::into_table).collect();
+        (self.repeats.into_table(), self.tally.into_table(), shards)
     }
 }
 

@@ -28,6 +28,10 @@ pub(crate) struct Tally {
     pub(crate) lines: u64,
     pub(crate) used: u64,
     pub(crate) malformed: u64,
+    /// Malformed lines that name the experiment.
+    pub(crate) damaged: u64,
+    /// Lines in the default format of Envoy or Istio.
+    pub(crate) default_logs: u64,
     /// By `Excluded`.
     excluded: [u64; Excluded::COUNT],
     /// The first malformed lines: where, and what is wrong.
@@ -59,10 +63,22 @@ impl Tally {
         Self { met: vec![0; rows], ..self }
     }
 
-    pub(super) fn row(&mut self, row: &Row, plan: Option<Short>) {
+    /// A line that counts, unless another one is about the same request.
+    pub(super) fn line(&mut self, plan: Option<Short>) {
         self.lines += 1;
-        self.used += 1;
         self.seen.plan(plan);
+    }
+
+    /// The line of a request that was delivered before; [`Tally::line`] has counted it.
+    pub(super) fn repeated(&mut self, lines: u64) {
+        if let Some(count) = self.excluded.get_mut(Excluded::Repeated as usize) {
+            *count += lines;
+        }
+    }
+
+    /// The request of a line.
+    pub(super) fn row(&mut self, row: &Row) {
+        self.used += 1;
         let minute = row.time / MINUTE;
         let phase = usize::from(row.stratum);
         if self.active.len() <= phase {
@@ -127,6 +143,8 @@ impl Tally {
         self.lines += batch.lines;
         self.used += batch.used;
         self.malformed += batch.malformed;
+        self.default_logs += batch.default_logs;
+        self.damaged += batch.damaged;
         self.named += batch.named;
         for (sum, more) in self.excluded.iter_mut().zip(batch.excluded) {
             *sum += more;

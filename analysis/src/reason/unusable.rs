@@ -19,6 +19,11 @@ pub enum Unusable {
         /// Names that the logs hold, with their lines.
         found: Vec<(String, u64)>,
     },
+    /// The lines are in the default JSON format of Envoy or Istio.
+    DefaultFormat {
+        /// How many lines there are.
+        lines: u64,
+    },
     /// No line is of the trial.
     OtherTrials {
         /// The trial.
@@ -72,6 +77,12 @@ impl fmt::Display for Unusable {
                 "no line of the logs is of {experiment}, and none names an experiment. Likely \
                  causes: the requests matched no experiment, the proxy runs without the filter, or \
                  its access log has no field `experiment`"
+            ),
+            Self::DefaultFormat { lines } => write!(
+                f,
+                "the {lines} lines of the logs are in the default JSON format of Envoy or Istio, \
+                 which has no exposures. Log with the format that `sidetrack render envoy` and \
+                 `sidetrack render istio` write"
             ),
             Self::OtherExperiments { experiment, found } => write!(
                 f,

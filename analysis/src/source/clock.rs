@@ -52,6 +52,7 @@ fn as_rfc3339(text: &str) -> Option<String> {
     let clock = clock.strip_prefix(['T', 't', ' '])?.trim_start().replace(',', ".");
     let start = clock.find(['Z', 'z', '+', '-']).or_else(|| clock.find(" UTC"));
     let (clock, offset) = clock.split_at(start.unwrap_or(clock.len()));
+    let clock = clock.trim_end();
     let offset = match offset.trim() {
         "" | "UTC" | "Z" | "z" => "Z".to_owned(),
         // +01, +0100
@@ -63,7 +64,7 @@ fn as_rfc3339(text: &str) -> Option<String> {
         other => other.to_owned(),
     };
     // Nanoseconds and longer fractions are more than a timestamp may have.
-    let (second, fraction) = clock.trim_end().split_once('.').unwrap_or((clock.trim_end(), ""));
+    let (second, fraction) = clock.split_once('.').unwrap_or((clock, ""));
     let fraction = fraction.get(..fraction.len().min(9))?;
     let point = if fraction.is_empty() { "" } else { "." };
     Some(format!("{day}T{second}{point}{fraction}{offset}"))

@@ -138,7 +138,7 @@ impl<'a> Line<'a> {
             Field::Text(Cow::Owned(text)) => {
                 line.spread(&text, |value| Cow::Owned(value.to_owned()))
             }
-            Field::Nothing | Field::Number(_) => {}
+            Field::Nothing | Field::Whole(_) | Field::Number(_) => {}
         }
         Ok(line)
     }
@@ -177,6 +177,8 @@ pub(super) enum Field<'a> {
     #[default]
     Nothing,
     Text(Cow<'a, str>),
+    /// With all its digits.
+    Whole(u64),
     Number(f64),
 }
 
@@ -191,6 +193,22 @@ impl<'a> Field<'a> {
         if let Field::Text(text) = self { Some(text) } else { None }
     }
 
+    /// What identifies something, as text: the digits of a number are its name.
+    ///
+    /// # Errors
+    /// The number has more digits than JSON numbers keep.
+    pub(super) fn id(&self) -> Result<Option<Cow<'_, str>>, String> {
+        match self {
+            Field::Nothing => Ok(None),
+            Field::Text(text) => Ok(Some(Cow::Borrowed(text))),
+            Field::Whole(number) => Ok(Some(Cow::Owned(number.to_string()))),
+            Field::Number(number) if number.abs() < 9e15 => {
+                Ok(Some(Cow::Owned(number.to_string())))
+            }
+            Field::Number(_) => Err("a number with too many digits; log it as text".to_owned()),
+        }
+    }
+
     /// A whole number of 0 or more, as a number or as text. `Err` is the value that is not one.
     pub(super) fn whole(&self) -> Result<Option<u64>, String> {
         match self {
@@ -198,6 +216,7 @@ impl<'a> Field<'a> {
             Field::Text(text) => {
                 text.parse().map(Some).map_err(|_| format!("\"{}\"", crate::figures::visible(text)))
             }
+            Field::Whole(number) => Ok(Some(*number)),
             Field::Number(number) => whole(*number).map(Some).ok_or_else(|| number.to_string()),
         }
     }
@@ -244,9 +263,8 @@ impl<'de> Visitor<'de> for FieldVisitor {
         Ok(if is_nothing(text) { Field::Nothing } else { Field::Text(Cow::Owned(text.to_owned())) })
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "no number of a log line is beyond 2^53")]
     fn visit_u64<E: Error>(self, number: u64) -> Result<Field<'de>, E> {
-        Ok(Field::Number(number as f64))
+        Ok(Field::Whole(number))
     }
 
     #[expect(clippy::cast_precision_loss, reason = "no number of a log line is beyond 2^53")]
@@ -341,6 +359,22 @@ mod tests {
         assert_eq!(of(&format!("{{{more}}}")), [None, some("premium"), None]);
         let own = r#"{"trial":"1a","plan":"2b","weights":"new=1/2"}"#;
         assert_eq!(of(own), whole);
+    }
+
+    #[test]
+    fn the_digits_of_a_number_are_an_id() {
+        let id = |value: &str| {
+            let line = format!("{{\"unit\":{value}}}");
+            let line = Line::parse(line.as_bytes()).unwrap();
+            line.unit.id().map(|id| id.map(Cow::into_owned))
+        };
+        let some = |text: &str| Ok(Some(text.to_owned()));
+        assert_eq!(id("17"), some("17"));
+        assert_eq!(id("18446744073709551615"), some("18446744073709551615"));
+        assert_eq!(id("9007199254740993"), some("9007199254740993"), "beyond 2^53");
+        assert_eq!((id("-5"), id("1.5")), (some("-5"), some("1.5")));
+        assert_eq!((id("\"017\""), id("null")), (some("017"), Ok(None)));
+        assert!(id("123456789012345678901234567890").unwrap_err().contains("as text"));
     }
 
     #[test]

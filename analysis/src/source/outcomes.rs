@@ -105,12 +105,9 @@ impl Outcomes {
         self.values.get(start..start + self.columns.len()).unwrap_or_default()
     }
 
-    /// The row of a request.
-    pub(crate) fn request(&self, id: &str) -> Option<u32> {
-        if !self.by_request || self.index.is_empty() {
-            return None;
-        }
-        self.find(key(id))
+    /// The row of a request, by the key of its id.
+    pub(crate) fn request(&self, key: u64) -> Option<u32> {
+        self.find(key).filter(|_| self.by_request)
     }
 
     fn find(&self, key: u64) -> Option<u32> {

@@ -16,7 +16,7 @@ use super::clock::Clock;
 use super::line::Line;
 use crate::figures::visible;
 use crate::phases::Set;
-use crate::row::{Excluded, MINUTE, Marks, Row, key};
+use crate::row::{Excluded, MINUTE, Marks, Row, key, mix};
 use crate::short::Short;
 
 /// What becomes of a line.
@@ -42,6 +42,12 @@ pub(super) struct LineRules<'p> {
 impl<'p> LineRules<'p> {
     pub(super) fn new(logs: AccessLogs<'p>) -> Self {
         Self { experiment: logs.experiment, logs, clock: Clock::default(), sets: Vec::new() }
+    }
+
+    /// Whether a line that cannot be read contains the experiment's name as a value.
+    pub(super) fn names_experiment(&self, line: &[u8]) -> bool {
+        let name = format!("\"{}\"", self.experiment.name);
+        memchr::memmem::find(line, name.as_bytes()).is_some()
     }
 
     /// Judges a line.
@@ -91,8 +97,9 @@ impl<'p> LineRules<'p> {
     }
 
     fn time(&mut self, line: &Line<'_>) -> Result<u64, String> {
-        let time = line.time.text().and_then(|text| self.clock.read(text));
-        time.ok_or_else(|| format!("{}: not RFC 3339, as in 2026-11-23T09:00:00.123Z", log::TIME))
+        let text = line.time.id().ok().flatten();
+        let time = text.and_then(|text| self.clock.read(&text));
+        time.ok_or_else(|| format!("{}: not a time as in 2026-11-23T09:00:00.123Z", log::TIME))
     }
 
     /// The set of weights that assigned a line. `None` if the line has none and the file does not either.
@@ -164,9 +171,10 @@ impl<'p> LineRules<'p> {
             return Ok(Judged::Excluded(Excluded::Breaker));
         }
         let rescued = line.rescued.text() == Some("true");
-        // DC: the client disconnected. With a status, it did so during the response.
-        let left =
-            || line.flags.text().is_some_and(|flags| flags.split(',').any(|flag| flag == "DC"));
+        // The client disconnected, reset the stream (HTTP/2) or broke the protocol. With a status, it did so during the
+        // response.
+        let is_left = |flag: &str| matches!(flag.trim(), "DC" | "DR" | "DPE");
+        let left = || line.flags.text().is_some_and(|flags| flags.split(',').any(is_left));
         let aborted = status == 0 && left();
         let marks = Marks {
             failed: rescued || (!aborted && (status == 0 || status >= 500)),
@@ -180,12 +188,20 @@ impl<'p> LineRules<'p> {
             None => small(set)?,
             Some(timeline) => timeline.phase(set, time).unwrap_or_default(),
         };
+        let unit = line.unit.id().map_err(|problem| format!("{}: {problem}", log::UNIT))?;
+        let id = line.request_id.id();
+        let id = id.map_err(|problem| format!("{}: {problem}", log::REQUEST_ID))?;
+        let request = id.as_deref().map(key);
+        // Other requests may have the same id: calls of one trace, and retries of a client.
+        let more = [time, u64::from(duration), status, arm.index() as u64];
+        let print = request.map(|id| more.into_iter().fold(id, mix));
         let row = Row {
-            unit: line.unit.text().map(key),
+            unit: unit.as_deref().map(key),
+            print,
             position,
             time,
             duration,
-            outcome: line.request_id.text().and_then(|id| self.logs.outcomes.request(id)),
+            outcome: request.and_then(|id| self.logs.outcomes.request(id)),
             stratum,
             arm: small(arm.index())?,
             marks,

@@ -2,8 +2,13 @@
 //!
 //! A row without a time goes to the unit's first phase. If no row has a time, a unit has outcomes in its first phase only.
 
-use crate::join::Joined;
+use crate::join::{Cell, Joined, Unit};
 use crate::source::outcomes::Outcomes;
+
+/// How far the clock of the outcomes may be behind that of the proxies, in milliseconds.
+pub(crate) const TOLERANCE: u64 = 5000;
+/// A row from before its unit's first request by less is a sign of clocks that differ: by more, of an earlier visit.
+const SHORTLY: u64 = 600_000;
 
 /// Outcomes about units, beside the units of the log.
 #[derive(Debug, Default)]
@@ -16,6 +21,8 @@ pub(crate) struct Placed {
     pub(crate) timed: bool,
     /// Rows from before the unit's first request.
     pub(crate) early: u64,
+    /// Those of them that are late enough to be a matter of clocks.
+    pub(crate) shortly: u64,
 }
 
 impl Placed {
@@ -28,6 +35,12 @@ impl Placed {
         let column = self.columns.get(shard).and_then(|columns| columns.get(column));
         column.and_then(|column| column.get(cell as usize)).copied().unwrap_or_default()
     }
+}
+
+/// The cell of a unit's latest request before a time, by clocks that may differ a little.
+fn at(unit: Unit<'_>, time: u64) -> Option<(u32, &Cell)> {
+    let first = || unit.first().filter(|(_, cell)| cell.first <= time + TOLERANCE);
+    unit.at(time).or_else(first)
 }
 
 /// Finds the unit of each row. A row from before a unit's first request cannot be an effect of the model.
@@ -43,8 +56,12 @@ pub(crate) fn place(joined: &Joined, outcomes: &Outcomes) -> Placed {
             placed.unmatched += 1;
             continue;
         };
-        let Some((number, _)) = time.map_or_else(|| unit.first(), |time| unit.at(time)) else {
+        let Some((number, _)) = time.map_or_else(|| unit.first(), |time| at(unit, time)) else {
             placed.early += 1;
+            let first = unit.first().map_or(0, |(_, cell)| cell.first);
+            let begun = joined.tally.span.map_or(0, |(begun, _)| begun);
+            let shortly = |time: u64| time >= begun && time + SHORTLY >= first;
+            placed.shortly += u64::from(time.is_some_and(shortly));
             continue;
         };
         placed.matched += 1;

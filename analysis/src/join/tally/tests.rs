@@ -5,7 +5,7 @@ const SHAPE: Shape = Shape { strata: 1, arms: 2, baseline: 0 };
 
 fn row(time: u64, arm: u8, outcome: Option<u32>, marks: Marks) -> Row {
     let unit = (arm == 1).then_some(7);
-    Row { unit, position: 1, time, duration: 3, outcome, stratum: 0, arm, marks }
+    Row { unit, position: 1, time, duration: 3, print: None, outcome, stratum: 0, arm, marks }
 }
 
 fn outcomes(rows: usize) -> Outcomes {
@@ -26,16 +26,21 @@ fn batches_add_up() {
         (Marks { aborted: true, ..Marks::default() }, Marks { breaker: true, ..Marks::default() });
     let mut all = Tally::new(SHAPE);
     let mut one = Tally::new(SHAPE);
-    one.row(&row(MINUTE + 1, 0, None, Marks::default()), None);
-    one.row(&row(MINUTE + 2, 1, None, aborted), None);
+    one.row(&row(MINUTE + 1, 0, None, Marks::default()));
+    one.line(None);
+    one.row(&row(MINUTE + 2, 1, None, aborted));
+    one.line(None);
     one.excluded(Excluded::Override);
     one.excluded(Excluded::OtherWeights);
     one.malformed(Place { file: 0, line: 1 }, "x".to_owned());
     all.take(&mut one);
     assert_eq!((one.lines, one.used, one.span), (0, 0, None), "the batch is empty afterwards");
-    one.row(&row(MINUTE, 1, None, breaker), None);
-    one.row(&row(2 * MINUTE - 1, 1, None, aborted), None);
-    one.row(&row(2 * MINUTE, 0, None, Marks::default()), None);
+    one.row(&row(MINUTE, 1, None, breaker));
+    one.line(None);
+    one.row(&row(2 * MINUTE - 1, 1, None, aborted));
+    one.line(None);
+    one.row(&row(2 * MINUTE, 0, None, Marks::default()));
+    one.line(None);
     one.excluded(Excluded::OtherWeights);
     all.take(&mut one);
     assert_eq!((all.lines, all.used, all.malformed, all.named), (9, 5, 1, 3));
@@ -73,13 +78,15 @@ fn rows_of_the_outcomes_are_counted_by_their_requests() {
     for _ in 0..2 {
         let mut one = Tally::new(SHAPE);
         for outcome in [Some(0), None, Some(2)] {
-            one.row(&row(0, 0, outcome, Marks::default()), None);
+            one.row(&row(0, 0, outcome, Marks::default()));
+            one.line(None);
         }
         all.take(&mut one);
     }
     let mut one = Tally::new(SHAPE);
-    (0..300).for_each(|_| one.row(&row(0, 0, Some(3), Marks::default()), None));
-    one.row(&row(0, 0, Some(1), Marks::default()), None);
+    (0..300).for_each(|_| one.row(&row(0, 0, Some(3), Marks::default())));
+    one.row(&row(0, 0, Some(1), Marks::default()));
+    one.line(None);
     all.take(&mut one);
     assert_eq!([1, 2, 3, 255].map(|count| all.met(count)), [4, 3, 1, 1]);
 }

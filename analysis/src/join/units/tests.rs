@@ -5,7 +5,17 @@ const SHAPE: Shape = Shape { strata: 3, arms: 2, baseline: 0 };
 
 fn row(unit: u64, time: u64, stratum: u8, arm: u8) -> Row {
     let (position, marks) = (time, Marks::default());
-    Row { unit: Some(unit), position, time, duration: 10, outcome: None, stratum, arm, marks }
+    Row {
+        unit: Some(unit),
+        position,
+        time,
+        duration: 10,
+        print: None,
+        outcome: None,
+        stratum,
+        arm,
+        marks,
+    }
 }
 
 fn table(rows: &[Row]) -> UnitTable {

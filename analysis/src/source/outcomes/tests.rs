@@ -34,7 +34,7 @@ fn each_column_is_a_metric_of_numbers() {
     assert_eq!(values(&found, 2), [Some(1.0), None]);
     assert_eq!(values(&found, 3), [None, Some(0.0)]);
     assert_eq!(values(&found, 4), []);
-    let rows = ["r1", "r2", "r3", "r4", "r5", "u1"].map(|id| found.request(id));
+    let rows = ["r1", "r2", "r3", "r4", "r5", "u1"].map(|id| found.request(key(id)));
     assert_eq!(rows, [Some(0), Some(1), Some(2), Some(3), None, None]);
     assert!(found.is_binary(0) && !found.is_binary(1));
 }
@@ -95,7 +95,7 @@ fn a_row_that_cannot_be_read_leaves_its_unit_unknown() {
             "line 5: request_id is not UTF-8 text",
         ]
     );
-    let row = |id: &str| found.request(id).map(|row| values(&found, row));
+    let row = |id: &str| found.request(key(id)).map(|row| values(&found, row));
     let unknown = Some(vec![Some(f64::INFINITY); 2]);
     assert_eq!([row("b"), row("c")], [unknown.clone(), unknown]);
     assert_eq!(row("a"), Some(vec![Some(1.0), Some(1.0)]), "the first row counts");
@@ -157,7 +157,7 @@ fn separators_and_encodings_are_detected() {
         assert_eq!((found.rows(), found.malformed), (2, 0), "{form}");
         let rows = [values(&found, 0), values(&found, 1)];
         assert_eq!(rows, [[Some(1.5), Some(1.0)], [Some(2.0), Some(0.0)]], "{form}");
-        assert!(found.request("b").is_some(), "{form}");
+        assert!(found.request(key("b")).is_some(), "{form}");
     }
 }
 
@@ -166,7 +166,8 @@ fn a_comma_that_may_separate_thousands_is_not_guessed() {
     let scores = |rows: &[&str]| {
         let rows = rows.iter().enumerate().map(|(row, value)| format!("r{row};{value}\n"));
         let found = outcomes(format!("request_id;score\n{}", rows.collect::<String>())).unwrap();
-        (0..found.rows()).map(|row| values(&found, row as u32)[0].unwrap()).collect::<Vec<f64>>()
+        let rows = 0..u32::try_from(found.rows()).unwrap();
+        rows.map(|row| values(&found, row)[0].unwrap()).collect::<Vec<f64>>()
     };
     let unknown = f64::INFINITY;
     assert_eq!(scores(&["1,304", "12"]), [unknown, 12.0]);
@@ -188,7 +189,7 @@ fn rows_about_units_match_the_unit_and_its_digest() {
     let found = outcomes("unit,time,n\nu1,2026-11-23T09:00:00Z,1\nu1,,2\nu2,,\n").unwrap();
     assert!(!found.by_request);
     assert_eq!((found.rows(), found.repeated), (3, 0), "a unit may have several rows");
-    assert_eq!(found.request("u1"), None);
+    assert_eq!(found.request(key("u1")), None);
     let digest = |unit: &str| key(&experiment().exposure.pseudonym(unit.as_bytes()));
     let rows: Vec<_> =
         found.units().map(|(keys, time, values)| (keys, time, values.len())).collect();

@@ -80,6 +80,7 @@ fn a_line_becomes_a_row() {
         position: 5,
         time: TIME,
         duration: 17,
+        print: row(&[]).print,
         outcome: None,
         stratum: 0,
         arm: 1,
@@ -88,8 +89,20 @@ fn a_line_becomes_a_row() {
     assert_eq!(row(&[]), wanted);
     // Without a phase, the time decides; without a reason, the draw did.
     let later = &[("\"one\"", "null"), ("09:30", "10:00"), ("\"hash\"", "null")];
-    assert_eq!(row(later), Row { stratum: 1, time: TIME + 30 * MINUTE, ..wanted });
+    let print = row(later).print;
+    assert_eq!(row(later), Row { stratum: 1, time: TIME + 30 * MINUTE, print, ..wanted });
     assert_eq!(row(&[("\"unit\":\"u\"", "\"unit\":\"-\"")]), Row { unit: None, ..wanted });
+}
+
+#[test]
+fn lines_of_one_request_have_one_print() {
+    let print = |changes: &[(&str, &str)]| row(changes).print;
+    let own = print(&[]);
+    // Another path, flag or order says nothing of another request; other times, ids and statuses do.
+    assert!(own.is_some() && own == print(&[("\"hash\"", "null")]));
+    assert_ne!(own, print(&[("09:30:00.250", "09:30:00.251")]), "another call with the same id");
+    assert_ne!(own, print(&[("17", "18")]));
+    assert_ne!(own, print(&[("200", "503")]), "a retry");
 }
 
 #[test]
@@ -106,6 +119,12 @@ fn marks_say_what_happened() {
     assert_eq!(marks(&[status("\"status\":0")]), [true, false, false, false]);
     let gone = flags("\"flags\":\"UR,DC\"");
     assert_eq!(marks(&[status("\"status\":0"), gone]), [false, true, false, false]);
+    // Over HTTP/2, clients reset their streams; alone or among other flags.
+    for left in ["DR", "DR,LR", "UR, DR", "DPE"] {
+        let left = format!("\"flags\":\"{left}\"");
+        let changes = [("\"status\":200", "\"status\":0"), ("\"flags\":\"-\"", left.as_str())];
+        assert_eq!(marks(&changes), [false, true, false, false], "{left}");
+    }
     // It left during the response.
     assert_eq!(marks(&[gone]), [false; 4]);
     assert_eq!(marks(&[status("\"status\":503"), gone]), [true, false, false, false]);
@@ -162,7 +181,7 @@ fn minutes_of_open_breakers_are_left_out() {
 #[test]
 fn a_value_that_cannot_be_read_is_named() {
     for (from, to, problem) in [
-        ("2026-11", "x026-11", "time: not RFC 3339, as in 2026-11-23T09:00:00.123Z"),
+        ("2026-11", "x026-11", "time: not a time as in 2026-11-23T09:00:00.123Z"),
         ("\"hash\"", "\"mood\"", "reason: unknown value \"mood\""),
         ("\"assigned\":\"c\"", "\"assigned\":\"x\"", "assigned: unknown variant \"x\""),
         (

@@ -132,6 +132,7 @@ pub(super) fn left_out(lines: &LineCounts) -> Vec<String> {
         (excluded.other_trial, "of another trial"),
         (excluded.other_variant, "of a variant that the file does not have"),
         (excluded.other_time, "outside --since and --until"),
+        (excluded.repeated, "repeated"),
     ];
     let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
     reasons.map(|(count, why)| format!("{} {why}", count)).collect()

@@ -1,0 +1,322 @@
+//! What happens to the story, and the verdict that must follow.
+
+use super::story::{Purchase, Story, line, plain, rfc3339};
+
+/// A data set.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) outcomes: &'static str,
+    pub(super) options: &'static [&'static str],
+    pub(super) change: fn(&mut Story),
+    /// A decision, or `error` for input that is no data.
+    pub(super) decision: &'static str,
+}
+
+impl Case {
+    /// The exit status.
+    pub(super) fn code(&self) -> i32 {
+        i32::from(["invalid", "error"].contains(&self.decision))
+    }
+}
+
+const UNITS: &str = "by_unit.csv";
+const REQUESTS: &str = "by_request.csv";
+
+const fn case(
+    name: &'static str,
+    outcomes: &'static str,
+    decision: &'static str,
+    change: fn(&mut Story),
+) -> Case {
+    Case { name, outcomes, options: &[], change, decision }
+}
+
+const fn with(options: &'static [&'static str], case: Case) -> Case {
+    Case { options, ..case }
+}
+
+/// Every so-and-so-many'th purchase has another value.
+fn spoil(story: &mut Story, each: usize, value: &str) {
+    for row in story.purchases.iter_mut().step_by(each) {
+        value.clone_into(&mut row.revenue);
+    }
+}
+
+fn extra(text: &str) -> impl Fn(&Purchase) -> String {
+    move |row| format!("{}{text}", row.revenue)
+}
+
+fn utf16(lines: &[String]) -> Vec<u8> {
+    let text = format!("\u{feff}{}\r\n", lines.join("\r\n").replace(',', "\t"));
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+pub(super) const CASES: &[Case] = &[
+    // ---- Sound ---------------------------------------------------------------------------------------------------
+    case("the story by unit", UNITS, "promote", |_| {}),
+    case("the story by request", REQUESTS, "promote", |_| {}),
+    case("semicolons, decimal commas and CRLF", UNITS, "promote", |story| {
+        story.table = |lines| {
+            let text = lines.join("\r\n").replace(',', ";");
+            let rows = text.split("\r\n").map(|row| match row.rsplit_once(';') {
+                Some((rest, value)) => format!("{rest};{}\r\n", value.replace('.', ",")),
+                None => row.to_owned(),
+            });
+            rows.collect::<String>().into_bytes()
+        };
+    }),
+    case("UTF-16 with tabs", UNITS, "promote", |story| story.table = utf16),
+    case("a log of containerd", UNITS, "promote", |story| {
+        story.line = |request, _| {
+            let time = rfc3339(request.time);
+            format!("{}000Z stdout F {}", time.trim_end_matches('Z'), line(request, &time, "shop"))
+        };
+    }),
+    case("a log of Docker", UNITS, "promote", |story| {
+        story.line = |request, _| {
+            let time = rfc3339(request.time);
+            let log = quoted(&(line(request, &time, "shop") + "\n"));
+            format!(r#"{{"log":{log},"stream":"stdout","time":"{time}"}}"#)
+        };
+    }),
+    case("kubectl logs --prefix, with lines of the application", UNITS, "promote", |story| {
+        story.line = |request, at| {
+            let line = line(request, &rfc3339(request.time), "shop");
+            let other =
+                if at % 3 == 0 { "[pod/shop-0/proxy] info\tenvoy main\tstarting\n" } else { "" };
+            format!("{other}[pod/shop-0/proxy] {line}")
+        };
+    }),
+    case("a rotated file overlaps", UNITS, "promote", |story| story.twice = true),
+    case("every line twice, by request", REQUESTS, "promote", |story| {
+        story.log = |lines| plain(&[lines, lines].concat());
+    }),
+    case("epoch times, and numbers as units", UNITS, "promote", |story| {
+        story.time = |time| time.to_string();
+        story.line = |request, _| {
+            let line = line(request, "TIME", "shop").replace("\"TIME\"", &request.time.to_string());
+            let unit = format!("\"unit\":{}", 9_007_199_254_740_993 + request.user);
+            line.replace(" unit=", " other=").replace("\"phase\":null", &unit)
+        };
+        for row in &mut story.purchases {
+            row.unit = (9_007_199_254_740_993 + row.user).to_string();
+        }
+    }),
+    case("a space in the times, and no offset", UNITS, "promote", |story| {
+        story.time = |time| rfc3339(time).replace('T', " ").replace('Z', "");
+    }),
+    case("one value in two hundred cannot be read", UNITS, "promote", |story| {
+        spoil(story, 200, "NULL");
+    }),
+    case("a column of text, and one without a name", UNITS, "promote", |story| {
+        story.by_unit = |story| story.rows("unit,time,revenue,country,", extra(",DE,7"));
+    }),
+    case("the outcomes' clock is a second behind", UNITS, "promote", |story| {
+        for (at, row) in story.purchases.iter_mut().enumerate() {
+            row.time -= if at % 4 == 0 { 3_600_000 } else { 0 };
+        }
+        story.purchases.iter_mut().for_each(|row| row.time += 3_599_000);
+    }),
+    case("callers that cancel over HTTP/2", REQUESTS, "promote", |story| {
+        for request in story.requests.iter_mut().filter(|request| request.fancy).step_by(8) {
+            (request.status, request.flags) = (0, "DR");
+        }
+    }),
+    case("purchases from before the experiment", UNITS, "promote", |story| {
+        let mut old = story.purchases.clone();
+        old.iter_mut().for_each(|row| row.time -= 40 * 86_400_000);
+        story.purchases.extend(old);
+    }),
+    case("no difference", UNITS, "inconclusive", |story| {
+        for row in story.purchases.iter_mut().filter(|row| row.fancy) {
+            row.revenue = format!("{:.2}", row.revenue.parse::<f64>().unwrap() / 1.5);
+        }
+    }),
+    // ---- Values that cannot be read ------------------------------------------------------------------------------
+    case("NULL in one row of 30", UNITS, "invalid", |story| spoil(story, 30, "NULL")),
+    case("NaN in one row of 50", UNITS, "invalid", |story| spoil(story, 50, "NaN")),
+    case("dates in one row of 50", UNITS, "invalid", |story| spoil(story, 50, "2026-03-02")),
+    case("infinite values", UNITS, "invalid", |story| spoil(story, 50, "inf")),
+    case("numbers as people write them", UNITS, "invalid", |story| {
+        for row in &mut story.purchases {
+            row.revenue = format!("\"1 {},00\"", row.revenue.replace('.', ""));
+        }
+    }),
+    case("a comma that may be either", UNITS, "invalid", |story| {
+        spoil(story, 1, "1,304");
+        story.table = |lines| {
+            plain(lines).split(|byte| *byte == b'\n').fold(Vec::new(), |mut out, row| {
+                let text = String::from_utf8(row.to_vec()).unwrap();
+                out.extend(text.replacen(',', ";", 2).bytes());
+                out.push(b'\n');
+                out
+            })
+        };
+    }),
+    with(
+        &["--metric", "sold"],
+        case("yes and no", UNITS, "error", |story| {
+            story.by_unit = |story| story.rows("unit,time,revenue,sold", extra(",yes"));
+        }),
+    ),
+    with(
+        &["--metric", "country"],
+        case("a metric of text", UNITS, "error", |story| {
+            story.by_unit = |story| story.rows("unit,time,revenue,country", extra(",DE"));
+        }),
+    ),
+    case("only text", UNITS, "error", |story| {
+        story.by_unit = |story| story.rows("unit,time,country", |_| "DE".to_owned());
+    }),
+    case("several columns, and none is chosen", UNITS, "error", |story| {
+        story.by_unit = |story| story.rows("unit,time,revenue,items", extra(",3"));
+    }),
+    // ---- Rows that cannot be read --------------------------------------------------------------------------------
+    case("a decimal comma in a file with commas", UNITS, "invalid", |story| {
+        for row in &mut story.purchases {
+            row.revenue = row.revenue.replace('.', ",");
+        }
+    }),
+    case("fields are missing", UNITS, "invalid", |story| {
+        story.table = |lines| {
+            let cut = |(at, row): (usize, &String)| match row.rsplit_once(',') {
+                Some((rest, _)) if at % 40 == 7 => rest.to_owned(),
+                _ => row.clone(),
+            };
+            plain(&lines.iter().enumerate().map(cut).collect::<Vec<_>>())
+        };
+    }),
+    case("quotes that are not closed", UNITS, "invalid", |story| {
+        for row in story.purchases.iter_mut().step_by(40) {
+            row.revenue.insert(0, '"');
+        }
+    }),
+    case("times that are none", UNITS, "invalid", |story| story.time = |_| "Monday".to_owned()),
+    case("only a header", UNITS, "error", |story| {
+        story.by_unit = |_| vec!["unit,time,revenue".to_owned()];
+    }),
+    case("no key", UNITS, "error", |story| {
+        story.by_unit = |story| story.rows("user,time,revenue", |row| row.revenue.clone());
+    }),
+    case("a Parquet file", UNITS, "error", |story| story.table = |_| b"PAR1\x15\x04\x15".to_vec()),
+    case("an Excel workbook", UNITS, "error", |story| story.table = |_| b"PK\x03\x04\x14".to_vec()),
+    case("JSON", UNITS, "error", |story| {
+        story.table = |_| b"{\"unit\": \"user-1\", \"revenue\": 3}\n".to_vec();
+    }),
+    case("rows that contradict each other", REQUESTS, "invalid", |story| {
+        story.table = |lines| {
+            let again = lines.iter().skip(1).step_by(30).map(|row| {
+                if row.ends_with('1') { row.replace(",1", ",0") } else { row.replace(",0", ",1") }
+            });
+            plain(&lines.iter().cloned().chain(again).collect::<Vec<_>>())
+        };
+    }),
+    // ---- Nothing fits --------------------------------------------------------------------------------------------
+    case("outcomes of other users", UNITS, "invalid", |story| {
+        story.purchases.iter_mut().for_each(|row| row.unit.insert(0, 'x'));
+    }),
+    case("outcomes five hours early", UNITS, "invalid", |story| {
+        story.purchases.iter_mut().for_each(|row| row.time -= 5 * 3_600_000);
+    }),
+    case("outcomes two minutes early", UNITS, "invalid", |story| {
+        for row in &mut story.purchases {
+            row.time -= row.time % 3_600_000 % 7 * 120_000;
+        }
+    }),
+    // ---- One variant has less ------------------------------------------------------------------------------------
+    case("labels of one variant are missing", REQUESTS, "invalid", |story| {
+        story.by_request = |story| {
+            let rows = story.requests.iter().enumerate();
+            let rows = rows.filter(|(at, row)| row.status == 200 && !(row.fancy && at % 5 == 0));
+            let rows = rows.map(|(_, row)| format!("{},{}", row.id, u8::from(row.correct)));
+            std::iter::once("request_id,correct".to_owned()).chain(rows).collect()
+        };
+    }),
+    with(
+        &["--metric", "revenue=mean:absent=missing"],
+        case("ratings of one variant are missing", UNITS, "invalid", |story| {
+            story.purchases = story
+                .purchases
+                .drain(..)
+                .enumerate()
+                .filter(|(at, row)| !(row.fancy && at % 3 == 0))
+                .map(|(_, row)| row)
+                .collect();
+        }),
+    ),
+    case("lines of one variant are missing", UNITS, "invalid", |story| {
+        let mut at = 0;
+        story.requests.retain(|request| {
+            at += 1;
+            !(request.fancy && at % 4 == 0)
+        });
+    }),
+    case("the lines of one variant are missing on a day", UNITS, "invalid", |story| {
+        let day = story.requests[0].time / 86_400_000 + 2;
+        story.requests.retain(|request| !(request.fancy && request.time / 86_400_000 == day));
+    }),
+    case("a split that is not the configured one", UNITS, "invalid", |story| {
+        story.requests.retain(|request| !(request.fancy && request.user % 5 == 0));
+    }),
+    case("a bot", REQUESTS, "invalid", |story| {
+        let mut bot = story.requests.iter().find(|request| request.fancy).unwrap().clone();
+        for number in 0..6000 {
+            bot.id = format!("b0b0b0b0-0000-4000-8000-{number:012x}");
+            bot.time += 1000;
+            bot.correct = true;
+            story.requests.push(bot.clone());
+        }
+    }),
+    case("units of two salts", UNITS, "invalid", |story| {
+        for (at, request) in story.requests.iter_mut().enumerate() {
+            if at % 10 == 0 {
+                request.fancy = !request.fancy;
+                request.bucket = (request.bucket + 500_000) % 1_000_000;
+            }
+        }
+    }),
+    // ---- Lines that cannot be read -------------------------------------------------------------------------------
+    case("lines that are cut off", UNITS, "invalid", |story| {
+        story.line = |request, at| {
+            let mut line = line(request, &rfc3339(request.time), "shop");
+            if at % 40 == 0 {
+                line.truncate(line.len() - 9);
+            }
+            line
+        };
+    }),
+    case("an empty log", UNITS, "invalid", |story| story.log = |_| Vec::new()),
+    case("the log of another experiment", UNITS, "invalid", |story| {
+        story.line = |request, _| line(request, &rfc3339(request.time), "shop-2");
+    }),
+    case("Istio's default text", UNITS, "invalid", |story| {
+        story.line = |request, _| {
+            let time = rfc3339(request.time);
+            format!(
+                "[{time}] \"POST /predict HTTP/1.1\" 200 - via_upstream - \"-\" 5 7 {} 3",
+                request.duration
+            )
+        };
+    }),
+    case("Istio's default JSON", UNITS, "invalid", |story| {
+        story.line = |request, _| {
+            let time = rfc3339(request.time);
+            format!(
+                r#"{{"start_time":"{time}","method":"POST","response_code":200,"duration":{}}}"#,
+                request.duration
+            )
+        };
+    }),
+    case("lines that the runtime has split", UNITS, "invalid", |story| {
+        story.line = |request, _| {
+            let time = rfc3339(request.time);
+            let line = line(request, &time, "shop");
+            let (head, tail) = line.split_at(100);
+            format!("{time} stdout P {head}\n{time} stdout F {tail}")
+        };
+    }),
+];
