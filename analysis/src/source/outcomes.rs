@@ -303,7 +303,10 @@ impl<'e> Table<'e> {
                 }
             }
         }
-        let ignored: Vec<_> = columns.iter().map(Column::ignored).collect();
+        // Accuracy is never text, and a table without rows has no text either.
+        let ignored =
+            |column: &Column| column.ignored().filter(|_| out.read > 0 && column.name != ACCURACY);
+        let ignored: Vec<_> = columns.iter().map(ignored).collect();
         if ignored.iter().any(Option::is_some) {
             let kept = out
                 .values

@@ -36,9 +36,10 @@ fn logs_without_a_line_that_counts_are_invalid() {
         invalid(&folder, &[])
     };
     assert!(with("").contains("the logs have no lines"));
-    let text = with("[2026-11-23T09:00:00.000Z] \"GET / HTTP/1.1\" 200\n2026 stdout F {}\n");
+    let text =
+        with("[2026-11-23T09:00:00.000Z] \"GET / HTTP/1.1\" 200\nstarting main dispatch loop\n");
     assert!(text.contains("none of the 2 lines of the logs can be read as an exposure"), "{text}");
-    assert!(text.contains("access.log:1: not a JSON object"), "{text}");
+    assert!(text.contains("access.log:1: the default text format"), "{text}");
     let text = with(&log.replace("\"experiment\":\"forecast\"", "\"experiment\":\"checkout\""));
     let lines = log.lines().count();
     assert!(
@@ -93,7 +94,7 @@ fn outcomes_that_match_nothing_are_invalid() {
         "{text}"
     );
     assert!(with("request_id,correct\n").contains("the outcomes have no rows"));
-    let text = with("request_id,correct\na,maybe\nb,NULL\n");
+    let text = with("request_id,correct\n,1\n,0\n");
     assert!(text.contains("none of the 2 outcome rows can be read"), "{text}");
     let text = with("unit,time,converted\nuser-7-0,2026-11-20T00:00:00Z,1\n");
     assert!(

@@ -196,7 +196,7 @@ pub(super) const CASES: &[Case] = &[
         }
     }),
     case("times that are none", UNITS, "invalid", |story| story.time = |_| "Monday".to_owned()),
-    case("only a header", UNITS, "error", |story| {
+    case("only a header", UNITS, "invalid", |story| {
         story.by_unit = |_| vec!["unit,time,revenue".to_owned()];
     }),
     case("no key", UNITS, "error", |story| {
