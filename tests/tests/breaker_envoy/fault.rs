@@ -124,10 +124,15 @@ impl Fault {
     /// The most requests that are in flight.
     pub(crate) const fn connections(self, callers: Callers) -> usize {
         match (self, callers) {
-            (Self::Streams, Callers::Patient) => 8000,
+            (Self::Streams, Callers::Patient) => 700,
             (Self::Hung | Self::Unanswered, Callers::Patient) => 1500,
             _ => 256,
         }
+    }
+
+    /// Requests per second: of whole streams, six hundred are in flight.
+    pub(crate) const fn rate(self, callers: Callers) -> f64 {
+        if let (Self::Streams, Callers::Patient) = (self, callers) { 40.0 } else { 600.0 }
     }
 
     /// How long these callers wait.

@@ -185,6 +185,7 @@ impl Stand {
     ) -> Result<Load> {
         let mut options = self.requests(fault.protocol(), answers);
         options.connections = fault.connections(callers);
+        options.rate_per_second = fault.rate(callers);
         options.timeout = fault.patience(callers);
         Load::run(options)
     }

@@ -55,7 +55,7 @@ impl Case {
         stand.has_tripped_once().await.with_context(|| format!("{self:?}"))?;
         let fallbacks =
             stand.metric("ab_test_fallbacks_total", &[("model_name", CANDIDATE)]).await?;
-        ensure!(fallbacks > 100.0, "{self:?}: {fallbacks} fallbacks");
+        ensure!(fallbacks > 20.0, "{self:?}: {fallbacks} fallbacks");
         if callers == Callers::Patient && fault != Fault::Streams {
             stand.all_workers_took_part(workers).await?;
         }
@@ -141,6 +141,12 @@ async fn a_candidate_that_does_not_answer_leaves() -> Result<()> {
     leaves_in_time(Fault::Unanswered, 2, Callers::Patient).await
 }
 
+/// Long streams do not hide the successes: 4 percent of failures trip nothing, 50 percent do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_streams_is_judged_by_its_rate() -> Result<()> {
+    leaves_in_time(Fault::Streams, 2, Callers::Patient).await
+}
+
 /// Callers who leave within a stream do not hide that it began well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_candidate_that_streams_is_judged_by_its_rate_although_callers_leave() -> Result<()> {
@@ -163,8 +169,8 @@ async fn every_fault_in_time() -> Result<()> {
             }
             for workers in [2, 16] {
                 if let Err(error) = (Case { fault, workers, callers }).measure().await {
-                    println!("{error:?}");
-                    failed.push(error.to_string());
+                    println!("{fault:?} {workers} {callers:?}: {error:?}");
+                    failed.push(format!("{fault:?} {workers} {callers:?}: {error}"));
                 }
             }
         }
