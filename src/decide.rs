@@ -245,7 +245,7 @@ pub fn decide<'p, E: FnMut() -> u64, G: Fn(ExperimentId, VariantId) -> Gate>(
             if let Body::Unread(why) = request.body()
                 && why != Unread::Grpc
             {
-                unread.get_or_insert(Outcome::Unread(id, Missing::of(request.body())));
+                unread.get_or_insert_with(|| Outcome::Unread(id, Missing::of(request.body())));
             }
             Some(mismatch)
         };

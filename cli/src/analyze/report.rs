@@ -165,7 +165,7 @@ impl Report {
         level: Fraction,
     ) -> Json<'_> {
         let (comparison, test) = (&self.comparison, self.comparison.test.ok());
-        let p = anytime.map(|anytime| anytime.p).or(test.map(|test| test.p));
+        let p = anytime.map(|anytime| anytime.p).or_else(|| test.map(|test| test.p));
         let interval = anytime.map(|anytime| anytime.interval).or(comparison.interval);
         let lift = match anytime {
             Some(anytime) => anytime.lift,

@@ -125,7 +125,10 @@ fn a_condition_on_a_body_that_is_not_read_is_counted() {
     let elsewhere =
         r#", "match": {"path": {"prefix": "/v2"}, "body": [{"pointer": "/model", "exact": "m"}]}"#;
     let first = experiment("e", PLAIN, condition);
-    let plans = [plan(&[first.clone()]), plan(&[experiment("x", PLAIN, elsewhere), first.clone()])];
+    let plans = [
+        plan(std::slice::from_ref(&first)),
+        plan(&[experiment("x", PLAIN, elsewhere), first.clone()]),
+    ];
     for (at, plan) in plans.iter().enumerate() {
         for (unread, missing) in [
             (Unread::TooLarge, Missing::BodyTooLarge),
