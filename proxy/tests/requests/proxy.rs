@@ -92,7 +92,8 @@ impl Proxy {
         self.host.0.uptime.set(self.host.0.uptime.get() + time);
     }
 
-    /// A request with these headers besides the usual ones, before the filter has seen it.
+    /// A request with these headers, and the usual ones that are not among them, before the filter
+    /// has seen it.
     pub(crate) fn open(&self, headers: &[(&str, &str)]) -> Open {
         self.open_by(&self.filter, headers)
     }
@@ -103,9 +104,10 @@ impl Proxy {
         let number = self.streams.get();
         let call = Call::default();
         let usual = [(":method", "GET"), (":authority", "models.test"), (":path", "/infer")];
-        call.request.borrow_mut().extend(
-            usual.iter().chain(headers).map(|(name, value)| ((*name).into(), (*value).into())),
-        );
+        let is_new = |(name, _): &&(&str, &str)| headers.iter().all(|(other, _)| other != name);
+        let all = usual.iter().filter(is_new).chain(headers);
+        let all = all.map(|(name, value)| ((*name).into(), (*value).into()));
+        call.request.borrow_mut().extend(all);
         call.attempts.set(1);
         Open { number, call, stream: Stream::new(number, filter.runtime()) }
     }
