@@ -51,9 +51,9 @@ pub(super) struct Story {
     pub(super) twice: bool,
     pub(super) time: fn(u64) -> String,
     /// `unit,time,revenue`, as lines.
-    pub(super) by_unit: fn(&Story) -> Vec<String>,
+    pub(super) by_unit: fn(&Self) -> Vec<String>,
     /// `request_id,correct`, as lines.
-    pub(super) by_request: fn(&Story) -> Vec<String>,
+    pub(super) by_request: fn(&Self) -> Vec<String>,
     pub(super) table: Writer,
 }
 
