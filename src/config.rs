@@ -4,6 +4,7 @@
 //! written (`raw`), each value checked by itself; that becomes what is true (`check`), each value checked against
 //! the others. Every step collects problems and goes on.
 
+mod analysis;
 mod check;
 mod decode;
 mod node;
@@ -11,6 +12,7 @@ mod problem;
 mod raw;
 mod value;
 
+pub use analysis::{AnalysisPlan, Step, analysis_plans};
 use decode::Decode;
 pub use decode::did_you_mean;
 pub use node::Node;

@@ -11,7 +11,7 @@ use sidetrack_stats::input::Fraction;
 use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 
 use crate::answer::{
-    Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, Role, SrmVerdict,
+    Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, PlanCheck, Role, SrmVerdict,
 };
 use crate::check::{CheckName, CheckState};
 use crate::checks::{self, Arms, Evidence, share};
@@ -23,6 +23,7 @@ use crate::judge::{Look, Names, judge};
 use crate::metric::{Available, Metric, MetricRequests, Origin};
 use crate::over_time::{Series, series};
 use crate::phases::{Book, Timeline};
+use crate::plan::{Exploratory, in_force};
 use crate::reason::{Note, Reason, Unusable};
 use crate::row::Excluded;
 use crate::short::Short;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub window: Window,
     /// Requested metrics.
     pub metrics: MetricRequests,
+    /// What was asked for beyond the plan of the file.
+    pub exploratory: Vec<Exploratory>,
     /// Prices of metrics.
     pub prices: Vec<Price>,
     /// Units planned for all variants together.
@@ -280,6 +283,7 @@ impl Work<'_> {
             test: look.mode(),
             alpha: self.settings.level.get(),
             planned_units: self.settings.planned_units,
+            plan: self.plan(tally),
             adaptive: strata.adaptive,
             lines: checks::line_counts(tally, self.input.logs),
             outcomes,
@@ -318,6 +322,16 @@ impl Work<'_> {
             }
         }
         Ok(metrics)
+    }
+
+    /// The plan of the file, and what goes beyond it.
+    fn plan(&self, tally: &Tally) -> PlanCheck {
+        let digest = self.input.experiment.analysis.as_ref().map(sidetrack::exposure::short);
+        let short = digest.as_ref().and_then(|digest| digest.parse().ok());
+        let in_force = in_force(short, &tally.seen.plans);
+        let all = self.settings.exploratory.iter().cloned().chain(in_force);
+        let exploratory = all.map(|reason| reason.to_string()).collect();
+        PlanCheck { digest, exploratory }
     }
 
     fn source<'r>(&'r self, reading: &'r Reading<'_>) -> AccessLogs<'r> {

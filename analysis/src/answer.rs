@@ -42,6 +42,9 @@ pub struct Analysis {
     pub alpha: f64,
     /// Units planned for all variants together.
     pub planned_units: Option<u64>,
+    /// The plan of the file.
+    #[serde(default)]
+    pub plan: PlanCheck,
     /// A bandit set the weights.
     pub adaptive: bool,
     /// Lines of the logs.
@@ -74,6 +77,15 @@ pub struct Analysis {
     pub winner: Option<String>,
     /// Why, most important first.
     pub reasons: Vec<Reason>,
+}
+
+/// The analysis plan of the file, and whether the analysis is the planned one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct PlanCheck {
+    /// Eight hexadecimal digits, as the log names it; null without a plan.
+    pub digest: Option<String>,
+    /// Why the analysis is exploratory; empty if it is the planned one.
+    pub exploratory: Vec<String>,
 }
 
 /// A trial of the experiment that is not analyzed.

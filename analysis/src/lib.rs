@@ -34,6 +34,7 @@ mod judge;
 mod metric;
 mod over_time;
 mod phases;
+pub mod plan;
 mod reason;
 pub mod row;
 mod scale;

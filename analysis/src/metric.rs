@@ -99,11 +99,11 @@ impl Metric {
 /// A metric as requested: `NAME[=KIND][:increase|decrease][:absent=zero|missing][:MARGIN]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricRequest {
-    name: String,
+    pub(crate) name: String,
     kind: Option<Kind>,
     goal: Option<Goal>,
     absent: Option<Absent>,
-    margin: Option<Margin>,
+    pub(crate) margin: Option<Margin>,
 }
 
 impl MetricRequest {

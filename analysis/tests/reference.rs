@@ -204,6 +204,7 @@ fn run(case: &Value, threads: usize) -> (Value, Series) {
         trial: None,
         window: Window::default(),
         metrics: requests(case),
+        exploratory: Vec::new(),
         prices: Vec::new(),
         planned_units: case["planned"].as_u64(),
         level: Fraction::FIVE_PERCENT,

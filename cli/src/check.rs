@@ -1,18 +1,19 @@
 //! `sidetrack check`: all problems of an experiment file, or a summary of a valid one.
 
 mod headroom;
+mod steps;
 
 use std::io::Write;
 
 use clap::Args as Arguments;
 use serde::Serialize;
 use sidetrack::config::Problems;
-use sidetrack::plan::{Assignment, Breaker, BreakerMode, Experiment, Notice, Plan, VariantId};
+use sidetrack::plan::{Assignment, Breaker, BreakerMode, Experiment, Notice, VariantId};
 use sidetrack::quantity::{Ppm, Timestamp};
 
 use crate::bars;
 use crate::exit::ExitStatus;
-use crate::load::{File, Source, count};
+use crate::load::{File, Loaded, Source, count};
 use crate::moment::Moment;
 use crate::out::Out;
 use crate::words::{conditions, percent, phase_now, units, visible};
@@ -37,12 +38,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let source = Source::read(&args.file.file)?;
-    let checked = source.parse().map(|loaded| loaded.plan);
+    let checked = source.parse();
     if args.json {
         out.json(&Report::of(&checked))?;
     } else {
         match &checked {
-            Ok(plan) => summary(plan, &source.name, args.moment.get(), out)?,
+            Ok(loaded) => summary(loaded, &source.name, args.moment.get(), out)?,
             Err(problems) => list(problems, &source, out)?,
         }
     }
@@ -72,12 +73,12 @@ struct JsonNotice {
 }
 
 impl Report {
-    fn of(checked: &Result<Plan, Problems>) -> Self {
+    fn of(checked: &Result<Loaded, Problems>) -> Self {
         let problems = checked.as_ref().err().into_iter().flat_map(|problems| &problems.0);
         let notices = checked.as_ref().ok().into_iter().flat_map(notices);
         Self {
             ok: checked.is_ok(),
-            hash: checked.as_ref().ok().map(|plan| plan.hash.to_string()),
+            hash: checked.as_ref().ok().map(|loaded| loaded.plan.hash.to_string()),
             problems: problems
                 .map(|problem| JsonProblem {
                     path: problem.path.clone(),
@@ -94,8 +95,9 @@ impl Report {
 }
 
 /// Those of the file, and those about what it asks of its surroundings.
-fn notices(plan: &Plan) -> Vec<Notice> {
-    plan.notices.iter().cloned().chain(headroom::notices(plan)).collect()
+fn notices(loaded: &Loaded) -> Vec<Notice> {
+    let own = loaded.plan.notices.iter().cloned();
+    own.chain(headroom::notices(&loaded.plan)).chain(steps::notices(loaded)).collect()
 }
 
 fn list(problems: &Problems, source: &Source, out: &mut Out) -> anyhow::Result<()> {
@@ -119,7 +121,8 @@ fn list(problems: &Problems, source: &Source, out: &mut Out) -> anyhow::Result<(
     Ok(())
 }
 
-fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Result<()> {
+fn summary(loaded: &Loaded, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Result<()> {
+    let plan = &loaded.plan;
     let ink = out.ink();
     let experiments = count(plan.experiments.len(), "experiment");
     writeln!(out, "{} {name} is valid: {experiments}", ink.good("✓"))?;
@@ -141,7 +144,7 @@ fn summary(plan: &Plan, name: &str, now: Timestamp, out: &mut Out) -> anyhow::Re
             writeln!(out, "  {} {name} {share_text}  {bar}{room}", ink.dim(format!("{role:<10}")))?;
         }
     }
-    for notice in notices(plan) {
+    for notice in notices(loaded) {
         let text = format!("{}\n{}", visible(&notice.path), visible(&notice.message));
         writeln!(out, "\n{}", wrap::note("", &text, ink))?;
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use sidetrack::config::{self, Node, Problem, Problems};
 use sidetrack::plan::{Experiment, Plan};
+use sidetrack_analysis::plan::AnalysisPlan;
 
 use crate::fault::Fault;
 use crate::lines::{Lines, Place};
@@ -26,6 +27,8 @@ pub(crate) struct Loaded {
     pub(crate) node: Node,
     /// The meaning.
     pub(crate) plan: Plan,
+    /// The analysis plans, by experiment.
+    pub(crate) analyses: Vec<Option<AnalysisPlan>>,
 }
 
 /// The text of a file, with its name.
@@ -89,7 +92,8 @@ impl Source {
     /// The parsed file, or all its problems.
     pub(crate) fn parse(&self) -> Result<Loaded, Problems> {
         let node = self.experiments().map_err(|error| config::syntax(&error))?;
-        config::parse(&node).map(|plan| Loaded { node, plan })
+        let (plan, analyses) = sidetrack_analysis::plan::parse(&node)?;
+        Ok(Loaded { node, plan, analyses })
     }
 
     /// The experiments' tree: the file's own, or that inside a manifest.

@@ -186,6 +186,10 @@ codes! {
     OpenForTooLong = "open-for-too-long",
     /// A rewrite that changes no path.
     UselessRewrite = "useless-rewrite",
+    /// A metric of the analysis plan that cannot be read.
+    BadMetric = "bad-metric",
+    /// A key of the analysis plan for which there is no method yet.
+    Unsupported = "unsupported",
 }
 
 impl fmt::Display for Code {

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::analysis::PlainText;
 use super::decode::{Decode, List, Pairs, choices, not_one_of, object};
 use super::node::Node;
 use super::problem::{Path, Problems};
@@ -64,7 +65,55 @@ object! {
         /// Who may choose a variant by hand.
         overrides: Overrides = "overrides",
         /// The analysis plan. The filter ignores it; exposures carry its digest.
-        analysis: Object = "analysis",
+        analysis: AnyAnalysis = "analysis",
+    }
+}
+
+/// An analysis plan as the filter accepts it: any object, with the schema of the plan.
+#[derive(Clone, Debug)]
+pub(crate) struct AnyAnalysis(pub(crate) Object);
+
+impl Decode for AnyAnalysis {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        Object::decode(node, at, problems).map(Self)
+    }
+
+    fn schema() -> Value {
+        Analysis::schema()
+    }
+}
+
+object! {
+    /// How the experiment is analyzed, written before the data exist.
+    Analysis {
+        /// Primary metrics, as analyze run --metric writes them: they decide.
+        metrics: List<PlainText> = "metrics",
+        /// Guardrails, as analyze run --guardrail writes them: they must not get worse by more than their margins.
+        guardrails: List<PlainText> = "guardrails",
+        /// Columns of the outcomes by which results are shown separately. Not supported yet.
+        segments: List<PlainText> = "segments",
+        /// A column with a value from before the experiment that reduces variance (CUPED). Not supported yet.
+        covariate: PlainText = "covariate",
+        /// Units of all variants together at which the test ends.
+        planned_units: Count<100, 4_000_000_000> = "planned_units",
+        /// The weights through which the candidate is raised while no harm shows.
+        steps: List<AnalysisStep> = "steps",
+        /// How long after a unit's first request in a phase its outcomes count. Not supported yet.
+        attribution: Span<{ SECOND }, { 400 * DAY }> = "attribution",
+        /// Quantiles at which values of metrics are capped, such as 99.9%. Not supported yet.
+        cap: Pairs<PlainText> = "cap",
+    }
+}
+
+object! {
+    /// A step of the candidate's growth.
+    AnalysisStep {
+        /// Percent of the units.
+        weight: Percent = "weight" required,
+        /// How long it lasts at least.
+        min_for: Span<1, { 400 * DAY }> = "min_for",
+        /// How many units it needs at least.
+        min_units: Count<1, 4_000_000_000> = "min_units",
     }
 }
 

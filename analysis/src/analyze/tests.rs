@@ -33,6 +33,7 @@ fn settings() -> Settings {
         trial: None,
         window: Window::default(),
         metrics: MetricRequests::default(),
+        exploratory: Vec::new(),
         prices: Vec::new(),
         planned_units: None,
         level: Fraction::FIVE_PERCENT,

@@ -14,16 +14,20 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args as Arguments;
 use sidetrack_analysis::answer::Decision;
+use sidetrack_analysis::plan::{AnalysisPlan, Exploratory};
 use sidetrack_analysis::{
     CheckName, Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price, Settings,
     Short, Strata, Window, analyze,
 };
 
 use crate::fault::Fault;
-use crate::load::{File, Source, chosen};
+use crate::load::{File, Loaded, Source, chosen};
 use crate::out::Out;
 use mistake::mistake;
 use progress::Progress;
+
+/// The level of significance if none is given.
+const ALPHA: f64 = 0.05;
 
 /// Analyze an experiment from its access logs
 ///
@@ -75,7 +79,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(100..))]
     planned_units: Option<u64>,
     /// The level of significance
-    #[arg(long, value_name = "A", default_value_t = 0.05)]
+    #[arg(long, value_name = "A", default_value_t = ALPHA)]
     alpha: f64,
     /// Decide despite a sample ratio mismatch
     #[arg(long)]
@@ -105,11 +109,13 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let source = Source::read(&args.file.file)?;
-    let plan = source.good()?.plan;
+    let Loaded { plan, analyses, .. } = source.good()?;
     let experiment = chosen(&plan, args.experiment.as_deref())?;
+    let place = plan.experiments.iter().position(|other| other.name == experiment.name);
+    let planned = place.and_then(|place| analyses.get(place)?.as_ref());
     let text = String::from_utf8_lossy(source.bytes());
     let strata = Strata::new(experiment, &text).map_err(mistake)?;
-    let settings = args.settings()?;
+    let settings = args.settings(planned)?;
     let outcomes = args.outcomes.as_ref().map(|path| Outcomes::read(path, experiment));
     let outcomes = outcomes.transpose().map_err(mistake)?;
     let logs = Logs::new(&args.exposures).map_err(mistake)?;
@@ -146,7 +152,22 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
-    fn settings(&self) -> anyhow::Result<Settings> {
+    /// Options that change what is decided and are not in the plan; metrics aside.
+    fn unplanned(&self, planned: &AnalysisPlan) -> Vec<Exploratory> {
+        let units = self.planned_units.filter(|units| planned.planned_units != Some(*units));
+        let options = [
+            units.map(|units| format!("--planned-units {units}")),
+            ((self.alpha - ALPHA).abs() > f64::EPSILON).then(|| format!("--alpha {}", self.alpha)),
+            self.since.map(|since| format!("--since {since}")),
+            self.until.map(|until| format!("--until {until}")),
+            self.allow_srm.then(|| "--allow-srm".to_owned()),
+            self.assume_independent_requests.then(|| "--assume-independent-requests".to_owned()),
+            self.exclude_breaker.then(|| "--exclude-breaker".to_owned()),
+        ];
+        options.into_iter().flatten().map(Exploratory::Unplanned).collect()
+    }
+
+    fn settings(&self, planned: Option<&AnalysisPlan>) -> anyhow::Result<Settings> {
         let window = Window { since: self.since, until: self.until };
         if let (Some(since), Some(until)) = (window.since, window.until)
             && since >= until
@@ -156,16 +177,22 @@ impl Args {
             ))
             .into());
         }
+        let asked = MetricRequests {
+            primary: self.metric.clone(),
+            guardrail: self.guardrail.clone(),
+            exploratory: self.explore.clone(),
+        };
+        let mut exploratory = planned.map_or_else(Vec::new, |planned| self.unplanned(planned));
         Ok(Settings {
             trial: self.trial,
             window,
-            metrics: MetricRequests {
-                primary: self.metric.clone(),
-                guardrail: self.guardrail.clone(),
-                exploratory: self.explore.clone(),
-            },
+            metrics: planned.map_or_else(
+                || asked.clone(),
+                |planned| planned.metrics(asked.clone(), &mut exploratory),
+            ),
+            exploratory,
             prices: self.value_per.clone(),
-            planned_units: self.planned_units,
+            planned_units: self.planned_units.or_else(|| planned?.planned_units),
             level: super::fraction("--alpha", self.alpha)?,
             allow_srm: self.allow_srm,
             allowed: self.allow.clone(),

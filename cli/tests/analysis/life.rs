@@ -22,6 +22,12 @@ pub(crate) fn file(salt: &str, fancy: &str, more: &str) -> String {
     )
 }
 
+/// The experiment at 40 % with this analysis plan.
+pub(crate) fn planned(plan: &str) -> String {
+    let more = if plan.is_empty() { String::new() } else { format!(", \"analysis\": {plan}") };
+    file("s", "\"weight\": 40", &more)
+}
+
 /// The experiment at a fixed weight.
 pub(crate) fn weight(salt: &str, weight: f64) -> String {
     file(salt, &format!(r#""weight": {weight}, "reserve": 50"#), "")

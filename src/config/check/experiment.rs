@@ -46,7 +46,7 @@ impl Checker<'_> {
             }),
             layer: self.layer(raw, &at.key("layer")),
             overrides,
-            analysis: raw.analysis.get().map(plan_digest),
+            analysis: raw.analysis.get().map(|analysis| plan_digest(&analysis.0)),
             arm: Draw::new(Purpose::Arm, &salt),
             probe: Draw::new(Purpose::Probe, &salt),
             exposure: Draw::new(Purpose::Exposure, &salt),

@@ -1,6 +1,7 @@
 //! The variants of an experiment: who is the baseline, what the candidates weigh, which buckets are whose.
 
 use super::Checker;
+use crate::config::analysis::largest_step;
 use crate::config::problem::{Code, Path};
 use crate::config::raw;
 use crate::config::value::Name;
@@ -151,7 +152,12 @@ impl Checker<'_> {
                 );
             }
             let largest = largest_weight(schedule, id);
-            let width = variant.reserve.get().map_or(largest, |reserve| reserve.0);
+            // Steps of a plan reserve room too, as long as that moves no other candidate.
+            let single = listed.len() == 2 && raw.rollout.is_absent();
+            let step = raw.analysis.get().filter(|_| single);
+            let step = step.map_or(Ppm::ZERO, |analysis| largest_step(&analysis.0.0));
+            let width =
+                variant.reserve.get().map_or_else(|| largest.max(step), |reserve| reserve.0);
             if width < largest {
                 let message = format!(
                     "found {width}, below the largest weight, which is {largest}; allowed: that or more"

@@ -15,7 +15,8 @@ use sidetrack_analysis::answer::{
 use sidetrack_analysis::{Analysis, Effect, Scale, Series};
 
 use super::words::{
-    WITHOUT_BREAKER, concluded, headline, left_out, looks, p_text, p_value, share, skipped, title,
+    WITHOUT_BREAKER, concluded, headline, left_out, looks, other_trial, p_text, p_value, planned,
+    share, skipped, title,
 };
 use crate::analyze::figures::digits;
 use crate::template::{Escape, environment, value};
@@ -37,6 +38,8 @@ pub(super) fn page(analysis: &Analysis, series: &Series) -> anyhow::Result<Strin
             decision => analysis.decision.as_str(),
             analysis => value(analysis)?,
             looks => looks(analysis),
+            planned => planned(analysis),
+            trials => analysis.other_trials.iter().map(other_trial).collect::<Vec<_>>(),
             cards => cards(analysis),
             variants => variant_rows(analysis),
             srm => srm(analysis),

@@ -10,7 +10,7 @@ use sidetrack_analysis::answer::{
 };
 
 use super::words::{
-    WITHOUT_BREAKER, headline, left_out, looks, other_trial, p_text, share, skipped, title,
+    WITHOUT_BREAKER, headline, left_out, looks, other_trial, p_text, planned, share, skipped, title,
 };
 use crate::out::{Ink, Out};
 use crate::wrap::{self, wrapped};
@@ -62,6 +62,9 @@ fn about(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     writeln!(out, "{}  {}", ink.bold(&analysis.experiment), ink.dim(span))?;
     let looks = looks(analysis);
     writeln!(out, "{}", ink.dim(format!("by {}; {looks}", analysis.unit_of_analysis.as_str())))?;
+    for line in planned(analysis) {
+        writeln!(out, "{}", ink.dim(wrapped("", &line)))?;
+    }
     for trial in analysis.other_trials.iter().take(5) {
         writeln!(out, "{} {}", ink.note("other"), other_trial(trial))?;
     }

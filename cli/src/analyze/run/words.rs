@@ -7,14 +7,31 @@ use sidetrack_analysis::answer::{
 
 use crate::analyze::figures::{digits, short};
 
-/// `Promote enhanced-predictor: …`.
+/// `Promote enhanced-predictor: …`; with a mark if it is not what was planned.
 pub(super) fn headline(analysis: &Analysis) -> String {
+    let plan = &analysis.plan;
+    let mark =
+        if plan.digest.is_some() && !plan.exploratory.is_empty() { " (exploratory)" } else { "" };
+    decided(analysis) + mark
+}
+
+/// Whether the analysis is the planned one, and why not.
+pub(super) fn planned(analysis: &Analysis) -> Vec<String> {
+    match &analysis.plan.digest {
+        Some(digest) if analysis.plan.exploratory.is_empty() => {
+            vec![format!("as planned: the plan {digest} was in force for all requests")]
+        }
+        _ => analysis.plan.exploratory.iter().map(|why| format!("exploratory: {why}")).collect(),
+    }
+}
+
+fn decided(analysis: &Analysis) -> String {
     let baseline = analysis.baseline().unwrap_or("the baseline");
     match (analysis.decision, &analysis.winner) {
         (Decision::Promote, Some(winner)) => {
             format!("Promote {winner}: it is better than {baseline}, and no guardrail is broken")
         }
-        (Decision::KeepBaseline, _) => format!("Keep {baseline}: no candidate is better"),
+        (Decision::KeepBaseline, _) => format!("Keep {baseline}: promote no candidate"),
         (Decision::Invalid, _) if analysis.lines.used == 0 => {
             "No decision: the logs have no request of this experiment that counts".to_owned()
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use anyhow::{Context, anyhow, bail, ensure};
-use sidetrack::config::{self, Node};
+use sidetrack::config::Node;
 use sidetrack::plan::{Experiment, PerVariant, Plan, VariantId};
 use sidetrack::quantity::Ppm;
 use sidetrack::rollout::Schedule;
@@ -201,11 +201,11 @@ pub(super) fn in_phase(
         ];
         keys.push(("rollout".to_owned(), Node::Map(rollout)));
     }
-    let plan = config::parse(&node).map_err(|problems| {
+    let (plan, analyses) = sidetrack_analysis::plan::parse(&node).map_err(|problems| {
         let name = phase.map_or(OFF, |phase| &phase.name);
         crate::fault::Fault(format!("phase {name} is not a valid experiment file: {problems}"))
     })?;
-    Ok(Loaded { node, plan })
+    Ok(Loaded { node, plan, analyses })
 }
 
 /// Replaces the weight of each candidate by a reserve of the width of its span.

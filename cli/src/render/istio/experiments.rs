@@ -4,7 +4,7 @@
 //! reach the model. With `cluster_header`, they become the names that istiod gives to clusters.
 
 use anyhow::{Context, bail};
-use sidetrack::config::{self, Node};
+use sidetrack::config::Node;
 use sidetrack::plan::Plan;
 use sidetrack::unit::UnitSource;
 
@@ -61,9 +61,9 @@ pub(super) fn rewritten(loaded: &Loaded, options: &Options) -> anyhow::Result<Lo
             }
         }
     }
-    let plan = config::parse(&node)
+    let (plan, analyses) = sidetrack_analysis::plan::parse(&node)
         .map_err(|problems| anyhow::anyhow!("after the clusters were named: {problems}"))?;
-    Ok(Loaded { node, plan })
+    Ok(Loaded { node, plan, analyses })
 }
 
 fn named(destination: &Destination, variant: &str) -> anyhow::Result<String> {

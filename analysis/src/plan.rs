@@ -1,0 +1,201 @@
+//! The analysis plan of the experiment file: which metrics decide, and whether what is asked and logged is what was
+//! planned.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sidetrack::config::{self, Code, Node, Problem, Problems, Step};
+use sidetrack::plan::Plan;
+
+use crate::metric::{MetricRequest, MetricRequests};
+use crate::short::Short;
+
+/// An analysis plan, written before the data exist.
+#[derive(Clone, Debug, Default)]
+pub struct AnalysisPlan {
+    /// Primary metrics.
+    pub metrics: Vec<MetricRequest>,
+    /// Guardrails.
+    pub guardrails: Vec<MetricRequest>,
+    /// Units of all variants together.
+    pub planned_units: Option<u64>,
+    /// The weights through which the candidate is raised.
+    pub steps: Vec<Step>,
+}
+
+/// Why an analysis is exploratory: something was chosen after the data could be seen, as far as one can know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exploratory {
+    /// The file has no plan.
+    NoPlan,
+    /// An option of the command that the plan does not have, as it was given.
+    Unplanned(String),
+    /// Requests that were made while another plan, or none, was in force.
+    OtherPlan {
+        /// How many.
+        requests: u64,
+        /// Of so many.
+        all: u64,
+    },
+}
+
+impl fmt::Display for Exploratory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPlan => f.write_str("the file has no plan (`analysis`)"),
+            Self::Unplanned(option) => write!(f, "{option} is not in the plan"),
+            Self::OtherPlan { requests, all } => write!(
+                f,
+                "{requests} of {all} requests were made before this plan was in force, under another \
+                 plan or none"
+            ),
+        }
+    }
+}
+
+impl AnalysisPlan {
+    /// The metrics to analyze: those that are asked for, then those of the plan. Adds what is asked beyond the plan.
+    #[must_use]
+    pub fn metrics(
+        &self,
+        asked: MetricRequests,
+        exploratory: &mut Vec<Exploratory>,
+    ) -> MetricRequests {
+        let roles = [
+            ("--metric", &asked.primary, &self.metrics),
+            ("--guardrail", &asked.guardrail, &self.guardrails),
+        ];
+        for (option, asked, planned) in roles {
+            let unplanned = asked.iter().filter(|request| !planned.contains(request));
+            let mark = |request: &MetricRequest| {
+                Exploratory::Unplanned(format!("{option} {}", request.name))
+            };
+            exploratory.extend(unplanned.map(mark));
+        }
+        let names: Vec<String> = [&asked.primary, &asked.guardrail, &asked.exploratory]
+            .into_iter()
+            .flatten()
+            .map(|request| request.name.clone())
+            .collect();
+        let and = |asked: Vec<MetricRequest>, planned: &[MetricRequest]| {
+            let others = planned.iter().filter(|request| !names.contains(&request.name));
+            asked.into_iter().chain(others.cloned()).collect()
+        };
+        MetricRequests {
+            primary: and(asked.primary, &self.metrics),
+            guardrail: and(asked.guardrail, &self.guardrails),
+            exploratory: asked.exploratory,
+        }
+    }
+}
+
+/// Whether the requests were made under the plan of the file.
+pub(crate) fn in_force(
+    plan: Option<Short>,
+    seen: &BTreeMap<Option<Short>, u64>,
+) -> Option<Exploratory> {
+    let Some(plan) = plan else { return Some(Exploratory::NoPlan) };
+    let all = seen.values().sum();
+    let requests = all - seen.get(&Some(plan)).copied().unwrap_or(0);
+    (requests > 0).then_some(Exploratory::OtherPlan { requests, all })
+}
+
+/// Reads a configuration with the analysis plans of its experiments, by experiment.
+///
+/// # Errors
+/// Everything that is wrong with either.
+pub fn parse(node: &Node) -> Result<(Plan, Vec<Option<AnalysisPlan>>), Problems> {
+    let parsed = config::parse(node);
+    let (written, mut problems) = config::analysis_plans(node);
+    let read = |(index, plan): (usize, Option<config::AnalysisPlan>)| {
+        plan.map(|plan| read(&plan, &format!("experiments[{index}].analysis"), &mut problems.0))
+    };
+    let plans = written.into_iter().enumerate().map(read).collect();
+    match parsed {
+        Ok(plan) if problems.0.is_empty() => Ok((plan, plans)),
+        Ok(_) => Err(problems),
+        Err(mut others) => {
+            others.0.append(&mut problems.0);
+            Err(others)
+        }
+    }
+}
+
+fn read(plan: &config::AnalysisPlan, at: &str, problems: &mut Vec<Problem>) -> AnalysisPlan {
+    let mut names: Vec<String> = Vec::new();
+    let mut metrics = |texts: &[String], key: &str, guardrail: bool| {
+        let mut metrics = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            let parsed: Result<MetricRequest, String> = text.parse();
+            let parsed = parsed.and_then(|metric| {
+                if metric.margin.is_some() && !guardrail {
+                    return Err(format!("\"{text}\" has a margin, which only a guardrail has"));
+                }
+                if names.contains(&metric.name) {
+                    return Err(format!("\"{}\" is given twice; give it one role", metric.name));
+                }
+                names.push(metric.name.clone());
+                Ok(metric)
+            });
+            match parsed {
+                Ok(metric) => metrics.push(metric),
+                Err(message) => problems.push(Problem {
+                    path: format!("{at}.{key}[{index}]"),
+                    code: Code::BadMetric,
+                    message,
+                    hint: "a metric is NAME[=KIND][:increase|decrease], and a guardrail ends in a \
+                           margin: error_rate:0.5pt"
+                        .to_owned(),
+                }),
+            }
+        }
+        metrics
+    };
+    AnalysisPlan {
+        metrics: metrics(&plan.metrics, "metrics", false),
+        guardrails: metrics(&plan.guardrails, "guardrails", true),
+        planned_units: plan.planned_units,
+        steps: plan.steps.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(analysis: &str) -> Result<(Plan, Vec<Option<AnalysisPlan>>), Problems> {
+        let file = format!(
+            r#"{{"experiments": [{{"name": "e", "unit": [{{"header": "u"}}], "baseline": "b",
+            "variants": [{{"name": "b"}}, {{"name": "c", "weight": 5}}], "analysis": {analysis}}}]}}"#
+        );
+        parse(&serde_json::from_str(&file).unwrap())
+    }
+
+    #[test]
+    fn metrics_are_read_as_the_command_reads_them() {
+        let (_, plans) = parsed(r#"{"metrics": ["revenue=mean:increase"], "guardrails": ["error_rate:0.5pt"], "planned_units": 400}"#).unwrap();
+        let plan = plans.into_iter().next().flatten().unwrap();
+        assert_eq!(plan.metrics, ["revenue=mean:increase".parse().unwrap()]);
+        assert_eq!(plan.guardrails, ["error_rate:0.5pt".parse().unwrap()]);
+        assert_eq!(plan.planned_units, Some(400));
+    }
+
+    #[test]
+    fn a_metric_that_cannot_be_read_has_its_path() {
+        let problems = parsed(
+            r#"{"metrics": ["a=median", "error_rate:1pt", "b"], "guardrails": ["b:5%", "latency_p95:much"], "cap": {}}"#,
+        )
+        .unwrap_err();
+        let found: Vec<String> =
+            problems.0.iter().map(|problem| format!("{} {}", problem.path, problem.code)).collect();
+        let at = "experiments[0].analysis";
+        let wanted = [
+            format!("{at}.cap unsupported"),
+            format!("{at}.metrics[0] bad-metric"),
+            format!("{at}.metrics[1] bad-metric"),
+            format!("{at}.guardrails[0] bad-metric"),
+            format!("{at}.guardrails[1] bad-metric"),
+        ];
+        assert_eq!(found, wanted);
+    }
+}

@@ -1,0 +1,268 @@
+//! The analysis plan of each experiment: what its `analysis` says, and everything that is wrong with it.
+//!
+//! The filter accepts any object there, so that a plan for a newer version of the analysis never stops a proxy; the
+//! digest of the plan in the access log needs no meaning. The command reads it here.
+
+use serde_json::{Value, json};
+
+use super::decode::{Decode, List, wrong_type};
+use super::node::Node;
+use super::problem::{Code, Path, Problems};
+use super::raw;
+use crate::quantity::{Millis, Ppm};
+
+/// An analysis plan, written before the data exist.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AnalysisPlan {
+    /// Primary metrics, as `analyze run --metric` writes them.
+    pub metrics: Vec<String>,
+    /// Guardrails, as `analyze run --guardrail` writes them.
+    pub guardrails: Vec<String>,
+    /// Units of all variants together, at the end of the last step.
+    pub planned_units: Option<u64>,
+    /// The weights through which `advance` raises the candidate.
+    pub steps: Vec<Step>,
+}
+
+/// A step of a candidate's growth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The candidate's weight.
+    pub weight: Ppm,
+    /// How long it lasts at least.
+    pub min_for: Millis,
+    /// How many units it needs at least.
+    pub min_units: u64,
+}
+
+/// A metric or a column: any text that is not empty. The analysis knows the notation.
+#[derive(Clone, Debug)]
+pub(crate) struct PlainText(pub(crate) String);
+
+impl Decode for PlainText {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let allowed = "a text, such as accuracy or error_rate:0.5pt";
+        match node {
+            Node::Text(text) if !text.is_empty() => Some(Self(text.clone())),
+            Node::Text(_) => {
+                let message = format!("found an empty text; allowed: {allowed}");
+                problems.push(at, Code::BadMetric, message, "name a metric, or remove the entry");
+                None
+            }
+            _ => {
+                wrong_type(node, at, problems, allowed, "put it in quotes");
+                None
+            }
+        }
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "minLength": 1})
+    }
+}
+
+/// The analysis plans of a file, by experiment, and what is wrong with them. An entry that is no experiment has none.
+#[must_use]
+pub fn analysis_plans(node: &Node) -> (Vec<Option<AnalysisPlan>>, Problems) {
+    let mut problems = Problems::default();
+    let Some(Node::List(experiments)) = node.get("experiments") else {
+        return (Vec::new(), problems);
+    };
+    let list = Path::Root.key("experiments");
+    let plans = experiments.iter().enumerate().map(|(index, experiment)| {
+        let written = experiment.get("analysis").filter(|node| matches!(node, Node::Map(_)))?;
+        let at = list.item(index);
+        let at = at.key("analysis");
+        let has_rollout = experiment.get("rollout").is_some();
+        Some(plan(written, has_rollout, &at, &mut problems))
+    });
+    (plans.collect(), problems)
+}
+
+fn plan(node: &Node, has_rollout: bool, at: &Path<'_>, problems: &mut Problems) -> AnalysisPlan {
+    let Some(raw) = raw::Analysis::decode(node, at, problems) else {
+        return AnalysisPlan::default();
+    };
+    let unsupported = [
+        ("segments", raw.segments.is_absent()),
+        ("covariate", raw.covariate.is_absent()),
+        ("attribution", raw.attribution.is_absent()),
+        ("cap", raw.cap.is_absent()),
+    ];
+    for (key, is_absent) in unsupported {
+        if !is_absent {
+            let message = format!("{key} is not supported yet: this version has no method for it");
+            let hint = "remove it, since a plan must not promise what no verdict keeps";
+            problems.push(&at.key(key), Code::Unsupported, message, hint);
+        }
+    }
+    let steps_at = at.key("steps");
+    if has_rollout && !raw.steps.is_absent() {
+        let message = "found steps beside a rollout; allowed: one of the two";
+        let hint = "a rollout changes weights by the clock, steps by what the data show; keep one";
+        problems.push(&steps_at, Code::Conflict, message, hint);
+    }
+    let mut steps: Vec<Step> = Vec::new();
+    for (index, step) in filled(raw.steps.get(), &steps_at, problems) {
+        let Some(weight) = step.weight.get() else { continue };
+        let weight = weight.0;
+        if let Some(before) = steps.last().filter(|before| before.weight >= weight) {
+            let message = format!(
+                "weight is {weight}, but must be greater than that of the step before ({})",
+                before.weight
+            );
+            let hint = "steps raise the candidate; only a rollback lowers it";
+            problems.push(&steps_at.item(index).key("weight"), Code::OutOfRange, message, hint);
+        }
+        let min_for = step.min_for.get().map_or(Millis::ZERO, |span| span.0);
+        let min_units = step.min_units.get().map_or(0, |count| u64::from(count.0));
+        steps.push(Step { weight, min_for, min_units });
+    }
+    let mut texts = |given: Option<&List<PlainText>>, key: &str| -> Vec<String> {
+        let texts = filled(given, &at.key(key), problems).into_iter();
+        texts.map(|(_, text)| text.0).collect()
+    };
+    AnalysisPlan {
+        metrics: texts(raw.metrics.get(), "metrics"),
+        guardrails: texts(raw.guardrails.get(), "guardrails"),
+        planned_units: raw.planned_units.get().map(|count| u64::from(count.0)),
+        steps,
+    }
+}
+
+/// A list that, when given, has an entry.
+fn filled<T: Clone>(
+    given: Option<&List<T>>,
+    at: &Path<'_>,
+    problems: &mut Problems,
+) -> Vec<(usize, T)> {
+    let Some(list) = given else { return Vec::new() };
+    if list.written() == 0 {
+        let message = "found an empty list; allowed: at least one entry";
+        problems.push(at, Code::Empty, message, "add one, or remove the key");
+    }
+    list.0.clone()
+}
+
+/// The largest weight of the steps, as far as they can be read: the filter accepts any plan.
+pub(in crate::config) fn largest_step(entries: &[(String, Node)]) -> Ppm {
+    let steps = entries.iter().find(|(key, _)| key == "steps").map(|(_, steps)| steps);
+    let Some(Node::List(steps)) = steps else { return Ppm::ZERO };
+    let weight = |step: &Node| match step.get("weight") {
+        Some(Node::Number(number)) => number.parse().ok(),
+        _ => None,
+    };
+    steps.iter().filter_map(weight).max().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_json;
+
+    fn file(analysis: &str, more: &str) -> String {
+        format!(
+            r#"{{"experiments": [{{"name": "e", "unit": [{{"header": "u"}}], "baseline": "b",
+            "variants": [{{"name": "b"}}, {{"name": "c", "weight": 5}}]{more}, "analysis": {analysis}}}]}}"#
+        )
+    }
+
+    fn read(analysis: &str) -> (Vec<Option<AnalysisPlan>>, Vec<String>) {
+        let node = serde_json::from_str(&file(analysis, "")).unwrap();
+        let (plans, problems) = analysis_plans(&node);
+        let text = |problem: &crate::config::Problem| format!("{} {}", problem.path, problem.code);
+        (plans, problems.0.iter().map(text).collect())
+    }
+
+    #[test]
+    fn a_plan_says_what_will_be_judged() {
+        let (plans, problems) = read(
+            r#"{"metrics": ["accuracy"], "guardrails": ["error_rate:0.5pt", "latency_p95:10%"],
+            "planned_units": 40000.0, "steps": [{"weight": 5, "min_for": "1d", "min_units": 2000}, {"weight": 15.5}]}"#,
+        );
+        assert_eq!(problems, [""; 0]);
+        let step = |ppm, days: u64, min_units| Step {
+            weight: Ppm::new(ppm).unwrap(),
+            min_for: Millis::new(days * 86_400_000),
+            min_units,
+        };
+        let wanted = AnalysisPlan {
+            metrics: vec!["accuracy".to_owned()],
+            guardrails: vec!["error_rate:0.5pt".to_owned(), "latency_p95:10%".to_owned()],
+            planned_units: Some(40_000),
+            steps: vec![step(50_000, 1, 2000), step(155_000, 0, 0)],
+        };
+        assert_eq!(plans, [Some(wanted)]);
+        assert_eq!(read("{}"), (vec![Some(AnalysisPlan::default())], vec![]));
+    }
+
+    #[test]
+    fn every_mistake_has_its_path() {
+        let (_, problems) = read(
+            r#"{"metrics": [], "guardrails": [7, ""], "planned_units": 99, "attribution": "1d",
+            "covariate": "x", "segments": ["country"], "cap": {"revenue": "99.9%"}, "metric": ["a"],
+            "steps": [{"weight": 15}, {"weight": 15, "min_for": "soon"}, {"min_units": 1}, {"weight": 101}]}"#,
+        );
+        let at = "experiments[0].analysis.";
+        let wanted = [
+            "metric unknown-key",
+            "metrics empty",
+            "guardrails[0] wrong-type",
+            "guardrails[1] bad-metric",
+            "planned_units out-of-range",
+            "attribution unsupported",
+            "covariate unsupported",
+            "segments unsupported",
+            "cap unsupported",
+            "steps[1].weight out-of-range",
+            "steps[1].min_for bad-duration",
+            "steps[2].weight missing-key",
+            "steps[3].weight out-of-range",
+        ];
+        let mut wanted: Vec<String> = wanted.iter().map(|text| format!("{at}{text}")).collect();
+        let mut problems = problems;
+        wanted.sort();
+        problems.sort();
+        assert_eq!(problems, wanted);
+    }
+
+    #[test]
+    fn steps_and_a_rollout_exclude_each_other() {
+        let rollout = r#", "rollout": {"start": "2026-11-23T09:00:00Z", "phases": []}"#;
+        let node = serde_json::from_str(&file(r#"{"steps": [{"weight": 5}]}"#, rollout)).unwrap();
+        let (_, problems) = analysis_plans(&node);
+        assert_eq!(problems.0.len(), 1, "{problems}");
+        assert_eq!(problems.0[0].path, "experiments[0].analysis.steps");
+    }
+
+    #[test]
+    fn the_filter_accepts_any_object() {
+        for analysis in [
+            "{}",
+            r#"{"steps": 7, "metrics": {"a": null}, "x": [1]}"#,
+            r#"{"steps": [7, {"weight": "x"}]}"#,
+        ] {
+            assert!(parse_json(file(analysis, "").as_bytes()).is_ok(), "{analysis}");
+        }
+        assert!(parse_json(file("[]", "").as_bytes()).is_err());
+    }
+
+    #[test]
+    fn the_largest_step_of_a_single_candidate_is_its_reserve() {
+        let width = |analysis: &str, from: &str, to: &str| {
+            let text = file(analysis, "").replace(from, to);
+            let plan = parse_json(text.as_bytes()).unwrap();
+            plan.experiments.first().unwrap().layout.spans()[0].width.get()
+        };
+        let steps = r#"{"steps": [{"weight": 5}, {"weight": 30}, {"weight": 20}]}"#;
+        assert_eq!(width(steps, "", ""), 300_000);
+        assert_eq!(width("{}", "", ""), 50_000);
+        assert_eq!(width(steps, "\"weight\": 5}]", "\"weight\": 40}]"), 400_000);
+        // What the file says goes first, and other candidates' units never move because of a plan.
+        assert_eq!(width(steps, "\"weight\": 5}]", "\"weight\": 5, \"reserve\": 10}]"), 100_000);
+        assert_eq!(
+            width(steps, "\"weight\": 5}]", "\"weight\": 5}, {\"name\": \"d\", \"weight\": 5}]"),
+            50_000
+        );
+    }
+}
