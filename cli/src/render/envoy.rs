@@ -177,7 +177,11 @@ fn render(
     .into_iter()
     .flatten()
     .collect();
-    let buffer = options.failover.as_ref().map(|failover| u64::from(failover.buffer));
+    let retried = options.failover.as_ref().map(|failover| u64::from(failover.buffer));
+    // Envoy 1.36 has the limit of the listener only.
+    let large = Some(plan.settings.body_limit + HELD_MARGIN)
+        .filter(|&limit| bodies && limit > LARGEST_READ);
+    let buffer = retried.max(large);
     let held = bodies.then(|| {
         plan.settings.body_limit + buffer.unwrap_or(LARGEST_READ).max(LARGEST_READ) + HELD_MARGIN
     });
