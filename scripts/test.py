@@ -39,7 +39,7 @@ MOST_WAITING = 2
 STAGES = {
     "breaker_envoy": (QUIET, 110), "cli/demo": (QUIET, 30), "rollouts": (QUIET, 15), "latency": (QUIET, 6),
     "long": (BUSY, 46), "envoy": (BUSY, 120), "unit-core": (BUSY, 40), "scale": (BUSY, 15), "wasm": (BUSY, 15),
-    "stats/simulations": (BUSY, 15), "cli/analysis": (BUSY, 15), "corpora": (BUSY, 10), "core": (BUSY, 10), "unit-analysis": (BUSY, 10),
+    "stats/simulations": (BUSY, 15), "cli/analysis": (BUSY, 15), "cli/calibration": (BUSY, 40), "corpora": (BUSY, 10), "core": (BUSY, 10), "unit-analysis": (BUSY, 10),
     "prometheus_envoy": (WAITS, 72), "argocd": (WAITS, 51), "cli/mlflow_story": (WAITS, 28), "cli/mlflow": (WAITS, 25),
     "operations": (WAITS, 16), "bodies": (WAITS, 16), "istio": (WAITS, 15), "istio_envoy": (WAITS, 12),
     "package": (WAITS, 10), "endings": (WAITS, 30),

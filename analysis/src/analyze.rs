@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sidetrack::names::log;
 use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::Timestamp;
-use sidetrack_stats::input::Fraction;
+use sidetrack_stats::input::{Fraction, Invalid};
 use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 
 use crate::answer::{
@@ -200,7 +200,9 @@ impl Work<'_> {
         let tally = &main.joined.tally;
         let phases = main.timeline.phases.as_slice();
         let observed = checks::observed(&main.sums, main.shape, main.units);
-        let (look, planned_reached) = self.look(observed.iter().flatten().sum())?;
+        let units = observed.iter().flatten().sum();
+        let (look, planned_reached) = look(self.settings.planned_units, self.settings.level, units)
+            .map_err(|error| Error::input(Part::PlannedUnits, error.to_string()))?;
         let names = self.names(main);
         let results = self.judged(main, look, &names);
         let without_breaker = other.map(|other| self.judged(other, look, &names));
@@ -439,19 +441,23 @@ impl Work<'_> {
             strata: strata.map(|stratum| stratum.name.as_deref()).collect(),
         }
     }
+}
 
-    /// A fixed test at the planned units, always-valid intervals before and beyond; and whether they are reached.
-    fn look(&self, units: u64) -> Result<(Look, bool), Error> {
-        let planned = self.settings.planned_units;
-        let reached = planned.is_some_and(|planned| units >= planned);
-        if planned.is_some_and(|planned| is_planned_look(planned, units)) {
-            return Ok((Look::Fixed, reached));
-        }
-        let planned = planned.unwrap_or(DEFAULT_UNITS);
-        let sequence = ConfidenceSequence::new(planned, self.settings.level)
-            .map_err(|error| Error::input(Part::PlannedUnits, error.to_string()))?;
-        Ok((Look::Always(sequence), reached))
+/// A fixed test at the planned units, always-valid intervals before and beyond; and whether they are reached.
+///
+/// # Errors
+/// Too few planned units.
+pub(crate) fn look(
+    planned: Option<u64>,
+    level: Fraction,
+    units: u64,
+) -> Result<(Look, bool), Invalid> {
+    let reached = planned.is_some_and(|planned| units >= planned);
+    if planned.is_some_and(|planned| is_planned_look(planned, units)) {
+        return Ok((Look::Fixed, reached));
     }
+    let sequence = ConfidenceSequence::new(planned.unwrap_or(DEFAULT_UNITS), level)?;
+    Ok((Look::Always(sequence), reached))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //! | each candidate against the baseline, judged | `compare`, `judge` |
 //! | what to do, and why | `verdict`, `reason` |
 //! | the result, typed, with serde both ways | `answer` |
+//! | how often all of this is wrong | `calibrate` |
 //!
 //! Everything is by the variant that was *assigned*, whichever served the request (intention to treat): a breaker moves only a
 //! candidate's units, so leaving its requests out would compare the candidate's good hours with all of the baseline's.
@@ -22,6 +23,7 @@
 
 mod analyze;
 pub mod answer;
+pub mod calibrate;
 mod check;
 mod checks;
 mod compare;

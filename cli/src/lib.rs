@@ -8,6 +8,7 @@ mod assign;
 mod atomic;
 mod bandit;
 mod bars;
+mod calibrate;
 mod check;
 mod completions;
 mod demo;
@@ -65,6 +66,7 @@ enum Command {
     Size(size::Args),
     Analyze(analyze::Args),
     Bandit(bandit::Args),
+    Calibrate(calibrate::Args),
     Schema(schema::Args),
     Render(render::Args),
     Mlflow(mlflow::Args),
@@ -89,6 +91,7 @@ pub fn run() -> ExitCode {
         Command::Size(args) => code(size::run(args, &mut out)),
         Command::Analyze(args) => code(analyze::run(args, &mut out)),
         Command::Bandit(args) => code(bandit::run(args, &mut out)),
+        Command::Calibrate(args) => code(calibrate::run(args, &mut out)),
         Command::Schema(args) => code(schema::run(args, &mut out)),
         Command::Render(args) => code(render::run(args, &mut out)),
         Command::Mlflow(args) => code(mlflow::run(args, &mut out)),
