@@ -7,7 +7,7 @@ use crate::crowd::START;
 use crate::life::{DAY, Force, Life, planned};
 
 const PLAN: &str = r#"{"metrics": ["accuracy"], "guardrails": ["latency_p95:100ms", "error_rate:20pt"],
-    "planned_units": 3000}"#;
+    "planned_units": 4000}"#;
 
 /// A log under these plans, one after another, and the last file.
 fn folder(plans: &[&str]) -> Folder {
@@ -40,7 +40,7 @@ fn a_plan_is_followed_without_options() {
     let folder = folder(&[PLAN]);
     let found = analyzed(&folder, &[]);
     assert_eq!((&found["decision"], &found["test"]), (&"promote".into(), &"fixed".into()));
-    assert_eq!((exploratory(&found), &found["planned_units"]), (vec![], &3000.into()));
+    assert_eq!((exploratory(&found), &found["planned_units"]), (vec![], &4000.into()));
     let roles: Vec<_> = found["metrics"]
         .as_array()
         .unwrap()
@@ -90,7 +90,7 @@ fn options_beyond_the_plan_are_marked_in_every_output() {
     let folder = folder(&[PLAN]);
     // What the plan has anyway is no change.
     assert_eq!(
-        exploratory(&analyzed(&folder, &["--metric", "accuracy", "--planned-units", "3000"])),
+        exploratory(&analyzed(&folder, &["--metric", "accuracy", "--planned-units", "4000"])),
         [""; 0]
     );
     for (options, mark) in [
@@ -126,7 +126,7 @@ fn options_beyond_the_plan_are_marked_in_every_output() {
 
 #[test]
 fn a_plan_that_came_after_the_data_is_marked() {
-    let changed = PLAN.replace("3000", "2000");
+    let changed = PLAN.replace("4000", "2000");
     for before in ["", changed.as_str()] {
         let found = analyzed(&folder(&[before, PLAN]), &[]);
         assert_eq!(
