@@ -31,6 +31,12 @@ impl<H: Host> Runtime<H> {
         self.fleet.borrow_mut().begin(served, unit, millis(uptime), is_whole)
     }
 
+    /// Notes that a part of the request's body has arrived.
+    #[inline]
+    pub(crate) fn progressed(&self, ticket: &Ticket) {
+        self.fleet.borrow_mut().progressed(ticket);
+    }
+
     /// Notes that the request's body has arrived.
     #[inline]
     pub(crate) fn uploaded(&self, ticket: &mut Ticket, uptime: Duration) {

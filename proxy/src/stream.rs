@@ -133,6 +133,8 @@ impl<X: Exchange> Stream<X> {
     pub fn request_body(&mut self, exchange: &X, size: usize, end_of_stream: bool) -> Action {
         if end_of_stream {
             self.note_end_of_request();
+        } else if let (Some(runtime), Some(ticket)) = (&self.runtime, &self.ticket) {
+            runtime.progressed(ticket);
         }
         self.decide_with_body(exchange, size, end_of_stream)
     }

@@ -69,6 +69,15 @@ impl ExperimentBreakers {
         }
     }
 
+    /// Counts a request whose upload has stalled for this long. The client or the variant is at
+    /// fault: a proxy reads no more from the client than the variant reads, and then it may not
+    /// notice that the client leaves.
+    pub(super) fn stall(&mut self, request: &mut Request, stalled: Millis) {
+        if self.rule.no_answer().is_some_and(|after| stalled >= after) {
+            self.variants[request.variant].view.local.abandon(request);
+        }
+    }
+
     /// Counts how a request ended. Returns whether it may complete a streak.
     #[inline]
     pub(super) fn end(&mut self, request: &mut Request, end: End, uptime: Millis) -> bool {

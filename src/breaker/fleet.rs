@@ -12,8 +12,8 @@
 use super::Event;
 use super::experiment::ExperimentBreakers;
 use super::store::Store;
-use super::ticket::{End, Marks, Request, Ticket};
-use super::waiting::Waiting;
+use super::ticket::{End, Request, Ticket};
+use super::waiting::{Entry, Upload, Waiting};
 use crate::decide::Gate;
 use crate::names::shared;
 use crate::plan::{Experiment, ExperimentId, PerExperiment, Plan, VariantId};
@@ -107,18 +107,24 @@ impl Fleet {
         let epoch = self.experiments[served.experiment].epoch(served.variant);
         let request = Request::new(served, epoch, unit);
         let mut ticket = Ticket { request, since, place: None };
-        if waiting {
-            self.wait(&mut ticket);
-        }
+        self.wait(&mut ticket, if waiting { Upload::Whole } else { Upload::Moving });
         ticket
+    }
+
+    /// Notes that a part of the request's body has arrived.
+    #[inline]
+    pub fn progressed(&mut self, ticket: &Ticket) {
+        if let Some(entry) = ticket.place.and_then(|place| self.waiting.entry(place)) {
+            entry.upload = Upload::Moving;
+        }
     }
 
     /// Notes that the request's upload has ended: the time that the variant takes begins now.
     pub fn uploaded(&mut self, ticket: &mut Ticket, uptime: Millis) {
         ticket.since = self.advance(uptime);
-        // Not if it has been answered before.
-        if ticket.place.is_none() && !ticket.request.marks.has(Marks::COUNTED) {
-            self.wait(ticket);
+        // It does not wait if it has been answered before.
+        if let Some(entry) = ticket.place.and_then(|place| self.waiting.entry(place)) {
+            (entry.since, entry.upload) = (ticket.since, Upload::Whole);
         }
     }
 
@@ -127,7 +133,9 @@ impl Fleet {
     #[inline]
     pub fn responded(&mut self, ticket: &mut Ticket, uptime: Millis) {
         let uptime = self.advance(uptime);
-        if !self.stop_waiting(ticket) || self.is_retired {
+        // An answer before the end of the request is not slow.
+        let is_whole = self.stop_waiting(ticket) == Some(Upload::Whole);
+        if !is_whole || self.is_retired {
             return;
         }
         let waited = uptime.since(ticket.since);
@@ -182,21 +190,19 @@ impl Fleet {
     }
 
     #[inline]
-    fn wait(&mut self, ticket: &mut Ticket) {
+    fn wait(&mut self, ticket: &mut Ticket, upload: Upload) {
         let rule = &self.experiments[ticket.request.experiment].rule;
         if !self.is_retired && rule.limits_waiting() {
-            ticket.place = self.waiting.insert(ticket.request, ticket.since);
+            ticket.place = self.waiting.insert(ticket.request, ticket.since, upload);
         }
     }
 
-    /// Takes over what was counted while the request waited.
+    /// Takes over what was counted while the request waited. Returns how much of it had arrived.
     #[inline]
-    fn stop_waiting(&mut self, ticket: &mut Ticket) -> bool {
-        let waited = ticket.place.take().and_then(|place| self.waiting.remove(place));
-        if let Some(request) = waited {
-            ticket.request = request;
-        }
-        waited.is_some()
+    fn stop_waiting(&mut self, ticket: &mut Ticket) -> Option<Upload> {
+        let Entry { request, upload, .. } = self.waiting.remove(ticket.place.take()?)?;
+        ticket.request = request;
+        Some(upload)
     }
 
     #[cfg(test)]
@@ -215,7 +221,13 @@ impl Fleet {
         for entry in self.waiting.iter_mut() {
             let waited = self.uptime.since(entry.since);
             let breakers = &mut self.experiments[entry.request.experiment];
-            breakers.wait(&mut entry.request, waited, self.uptime);
+            match entry.upload {
+                Upload::Whole => breakers.wait(&mut entry.request, waited, self.uptime),
+                Upload::Moving => {
+                    (entry.since, entry.upload) = (self.uptime, Upload::Stalled);
+                }
+                Upload::Stalled => breakers.stall(&mut entry.request, waited),
+            }
         }
     }
 

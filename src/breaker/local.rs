@@ -189,7 +189,8 @@ impl LocalOutcomes {
     /// then it was slow, or has failed.
     #[inline(never)]
     pub(super) fn abandon(&mut self, request: &mut Request) {
-        if request.epoch == self.epoch && !request.marks.has(Marks::COUNTED) {
+        let is_current = request.epoch == self.epoch && !request.marks.has(Marks::COUNTED);
+        if is_current && request.marks.set(Marks::ABANDONED) {
             self.news.counts.abandoned = self.news.counts.abandoned.saturating_add(1);
             self.news.units.add(request.unit);
             self.news.offenses.add(request.unit, Kind::Abandoned);

@@ -77,6 +77,8 @@ impl Marks {
     pub(super) const SLOW: Self = Self(2);
     /// It is among the failures.
     pub(super) const FAILED: Self = Self(4);
+    /// It is among the abandoned ones.
+    pub(super) const ABANDONED: Self = Self(16);
     /// Its answer has begun and is not over.
     pub(super) const STREAMS: Self = Self(8);
 

@@ -26,7 +26,19 @@ pub(super) struct Entry {
     pub(super) request: Request,
     /// Since when.
     pub(super) since: Millis,
+    pub(super) upload: Upload,
     place: u32,
+}
+
+/// How much of a request has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Upload {
+    /// All of it.
+    Whole,
+    /// A part, and more since the last tick.
+    Moving,
+    /// A part, and no more since the last tick.
+    Stalled,
 }
 
 impl Waiting {
@@ -35,7 +47,12 @@ impl Waiting {
     }
 
     #[inline]
-    pub(super) fn insert(&mut self, request: Request, since: Millis) -> Option<Place> {
+    pub(super) fn insert(
+        &mut self,
+        request: Request,
+        since: Millis,
+        upload: Upload,
+    ) -> Option<Place> {
         let index = u32::try_from(self.entries.len()).ok().filter(|&index| index < NOWHERE)?;
         let place = match self.places.get_mut(self.free as usize) {
             Some(slot) => core::mem::replace(&mut self.free, core::mem::replace(slot, index)),
@@ -44,13 +61,18 @@ impl Waiting {
                 index
             }
         };
-        self.entries.push(Entry { request, since, place });
+        self.entries.push(Entry { request, since, upload, place });
         Some(Place(place))
     }
 
-    /// Removes a request, and returns what has been counted of it.
+    pub(super) fn entry(&mut self, Place(place): Place) -> Option<&mut Entry> {
+        let index = *self.places.get(place as usize)?;
+        self.entries.get_mut(index as usize)
+    }
+
+    /// Removes a request, and returns it with what has been counted of it.
     #[inline]
-    pub(super) fn remove(&mut self, Place(place): Place) -> Option<Request> {
+    pub(super) fn remove(&mut self, Place(place): Place) -> Option<Entry> {
         let slot = self.places.get_mut(place as usize)?;
         let index = core::mem::replace(slot, self.free) as usize;
         self.free = place;
@@ -63,7 +85,7 @@ impl Waiting {
         {
             *slot = u32::try_from(index).unwrap_or(NOWHERE);
         }
-        Some(removed.request)
+        Some(removed)
     }
 
     pub(super) fn iter_mut(&mut self) -> core::slice::IterMut<'_, Entry> {
@@ -90,13 +112,15 @@ mod tests {
             // Grows and shrinks between none and some hundred.
             let grows = (step / 300).is_multiple_of(2) || step % 3 == 0;
             if grows {
-                let place = waiting.insert(request(step), Millis::new(step.into())).unwrap();
+                let place =
+                    waiting.insert(request(step), Millis::new(step.into()), Upload::Whole).unwrap();
                 assert!(present.iter().all(|(other, _)| *other != place));
                 present.push((place, step));
             } else if !present.is_empty() {
                 let at = (step as usize).wrapping_mul(7919) % present.len();
                 let (place, number) = present.swap_remove(at);
-                assert_eq!(waiting.remove(place).unwrap().epoch, number);
+                assert_eq!(waiting.entry(place).unwrap().request.epoch, number);
+                assert_eq!(waiting.remove(place).unwrap().request.epoch, number);
             }
             assert_eq!(waiting.entries.len(), present.len());
         }
@@ -110,7 +134,7 @@ mod tests {
             waiting.remove(place).unwrap();
         }
         for number in 0..u32::try_from(most).unwrap() {
-            waiting.insert(request(number), Millis::ZERO).unwrap();
+            waiting.insert(request(number), Millis::ZERO, Upload::Whole).unwrap();
         }
         assert_eq!(waiting.places.len(), most, "no new place was needed");
     }

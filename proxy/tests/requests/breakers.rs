@@ -137,3 +137,39 @@ fn a_dry_run_reports_and_changes_nothing() {
     assert_eq!(proxy.of("ab_test_breaker_trips_total", "new"), 0);
     assert_eq!(proxy.send("anna", 200).sent("x-ab-variant"), ["new"]);
 }
+
+/// A model that does not read uploads stalls them. A slow client does not.
+#[test]
+fn uploads_that_stall_open_the_breaker_and_slow_ones_do_not() {
+    for moves in [true, false] {
+        let mut proxy = Proxy::new(&file(&json!({
+            "variants": [
+                {"name": "old", "cluster": "old-cluster"},
+                {"name": "new", "cluster": "new-cluster", "weight": 50},
+            ],
+            "breaker": {"no_answer": {"after": "2s"}},
+        })));
+        let mut uploads = Vec::new();
+        for second in 0..20 {
+            for user in 0..10 {
+                let user = format!("{second}-{user}");
+                let mut request = proxy.open(&[("x-user-id", &user)]);
+                request.stream.request_headers(&request.call, false);
+                if request.sent("x-ab-variant") == ["new"] {
+                    uploads.push(request);
+                } else {
+                    request.stream.request_body(&request.call, 10, true);
+                    request.respond(200);
+                    request.end();
+                }
+            }
+            for request in uploads.iter_mut().filter(|_| moves) {
+                request.stream.request_body(&request.call, 10, false);
+            }
+            proxy.run(Duration::from_secs(1));
+        }
+        let trips = proxy.of("ab_test_breaker_trips_total", "new");
+        assert_eq!(trips, u64::from(!moves), "moves: {moves}");
+        uploads.iter_mut().for_each(|request| request.end());
+    }
+}

@@ -193,7 +193,9 @@ fn a_plain_unit_that_is_not_text_is_logged_as_its_digest() {
     let logged = |shown: &str, value: &str| {
         let file = file(&json!({"unit": [{"query": "user"}]}));
         let proxy = Proxy::on(&host, &with_settings(file, &json!({"exposure_unit": shown})));
-        let mut request = proxy.open(&[(":path", &format!("/?user={value}"))]);
+        let mut request = proxy.open(&[]);
+        let path = (":path".to_owned(), format!("/?user={value}"));
+        request.call.request.borrow_mut().insert(0, path);
         request.decide();
         request.exposed()[2].clone().unwrap()
     };

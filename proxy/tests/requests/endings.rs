@@ -189,16 +189,18 @@ fn a_grpc_client_of_http3_may_have_left_before_the_status() {
 /// Nobody but the filter may use its names, wherever they are.
 #[test]
 fn own_names_are_removed_from_trailers() {
-    let proxy = Proxy::new(&file(&json!({"match": {"path": {"exact": "/"}}})));
+    let condition = json!({"headers": [{"name": "x-in", "present": true}]});
+    let proxy = Proxy::new(&file(&json!({"match": condition})));
     let lines = || {
         [("x-ab-cluster", "a"), ("x-other", "b"), ("x-ab-variant", "c"), ("x-ab-cluster", "d")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec()
     };
     // Of an experiment, and of none.
-    for path in ["/", "/none"] {
-        let mut open = proxy.open(&[("x-user-id", "1"), (":path", path)]);
+    for (name, is_in) in [("x-in", true), ("x-out", false)] {
+        let mut open = proxy.open(&[("x-user-id", "1"), (name, "1")]);
         assert_eq!(open.stream.request_headers(&open.call, false), Action::Continue);
+        assert_eq!(!open.sent("x-ab-variant").is_empty(), is_in);
         *open.call.trailers.borrow_mut() = lines();
         open.stream.request_trailers(&open.call);
         *open.call.response_trailers.borrow_mut() = lines();
@@ -206,7 +208,7 @@ fn own_names_are_removed_from_trailers() {
         open.stream.response_trailers(&open.call);
         open.end();
         for left in [&open.call.trailers, &open.call.response_trailers] {
-            assert_eq!(*left.borrow(), [("x-other".to_owned(), "b".to_owned())], "{path}");
+            assert_eq!(*left.borrow(), [("x-other".to_owned(), "b".to_owned())], "{name}");
         }
     }
 }

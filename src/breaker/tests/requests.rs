@@ -194,6 +194,47 @@ fn the_time_of_the_upload_is_not_the_variants() {
 }
 
 #[test]
+fn an_upload_that_stalls_is_abandoned_once() {
+    let mut worker = Worker::new(&json!({"no_answer": {"after": "2s"}}));
+    let upload = |worker: &mut Worker| {
+        let now = uptime(worker.at());
+        worker.fleet.begin(super::proxy::served(Side::Candidate), None, now, false)
+    };
+    let abandoned = |worker: &mut Worker| {
+        worker.pass(100);
+        let bytes = worker.memory.value(&Side::Candidate.key()).unwrap();
+        Breaker::decode(&bytes).unwrap().counts(worker.at()).abandoned
+    };
+    let ticket = upload(&mut worker);
+    worker.pass(1900);
+    assert_eq!(abandoned(&mut worker), 0);
+    worker.pass(300);
+    assert_eq!(abandoned(&mut worker), 1);
+    worker.pass(5000);
+    worker.ended(ticket, End::Abandoned);
+    assert_eq!(abandoned(&mut worker), 1, "once");
+    // It is slow, and goes on.
+    let mut ticket = upload(&mut worker);
+    for _ in 0..10 {
+        worker.pass(1500);
+        worker.fleet.progressed(&ticket);
+    }
+    // Its answer takes as long again.
+    let now = uptime(worker.at());
+    worker.fleet.uploaded(&mut ticket, now);
+    worker.pass(1500);
+    let ticket = worker.answered(ticket);
+    worker.ended(ticket, End::Completed);
+    assert_eq!((abandoned(&mut worker), worker.counts()), (1, (1, 0, 0)));
+    // What has been answered already is not abandoned.
+    let ticket = upload(&mut worker);
+    let ticket = worker.answered(ticket);
+    worker.pass(5000);
+    worker.ended(ticket, End::Abandoned);
+    assert_eq!(abandoned(&mut worker), 1);
+}
+
+#[test]
 fn good_headers_do_not_end_a_streak_and_a_whole_answer_does() {
     // Answers that break off at once.
     let mut worker = Worker::new(&json!({}));

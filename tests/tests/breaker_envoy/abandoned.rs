@@ -32,7 +32,8 @@ async fn opens_within(
     limit: Duration,
 ) -> Result<()> {
     let _alone = ALONE.lock().await;
-    let stand = Stand::start(&json!({"window": "10s"}), &[]).await?;
+    let breaker = json!({"window": "10s", "no_answer": {"after": "4s"}});
+    let stand = Stand::start(&breaker, &[]).await?;
     let load = load(&stand, rate, size, patience)?;
     sleep(Duration::from_secs(4)).await;
     ensure!(stand.trips().await? == 0.0, "before the fault\n{}", stand.envoy.report().await);
@@ -56,4 +57,12 @@ async fn opens_within(
 async fn a_candidate_that_hangs_is_noticed_although_all_clients_leave_early() -> Result<()> {
     let (patience, limit) = (Duration::from_secs(1), Duration::from_secs(10));
     opens_within(Behavior::Hang, 40.0, 2, patience, limit).await
+}
+
+/// Envoy's buffers take some megabytes of an upload. Then it reads no more from the client, and over
+/// HTTP/1.1 it does not notice that the client leaves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_candidate_that_does_not_read_uploads_is_noticed() -> Result<()> {
+    let (patience, limit) = (Duration::from_secs(2), Duration::from_secs(30));
+    opens_within(Behavior::NeverRead, 8.0, 12 << 20, patience, limit).await
 }
