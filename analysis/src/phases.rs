@@ -129,6 +129,12 @@ pub(crate) struct Phase {
 }
 
 impl Phase {
+    /// A phase of these shares, for tests of what reads only them.
+    #[cfg(test)]
+    pub(crate) fn of_shares(shares: &[f64]) -> Self {
+        Self { name: None, shares: shares.to_vec(), minutes: (0, 0) }
+    }
+
     /// When it began and ended, rounded to the minute, in milliseconds since 1970.
     pub(crate) const fn span(&self) -> (u64, u64) {
         (self.minutes.0 * MINUTE, (self.minutes.1 + 1) * MINUTE)

@@ -31,6 +31,11 @@ const COVERAGE: f64 = 0.01;
 /// A unit with a fifth of a variant's requests leaves at most 25 effective units (Kish), too few for a normal
 /// approximation.
 const LARGEST: f64 = 0.2;
+/// Of fewer units than [`MANY`], the heaviest may have a fifth by chance where a few units come very often, but hardly half.
+const HALF: f64 = 0.5;
+const MANY: u64 = 1000;
+/// Below, the heaviest unit is only noted.
+const SOME: u64 = 200;
 /// As many units assigned to two variants are a sign of two salts, or of two files.
 const TORN: f64 = 0.01;
 /// Below, a variant decides nothing anyway.
@@ -187,7 +192,8 @@ impl Arms<'_> {
         let worst = arms.max_by(|a, b| a.1.total_cmp(&b.1));
         let weights =
             worst.and_then(|(arm, _)| balance.weights.get(arm)).copied().unwrap_or_default();
-        let failed = worst.is_some_and(|(_, share)| share > LARGEST) && weights.units >= FEW;
+        let limit = if weights.units < MANY { HALF } else { LARGEST };
+        let failed = worst.is_some_and(|(_, share)| share > limit) && weights.units >= SOME;
         let message = match worst {
             Some((arm, share)) => format!(
                 "the heaviest unit of {} has {:.1} % of its requests; the {} units are worth {:.0} \
@@ -200,8 +206,11 @@ impl Arms<'_> {
             ),
             None => "no units".to_owned(),
         };
-        let limits = (worst.map(|(_, share)| share), LARGEST);
-        self.check(CheckName::LargestUnit, None, failed, limits, variants, message)
+        let limits = (worst.map(|(_, share)| share), limit);
+        let check = self.check(CheckName::LargestUnit, None, failed, limits, variants, message);
+        let notable = !failed && worst.is_some_and(|(_, share)| share > LARGEST);
+        let state = if notable && weights.units >= FEW { CheckState::Warning } else { check.state };
+        Check { state, ..check }
     }
 
     /// Units that were assigned to two variants under the same weights.
@@ -296,3 +305,6 @@ fn date(day: u64) -> String {
     let time = sidetrack::quantity::Timestamp::new(day * 86_400_000).to_string();
     time.split('T').next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests;

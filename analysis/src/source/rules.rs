@@ -193,10 +193,11 @@ impl<'p> LineRules<'p> {
         let id = id.map_err(|problem| format!("{}: {problem}", log::REQUEST_ID))?;
         let request = id.as_deref().map(key);
         // Other requests may have the same id: calls of one trace, and retries of a client.
-        let more = [time, u64::from(duration), status, arm.index() as u64];
+        let unit = unit.as_deref().map(key);
+        let more = [time, u64::from(duration), status, arm.index() as u64, unit.unwrap_or(0)];
         let print = request.map(|id| more.into_iter().fold(id, mix));
         let row = Row {
-            unit: unit.as_deref().map(key),
+            unit,
             print,
             position,
             time,

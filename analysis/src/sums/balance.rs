@@ -86,6 +86,24 @@ impl Balance {
         pairs.map(|pairs| pairs.add(rows, of).ok());
     }
 
+    /// Sums without units, for simulations.
+    #[cfg(test)]
+    pub(crate) fn of(slots: usize, arms: usize, columns: usize) -> Self {
+        Self::new(slots, arms, columns)
+    }
+
+    /// Adds a unit of the only phase.
+    #[cfg(test)]
+    pub(crate) fn add(&mut self, day: u64, arm: usize, requests: u32, labels: u32) {
+        let slots = self.requests.len();
+        self.requests[arm].add(f64::from(requests).ln()).unwrap();
+        self.weights[arm].add(u64::from(requests));
+        self.days.entry(day).or_insert_with(|| vec![0; slots])[arm] += 1;
+        if !self.labels.is_empty() {
+            self.labels(0, arm, f64::from(labels), f64::from(requests));
+        }
+    }
+
     pub(super) fn merge(&mut self, other: &Self) {
         for (sum, more) in self.requests.iter_mut().zip(&other.requests) {
             sum.merge(more);
