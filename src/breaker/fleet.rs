@@ -205,6 +205,13 @@ impl Fleet {
         Some(upload)
     }
 
+    /// Makes a request one that was decided in this epoch.
+    #[cfg(test)]
+    pub(super) fn decide_in(&mut self, ticket: &mut Ticket, epoch: u32) {
+        self.stop_waiting(ticket);
+        ticket.request.epoch = epoch;
+    }
+
     #[cfg(test)]
     pub(super) fn slow_over(&self, experiment: ExperimentId) -> Option<Millis> {
         self.experiments[experiment].rule.slow_over()

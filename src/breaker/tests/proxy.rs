@@ -191,7 +191,9 @@ impl Proxy {
             let fleet = &mut self.workers[worker].borrow_mut();
             let is_current = epoch == fleet.epoch(EXPERIMENT, side.variant());
             let mut ticket = fleet.begin(served(side), None, uptime(now), is_current);
-            ticket.request.epoch = epoch;
+            if !is_current {
+                fleet.decide_in(&mut ticket, epoch);
+            }
             end_at_once(fleet, &store, ticket, ended, now, jitter)
         };
         self.keep(worker, now, transition);
