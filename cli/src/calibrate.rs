@@ -44,7 +44,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let grid = if args.full { Grid::Full } else { Grid::Coarse };
     let usual = if args.full { 4000 } else { 200 };
-    let runs = args.runs.or(NonZero::new(usual)).unwrap_or(NonZero::<u32>::MIN);
+    let runs = args.runs.or_else(|| NonZero::new(usual)).unwrap_or(NonZero::<u32>::MIN);
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let shown = std::io::stderr().is_terminal();
     let progress = |done: usize, all: usize| {

@@ -28,8 +28,6 @@ const GRPC_WEB: &str = r#"          - name: envoy.filters.http.grpc_web
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 "#;
-const UNLIMITED: &str = "max_retries: 1024, max_connections: 30000, max_pending_requests: 30000, \
-                         max_requests: 30000";
 
 /// An Envoy with the breaker, and the two models behind it.
 pub(crate) struct Stand {
@@ -72,7 +70,6 @@ impl Stand {
         };
         let with_grpc_web = |text: String| {
             text.replacen("http_filters:\n", &format!("http_filters:\n{GRPC_WEB}"), 1)
-                .replace("max_retries: 1024", UNLIMITED)
         };
         let (breaker, wasm) = (fault.breaker(), artifact::wasm());
         let stand = Self::with_bootstrap(&breaker, options, wasm, workers, with_grpc_web).await?;

@@ -9,6 +9,7 @@
 )]
 
 mod fragments;
+mod limits;
 mod log;
 mod tls;
 mod upgrades;
@@ -26,6 +27,7 @@ use sidetrack_tests::world::sidetrack_command;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// How long each answer may take.
