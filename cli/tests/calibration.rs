@@ -1,11 +1,5 @@
 //! `sidetrack calibrate` from outside: the decisions of `analyze run` are as rarely wrong as they should be.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that fails may say so abruptly"
-)]
-
 use std::process::Command;
 
 use serde_json::Value;
