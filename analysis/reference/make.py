@@ -28,6 +28,7 @@ PHASES = ["one", "two"]
 START = 1795424400000  # 2026-11-23T09:00:00Z
 HOUR = 3_600_000
 GROUPS = 100
+FEW = "; undefined: too few events (each variant needs 5, observed or expected)"
 MOMENTS = 48
 
 
@@ -226,7 +227,9 @@ def unskewed(z, skewness):
     """Wilson and Hilferty's normal score of a skewed one; 0 where the correction is larger than the score."""
     if z == 0 or skewness == 0:
         return z
-    corrected = 6 / skewness * (np.cbrt(max(1 + skewness * z / 2, 0)) - 1) + skewness / 6
+    # The cube root of 1 + x, less 1, without the digits that a small x would lose.
+    root = math.expm1(math.log1p(skewness * z / 2) / 3) if skewness * z > -2 else -1.0
+    corrected = 6 / skewness * root + skewness / 6
     return corrected if corrected * z > 0 else 0.0
 
 
@@ -349,9 +352,102 @@ def group(r, units):
     return rotated * GROUPS >> 64
 
 
-def jackknife(v):
-    v = np.array(v)
-    return (len(v) - 1) / len(v) * ((v - v.mean()) ** 2).sum()
+def share_below(latencies, ms):
+    """By group: requests below a latency, and all; within a bin, latencies are spread evenly."""
+    below, all_ = np.zeros(GROUPS), np.zeros(GROUPS)
+    for latency, g in latencies:
+        low, high = bounds(latency)
+        below[g] += min(max((ms - low) / (high - low), 0.0), 1.0)
+        all_[g] += 1
+    return below, all_
+
+
+class Quantiles:
+    """A quantile of two arms: [(latencies with groups, units), (latencies with groups, units)] by stratum."""
+
+    def __init__(self, share, tables):
+        self.share, self.arms, events_of = share, [], []
+        sizes = [(a[1], b[1]) for a, b in tables]
+        self.weights = weights(sizes)
+        for a, b in tables:
+            common = 1000 * quantile([ms for ms, _ in a[0] + b[0]], share)
+            above = []
+            for latencies, _ in (a, b):
+                below, all_ = share_below(latencies, common)
+                above.append(list(zip(all_ - below, all_)))
+            events_of.append(above)
+            row = []
+            for latencies, _ in (a, b):
+                ms = [m for m, _ in latencies]
+                below, all_ = share_below(latencies, 1000 * quantile(ms, share))
+                residuals = (below - share * all_) / len(ms)
+                plain = share * (1 - share) / len(ms)
+                row.append([ms, residuals, plain, max((residuals**2).sum() / plain, 1.0)])
+            n = [len(arm[0]) for arm in row]
+            common = sum(arm[3] * n for arm, n in zip(row, n)) / sum(n)
+            self.arms.append([(ms, residuals, math.sqrt(max(own, common) * plain)) for ms, residuals, plain, own in row])
+        self.stretch = 1.0
+        pulls = []
+        for w, row in zip(self.weights, self.arms):
+            pull = np.zeros(GROUPS)
+            for sign, arm in zip((-1, 1), row):
+                half = self.half(arm)
+                pull += sign * w * half / (Z * arm[2]) * arm[1]
+            pulls.append(pull)
+        apart = sum(p @ p for p in pulls)
+        cross = sum(pulls) @ sum(pulls) - apart
+        self.stretch = max(1 + cross / apart, 1.0) if apart else 1.0
+        tables = [(size, *events(*above)[1:]) for size, above in zip(sizes, events_of)]
+        self.score = Score(tables, self.stretch)
+
+    def reach(self, arm, z):
+        ms, _, error = arm
+        value, low, high = quantile(ms, self.share), self.share - z * error, self.share + z * error
+        return value, value - quantile(ms, max(low, 0.0)), quantile(ms, high) - value if high < 1 else math.inf
+
+    def half(self, arm):
+        _, below, above = self.reach(arm, Z)
+        return (below + above) / 2 if math.isfinite(above) else below
+
+    def reaches(self, z):
+        out = []
+        for i in (0, 1):
+            found = [(w, *self.reach(row[i], z)) for w, row in zip(self.weights, self.arms)]
+            scale = math.sqrt(self.stretch)
+            out.append((sum(w * v for w, v, _, _ in found), *[scale * math.hypot(*[f[0] * f[k] for f in found]) for k in (2, 3)]))
+        return out
+
+    def interval(self, z):
+        (a, below_a, above_a), (b, below_b, above_b) = self.reaches(z)
+        low, high = b - a - math.hypot(below_b, above_a), b - a + math.hypot(above_b, below_a)
+        return low if math.isfinite(low) else None, high if math.isfinite(high) else None
+
+    def lift_interval(self, z):
+        (a, below_a, above_a), (b, below_b, above_b) = self.reaches(z)
+        down = lambda value, below: -math.log(max(value - below, 0) / value) if below < value else math.inf
+        up = lambda value, above: math.log((value + above) / value)
+        center = math.log(b / a)
+        low, high = center - math.hypot(down(b, below_b), up(a, above_a)), center + math.hypot(up(b, above_b), down(a, below_a))
+        return math.exp(low) - 1 if math.isfinite(low) else -1.0, math.exp(high) - 1 if math.isfinite(high) else None
+
+    def found(self):
+        (a, below_a, above_a), (b, below_b, above_b) = self.reaches(Z)
+        half = lambda below, above: (below + above) / 2 if math.isfinite(above) else below
+        variances = [(half(*r) / Z) ** 2 for r in ((below_a, above_a), (below_b, above_b))]
+        z, enough = self.score.statistic(0.0), self.enough()
+        return dict(values=(a, b), variances=tuple(variances), difference=b - a, variance=sum(variances), critical=Z,
+                    ci=self.interval(Z), p=2 * stats.norm.sf(abs(z)) if enough else None, statistic=z if enough else None, df=None,
+                    lift=(b - a) / a, lift_ci=self.lift_interval(Z), score=self)
+
+    def enough(self):
+        """Whether each arm has, or should have, five requests above the quantile of both, and five below."""
+        for count in (lambda x, n: x, lambda x, n: n - x):
+            for i in (1, 3):
+                observed = sum(count(t[i], t[i + 1]) for t in self.score.tables)
+                expected = sum((count(*t[1:3]) + count(*t[3:5])) * t[i + 1] / (t[2] + t[4]) for t in self.score.tables)
+                if max(observed, expected) < 5:
+                    return False
+        return True
 
 
 # ---- posteriors ------------------------------------------------------------------------------------------------------
@@ -394,7 +490,7 @@ def look(found, units, planned):
     half = bound * math.sqrt(found["variance"])
     d = found["difference"]
     z = found["statistic"]
-    p = min(1, math.sqrt(r + 1) * math.exp(-z * z * r / (2 * (r + 1))))
+    p = None if z is None else min(1, math.sqrt(r + 1) * math.exp(-z * z * r / (2 * (r + 1))))
     if "score" in found:
         return dict(found, ci=found["score"].interval(bound), lift_ci=found["score"].lift_interval(bound), p=p)
     factor = bound / found["critical"]
@@ -532,24 +628,19 @@ def analyze(case):
         return found, sides, counted[0][1:] if len(counted) == 1 else None
 
     def compare_quantiles(metric, candidate):
-        share = metric["measure"]
-        sides, less = [], []
+        share, tables = metric["measure"], {}
         for s in range(len(strata)):
-            row, without = [], []
+            row = []
             for a in (0, candidate):
                 latencies = [(r["duration"], group(r, units)) for r in slot(s, a) if not aborted(r)]
-                if not latencies:
-                    continue
-                rest = [quantile([ms for ms, g in latencies if g != out], share) for out in range(GROUPS)]
                 size = sum(1 for _, c in in_slot(s, a) if c.answered) if units else len(latencies)
-                row.append((quantile([ms for ms, _ in latencies], share), jackknife(rest), size))
-                without.append(rest)
-            both = len(row) == 2
-            sides.append(tuple(row) if both else ((0.0, 0.0, 0), (0.0, 0.0, 0)))
-            less.append([b - a for a, b in zip(*without)] if both else [0.0] * GROUPS)
-        w = weights([(a[2], b[2]) for a, b in sides])
-        together = jackknife([sum(w[s] * less[s][g] for s in range(len(strata))) for g in range(GROUPS)])
-        return dict(merge(sides, together), method="quantiles, jackknife over groups of units"), sides, None
+                row.append((latencies, size))
+            if row[0][0] and row[1][0]:
+                tables[s] = row
+        sides = [((0, 0, tables[s][0][1]), (0, 0, tables[s][1][1])) if s in tables else ((0, 0, 0), (0, 0, 0)) for s in range(len(strata))]
+        found = Quantiles(share, list(tables.values())).found()
+        within = {s: Quantiles(share, [row]).found() for s, row in tables.items()}
+        return dict(found, method="quantiles, order statistics and design effect", within=within), sides, None
 
     want = dict(metrics={}, counts=counts, units=[sum(f[a] for f in firsts) for a in range(3)])
     want["requests"] = [sum(r["arm"] == a for r in requests) for a in range(3)]
@@ -576,15 +667,20 @@ def analyze(case):
             phases = []
             for s, a, b in within:
                 own = found["within"][s] if "within" in found else merge([(a, b)])
-                phases.append(dict(phase=strata[s], n=[a[2], b[2]], diff=own["difference"], ci=list(own["ci"])))
+                n, ci = a[2] + b[2], own["ci"]
+                if always:
+                    # An always-valid interval begins with a hundred units.
+                    ci = look(own, n, planned or 10_000)["ci"] if n >= 100 else None
+                phases.append(dict(phase=strata[s], n=[a[2], b[2]], diff=own["difference"], ci=ci and list(ci)))
             seen[metric["name"], candidate] = dict(
                 n=sizes, values=found["values"], diff=found["difference"], ci=under["ci"], lift=found["lift"],
                 lift_ci=under["lift_ci"], p=under["p"], phases=phases if len(within) > 1 else [],
                 variance=found["variance"], variances=found["variances"], shares=shares, statistic=found["statistic"], df=found["df"],
-                method=found["method"] + merged(len(within)),
+                method=found["method"] + merged(len(within)) + ("" if found["p"] is not None else FEW),
             )
     for role, adjust in (("primary", holm), ("exploratory", stats.false_discovery_control)):
         own = [(m["name"], c) for m in case["metrics"] if m["role"] == role for c in (1, 2)]
+        own = [key for key in own if seen[key]["p"] is not None]
         for key, p in zip(own, adjust([seen[key]["p"] for key in own])):
             seen[key]["p_adjusted"] = float(p)
     for metric in case["metrics"]:

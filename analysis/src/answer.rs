@@ -368,7 +368,7 @@ pub struct PhaseResult {
     pub n: [u64; 2],
     /// Candidate minus baseline.
     pub diff: f64,
-    /// For this phase alone and a single look.
+    /// For this phase alone, of the same kind as the interval of the whole.
     pub ci: [Option<f64>; 2],
 }
 

@@ -5,7 +5,11 @@
 //! the variance accounts for it being the same unit. Without units, each request is taken as one.
 
 mod by_request;
+mod order;
 mod quantile;
+mod scored;
+
+pub(crate) use scored::Scored;
 
 use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::input::{Fraction, Proportion};
@@ -37,11 +41,21 @@ pub(crate) struct Compared {
     /// What was computed, in words.
     pub(crate) method: String,
     /// The same within each stratum that has both.
-    pub(crate) strata: Vec<(usize, (u64, u64), Comparison)>,
+    pub(crate) strata: Vec<Within>,
     /// The shares behind it if there is one stratum of shares, for posteriors.
     pub(crate) shares: Option<(Proportion, Proportion)>,
-    /// Of shares: the test and the intervals, for any number of looks.
-    pub(crate) score: Option<Score>,
+    /// Of shares and quantiles: the test and the intervals, for any number of looks.
+    pub(crate) score: Option<Scored>,
+}
+
+/// A comparison within one stratum.
+#[derive(Clone, Debug)]
+pub(crate) struct Within {
+    pub(crate) stratum: usize,
+    /// Units behind the baseline's and the candidate's value.
+    pub(crate) sizes: (u64, u64),
+    pub(crate) comparison: Comparison,
+    pub(crate) score: Option<Scored>,
 }
 
 impl Data<'_> {
@@ -138,10 +152,9 @@ impl Data<'_> {
             }
             _ => (strata::merge(&sides, covariance, self.level), "means per unit"),
         };
-        let within = |(stratum, sizes, comparison)| {
-            let own = arms.get(stratum..=stratum).unwrap_or_default();
-            let score = self.score(metric, own, 1.0).and_then(Result::ok);
-            (stratum, sizes, score.map_or(comparison, |score| score.comparison(self.level)))
+        let within = |within: Within| {
+            let own = arms.get(within.stratum..=within.stratum).unwrap_or_default();
+            within.scored(self.score(metric, own, 1.0).and_then(Result::ok), self.level)
         };
         Compared {
             candidate,
@@ -150,16 +163,17 @@ impl Data<'_> {
             method: method(word, used.len()),
             strata: self.within(&sides).into_iter().map(within).collect(),
             shares,
-            score: scored.and_then(Result::ok),
+            score: scored.and_then(Result::ok).map(Scored::Shares),
         }
     }
 
     /// The comparison within each stratum that has both sides.
-    fn within(&self, sides: &[(Side, Side)]) -> Vec<(usize, (u64, u64), Comparison)> {
+    fn within(&self, sides: &[(Side, Side)]) -> Vec<Within> {
         let within = usable(sides).into_iter().filter_map(|stratum| {
             let sides = *sides.get(stratum)?;
             let compared = strata::merge(&[sides], 0.0, self.level).ok()?;
-            Some((stratum, (sides.0.units, sides.1.units), compared))
+            let sizes = (sides.0.units, sides.1.units);
+            Some(Within { stratum, sizes, comparison: compared, score: None })
         });
         within.collect()
     }
@@ -194,6 +208,15 @@ impl Data<'_> {
             return self.sums.answered.clone();
         }
         self.sums.totals.iter().map(|totals| totals.requests - totals.aborted).collect()
+    }
+}
+
+impl Within {
+    /// The same by a score, if there is one.
+    fn scored(self, score: Option<Score>, level: Fraction) -> Self {
+        let Some(score) = score else { return self };
+        let comparison = score.comparison(level);
+        Self { comparison, score: Some(Scored::Shares(score)), ..self }
     }
 }
 

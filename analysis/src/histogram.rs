@@ -1,10 +1,10 @@
-//! Histogram of the latencies of a variant in a stratum, for quantiles and their jackknife errors.
+//! Histogram of the latencies of a variant in a stratum, for quantiles and their errors.
 //!
 //! Counts per millisecond up to a second, and per 1.6 percent above, in a hundred groups. All requests of a unit are in the same
-//! group, so leaving out one group after another (the jackknife) measures the error of sampling units, not the smaller
-//! error of independent requests. Envoy logs whole milliseconds; within a bin, latencies are taken as evenly spread.
+//! group, so groups show the error of sampling units, not the smaller error of independent requests. Envoy logs whole
+//! milliseconds; within a bin, latencies are taken as evenly spread.
 //!
-//! No histogram crate offers leaving out a group and interpolating within a bin.
+//! No histogram crate offers counts by group and interpolation within a bin.
 
 /// How many groups units fall in.
 pub(crate) const GROUPS: usize = 100;
@@ -55,13 +55,19 @@ impl Histogram {
         total
     }
 
-    /// Without one group.
-    pub(crate) fn without(&self, total: &Counts, group: usize) -> Counts {
-        let mut rest = total.clone();
-        for (count, less) in rest.0.iter_mut().zip(self.groups.get(group).into_iter().flatten()) {
-            *count -= u64::from(*less);
-        }
-        rest
+    /// How many requests.
+    pub(crate) fn count(&self) -> u64 {
+        self.groups.iter().flatten().map(|count| u64::from(*count)).sum()
+    }
+
+    /// By group: requests below a position, and all.
+    pub(crate) fn below(&self, at: Position) -> impl Iterator<Item = (f64, f64)> {
+        self.groups.iter().map(move |group| {
+            let sum = |bins: &[u32]| bins.iter().map(|count| f64::from(*count)).sum::<f64>();
+            let whole = group.get(..at.bin).unwrap_or(group);
+            let part = group.get(at.bin).map_or(0.0, |count| f64::from(*count) * at.part);
+            (sum(whole) + part, sum(group))
+        })
     }
 }
 
@@ -69,6 +75,22 @@ impl Histogram {
 pub(crate) fn group(unit: u64) -> usize {
     // Other bits than those that a table of units uses.
     usize::try_from((u128::from(unit.rotate_left(32)) * GROUPS as u128) >> 64).unwrap_or(0)
+}
+
+/// A place among the bins, between two latencies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Position {
+    bin: usize,
+    /// The part of the bin's requests that is below.
+    part: f64,
+}
+
+impl Position {
+    /// In milliseconds.
+    fn latency(self) -> f64 {
+        let (low, high) = (edge(self.bin), edge(self.bin + 1));
+        low + (high - low) * self.part
+    }
 }
 
 /// Counts by bin.
@@ -97,8 +119,13 @@ impl Counts {
     }
 
     /// The latency in milliseconds below which this share of the requests lies.
-    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     pub(crate) fn quantile(&self, share: f64) -> Option<f64> {
+        self.position(share).map(Position::latency)
+    }
+
+    /// The place below which this share of the requests lies; `None` without requests.
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    pub(crate) fn position(&self, share: f64) -> Option<Position> {
         let count = self.count();
         if count == 0 {
             return None;
@@ -107,12 +134,11 @@ impl Counts {
         for (bin, &in_bin) in self.0.iter().enumerate() {
             let in_bin = in_bin as f64;
             if in_bin > 0.0 && rank <= in_bin {
-                let (low, high) = (edge(bin), edge(bin + 1));
-                return Some(low + (high - low) * (rank / in_bin));
+                return Some(Position { bin, part: rank / in_bin });
             }
             rank -= in_bin;
         }
-        Some(edge(self.0.len()))
+        Some(Position { bin: self.0.len(), part: 0.0 })
     }
 
     /// The share of requests up to each bin's upper edge, in milliseconds; bins without requests are left out.
@@ -179,16 +205,21 @@ mod tests {
     }
 
     #[test]
-    fn the_groups_without_one_and_that_one_are_all() {
+    fn the_groups_together_are_below_a_quantile_as_all_requests_are() {
         let mut histogram = Histogram::default();
         (0..10_000u32).for_each(|i| histogram.add(unit(i), i % 3000));
         let total = histogram.total();
-        let rest: u64 = (0..GROUPS).map(|group| histogram.without(&total, group).count()).sum();
-        assert_eq!(rest, (GROUPS as u64 - 1) * 10_000);
-        assert!(
-            (0..GROUPS).all(|group| histogram.without(&total, group).count() < 10_000),
-            "no group is empty"
-        );
+        for share in [0.0, 0.1, 0.5, 0.95, 0.99, 1.0] {
+            let at = total.position(share).unwrap();
+            let sum = |(below, all): (f64, f64), (b, a): (f64, f64)| (below + b, all + a);
+            let (below, all) = histogram.below(at).fold((0.0, 0.0), sum);
+            assert!((below - share * 10_000.0).abs() < 1e-6 && all == 10_000.0, "{share} {below}");
+            assert!(histogram.below(at).all(|(below, all)| below <= all && all > 0.0));
+        }
+        assert_eq!(histogram.count(), 10_000);
+        // Beyond the last bin all requests are below.
+        let end = total.position(1.5).unwrap();
+        assert!(histogram.below(end).all(|(below, all)| below == all));
     }
 
     #[test]
@@ -215,7 +246,6 @@ mod tests {
             (three.cumulative(), four.cumulative()),
             (one.total().cumulative(), one.total().cumulative())
         );
-        assert_eq!(one.without(&one.total(), GROUPS).count(), 800);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use sidetrack_stats::sequential::{ConfidenceSequence, FEWEST};
 use crate::answer::{
     CandidateResult, Conclusion, Goal, MetricResult, PhaseResult, Role, TestMode, Value,
 };
-use crate::compare::Compared;
+use crate::compare::{Compared, Scored};
 use crate::metric::{Measure, Metric};
 
 /// How often the data may be looked at.
@@ -39,6 +39,21 @@ impl Look {
                 Ok(Estimate { difference: 0.0, variance: 1.0, df: None }.critical(level))
             }
             Self::Always(sequence) => sequence.critical(units),
+        }
+    }
+
+    /// The interval of a difference after `units` units.
+    fn interval(
+        self,
+        comparison: &Comparison,
+        score: Option<&Scored>,
+        units: u64,
+        level: Fraction,
+    ) -> Option<Interval> {
+        match (self, score) {
+            (_, Some(score)) => Some(score.interval(self.critical(level, units).ok()?)),
+            (Self::Fixed, None) => comparison.interval,
+            (Self::Always(sequence), None) => sequence.interval(comparison.estimate, units).ok(),
         }
     }
 
@@ -73,6 +88,8 @@ struct Seen<'c> {
     interval: Option<Interval>,
     lift: Option<Interval>,
     p: Result<PValue, Undefined>,
+    /// The interval within each stratum, of the same kind.
+    phases: Vec<Option<Interval>>,
     note: &'static str,
 }
 
@@ -120,8 +137,15 @@ pub(crate) fn judge(
 
 /// Chooses the interval and the p-value for this look.
 fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) -> Seen<'c> {
-    let nothing =
-        |why| Seen { found, comparison: None, interval: None, lift: None, p: Err(why), note: "" };
+    let phases = found.strata.iter().map(|within| {
+        let units = within.sizes.0 + within.sizes.1;
+        look.interval(&within.comparison, within.score.as_ref(), units, level)
+    });
+    let phases: Vec<Option<Interval>> = phases.collect();
+    let nothing = |why| {
+        let (comparison, interval, lift) = (None, None, None);
+        Seen { found, comparison, interval, lift, p: Err(why), phases: Vec::new(), note: "" }
+    };
     let comparison = match found.comparison {
         Ok(comparison) => comparison,
         Err(why) => return nothing(why),
@@ -129,17 +153,18 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
     let units = found.sizes.0 + found.sizes.1;
     let estimate = comparison.estimate;
     let test = comparison.test.map(|test| test.p);
+    let interval = look.interval(&comparison, found.score.as_ref(), units, level);
     let mut seen = Seen {
         found,
         comparison: Some(comparison),
-        interval: comparison.interval,
+        interval,
         lift: comparison.lift_interval.ok(),
         p: test,
+        phases,
         note: "",
     };
     if let Some(score) = &found.score {
         let critical = look.critical(level, units).ok();
-        seen.interval = critical.map(|z| score.interval(z));
         seen.lift = critical.and_then(|z| score.lift_interval(z).ok());
         seen.p = score.test().and_then(|test| look.p_value(test, units));
         return seen;
@@ -149,7 +174,6 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
         let stretch =
             sequence.interval(Estimate { difference: 0.0, variance: 1.0, df: None }, units);
         let fixed = estimate.critical(level);
-        seen.interval = sequence.interval(estimate, units).ok();
         seen.lift = seen.lift.zip(stretch.ok()).zip(comparison.lift.ok()).map(
             |((lift, stretch), center)| {
                 let factor = stretch.high / fixed;
@@ -254,12 +278,13 @@ fn candidate(
             conclude(metric.goal, difference, p, level)
         }
     };
-    let phases = seen.found.strata.iter().filter(|_| seen.found.strata.len() > 1);
-    let phases = phases.map(|(stratum, sizes, comparison)| PhaseResult {
-        phase: names.strata.get(*stratum).copied().flatten().unwrap_or("all").to_owned(),
-        n: [sizes.0, sizes.1],
-        diff: comparison.estimate.difference,
-        ci: ends(comparison.interval),
+    let several = seen.found.strata.len() > 1;
+    let phases = seen.found.strata.iter().zip(&seen.phases).filter(|_| several);
+    let phases = phases.map(|(within, interval)| PhaseResult {
+        phase: names.strata.get(within.stratum).copied().flatten().unwrap_or("all").to_owned(),
+        n: [within.sizes.0, within.sizes.1],
+        diff: within.comparison.estimate.difference,
+        ci: ends(*interval),
     });
     let why = seen
         .p

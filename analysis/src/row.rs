@@ -7,7 +7,7 @@ use crate::short::Short;
 pub struct Row {
     /// 64 bits of the unit's hash (see [`key`]); `None` if the source names no unit.
     pub unit: Option<u64>,
-    /// Where the row is in its source: spreads rows without a unit over the groups of the jackknife.
+    /// Where the row is in its source: spreads rows without a unit over the groups of histograms.
     pub position: u64,
     /// Milliseconds since 1970.
     pub time: u64,

@@ -106,6 +106,24 @@ impl Score {
         Self::new(tables.into_iter(), stretch)
     }
 
+    /// As `of_ratios`, from sums over groups of units, with the units of each stratum, which weigh it.
+    ///
+    /// # Errors
+    /// As for `of_ratios`.
+    pub fn of_groups(
+        strata: &[(Pairs, Pairs)],
+        units: &[(u64, u64)],
+        stretch: f64,
+    ) -> Result<Self, Undefined> {
+        let mut found = Self::of_ratios(strata, stretch)?;
+        if found.tables.len() != units.len() {
+            return Err(Undefined::TooFew);
+        }
+        let weights = crate::strata::weights(units);
+        found.tables.iter_mut().zip(weights).for_each(|(table, weight)| table.weight = weight);
+        Ok(found)
+    }
+
     fn new(
         tables: impl Iterator<Item = (f64, Counts, Counts)>,
         stretch: f64,

@@ -5,7 +5,7 @@ use sidetrack_stats::input::Proportion;
 use sidetrack_stats::score::Score;
 use sidetrack_stats::strata::{self, Side};
 
-use super::{Compared, Data, EMPTY, method, sizes, usable};
+use super::{Compared, Data, EMPTY, Scored, Within, method, sizes, usable};
 use crate::metric::{Metric, Origin};
 
 impl Data<'_> {
@@ -40,10 +40,10 @@ impl Data<'_> {
             Some(score) => (Ok(score.comparison(self.level)), "score test of shares of requests"),
             None => (strata::merge(&sides, 0.0, self.level), "means per request"),
         };
-        let within = |(stratum, sizes, comparison)| {
-            let own = counts.iter().find(|(of, _)| *of == stratum);
+        let within = |within: Within| {
+            let own = counts.iter().find(|(of, _)| *of == within.stratum);
             let own = own.and_then(|(_, pair)| Score::of_shares(&[*pair], 1.0).ok());
-            (stratum, sizes, own.map_or(comparison, |score| score.comparison(self.level)))
+            within.scored(own, self.level)
         };
         Compared {
             candidate,
@@ -52,7 +52,7 @@ impl Data<'_> {
             method: method(word, used.len()),
             strata: self.within(&sides).into_iter().map(within).collect(),
             shares: if let [(_, one)] = counts.as_slice() { Some(*one) } else { None },
-            score,
+            score: score.map(Scored::Shares),
         }
     }
 }

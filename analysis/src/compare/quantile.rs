@@ -1,73 +1,45 @@
-//! Comparisons of latency quantiles, with the jackknife's variance over groups of units.
+//! Comparisons of latency quantiles, from the histograms of groups of units.
 
-use sidetrack_stats::strata::{self, Side};
-
-use super::{Compared, Data, EMPTY, method, sizes, usable};
-use crate::histogram::GROUPS;
+use super::order::{Quantiles, Stratum};
+use super::{Compared, Data, Scored, Within, method};
+use crate::join::Totals;
 
 impl Data<'_> {
-    /// The difference of quantiles of the latency, with the jackknife's variance over groups of units.
+    /// The difference of quantiles of the latency.
     pub(super) fn quantile(&self, candidate: usize, share: f64) -> Compared {
-        // By stratum: the two quantiles, and both again without each group.
-        let mut full: Vec<(Side, Side)> = Vec::new();
-        let mut less: Vec<Vec<(f64, f64)>> = Vec::new();
         let units = self.sizes_by_slot();
-        for stratum in 0..self.shape.strata {
-            let of = |arm: usize| -> Option<(f64, Vec<f64>, u64)> {
-                let histogram = &self.totals(stratum, arm)?.histogram;
-                let total = histogram.total();
-                let value = total.quantile(share)? / 1000.0;
-                let without = |group| {
-                    histogram.without(&total, group).quantile(share).map_or(value, |q| q / 1000.0)
-                };
-                let units = units.get(self.shape.slot(stratum, arm)).copied().unwrap_or(0);
-                Some((value, (0..GROUPS).map(without).collect(), units))
-            };
-            match (of(self.shape.baseline), of(candidate)) {
-                (Some((one, one_less, n1)), Some((two, two_less, n2))) => {
-                    full.push((
-                        Side { value: one, variance: jackknife(&one_less), units: n1 },
-                        Side { value: two, variance: jackknife(&two_less), units: n2 },
-                    ));
-                    less.push(one_less.into_iter().zip(two_less).collect());
-                }
-                _ => {
-                    full.push((EMPTY, EMPTY));
-                    less.push(Vec::new());
-                }
-            }
-        }
-        let pairs: Vec<(u64, u64)> = full.iter().map(|(one, two)| (one.units, two.units)).collect();
-        let weights = strata::weights(&pairs);
-        let merged = |group: usize| -> f64 {
-            let term = |(weight, less): (&f64, &Vec<(f64, f64)>)| {
-                less.get(group).map_or(0.0, |(one, two)| weight * (two - one))
-            };
-            weights.iter().zip(&less).map(term).sum()
+        let of = |stratum: usize, arm: usize| -> Option<(&Totals, u64)> {
+            let totals = self.totals(stratum, arm).filter(|totals| totals.histogram.count() > 0)?;
+            Some((totals, units.get(self.shape.slot(stratum, arm)).copied()?))
         };
-        let together = jackknife(&(0..GROUPS).map(merged).collect::<Vec<_>>());
-        let apart: f64 = weights
-            .iter()
-            .zip(&full)
-            .map(|(w, (one, two))| w * w * (one.variance + two.variance))
-            .sum();
-        let used = usable(&full).len();
+        let both = |stratum: usize| {
+            let (one, two) = (of(stratum, self.shape.baseline)?, of(stratum, candidate)?);
+            Some((stratum, ((&one.0.histogram, one.1), (&two.0.histogram, two.1))))
+        };
+        let strata: Vec<(usize, Stratum<'_>)> = (0..self.shape.strata).filter_map(both).collect();
+        let within = |(stratum, table): &(usize, Stratum<'_>)| {
+            let quantiles = Quantiles::new(share, &[*table]).ok()?;
+            Some(Within {
+                stratum: *stratum,
+                sizes: (table.0.1, table.1.1),
+                comparison: quantiles.comparison(self.level),
+                score: Some(Scored::Quantile(quantiles)),
+            })
+        };
+        let tables: Vec<Stratum<'_>> = strata.iter().map(|(_, table)| *table).collect();
+        let merged = Quantiles::new(share, &tables);
+        let sizes = tables.iter().fold((0, 0), |sum, (one, two)| (sum.0 + one.1, sum.1 + two.1));
         Compared {
             candidate,
-            sizes: sizes(&full),
-            comparison: strata::merge(&full, together - apart, self.level),
-            method: method("quantiles, jackknife over groups of units", used),
-            strata: self.within(&full),
+            sizes,
+            comparison: merged
+                .as_ref()
+                .map(|found| found.comparison(self.level))
+                .map_err(|why| *why),
+            method: method("quantiles, order statistics and design effect", tables.len()),
+            strata: strata.iter().filter_map(within).collect(),
             shares: None,
-            score: None,
+            score: merged.ok().map(Scored::Quantile),
         }
     }
-}
-
-/// The variance of an estimate, from the estimates without one group each.
-#[expect(clippy::cast_precision_loss, reason = "a hundred groups")]
-fn jackknife(without: &[f64]) -> f64 {
-    let n = without.len() as f64;
-    let mean = without.iter().sum::<f64>() / n;
-    (n - 1.0) / n * without.iter().map(|value| (value - mean).powi(2)).sum::<f64>()
 }

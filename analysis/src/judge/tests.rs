@@ -27,7 +27,7 @@ fn compared(baseline: u64, candidate: u64) -> Vec<Compared> {
         method: String::new(),
         strata: Vec::new(),
         shares: Some(shares),
-        score: Score::of_shares(&[shares], 1.0).ok(),
+        score: Score::of_shares(&[shares], 1.0).ok().map(Scored::Shares),
     }]
 }
 
@@ -123,7 +123,7 @@ fn guarded(failed: (u64, u64), units: (u64, u64), look: Look) -> CandidateResult
     let compared = Compared {
         sizes: units,
         comparison: Ok(score.comparison(Fraction::FIVE_PERCENT)),
-        score: Some(score),
+        score: Some(Scored::Shares(score)),
         ..compared(1, 1).remove(0)
     };
     let margin = Some(Margin::Absolute(0.005));
@@ -252,7 +252,7 @@ fn too_few_data_leave_everything_undefined() {
         sizes: (49, 49),
         comparison: proportions::stratified(&[shares], Fraction::FIVE_PERCENT),
         shares: Some(shares),
-        score: Score::of_shares(&[shares], 1.0).ok(),
+        score: Score::of_shares(&[shares], 1.0).ok().map(Scored::Shares),
         ..compared(1, 1).remove(0)
     };
     let found = result(primary("a"), vec![few], always(1000));
