@@ -37,7 +37,7 @@ WAITS, BUSY, QUIET = "waits", "busy", "quiet"
 MOST_WAITING = 2
 # Kind and seconds on two cores; the longest start first. What is missing here WAITS for a few seconds.
 STAGES = {
-    "breaker_envoy": (QUIET, 110), "cli/demo": (QUIET, 30), "rollouts": (QUIET, 15), "latency": (QUIET, 6),
+    "breaker_envoy": (QUIET, 165), "cli/demo": (QUIET, 30), "rollouts": (QUIET, 15), "latency": (QUIET, 6),
     "long": (BUSY, 46), "envoy": (BUSY, 120), "unit-core": (BUSY, 40), "scale": (BUSY, 15), "wasm": (BUSY, 15),
     "stats/simulations": (BUSY, 15), "cli/analysis": (BUSY, 15), "cli/calibration": (BUSY, 40), "corpora": (BUSY, 10), "core": (BUSY, 10), "unit-analysis": (BUSY, 10),
     "prometheus_envoy": (WAITS, 72), "argocd": (WAITS, 51), "cli/mlflow_story": (WAITS, 28), "cli/mlflow": (WAITS, 25),

@@ -78,8 +78,13 @@ async fn changes_its_behavior() {
     }
     assert_eq!(statuses, [200, 200, 500, 200, 200, 500]);
 
-    stub.set(Behavior::Healthy);
+    stub.set(Behavior::StatusOfRequest);
+    let failing = Request::get("/").header("x-stub-status", "503");
+    assert_eq!(client.send(failing.clone()).await.unwrap().status, 503);
     assert_eq!(client.send(Request::get("/")).await.unwrap().status, 200);
+
+    stub.set(Behavior::Healthy);
+    assert_eq!(client.send(failing).await.unwrap().status, 200);
 }
 
 #[tokio::test]

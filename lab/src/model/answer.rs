@@ -3,7 +3,7 @@
 use std::future::pending;
 
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 
 use http_body_util::BodyExt;
@@ -62,6 +62,10 @@ pub(super) async fn answer(request: Request<Incoming>, shared: &Shared) -> Outco
             predict(StatusCode::INTERNAL_SERVER_ERROR)
         }
         Behavior::ErrorEvery(_) => predict(StatusCode::OK),
+        Behavior::StatusOfRequest => {
+            let status = head.headers.get("x-stub-status").map(HeaderValue::as_bytes);
+            predict(status.and_then(|s| StatusCode::from_bytes(s).ok()).unwrap_or_default())
+        }
     })
 }
 

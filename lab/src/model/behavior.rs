@@ -30,6 +30,8 @@ pub enum Behavior {
     GrpcTrailersOnly(u8),
     /// Responds with 500 to every n-th request since the last `clear`, and with 200 to the others. 0 disables errors.
     ErrorEvery(u64),
+    /// Responds with the status that the request's header `x-stub-status` names, or with 200.
+    StatusOfRequest,
     /// Responds with 200 and streams the request's body back.
     Echo,
 }

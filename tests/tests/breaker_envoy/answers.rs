@@ -61,6 +61,11 @@ impl Answers {
         Ok((fifth, sent.context("nothing reached the candidate")?))
     }
 
+    /// The answers to requests that were sent after this moment.
+    pub(crate) fn sent_after(&self, moment: Instant) -> Vec<Seen> {
+        self.all().into_iter().filter(|seen| seen.sent > moment).collect()
+    }
+
     pub(crate) fn all(&self) -> Vec<Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

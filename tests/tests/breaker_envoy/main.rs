@@ -7,6 +7,7 @@
 
 mod abandoned;
 mod answers;
+mod bursts;
 mod failover;
 mod false_positives;
 mod fault;
@@ -14,6 +15,8 @@ mod persistence;
 mod recovery;
 mod stand;
 mod timing;
+mod uploads;
+mod users;
 
 /// Tests that measure time must not run beside each other.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -41,7 +41,7 @@ pub(crate) struct Stand {
     pub(crate) dir: TempDir,
 }
 
-fn experiment(breaker: &Value) -> Value {
+pub(crate) fn experiment(breaker: &Value) -> Value {
     json!({"experiments": [{
         "name": "forecast", "unit": [{"header": "x-user-id"}], "baseline": BASELINE,
         "variants": [
@@ -138,9 +138,13 @@ impl Stand {
 
     /// All workers have seen requests; what one of them does alone would be faster.
     pub(crate) async fn all_workers_took_part(&self, workers: u32) -> Result<()> {
+        self.each_worker_has(workers, i64::from(64 / workers)).await
+    }
+
+    /// So many workers have had at least so many connections each.
+    pub(crate) async fn each_worker_has(&self, workers: u32, least: i64) -> Result<()> {
         let connections =
             self.envoy.stats(r"^listener\..*\.worker_\d+\.downstream_cx_total$").await?;
-        let least = i64::from(64 / workers);
         let enough = connections.values().filter(|&&count| count >= least).count();
         ensure!(u32::try_from(enough)? == workers, "{connections:?}");
         Ok(())
@@ -173,7 +177,21 @@ impl Stand {
         Load::run(self.requests(Protocol::Http1, answers))
     }
 
-    /// The same, as the callers of a fault do it.
+    /// Sends these requests at this rate until it is stopped.
+    pub(crate) fn load_of(
+        &self,
+        rate: f64,
+        answers: &Answers,
+        make: impl Fn(u64) -> Request + Send + Sync + 'static,
+    ) -> Result<Load> {
+        let mut options = LoadOptions::new(self.addr, rate, make);
+        options.connections = 64;
+        let answers = answers.clone();
+        options.on_answer = Arc::new(move |_, _, answer| answers.take(answer));
+        Load::run(options)
+    }
+
+    /// As [`Self::load`], but as the callers of a fault do it.
     pub(crate) fn load_for(
         &self,
         fault: Fault,
@@ -239,9 +257,18 @@ fn render(
 
 /// Waits until something holds; ten seconds at most.
 pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> Result<bool>) -> Result<()> {
+    until_within(Duration::from_secs(10), what, holds).await
+}
+
+/// Waits until something holds, for this time at most.
+pub(crate) async fn until_within(
+    limit: Duration,
+    what: &str,
+    holds: impl AsyncFn() -> Result<bool>,
+) -> Result<()> {
     let begun = Instant::now();
     while !holds().await? {
-        ensure!(begun.elapsed() < Duration::from_secs(10), "after 10 s still not: {what}");
+        ensure!(begun.elapsed() < limit, "after {limit:?} still not: {what}");
         sleep(Duration::from_millis(20)).await;
     }
     Ok(())
