@@ -204,9 +204,14 @@ impl Available<'_> {
     /// exploratory.
     ///
     /// # Errors
-    /// An unknown name, a kind that the metric does not support, a metric with two roles; no primary metric, and several
+    /// A column with the name of a built-in metric, an unknown name, a kind that the metric does not support, a metric with two roles; no primary metric, and several
     /// columns that may be meant.
     pub(crate) fn select(&self, requests: &MetricRequests) -> Result<Vec<Metric>, Error> {
+        // It would replace a default guardrail.
+        if let Some(name) = self.columns.iter().find(|name| BUILT_IN.contains(&name.as_str())) {
+            let problem = format!("the column {name} has the name of a built-in metric; rename it");
+            return Err(Error::input(Part::Outcomes(None), problem));
+        }
         let mut metrics: Vec<Metric> = Vec::new();
         let roles = [
             (Role::Primary, &requests.primary),

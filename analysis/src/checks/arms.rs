@@ -112,14 +112,18 @@ impl Arms<'_> {
         for metric in self.metrics.iter().filter(|metric| metric.role != Role::Exploratory) {
             let Origin::Column(column) = metric.origin else { continue };
             let per_request = metric.measure == Measure::Ratio && self.by_request;
-            if !per_request && metric.absent != Absent::Missing {
-                continue;
-            }
             let Some(labels) = balance.labels.get(column) else { continue };
             let worst = self.worst(labels);
+            // A unit without a row has 0, but a variant without any row has lost them.
+            let none = |arm: usize| self.covered(labels, arm).is_some_and(|share| share <= 0.0);
+            let lost = worst.filter(|(arm, _)| none(*arm) != none(self.shape.baseline));
+            if !per_request && metric.absent != Absent::Missing && lost.is_none() {
+                continue;
+            }
             let value = worst.map(|(_, found)| found.difference.abs());
             let beyond = value.is_some_and(|value| value > COVERAGE);
-            let failed = beyond && worst.is_some_and(|(_, found)| found.p < LEVEL);
+            let failed =
+                (beyond || lost.is_some()) && worst.is_some_and(|(_, found)| found.p < LEVEL);
             let variants = self.by_variant(|arm| self.covered(labels, arm));
             let (what, name) = (if self.by_request { "requests" } else { "units" }, &metric.name);
             let message = match worst.filter(|_| failed) {

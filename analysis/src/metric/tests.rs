@@ -143,16 +143,16 @@ fn goals_units_and_margins_have_defaults() {
 }
 
 #[test]
-fn a_built_in_metric_has_a_fixed_kind_and_yields_to_a_column_of_its_name() {
+fn a_built_in_metric_has_a_fixed_kind_and_a_column_must_not_have_its_name() {
     let error = selected(&[], false, &["error_rate=mean"], &[]).unwrap_err();
     assert!(error.contains("fixed kind"), "{error}");
     let error = selected(&["nps"], false, &["np"], &[]).unwrap_err();
     assert!(error.ends_with("latency_p99, abort_rate, nps"), "{error}");
-    let found = selected(&["error_rate"], false, &["error_rate=mean"], &[]).unwrap();
-    assert!(
-        found.starts_with("primary mean error_rate, guardrail quantile latency_p95"),
-        "{found}"
-    );
+    // As a requested metric, and as a guardrail that is there by default.
+    for requested in ["error_rate", "nps"] {
+        let error = selected(&["error_rate", "nps"], false, &[requested], &[]).unwrap_err();
+        assert!(error.contains("column error_rate has the name of a built-in"), "{error}");
+    }
     for (name, share) in [("latency_p50", 0.5), ("latency_p95", 0.95), ("latency_p99", 0.99)] {
         let metrics = metrics(true, &[name], &[]);
         assert_eq!(find(&metrics, name).measure, Measure::Quantile(share));

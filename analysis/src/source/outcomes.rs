@@ -27,7 +27,7 @@ pub(crate) use columns::{Ignored, Unreadable};
 pub use head::ACCURACY;
 use head::Head;
 use records::{Record, Records};
-use value::{Cause, Value, value};
+use value::{Cause, Value, is_missing_class, value};
 
 /// How many malformed rows are shown.
 const EXAMPLES: usize = 3;
@@ -217,13 +217,20 @@ impl<'e> Table<'e> {
         let mut columns = self.columns.iter_mut();
         if let Some((prediction, label)) = self.head.pair {
             let get = |column: usize| record.get(column).filter(|field| !field.is_empty());
+            let missing =
+                [prediction, label].map(get).into_iter().flatten().find(|it| is_missing_class(it));
             let right = get(prediction).zip(get(label));
             if let Some(column) = columns.next() {
-                right.iter().for_each(|_| column.number());
+                match missing {
+                    Some(field) => column.unreadable(line, field, Cause::Missing),
+                    None => right.iter().for_each(|_| column.number()),
+                }
             }
-            values.push(right.map_or(f64::NAN, |(prediction, label)| {
-                f64::from(u8::from(same(prediction, label)))
-            }));
+            values.push(match (missing, right) {
+                (Some(_), _) => UNREADABLE,
+                (None, Some((prediction, label))) => f64::from(u8::from(same(prediction, label))),
+                (None, None) => f64::NAN,
+            });
         }
         for (column, (at, _)) in columns.zip(&self.head.values) {
             let field = record.get(*at).unwrap_or_default();

@@ -42,13 +42,14 @@ fn each_column_is_a_metric_of_numbers() {
 #[test]
 fn a_prediction_is_right_if_it_equals_its_label() {
     let text = "request_id,label,prediction,score\na,1,1.0,0\nb,cat,cat,1\nc,cat,dog,0\nd,1,,1\n\
-        e,,1,1\nf,nan,nan,1\ng,1,2,1\n";
+        e,,1,1\nf,nan,nan,1\ng,1,2,1\nh,NULL,1,1\ni,none,none,1\n";
     let found = outcomes(text).unwrap();
     assert_eq!(found.columns, [ACCURACY, "score"]);
-    assert_eq!(found.unreadable[0].rows, 0);
-    let right: Vec<_> = (0..7).map(|row| values(&found, row)[0]).collect();
-    let wanted = [Some(1.0), Some(1.0), Some(0.0), None, None, Some(1.0), Some(0.0)];
-    assert_eq!(right, wanted);
+    // A word for a missing value is no class; a class may be called none.
+    assert_eq!(found.unreadable[0].rows, 2);
+    let right: Vec<_> = (0..9).map(|row| values(&found, row)[0]).collect();
+    let [yes, no, unknown] = [Some(1.0), Some(0.0), Some(UNREADABLE)];
+    assert_eq!(right, [yes, yes, no, None, None, unknown, no, unknown, yes]);
     assert!(found.is_binary(0) && found.is_binary(1));
     // Of the two, one alone is a column like any other.
     assert_eq!(outcomes("request_id,label\na,1\n").unwrap().columns, ["label"]);

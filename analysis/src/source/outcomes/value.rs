@@ -95,6 +95,13 @@ pub(super) fn is_ambiguous(field: &[u8]) -> bool {
     decimals.len() == 4 && (1..=3).contains(&whole.len()) && !whole.starts_with(b"0")
 }
 
+/// Whether a prediction or a label is a word for a missing value. A class may be called `none` or `-`, so only spellings that
+/// programs write count.
+pub(super) fn is_missing_class(field: &[u8]) -> bool {
+    let words = ["NULL", "null", "NaN", "nan", "None", "NA", "N/A", "n/a", "#N/A", "<NA>", "\\N"];
+    words.iter().any(|word| field == word.as_bytes())
+}
+
 fn cause(text: &str, digits: bool) -> Cause {
     let missing = ["nan", "null", "none", "na", "n/a", "#n/a", "nil", "undefined", "\\n", "-", "?"];
     let yes_no = ["yes", "no", "y", "n", "t", "f", "on", "off", "ja", "nein", "oui", "non"];

@@ -236,6 +236,25 @@ pub(super) const CASES: &[Case] = &[
             std::iter::once("request_id,correct".to_owned()).chain(rows).collect()
         };
     }),
+    case("one variant has no rows", UNITS, "invalid", |story| {
+        story.purchases.retain(|row| row.fancy);
+    }),
+    case("labels of one variant are a word for a missing value", REQUESTS, "invalid", |story| {
+        story.by_request = |story| {
+            let rows = story.requests.iter().enumerate().map(|(at, row)| {
+                let label = if !row.fancy && at % 8 == 0 { "NULL" } else { "cat" };
+                format!("{},{},{label}", row.id, if row.correct { "cat" } else { "dog" })
+            });
+            std::iter::once("request_id,prediction,label".to_owned()).chain(rows).collect()
+        };
+    }),
+    case("a column has the name of a built-in metric", REQUESTS, "error", |story| {
+        story.by_request = |story| {
+            let rows =
+                story.requests.iter().map(|row| format!("{},{},0", row.id, u8::from(row.correct)));
+            std::iter::once("request_id,correct,error_rate".to_owned()).chain(rows).collect()
+        };
+    }),
     with(
         &["--metric", "revenue=mean:absent=missing"],
         case("ratings of one variant are missing", UNITS, "invalid", |story| {
