@@ -397,7 +397,8 @@ impl Work<'_> {
             };
             return Err(Error::input(Part::Outcomes(None), problem));
         }
-        let placed = (by_unit && units).then(|| place(&joined, self.outcomes));
+        let placed =
+            (by_unit && units).then(|| place(&joined, self.outcomes, self.settings.window));
         // The rate of aborted requests is worth a line only if there are any.
         let aborts = joined.tally.aborted() > 0;
         let wanted = |metric: &&Metric| {

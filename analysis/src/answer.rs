@@ -175,6 +175,9 @@ pub struct OutcomeCounts {
     /// Those of them that are less than ten minutes before it, and after the beginning of the logs.
     #[serde(default)]
     pub shortly_before: u64,
+    /// Rows about units with a time outside the one that is analyzed.
+    #[serde(default)]
+    pub other_time: u64,
     /// The first malformed ones, with their places.
     pub examples: Vec<String>,
     /// Values that cannot be read; their units are left out of the metric.

@@ -113,6 +113,7 @@ pub(crate) fn outcome_counts(
         shared: tally.met(2),
         early,
         shortly_before: placed.map_or(0, |placed| placed.shortly),
+        other_time: placed.map_or(0, |placed| placed.other_time),
         examples: outcomes.examples.clone(),
         unreadable: unreadable.collect(),
         ignored_columns: outcomes.ignored.iter().map(ToString::to_string).collect(),

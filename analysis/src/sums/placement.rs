@@ -4,6 +4,7 @@
 
 use crate::join::{Cell, Joined, Unit};
 use crate::source::outcomes::Outcomes;
+use crate::window::Window;
 
 /// How far the clock of the outcomes may be behind that of the proxies, in milliseconds.
 pub(crate) const TOLERANCE: u64 = 5000;
@@ -23,6 +24,8 @@ pub(crate) struct Placed {
     pub(crate) early: u64,
     /// Those of them that are late enough to be a matter of clocks.
     pub(crate) shortly: u64,
+    /// Rows outside the time that is analyzed.
+    pub(crate) other_time: u64,
 }
 
 impl Placed {
@@ -44,7 +47,7 @@ fn at(unit: Unit<'_>, time: u64) -> Option<(u32, &Cell)> {
 }
 
 /// Finds the unit of each row. A row from before a unit's first request cannot be an effect of the model.
-pub(crate) fn place(joined: &Joined, outcomes: &Outcomes) -> Placed {
+pub(crate) fn place(joined: &Joined, outcomes: &Outcomes, window: Window) -> Placed {
     let of = |cells: u32| vec![vec![(0.0, 0); cells as usize]; outcomes.columns.len()];
     let mut placed = Placed {
         columns: joined.shards.iter().map(|table| of(table.cells())).collect(),
@@ -52,6 +55,10 @@ pub(crate) fn place(joined: &Joined, outcomes: &Outcomes) -> Placed {
     };
     for (keys, time, values) in outcomes.units() {
         placed.timed |= time.is_some();
+        if time.is_some_and(|time| !window.contains(time)) {
+            placed.other_time += 1;
+            continue;
+        }
         let Some((shard, unit)) = keys.into_iter().find_map(|key| joined.unit(key)) else {
             placed.unmatched += 1;
             continue;

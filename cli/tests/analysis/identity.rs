@@ -283,6 +283,17 @@ fn a_time_can_be_chosen() {
     let halves = [of(&["--since", "2026-11-28"]), of(&["--until", "2026-11-28"])];
     let sum: f64 = halves.iter().map(|found| number(&found["lines"]["used"])).sum();
     assert_eq!(sum, 12_000.0);
+    // Outcomes with a time outside do not count either: the result is that of a file that ends there.
+    let revenue =
+        ["--outcomes", "revenue.csv", "--metric", "revenue=ratio", "--until", "2026-11-28"];
+    let cut = folder.analysis(&revenue);
+    let is_before = |line: &&str| line.split(',').nth(1).is_some_and(|time| time < "2026-11-28");
+    let rows: Vec<&str> = life.revenue.lines().skip(1).filter(is_before).collect();
+    let late = life.revenue.lines().count() - 1 - rows.len();
+    assert!(late > 100 && cut["outcomes"]["other_time"] == late, "{late} {}", cut["outcomes"]);
+    let head = life.revenue.lines().next().unwrap();
+    folder.write("revenue.csv", format!("{head}\n{}\n", rows.join("\n")));
+    assert_eq!(result(&cut, "revenue"), result(&folder.analysis(&revenue), "revenue"));
     let run = ["analyze", "run", "experiment.json", "--exposures", "access.log"];
     let bad = |more: &[&str]| folder.text(&[&run[..], more].concat());
     let (code, _, error) = bad(&["--since", "2026-11-28", "--until", "2026-11-28"]);
