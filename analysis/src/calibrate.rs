@@ -189,7 +189,7 @@ fn simulate(cell: &Cell, index: usize, runs: u32, cells: usize) -> Row {
     }
 }
 
-/// The difference that a fixed test with known variances finds in four of five runs; `None` where there is no room for it.
+/// The difference that a fixed test with known variances finds in four of five runs; `None` if no such difference is possible.
 fn better_by(cell: &Cell) -> Option<f64> {
     // z of 2.5 % and of 20 %.
     const BOTH: f64 = 1.96 + 0.84;

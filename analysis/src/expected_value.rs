@@ -43,7 +43,7 @@ struct Gain {
 }
 
 impl Gain {
-    /// `None` if there is no difference.
+    /// `None` if the difference cannot be estimated.
     fn of(metric: &MetricResult, result: &CandidateResult) -> Option<Self> {
         let factor = metric.scale().factor();
         let steps = |difference: f64| match metric.goal {

@@ -75,7 +75,7 @@ impl Book {
     /// The set of this phase and these weights, which may be new.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The weights cannot be read; why.
     pub(crate) fn find(
         &self,
         experiment: &Experiment,

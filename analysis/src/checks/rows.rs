@@ -8,7 +8,7 @@ use crate::metric::{Metric, Origin};
 use crate::source::outcomes::Outcomes;
 use std::collections::BTreeMap;
 
-/// Above this share of rows that cannot be used, what is left is no random sample any more: in a metric of 1 % that only
+/// Above this share of rows that cannot be used, the remaining rows are not a random sample: in a metric of 1 % that only
 /// the buyers have, one lost row in a hundred may be every buyer.
 pub(crate) const LOST: f64 = 0.01;
 

@@ -70,7 +70,7 @@ impl fmt::Display for Unusable {
                 f,
                 "none of the {lines} lines of the logs can be read as an exposure. Likely causes: \
                  the access log is in another format than JSON, a container runtime or another tool \
-                 wrapped each line, or the file is no access log"
+                 wrapped each line, or the file is not an access log"
             ),
             Self::OtherExperiments { experiment, found } if found.is_empty() => write!(
                 f,

@@ -58,7 +58,7 @@ pub(super) fn without_prefix(line: &[u8]) -> Result<&[u8], String> {
     Ok(line)
 }
 
-/// The line within a JSON object that a collector has put around it; `None` if there is none.
+/// The line within a JSON object that a collector has put around it; `None` if no collector wrapped it.
 pub(super) fn inside(line: &[u8]) -> Option<Vec<u8>> {
     if !KEYS.iter().any(|key| memmem::find(line, key).is_some()) {
         return None;

@@ -69,7 +69,7 @@ impl Outcomes {
     /// Reads the file, plain or gzip.
     ///
     /// # Errors
-    /// A file that cannot be read or is no table, or whose header has neither `request_id` nor `unit`.
+    /// A file that cannot be read or is not a table, or whose header has neither `request_id` nor `unit`.
     pub fn read(path: &Path, experiment: &Experiment) -> Result<Self, Error> {
         let name = visible(&path.to_string_lossy());
         let input = |problem: String| Error::input(Part::Outcomes(Some(name.clone())), problem);

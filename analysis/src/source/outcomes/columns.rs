@@ -29,7 +29,7 @@ impl Unreadable {
     }
 }
 
-/// A column that is no metric.
+/// A column that cannot be a metric.
 #[derive(Clone, Debug)]
 pub(crate) struct Ignored {
     pub(crate) name: String,
@@ -117,7 +117,7 @@ impl Column {
         doubtful.into_iter().map(|(row, ..)| row).collect()
     }
 
-    /// Why the column is no metric: most of its values are text, or it has none.
+    /// Why it cannot: most of its values are text, or all are empty.
     pub(super) fn ignored(&self) -> Option<Ignored> {
         let is_text = self.text > self.numbers;
         let is_empty = self.numbers == 0 && self.unreadable.rows == 0;

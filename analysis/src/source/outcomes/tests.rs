@@ -45,7 +45,7 @@ fn a_prediction_is_right_if_it_equals_its_label() {
         e,,1,1\nf,nan,nan,1\ng,1,2,1\nh,NULL,1,1\ni,none,none,1\n";
     let found = outcomes(text).unwrap();
     assert_eq!(found.columns, [ACCURACY, "score"]);
-    // A word for a missing value is no class; a class may be called none.
+    // A word for a missing value is not a class, but a class may be called none.
     assert_eq!(found.unreadable[0].rows, 2);
     let right: Vec<_> = (0..9).map(|row| values(&found, row)[0]).collect();
     let [yes, no, unknown] = [Some(1.0), Some(0.0), Some(UNREADABLE)];

@@ -45,7 +45,7 @@ fn decode(mut text: Box<dyn Read>, name: &str) -> Result<Box<dyn BufRead>, Error
         text.read_to_end(&mut head).map_err(Error::read(name))?;
         return Ok(Box::new(Cursor::new(utf16.decode(&head))));
     }
-    // A byte order mark is no part of the first column's name.
+    // A byte order mark is not part of the first column's name.
     let start = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     let only_returns = !head.contains(&b'\n') && head.contains(&b'\r');
     let mut head = Cursor::new(head);
