@@ -18,6 +18,7 @@ pub use decode::did_you_mean;
 pub use node::Node;
 use problem::Path;
 pub use problem::{Code, Problem, Problems};
+pub use value::quantile;
 
 use crate::plan::Plan;
 

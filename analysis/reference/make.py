@@ -27,6 +27,7 @@ ARMS = ["b", "c", "d"]
 PHASES = ["one", "two"]
 START = 1795424400000  # 2026-11-23T09:00:00Z
 HOUR = 3_600_000
+TOLERANCE = 5000  # how far the clock of the outcomes may be behind
 GROUPS = 100
 FEW = "; undefined: too few events (each variant needs 5, observed or expected)"
 MOMENTS = 48
@@ -89,7 +90,9 @@ def generate(seed, units, *, overlap, phased, late):
                 if random.below(10) < 8:
                     correct = 1 if random.below(100) < 70 + 5 * arm - luck // 2 else 0
                     score = (random.below(9) + arm) * 0.25
-                    by_request.append((name, correct, None if random.below(7) == 0 else score))
+                    score = None if random.below(7) == 0 else score
+                    # Labels come up to an hour and a half later.
+                    by_request.append((name, correct, score, time + len(by_request) * 37 % 90 * 60_000))
         rows = random.below(4)
         for _ in range(rows):
             is_timed = random.below(2) == 0
@@ -146,7 +149,10 @@ def values(metric, cell):
         if cell.columns is None:
             return None
         column = [row[origin] for row in cell.columns if row[origin] is not None]
-        y = sum(column)
+        if origin == "accuracy" and not column:
+            # Without a label, it is unknown whether the prediction was right.
+            return None
+        y = min(sum(column), metric.get("cap", math.inf))
         x = {"ratio": len(column), "mean": 1, "proportion": 1}[measure]
         if measure == "proportion":
             y = 1.0 if y > 0 else 0.0
@@ -525,11 +531,21 @@ def analyze(case):
     first = {unit: min(own.values(), key=lambda c: (c.first, c.stratum)) for unit, own in cells.items()}
     outcome = {}
     if case["outcomes"] == "request":
-        outcome = {name: dict(accuracy=correct, score=score) for name, correct, score in by_request}
+        outcome = {name: dict(accuracy=correct, score=score, time=time) for name, correct, score, time in by_request}
         for own in cells.values():
             for cell in own.values():
                 cell.columns = [outcome[r["name"]] for r in cell.requests if r["name"] in outcome]
-    counts = dict(matched=0, unmatched=0, early=0)
+    # Outcomes count for a time from the unit's first request in the phase.
+    attribution = case["attribution"]
+    is_late = lambda cell, time: attribution is not None and time is not None and time >= cell.first + attribution
+    counts = dict(matched=0, unmatched=0, early=0, late=0, untimed=0)
+    unknown = set()
+    if case["outcomes"] == "request":
+        for own in cells.values():
+            for cell in own.values():
+                kept = [row for row in cell.columns if not is_late(cell, row["time"])]
+                counts["late"] += len(cell.columns) - len(kept)
+                cell.columns = kept
     if case["outcomes"] == "unit":
         # With times, a unit may have outcomes in each of its phases; without, in its first one only.
         timed = any(time is not None for _, time, *_ in by_unit)
@@ -539,20 +555,53 @@ def analyze(case):
         for unit, time, converted, basket in by_unit:
             if unit not in first:
                 counts["unmatched"] += 1
-            elif time is not None and time < first[unit].first:
+            elif time is not None and time + TOLERANCE < first[unit].first:
                 counts["early"] += 1
             else:
                 counts["matched"] += 1
                 begun = [c for c in cells[unit].values() if time is None or c.first <= time]
-                cell = first[unit] if time is None else max(begun, key=lambda c: (c.first, c.stratum))
-                cell.columns.append(dict(converted=converted, basket=basket))
+                late = max(begun, key=lambda c: (c.first, c.stratum), default=first[unit])
+                cell = first[unit] if time is None else late
+                if attribution is not None and time is None:
+                    # It may be from within the window or not.
+                    counts["untimed"] += 1
+                    unknown.add(unit)
+                elif is_late(cell, time):
+                    counts["late"] += 1
+                else:
+                    cell.columns.append(dict(converted=converted, basket=basket))
     span = min(r["time"] for r in requests), max(r["time"] for r in requests)
+    open_units = [0, 0, 0]
+    if attribution is not None:
+        last = max(row[3] for row in by_request) if case["outcomes"] == "request" else max(row[1] or 0 for row in by_unit)
+        known = min(span[1], last)
+        for unit, own in cells.items():
+            if first[unit].first + attribution > known:
+                open_units[first[unit].arm] += 1
+            for cell in own.values():
+                if unit in unknown or cell.first + attribution > known:
+                    cell.columns = None
+        ends = [cell.first + attribution for own in cells.values() for cell in own.values()]
+        counts["closes"] = max(ends)
+    case = dict(case, metrics=[dict(m) for m in case["metrics"]])
+    capped = {}
+    for m in case["metrics"]:
+        if m["name"] not in case["cap"]:
+            continue
+        # Of all units in all phases: the smallest value that so many do not exceed.
+        mine = [(cell.arm, values(m, cell)) for own in cells.values() for cell in own.values()]
+        mine = [(arm, v[0]) for arm, v in mine if v is not None]
+        ppm = round(float(case["cap"][m["name"]].rstrip("%")) * 10_000)
+        cap = sorted(y for _, y in mine)[-(-len(mine) * ppm // 1_000_000) - 1]
+        m["cap"] = cap
+        capped[m["name"]] = dict(value=cap, units=[sum(a == arm and y > cap for a, y in mine) for arm in range(3)])
     slot = lambda s, a: [r for r in requests if stratum_of(r) == s and r["arm"] == a]
     in_slot = lambda s, a: [(u, own[s]) for u, own in cells.items() if s in own and own[s].arm == a]
     firsts = [[sum(c.stratum == s and c.arm == a for c in first.values()) for a in range(3)] for s in range(len(strata))]
     if not units:
         firsts = [[len(slot(s, a)) for a in range(3)] for s in range(len(strata))]
-    total = sum(map(sum, firsts))
+    # A unit whose window is open is not one of the planned ones.
+    total = sum(map(sum, firsts)) - sum(open_units)
     planned = case["planned"]
     always = planned is None or not planned <= total <= planned + planned // 10
 
@@ -642,7 +691,23 @@ def analyze(case):
         within = {s: Quantiles(share, [row]).found() for s, row in tables.items()}
         return dict(found, method="quantiles, order statistics and design effect", within=within), sides, None
 
-    want = dict(metrics={}, counts=counts, units=[sum(f[a] for f in firsts) for a in range(3)])
+    def skewness(metric):
+        """By variant: the third moment of the residuals in all phases, in units of their standard deviation."""
+        out = []
+        for a in range(3):
+            residuals = []
+            for s in range(len(strata)):
+                pairs = [v for v in (values(metric, c) for _, c in in_slot(s, a)) if v is not None]
+                if len(pairs) > 1:
+                    residuals += [y - ratio(pairs)[0] * x for y, x in pairs]
+            r = np.array(residuals)
+            out.append((r**3).mean() / (r**2).mean() ** 1.5)
+        return out
+
+    means = [m for m in case["metrics"] if m["role"] == "primary" and m["origin"] not in ("accuracy", "errors")
+             and m["measure"] in ("mean", "ratio")] if units else []
+    want = dict(metrics={}, counts=counts, capped=capped, open=open_units, skewness={m["name"]: skewness(m) for m in means})
+    want = dict(want, units=[sum(f[a] for f in firsts) for a in range(3)])
     want["requests"] = [sum(r["arm"] == a for r in requests) for a in range(3)]
     want["elsewhere"] = [sum(r["arm"] == a and r["rescued"] for r in requests) for a in range(3)]
     want["torn"] = 0 if not units else sum(
@@ -793,6 +858,12 @@ CASES = [
          outcomes="unit", planned=600, weights=SPLIT, metrics=BY_UNIT),
     dict(name="a variant that joins late", seed=8, count=600, overlap=True, phased=True, units=True, late=True,
          outcomes="unit", planned=600, weights=LATE, metrics=BY_UNIT),
+    dict(name="attribution and a cap, outcomes by unit", seed=9, count=2600, overlap=True, phased=True, units=True,
+         outcomes="unit", planned=None, attribution=40 * 60_000, cap={"basket": "95%"}, weights=PHASED, metrics=BY_UNIT),
+    dict(name="attribution and a cap, outcomes by request", seed=10, count=1200, overlap=True, phased=True, units=True,
+         outcomes="request", planned=800, attribution=30 * 60_000, cap={"score": "97.5%"}, weights=PHASED, metrics=BY_REQUEST),
+    dict(name="a cap, one phase", seed=11, count=700, overlap=True, phased=False, units=True,
+         outcomes="unit", planned=701, cap={"basket": "99%"}, weights=SPLIT, metrics=BY_UNIT),
     dict(name="requests", seed=6, count=500, overlap=True, phased=False, units=False,
          outcomes="request", planned=None, weights=SPLIT, metrics=REQUESTS),
     dict(name="requests in phases", seed=7, count=500, overlap=True, phased=True, units=False,
@@ -813,6 +884,8 @@ def main():
     for number, case in enumerate(CASES):
         case["plots_latencies"] = number == 0
         case.setdefault("late", False)
+        case.setdefault("attribution", None)
+        case.setdefault("cap", {})
         shown = {k: v for k, v in case.items() if k != "metrics"}
         metrics = [dict(name=m["name"], role=m["role"], measure=str(m["measure"]), goal=m["goal"]) for m in case["metrics"]]
         out.append(dict(case=dict(shown, metrics=metrics), want=analyze(case)))

@@ -1,24 +1,28 @@
 //! The whole way of an analysis: source → rows → join → sums → checks → comparisons → verdict.
 
+mod methods;
+
 use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::Arc;
 
 use sidetrack::names::log;
 use sidetrack::plan::{Assignment, Experiment};
-use sidetrack::quantity::Timestamp;
+use sidetrack::quantity::{Millis, Timestamp};
 use sidetrack_stats::input::{Fraction, Invalid};
 use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 
 use crate::answer::{
     Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, PlanCheck, Role, SrmVerdict,
 };
+use crate::attribution::Attribution;
+use crate::cap::Cap;
 use crate::check::{CheckName, CheckState};
 use crate::checks::{self, Arms, Evidence, share};
 use crate::compare::Data;
 use crate::error::{Error, Part};
 use crate::expected_value::{Price, expected_values};
-use crate::join::{Joined, Shape, Tally, join};
+use crate::join::{Joined, Settled, Shape, Tally, join};
 use crate::judge::{Look, Names, judge};
 use crate::metric::{Available, Metric, MetricRequests, Origin};
 use crate::over_time::{Series, series};
@@ -67,6 +71,10 @@ pub struct Settings {
     pub prices: Vec<Price>,
     /// Units planned for all variants together.
     pub planned_units: Option<u64>,
+    /// How long after a unit's first request in a phase its outcomes count.
+    pub attribution: Option<Millis>,
+    /// Caps of metrics.
+    pub caps: Vec<Cap>,
     /// The level of significance.
     pub level: Fraction,
     /// Decide despite a sample ratio mismatch.
@@ -132,6 +140,8 @@ struct Read {
     joined: Joined,
     sums: Sums,
     placed: Option<Placed>,
+    attribution: Option<Attribution>,
+    settled: Settled,
     metrics: Vec<Metric>,
     /// Whether units are compared.
     units: bool,
@@ -200,7 +210,7 @@ impl Work<'_> {
         let tally = &main.joined.tally;
         let phases = main.timeline.phases.as_slice();
         let observed = checks::observed(&main.sums, main.shape, main.units);
-        let units = observed.iter().flatten().sum();
+        let units = main.counted(observed.iter().flatten().sum());
         let (look, planned_reached) = look(self.settings.planned_units, self.settings.level, units)
             .map_err(|error| Error::input(Part::PlannedUnits, error.to_string()))?;
         let names = self.names(main);
@@ -211,10 +221,10 @@ impl Work<'_> {
         let other_weights = share(tally.left_out(Excluded::OtherWeights), tally.used);
         let candidates: Vec<&str> =
             main.shape.candidates().filter_map(|arm| names.variants.get(arm).copied()).collect();
-        let outcomes = self
-            .input
-            .outcomes
-            .map(|outcomes| checks::outcome_counts(outcomes, tally, main.placed.as_ref()));
+        let outcomes = self.input.outcomes.map(|outcomes| {
+            let counts = checks::outcome_counts(outcomes, tally, main.placed.as_ref());
+            main.with_untimed(counts)
+        });
         let rows = self.input.outcomes.zip(outcomes.as_ref());
         let arms = main.units.then(|| Arms {
             sums: &main.sums,
@@ -270,7 +280,9 @@ impl Work<'_> {
             untimed: main.placed.as_ref().is_some_and(|placed| !placed.timed),
             outcomes: outcomes.as_ref(),
         });
-        reasons.extend(damage.into_iter().chain(notes).map(Reason::from));
+        let attribution = main.attributed(&names);
+        let methods = methods::notes(attribution.as_ref(), &results);
+        reasons.extend(damage.into_iter().chain(notes).chain(methods).map(Reason::from));
         let data = self.data(main);
         let series = series(&data, &main.metrics, look, &names, phases, tally.span);
         let analysis = Analysis {
@@ -285,6 +297,8 @@ impl Work<'_> {
             test: look.mode(),
             alpha: self.settings.level.get(),
             planned_units: self.settings.planned_units,
+            counted_units: Some(units),
+            attribution,
             plan: self.plan(tally),
             adaptive: strata.adaptive,
             lines: checks::line_counts(tally, self.input.logs),
@@ -314,6 +328,7 @@ impl Work<'_> {
             by_request: outcomes.by_request,
             binary: &binary,
             ignored: &outcomes.ignored,
+            caps: &self.settings.caps,
         };
         let metrics = available.select(&self.settings.metrics)?;
         for price in &self.settings.prices {
@@ -369,7 +384,8 @@ impl Work<'_> {
         let mut shape = Shape::new(experiment, known);
         let progress = |lines| (self.progress)(reading.pass, lines);
         let threads = self.settings.threads.get();
-        let mut joined = join(&source, shape, self.outcomes, threads, &progress)?;
+        let outcomes = (self.outcomes, self.settings.attribution.is_some());
+        let mut joined = join(&source, shape, outcomes, threads, &progress)?;
         if let Some(timeline) = &reading.timeline {
             return Ok((joined, Arc::clone(timeline), shape));
         }
@@ -397,8 +413,11 @@ impl Work<'_> {
             };
             return Err(Error::input(Part::Outcomes(None), problem));
         }
-        let placed =
-            (by_unit && units).then(|| place(&joined, self.outcomes, self.settings.window));
+        let attribution = self.attribution(&joined, units)?;
+        let length = attribution.map(|attribution| attribution.length);
+        let settled = length.map(|length| joined.settle(self.outcomes, length));
+        let window = self.settings.window;
+        let placed = (by_unit && units).then(|| place(&joined, self.outcomes, window, length));
         // The rate of aborted requests is worth a line only if there are any.
         let aborts = joined.tally.aborted() > 0;
         let wanted = |metric: &&Metric| {
@@ -409,6 +428,8 @@ impl Work<'_> {
             joined: &joined,
             placed: placed.as_ref(),
             metrics: &metrics,
+            caps: Vec::new(),
+            attribution,
             shape,
             units,
             threads,
@@ -417,7 +438,8 @@ impl Work<'_> {
         // Everything else needs only the sums, and a second pass may need the memory.
         joined.shards = Vec::new();
         let placed = placed.map(Placed::counts);
-        Ok(Read { joined, sums, placed, metrics, units, timeline, shape })
+        let settled = settled.unwrap_or_default();
+        Ok(Read { joined, sums, placed, attribution, settled, metrics, units, timeline, shape })
     }
 
     fn data<'r>(&self, read: &'r Read) -> Data<'r> {
@@ -430,7 +452,9 @@ impl Work<'_> {
         let metrics = read.metrics.iter().zip(&read.sums.metrics);
         let compared: Vec<_> =
             metrics.map(|(metric, sums)| (metric.clone(), data.compare(metric, sums))).collect();
-        judge(&compared, look, self.settings.level, names)
+        let mut results = judge(&compared, look, self.settings.level, names);
+        read.add_caps(&mut results, names);
+        results
     }
 
     fn names<'n>(&'n self, read: &'n Read) -> Names<'n> {

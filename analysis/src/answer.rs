@@ -42,6 +42,12 @@ pub struct Analysis {
     pub alpha: f64,
     /// Units planned for all variants together.
     pub planned_units: Option<u64>,
+    /// Units that count towards the planned ones: with attribution of a primary metric, those whose window is over.
+    #[serde(default)]
+    pub counted_units: Option<u64>,
+    /// Which outcomes count; null without attribution.
+    #[serde(default)]
+    pub attribution: Option<AttributionResult>,
     /// The plan of the file.
     #[serde(default)]
     pub plan: PlanCheck,
@@ -86,6 +92,34 @@ pub struct PlanCheck {
     pub digest: Option<String>,
     /// Why the analysis is exploratory; empty if it is the planned one.
     pub exploratory: Vec<String>,
+}
+
+/// Which outcomes count: those of a time from the first request of their unit in a phase.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct AttributionResult {
+    /// How long outcomes count, as in `7d`.
+    pub window: String,
+    /// Outcomes are known up to this time; windows that end later are open.
+    pub known_until: String,
+    /// By variant: units that are left out of the metrics of outcomes, since the window of their first request is open.
+    pub open_units: BTreeMap<String, u64>,
+    /// When the last open window ends; null if none is open.
+    pub last_closes: Option<String>,
+    /// Rows of the outcomes from after the window of their unit; they do not count.
+    pub late_rows: u64,
+    /// Rows without a time; their units are left out.
+    pub untimed_rows: u64,
+}
+
+/// The cap of a metric.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct CapResult {
+    /// The share of all units, of all variants together, whose value is at most the cap.
+    pub quantile: f64,
+    /// What a unit counts at most, in the metric's unit.
+    pub value: f64,
+    /// By variant: units whose value is larger.
+    pub units: BTreeMap<String, u64>,
 }
 
 /// A trial of the experiment that is not analyzed.
@@ -298,6 +332,9 @@ pub struct MetricResult {
     pub is_share: bool,
     /// A guardrail's margin, in the metric's unit.
     pub margin: Option<f64>,
+    /// The value at which units are capped; null without a cap.
+    #[serde(default)]
+    pub cap: Option<CapResult>,
     /// The baseline.
     pub baseline: Value,
     /// The candidates.
@@ -414,7 +451,8 @@ impl Analysis {
     /// Whether there are as many units as planned.
     #[must_use]
     pub fn is_plan_reached(&self) -> bool {
-        let units: u64 = self.variants.iter().map(|variant| variant.units).sum();
+        let all = || self.variants.iter().map(|variant| variant.units).sum();
+        let units: u64 = self.counted_units.unwrap_or_else(all);
         self.planned_units.is_some_and(|planned| units >= planned)
     }
 

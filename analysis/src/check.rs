@@ -76,6 +76,7 @@ names! {
     UnitsPerDay: "units_per_day", "New units of each day and variant.";
     LargestUnit: "largest_unit", "The share of the requests that one unit has.";
     TornUnits: "torn_units", "Units that were assigned to two variants.";
+    Skewness: "skewness", "Units of each variant, for the skewness of a metric.";
     ConflictingRows: "conflicting_rows", "Rows that contradict another row about the same request.";
 }
 

@@ -6,6 +6,7 @@ mod counts;
 mod lines;
 mod notes;
 mod rows;
+mod skewness;
 mod srm;
 mod usable;
 

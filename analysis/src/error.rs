@@ -39,6 +39,10 @@ pub enum Part {
     Exposures(Option<String>),
     /// The outcomes; the file's name.
     Outcomes(Option<String>),
+    /// The attribution window.
+    Attribution,
+    /// The cap of this metric.
+    Cap(String),
     /// The choice to leave out the minutes of open breakers.
     ExcludeBreaker,
 }

@@ -13,6 +13,7 @@ mod units;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use sidetrack::plan::Experiment;
+use sidetrack::quantity::Millis;
 
 use crate::error::Error;
 use crate::histogram::{GROUPS, group};
@@ -26,7 +27,7 @@ pub(crate) use repeats::Repeats;
 #[cfg(test)]
 pub(crate) use tally::Minute;
 pub(crate) use tally::Tally;
-pub(crate) use units::{Cell, Totals, Unit, UnitTable};
+pub(crate) use units::{Cell, Settled, Totals, Unit, UnitTable};
 
 /// How many shards there are. A divisor of the number of histogram groups, so that a group is in one shard.
 pub(crate) const SHARDS: usize = 20;
@@ -74,6 +75,15 @@ impl Joined {
     pub(crate) fn renumber(&mut self, numbers: &[Option<u8>], shape: Shape) {
         self.tally.renumber(numbers);
         self.shards.iter_mut().for_each(|table| table.renumber(numbers, shape));
+    }
+
+    /// Adds the outcomes about requests that are from within the window of their unit.
+    pub(crate) fn settle(&mut self, outcomes: &Outcomes, length: Millis) -> Settled {
+        let settled = self.shards.iter_mut().map(|table| table.settle(outcomes, length));
+        settled.fold(Settled::default(), |sum, more| Settled {
+            late: sum.late + more.late,
+            untimed: sum.untimed + more.untimed,
+        })
     }
 
     /// The unit of this key: its shard and itself.
@@ -149,18 +159,18 @@ impl Sink for Batch {
     }
 }
 
-/// Reads a whole source.
+/// Reads a whole source. With `defer`, outcomes about requests wait for [`Joined::settle`].
 ///
 /// # Errors
 /// The source cannot be read.
 pub(crate) fn join<S: Source>(
     source: &S,
     shape: Shape,
-    outcomes: &Outcomes,
+    (outcomes, defer): (&Outcomes, bool),
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Joined, Error> {
-    let tables = (0..SHARDS).map(|_| UnitTable::new(shape, outcomes)).collect();
+    let tables = (0..SHARDS).map(|_| UnitTable::new(shape, outcomes, defer)).collect();
     let lanes = Lanes::new(Tally::new(shape).with_outcomes(outcomes), tables);
     let (pieces, todo) = mpsc::sync_channel::<(u64, S::Piece)>(threads);
     // Owned by the threads alone, so that the reader stops if they do.

@@ -128,6 +128,7 @@ pub(crate) fn judge(
             unit: metric.unit(),
             is_share: metric.is_share(),
             margin: metric.margin(baseline.value),
+            cap: None,
             candidates: candidates.collect(),
             baseline,
         });

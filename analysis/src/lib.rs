@@ -6,6 +6,7 @@
 //! | a request that counts, and why others do not | `row` |
 //! | phases: contiguous runs of one set of weights | `weights`, `phases`, `strata` |
 //! | rows by unit, in shards, on all cores | `join` |
+//! | which outcomes of a unit count, and how much at most | `attribution`, `cap` |
 //! | sums by stratum and variant; all further layers read only these | `sums` |
 //! | is the split as configured, was a breaker open, what was left out? | `checks` |
 //! | each candidate against the baseline, judged | `compare`, `judge` |
@@ -23,7 +24,9 @@
 
 mod analyze;
 pub mod answer;
+mod attribution;
 pub mod calibrate;
+mod cap;
 mod check;
 mod checks;
 mod compare;
@@ -50,6 +53,7 @@ mod window;
 
 pub use analyze::{Input, Pass, Settings, analyze};
 pub use answer::Analysis;
+pub use cap::Cap;
 pub use check::{Check, CheckName, CheckState};
 pub use error::{Error, Part};
 pub use expected_value::Price;

@@ -5,7 +5,10 @@
 
 use std::str::FromStr;
 
+use sidetrack::quantity::Ppm;
+
 use crate::answer::{Goal, Kind, MetricUnit, Role};
+use crate::cap::Cap;
 use crate::error::{Error, Part};
 use crate::source::outcomes::{ACCURACY, Ignored};
 
@@ -44,10 +47,9 @@ pub(crate) enum Origin {
 }
 
 /// What a unit without a row of the outcomes has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absent {
     /// Nothing was bought, nothing happened.
-    #[default]
     Zero,
     /// It is unknown: the unit is left out of the metric.
     Missing,
@@ -72,6 +74,8 @@ pub(crate) struct Metric {
     pub(crate) goal: Goal,
     pub(crate) absent: Absent,
     pub(crate) margin: Option<Margin>,
+    /// The quantile of all units at which values are capped.
+    pub(crate) cap: Option<Ppm>,
 }
 
 impl Metric {
@@ -110,6 +114,13 @@ impl MetricRequest {
     /// Everything by default.
     fn of(name: &str) -> Self {
         Self { name: name.to_owned(), kind: None, goal: None, absent: None, margin: None }
+    }
+}
+
+impl MetricRequest {
+    /// Whether it may be a mean per unit.
+    pub(crate) fn can_be_capped(&self) -> bool {
+        matches!(self.kind, None | Some(Kind::Mean))
     }
 }
 
@@ -182,6 +193,8 @@ pub(crate) struct Available<'a> {
     pub(crate) binary: &'a [bool],
     /// Columns that are no metrics.
     pub(crate) ignored: &'a [Ignored],
+    /// Caps of metrics.
+    pub(crate) caps: &'a [Cap],
 }
 
 /// Requested metrics by role.
@@ -249,7 +262,37 @@ impl Available<'_> {
             add(name, Role::Exploratory);
         }
         metrics.sort_by_key(|metric| metric.role);
+        self.check_caps(&metrics)?;
         Ok(metrics)
+    }
+
+    /// Caps are for means of outcomes. Without outcomes, there is nothing to cap.
+    fn check_caps(&self, metrics: &[Metric]) -> Result<(), Error> {
+        for cap in self.caps.iter().filter(|_| !self.columns.is_empty()) {
+            let problem = match metrics.iter().find(|metric| metric.name == cap.metric) {
+                Some(metric) if metric.measure == Measure::Mean => continue,
+                Some(metric) if !matches!(metric.origin, Origin::Column(_)) => {
+                    "a cap is for means of the outcomes, and this is a metric of requests"
+                        .to_owned()
+                }
+                Some(metric) => format!(
+                    "a cap is for means of the outcomes, and this is a {}; write {}=mean",
+                    metric.measure.kind().as_str(),
+                    metric.name
+                ),
+                None => {
+                    let columns = self.columns.join(", ");
+                    format!("unknown metric; the outcomes have: {columns}")
+                }
+            };
+            return Err(Error::input(Part::Cap(cap.metric.clone()), problem));
+        }
+        Ok(())
+    }
+
+    /// The quantile of a metric's cap.
+    fn cap(&self, name: &str) -> Option<Ppm> {
+        self.caps.iter().find(|cap| cap.metric == name).map(|cap| cap.quantile)
     }
 
     /// The primary metric where none is requested. A guess among several columns would decide by chance.
@@ -328,8 +371,11 @@ impl Available<'_> {
                     .to_owned(),
             );
         }
-        let absent = request.absent.unwrap_or_default();
-        Ok(Metric { name: name.to_owned(), role, measure, origin, goal, absent, margin })
+        // A unit without a label is not a wrong prediction.
+        let unlabeled = if name == ACCURACY { Absent::Missing } else { Absent::Zero };
+        let absent = request.absent.unwrap_or(unlabeled);
+        let cap = self.cap(name);
+        Ok(Metric { name: name.to_owned(), role, measure, origin, goal, absent, margin, cap })
     }
 
     fn measure(&self, column: usize, kind: Option<Kind>) -> Measure {
@@ -338,6 +384,10 @@ impl Available<'_> {
             Some(Kind::Mean) => Measure::Mean,
             // A quantile of a column is undefined for a single request.
             Some(Kind::Ratio | Kind::Quantile) => Measure::Ratio,
+            // A cap is about the values of units.
+            None if self.columns.get(column).is_some_and(|name| self.cap(name).is_some()) => {
+                Measure::Mean
+            }
             None if self.by_request => Measure::Ratio,
             None if self.binary.get(column) == Some(&true) => Measure::Proportion,
             None => Measure::Mean,
@@ -346,7 +396,7 @@ impl Available<'_> {
 }
 
 /// The metrics that every log has.
-const BUILT_IN: [&str; 6] =
+pub(crate) const BUILT_IN: [&str; 6] =
     ["error_rate", "latency_mean", "latency_p50", "latency_p95", "latency_p99", "abort_rate"];
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use std::fmt;
 
 use sidetrack::config::{self, Code, Node, Problem, Problems, Step};
 use sidetrack::plan::Plan;
+use sidetrack::quantity::Millis;
 
-use crate::metric::{MetricRequest, MetricRequests};
+use crate::cap::Cap;
+use crate::metric::{BUILT_IN, MetricRequest, MetricRequests};
 use crate::short::Short;
 
 /// An analysis plan, written before the data exist.
@@ -19,6 +21,10 @@ pub struct AnalysisPlan {
     pub guardrails: Vec<MetricRequest>,
     /// Units of all variants together.
     pub planned_units: Option<u64>,
+    /// How long after a unit's first request in a phase its outcomes count.
+    pub attribution: Option<Millis>,
+    /// The quantiles at which values of metrics are capped.
+    pub caps: Vec<Cap>,
     /// The weights through which the candidate is raised.
     pub steps: Vec<Step>,
 }
@@ -87,6 +93,18 @@ impl AnalysisPlan {
             exploratory: asked.exploratory,
         }
     }
+
+    /// The caps: those that are asked for, then those of the plan. Adds what is asked beyond the plan.
+    #[must_use]
+    pub fn caps(&self, asked: &[Cap], exploratory: &mut Vec<Exploratory>) -> Vec<Cap> {
+        let unplanned = asked.iter().filter(|cap| !self.caps.contains(cap));
+        let mark =
+            |cap: &Cap| Exploratory::Unplanned(format!("--cap {}={}%", cap.metric, cap.quantile));
+        exploratory.extend(unplanned.map(mark));
+        let is_asked = |cap: &Cap| asked.iter().any(|other| other.metric == cap.metric);
+        let planned = self.caps.iter().filter(|cap| !is_asked(cap));
+        asked.iter().chain(planned).cloned().collect()
+    }
 }
 
 /// Whether the requests were made under the plan of the file.
@@ -151,10 +169,33 @@ fn read(plan: &config::AnalysisPlan, at: &str, problems: &mut Vec<Problem>) -> A
         }
         metrics
     };
+    let (primary, guardrails) =
+        (metrics(&plan.metrics, "metrics", false), metrics(&plan.guardrails, "guardrails", true));
+    let mut caps = Vec::new();
+    for (metric, quantile) in plan.cap.iter().cloned() {
+        let kind = |request: &MetricRequest| request.name == metric && !request.can_be_capped();
+        if BUILT_IN.contains(&metric.as_str())
+            || primary.iter().chain(&guardrails).any(kind)
+            || metric.is_empty()
+        {
+            problems.push(Problem {
+                path: format!("{at}.cap.{metric}"),
+                code: Code::BadMetric,
+                message: format!(
+                    "\"{metric}\" cannot be capped: a cap is for means of the outcomes"
+                ),
+                hint: "name a column of the outcomes, which is then a mean per unit: revenue=mean"
+                    .to_owned(),
+            });
+        }
+        caps.push(Cap { metric, quantile });
+    }
     AnalysisPlan {
-        metrics: metrics(&plan.metrics, "metrics", false),
-        guardrails: metrics(&plan.guardrails, "guardrails", true),
+        metrics: primary,
+        guardrails,
         planned_units: plan.planned_units,
+        attribution: plan.attribution,
+        caps,
         steps: plan.steps.clone(),
     }
 }
@@ -173,28 +214,34 @@ mod tests {
 
     #[test]
     fn metrics_are_read_as_the_command_reads_them() {
-        let (_, plans) = parsed(r#"{"metrics": ["revenue=mean:increase"], "guardrails": ["error_rate:0.5pt"], "planned_units": 400}"#).unwrap();
+        let (_, plans) = parsed(r#"{"metrics": ["revenue=mean:increase"], "guardrails": ["error_rate:0.5pt"], "planned_units": 400,
+            "attribution": "7d", "cap": {"revenue": "99.9%"}}"#).unwrap();
         let plan = plans.into_iter().next().flatten().unwrap();
         assert_eq!(plan.metrics, ["revenue=mean:increase".parse().unwrap()]);
         assert_eq!(plan.guardrails, ["error_rate:0.5pt".parse().unwrap()]);
         assert_eq!(plan.planned_units, Some(400));
+        assert_eq!(plan.attribution, Some(Millis::new(7 * 86_400_000)));
+        assert_eq!(plan.caps, ["revenue=99.9%".parse().unwrap()]);
     }
 
     #[test]
     fn a_metric_that_cannot_be_read_has_its_path() {
         let problems = parsed(
-            r#"{"metrics": ["a=median", "error_rate:1pt", "b"], "guardrails": ["b:5%", "latency_p95:much"], "cap": {}}"#,
+            r#"{"metrics": ["a=median", "error_rate:1pt", "b"], "guardrails": ["b:5%", "latency_p95:much", "c=ratio:5%"],
+            "segments": ["x"], "cap": {"b": "99%", "c": "99%", "latency_mean": "99%", "d": "99%"}}"#,
         )
         .unwrap_err();
         let found: Vec<String> =
             problems.0.iter().map(|problem| format!("{} {}", problem.path, problem.code)).collect();
         let at = "experiments[0].analysis";
         let wanted = [
-            format!("{at}.cap unsupported"),
+            format!("{at}.segments unsupported"),
             format!("{at}.metrics[0] bad-metric"),
             format!("{at}.metrics[1] bad-metric"),
             format!("{at}.guardrails[0] bad-metric"),
             format!("{at}.guardrails[1] bad-metric"),
+            format!("{at}.cap.c bad-metric"),
+            format!("{at}.cap.latency_mean bad-metric"),
         ];
         assert_eq!(found, wanted);
     }

@@ -5,10 +5,12 @@
 mod unusable;
 mod wording;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sidetrack_stats::result::Undefined;
 
-use crate::answer::{CandidateResult, MetricResult};
+use crate::answer::{CandidateResult, CapResult, MetricResult};
 use crate::check::Check;
 use crate::scale::Scale;
 pub use unusable::Unusable;
@@ -157,6 +159,26 @@ pub enum Note {
         /// How many.
         requests: u64,
     },
+    /// Units whose attribution window is open are left out.
+    OpenWindows {
+        /// How long outcomes count.
+        window: String,
+        /// How many, by variant.
+        units: BTreeMap<String, u64>,
+        /// Up to when outcomes are known.
+        known_until: String,
+        /// When the last window ends.
+        last_closes: String,
+    },
+    /// Values of a metric are capped.
+    Capped {
+        /// The metric.
+        metric: String,
+        /// How its values are shown.
+        scale: Scale,
+        /// Where, and how many units.
+        cap: CapResult,
+    },
     /// Rows of the outcomes that need attention.
     OutcomeRows {
         /// How many.
@@ -177,6 +199,8 @@ pub enum RowProblem {
     Shared,
     /// They are from before the unit's first request.
     Early,
+    /// They are from after the unit's attribution window.
+    Late,
 }
 
 /// A candidate's difference in a metric.

@@ -7,6 +7,7 @@
 mod balance;
 mod over_time;
 mod placement;
+mod tails;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,11 +17,14 @@ use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::ratio;
 
 use crate::answer::Role;
+use crate::attribution::Attribution;
+use crate::cap;
 use crate::join::{Cell, Joined, Shape, Totals, Unit, UnitTable};
 use crate::metric::{Absent, Measure, Metric, Origin};
 pub(crate) use balance::Balance;
 pub(crate) use over_time::{OverTime, end};
 pub(crate) use placement::{Placed, place};
+pub(crate) use tails::Tails;
 
 /// All sums of an analysis.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +39,10 @@ pub(crate) struct Sums {
     pub(crate) torn: u64,
     /// Units whose variant changed from one stratum to another.
     pub(crate) moved: u64,
+    /// Units whose attribution window was open in their first phase, by slot.
+    pub(crate) open: Vec<u64>,
+    /// When the last open window ends, in milliseconds since 1970.
+    pub(crate) closes: Option<u64>,
     /// By metric; empty for quantiles and without units.
     pub(crate) metrics: Vec<MetricSums>,
     pub(crate) over_time: OverTime,
@@ -49,17 +57,37 @@ pub(crate) struct MetricSums {
     pub(crate) pairs: Vec<Pairs>,
     /// For units in two slots, the product of their residuals `y − R x` there, summed over units.
     pub(crate) crossings: BTreeMap<(usize, usize), f64>,
+    /// The value at which units are capped.
+    pub(crate) cap: Option<f64>,
+    /// Units above the cap, by slot.
+    pub(crate) capped: Vec<u64>,
+    /// By slot; empty if no test of means decides.
+    pub(crate) tails: Vec<Tails>,
+}
+
+/// A unit's numerator and denominator in a slot.
+#[derive(Clone, Copy, Debug)]
+struct Value {
+    slot: usize,
+    y: f64,
+    x: f64,
+    /// The numerator was larger than the cap.
+    is_capped: bool,
 }
 
 /// A unit's values in its slots.
-type Values = Vec<(usize, f64, f64)>;
+type Values = Vec<Value>;
 
 /// What sums are made of.
+#[derive(Clone)]
 pub(crate) struct Summation<'s> {
     pub(crate) joined: &'s Joined,
     /// Outcomes about units.
     pub(crate) placed: Option<&'s Placed>,
     pub(crate) metrics: &'s [Metric],
+    /// By metric: the value at which units are capped. [`Summation::run`] finds them.
+    pub(crate) caps: Vec<Option<f64>>,
+    pub(crate) attribution: Option<Attribution>,
     pub(crate) shape: Shape,
     /// Whether units are compared.
     pub(crate) units: bool,
@@ -69,6 +97,29 @@ pub(crate) struct Summation<'s> {
 impl Summation<'_> {
     /// Makes the sums.
     pub(crate) fn run(&self) -> Sums {
+        let caps = self.caps();
+        Self { caps, ..self.clone() }.capped()
+    }
+
+    /// The value of each cap: the quantile of all units.
+    fn caps(&self) -> Vec<Option<f64>> {
+        let cap = |(index, metric): (usize, &Metric)| {
+            let quantile = metric.cap.filter(|_| self.units)?;
+            let values = self.each(|shard, table| {
+                let (mut all, mut values) = (Vec::new(), Values::new());
+                for unit in table.units() {
+                    let Some((first, _)) = unit.first() else { continue };
+                    self.values(index, metric, shard, table, unit, first, &mut values);
+                    all.extend(values.iter().map(|value| value.y));
+                }
+                all
+            });
+            cap::value(values.concat(), quantile)
+        };
+        self.metrics.iter().enumerate().map(cap).collect()
+    }
+
+    fn capped(&self) -> Sums {
         let drawn = self.metrics.iter().position(|metric| {
             metric.role == Role::Primary && !matches!(metric.measure, Measure::Quantile(_))
         });
@@ -85,6 +136,14 @@ impl Summation<'_> {
             several |= shard.several;
         }
         sums.over_time.accumulate();
+        if self.units && self.metrics.iter().any(tails::needs_tails) {
+            for tails in self.each(|shard, table| self.tails(shard, table, &sums)) {
+                for (metric, more) in sums.metrics.iter_mut().zip(tails) {
+                    metric.tails.resize(more.len(), Tails::default());
+                    metric.tails.iter_mut().zip(&more).for_each(|(sum, more)| sum.merge(more));
+                }
+            }
+        }
         if several {
             let crossings = self.each(|shard, table| self.crossings(shard, table, &sums));
             for crossings in crossings {
@@ -100,10 +159,15 @@ impl Summation<'_> {
 
     fn empty(&self) -> Sums {
         let slots = self.shape.slots();
-        let of = |metric: &Metric| match metric.measure {
+        let of = |(index, metric): (usize, &Metric)| match metric.measure {
             Measure::Quantile(_) => MetricSums::default(),
             _ if !self.units => MetricSums::default(),
-            _ => MetricSums { pairs: vec![Pairs::default(); slots], ..MetricSums::default() },
+            _ => MetricSums {
+                pairs: vec![Pairs::default(); slots],
+                cap: self.caps.get(index).copied().flatten(),
+                capped: vec![0; slots],
+                ..MetricSums::default()
+            },
         };
         Sums {
             totals: vec![Totals::default(); slots],
@@ -111,7 +175,9 @@ impl Summation<'_> {
             answered: vec![0; slots],
             torn: 0,
             moved: 0,
-            metrics: self.metrics.iter().map(of).collect(),
+            open: vec![0; slots],
+            closes: None,
+            metrics: self.metrics.iter().enumerate().map(of).collect(),
             over_time: OverTime::new(slots),
             balance: Balance::new(slots, self.shape.arms, self.columns()),
         }
@@ -128,7 +194,9 @@ impl Summation<'_> {
 
     /// The rows that a unit has in each column, in its first cell.
     fn labels(&self, balance: &mut Balance, shard: usize, table: &UnitTable, unit: Unit<'_>) {
-        let Some((first, cell)) = unit.first() else { return };
+        let Some((first, cell)) = unit.first().filter(|(_, cell)| !self.is_open(cell)) else {
+            return;
+        };
         for column in 0..self.columns() {
             let (rows, of) = match self.placed {
                 Some(placed) => {
@@ -160,6 +228,14 @@ impl Summation<'_> {
             let requests = unit.cells().map(|(_, cell)| u64::from(cell.requests)).sum();
             sums.balance.unit(slot, cell, requests);
             self.labels(&mut sums.balance, shard, table, unit);
+            if let Some(attribution) = self.attribution {
+                let open = unit.cells().filter(|(_, cell)| self.is_open(cell));
+                let ends = open.map(|(_, cell)| attribution.end(cell.first).get());
+                sums.closes = sums.closes.max(ends.max());
+                if self.is_open(cell) {
+                    add_one(&mut sums.open, slot);
+                }
+            }
             sums.torn += u64::from(unit.cells().any(|(_, cell)| cell.torn));
             sums.moved += u64::from(unit.cells().any(|(_, other)| other.arm != cell.arm));
             several |= unit.cells().nth(1).is_some();
@@ -170,12 +246,15 @@ impl Summation<'_> {
                 if of.pairs.is_empty() {
                     continue;
                 }
-                self.values(metric, shard, table, unit, first, &mut values);
-                for (slot, y, x) in &values {
+                self.values(index, metric, shard, table, unit, first, &mut values);
+                for Value { slot, y, x, is_capped } in values.iter().copied() {
                     // Sums of checked numbers; one beyond 1e150 does not count.
-                    of.pairs.get_mut(*slot).map(|pairs| pairs.add(*y, *x).ok());
+                    of.pairs.get_mut(slot).map(|pairs| pairs.add(y, x).ok());
+                    if is_capped {
+                        add_one(&mut of.capped, slot);
+                    }
                     if Some(index) == drawn {
-                        sums.over_time.value(begun, span, *slot, (*y, *x));
+                        sums.over_time.value(begun, span, slot, (y, x));
                     }
                 }
             }
@@ -204,16 +283,16 @@ impl Summation<'_> {
         let mut values = Values::new();
         for unit in table.units().filter(|unit| unit.cells().nth(1).is_some()) {
             let Some((first, _)) = unit.first() else { continue };
-            for ((metric, ratios), crossings) in
-                self.metrics.iter().zip(&ratios).zip(&mut crossings)
-            {
+            let metrics = self.metrics.iter().enumerate();
+            for (((index, metric), ratios), crossings) in metrics.zip(&ratios).zip(&mut crossings) {
                 if ratios.is_empty() {
                     continue;
                 }
-                self.values(metric, shard, table, unit, first, &mut values);
-                values.sort_by_key(|(slot, ..)| *slot);
-                let residual = |(slot, y, x): &(usize, f64, f64)| {
-                    Some((*slot, y - ratios.get(*slot).copied().flatten()? * x))
+                self.values(index, metric, shard, table, unit, first, &mut values);
+                values.sort_by_key(|value| value.slot);
+                let residual = |value: &Value| {
+                    let ratio = ratios.get(value.slot).copied().flatten()?;
+                    Some((value.slot, value.y - ratio * value.x))
                 };
                 let residuals: Vec<(usize, f64)> = values.iter().filter_map(residual).collect();
                 for (index, (one, a)) in residuals.iter().enumerate() {
@@ -226,9 +305,16 @@ impl Summation<'_> {
         crossings
     }
 
-    /// A unit's values in each of its slots.
+    /// Whether the attribution window of a unit is still open, in the phase of this cell.
+    fn is_open(&self, cell: &Cell) -> bool {
+        self.attribution.is_some_and(|attribution| attribution.is_open(cell.first))
+    }
+
+    /// A unit's values in each of its slots, of the metric with this index.
+    #[expect(clippy::too_many_arguments, reason = "a unit is known by its place in the tables")]
     fn values(
         &self,
+        index: usize,
         metric: &Metric,
         shard: usize,
         table: &UnitTable,
@@ -237,7 +323,9 @@ impl Summation<'_> {
         values: &mut Values,
     ) {
         values.clear();
-        for (number, cell) in unit.cells() {
+        let is_column = matches!(metric.origin, Origin::Column(_));
+        let cap = self.caps.get(index).copied().flatten();
+        for (number, cell) in unit.cells().filter(|(_, cell)| !is_column || !self.is_open(cell)) {
             let column = match metric.origin {
                 Origin::Column(column) => match self.placed {
                     Some(placed) if placed.timed || number == first => {
@@ -254,7 +342,9 @@ impl Summation<'_> {
                 return;
             }
             if let Some((y, x)) = value(metric, cell, column) {
-                values.push((self.slot(cell), y, x));
+                let is_capped = cap.is_some_and(|cap| y > cap);
+                let y = cap.filter(|_| is_capped).unwrap_or(y);
+                values.push(Value { slot: self.slot(cell), y, x, is_capped });
             }
         }
     }
@@ -302,12 +392,15 @@ impl Sums {
         };
         add(&mut self.firsts, &shard.firsts);
         add(&mut self.answered, &shard.answered);
+        add(&mut self.open, &shard.open);
+        self.closes = self.closes.max(shard.closes);
         self.torn += shard.torn;
         self.moved += shard.moved;
         for (sum, more) in self.metrics.iter_mut().zip(&shard.metrics) {
             for (sum, more) in sum.pairs.iter_mut().zip(&more.pairs) {
                 sum.merge(more);
             }
+            add(&mut sum.capped, &more.capped);
         }
         self.over_time.merge(&shard.over_time);
         self.balance.merge(&shard.balance);

@@ -32,6 +32,12 @@ impl Window {
     }
 }
 
+impl Moment {
+    pub(crate) const fn time(self) -> Timestamp {
+        self.0
+    }
+}
+
 impl FromStr for Moment {
     type Err = String;
 

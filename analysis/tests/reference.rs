@@ -12,11 +12,14 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use sidetrack::quantity::Millis;
 use sidetrack_analysis::{
-    Input, Logs, MetricRequests, Outcomes, Series, Settings, Strata, Window, analyze,
+    Cap, Input, Logs, MetricRequests, Outcomes, Series, Settings, Strata, Window, analyze,
 };
 use sidetrack_stats::input::Fraction;
 
+/// 2026-11-23T09:00:00Z.
+const START: u64 = 1_795_424_400_000;
 const ARMS: [&str; 3] = ["b", "c", "d"];
 const PHASES: [&str; 2] = ["one", "two"];
 
@@ -56,8 +59,9 @@ fn generate(case: &Value) -> Data {
     let (phased, overlap, units) = (flag("phased"), flag("overlap"), flag("units"));
     let late = flag("late");
     let mut random = Random(case["seed"].as_u64().unwrap());
+    let mut labels = 0;
     let mut data = Data {
-        by_request: "request_id,correct,score\n".to_owned(),
+        by_request: "request_id,correct,score,time\n".to_owned(),
         by_unit: "unit,time,converted,basket\n".to_owned(),
         ..Data::default()
     };
@@ -113,7 +117,10 @@ fn generate(case: &Value) -> Data {
                     let correct = random.below(100) + luck / 2 < 70 + 5 * arm;
                     let score = (small(random.below(9) + arm) * 0.25).to_string();
                     let score = if random.below(7) == 0 { "" } else { &score };
-                    writeln!(data.by_request, "{name},{},{score}", u8::from(correct)).unwrap();
+                    let label = time(at + labels * 37 % 90 * 60_000);
+                    writeln!(data.by_request, "{name},{},{score},{label}", u8::from(correct))
+                        .unwrap();
+                    labels += 1;
                 }
             }
         }
@@ -179,6 +186,15 @@ fn requests(case: &Value) -> MetricRequests {
     }
 }
 
+/// The caps of a case.
+fn caps(case: &Value) -> Vec<Cap> {
+    let caps = case["cap"].as_object().unwrap().iter();
+    let read = |(name, quantile): (&String, &Value)| {
+        format!("{name}={}", quantile.as_str().unwrap()).parse().unwrap()
+    };
+    caps.map(read).collect()
+}
+
 fn run(case: &Value, threads: usize) -> (Value, Series) {
     let data = generate(case);
     let folder = tempfile::tempdir().unwrap();
@@ -207,6 +223,8 @@ fn run(case: &Value, threads: usize) -> (Value, Series) {
         exploratory: Vec::new(),
         prices: Vec::new(),
         planned_units: case["planned"].as_u64(),
+        attribution: case["attribution"].as_u64().map(Millis::new),
+        caps: caps(case),
         level: Fraction::FIVE_PERCENT,
         allow_srm: false,
         allowed: Vec::new(),
@@ -275,6 +293,7 @@ fn every_figure_of_an_analysis_is_the_reference_s() {
                 agree(&found["outcomes"][key], &want["counts"][key], &format!("{name}: {key}"));
             }
         }
+        methods(&found, case, want, name);
         split(&found, case, &want["srm"], name);
         let metrics = found["metrics"].as_array().unwrap();
         for (metric, want) in want["metrics"].as_object().unwrap() {
@@ -284,6 +303,36 @@ fn every_figure_of_an_analysis_is_the_reference_s() {
             compared(found, want, &place);
         }
         plotted(&series, case, &want["series"], name);
+    }
+}
+
+/// What attribution left out, caps, and how skewed the values are.
+fn methods(found: &Value, case: &Value, want: &Value, name: &str) {
+    let attribution = &found["attribution"];
+    assert_eq!(attribution.is_null(), case["attribution"].is_null(), "{name}");
+    if !attribution.is_null() {
+        agree(&by_variant(&attribution["open_units"]), &want["open"], name);
+        agree(&attribution["late_rows"], &want["counts"]["late"], name);
+        agree(&attribution["untimed_rows"], &want["counts"]["untimed"], name);
+        let closes = time(want["counts"]["closes"].as_u64().unwrap() - START);
+        let closes = closes.replace(".000Z", "Z");
+        assert_eq!(attribution["last_closes"], closes, "{name}");
+    }
+    for metric in found["metrics"].as_array().unwrap() {
+        let (cap, metric) = (&metric["cap"], metric["name"].as_str().unwrap());
+        let wanted = &want["capped"][metric];
+        agree(cap.get("value").unwrap_or(&Value::Null), &wanted["value"], name);
+        if !cap.is_null() {
+            agree(&by_variant(&cap["units"]), &wanted["units"], &format!("{name}: {metric}"));
+        }
+    }
+    let checks = found["checks"].as_array().unwrap().iter();
+    let skewed: Vec<&Value> = checks.filter(|check| check["name"] == "skewness").collect();
+    let wanted = want["skewness"].as_object().unwrap();
+    assert_eq!(skewed.len(), wanted.len(), "{name}");
+    for check in skewed {
+        let metric = check["subject"].as_str().unwrap();
+        agree(&by_variant(&check["variants"]), &wanted[metric], &format!("{name}: {metric}"));
     }
 }
 

@@ -25,6 +25,8 @@ mod identity;
 mod life;
 #[path = "analysis/long.rs"]
 mod long;
+#[path = "analysis/methods.rs"]
+mod methods;
 #[path = "analysis/plan.rs"]
 mod plan;
 #[path = "analysis/report.rs"]

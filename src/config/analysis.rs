@@ -20,6 +20,10 @@ pub struct AnalysisPlan {
     pub guardrails: Vec<String>,
     /// Units of all variants together, at the end of the last step.
     pub planned_units: Option<u64>,
+    /// How long after a unit's first request in a phase its outcomes count.
+    pub attribution: Option<Millis>,
+    /// By metric: the quantile of all units at which the values of units are capped.
+    pub cap: Vec<(String, Ppm)>,
     /// The weights through which `advance` raises the candidate.
     pub steps: Vec<Step>,
 }
@@ -73,22 +77,17 @@ pub fn analysis_plans(node: &Node) -> (Vec<Option<AnalysisPlan>>, Problems) {
         let written = experiment.get("analysis").filter(|node| matches!(node, Node::Map(_)))?;
         let at = list.item(index);
         let at = at.key("analysis");
-        let has_rollout = experiment.get("rollout").is_some();
-        Some(plan(written, has_rollout, &at, &mut problems))
+        Some(plan(written, experiment, &at, &mut problems))
     });
     (plans.collect(), problems)
 }
 
-fn plan(node: &Node, has_rollout: bool, at: &Path<'_>, problems: &mut Problems) -> AnalysisPlan {
+fn plan(node: &Node, experiment: &Node, at: &Path<'_>, problems: &mut Problems) -> AnalysisPlan {
     let Some(raw) = raw::Analysis::decode(node, at, problems) else {
         return AnalysisPlan::default();
     };
-    let unsupported = [
-        ("segments", raw.segments.is_absent()),
-        ("covariate", raw.covariate.is_absent()),
-        ("attribution", raw.attribution.is_absent()),
-        ("cap", raw.cap.is_absent()),
-    ];
+    let unsupported =
+        [("segments", raw.segments.is_absent()), ("covariate", raw.covariate.is_absent())];
     for (key, is_absent) in unsupported {
         if !is_absent {
             let message = format!("{key} is not supported yet: this version has no method for it");
@@ -97,10 +96,19 @@ fn plan(node: &Node, has_rollout: bool, at: &Path<'_>, problems: &mut Problems) 
         }
     }
     let steps_at = at.key("steps");
-    if has_rollout && !raw.steps.is_absent() {
+    if experiment.get("rollout").is_some() && !raw.steps.is_absent() {
         let message = "found steps beside a rollout; allowed: one of the two";
         let hint = "a rollout changes weights by the clock, steps by what the data show; keep one";
         problems.push(&steps_at, Code::Conflict, message, hint);
+    }
+    let random =
+        matches!(experiment.get("assignment"), Some(Node::Text(word)) if word == "request_random");
+    if random && !raw.attribution.is_absent() {
+        let message =
+            "found attribution beside assignment: request_random; allowed: one of the two";
+        let hint = "attribution counts from a unit's first request, and here each request is drawn by \
+                    itself; remove it";
+        problems.push(&at.key("attribution"), Code::Conflict, message, hint);
     }
     let mut steps: Vec<Step> = Vec::new();
     for (index, step) in filled(raw.steps.get(), &steps_at, problems) {
@@ -126,6 +134,10 @@ fn plan(node: &Node, has_rollout: bool, at: &Path<'_>, problems: &mut Problems) 
         metrics: texts(raw.metrics.get(), "metrics"),
         guardrails: texts(raw.guardrails.get(), "guardrails"),
         planned_units: raw.planned_units.get().map(|count| u64::from(count.0)),
+        attribution: raw.attribution.get().map(|span| span.0),
+        cap: raw.cap.get().map_or_else(Vec::new, |cap| {
+            cap.0.iter().map(|(metric, quantile)| (metric.clone(), quantile.0)).collect()
+        }),
         steps,
     }
 }
@@ -178,7 +190,7 @@ mod tests {
     fn a_plan_says_what_will_be_judged() {
         let (plans, problems) = read(
             r#"{"metrics": ["accuracy"], "guardrails": ["error_rate:0.5pt", "latency_p95:10%"],
-            "planned_units": 40000.0, "steps": [{"weight": 5, "min_for": "1d", "min_units": 2000}, {"weight": 15.5}]}"#,
+            "planned_units": 40000.0, "attribution": "7d", "cap": {"revenue": "99.9%", "basket": "99%"}, "steps": [{"weight": 5, "min_for": "1d", "min_units": 2000}, {"weight": 15.5}]}"#,
         );
         assert_eq!(problems, [""; 0]);
         let step = |ppm, days: u64, min_units| Step {
@@ -190,6 +202,10 @@ mod tests {
             metrics: vec!["accuracy".to_owned()],
             guardrails: vec!["error_rate:0.5pt".to_owned(), "latency_p95:10%".to_owned()],
             planned_units: Some(40_000),
+            attribution: Some(Millis::new(7 * 86_400_000)),
+            cap: [("revenue", 999_000), ("basket", 990_000)]
+                .map(|(metric, ppm)| (metric.to_owned(), Ppm::new(ppm).unwrap()))
+                .to_vec(),
             steps: vec![step(50_000, 1, 2000), step(155_000, 0, 0)],
         };
         assert_eq!(plans, [Some(wanted)]);
@@ -199,8 +215,9 @@ mod tests {
     #[test]
     fn every_mistake_has_its_path() {
         let (_, problems) = read(
-            r#"{"metrics": [], "guardrails": [7, ""], "planned_units": 99, "attribution": "1d",
-            "covariate": "x", "segments": ["country"], "cap": {"revenue": "99.9%"}, "metric": ["a"],
+            r#"{"metrics": [], "guardrails": [7, ""], "planned_units": 99, "attribution": "900d",
+            "covariate": "x", "segments": ["country"], "cap": {"a": "50%", "b": "100%", "c": 99.9, "d": "99,9%",
+            "e": "99.99999%", "f": "999%", "g": "99.9"}, "metric": ["a"],
             "steps": [{"weight": 15}, {"weight": 15, "min_for": "soon"}, {"min_units": 1}, {"weight": 101}]}"#,
         );
         let at = "experiments[0].analysis.";
@@ -210,10 +227,16 @@ mod tests {
             "guardrails[0] wrong-type",
             "guardrails[1] bad-metric",
             "planned_units out-of-range",
-            "attribution unsupported",
+            "attribution out-of-range",
             "covariate unsupported",
             "segments unsupported",
-            "cap unsupported",
+            "cap.a out-of-range",
+            "cap.b out-of-range",
+            "cap.c wrong-type",
+            "cap.d out-of-range",
+            "cap.e out-of-range",
+            "cap.f out-of-range",
+            "cap.g out-of-range",
             "steps[1].weight out-of-range",
             "steps[1].min_for bad-duration",
             "steps[2].weight missing-key",
@@ -233,6 +256,19 @@ mod tests {
         let (_, problems) = analysis_plans(&node);
         assert_eq!(problems.0.len(), 1, "{problems}");
         assert_eq!(problems.0[0].path, "experiments[0].analysis.steps");
+    }
+
+    #[test]
+    fn attribution_needs_units() {
+        let of = |assignment: &str| {
+            let more = format!(r#", "assignment": "{assignment}""#);
+            let node = serde_json::from_str(&file(r#"{"attribution": "7d"}"#, &more)).unwrap();
+            let problems = analysis_plans(&node).1.0;
+            problems.into_iter().map(|problem| (problem.path, problem.code)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("user_hash"), []);
+        let at = "experiments[0].analysis.attribution".to_owned();
+        assert_eq!(of("request_random"), [(at, Code::Conflict)]);
     }
 
     #[test]

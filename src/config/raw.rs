@@ -10,7 +10,7 @@ use super::node::Node;
 use super::problem::{Path, Problems};
 use super::value::{
     BodyText, ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Json, Method,
-    Name, Object, PathPair, PathText, Percent, Pointer, Salt, Size, Span, Time,
+    Name, Object, PathPair, PathText, Percent, Pointer, Quantile, Salt, Size, Span, Time,
 };
 use crate::plan::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
 
@@ -98,10 +98,10 @@ object! {
         planned_units: Count<100, 4_000_000_000> = "planned_units",
         /// The weights through which the candidate is raised while no harm shows.
         steps: List<AnalysisStep> = "steps",
-        /// How long after a unit's first request in a phase its outcomes count. Not supported yet.
+        /// How long after a unit's first request in a phase its outcomes count.
         attribution: Span<{ SECOND }, { 400 * DAY }> = "attribution",
-        /// Quantiles at which values of metrics are capped, such as 99.9%. Not supported yet.
-        cap: Pairs<PlainText> = "cap",
+        /// By metric: the quantile of all units at which the values of units are capped, such as 99.9%.
+        cap: Pairs<Quantile> = "cap",
     }
 }
 

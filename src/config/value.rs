@@ -4,7 +4,8 @@ mod quantities;
 
 use serde_json::{Value, json};
 
-pub(crate) use quantities::{Count, Percent, Size, Span};
+pub use quantities::quantile;
+pub(crate) use quantities::{Count, Percent, Quantile, Size, Span};
 
 use super::decode::{Decode, GROUP, wrong_type};
 use super::node::{Node, quoted};

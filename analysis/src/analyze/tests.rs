@@ -1,3 +1,5 @@
+mod methods;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -36,6 +38,8 @@ fn settings() -> Settings {
         exploratory: Vec::new(),
         prices: Vec::new(),
         planned_units: None,
+        attribution: None,
+        caps: Vec::new(),
         level: Fraction::FIVE_PERCENT,
         allow_srm: false,
         allowed: Vec::new(),

@@ -56,7 +56,8 @@ impl Crowd {
         };
         let margin = margin.map(Margin::Absolute);
         let absent = Absent::Zero;
-        Metric { name: self.name().to_owned(), role, measure, origin, goal, margin, absent }
+        let (name, cap) = (self.name().to_owned(), None);
+        Metric { name, role, measure, origin, goal, margin, absent, cap }
     }
 
     /// Which way is better.

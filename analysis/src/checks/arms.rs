@@ -71,6 +71,7 @@ impl Arms<'_> {
         checks.push(self.days(balance));
         checks.push(self.largest(balance));
         checks.push(self.torn());
+        checks.extend(self.skewness());
         checks
     }
 

@@ -21,8 +21,8 @@ pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metri
     let first = |examples: &[String]| {
         examples.first().map_or_else(String::new, |example| format!("; first: {example}"))
     };
-    checks.push(lost(CheckName::MalformedRows, None, outcomes.malformed, outcomes.read, |part| {
-        format!("{part} cannot be read{}", first(&outcomes.examples))
+    checks.push(lost(CheckName::MalformedRows, None, counts.malformed, outcomes.read, |part| {
+        format!("{part} cannot be read{}", first(&counts.examples))
     }));
     for metric in metrics.iter().filter(|metric| metric.role != Role::Exploratory) {
         let Origin::Column(column) = metric.origin else { continue };

@@ -11,7 +11,7 @@ fn covariance(one: usize, two: usize) -> f64 {
     let sums = Sums::default();
     let data = Data { sums: &sums, shape: SHAPE, units: true, level: Fraction::FIVE_PERCENT };
     let crossings = BTreeMap::from([((one, two), 1.0)]);
-    let metric = MetricSums { pairs: vec![pairs; 4], crossings };
+    let metric = MetricSums { pairs: vec![pairs; 4], crossings, ..MetricSums::default() };
     data.covariance(&data.sides(&metric.pairs, 1), &metric, 1)
 }
 

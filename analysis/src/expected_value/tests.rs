@@ -32,6 +32,7 @@ fn metric(name: &str, goal: Goal, diff: Option<f64>, ci: [Option<f64>; 2]) -> Me
         unit: (name == "latency_mean").then_some(MetricUnit::Seconds),
         is_share: name == ACCURACY,
         margin: None,
+        cap: None,
         baseline: Value { variant: "plain".to_owned(), n: 100, value: None },
         candidates: vec![result],
     }

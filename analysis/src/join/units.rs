@@ -5,10 +5,12 @@
 //! requests there are.
 
 use hashbrown::HashTable;
+use sidetrack::quantity::Millis;
 use sidetrack_stats::accumulate::Moments;
 
 use super::Shape;
 use super::chunks::Chunks;
+use crate::attribution::is_late;
 use crate::histogram::Histogram;
 use crate::row::Row;
 use crate::source::outcomes::Outcomes;
@@ -67,10 +69,22 @@ pub(crate) struct UnitTable {
     cells: Chunks<Cell>,
     /// Sum and count of each column, cell by cell; only with outcomes by request.
     columns: Vec<Chunks<(f64, u32)>>,
+    /// Rows of the outcomes and their cells, with attribution: a unit's window is known when all requests are read.
+    deferred: Option<Vec<(u32, u32)>>,
+}
+
+/// Rows of the outcomes about requests that do not count, with attribution.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settled {
+    /// From after the window.
+    pub(crate) late: u64,
+    /// Without a time.
+    pub(crate) untimed: u64,
 }
 
 impl UnitTable {
-    pub(crate) fn new(shape: Shape, outcomes: &Outcomes) -> Self {
+    /// With `defer`, outcomes about requests wait for [`UnitTable::settle`].
+    pub(crate) fn new(shape: Shape, outcomes: &Outcomes, defer: bool) -> Self {
         let by_request = if outcomes.by_request { outcomes.columns.len() } else { 0 };
         let totals = Totals { outcomes: vec![Moments::default(); by_request], ..Totals::default() };
         Self {
@@ -80,6 +94,7 @@ impl UnitTable {
             index: HashTable::new(),
             cells: Chunks::default(),
             columns: vec![Chunks::default(); by_request],
+            deferred: (defer && outcomes.by_request).then(Vec::new),
         }
     }
 
@@ -102,6 +117,10 @@ impl UnitTable {
             totals.histogram.add(owner(row), row.duration);
         }
         let Some(outcome) = row.outcome else { return };
+        if let Some(deferred) = &mut self.deferred {
+            deferred.extend(cell.map(|cell| (outcome, cell)));
+            return;
+        }
         for (column, value) in
             outcomes.row(outcome).iter().enumerate().filter(|(_, value)| !value.is_nan())
         {
@@ -112,6 +131,29 @@ impl UnitTable {
                 *count += 1;
             }
         }
+    }
+
+    /// Adds the deferred outcomes that are from within the window of their unit in its phase. The value of a row without
+    /// a time is unknown.
+    pub(crate) fn settle(&mut self, outcomes: &Outcomes, length: Millis) -> Settled {
+        let mut settled = Settled::default();
+        for (row, number) in self.deferred.take().unwrap_or_default() {
+            let Some(first) = self.cells.get(number).map(|cell| cell.first) else { continue };
+            let time = outcomes.time(row);
+            settled.untimed += u64::from(time.is_none());
+            if time.is_some_and(|time| is_late(first, time, length)) {
+                settled.late += 1;
+                continue;
+            }
+            let values = self.columns.iter_mut().zip(outcomes.row(row));
+            for (column, value) in values.filter(|(_, value)| !value.is_nan()) {
+                if let Some((sum, count)) = column.get_mut(number) {
+                    *sum += if time.is_some() { *value } else { f64::INFINITY };
+                    *count += 1;
+                }
+            }
+        }
+        settled
     }
 
     /// Adds a request to its unit's cell, which may be new; returns the cell's number.

@@ -13,7 +13,8 @@ fn names() -> Names<'static> {
 
 fn metric(name: &str, role: Role, goal: Goal, margin: Option<Margin>) -> Metric {
     let (measure, origin) = (Measure::Proportion, Origin::Column(0));
-    Metric { name: name.to_owned(), role, measure, origin, goal, absent: Absent::Zero, margin }
+    let (name, absent, cap) = (name.to_owned(), Absent::Zero, None);
+    Metric { name, role, measure, origin, goal, absent, margin, cap }
 }
 
 /// Successes of 10 000 units each.

@@ -12,7 +12,8 @@ fn selected(
 ) -> Result<String, String> {
     let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
     let binary = vec![false; columns.len()];
-    let available = Available { columns: &columns, by_request, binary: &binary, ignored: &[] };
+    let available =
+        Available { columns: &columns, by_request, binary: &binary, ignored: &[], caps: &[] };
     let read = |list: &[&str]| list.iter().map(|text| request(text)).collect::<Vec<_>>();
     let requests = MetricRequests {
         primary: read(primary),
@@ -62,8 +63,13 @@ fn every_analysis_has_a_primary_metric_and_guardrails() {
 /// The metrics of an analysis with a column of 0 and 1, and one of other numbers.
 fn metrics(by_request: bool, primary: &[&str], guardrail: &[&str]) -> Vec<Metric> {
     let columns = ["hit", "revenue", ACCURACY].map(str::to_owned);
-    let available =
-        Available { columns: &columns, by_request, binary: &[true, false, true], ignored: &[] };
+    let available = Available {
+        columns: &columns,
+        by_request,
+        binary: &[true, false, true],
+        ignored: &[],
+        caps: &[],
+    };
     let read = |list: &[&str]| list.iter().map(|text| request(text)).collect::<Vec<_>>();
     let requests = MetricRequests {
         primary: read(primary),
@@ -193,7 +199,8 @@ fn no_column_is_primary_by_chance() {
     // A column that is a guardrail is none of them.
     assert!(selected(&names, false, &[], &["revenue"]).unwrap().starts_with("primary mean basket"));
     let ignored = [Ignored { name: "country".to_owned(), example: "DE".to_owned() }];
-    let available = Available { columns: &[], by_request: false, binary: &[], ignored: &ignored };
+    let available =
+        Available { columns: &[], by_request: false, binary: &[], ignored: &ignored, caps: &[] };
     let error = |requests: &MetricRequests| available.select(requests).unwrap_err().to_string();
     let text = "country is text, for example \"DE\"";
     assert_eq!(error(&MetricRequests::default()), format!("no column has numbers: {text}"));

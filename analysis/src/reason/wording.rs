@@ -1,8 +1,11 @@
 //! Reasons in words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use sidetrack_stats::trap::Trap;
+
+use crate::figures::short;
 
 use super::{Effect, Finding, Note, Reason, RowProblem};
 
@@ -152,11 +155,47 @@ impl fmt::Display for Note {
             Self::WithoutUnit { requests } => {
                 write!(f, "{} requests have no unit and do not count per unit", *requests)
             }
+            Self::OpenWindows { window, units, known_until, last_closes } => write!(
+                f,
+                "{} are left out of the metrics of outcomes: their outcomes count for {window}, and \
+                 are known until {known_until} only. The last window ends at {last_closes}",
+                by_variant(units)
+            ),
+            Self::Capped { metric, scale, cap } if cap.value <= 0.0 => write!(
+                f,
+                "the cap of {metric} is {}, since so many units have no more ({} %): it leaves nothing \
+                 to compare. Plan a higher quantile, or none",
+                scale.amount(cap.value),
+                short(cap.quantile * 100.0, 6)
+            ),
+            Self::Capped { metric, scale, cap } => write!(
+                f,
+                "{metric} is capped at {}, which {} % of all units do not exceed: {} count as if \
+                 they had so much",
+                scale.amount(cap.value),
+                short(cap.quantile * 100.0, 6),
+                by_variant(&cap.units)
+            ),
             Self::OutcomeRows { rows, problem } => {
                 write!(f, "{} outcome rows {}", *rows, problem.words())
             }
         }
     }
+}
+
+/// `12 units of plain and 3 of fancy`.
+fn by_variant(units: &BTreeMap<String, u64>) -> String {
+    let mut text = String::new();
+    for (place, (name, count)) in units.iter().enumerate() {
+        text += match place {
+            0 => "",
+            _ if place + 1 == units.len() => " and ",
+            _ => ", ",
+        };
+        let noun = if place == 0 { " units" } else { "" };
+        text += &format!("{count}{noun} of {name}");
+    }
+    text
 }
 
 impl RowProblem {
@@ -166,6 +205,7 @@ impl RowProblem {
             Self::Repeated => "repeat an earlier row and were skipped",
             Self::Shared => "match several requests and count for each",
             Self::Early => "are from before the unit's first request and were skipped",
+            Self::Late => "are from after the attribution window of their unit and do not count",
         }
     }
 }

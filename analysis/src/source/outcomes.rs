@@ -1,7 +1,7 @@
 //! Outcomes from a table with a header, by request or by unit.
 //!
-//! The key column is `request_id` or `unit` (`request_id` if there are both), `time` is optional, and every other column
-//! with numbers is a metric. `prediction` and `label` together are accuracy: 1 if they are equal. `correct` is accuracy
+//! The key column is `request_id` or `unit` (`request_id` if there are both), `time` is optional (of rows about requests,
+//! only attribution reads it), and every other column with numbers is a metric. `prediction` and `label` together are accuracy: 1 if they are equal. `correct` is accuracy
 //! itself. Units match the unit of the log or its digest.
 //!
 //! Unknown is never zero: a value that cannot be read, or a row of which only the key can, leaves its unit out of the
@@ -50,6 +50,7 @@ pub struct Outcomes {
     keys: Vec<u64>,
     /// The same units by their digests.
     digests: Vec<u64>,
+    /// The greatest number without a time; empty for rows about requests without such a column.
     times: Vec<u64>,
     index: HashTable<u32>,
     /// Rows of the file.
@@ -121,6 +122,16 @@ impl Outcomes {
         keys.zip(times).enumerate().map(|(row, (keys, time))| {
             (keys, time, self.row(u32::try_from(row).unwrap_or(u32::MAX)))
         })
+    }
+
+    /// The time of a row.
+    pub(crate) fn time(&self, row: u32) -> Option<u64> {
+        self.times.get(row as usize).copied().filter(|time| *time < u64::MAX)
+    }
+
+    /// The latest time of a row; `None` if no row has a time.
+    pub(crate) fn last_time(&self) -> Option<u64> {
+        self.times.iter().copied().filter(|time| *time < u64::MAX).max()
     }
 
     /// Whether a column has only 0 and 1.
@@ -205,6 +216,10 @@ impl<'e> Table<'e> {
         let Some(field) = field.filter(|field| !field.is_empty()) else { return Ok(None) };
         let text = String::from_utf8_lossy(field);
         let time = self.clock.read(&text);
+        if time.is_none() && self.head.by_request {
+            // The request has a time of its own, so the row counts.
+            return Ok(None);
+        }
         let problem =
             || format!("time: not a time as in 2026-11-23T09:00:00Z: \"{}\"", visible(&text));
         time.map(Some).ok_or_else(problem)
@@ -280,6 +295,7 @@ impl<'e> Table<'e> {
             let keys = &out.keys;
             out.index
                 .insert_unique(key_of, number, |&row| keys.get(row as usize).copied().unwrap_or(0));
+            out.times.extend(self.head.time.map(|_| time.unwrap_or(u64::MAX)));
         } else {
             // A unit may have several rows, but not twice the same at one moment.
             if let Some(time) = time {

@@ -1,7 +1,12 @@
 //! Placement of outcomes about units: each row goes to the phase of the unit's latest exposure before it.
 //!
 //! A row without a time goes to the unit's first phase. If no row has a time, a unit has outcomes in its first phase only.
+//! With attribution, rows from after the window of the unit in its phase do not count, and the value of a row without a
+//! time is unknown.
 
+use sidetrack::quantity::Millis;
+
+use crate::attribution::is_late;
 use crate::join::{Cell, Joined, Unit};
 use crate::source::outcomes::Outcomes;
 use crate::window::Window;
@@ -26,6 +31,10 @@ pub(crate) struct Placed {
     pub(crate) shortly: u64,
     /// Rows outside the time that is analyzed.
     pub(crate) other_time: u64,
+    /// Matched rows from after the attribution window.
+    pub(crate) late: u64,
+    /// Matched rows without a time, which attribution needs.
+    pub(crate) untimed: u64,
 }
 
 impl Placed {
@@ -47,7 +56,12 @@ fn at(unit: Unit<'_>, time: u64) -> Option<(u32, &Cell)> {
 }
 
 /// Finds the unit of each row. A row from before a unit's first request cannot be an effect of the model.
-pub(crate) fn place(joined: &Joined, outcomes: &Outcomes, window: Window) -> Placed {
+pub(crate) fn place(
+    joined: &Joined,
+    outcomes: &Outcomes,
+    window: Window,
+    attribution: Option<Millis>,
+) -> Placed {
     let of = |cells: u32| vec![vec![(0.0, 0); cells as usize]; outcomes.columns.len()];
     let mut placed = Placed {
         columns: joined.shards.iter().map(|table| of(table.cells())).collect(),
@@ -63,7 +77,7 @@ pub(crate) fn place(joined: &Joined, outcomes: &Outcomes, window: Window) -> Pla
             placed.unmatched += 1;
             continue;
         };
-        let Some((number, _)) = time.map_or_else(|| unit.first(), |time| at(unit, time)) else {
+        let Some((number, cell)) = time.map_or_else(|| unit.first(), |time| at(unit, time)) else {
             placed.early += 1;
             let first = unit.first().map_or(0, |(_, cell)| cell.first);
             let begun = joined.tally.span.map_or(0, |(begun, _)| begun);
@@ -72,10 +86,17 @@ pub(crate) fn place(joined: &Joined, outcomes: &Outcomes, window: Window) -> Pla
             continue;
         };
         placed.matched += 1;
+        let is_unknown = attribution.is_some() && time.is_none();
+        placed.untimed += u64::from(is_unknown);
+        let is_late = |(time, length)| is_late(cell.first, time, length);
+        if time.zip(attribution).is_some_and(is_late) {
+            placed.late += 1;
+            continue;
+        }
         let columns = placed.columns.get_mut(shard).into_iter().flatten();
         for (column, value) in columns.zip(values).filter(|(_, value)| !value.is_nan()) {
             if let Some((sum, count)) = column.get_mut(number as usize) {
-                *sum += value;
+                *sum += if is_unknown { f64::INFINITY } else { *value };
                 *count += 1;
             }
         }

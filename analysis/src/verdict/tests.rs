@@ -33,6 +33,7 @@ fn metric(name: &str, role: Role, decision: Conclusion) -> MetricResult {
         unit: None,
         is_share: true,
         margin: (role == Role::Guardrail).then_some(0.02),
+        cap: None,
         baseline: Value { variant: "plain".to_owned(), n: 100, value: Some(0.4) },
         candidates: vec![result],
     }

@@ -13,10 +13,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args as Arguments;
+use sidetrack::quantity::Millis;
 use sidetrack_analysis::answer::Decision;
 use sidetrack_analysis::plan::{AnalysisPlan, Exploratory};
 use sidetrack_analysis::{
-    CheckName, Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price, Settings,
+    Cap, CheckName, Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price, Settings,
     Short, Strata, Window, analyze,
 };
 
@@ -78,6 +79,12 @@ pub(crate) struct Args {
     /// Units planned for all variants together (`sidetrack size`); once reached, a fixed test decides
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(100..))]
     planned_units: Option<u64>,
+    /// How long outcomes count, from the first request of their unit in a phase, as in 7d
+    #[arg(long, value_name = "TIME", value_parser = attribution)]
+    attribution: Option<Millis>,
+    /// Cap the values of units at this quantile of all units, as in revenue=99.9%
+    #[arg(long, value_name = "METRIC=QUANTILE")]
+    cap: Vec<Cap>,
     /// The level of significance
     #[arg(long, value_name = "A", default_value_t = ALPHA)]
     alpha: f64,
@@ -151,12 +158,23 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Reads a time as the experiment file writes it.
+fn attribution(text: &str) -> Result<Millis, String> {
+    const LONGEST: Millis = Millis::new(400 * 86_400_000);
+    let in_range = |time: &Millis| *time >= Millis::new(1000) && *time <= LONGEST;
+    Millis::parse(text).filter(in_range).ok_or_else(|| {
+        "not a time from 1s to 400d; expected a number with s, m, h or d, as in 7d".to_owned()
+    })
+}
+
 impl Args {
     /// Options that change what is decided and are not in the plan; metrics aside.
     fn unplanned(&self, planned: &AnalysisPlan) -> Vec<Exploratory> {
         let units = self.planned_units.filter(|units| planned.planned_units != Some(*units));
+        let attribution = self.attribution.filter(|time| planned.attribution != Some(*time));
         let options = [
             units.map(|units| format!("--planned-units {units}")),
+            attribution.map(|time| format!("--attribution {time}")),
             ((self.alpha - ALPHA).abs() > f64::EPSILON).then(|| format!("--alpha {}", self.alpha)),
             self.since.map(|since| format!("--since {since}")),
             self.until.map(|until| format!("--until {until}")),
@@ -190,6 +208,11 @@ impl Args {
                 || asked.clone(),
                 |planned| planned.metrics(asked.clone(), &mut exploratory),
             ),
+            caps: planned.map_or_else(
+                || self.cap.clone(),
+                |planned| planned.caps(&self.cap, &mut exploratory),
+            ),
+            attribution: self.attribution.or_else(|| planned?.attribution),
             exploratory,
             prices: self.value_per.clone(),
             planned_units: self.planned_units.or_else(|| planned?.planned_units),

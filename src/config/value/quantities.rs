@@ -105,6 +105,40 @@ impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
     }
 }
 
+/// A quantile above the median, as in `99.9%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quantile(pub(crate) Ppm);
+
+/// Reads a quantile above 50% and below 100%, with up to four decimals: `99.9%`. `None` when it cannot be read.
+#[must_use]
+pub fn quantile(text: &str) -> Option<Ppm> {
+    const MEDIAN: u32 = Ppm::ALL.get() / 2;
+    let quantile: Ppm = text.strip_suffix('%')?.parse().ok()?;
+    (quantile.get() > MEDIAN && quantile < Ppm::ALL).then_some(quantile)
+}
+
+impl Decode for Quantile {
+    fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
+        let allowed = "a quantile above 50% and below 100%, such as 99.9%";
+        let Node::Text(text) = node else {
+            let hint = "write it with its unit: 99.9%";
+            wrong_type(node, at, problems, allowed, hint);
+            return None;
+        };
+        let quantile = quantile(text);
+        if quantile.is_none() {
+            let message = format!("found {}; allowed: {allowed}", quoted(text));
+            let hint = "values above it count as much as the value at it";
+            problems.push(at, Code::OutOfRange, message, hint);
+        }
+        quantile.map(Self)
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "pattern": "^[0-9]{2}([.][0-9]{1,4})?%$"})
+    }
+}
+
 /// A size from 1 byte to 16 MiB: `64KiB`, `1MiB`, or a number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);

@@ -59,6 +59,7 @@ impl World {
                 goal: crate::answer::Goal::Increase,
                 absent: Absent::Zero,
                 margin: None,
+                cap: None,
             };
             let arms = Arms {
                 sums: &sums,

@@ -20,7 +20,7 @@ fn row(unit: u64, time: u64, stratum: u8, arm: u8) -> Row {
 
 fn table(rows: &[Row]) -> UnitTable {
     let outcomes = Outcomes::default();
-    let mut table = UnitTable::new(SHAPE, &outcomes);
+    let mut table = UnitTable::new(SHAPE, &outcomes, false);
     rows.iter().for_each(|row| table.add(row, &outcomes));
     table
 }

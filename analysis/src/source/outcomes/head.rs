@@ -94,7 +94,7 @@ impl Head {
             width: names.len(),
             key,
             by_request,
-            time: at("time").filter(|_| !by_request),
+            time: at("time"),
             pair,
             values,
             nameless: nameless.len(),

@@ -17,6 +17,9 @@ pub(super) fn mistake(error: Error) -> anyhow::Error {
         Part::PlannedUnits => "--planned-units".to_owned(),
         Part::Exposures(file) => named("--exposures", file),
         Part::Outcomes(file) => named("--outcomes", file),
+        // The plan has both as well.
+        Part::Attribution => "attribution".to_owned(),
+        Part::Cap(name) => format!("cap of {name}"),
         Part::ExcludeBreaker => "--exclude-breaker".to_owned(),
     };
     Fault(format!("{option}: {problem}")).into()

@@ -1,0 +1,120 @@
+//! The methods of the plan at work: which outcomes count, what is capped, and what a reader must know of both.
+
+use std::collections::BTreeMap;
+
+use sidetrack::quantity::Timestamp;
+
+use super::{Read, Work};
+use crate::answer::{AttributionResult, CapResult, MetricResult, OutcomeCounts, Role};
+use crate::attribution::Attribution;
+use crate::error::{Error, Part};
+use crate::join::Joined;
+use crate::judge::Names;
+use crate::metric::Origin;
+use crate::reason::{Note, RowProblem};
+
+impl Work<'_> {
+    /// The attribution windows of the outcomes; `None` without attribution or outcomes.
+    ///
+    /// # Errors
+    /// The outcomes have no times, or there are no units.
+    pub(super) fn attribution(
+        &self,
+        joined: &Joined,
+        units: bool,
+    ) -> Result<Option<Attribution>, Error> {
+        let Some(length) = self.settings.attribution else { return Ok(None) };
+        let Some((_, last)) = joined.tally.span.filter(|_| self.outcomes.rows() > 0) else {
+            return Ok(None);
+        };
+        if !units {
+            let problem = "it counts from the first request of a unit, but the log has no units; \
+                           set settings.exposure_unit to digest and log again";
+            return Err(Error::input(Part::Attribution, problem));
+        }
+        if self.outcomes.last_time().is_none() {
+            let problem = format!(
+                "no row has a time, but attribution ({length}) needs it; add a column `time`, which \
+                 says when the outcome happened"
+            );
+            return Err(Error::input(Part::Outcomes(None), problem));
+        }
+        Ok(Some(Attribution::new(length, last, self.settings.window, self.outcomes)))
+    }
+}
+
+impl Read {
+    /// Units of all variants that count towards the planned ones: with attribution, if outcomes decide, those whose first
+    /// window is over. So the fixed test waits for the windows of the last planned units.
+    pub(super) fn counted(&self, units: u64) -> u64 {
+        let is_outcome = |origin| matches!(origin, Origin::Column(_));
+        let mut primary = self.metrics.iter().filter(|metric| metric.role == Role::Primary);
+        let waits = self.attribution.is_some() && primary.any(|metric| is_outcome(metric.origin));
+        if waits { units - self.sums.open.iter().sum::<u64>() } else { units }
+    }
+
+    /// What attribution left out.
+    pub(super) fn attributed(&self, names: &Names<'_>) -> Option<AttributionResult> {
+        let attribution = self.attribution?;
+        let placed = self.placed.as_ref();
+        Some(AttributionResult {
+            window: attribution.length.to_string(),
+            known_until: attribution.known.to_string(),
+            open_units: self.by_variant(&self.sums.open, names),
+            last_closes: self.sums.closes.map(|time| Timestamp::new(time).to_string()),
+            late_rows: placed.map_or(self.settled.late, |placed| placed.late),
+            untimed_rows: placed.map_or(self.settled.untimed, |placed| placed.untimed),
+        })
+    }
+
+    /// Rows without a time cannot be attributed, so they are lost like rows that cannot be read.
+    pub(super) fn with_untimed(&self, counts: OutcomeCounts) -> OutcomeCounts {
+        let untimed = self.placed.as_ref().map_or(self.settled.untimed, |placed| placed.untimed);
+        if untimed == 0 {
+            return counts;
+        }
+        let mut examples = counts.examples;
+        examples.push(format!("rows without a time, which attribution needs: {untimed}"));
+        OutcomeCounts { malformed: counts.malformed + untimed, examples, ..counts }
+    }
+
+    /// Adds the caps to the results of their metrics.
+    pub(super) fn add_caps(&self, results: &mut [MetricResult], names: &Names<'_>) {
+        let metrics = self.metrics.iter().zip(&self.sums.metrics).zip(results);
+        for ((metric, sums), result) in metrics {
+            let cap = metric.cap.zip(sums.cap);
+            result.cap = cap.map(|(quantile, value)| CapResult {
+                quantile: quantile.fraction(),
+                value,
+                units: self.by_variant(&sums.capped, names),
+            });
+        }
+    }
+
+    /// Counts by slot as counts by variant.
+    fn by_variant(&self, slots: &[u64], names: &Names<'_>) -> BTreeMap<String, u64> {
+        let sum = |arm| slots.iter().skip(arm).step_by(self.shape.arms.max(1)).sum();
+        (0..self.shape.arms).map(|arm| (names.variant(arm), sum(arm))).collect()
+    }
+}
+
+/// What a reader must know of the methods before the numbers.
+pub(super) fn notes(
+    attribution: Option<&AttributionResult>,
+    metrics: &[MetricResult],
+) -> Vec<Note> {
+    let open = attribution.filter(|found| found.open_units.values().any(|units| *units > 0));
+    let open = open.map(|found| Note::OpenWindows {
+        window: found.window.clone(),
+        units: found.open_units.clone(),
+        known_until: found.known_until.clone(),
+        last_closes: found.last_closes.clone().unwrap_or_default(),
+    });
+    let late = attribution.map(|found| found.late_rows).filter(|rows| *rows > 0);
+    let late = late.map(|rows| Note::OutcomeRows { rows, problem: RowProblem::Late });
+    let caps = metrics.iter().filter_map(|metric| {
+        let cap = metric.cap.clone()?;
+        Some(Note::Capped { metric: metric.name.clone(), scale: metric.scale(), cap })
+    });
+    open.into_iter().chain(late).chain(caps).collect()
+}
