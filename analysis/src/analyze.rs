@@ -299,7 +299,7 @@ impl Work<'_> {
             planned_units: self.settings.planned_units,
             counted_units: Some(units),
             attribution,
-            plan: self.plan(tally),
+            plan: self.plan(main),
             adaptive: strata.adaptive,
             lines: checks::line_counts(tally, self.input.logs),
             outcomes,
@@ -342,11 +342,13 @@ impl Work<'_> {
     }
 
     /// The plan of the file, and what goes beyond it.
-    fn plan(&self, tally: &Tally) -> PlanCheck {
+    fn plan(&self, main: &Read) -> PlanCheck {
         let digest = self.input.experiment.analysis.as_ref().map(sidetrack::exposure::short);
         let short = digest.as_ref().and_then(|digest| digest.parse().ok());
-        let in_force = in_force(short, &tally.seen.plans);
-        let all = self.settings.exploratory.iter().cloned().chain(in_force);
+        let in_force = in_force(short, &main.joined.tally.seen.plans);
+        // Without a plan, no option is beyond it.
+        let window = self.outside(main).into_iter().filter(|_| digest.is_some());
+        let all = self.settings.exploratory.iter().cloned().chain(window).chain(in_force);
         let exploratory = all.map(|reason| reason.to_string()).collect();
         PlanCheck { digest, exploratory }
     }

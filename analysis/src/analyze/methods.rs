@@ -11,9 +11,24 @@ use crate::error::{Error, Part};
 use crate::join::Joined;
 use crate::judge::Names;
 use crate::metric::Origin;
+use crate::plan::Exploratory;
 use crate::reason::{Note, RowProblem};
+use crate::row::Excluded;
 
 impl Work<'_> {
+    /// `--since` and `--until`, if they leave out requests or outcomes: else they change nothing.
+    pub(super) fn outside(&self, main: &Read) -> Vec<Exploratory> {
+        let window = self.settings.window;
+        let rows = main.placed.as_ref().map_or(0, |placed| placed.other_time);
+        let is_outside = main.joined.tally.left_out(Excluded::OtherTime) + rows > 0;
+        let options = [
+            window.since.map(|time| format!("--since {time}")),
+            window.until.map(|time| format!("--until {time}")),
+        ];
+        let options = options.into_iter().flatten().filter(|_| is_outside);
+        options.map(Exploratory::Unplanned).collect()
+    }
+
     /// The attribution windows of the outcomes; `None` without attribution or outcomes.
     ///
     /// # Errors

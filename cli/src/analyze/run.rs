@@ -168,7 +168,7 @@ fn attribution(text: &str) -> Result<Millis, String> {
 }
 
 impl Args {
-    /// Options that change what is decided and are not in the plan; metrics aside.
+    /// Options that change what is decided and are not in the plan; metrics and the time aside, whose effect the data show.
     fn unplanned(&self, planned: &AnalysisPlan) -> Vec<Exploratory> {
         let units = self.planned_units.filter(|units| planned.planned_units != Some(*units));
         let attribution = self.attribution.filter(|time| planned.attribution != Some(*time));
@@ -176,8 +176,6 @@ impl Args {
             units.map(|units| format!("--planned-units {units}")),
             attribution.map(|time| format!("--attribution {time}")),
             ((self.alpha - ALPHA).abs() > f64::EPSILON).then(|| format!("--alpha {}", self.alpha)),
-            self.since.map(|since| format!("--since {since}")),
-            self.until.map(|until| format!("--until {until}")),
             self.allow_srm.then(|| "--allow-srm".to_owned()),
             self.assume_independent_requests.then(|| "--assume-independent-requests".to_owned()),
             self.exclude_breaker.then(|| "--exclude-breaker".to_owned()),

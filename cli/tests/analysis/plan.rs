@@ -93,13 +93,17 @@ fn options_beyond_the_plan_are_marked_in_every_output() {
         exploratory(&analyzed(&folder, &["--metric", "accuracy", "--planned-units", "4000"])),
         [""; 0]
     );
+    // Nor is a time that leaves nothing out.
+    let all = ["--since", "2026-11-23", "--until", "2026-12-24"];
+    assert_eq!(exploratory(&analyzed(&folder, &all)), [""; 0]);
     for (options, mark) in [
         (vec!["--metric", "error_rate"], "--metric error_rate is not in the plan"),
         (vec!["--metric", "accuracy:decrease"], "--metric accuracy is not in the plan"),
         (vec!["--guardrail", "latency_p95:300ms"], "--guardrail latency_p95 is not in the plan"),
         (vec!["--planned-units", "200"], "--planned-units 200 is not in the plan"),
         (vec!["--alpha", "0.2"], "--alpha 0.2 is not in the plan"),
-        (vec!["--until", "2026-12-24"], "--until 2026-12-24T00:00:00Z is not in the plan"),
+        (vec!["--until", "2026-11-24"], "--until 2026-11-24T00:00:00Z is not in the plan"),
+        (vec!["--since", "2026-11-24"], "--since 2026-11-24T00:00:00Z is not in the plan"),
         (vec!["--allow-srm"], "--allow-srm is not in the plan"),
     ] {
         assert_eq!(exploratory(&analyzed(&folder, &options)), [mark]);
