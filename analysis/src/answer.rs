@@ -456,6 +456,13 @@ impl Analysis {
         self.planned_units.is_some_and(|planned| units >= planned)
     }
 
+    /// How many units count towards the planned ones, if the attribution windows of others are still open.
+    #[must_use]
+    pub fn waiting(&self) -> Option<u64> {
+        let all: u64 = self.variants.iter().map(|variant| variant.units).sum();
+        self.counted_units.filter(|counted| *counted < all)
+    }
+
     /// The names of the candidates.
     pub fn candidates(&self) -> impl Iterator<Item = &str> {
         let candidates =

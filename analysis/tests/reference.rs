@@ -439,15 +439,17 @@ fn the_reference_has_cases_of_every_kind() {
 #[test]
 fn the_number_of_threads_changes_no_figure() {
     let cases = cases();
-    let case = &cases[0]["case"];
-    let text = |threads| {
+    let text = |case: &Value, threads| {
         let (mut analysis, series) = run(case, threads);
         // The name of the log differs.
         analysis["lines"]["examples"].take();
         format!("{analysis} {series:?}")
     };
-    let one = text(1);
-    for threads in [2, 3, 8] {
-        assert_eq!(text(threads), one, "{threads} threads");
+    let attributed = cases.iter().filter(|both| !both["case"]["attribution"].is_null());
+    for case in cases.iter().take(1).chain(attributed).map(|both| &both["case"]) {
+        let one = text(case, 1);
+        for threads in [2, 3, 8] {
+            assert_eq!(text(case, threads), one, "{threads} threads, {}", case["name"]);
+        }
     }
 }

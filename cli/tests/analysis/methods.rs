@@ -52,7 +52,7 @@ fn reports(folder: &Folder) -> [String; 2] {
 
 /// Guardrails that are settled soon.
 const GUARDS: &str = r#""guardrails": ["latency_p95:100ms", "error_rate:20pt"]"#;
-const WEEK: &str = r#", "attribution": "7d""#;
+const WEEK: &str = r#", "attribution": "7d", "planned_units": 6000"#;
 const USERS: u64 = 6000;
 const FORTNIGHT: u64 = 14 * DAY;
 
@@ -97,6 +97,7 @@ fn users_who_buy_sooner_do_not_buy_more() {
     assert_eq!(found["decision"], "inconclusive", "{found:#}");
     assert!(number(&converted["ci"][0]) < 0.0 && number(&converted["ci"][1]) > 0.0, "{converted}");
     assert!((number(&converted["value"]) - 0.3).abs() < 0.04, "{converted}");
+    assert!(found["counted_units"].as_u64().unwrap().abs_diff(USERS / 2) < 10, "{found:#}");
     // Half of the users of each variant joined in the second week.
     let open = &found["attribution"]["open_units"];
     for (variant, result) in [("plain", &found["metrics"][0]["baseline"]), ("fancy", converted)] {
@@ -113,6 +114,10 @@ fn users_who_buy_sooner_do_not_buy_more() {
             "{text}"
         );
         assert!(text.contains("The last window ends at 2026-12-14T"), "{text}");
+        assert!(
+            text.contains(" of the planned 6000 units count so far, whose outcomes are complete"),
+            "{text}"
+        );
     }
 }
 

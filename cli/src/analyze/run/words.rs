@@ -57,10 +57,15 @@ pub(super) fn looks(analysis: &Analysis) -> String {
             "more than the planned {} units: always-valid {confidence} % intervals",
             planned
         ),
-        (_, Some(planned)) => format!(
-            "the planned {} units are not reached yet: always-valid {confidence} % intervals",
-            planned
-        ),
+        (_, Some(planned)) => match analysis.waiting() {
+            Some(counted) => format!(
+                "{counted} of the planned {planned} units count so far, whose outcomes are complete: \
+                 always-valid {confidence} % intervals"
+            ),
+            None => format!(
+                "the planned {planned} units are not reached yet: always-valid {confidence} % intervals"
+            ),
+        },
         _ => format!("no --planned-units: always-valid {confidence} % intervals"),
     }
 }
