@@ -7,12 +7,18 @@ use sidetrack_analysis::answer::{
 
 use crate::analyze::figures::{digits, short};
 
-/// `Promote enhanced-predictor: …`; with a mark if it is not what was planned.
+/// `Promote enhanced-predictor: …`; with a mark if it is not what was planned, or if checks failed.
 pub(super) fn headline(analysis: &Analysis) -> String {
     let plan = &analysis.plan;
-    let mark =
-        if plan.digest.is_some() && !plan.exploratory.is_empty() { " (exploratory)" } else { "" };
-    decided(analysis) + mark
+    let accepted = analysis.accepted();
+    let mark = if !accepted.is_empty() {
+        format!(" (exploratory: although {} failed)", accepted.join(", "))
+    } else if plan.digest.is_some() && !plan.exploratory.is_empty() {
+        " (exploratory)".to_owned()
+    } else {
+        String::new()
+    };
+    decided(analysis) + &mark
 }
 
 /// Whether the analysis is the planned one, and why not.
