@@ -406,6 +406,11 @@ class Quantiles:
         tables = [(size, *events(*above)[1:]) for size, above in zip(sizes, events_of)]
         self.score = Score(tables, self.stretch)
 
+    def is_bounded(self):
+        """Whether the requests of both arms bound the quantile at four standard errors, in each stratum."""
+        errors = [arm[2] for row in self.arms for arm in row]
+        return all(0 < self.share - 4 * error and self.share + 4 * error < 1 for error in errors)
+
     def reach(self, arm, z):
         ms, _, error = arm
         value, low, high = quantile(ms, self.share), self.share - z * error, self.share + z * error
@@ -686,10 +691,14 @@ def analyze(case):
                 row.append((latencies, size))
             if row[0][0] and row[1][0]:
                 tables[s] = row
-        sides = [((0, 0, tables[s][0][1]), (0, 0, tables[s][1][1])) if s in tables else ((0, 0, 0), (0, 0, 0)) for s in range(len(strata))]
-        found = Quantiles(share, list(tables.values())).found()
+        # Strata that are too small to bound the quantile do not count, unless there is no other.
+        large = {s: row for s, row in tables.items() if Quantiles(share, [row]).is_bounded()} or tables
+        sides = [((0, 0, large[s][0][1]), (0, 0, large[s][1][1])) if s in large else ((0, 0, 0), (0, 0, 0)) for s in range(len(strata))]
+        found = Quantiles(share, list(large.values())).found()
         within = {s: Quantiles(share, [row]).found() for s, row in tables.items()}
-        return dict(found, method="quantiles, order statistics and design effect", within=within), sides, None
+        shown = [(s, (0, 0, one[1]), (0, 0, two[1])) for s, (one, two) in tables.items()]
+        method = "quantiles, order statistics and design effect"
+        return dict(found, method=method, within=within, shown=shown), sides, None
 
     def skewness(metric):
         """By variant: the third moment of the residuals in all phases, in units of their standard deviation."""
@@ -730,7 +739,8 @@ def analyze(case):
             under = look(found, sum(sizes), planned or 10_000) if always else found
             within = [(s, a, b) for s, (a, b) in enumerate(sides) if a[2] and b[2]]
             phases = []
-            for s, a, b in within:
+            shown = found.get("shown", within)
+            for s, a, b in shown:
                 own = found["within"][s] if "within" in found else merge([(a, b)])
                 n, ci = a[2] + b[2], own["ci"]
                 if always:
@@ -739,7 +749,7 @@ def analyze(case):
                 phases.append(dict(phase=strata[s], n=[a[2], b[2]], diff=own["difference"], ci=ci and list(ci)))
             seen[metric["name"], candidate] = dict(
                 n=sizes, values=found["values"], diff=found["difference"], ci=under["ci"], lift=found["lift"],
-                lift_ci=under["lift_ci"], p=under["p"], phases=phases if len(within) > 1 else [],
+                lift_ci=under["lift_ci"], p=under["p"], phases=phases if len(shown) > 1 else [],
                 variance=found["variance"], variances=found["variances"], shares=shares, statistic=found["statistic"], df=found["df"],
                 method=found["method"] + merged(len(within)) + ("" if found["p"] is not None else FEW),
             )

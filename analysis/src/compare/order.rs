@@ -17,6 +17,9 @@ use sidetrack_stats::{float, strata};
 
 use crate::histogram::{Counts, Histogram, Position};
 
+/// How many standard errors always-valid intervals reach, once there are enough units for a decision.
+const WIDEST: f64 = 4.0;
+
 /// A quantile of two variants, stratum by stratum.
 #[derive(Clone, Debug)]
 pub(crate) struct Quantiles {
@@ -95,6 +98,13 @@ impl Quantiles {
             found.score = Score::of_groups(&pairs, &sizes, found.stretch)?;
         }
         Ok(found)
+    }
+
+    /// Whether the requests of both variants bound the quantile on both sides, in each stratum.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let arms = self.tables.iter().flat_map(|table| [&table.baseline, &table.candidate]);
+        let mut reach = arms.map(|arm| WIDEST * arm.error);
+        reach.all(|reach| reach < self.share && self.share + reach < 1.0)
     }
 
     /// The test that both variants have the same quantile.

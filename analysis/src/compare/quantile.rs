@@ -5,7 +5,8 @@ use super::{Compared, Data, Scored, Within, method};
 use crate::join::Totals;
 
 impl Data<'_> {
-    /// The difference of quantiles of the latency.
+    /// The difference of quantiles of the latency. A stratum with too few requests to bound the quantile is left out:
+    /// its infinite interval would be that of all strata.
     pub(super) fn quantile(&self, candidate: usize, share: f64) -> Compared {
         let units = self.sizes_by_slot();
         let of = |stratum: usize, arm: usize| -> Option<(&Totals, u64)> {
@@ -26,7 +27,14 @@ impl Data<'_> {
                 score: Some(Scored::Quantile(quantiles)),
             })
         };
-        let tables: Vec<Stratum<'_>> = strata.iter().map(|(_, table)| *table).collect();
+        let is_bounded = |table: &Stratum<'_>| {
+            Quantiles::new(share, &[*table]).is_ok_and(|quantiles| quantiles.is_bounded())
+        };
+        let all = strata.iter().map(|(_, table)| *table);
+        let mut tables: Vec<Stratum<'_>> = all.clone().filter(is_bounded).collect();
+        if tables.is_empty() {
+            tables = all.collect();
+        }
         let merged = Quantiles::new(share, &tables);
         let sizes = tables.iter().fold((0, 0), |sum, (one, two)| (sum.0 + one.1, sum.1 + two.1));
         Compared {

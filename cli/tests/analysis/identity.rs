@@ -58,19 +58,10 @@ fn a_new_salt_is_a_trial_of_its_own() {
     assert_eq!((&first["trial"], &first["decision"]), (&one.as_str().into(), &"promote".into()));
     folder.write("experiment.json", weight("one", 5.0));
     assert_eq!(folder.analysis(&options)["metrics"], first["metrics"]);
-    let (code, text, _) =
-        folder.text(&["analyze", "run", "experiment.json", "--exposures", "access.log"]);
+    let (code, text, _) = folder.report(&[]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains(&format!("other trial {two}: 3000 lines from 2026-11-30")), "{text}");
-    let (code, _, error) = folder.text(&[
-        "analyze",
-        "run",
-        "experiment.json",
-        "--exposures",
-        "access.log",
-        "--trial",
-        "first",
-    ]);
+    let (code, _, error) = folder.report(&["--trial", "first"]);
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("\"first\" is not a short digest"), "{error}");
 }
@@ -218,6 +209,26 @@ fn weights_that_come_back_are_a_phase_of_their_own() {
     assert_eq!((&again["srm"], &again["moved_units"]), (&found["srm"], &found["moved_units"]));
 }
 
+/// A canary of 5 percent has too few requests to bound a 95th percentile; the phases after it have enough.
+#[test]
+fn a_short_first_phase_does_not_keep_a_quantile_open() {
+    let files = [5.0, 40.0].map(|share| Force::new(&weight("s", share)));
+    let mut life = Life::new(6);
+    life.users(0..800, START..START + DAY, |_| 0, &files, |_, _| 0.5);
+    life.users(800..6000, START + DAY..START + 2 * DAY, |_| 1, &files, |_, _| 0.5);
+    let folder = folder(&weight("s", 40.0), &life);
+    let found = folder.analysis(&WIDE);
+    assert_eq!(names(&found), ["fancy 5 %", "fancy 40 %"]);
+    let p95 = result(&found, "latency_p95");
+    assert_eq!(p95["decision"], "non_inferior", "{p95:#}");
+    let canary = &p95["phases"][0];
+    assert_eq!((&canary["phase"], &canary["ci"][1]), (&"fancy 5 %".into(), &Value::Null));
+    // If there is nothing else, the quantile is shown, and its interval has no upper end.
+    let alone = folder.analysis(&[&WIDE[..], &["--until", "2026-11-24T09:00:00Z"]].concat());
+    let p95 = result(&alone, "latency_p95");
+    assert_eq!((&p95["decision"], &p95["ci"][1]), (&"no_difference_shown".into(), &Value::Null));
+}
+
 #[test]
 fn a_pipe_merges_the_phases_of_equal_weights() {
     let life = there_and_back();
@@ -294,8 +305,7 @@ fn a_time_can_be_chosen() {
     let head = life.revenue.lines().next().unwrap();
     folder.write("revenue.csv", format!("{head}\n{}\n", rows.join("\n")));
     assert_eq!(result(&cut, "revenue"), result(&folder.analysis(&revenue), "revenue"));
-    let run = ["analyze", "run", "experiment.json", "--exposures", "access.log"];
-    let bad = |more: &[&str]| folder.text(&[&run[..], more].concat());
+    let bad = |more: &[&str]| folder.report(more);
     let (code, _, error) = bad(&["--since", "2026-11-28", "--until", "2026-11-28"]);
     assert_eq!(code, 1, "{error}");
     assert!(error.contains("--until is 2026-11-28T00:00:00Z, but must be later"), "{error}");
