@@ -2,7 +2,7 @@
 //!
 //! Written by hand because the tables align decimal points and paint single cells, which comfy-table does only with
 //! further crates. Cells have a style, so `NO_COLOR` and pipes are respected. A table that does not fit
-//! into 80 columns puts the first cell of each row on a line of its own.
+//! into 80 columns puts the first cells of each row on a line of their own.
 
 use std::io::{self, Write};
 
@@ -66,6 +66,8 @@ impl Cell {
 /// Rows of cells below each other.
 pub(crate) struct Table {
     columns: Vec<Align>,
+    /// How many cells stay on the first line of a row that is too wide.
+    kept: usize,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -81,7 +83,13 @@ struct Size {
 impl Table {
     /// An empty table.
     pub(crate) fn new(columns: &[Align]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), kept: 1, rows: Vec::new() }
+    }
+
+    /// If it is too wide, so many cells of each row stay together on the first line.
+    pub(crate) const fn keeping(mut self, cells: usize) -> Self {
+        self.kept = cells;
+        self
     }
 
     /// Adds titles, dimmed.
@@ -102,14 +110,14 @@ impl Table {
     pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let sizes = self.sizes();
         let used: usize = sizes.iter().map(|size| size.all + GAP).sum();
-        let stacked = used + INDENT > WIDTH + GAP && self.columns.len() > 1;
+        let stacked = used + INDENT > WIDTH + GAP && self.columns.len() > self.kept;
         for row in &self.rows {
             let mut line = " ".repeat(INDENT);
             let cells = row.iter().zip(self.columns.iter().zip(&sizes));
             for (index, (cell, (align, size))) in cells.enumerate() {
-                if stacked && index == 1 {
+                if stacked && index == self.kept {
                     writeln!(out, "{}", line.trim_end())?;
-                    line = " ".repeat(2 * INDENT);
+                    line = " ".repeat((1 + self.kept) * INDENT);
                 }
                 let (before, after) = padding(cell, *align, *size);
                 line += &" ".repeat(before);
@@ -192,6 +200,17 @@ mod tests {
         let text = text(&table);
         assert_eq!(text, format!("  {}\n    12345678  99.99 %\n", "v".repeat(65)));
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+        let mut kept = Table::new(&[Align::Left, Align::Right, Align::Left]).keeping(2);
+        kept.row(["a".into(), "1".into()]);
+        kept.row(["b".into(), "22".into(), "w".repeat(70).into()]);
+        kept.row(["c".into(), "333".into(), "x".into()]);
+        let w = "w".repeat(70);
+        assert_eq!(self::text(&kept), format!("  a    1\n  b   22  {w}\n  c  333  x\n"));
+        kept.row(["d".into(), "4444".into(), "x".into()]);
+        assert_eq!(
+            self::text(&kept),
+            format!("  a     1\n  b    22\n      {w}\n  c   333\n      x\n  d  4444\n      x\n")
+        );
         let mut fits = Table::new(&[Align::Left, Align::Right]);
         fits.row(["v".repeat(63).into(), "x".repeat(13).into()]);
         assert_eq!(self::text(&fits).lines().count(), 1);

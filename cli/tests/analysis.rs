@@ -19,6 +19,12 @@ mod broken;
 mod counters;
 #[path = "analysis/crowd.rs"]
 mod crowd;
+#[path = "analysis/documented.rs"]
+mod documented;
+#[path = "analysis/exit.rs"]
+mod exit;
+#[path = "analysis/folders.rs"]
+mod folders;
 #[path = "analysis/identity.rs"]
 mod identity;
 #[path = "analysis/life.rs"]
@@ -29,14 +35,14 @@ mod long;
 mod methods;
 #[path = "analysis/plan.rs"]
 mod plan;
+#[path = "analysis/printed.rs"]
+mod printed;
 #[path = "analysis/report.rs"]
 mod report;
 #[path = "analysis/schema.rs"]
 mod schema;
 #[path = "analysis/traps.rs"]
 mod traps;
-#[path = "analysis/trials.rs"]
-mod trials;
 #[path = "analysis/truth.rs"]
 mod truth;
 #[path = "analysis/usable.rs"]
@@ -84,6 +90,12 @@ impl Folder {
         arguments.extend(more);
         let output = self.run(&arguments);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// The exit status, the text and the errors of `analyze run experiment.json --exposures access.log …`.
+    pub(crate) fn report(&self, more: &[&str]) -> (i32, String, String) {
+        let run = ["analyze", "run", "experiment.json", "--exposures", "access.log"];
+        self.text(&[&run[..], more].concat())
     }
 
     pub(crate) fn text(&self, arguments: &[&str]) -> (i32, String, String) {

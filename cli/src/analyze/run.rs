@@ -1,5 +1,7 @@
 //! `sidetrack analyze run`: arguments and printers of the analysis of access logs.
 
+mod exposures;
+mod headline;
 mod html;
 mod mistake;
 mod progress;
@@ -49,7 +51,7 @@ pub(crate) struct Args {
     /// Which experiment of the file; required if it has several
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
-    /// Access logs, plain or gzip; "-" reads stdin
+    /// Access logs, plain or gzip, or folders that contain them (names with .log); "-" reads stdin
     #[arg(long, value_name = "LOG", required = true, num_args = 1..)]
     exposures: Vec<PathBuf>,
     /// The trial to analyze, as `trial` in the log [default: that of the file]
@@ -125,7 +127,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let settings = args.settings(planned)?;
     let outcomes = args.outcomes.as_ref().map(|path| Outcomes::read(path, experiment));
     let outcomes = outcomes.transpose().map_err(mistake)?;
-    let logs = Logs::new(&args.exposures).map_err(mistake)?;
+    let logs = Logs::new(&exposures::files(&args.exposures)?).map_err(mistake)?;
     let input = Input {
         experiment,
         strata: &strata,

@@ -5,12 +5,8 @@
 
 #[path = "broken/cases.rs"]
 mod cases;
-#[path = "broken/planted.rs"]
-mod planted;
 #[path = "broken/story.rs"]
 mod story;
-
-use std::fmt::Write as _;
 
 use crate::Folder;
 use cases::{CASES, Case};
@@ -30,19 +26,11 @@ fn run(folder: &Folder, case: &Case) -> (i32, String, String, String) {
     arguments.extend(["--guardrail", "error_rate:3pt", "--guardrail", "latency_p95:40%"]);
     arguments.extend(case.options);
     let (code, text, error) = folder.text(&arguments);
-    let mut lines = text.lines().map(str::trim_end);
-    let headline = lines.next().unwrap_or_default().to_owned();
-    // The first reason, unwrapped.
-    let mut reason = String::new();
-    for line in lines {
-        match line.strip_prefix("  - ") {
-            Some(first) if reason.is_empty() => first.clone_into(&mut reason),
-            None if line.starts_with("    ") && !reason.is_empty() => {
-                write!(reason, " {}", line.trim()).unwrap();
-            }
-            _ => break,
-        }
-    }
+    // The first sentence and the first reason, unwrapped.
+    let unwrapped = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (head, rest) = text.split_once("\n  - ").unwrap_or((&text, ""));
+    let end = rest.find("\n  - ").or_else(|| rest.find("\nNext: ")).unwrap_or(rest.len());
+    let (headline, reason) = (unwrapped(head), unwrapped(&rest[..end]));
     if text.is_empty() {
         return (
             code,

@@ -65,17 +65,7 @@ fn a_plan_is_followed_without_options() {
     let log = std::fs::read_to_string(folder.path().join("access.log")).unwrap();
     let digest = found["plan"]["digest"].as_str().unwrap();
     assert!(log.contains(&format!(" plan={digest} ")));
-    let (_, text, _) = folder.text(&[
-        "analyze",
-        "run",
-        "experiment.json",
-        "--exposures",
-        "access.log",
-        "--outcomes",
-        "outcomes.csv",
-        "--html",
-        "report.html",
-    ]);
+    let (_, text, _) = folder.report(&["--outcomes", "outcomes.csv", "--html", "report.html"]);
     assert!(
         text.contains(&format!("as planned: the plan {digest} was in force for all requests")),
         "{text}"
@@ -108,12 +98,7 @@ fn options_beyond_the_plan_are_marked_in_every_output() {
     ] {
         assert_eq!(exploratory(&analyzed(&folder, &options)), [mark]);
     }
-    let (_, text, _) = folder.text(&[
-        "analyze",
-        "run",
-        "experiment.json",
-        "--exposures",
-        "access.log",
+    let (_, text, _) = folder.report(&[
         "--outcomes",
         "outcomes.csv",
         "--html",
@@ -122,7 +107,7 @@ fn options_beyond_the_plan_are_marked_in_every_output() {
         "200",
     ]);
     let first = text.lines().next().unwrap();
-    assert!(first.starts_with("Promote fancy") && first.ends_with(" (exploratory)"), "{text}");
+    assert!(first.starts_with("Promote fancy (exploratory): it is better"), "{text}");
     assert!(text.contains("exploratory: --planned-units 200 is not in the plan"), "{text}");
     let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.contains("exploratory: --planned-units 200 is not in the plan"), "{page}");
@@ -163,8 +148,7 @@ fn check_and_analyze_refuse_a_plan_that_they_cannot_follow() {
     ] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
-    let (code, _, error) =
-        folder.text(&["analyze", "run", "experiment.json", "--exposures", "access.log"]);
+    let (code, _, error) = folder.report(&[]);
     assert_eq!(code, 1, "{error}");
     assert!(error.contains("covariate is not supported yet"), "{error}");
 }

@@ -11,12 +11,7 @@ fn reported() -> Folder {
     let mut written = Crowd::new(6000, vec![BASELINE, fancy]).write(&experiment(ROLLOUT), true);
     written.log += "<script>alert(1)</script>\n";
     let folder = folder(ROLLOUT, &written);
-    let (code, _, error) = folder.text(&[
-        "analyze",
-        "run",
-        "experiment.json",
-        "--exposures",
-        "access.log",
+    let (code, _, error) = folder.report(&[
         "--outcomes",
         "outcomes.csv",
         "--html",

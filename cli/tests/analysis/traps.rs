@@ -27,8 +27,7 @@ fn a_sample_ratio_mismatch_has_no_winner() {
         (&"mismatch".into(), &"invalid".into())
     );
     assert_eq!(analysis["winner"], serde_json::Value::Null);
-    let (code, text, _) =
-        folder.text(&["analyze", "run", "experiment.json", "--exposures", "access.log"]);
+    let (code, text, _) = folder.report(&[]);
     assert_eq!(code, 1);
     assert!(
         text.lines().next().unwrap().contains("cannot be trusted")
@@ -85,17 +84,7 @@ fn requests_of_users_decide_nothing() {
     let anyway = folder.analysis(&[&arguments[..], &["--assume-independent-requests"]].concat());
     assert_eq!(anyway["decision"], "promote");
     // Outcomes of units have nobody to belong to.
-    let (code, _, error) = folder.text(&[
-        "analyze",
-        "run",
-        "experiment.json",
-        "--exposures",
-        "access.log",
-        "--outcomes",
-        "by_unit.csv",
-        "--metric",
-        "converted",
-    ]);
+    let (code, _, error) = folder.report(&["--outcomes", "by_unit.csv", "--metric", "converted"]);
     assert_eq!(code, 1, "{error}");
     assert!(error.contains("request_id"), "{error}");
 }
@@ -137,8 +126,7 @@ fn broken_lines_are_counted_shown_and_skipped() {
     assert_eq!(analysis["lines"]["malformed"], broken.len() + 1, "{:#}", analysis["lines"]);
     assert_eq!(analysis["lines"]["used"], clean["lines"]["used"]);
     assert_eq!(analysis["metrics"], clean["metrics"], "the good lines say the same");
-    let (_, text, _) =
-        folder.text(&["analyze", "run", "experiment.json", "--exposures", "access.log"]);
+    let (_, text, _) = folder.report(&[]);
     assert!(
         text.contains("11 malformed lines") && text.contains("access.log:2: not a JSON object"),
         "{text}"

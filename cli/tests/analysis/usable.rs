@@ -1,18 +1,17 @@
 //! Nothing to decide from: never a decision, exit 1, and what the input holds instead.
 
 use crate::Folder;
-use crate::crowd::{BASELINE, Crowd, Truth, experiment};
+use crate::crowd::{BASELINE, Crowd, experiment};
 use crate::life::{DAY, Force, Life, weight};
 use crate::truth::{SIMPLE, folder};
 
 /// The text of an analysis, which must be invalid although the planned units would be reached.
 fn invalid(folder: &Folder, more: &[&str]) -> String {
-    let run = ["analyze", "run", "experiment.json", "--exposures", "access.log"];
-    let arguments = [&run[..], &["--planned-units", "100"], more].concat();
-    let (code, text, error) = folder.text(&arguments);
+    let arguments = [&["--planned-units", "100"], more].concat();
+    let (code, text, error) = folder.report(&arguments);
     assert_eq!(code, 1, "{text}{error}");
     assert!(text.starts_with("No decision: "), "{text}");
-    let json = folder.text(&[&arguments[..], &["--json", "--exit-code"]].concat());
+    let json = folder.report(&[&arguments[..], &["--json", "--exit-code"]].concat());
     assert_eq!(json.0, 1, "{}", json.1);
     let found: serde_json::Value = serde_json::from_str(&json.1).unwrap();
     assert_eq!(
@@ -101,32 +100,4 @@ fn outcomes_that_match_nothing_are_invalid() {
         text.contains("all 1 outcome rows are from before their unit's first request"),
         "{text}"
     );
-}
-
-#[test]
-fn the_exit_status_tells_decisions_apart() {
-    let better = Truth { accuracy: 0.99, ..BASELINE };
-    let worse = Truth { accuracy: 0.7, ..BASELINE };
-    for (truth, decision, code) in
-        [(better, "promote", 0), (worse, "keep_baseline", 3), (BASELINE, "inconclusive", 4)]
-    {
-        let written = Crowd::new(4000, vec![BASELINE, truth]).write(&experiment(SIMPLE), false);
-        let folder = folder(SIMPLE, &written);
-        let run = [
-            "analyze",
-            "run",
-            "experiment.json",
-            "--exposures",
-            "access.log",
-            "--outcomes",
-            "outcomes.csv",
-            "--guardrail",
-            "latency_p95:100ms",
-            "--json",
-        ];
-        let (plain, text, _) = folder.text(&run);
-        assert!(text.contains(&format!("\"decision\": \"{decision}\"")), "{text}");
-        assert_eq!(plain, 0);
-        assert_eq!(folder.text(&[&run[..], &["--exit-code"]].concat()).0, code, "{decision}");
-    }
 }

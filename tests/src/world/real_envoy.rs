@@ -299,10 +299,16 @@ impl RealEnvoy {
         stats.into_iter().map(|(name, value)| (name.replacen(DISCOVERY, "", 1), value)).collect()
     }
 
+    /// Where Envoy writes its access log.
+    #[must_use]
+    pub fn access_log_path(&self) -> PathBuf {
+        self.dir.path().join("access.log")
+    }
+
     /// The access log's lines so far.
     #[must_use]
     pub fn access_log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("access.log")).unwrap_or_default()
+        fs::read_to_string(self.access_log_path()).unwrap_or_default()
     }
 }
 

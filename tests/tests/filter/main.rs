@@ -12,6 +12,7 @@ mod envoy;
 mod failures;
 mod http3;
 mod latency;
+mod lived;
 mod long;
 mod models;
 mod rendered;

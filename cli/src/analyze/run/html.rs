@@ -10,15 +10,16 @@ use anyhow::Context as _;
 use minijinja::{Value, context};
 
 use sidetrack_analysis::answer::{
-    CandidateResult, Goal, MetricResult, Role, SrmPhase, SrmVerdict, Variant,
+    CandidateResult, Goal, MetricResult, OutcomeCounts, Role, SrmPhase, SrmVerdict, Variant,
 };
-use sidetrack_analysis::{Analysis, Effect, Scale, Series};
+use sidetrack_analysis::{Analysis, Check, CheckState, Effect, Scale, Series};
 
+use super::headline::{headline, next};
 use super::words::{
-    WITHOUT_BREAKER, concluded, headline, left_out, looks, other_trial, p_text, p_value, planned,
-    share, skipped, title,
+    WITHOUT_BREAKER, by_phase, concluded, left_out, lift, looks, note, other_trial, outcome_rows,
+    p_text, p_value, planned, result, share, skipped, title, unreadable_rows,
 };
-use crate::analyze::figures::digits;
+use crate::analyze::figures;
 use crate::template::{Escape, environment, value};
 
 const TEMPLATE: &str = include_str!("../../../templates/report.html");
@@ -35,6 +36,7 @@ pub(super) fn page(analysis: &Analysis, series: &Series) -> anyhow::Result<Strin
         context! {
             title => format!("{}: {}", analysis.experiment, headline(analysis)),
             headline => headline(analysis),
+            next => next(analysis),
             decision => analysis.decision.as_str(),
             analysis => value(analysis)?,
             looks => looks(analysis),
@@ -44,11 +46,13 @@ pub(super) fn page(analysis: &Analysis, series: &Series) -> anyhow::Result<Strin
             variants => variant_rows(analysis),
             srm => srm(analysis),
             phases => srm_phases(analysis),
+            checks => checks(&analysis.checks),
             sections => sections(analysis),
             left_out => left_out(&analysis.lines),
             read => analysis.lines.read,
             used => analysis.lines.used,
             skipped => skipped(&analysis.lines),
+            rows => analysis.outcomes.as_ref().map(rows),
             plots => plots(analysis, series, &variants),
         },
     );
@@ -108,6 +112,7 @@ fn cards(analysis: &Analysis) -> Vec<Value> {
                 variant => result.variant.clone(),
                 change => shown(metric, result.diff, Scale::change),
                 interval => interval(metric, result),
+                lift => lift(result).to_vec(),
                 values => format!(
                     "{} → {}",
                     shown(metric, result.baseline_value, Scale::amount),
@@ -169,17 +174,50 @@ fn srm(analysis: &Analysis) -> Value {
 fn srm_phases(analysis: &Analysis) -> Vec<Value> {
     let phases = analysis.srm.phases.iter().filter(|_| analysis.srm.phases.len() > 1);
     let row = |phase: &SrmPhase| {
-        let parts =
-            phase.observed.iter().zip(&phase.expected).map(|((name, count), (_, share))| {
-                format!("{name} {} (target {} %)", *count, digits(share * 100.0, 3))
-            });
+        let units = analysis.variants.iter().map(|variant| {
+            let name = &variant.name;
+            let units = phase.observed.get(name).copied().unwrap_or_default();
+            let target = phase.expected.get(name).copied().unwrap_or_default();
+            context! { name, units, target => figures::percent(target) }
+        });
         context! {
             name => phase.phase.clone(),
-            parts => parts.collect::<Vec<_>>(),
+            from => phase.from.clone(),
+            to => phase.to.clone(),
+            units => units.collect::<Vec<_>>(),
             p => phase.p_value.map(p_text),
         }
     };
     phases.map(row).collect()
+}
+
+/// The checks, those that need attention first.
+fn checks(checks: &[Check]) -> Vec<Value> {
+    let row = |check: &Check| {
+        context! {
+            name => check.name.as_str(),
+            subject => check.subject.clone(),
+            state => check.state.as_str(),
+            result => result(check.state),
+            message => check.message.clone(),
+        }
+    };
+    let mut sorted: Vec<&Check> = checks.iter().collect();
+    sorted.sort_by_key(|check| match check.state {
+        CheckState::Blocking => 0,
+        CheckState::Accepted => 1,
+        CheckState::Warning => 2,
+        CheckState::Ok => 3,
+    });
+    sorted.into_iter().map(row).collect()
+}
+
+/// The rows of the outcomes, with the first that cannot be read.
+fn rows(outcomes: &OutcomeCounts) -> Value {
+    let unreadable = unreadable_rows(outcomes).into_iter();
+    let unreadable =
+        unreadable.map(|(title, examples)| context! { title, examples => examples.to_vec() });
+    context! { read => outcome_rows(outcomes), unreadable => unreadable.collect::<Vec<_>>() }
 }
 
 /// The tables: metrics by role, and again without open breakers.
@@ -194,29 +232,20 @@ fn sections(analysis: &Analysis) -> Vec<Value> {
     let of = |role: Role| {
         analysis.metrics.iter().filter(|metric| metric.role == role).collect::<Vec<_>>()
     };
-    add(title(Role::Primary), "P-values are adjusted (Holm).", of(Role::Primary));
-    add(
-        title(Role::Guardrail),
-        "Each must be within its margin with its whole interval.",
-        of(Role::Guardrail),
-    );
-    add(
-        title(Role::Exploratory),
-        "These decide nothing. P-values are adjusted (Benjamini and Hochberg).",
-        of(Role::Exploratory),
-    );
+    for role in [Role::Primary, Role::Guardrail, Role::Exploratory] {
+        add(title(role), note(role), of(role));
+    }
     let without =
         analysis.without_breaker.iter().flatten().filter(|metric| metric.role != Role::Exploratory);
     add(
         WITHOUT_BREAKER,
-        "While a breaker is open, the baseline serves the candidate's requests, which hides failures. These minutes are left out for all variants.",
+        "While a breaker is open, the baseline serves the candidate's requests, which hides failures. These minutes are left out for all variants",
         without.collect(),
     );
     sections
 }
 
 fn row(metric: &MetricResult) -> Value {
-    let scale = metric.scale();
     let once = metric.has_one_baseline();
     let value = |result: &CandidateResult| {
         let own = shown(metric, result.value, Scale::amount);
@@ -230,20 +259,14 @@ fn row(metric: &MetricResult) -> Value {
         .candidates
         .iter()
         .map(|result| {
-            let phases = result.phases.iter().map(|phase| {
-                let ci = match phase.ci {
-                    [Some(low), Some(high)] => {
-                        format!(" ({} to {})", scale.change(low), scale.change(high))
-                    }
-                    _ => String::new(),
-                };
-                format!("{}: {}{ci}", phase.phase, scale.change(phase.diff))
-            });
+            let phases = by_phase(metric, result).into_iter();
+            let phases = phases.map(|(name, difference)| format!("{name}: {difference}"));
             context! {
                 variant => result.variant.clone(),
                 value => value(result),
                 change => shown(metric, result.diff, Scale::change),
                 interval => interval(metric, result),
+                lift => lift(result).to_vec(),
                 p => p_value(result),
                 decision => result.decision.as_str(),
                 decided => concluded(metric.role, result.decision),
@@ -260,7 +283,7 @@ fn row(metric: &MetricResult) -> Value {
             Goal::Increase => "more is better",
             Goal::Decrease => "less is better",
         },
-        margin => metric.margin.map(|margin| scale.margin(margin)),
+        margin => metric.margin.map(|margin| metric.scale().margin(margin)),
         baseline => metric.baseline.variant.clone(),
         value => once.then(|| shown(metric, metric.baseline.value, Scale::amount)),
         n => metric.baseline.n,

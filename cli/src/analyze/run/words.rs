@@ -1,25 +1,12 @@
 //! Words that the terminal report and the HTML page share.
 
-use sidetrack_analysis::Analysis;
 use sidetrack_analysis::answer::{
-    CandidateResult, Conclusion, Decision, LineCounts, OtherTrial, Role, TestMode, Variant,
+    CandidateResult, Conclusion, LineCounts, MetricResult, OtherTrial, OutcomeCounts, PhaseResult,
+    Role, TestMode, Variant,
 };
+use sidetrack_analysis::{Analysis, CheckState};
 
-use crate::analyze::figures::{digits, short};
-
-/// `Promote enhanced-predictor: …`; with a mark if it is not what was planned, or if checks failed.
-pub(super) fn headline(analysis: &Analysis) -> String {
-    let plan = &analysis.plan;
-    let accepted = analysis.accepted();
-    let mark = if !accepted.is_empty() {
-        format!(" (exploratory: although {} failed)", accepted.join(", "))
-    } else if plan.digest.is_some() && !plan.exploratory.is_empty() {
-        " (exploratory)".to_owned()
-    } else {
-        String::new()
-    };
-    decided(analysis) + &mark
-}
+use crate::analyze::figures::{digits, short, signed};
 
 /// Whether the analysis is the planned one, and why not.
 pub(super) fn planned(analysis: &Analysis) -> Vec<String> {
@@ -28,26 +15,6 @@ pub(super) fn planned(analysis: &Analysis) -> Vec<String> {
             vec![format!("as planned: the plan {digest} was in force for all requests")]
         }
         _ => analysis.plan.exploratory.iter().map(|why| format!("exploratory: {why}")).collect(),
-    }
-}
-
-fn decided(analysis: &Analysis) -> String {
-    let baseline = analysis.baseline().unwrap_or("the baseline");
-    match (analysis.decision, &analysis.winner) {
-        (Decision::Promote, Some(winner)) => {
-            format!("Promote {winner}: it is better than {baseline}, and no guardrail is broken")
-        }
-        (Decision::KeepBaseline, _) => format!("Keep {baseline}: promote no candidate"),
-        (Decision::Invalid, _) if analysis.lines.used == 0 => {
-            "No decision: the logs have no request of this experiment that counts".to_owned()
-        }
-        (Decision::Invalid, _) => "No decision: these data cannot be trusted".to_owned(),
-        (Decision::Inconclusive, _) if analysis.is_plan_reached() => {
-            "No decision: the planned units are reached, but the question is still open".to_owned()
-        }
-        (Decision::Promote | Decision::Inconclusive, _) => {
-            "No decision yet: keep the experiment running".to_owned()
-        }
     }
 }
 
@@ -103,6 +70,16 @@ pub(super) const fn concluded(role: Role, conclusion: Conclusion) -> &'static st
     }
 }
 
+/// The result of a check in a word.
+pub(super) const fn result(state: CheckState) -> &'static str {
+    match state {
+        CheckState::Ok => "passed",
+        CheckState::Warning => "with a warning",
+        CheckState::Blocking => "failed",
+        CheckState::Accepted => "accepted (--allow)",
+    }
+}
+
 /// A section's title.
 pub(super) const fn title(role: Role) -> &'static str {
     match role {
@@ -112,8 +89,41 @@ pub(super) const fn title(role: Role) -> &'static str {
     }
 }
 
+/// How to read a section.
+pub(super) const fn note(role: Role) -> &'static str {
+    match role {
+        Role::Primary => "they decide; p-values adjusted (Holm)",
+        Role::Guardrail => "the whole interval must be within the margin",
+        Role::Exploratory => "they decide nothing; p-values adjusted (Benjamini-Hochberg)",
+    }
+}
+
 /// The title of the comparison without the minutes of open breakers.
 pub(super) const WITHOUT_BREAKER: &str = "Without the minutes in which a breaker was open";
+
+/// The relative lift, `+13.1 %`, and its interval, `+10.2 to +16.0 %`; empty if they are undefined.
+pub(super) fn lift(result: &CandidateResult) -> [String; 2] {
+    let percent = |lift: f64| signed(100.0 * lift, 3);
+    let lift = result.relative_lift.filter(|lift| lift.is_finite());
+    let interval = match result.relative_lift_ci {
+        [Some(low), Some(high)] => format!("{} to {} %", percent(low), percent(high)),
+        _ => String::new(),
+    };
+    [lift.map_or_else(String::new, |lift| format!("{} %", percent(lift))), interval]
+}
+
+/// The difference within each phase: its name, and the difference with its interval.
+pub(super) fn by_phase(metric: &MetricResult, result: &CandidateResult) -> Vec<(String, String)> {
+    let scale = metric.scale();
+    let row = |phase: &PhaseResult| {
+        let interval = match phase.ci {
+            [Some(low), Some(high)] => format!(" ({})", scale.range((low, high))),
+            _ => String::new(),
+        };
+        (phase.phase.clone(), format!("{}{interval}", scale.change(phase.diff)))
+    };
+    result.phases.iter().map(row).collect()
+}
 
 /// A variant's share of all units, in percent.
 pub(super) fn share(variant: &Variant, variants: &[Variant]) -> String {
@@ -164,4 +174,34 @@ pub(super) fn left_out(lines: &LineCounts) -> Vec<String> {
     ];
     let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
     reasons.map(|(count, why)| format!("{} {why}", count)).collect()
+}
+
+/// How many rows of the outcomes count, and which columns do not.
+pub(super) fn outcome_rows(outcomes: &OutcomeCounts) -> String {
+    let mut text = format!("{} outcome rows, {} match the logs", outcomes.rows, outcomes.matched);
+    if !outcomes.ignored_columns.is_empty() {
+        text += &format!("; columns that are no metrics: {}", outcomes.ignored_columns.join(", "));
+    }
+    if outcomes.nameless_columns > 0 {
+        text += &format!("; columns without a name: {}", outcomes.nameless_columns);
+    }
+    text
+}
+
+/// What cannot be read of the outcomes, each with the first examples.
+pub(super) fn unreadable_rows(outcomes: &OutcomeCounts) -> Vec<(String, &[String])> {
+    let rows = (outcomes.malformed > 0).then(|| {
+        let what =
+            format!("outcome rows that cannot be read: {}; the first ones:", outcomes.malformed);
+        (what, outcomes.examples.as_slice())
+    });
+    let columns = outcomes.unreadable.iter().filter(|column| !column.examples.is_empty());
+    let columns = columns.map(|column| {
+        let what = format!(
+            "{}: values that cannot be read, their units are left out: {}; the first ones:",
+            column.column, column.rows
+        );
+        (what, column.examples.as_slice())
+    });
+    rows.into_iter().chain(columns).collect()
 }

@@ -5,16 +5,20 @@ use std::io::Write;
 use sidetrack_analysis::answer::{CandidateResult, Conclusion, MetricResult};
 use sidetrack_analysis::{Effect, Scale};
 
-use super::super::words::{concluded, p_value};
+use super::super::words::{by_phase, concluded, lift, p_value};
 use crate::out::{Ink, Out};
 use crate::table::{Align, Cell, Table};
 
-const COLUMNS: [Align; 6] =
-    [Align::Left, Align::Right, Align::Right, Align::Right, Align::Left, Align::Left];
+/// The variant, its value, the difference, its interval, the relative lift, the p-value, the conclusion.
+const COLUMNS: [Align; 7] =
+    [Align::Left, Align::Right, Align::Right, Align::Right, Align::Right, Align::Left, Align::Left];
+
+/// How many phases are shown; a bandit makes many.
+const MOST_PHASES: usize = 12;
 
 pub(super) fn table(metric: &MetricResult, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     writeln!(out, "  {}", title(metric))?;
-    let mut table = Table::new(&COLUMNS);
+    let mut table = Table::new(&COLUMNS).keeping(2);
     let base = &metric.baseline.variant;
     let baseline = |value| [indented(base), shown(metric, value, Scale::amount).into()];
     let once = metric.has_one_baseline();
@@ -28,6 +32,34 @@ pub(super) fn table(metric: &MetricResult, ink: Ink, out: &mut Out) -> anyhow::R
         table.row(candidate(metric, result, ink));
     }
     Ok(table.write(out)?)
+}
+
+/// The relative lift of each candidate, and its differences within the phases if there are several.
+pub(super) fn details(metric: &MetricResult, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
+    for result in &metric.candidates {
+        let [lift, interval] = lift(result);
+        if !lift.is_empty() {
+            let of = if metric.candidates.len() > 1 { &result.variant } else { "" };
+            let interval = if interval.is_empty() { interval } else { format!(" ({interval})") };
+            let text = format!("{of} relative lift {lift}{interval}");
+            writeln!(out, "      {}", ink.dim(text.trim_start()))?;
+        }
+        let rows = by_phase(metric, result);
+        let left = rows.len().saturating_sub(MOST_PHASES);
+        let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (name, difference) in rows.iter().skip(left) {
+            let text = format!("      {name:<width$}  {difference}");
+            writeln!(out, "{}", ink.dim(text))?;
+        }
+        if left > 0 {
+            writeln!(
+                out,
+                "      {}",
+                ink.dim(format!("and {left} phases before (--json has all)"))
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// `latency_p95 in ms, margin 20 ms`.
