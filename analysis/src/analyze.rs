@@ -13,21 +13,21 @@ use sidetrack_stats::input::{Fraction, Invalid};
 use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 
 use crate::answer::{
-    Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, PlanCheck, Role, SrmVerdict,
+    Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, PlanCheck, Role, Srm, SrmVerdict,
 };
 use crate::attribution::Attribution;
 use crate::cap::Cap;
-use crate::check::{CheckName, CheckState};
+use crate::check::{Check, CheckName, CheckState};
 use crate::checks::{self, Arms, Evidence, share};
 use crate::compare::Data;
 use crate::error::{Error, Part};
 use crate::expected_value::{Price, expected_values};
-use crate::join::{Joined, Settled, Shape, Tally, join};
+use crate::join::{Joined, Settled, Shape, join};
 use crate::judge::{Look, Names, judge};
 use crate::metric::{Available, Metric, MetricRequests, Origin};
 use crate::over_time::{Series, series};
 use crate::phases::{Book, Timeline};
-use crate::plan::{Exploratory, in_force};
+use crate::plan::{Exploratory, accepted, in_force};
 use crate::reason::{Note, Reason, Unusable};
 use crate::row::Excluded;
 use crate::short::Short;
@@ -238,7 +238,11 @@ impl Work<'_> {
         let mut allowed = self.settings.allowed.clone();
         // The split of each day is a part of the split.
         allowed.extend(self.settings.allow_srm.then_some(CheckName::UnitsPerDay));
-        let checks = checks::checks(rows, &main.joined, arms.as_ref(), &main.metrics, &allowed);
+        let few = main
+            .units
+            .then(|| checks::few_units(&self.data(main), &main.metrics, &results, &names.variants));
+        let checks =
+            checks::checks(rows, &main.joined, arms.as_ref(), few, &main.metrics, &allowed);
         let mut verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),
@@ -251,7 +255,7 @@ impl Work<'_> {
             candidates: &candidates,
             baseline: names.variants.get(names.baseline).copied().unwrap_or("the baseline"),
         });
-        if let Some(unusable) = self.unusable(tally, outcomes.as_ref()) {
+        if let Some(unusable) = self.unusable(main, outcomes.as_ref()) {
             verdict.decision = Decision::Invalid;
             verdict.winner = None;
             let more = checks
@@ -299,7 +303,7 @@ impl Work<'_> {
             planned_units: self.settings.planned_units,
             counted_units: Some(units),
             attribution,
-            plan: self.plan(main),
+            plan: self.plan(main, &srm, &checks),
             adaptive: strata.adaptive,
             lines: checks::line_counts(tally, self.input.logs),
             outcomes,
@@ -342,13 +346,14 @@ impl Work<'_> {
     }
 
     /// The plan of the file, and what goes beyond it.
-    fn plan(&self, main: &Read) -> PlanCheck {
+    fn plan(&self, main: &Read, srm: &Srm, checks: &[Check]) -> PlanCheck {
         let digest = self.input.experiment.analysis.as_ref().map(sidetrack::exposure::short);
         let short = digest.as_ref().and_then(|digest| digest.parse().ok());
         let in_force = in_force(short, &main.joined.tally.seen.plans);
         // Without a plan, no option is beyond it.
         let window = self.outside(main).into_iter().filter(|_| digest.is_some());
         let all = self.settings.exploratory.iter().cloned().chain(window).chain(in_force);
+        let all = all.chain(accepted(srm, self.settings.allow_srm, checks));
         let exploratory = all.map(|reason| reason.to_string()).collect();
         PlanCheck { digest, exploratory }
     }
@@ -369,9 +374,14 @@ impl Work<'_> {
     }
 
     /// Why there is nothing to decide from.
-    fn unusable(&self, tally: &Tally, counts: Option<&OutcomeCounts>) -> Option<Unusable> {
-        let lines = checks::unusable_lines(&self.input.experiment.name, self.trial, tally);
-        lines.or_else(|| {
+    fn unusable(&self, main: &Read, counts: Option<&OutcomeCounts>) -> Option<Unusable> {
+        let Input { experiment, .. } = self.input;
+        let lines = checks::unusable_lines(&experiment.name, self.trial, &main.joined.tally);
+        let independent = experiment.assignment == Assignment::RequestRandom
+            || self.settings.assume_independent_requests;
+        let planned = self.settings.planned_units.filter(|_| !main.units && !independent);
+        let units = planned.map(|planned| Unusable::NoUnits { planned });
+        lines.or(units).or_else(|| {
             let reading = Reading::default();
             let field = if self.outcomes.by_request { log::REQUEST_ID } else { log::UNIT };
             checks::unusable_outcomes(self.outcomes, counts?, || self.source(&reading).first(field))
@@ -419,7 +429,8 @@ impl Work<'_> {
         let length = attribution.map(|attribution| attribution.length);
         let settled = length.map(|length| joined.settle(self.outcomes, length));
         let window = self.settings.window;
-        let placed = (by_unit && units).then(|| place(&joined, self.outcomes, window, length));
+        let placed =
+            (by_unit && units).then(|| place(&joined, self.outcomes, window, length, self.trial));
         // The rate of aborted requests is worth a line only if there are any.
         let aborts = joined.tally.aborted() > 0;
         let wanted = |metric: &&Metric| {

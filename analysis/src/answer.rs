@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sidetrack_stats::result::Undefined;
 
-use crate::check::Check;
+use crate::check::{Check, CheckState};
 use crate::reason::Reason;
 use crate::scale::Scale;
 pub use words::*;
@@ -212,6 +212,12 @@ pub struct OutcomeCounts {
     /// Rows about units with a time outside the one that is analyzed.
     #[serde(default)]
     pub other_time: u64,
+    /// Rows about units that belong, or may belong, to an exposure in another trial; they do not count.
+    #[serde(default)]
+    pub other_trial: u64,
+    /// Rows about units that count, although without a `time` they may belong to another trial.
+    #[serde(default)]
+    pub ambiguous: u64,
     /// The first malformed ones, with their places.
     pub examples: Vec<String>,
     /// Values that cannot be read; their units are left out of the metric.
@@ -461,6 +467,20 @@ impl Analysis {
     pub fn waiting(&self) -> Option<u64> {
         let all: u64 = self.variants.iter().map(|variant| variant.units).sum();
         self.counted_units.filter(|counted| *counted < all)
+    }
+
+    /// What failed and was accepted by an option, so that there is a decision although the data may not carry it.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<&str> {
+        if self.decision == Decision::Invalid {
+            return Vec::new();
+        }
+        let split = (self.srm.verdict == SrmVerdict::Mismatch).then_some("the split");
+        let checks = self.checks.iter().filter(|check| check.state == CheckState::Accepted);
+        let mut names: Vec<&str> = split.into_iter().collect();
+        names.extend(checks.map(|check| check.name.as_str()));
+        names.dedup();
+        names
     }
 
     /// The names of the candidates.

@@ -21,7 +21,7 @@ use sidetrack_stats::float;
 
 use cell::Cell;
 pub use cell::Grid;
-use dice::Dice;
+pub(crate) use dice::Dice;
 use trial::{Decided, Truth, run};
 
 /// Days of an experiment that is looked at every day.

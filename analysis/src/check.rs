@@ -81,13 +81,17 @@ names! {
     MatchedRows: "matched_rows", "Rows of the outcomes that match the logs.";
     MalformedRows: "malformed_rows", "Rows of the outcomes that cannot be read.";
     UnreadableValues: "unreadable_values", "Values of a metric that cannot be read.";
+    AmbiguousRows: "ambiguous_rows", "Rows without a time, whose unit other trials exposed as well.";
     EarlyRows: "early_rows", "Rows from shortly before the first request of their unit.";
     DamagedLines: "damaged_lines", "Lines of the experiment that cannot be read.";
     RepeatedLines: "repeated_lines", "Lines about a request that another line is about.";
     RequestsPerUnit: "requests_per_unit", "Requests per unit of each variant.";
     LabelCoverage: "label_coverage", "How many requests or units of each variant have a value.";
     UnitsPerDay: "units_per_day", "New units of each day and variant.";
-    LargestUnit: "largest_unit", "The share of the requests that one unit has.";
+    FailedLines: "failed_lines", "Failed requests of each candidate, where the baseline has many.";
+    EffectiveUnits: "effective_units", "How many units of equal weight each variant is worth.";
+    HeavyUnits: "heavy_units", "The split of the heaviest units.";
+    FewUnits: "few_units", "What is left of a conclusion without the heaviest units.";
     TornUnits: "torn_units", "Units that were assigned to two variants.";
     Skewness: "skewness", "Units of each variant, for the skewness of a metric.";
     ConflictingRows: "conflicting_rows", "Rows that contradict another row about the same request.";

@@ -3,6 +3,7 @@
 mod arms;
 mod breaker;
 mod counts;
+mod few;
 mod lines;
 mod notes;
 mod rows;
@@ -18,6 +19,7 @@ use crate::source::outcomes::Outcomes;
 pub(crate) use arms::Arms;
 pub(crate) use breaker::breaker;
 pub(crate) use counts::{line_counts, observed, other_trials, outcome_counts, variants};
+pub(crate) use few::few_units;
 pub(crate) use notes::{Evidence, notes};
 pub(crate) use srm::srm;
 pub(crate) use usable::{lines as unusable_lines, outcomes as unusable_outcomes};
@@ -27,6 +29,7 @@ pub(crate) fn checks(
     outcomes: Option<(&Outcomes, &OutcomeCounts)>,
     joined: &Joined,
     arms: Option<&Arms<'_>>,
+    few: Option<Check>,
     metrics: &[Metric],
     allowed: &[CheckName],
 ) -> Vec<Check> {
@@ -35,6 +38,7 @@ pub(crate) fn checks(
         checks.extend(rows::rows(outcomes, counts, metrics));
     }
     checks.extend(arms.map(Arms::checks).into_iter().flatten());
+    checks.extend(few);
     for check in &mut checks {
         if check.blocks() && allowed.contains(&check.name) {
             check.state = CheckState::Accepted;
@@ -48,3 +52,6 @@ pub(crate) fn share(part: u64, rest: u64) -> f64 {
     let float = sidetrack_stats::float;
     if part + rest == 0 { 0.0 } else { float(part) / float(part + rest) }
 }
+
+#[cfg(test)]
+mod sound;

@@ -8,6 +8,7 @@ mod chunks;
 mod lanes;
 mod repeats;
 mod tally;
+mod trials;
 mod units;
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -18,7 +19,7 @@ use sidetrack::quantity::Millis;
 use crate::error::Error;
 use crate::histogram::{GROUPS, group};
 use crate::reason::Note;
-use crate::row::{Excluded, Place, Row, Sink};
+use crate::row::{Excluded, OtherLine, Place, Row, Sink};
 use crate::short::Short;
 use crate::source::Source;
 use crate::source::outcomes::Outcomes;
@@ -27,6 +28,7 @@ pub(crate) use repeats::Repeats;
 #[cfg(test)]
 pub(crate) use tally::Minute;
 pub(crate) use tally::Tally;
+pub(crate) use trials::Exposed;
 pub(crate) use units::{Cell, Settled, Totals, Unit, UnitTable};
 
 /// How many shards there are. A divisor of the number of histogram groups, so that a group is in one shard.
@@ -91,6 +93,11 @@ impl Joined {
         let shard = shard(key);
         Some((shard, self.shards.get(shard)?.unit(key)?))
     }
+
+    /// Where the unit of this key was exposed in other trials.
+    pub(crate) fn in_other_trials(&self, key: u64) -> impl Iterator<Item = Exposed> {
+        self.shards.get(shard(key)).into_iter().flat_map(move |table| table.other_trials.of(key))
+    }
 }
 
 /// The shard of a unit.
@@ -101,12 +108,15 @@ fn shard(unit: u64) -> usize {
 /// Rows of a piece by shard, and everything that is counted without regard to units.
 struct Batch {
     rows: Vec<Vec<Row>>,
+    /// Units of other trials, by shard.
+    others: Vec<Vec<Exposed>>,
     tally: Tally,
 }
 
 impl Batch {
     fn new(shape: Shape) -> Self {
-        Self { rows: vec![Vec::new(); SHARDS], tally: Tally::new(shape) }
+        let (rows, others) = (vec![Vec::new(); SHARDS], vec![Vec::new(); SHARDS]);
+        Self { rows, others, tally: Tally::new(shape) }
     }
 
     /// Drops the lines of requests that were delivered before.
@@ -150,8 +160,12 @@ impl Sink for Batch {
         self.tally.other_experiment(name);
     }
 
-    fn other_trial(&mut self, trial: Option<Short>, time: Option<u64>) {
-        self.tally.other_trial(trial, time);
+    fn other_trial(&mut self, line: &OtherLine) {
+        self.tally.other_trial(line);
+        let Some((unit, first)) = line.unit.zip(line.time) else { return };
+        if let Some(others) = self.others.get_mut(shard(unit)) {
+            others.push(Exposed { unit, trial: line.trial, first });
+        }
     }
 
     fn malformed(&mut self, place: Place, problem: String) {
@@ -222,9 +236,10 @@ fn deliver(
         tally.lines
     })?;
     progress(read);
-    for (shard, rows) in batch.rows.iter_mut().enumerate() {
+    for (shard, (rows, others)) in batch.rows.iter_mut().zip(&mut batch.others).enumerate() {
         lanes.shard(number, shard, |table| {
             rows.drain(..).for_each(|row| table.add(&row, outcomes));
+            others.drain(..).for_each(|exposed| table.other_trials.add(exposed));
         })?;
     }
     Some(())

@@ -57,7 +57,7 @@ pub use cap::Cap;
 pub use check::{Check, CheckName, CheckState};
 pub use error::{Error, Part};
 pub use expected_value::Price;
-pub use metric::{MetricRequest, MetricRequests};
+pub use metric::{BUILT_IN, MetricRequest, MetricRequests};
 pub use over_time::{LiftOverTime, Point, Series, SplitOverTime};
 pub use reason::{Effect, Finding, Note, Reason, RowProblem, Unusable};
 pub use scale::Scale;

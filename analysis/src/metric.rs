@@ -111,6 +111,12 @@ pub struct MetricRequest {
 }
 
 impl MetricRequest {
+    /// The metric's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Everything by default.
     fn of(name: &str) -> Self {
         Self { name: name.to_owned(), kind: None, goal: None, absent: None, margin: None }
@@ -153,6 +159,14 @@ impl FromStr for MetricRequest {
                 "absent=zero" => request.absent = Some(Absent::Zero),
                 "absent=missing" => request.absent = Some(Absent::Missing),
                 margin => request.margin = Some(margin.parse()?),
+            }
+        }
+        if name == LATENCY || BUILT_IN.contains(&name) {
+            if request.kind.is_some() {
+                return Err(format!("{name} is built in and has a fixed kind; remove \"=…\""));
+            }
+            if request.absent.is_some() {
+                return Err(format!("{name} is built in and has no `absent`; remove it"));
             }
         }
         Ok(request)
@@ -320,7 +334,7 @@ impl Available<'_> {
     }
 
     fn metric(&self, request: &MetricRequest, role: Role) -> Result<Metric, String> {
-        let name = if request.name == "latency" { "latency_mean" } else { &request.name };
+        let name = if request.name == LATENCY { "latency_mean" } else { &request.name };
         let built_in = match name {
             "error_rate" => Some((Origin::Errors, Measure::Ratio)),
             "abort_rate" => Some((Origin::Aborts, Measure::Ratio)),
@@ -333,12 +347,7 @@ impl Available<'_> {
         let column = self.columns.iter().position(|column| column == name);
         let (origin, measure) = match (column, built_in) {
             (Some(column), _) => (Origin::Column(column), self.measure(column, request.kind)),
-            (None, Some(built_in)) => {
-                if request.kind.is_some() {
-                    return Err("a built-in metric has a fixed kind; remove \"=…\"".to_owned());
-                }
-                built_in
-            }
+            (None, Some(built_in)) => built_in,
             (None, None) => {
                 if let Some(ignored) = self.ignored.iter().find(|ignored| ignored.name == name) {
                     return Err(format!("{ignored}; a metric needs numbers"));
@@ -395,8 +404,11 @@ impl Available<'_> {
     }
 }
 
+/// Short for `latency_mean`.
+const LATENCY: &str = "latency";
+
 /// The metrics that every log has.
-pub(crate) const BUILT_IN: [&str; 6] =
+pub const BUILT_IN: [&str; 6] =
     ["error_rate", "latency_mean", "latency_p50", "latency_p95", "latency_p99", "abort_rate"];
 
 #[cfg(test)]

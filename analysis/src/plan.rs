@@ -8,7 +8,9 @@ use sidetrack::config::{self, Code, Node, Problem, Problems, Step};
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Millis;
 
+use crate::answer::{Srm, SrmVerdict};
 use crate::cap::Cap;
+use crate::check::{Check, CheckState};
 use crate::metric::{BUILT_IN, MetricRequest, MetricRequests};
 use crate::short::Short;
 
@@ -43,6 +45,13 @@ pub enum Exploratory {
         /// Of so many.
         all: u64,
     },
+    /// A check of the data failed, and an option accepts that.
+    Accepted {
+        /// The check, or the split.
+        failed: String,
+        /// The option.
+        option: String,
+    },
 }
 
 impl fmt::Display for Exploratory {
@@ -55,6 +64,9 @@ impl fmt::Display for Exploratory {
                 "{requests} of {all} requests were made before this plan was in force, under another \
                  plan or none"
             ),
+            Self::Accepted { failed, option } => {
+                write!(f, "{failed} failed, and {option} decides anyway")
+            }
         }
     }
 }
@@ -105,6 +117,23 @@ impl AnalysisPlan {
         let planned = self.caps.iter().filter(|cap| !is_asked(cap));
         asked.iter().chain(planned).cloned().collect()
     }
+}
+
+/// What failed and was accepted by an option.
+pub(crate) fn accepted(srm: &Srm, allow_srm: bool, checks: &[Check]) -> Vec<Exploratory> {
+    let split = (srm.verdict == SrmVerdict::Mismatch && allow_srm)
+        .then(|| ("the test of the split".to_owned(), "--allow-srm".to_owned()));
+    let checks = checks.iter().filter(|check| check.state == CheckState::Accepted);
+    let checks = checks
+        .map(|check| (format!("the check {}", check.name), format!("--allow {}", check.name)));
+    let mut all: Vec<Exploratory> = split
+        .into_iter()
+        .chain(checks)
+        .map(|(failed, option)| Exploratory::Accepted { failed, option })
+        .collect();
+    // A check of several metrics is one option.
+    all.dedup();
+    all
 }
 
 /// Whether the requests were made under the plan of the file.

@@ -201,6 +201,8 @@ pub enum RowProblem {
     Early,
     /// They are from after the unit's attribution window.
     Late,
+    /// The unit's latest exposure before them was, or may have been, in another trial.
+    OtherTrial,
 }
 
 /// A candidate's difference in a metric.

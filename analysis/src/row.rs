@@ -73,6 +73,19 @@ impl Excluded {
     pub const COUNT: usize = 12;
 }
 
+/// A line of another trial of the experiment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OtherLine {
+    /// The trial; `None`: the line names none.
+    pub trial: Option<Short>,
+    /// Milliseconds since 1970.
+    pub time: Option<u64>,
+    /// The [`key`] of the unit that was exposed. Only read if outcomes about units may belong to it.
+    pub unit: Option<u64>,
+    /// The unit looks like a digest, which depends on the salt: other trials have another one for the same user.
+    pub digest: bool,
+}
+
 /// Takes what a source yields, in the source's order.
 pub trait Sink {
     /// A request that counts, and the analysis plan that was in force.
@@ -90,8 +103,8 @@ pub trait Sink {
     /// A line of another experiment, or of none.
     fn other_experiment(&mut self, name: Option<&str>);
 
-    /// A line of another trial of the experiment, or of none, and its time.
-    fn other_trial(&mut self, trial: Option<Short>, time: Option<u64>);
+    /// A line of another trial of the experiment, or of none.
+    fn other_trial(&mut self, line: &OtherLine);
 
     /// A line that cannot be read, and why.
     fn malformed(&mut self, place: Place, problem: String);
@@ -119,6 +132,12 @@ pub fn key(text: &str) -> u64 {
         return mix(mix(form, high), low);
     }
     sidetrack::draw::sha256(text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes)
+}
+
+/// Whether a unit has the form of a digest: 32 lowercase hexadecimal digits. Some plain ids have it, too.
+#[must_use]
+pub(crate) fn is_digest(unit: &str) -> bool {
+    matches!(hexadecimal(unit.as_bytes()), Some((1, _)))
 }
 
 /// Mixes a number into a hash (the finalizer of SplitMix64: Steele, Lea and Flood, OOPSLA 2014). A bijection of the number.

@@ -169,7 +169,7 @@ fn give(found: Result<Judged<'_>, String>, place: Place, sink: &mut impl Sink) {
         Ok(Judged::Counts(row, plan)) => sink.row(&row, plan),
         Ok(Judged::Excluded(why)) => sink.excluded(why),
         Ok(Judged::OtherExperiment(name)) => sink.other_experiment(name.as_deref()),
-        Ok(Judged::OtherTrial(trial, time)) => sink.other_trial(trial, time),
+        Ok(Judged::OtherTrial(line)) => sink.other_trial(&line),
         Err(problem) => sink.malformed(place, problem),
     }
 }
@@ -197,8 +197,8 @@ mod tests {
             self.0.push(format!("experiment {name:?}"));
         }
 
-        fn other_trial(&mut self, trial: Option<Short>, _: Option<u64>) {
-            self.0.push(format!("trial {trial:?}"));
+        fn other_trial(&mut self, line: &crate::row::OtherLine) {
+            self.0.push(format!("trial {:?}", line.trial));
         }
 
         fn damaged(&mut self) {}

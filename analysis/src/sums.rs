@@ -5,6 +5,7 @@
 //! several strata, the products of their residuals, which need the ratios of the first pass.
 
 mod balance;
+mod heavy;
 mod over_time;
 mod placement;
 mod tails;
@@ -46,6 +47,8 @@ pub(crate) struct Sums {
     /// By metric; empty for quantiles and without units.
     pub(crate) metrics: Vec<MetricSums>,
     pub(crate) over_time: OverTime,
+    /// Units with more requests than this are the heaviest.
+    pub(crate) heavy: u64,
     /// Only with units.
     pub(crate) balance: Balance,
 }
@@ -55,6 +58,8 @@ pub(crate) struct Sums {
 pub(crate) struct MetricSums {
     /// Numerator and denominator of each unit, by slot.
     pub(crate) pairs: Vec<Pairs>,
+    /// The same without the heaviest units.
+    pub(crate) light: Vec<Pairs>,
     /// For units in two slots, the product of their residuals `y − R x` there, summed over units.
     pub(crate) crossings: BTreeMap<(usize, usize), f64>,
     /// The value at which units are capped.
@@ -123,8 +128,10 @@ impl Summation<'_> {
         let drawn = self.metrics.iter().position(|metric| {
             metric.role == Role::Primary && !matches!(metric.measure, Measure::Quantile(_))
         });
-        let shards = self.each(|shard, table| self.shard(shard, table, drawn));
-        let mut sums = self.empty();
+        let counts = self.each(|_, table| heavy::counts(table));
+        let heavy = heavy::threshold(counts);
+        let shards = self.each(|shard, table| self.shard(shard, table, drawn, heavy));
+        let mut sums = Sums { heavy, ..self.empty() };
         let mut several = false;
         for table in &self.joined.shards {
             for (sum, more) in sums.totals.iter_mut().zip(table.totals()) {
@@ -162,12 +169,16 @@ impl Summation<'_> {
         let of = |(index, metric): (usize, &Metric)| match metric.measure {
             Measure::Quantile(_) => MetricSums::default(),
             _ if !self.units => MetricSums::default(),
-            _ => MetricSums {
-                pairs: vec![Pairs::default(); slots],
-                cap: self.caps.get(index).copied().flatten(),
-                capped: vec![0; slots],
-                ..MetricSums::default()
-            },
+            _ => {
+                let pairs = vec![Pairs::default(); slots];
+                MetricSums {
+                    light: pairs.clone(),
+                    pairs,
+                    cap: self.caps.get(index).copied().flatten(),
+                    capped: vec![0; slots],
+                    ..MetricSums::default()
+                }
+            }
         };
         Sums {
             totals: vec![Totals::default(); slots],
@@ -179,6 +190,7 @@ impl Summation<'_> {
             closes: None,
             metrics: self.metrics.iter().enumerate().map(of).collect(),
             over_time: OverTime::new(slots),
+            heavy: u64::MAX,
             balance: Balance::new(slots, self.shape.arms, self.columns()),
         }
     }
@@ -192,7 +204,8 @@ impl Summation<'_> {
         self.metrics.iter().map(column).max().unwrap_or(0)
     }
 
-    /// The rows that a unit has in each column, in its first cell.
+    /// How many answered requests of a unit have a value of each column, in its first cell; of outcomes about units, whether
+    /// the unit has one.
     fn labels(&self, balance: &mut Balance, shard: usize, table: &UnitTable, unit: Unit<'_>) {
         let Some((first, cell)) = unit.first().filter(|(_, cell)| !self.is_open(cell)) else {
             return;
@@ -203,10 +216,10 @@ impl Summation<'_> {
                     let cells = unit.cells().map(|(cell, _)| placed.value(shard, column, cell).1);
                     (f64::from(u8::from(cells.sum::<u32>() > 0)), 1.0)
                 }
-                // A request that failed has no prediction that could be labeled.
+                // A request that failed has no prediction that could be labeled, though it may have a row.
                 None => {
                     let served = cell.answered().saturating_sub(cell.failed);
-                    (f64::from(table.column(column, first).1), f64::from(served))
+                    (f64::from(table.served_values(column, first)), f64::from(served))
                 }
             };
             balance.labels(column, self.slot(cell), rows, of);
@@ -214,7 +227,7 @@ impl Summation<'_> {
     }
 
     /// The first pass over a shard.
-    fn shard(&self, shard: usize, table: &UnitTable, drawn: Option<usize>) -> Shard {
+    fn shard(&self, shard: usize, table: &UnitTable, drawn: Option<usize>, heavy: u64) -> Shard {
         let mut sums = self.empty();
         let mut several = false;
         let span = self.joined.tally.span.unwrap_or_default();
@@ -225,8 +238,9 @@ impl Summation<'_> {
             let slot = self.slot(cell);
             add_one(&mut sums.firsts, slot);
             sums.over_time.joined(begun, span, slot);
-            let requests = unit.cells().map(|(_, cell)| u64::from(cell.requests)).sum();
-            sums.balance.unit(slot, cell, requests);
+            let requests = heavy::requests(unit);
+            let is_heavy = requests > heavy;
+            sums.balance.unit(slot, cell, requests, is_heavy);
             self.labels(&mut sums.balance, shard, table, unit);
             if let Some(attribution) = self.attribution {
                 let open = unit.cells().filter(|(_, cell)| self.is_open(cell));
@@ -250,6 +264,9 @@ impl Summation<'_> {
                 for Value { slot, y, x, is_capped } in values.iter().copied() {
                     // Sums of checked numbers; one beyond 1e150 does not count.
                     of.pairs.get_mut(slot).map(|pairs| pairs.add(y, x).ok());
+                    if !is_heavy {
+                        of.light.get_mut(slot).map(|pairs| pairs.add(y, x).ok());
+                    }
                     if is_capped {
                         add_one(&mut of.capped, slot);
                     }
@@ -397,9 +414,9 @@ impl Sums {
         self.torn += shard.torn;
         self.moved += shard.moved;
         for (sum, more) in self.metrics.iter_mut().zip(&shard.metrics) {
-            for (sum, more) in sum.pairs.iter_mut().zip(&more.pairs) {
-                sum.merge(more);
-            }
+            let (pairs, light) = (sum.pairs.iter_mut(), sum.light.iter_mut());
+            let both = more.pairs.iter().chain(&more.light);
+            pairs.chain(light).zip(both).for_each(|(sum, more)| sum.merge(more));
             add(&mut sum.capped, &more.capped);
         }
         self.over_time.merge(&shard.over_time);

@@ -1,6 +1,7 @@
 //! `sidetrack check`: all problems of an experiment file, or a summary of a valid one.
 
 mod headroom;
+mod metrics;
 mod steps;
 
 use std::io::Write;
@@ -97,7 +98,10 @@ impl Report {
 /// Those of the file, and those about what it asks of its surroundings.
 fn notices(loaded: &Loaded) -> Vec<Notice> {
     let own = loaded.plan.notices.iter().cloned();
-    own.chain(headroom::notices(&loaded.plan)).chain(steps::notices(loaded)).collect()
+    own.chain(headroom::notices(&loaded.plan))
+        .chain(steps::notices(loaded))
+        .chain(metrics::notices(loaded))
+        .collect()
 }
 
 fn list(problems: &Problems, source: &Source, out: &mut Out) -> anyhow::Result<()> {

@@ -43,6 +43,8 @@ mod report;
 mod schema;
 #[path = "analysis/traps.rs"]
 mod traps;
+#[path = "analysis/trials.rs"]
+mod trials;
 #[path = "analysis/truth.rs"]
 mod truth;
 #[path = "analysis/usable.rs"]

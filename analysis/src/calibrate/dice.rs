@@ -4,11 +4,11 @@ use sidetrack_stats::distribution::normal;
 use sidetrack_stats::float;
 
 /// A generator of random numbers.
-pub(super) struct Dice([u64; 4]);
+pub(crate) struct Dice([u64; 4]);
 
 impl Dice {
     /// A generator that a seed fixes.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // SplitMix64 fills the state, as the authors advise.
         let mut z = seed;
         Self([(); 4].map(|()| {
@@ -28,7 +28,7 @@ impl Dice {
     }
 
     /// Strictly between 0 and 1.
-    pub(super) fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         (float(self.next() >> 12) + 0.5) / float(1 << 52)
     }
 
@@ -38,7 +38,7 @@ impl Dice {
     }
 
     /// Exponential, with a mean of 1.
-    pub(super) fn exponential(&mut self) -> f64 {
+    pub(crate) fn exponential(&mut self) -> f64 {
         -self.uniform().ln()
     }
 

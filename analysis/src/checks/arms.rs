@@ -4,19 +4,22 @@
 //! every look: their p-values are always valid, and the one by day shares its level among the days. docs/analysis.md gives
 //! the limits and their reasons.
 
+mod coverage;
+mod failed;
+mod heavy;
+
 use std::collections::BTreeMap;
 
-use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::accumulate::{Moments, Pairs};
 use sidetrack_stats::float;
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::result::Estimate;
 use sidetrack_stats::sequential::ConfidenceSequence;
 use sidetrack_stats::srm::{Counts, Shares};
 
-use crate::answer::Role;
 use crate::check::{Check, CheckName, CheckState};
 use crate::join::Shape;
-use crate::metric::{Absent, Measure, Metric, Origin};
+use crate::metric::Metric;
 use crate::phases::Phase;
 use crate::sums::{Balance, Sums};
 
@@ -26,16 +29,6 @@ const LEVEL: f64 = 0.001;
 const DAILY: f64 = 0.0005;
 /// Requests per unit may differ by so much: a variant may change how often its users return.
 const RETURNS: f64 = 0.02;
-/// Coverage may differ by a percentage point, as many rows may be lost.
-const COVERAGE: f64 = 0.01;
-/// A unit with a fifth of a variant's requests leaves at most 25 effective units (Kish), too few for a normal
-/// approximation.
-const LARGEST: f64 = 0.2;
-/// Of fewer units than [`MANY`], the heaviest may have a fifth by chance where a few units come very often, but hardly half.
-const HALF: f64 = 0.5;
-const MANY: u64 = 1000;
-/// Below, the heaviest unit is only noted.
-const SOME: u64 = 200;
 /// As many units assigned to two variants are a sign of two salts, or of two files.
 const TORN: f64 = 0.01;
 /// Below, a variant decides nothing anyway.
@@ -59,6 +52,7 @@ pub(crate) struct Arms<'a> {
 #[derive(Clone, Copy)]
 struct Difference {
     difference: f64,
+    error: f64,
     p: f64,
 }
 
@@ -69,7 +63,9 @@ impl Arms<'_> {
         let mut checks = vec![self.requests(balance)];
         checks.extend(self.coverage(balance));
         checks.push(self.days(balance));
-        checks.push(self.largest(balance));
+        checks.push(self.failed(balance));
+        checks.push(self.effective(balance));
+        checks.push(self.heavy(balance));
         checks.push(self.torn());
         checks.extend(self.skewness());
         checks
@@ -77,15 +73,7 @@ impl Arms<'_> {
 
     /// Requests per unit, on a logarithmic scale: a few heavy units must not hide or make a difference.
     fn requests(&self, balance: &Balance) -> Check {
-        let pairs: Vec<Pairs> = balance
-            .requests
-            .iter()
-            .map(|moments| {
-                let summary = (moments.count(), (moments.mean(), 1.0), (moments.variance(), 0.0));
-                Pairs::of_summary(summary.0, summary.1, summary.2, 0.0).unwrap_or_default()
-            })
-            .collect();
-        let worst = self.worst(&pairs);
+        let worst = self.worst(&requests(balance));
         let ratio = worst.map(|(_, found)| found.difference.exp());
         let beyond = ratio.is_some_and(|ratio| (ratio - 1.0).abs() > RETURNS);
         let failed = beyond && worst.is_some_and(|(_, found)| found.p < LEVEL);
@@ -105,50 +93,6 @@ impl Arms<'_> {
         };
         let value = ratio.map(|ratio| (ratio - 1.0).abs());
         self.check(CheckName::RequestsPerUnit, None, failed, (value, RETURNS), variants, message)
-    }
-
-    /// The share of requests, or units, that have a label, where a missing label means unknown.
-    fn coverage(&self, balance: &Balance) -> Vec<Check> {
-        let mut checks = Vec::new();
-        for metric in self.metrics.iter().filter(|metric| metric.role != Role::Exploratory) {
-            let Origin::Column(column) = metric.origin else { continue };
-            let per_request = metric.measure == Measure::Ratio && self.by_request;
-            let Some(labels) = balance.labels.get(column) else { continue };
-            let worst = self.worst(labels);
-            // A unit without a row has 0, but a variant without any row has lost them.
-            let none = |arm: usize| self.covered(labels, arm).is_some_and(|share| share <= 0.0);
-            let lost = worst.filter(|(arm, _)| none(*arm) != none(self.shape.baseline));
-            if !per_request && metric.absent != Absent::Missing && lost.is_none() {
-                continue;
-            }
-            let value = worst.map(|(_, found)| found.difference.abs());
-            let beyond = value.is_some_and(|value| value > COVERAGE);
-            let failed =
-                (beyond || lost.is_some()) && worst.is_some_and(|(_, found)| found.p < LEVEL);
-            let variants = self.by_variant(|arm| self.covered(labels, arm));
-            let (what, name) = (if self.by_request { "requests" } else { "units" }, &metric.name);
-            let message = match worst.filter(|_| failed) {
-                Some((arm, _)) => format!(
-                    "{name} is missing more often in one variant: {:.1} % of the baseline's {what} \
-                     have it, and {:.1} % of {}'s (p < {LEVEL})",
-                    100.0 * self.covered(labels, self.shape.baseline).unwrap_or_default(),
-                    100.0 * self.covered(labels, arm).unwrap_or_default(),
-                    self.name(arm),
-                ),
-                None => format!("{name} covers the {what} of all variants equally"),
-            };
-            let subject = Some(name.clone());
-            let limits = (value, COVERAGE);
-            checks.push(self.check(
-                CheckName::LabelCoverage,
-                subject,
-                failed,
-                limits,
-                variants,
-                message,
-            ));
-        }
-        checks
     }
 
     /// New units of each day against the shares of their phase.
@@ -189,35 +133,6 @@ impl Arms<'_> {
         self.check(CheckName::UnitsPerDay, None, failed, limits, BTreeMap::new(), message)
     }
 
-    /// The share of the heaviest unit.
-    fn largest(&self, balance: &Balance) -> Check {
-        let share = |arm: usize| balance.weights.get(arm).and_then(|weights| weights.share());
-        let variants = self.by_variant(share);
-        let arms = (0..self.shape.arms).filter_map(|arm| Some((arm, share(arm)?)));
-        let worst = arms.max_by(|a, b| a.1.total_cmp(&b.1));
-        let weights =
-            worst.and_then(|(arm, _)| balance.weights.get(arm)).copied().unwrap_or_default();
-        let limit = if weights.units < MANY { HALF } else { LARGEST };
-        let failed = worst.is_some_and(|(_, share)| share > limit) && weights.units >= SOME;
-        let message = match worst {
-            Some((arm, share)) => format!(
-                "the heaviest unit of {} has {:.1} % of its requests; the {} units are worth {:.0} \
-                 units of equal weight{}",
-                self.name(arm),
-                share * 100.0,
-                weights.units,
-                weights.effective(),
-                if failed { ". Leave out bots and tests, and analyze again" } else { "" }
-            ),
-            None => "no units".to_owned(),
-        };
-        let limits = (worst.map(|(_, share)| share), limit);
-        let check = self.check(CheckName::LargestUnit, None, failed, limits, variants, message);
-        let notable = !failed && worst.is_some_and(|(_, share)| share > LARGEST);
-        let state = if notable && weights.units >= FEW { CheckState::Warning } else { check.state };
-        Check { state, ..check }
-    }
-
     /// Units that were assigned to two variants under the same weights.
     fn torn(&self) -> Check {
         let units: u64 = self.sums.firsts.iter().sum();
@@ -234,9 +149,16 @@ impl Arms<'_> {
 
     /// The candidate whose ratio differs most surely from the baseline's: strata compared separately and merged.
     fn worst(&self, pairs: &[Pairs]) -> Option<(usize, Difference)> {
-        let found =
-            self.shape.candidates().filter_map(|arm| Some((arm, self.compare(pairs, arm)?)));
-        found.min_by(|a, b| a.1.p.total_cmp(&b.1.p))
+        self.differences(pairs).into_iter().next()
+    }
+
+    /// Every candidate's difference from the baseline, the surest one first.
+    fn differences(&self, pairs: &[Pairs]) -> Vec<(usize, Difference)> {
+        let candidates = self.shape.candidates();
+        let mut found: Vec<(usize, Difference)> =
+            candidates.filter_map(|arm| Some((arm, self.compare(pairs, arm)?))).collect();
+        found.sort_by(|a, b| a.1.p.total_cmp(&b.1.p));
+        found
     }
 
     fn compare(&self, pairs: &[Pairs], arm: usize) -> Option<Difference> {
@@ -271,14 +193,7 @@ impl Arms<'_> {
         // Each candidate is tested, at its part of the level.
         let candidates = float(self.shape.candidates().count() as u64);
         let p = sequence.p_value(estimate, units).map_or(1.0, |p| (p.get() * candidates).min(1.0));
-        Some(Difference { difference, p })
-    }
-
-    fn covered(&self, labels: &[Pairs], arm: usize) -> Option<f64> {
-        let slots = (0..self.shape.strata).map(|stratum| self.shape.slot(stratum, arm));
-        let mut all = Pairs::default();
-        slots.filter_map(|slot| labels.get(slot)).for_each(|pairs| all.merge(pairs));
-        (all.means().1 > 0.0).then(|| all.means().0 / all.means().1)
+        Some(Difference { difference, error: estimate.se(), p })
     }
 
     fn name(&self, arm: usize) -> &str {
@@ -303,6 +218,15 @@ impl Arms<'_> {
         let state = if failed { CheckState::Blocking } else { CheckState::Ok };
         Check { name, state, subject, value, limit, variants, message }
     }
+}
+
+/// The logarithms of requests by slot, as numerators of units.
+fn requests(balance: &Balance) -> Vec<Pairs> {
+    let pairs = |moments: &Moments| {
+        let (means, variances) = ((moments.mean(), 1.0), (moments.variance(), 0.0));
+        Pairs::of_summary(moments.count(), means, variances, 0.0).unwrap_or_default()
+    };
+    balance.requests.iter().map(pairs).collect()
 }
 
 /// A day since 1970 as a date.

@@ -114,6 +114,8 @@ pub(crate) fn outcome_counts(
         early,
         shortly_before: placed.map_or(0, |placed| placed.shortly),
         other_time: placed.map_or(0, |placed| placed.other_time),
+        other_trial: placed.map_or(0, |placed| placed.other_trial),
+        ambiguous: placed.map_or(0, |placed| placed.ambiguous),
         examples: outcomes.examples.clone(),
         unreadable: unreadable.collect(),
         ignored_columns: outcomes.ignored.iter().map(ToString::to_string).collect(),

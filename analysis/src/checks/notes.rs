@@ -63,6 +63,7 @@ pub(crate) fn notes(evidence: &Evidence<'_>) -> Vec<Note> {
             (counts.repeated, RowProblem::Repeated),
             (counts.shared, RowProblem::Shared),
             (counts.early, RowProblem::Early),
+            (counts.other_trial, RowProblem::OtherTrial),
         ];
         let problems = problems.into_iter().filter(|(rows, _)| *rows > 0);
         notes.extend(problems.map(|(rows, problem)| Note::OutcomeRows { rows, problem }));

@@ -34,6 +34,7 @@ pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metri
         checks.push(lost(CheckName::UnreadableValues, name, unreadable.rows, outcomes.read, value));
     }
     if !outcomes.by_request {
+        checks.push(ambiguous(counts));
         checks.push(early(counts));
     }
     let rows = outcomes.conflicting;
@@ -61,6 +62,30 @@ fn lost(
     let message = words(part);
     let variants = BTreeMap::new();
     Check { name, state, subject, value: Some(value), limit: LOST, variants, message }
+}
+
+/// Rows without a time that may belong to another trial: its variant is another draw, so such rows hide or make a
+/// difference.
+fn ambiguous(counts: &OutcomeCounts) -> Check {
+    let rows = counts.ambiguous;
+    let value = share(rows, counts.matched.saturating_sub(rows));
+    let state = match rows {
+        0 => CheckState::Ok,
+        _ if value > LOST => CheckState::Blocking,
+        _ => CheckState::Warning,
+    };
+    let message = match rows {
+        0 => "no row without a time may belong to another trial".to_owned(),
+        _ => format!(
+            "{rows} outcome rows ({:.1} %) have no `time`, and other trials in the logs may have \
+             exposed their units as well, so it is unknown to which trial they belong. Give the \
+             outcomes a column `time`",
+            value * 100.0
+        ),
+    };
+    let variants = BTreeMap::new();
+    let name = CheckName::AmbiguousRows;
+    Check { name, state, subject: None, value: Some(value), limit: LOST, variants, message }
 }
 
 /// Rows from shortly before their unit's first request: such rows are rare unless the clocks differ.

@@ -70,6 +70,8 @@ pub(crate) fn outcomes(
         Unusable::NoOutcomes
     } else if counts.rows == 0 {
         Unusable::MalformedOutcomes { rows }
+    } else if counts.other_trial > 0 {
+        Unusable::OutcomesOfOtherTrials { rows: counts.other_trial }
     } else if counts.early > 0 {
         Unusable::Early { rows: counts.early }
     } else {

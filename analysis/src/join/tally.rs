@@ -5,7 +5,7 @@ mod seen;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Shape;
-use crate::row::{Excluded, MINUTE, Place, Row};
+use crate::row::{Excluded, MINUTE, OtherLine, Place, Row};
 use crate::short::Short;
 use crate::source::outcomes::Outcomes;
 pub(crate) use seen::Seen;
@@ -112,9 +112,9 @@ impl Tally {
         self.seen.experiment(name);
     }
 
-    pub(super) fn other_trial(&mut self, trial: Option<Short>, time: Option<u64>) {
+    pub(super) fn other_trial(&mut self, line: &OtherLine) {
         self.excluded(Excluded::OtherTrial);
-        self.seen.trial(trial, time);
+        self.seen.trial(line);
     }
 
     /// Gives the phases other numbers.

@@ -10,6 +10,7 @@ use sidetrack_stats::accumulate::Moments;
 
 use super::Shape;
 use super::chunks::Chunks;
+use super::trials::OtherTrials;
 use crate::attribution::is_late;
 use crate::histogram::Histogram;
 use crate::row::Row;
@@ -57,6 +58,23 @@ pub(crate) struct Totals {
     pub(crate) outcomes: Vec<Moments>,
 }
 
+/// Values of a column that a unit's requests have.
+#[derive(Clone, Copy, Debug, Default)]
+struct Values {
+    sum: f64,
+    count: u32,
+    /// Those of requests that failed or were aborted.
+    unserved: u32,
+}
+
+impl Values {
+    fn add(&mut self, value: f64, unserved: bool) {
+        self.sum += value;
+        self.count += 1;
+        self.unserved += u32::from(unserved);
+    }
+}
+
 /// The units of a shard, and the sums of their requests.
 #[derive(Debug)]
 pub(crate) struct UnitTable {
@@ -67,10 +85,20 @@ pub(crate) struct UnitTable {
     empty: Totals,
     index: HashTable<u32>,
     cells: Chunks<Cell>,
-    /// Sum and count of each column, cell by cell; only with outcomes by request.
-    columns: Vec<Chunks<(f64, u32)>>,
+    pub(super) other_trials: OtherTrials,
+    /// Of each column, cell by cell; only with outcomes by request.
+    columns: Vec<Chunks<Values>>,
     /// Rows of the outcomes and their cells, with attribution: a unit's window is known when all requests are read.
-    deferred: Option<Vec<(u32, u32)>>,
+    deferred: Option<Vec<Deferred>>,
+}
+
+/// A row of the outcomes that is placed when all requests are read.
+#[derive(Clone, Copy, Debug)]
+struct Deferred {
+    row: u32,
+    cell: u32,
+    /// Its request failed or was aborted.
+    unserved: bool,
 }
 
 /// Rows of the outcomes about requests that do not count, with attribution.
@@ -93,6 +121,7 @@ impl UnitTable {
             empty: totals,
             index: HashTable::new(),
             cells: Chunks::default(),
+            other_trials: OtherTrials::default(),
             columns: vec![Chunks::default(); by_request],
             deferred: (defer && outcomes.by_request).then(Vec::new),
         }
@@ -117,8 +146,9 @@ impl UnitTable {
             totals.histogram.add(owner(row), row.duration);
         }
         let Some(outcome) = row.outcome else { return };
+        let unserved = marks.failed || marks.aborted;
         if let Some(deferred) = &mut self.deferred {
-            deferred.extend(cell.map(|cell| (outcome, cell)));
+            deferred.extend(cell.map(|cell| Deferred { row: outcome, cell, unserved }));
             return;
         }
         for (column, value) in
@@ -126,9 +156,8 @@ impl UnitTable {
         {
             totals.outcomes.get_mut(column).map(|moments| moments.add(*value).ok());
             let sums = self.columns.get_mut(column);
-            if let Some((sum, count)) = cell.and_then(|cell| sums?.get_mut(cell)) {
-                *sum += value;
-                *count += 1;
+            if let Some(values) = cell.and_then(|cell| sums?.get_mut(cell)) {
+                values.add(*value, unserved);
             }
         }
     }
@@ -137,8 +166,8 @@ impl UnitTable {
     /// a time is unknown.
     pub(crate) fn settle(&mut self, outcomes: &Outcomes, length: Millis) -> Settled {
         let mut settled = Settled::default();
-        for (row, number) in self.deferred.take().unwrap_or_default() {
-            let Some(first) = self.cells.get(number).map(|cell| cell.first) else { continue };
+        for Deferred { row, cell, unserved } in self.deferred.take().unwrap_or_default() {
+            let Some(first) = self.cells.get(cell).map(|cell| cell.first) else { continue };
             let time = outcomes.time(row);
             settled.untimed += u64::from(time.is_none());
             if time.is_some_and(|time| is_late(first, time, length)) {
@@ -147,9 +176,8 @@ impl UnitTable {
             }
             let values = self.columns.iter_mut().zip(outcomes.row(row));
             for (column, value) in values.filter(|(_, value)| !value.is_nan()) {
-                if let Some((sum, count)) = column.get_mut(number) {
-                    *sum += if time.is_some() { *value } else { f64::INFINITY };
-                    *count += 1;
+                if let Some(values) = column.get_mut(cell) {
+                    values.add(if time.is_some() { *value } else { f64::INFINITY }, unserved);
                 }
             }
         }
@@ -193,7 +221,7 @@ impl UnitTable {
             }
         }
         self.cells.push(cell);
-        self.columns.iter_mut().for_each(|column| column.push((0.0, 0)));
+        self.columns.iter_mut().for_each(|column| column.push(Values::default()));
         new
     }
 
@@ -248,6 +276,16 @@ impl UnitTable {
         Some(Unit { table: self, head: *head })
     }
 
+    /// The units of other trials.
+    pub(crate) const fn other_trials(&self) -> &OtherTrials {
+        &self.other_trials
+    }
+
+    /// How many units there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.index.len() as u64
+    }
+
     /// How many cells there are.
     pub(crate) fn cells(&self) -> u32 {
         self.cells.len()
@@ -255,6 +293,17 @@ impl UnitTable {
 
     /// The sum and the count of a column in a cell.
     pub(crate) fn column(&self, column: usize, cell: u32) -> (f64, u32) {
+        let values = self.values(column, cell);
+        (values.sum, values.count)
+    }
+
+    /// How many requests with a response that is no failure have a value of a column in a cell.
+    pub(crate) fn served_values(&self, column: usize, cell: u32) -> u32 {
+        let values = self.values(column, cell);
+        values.count.saturating_sub(values.unserved)
+    }
+
+    fn values(&self, column: usize, cell: u32) -> Values {
         self.columns.get(column).and_then(|column| column.get(cell)).copied().unwrap_or_default()
     }
 }

@@ -150,8 +150,12 @@ fn goals_units_and_margins_have_defaults() {
 
 #[test]
 fn a_built_in_metric_has_a_fixed_kind_and_a_column_must_not_have_its_name() {
-    let error = selected(&[], false, &["error_rate=mean"], &[]).unwrap_err();
-    assert!(error.contains("fixed kind"), "{error}");
+    for bad in ["error_rate=mean", "latency=ratio", "latency_p95=mean:5%"] {
+        let error = bad.parse::<MetricRequest>().unwrap_err();
+        assert!(error.contains("has a fixed kind"), "{error}");
+    }
+    let error = "error_rate:absent=missing".parse::<MetricRequest>().unwrap_err();
+    assert!(error.contains("no `absent`"), "{error}");
     let error = selected(&["nps"], false, &["np"], &[]).unwrap_err();
     assert!(error.ends_with("latency_p99, abort_rate, nps"), "{error}");
     // As a requested metric, and as a guardrail that is there by default.
@@ -217,11 +221,7 @@ fn a_unit_without_a_row_has_zero_unless_it_is_missing() {
     assert_eq!(of("revenue"), Absent::Zero);
     assert_eq!(of("revenue:absent=zero"), Absent::Zero);
     assert_eq!(of("hit=proportion:increase:absent=missing"), Absent::Missing);
-    for wrong in ["revenue=ratio:absent=missing", "error_rate:absent=zero"] {
-        assert!(
-            selected(&["revenue"], false, &[wrong], &[]).unwrap_err().contains("absent"),
-            "{wrong}"
-        );
-    }
+    let error = selected(&["revenue"], false, &["revenue=ratio:absent=missing"], &[]).unwrap_err();
+    assert!(error.contains("absent"), "{error}");
     assert!("revenue:absent".parse::<MetricRequest>().is_err());
 }

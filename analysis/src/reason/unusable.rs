@@ -60,6 +60,16 @@ pub enum Unusable {
         /// How many rows there are.
         rows: u64,
     },
+    /// All rows of the outcomes that match may belong to other trials.
+    OutcomesOfOtherTrials {
+        /// How many rows there are.
+        rows: u64,
+    },
+    /// Units are planned, but the log has none.
+    NoUnits {
+        /// How many are planned.
+        planned: u64,
+    },
 }
 
 impl fmt::Display for Unusable {
@@ -127,6 +137,18 @@ impl fmt::Display for Unusable {
                 f,
                 "all {rows} outcome rows are from before their unit's first request. Likely causes: \
                  a time zone that is missing in `time`, or outcomes of another period"
+            ),
+            Self::OutcomesOfOtherTrials { rows } => write!(
+                f,
+                "{rows} outcome rows match a unit, but its latest exposure before them was, or may \
+                 have been, in another trial. Likely causes: outcomes of another period, or two \
+                 salts in force at the same time; --trial selects another trial"
+            ),
+            Self::NoUnits { planned } => write!(
+                f,
+                "{planned} units are planned, but the log has no units: requests of one user are not \
+                 independent and do not count as units. Set settings.exposure_unit: digest and log \
+                 again"
             ),
         }
     }

@@ -8,6 +8,7 @@ use sidetrack_stats::trap::Trap;
 use crate::figures::short;
 
 use super::{Effect, Finding, Note, Reason, RowProblem};
+use crate::check::CheckState;
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,10 +78,11 @@ impl fmt::Display for Reason {
             ),
             Self::Check(check) => {
                 f.write_str(&check.message)?;
-                if check.blocks() {
-                    write!(f, " (--allow {} continues anyway)", check.name)?;
+                match check.state {
+                    CheckState::Blocking => write!(f, " (--allow {} continues anyway)", check.name),
+                    CheckState::Accepted => write!(f, " (accepted by --allow {})", check.name),
+                    CheckState::Ok | CheckState::Warning => Ok(()),
                 }
-                Ok(())
             }
             Self::Note(note) => note.fmt(f),
             Self::Text(text) => f.write_str(text),
@@ -206,6 +208,10 @@ impl RowProblem {
             Self::Shared => "match several requests and count for each",
             Self::Early => "are from before the unit's first request and were skipped",
             Self::Late => "are from after the attribution window of their unit and do not count",
+            Self::OtherTrial => {
+                "were skipped: the latest exposure of their unit before them was, or may have been, \
+                 in another trial"
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use super::clock::Clock;
 use super::line::Line;
 use crate::figures::visible;
 use crate::phases::Set;
-use crate::row::{Excluded, MINUTE, Marks, Row, key, mix};
+use crate::row::{Excluded, MINUTE, Marks, OtherLine, Row, is_digest, key, mix};
 use crate::short::Short;
 
 /// What becomes of a line.
@@ -26,8 +26,7 @@ pub(super) enum Judged<'l> {
     Counts(Row, Option<Short>),
     Excluded(Excluded),
     OtherExperiment(Option<Cow<'l, str>>),
-    /// With its time.
-    OtherTrial(Option<Short>, Option<u64>),
+    OtherTrial(OtherLine),
 }
 
 /// Decides which lines count. A copy for each thread, since it remembers the day and the weights.
@@ -66,8 +65,7 @@ impl<'p> LineRules<'p> {
         let trial = line.trial.text().and_then(|text| text.parse().ok());
         // A log of former times has no trials; its lines can only be taken for those of the file.
         if trial.unwrap_or(self.logs.trial.of_file) != self.logs.trial.wanted {
-            let time = self.time(&line).ok();
-            return Ok(Judged::OtherTrial(trial, time));
+            return Ok(Judged::OtherTrial(self.other_trial(&line, trial)));
         }
         let window = self.logs.window;
         if window.is_limited() && !window.contains(self.time(&line)?) {
@@ -94,6 +92,21 @@ impl<'p> LineRules<'p> {
             return Ok(Judged::Excluded(Excluded::MissingUnit));
         }
         self.counted(&line, reason, position)
+    }
+
+    /// A line of another trial. Its unit matters where outcomes about units may belong to that trial.
+    fn other_trial(&mut self, line: &Line<'_>, trial: Option<Short>) -> OtherLine {
+        let outcomes = self.logs.outcomes;
+        let is_exposure =
+            matches!(line.reason.text(), None | Some("hash" | "breaker_open" | "probe"));
+        let wanted = is_exposure && !outcomes.by_request && outcomes.rows() > 0;
+        let unit = line.unit.id().ok().flatten().filter(|_| wanted);
+        OtherLine {
+            trial,
+            time: self.time(line).ok(),
+            unit: unit.as_deref().map(key),
+            digest: unit.as_deref().is_some_and(is_digest),
+        }
     }
 
     fn time(&mut self, line: &Line<'_>) -> Result<u64, String> {

@@ -22,6 +22,10 @@ pub(crate) struct Balance {
     pub(crate) labels: Vec<Vec<Pairs>>,
     /// By day since 1970 and slot: new units.
     pub(crate) days: BTreeMap<u64, Vec<u64>>,
+    /// By slot: units with a failed request there.
+    pub(crate) failing: Vec<u64>,
+    /// By slot: units among the heaviest.
+    pub(crate) heavy: Vec<u64>,
     /// By variant.
     pub(crate) weights: Vec<Weights>,
 }
@@ -32,6 +36,8 @@ pub(crate) struct Weights {
     pub(crate) units: u64,
     pub(crate) sum: u64,
     pub(crate) largest: u64,
+    /// The requests of the heaviest units of all variants together.
+    pub(crate) heavy: u64,
     squares: f64,
 }
 
@@ -48,6 +54,11 @@ impl Weights {
         (self.sum > 0).then(|| float(self.largest) / float(self.sum))
     }
 
+    /// The share of the requests that the heaviest units of all variants have.
+    pub(crate) fn heavy_share(&self) -> f64 {
+        if self.sum == 0 { 0.0 } else { float(self.heavy) / float(self.sum) }
+    }
+
     /// How many units of equal weight would vary as much (Kish's effective sample size).
     pub(crate) fn effective(&self) -> f64 {
         if self.squares > 0.0 { float(self.sum) * float(self.sum) / self.squares } else { 0.0 }
@@ -60,18 +71,27 @@ impl Balance {
             requests: vec![Moments::default(); slots],
             labels: vec![vec![Pairs::default(); slots]; columns],
             days: BTreeMap::new(),
+            failing: vec![0; slots],
+            heavy: vec![0; slots],
             weights: vec![Weights::default(); arms],
         }
     }
 
-    /// Adds a unit: the cell of its first request, and all its requests.
-    pub(super) fn unit(&mut self, slot: usize, cell: &Cell, requests: u64) {
+    /// Adds a unit: the cell of its first request, all its requests, and whether it is among the heaviest.
+    pub(super) fn unit(&mut self, slot: usize, cell: &Cell, requests: u64, is_heavy: bool) {
         if let Some(moments) = self.requests.get_mut(slot) {
             // The logarithm of a count is finite.
             moments.add(f64::from(cell.requests).ln()).ok();
         }
         if let Some(weights) = self.weights.get_mut(usize::from(cell.arm)) {
             weights.add(requests);
+            weights.heavy += if is_heavy { requests } else { 0 };
+        }
+        for (counts, counted) in [(&mut self.failing, cell.failed > 0), (&mut self.heavy, is_heavy)]
+        {
+            if let Some(count) = counts.get_mut(slot) {
+                *count += u64::from(counted);
+            }
         }
         let slots = self.requests.len();
         let day = self.days.entry(cell.first / DAY).or_insert_with(|| vec![0; slots]);
@@ -112,6 +132,9 @@ impl Balance {
         for (sum, more) in labels.flat_map(|(sums, more)| sums.iter_mut().zip(more)) {
             sum.merge(more);
         }
+        for (sums, more) in [(&mut self.failing, &other.failing), (&mut self.heavy, &other.heavy)] {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        }
         for (day, counts) in &other.days {
             let sums = self.days.entry(*day).or_insert_with(|| vec![0; counts.len()]);
             sums.iter_mut().zip(counts).for_each(|(sum, more)| *sum += more);
@@ -120,6 +143,7 @@ impl Balance {
             sum.units += more.units;
             sum.sum += more.sum;
             sum.largest = sum.largest.max(more.largest);
+            sum.heavy += more.heavy;
             sum.squares += more.squares;
         }
     }

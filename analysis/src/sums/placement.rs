@@ -3,13 +3,18 @@
 //! A row without a time goes to the unit's first phase. If no row has a time, a unit has outcomes in its first phase only.
 //! With attribution, rows from after the window of the unit in its phase do not count, and the value of a row without a
 //! time is unknown.
+//! Rows of the unit's exposures in other trials do not count; see [`Others`].
+
+mod others;
 
 use sidetrack::quantity::Millis;
 
 use crate::attribution::is_late;
 use crate::join::{Cell, Joined, Unit};
+use crate::source::Trial;
 use crate::source::outcomes::Outcomes;
 use crate::window::Window;
+use others::Others;
 
 /// How far the clock of the outcomes may be behind that of the proxies, in milliseconds.
 pub(crate) const TOLERANCE: u64 = 5000;
@@ -35,6 +40,10 @@ pub(crate) struct Placed {
     pub(crate) late: u64,
     /// Matched rows without a time, which attribution needs.
     pub(crate) untimed: u64,
+    /// Rows that belong, or may belong, to the unit's exposure in another trial.
+    pub(crate) other_trial: u64,
+    /// Rows that count, have no time, and may belong to another trial as well.
+    pub(crate) ambiguous: u64,
 }
 
 impl Placed {
@@ -61,12 +70,15 @@ pub(crate) fn place(
     outcomes: &Outcomes,
     window: Window,
     attribution: Option<Millis>,
+    trial: Trial,
 ) -> Placed {
     let of = |cells: u32| vec![vec![(0.0, 0); cells as usize]; outcomes.columns.len()];
     let mut placed = Placed {
         columns: joined.shards.iter().map(|table| of(table.cells())).collect(),
         ..Placed::default()
     };
+    let others = Others::new(joined, trial);
+    let mut untimed = 0;
     for (keys, time, values) in outcomes.units() {
         placed.timed |= time.is_some();
         if time.is_some_and(|time| !window.contains(time)) {
@@ -74,10 +86,17 @@ pub(crate) fn place(
             continue;
         }
         let Some((shard, unit)) = keys.into_iter().find_map(|key| joined.unit(key)) else {
-            placed.unmatched += 1;
+            let elsewhere = others.latest(keys, u64::MAX).is_some();
+            placed.other_trial += u64::from(elsewhere);
+            placed.unmatched += u64::from(!elsewhere);
             continue;
         };
-        let Some((number, cell)) = time.map_or_else(|| unit.first(), |time| at(unit, time)) else {
+        let cell = time.map_or_else(|| unit.first(), |time| at(unit, time));
+        if time.is_some_and(|time| others.own(keys, cell.map(|(_, cell)| cell.first), time)) {
+            placed.other_trial += 1;
+            continue;
+        }
+        let Some((number, cell)) = cell else {
             placed.early += 1;
             let first = unit.first().map_or(0, |(_, cell)| cell.first);
             let begun = joined.tally.span.map_or(0, |(begun, _)| begun);
@@ -93,6 +112,11 @@ pub(crate) fn place(
             placed.late += 1;
             continue;
         }
+        if time.is_none() {
+            let known = others.latest(keys, u64::MAX).is_some();
+            placed.ambiguous += u64::from(known);
+            untimed += u64::from(!known);
+        }
         let columns = placed.columns.get_mut(shard).into_iter().flatten();
         for (column, value) in columns.zip(values).filter(|(_, value)| !value.is_nan()) {
             if let Some((sum, count)) = column.get_mut(number as usize) {
@@ -101,5 +125,6 @@ pub(crate) fn place(
             }
         }
     }
+    placed.ambiguous += others.shared(untimed);
     placed
 }

@@ -5,6 +5,8 @@
 
 #[path = "broken/cases.rs"]
 mod cases;
+#[path = "broken/planted.rs"]
+mod planted;
 #[path = "broken/story.rs"]
 mod story;
 

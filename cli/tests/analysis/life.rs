@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use sidetrack::decide::{Gate, Outcome, World, decide};
 use sidetrack::exposure::{Exposures, trial};
-use sidetrack::plan::Plan;
+use sidetrack::plan::{ExposureUnit, Plan};
 use sidetrack::quantity::Timestamp;
 
 use crate::crowd::Random;
@@ -86,7 +86,13 @@ impl Life {
         let outcome = decide(&force.plan, &vec![("x-user-id", unit.as_str())], &mut world, &mut ());
         let Outcome::Decided(decision) = outcome else { panic!("undecided") };
         let experiment = force.plan.experiments.first().unwrap();
-        let exposure = force.exposures.text(&decision, Some(unit.as_bytes()));
+        let shown = match force.plan.settings.exposure_unit {
+            ExposureUnit::Plain => unit.clone(),
+            ExposureUnit::Digest | ExposureUnit::None => {
+                experiment.exposure.pseudonym(unit.as_bytes())
+            }
+        };
+        let exposure = force.exposures.text(&decision, Some(shown.as_bytes()));
         let exposure = String::from_utf8(exposure).unwrap();
         let variant = &experiment.variants[decision.assigned].name;
         let phase = decision.phase.map_or_else(

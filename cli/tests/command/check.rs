@@ -191,3 +191,48 @@ fn terminal_codes_of_a_hostile_file_are_escaped() {
     let output = run(&["check", "-"], b"\"\\e[31mred\": 1\nexperiments: []\n");
     assert!(!stdout(&output).contains('\x1b'), "{}", stdout(&output));
 }
+
+/// A name that is no metric may be a column of the outcomes, unless it resembles a metric.
+#[test]
+fn a_metric_that_looks_misspelled_is_noticed() {
+    let file = |plan: &str| {
+        format!(
+            "experiments: [{{name: a, unit: [{{header: u}}], baseline: b, \
+             variants: [{{name: b}}, {{name: c, weight: 1}}], analysis: {plan}}}]"
+        )
+    };
+    let report = |plan: &str| json(&["check", "-", "--json"], file(plan).as_bytes());
+    let found =
+        report("{metrics: [acuracy, revenue], guardrails: ['eror_rate:0.5pt', 'latency_p90:5%']}");
+    let notices: Vec<String> = found["notices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|notice| format!("{} {}", notice["path"], notice["message"]).replace('"', ""))
+        .filter(|notice| notice.contains("analysis"))
+        .collect();
+    let at = "experiments[0].analysis";
+    let rest = "is not a built-in metric, so it must be a column of the outcomes; did you mean";
+    let wanted = [
+        format!("{at}.metrics[0] acuracy {rest} \\accuracy\\?"),
+        format!("{at}.guardrails[0] eror_rate {rest} \\error_rate\\?"),
+        format!("{at}.guardrails[1] latency_p90 {rest} \\latency_p50\\?"),
+    ];
+    assert_eq!((&found["ok"], notices), (&true.into(), wanted.to_vec()));
+    // What cannot be right is an error.
+    let found =
+        report("{metrics: ['error_rate=mean'], guardrails: ['latency_p95:absent=zero:5%']}");
+    let messages: Vec<&str> = found["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        messages,
+        [
+            "error_rate is built in and has a fixed kind; remove \"=…\"",
+            "latency_p95 is built in and has no `absent`; remove it"
+        ]
+    );
+}

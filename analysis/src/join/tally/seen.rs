@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::row::{MINUTE, OtherLine};
 use crate::short::Short;
 
 /// How many names and trials are kept apart. A log that names a new one in each line must not take the memory.
@@ -19,11 +20,13 @@ pub(crate) struct Seen {
 }
 
 /// The lines of a trial that is not analyzed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OtherTrial {
     pub(crate) lines: u64,
     /// The first and the last time, in milliseconds since 1970.
     pub(crate) span: Option<(u64, u64)>,
+    /// Exposures of units by minute, as far as they are known by digests.
+    pub(crate) digests: BTreeMap<u64, u64>,
 }
 
 impl Seen {
@@ -41,9 +44,11 @@ impl Seen {
         }
     }
 
-    pub(super) fn trial(&mut self, trial: Option<Short>, time: Option<u64>) {
-        let span = time.map(|time| (time, time));
-        self.add_trial(trial, OtherTrial { lines: 1, span });
+    pub(super) fn trial(&mut self, line: &OtherLine) {
+        let span = line.time.map(|time| (time, time));
+        let minute = line.time.filter(|_| line.digest).map(|time| (time / MINUTE, 1));
+        let digests = minute.into_iter().collect();
+        self.add_trial(line.trial, OtherTrial { lines: 1, span, digests });
     }
 
     pub(super) fn plan(&mut self, plan: Option<Short>) {
@@ -68,6 +73,9 @@ impl Seen {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (one, other) => one.or(other),
         };
+        for (minute, lines) in more.digests {
+            *sum.digests.entry(minute).or_default() += lines;
+        }
     }
 
     pub(super) fn merge(&mut self, other: Self) {
@@ -94,15 +102,17 @@ mod tests {
             let mut seen = Seen::default();
             for number in 0..1000u32 {
                 seen.experiment(Some(&format!("e{number}")));
-                let short = format!("{number:08x}").parse().ok();
-                seen.trial(short, Some(batch * 1000 + u64::from(number)));
-                seen.plan(short);
+                let trial = format!("{number:08x}").parse().ok();
+                let time = Some(batch * 1000 + u64::from(number));
+                seen.trial(&OtherLine { trial, time, ..OtherLine::default() });
+                seen.plan(trial);
             }
             all.merge(seen);
         }
         assert_eq!((all.experiments.len(), all.trials.len(), all.plans.len()), (100, 100, 100));
         assert_eq!((all.experiments.get("e7"), all.experiments.get("e100")), (Some(&3), None));
         let seven = all.trials.get(&"00000007".parse().ok());
-        assert_eq!(seven, Some(&OtherTrial { lines: 3, span: Some((7, 2007)) }));
+        let wanted = OtherTrial { lines: 3, span: Some((7, 2007)), digests: BTreeMap::new() };
+        assert_eq!(seven, Some(&wanted));
     }
 }

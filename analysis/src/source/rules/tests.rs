@@ -37,7 +37,7 @@ fn judged_line(
     Ok(match LineRules::new(logs).judge(line.as_bytes(), 5)? {
         Judged::Counts(row, plan) => Judged::Counts(row, plan),
         Judged::Excluded(why) => Judged::Excluded(why),
-        Judged::OtherTrial(trial, time) => Judged::OtherTrial(trial, time),
+        Judged::OtherTrial(line) => Judged::OtherTrial(line),
         Judged::OtherExperiment(name) => {
             Judged::OtherExperiment(name.map(|name| name.into_owned().into()))
         }
@@ -234,12 +234,16 @@ fn only_lines_of_the_trial_count() {
     // Without a trial, as in former times, a line can only be taken for one of the file's.
     assert!(matches!(of(rest, None), Judged::Counts(_, None)));
     let other = "0a1b2c3d".parse().ok();
-    assert_eq!(of(&format!("trial=0a1b2c3d {rest}"), None), Judged::OtherTrial(other, Some(TIME)));
+    let line = OtherLine { time: Some(TIME), ..OtherLine::default() };
+    assert_eq!(
+        of(&format!("trial=0a1b2c3d {rest}"), None),
+        Judged::OtherTrial(OtherLine { trial: other, ..line })
+    );
     assert!(matches!(of(&format!("trial=0a1b2c3d {rest}"), Some("0a1b2c3d")), Judged::Counts(..)));
-    assert_eq!(of(rest, Some("0a1b2c3d")), Judged::OtherTrial(None, Some(TIME)));
+    assert_eq!(of(rest, Some("0a1b2c3d")), Judged::OtherTrial(line));
     // Also a line that would not count for another reason.
     let overridden = format!("trial=0a1b2c3d {rest}").replace("hash", "override");
-    assert_eq!(of(&overridden, None), Judged::OtherTrial(other, Some(TIME)));
+    assert_eq!(of(&overridden, None), Judged::OtherTrial(OtherLine { trial: other, ..line }));
 }
 
 #[test]

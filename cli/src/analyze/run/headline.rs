@@ -5,13 +5,19 @@ use std::fmt::Display;
 use sidetrack_analysis::answer::Decision;
 use sidetrack_analysis::{Analysis, Finding, Reason};
 
-/// `Promote enhanced-predictor: it is better than …`; with a mark if it is not what was planned.
+/// `Promote enhanced-predictor: it is better than …`; with a mark if it is not what was planned, or if checks failed.
 pub(super) fn headline(analysis: &Analysis) -> String {
     let plan = &analysis.plan;
-    let is_exploratory = plan.digest.is_some() && !plan.exploratory.is_empty();
-    let mark = if is_exploratory { " (exploratory)" } else { "" };
+    let accepted = analysis.accepted();
+    let mark = if !accepted.is_empty() {
+        format!(" (exploratory: although {} failed)", accepted.join(", "))
+    } else if plan.digest.is_some() && !plan.exploratory.is_empty() {
+        " (exploratory)".to_owned()
+    } else {
+        String::new()
+    };
     let (decision, why) = decided(analysis);
-    if why.is_empty() { decision + mark } else { format!("{decision}{mark}: {why}") }
+    if why.is_empty() { decision + &mark } else { format!("{decision}{mark}: {why}") }
 }
 
 /// The decision, and its main reason.

@@ -281,7 +281,7 @@ pub(super) const CASES: &[Case] = &[
     case("a split that is not the configured one", UNITS, "invalid", |story| {
         story.requests.retain(|request| !(request.fancy && request.user % 5 == 0));
     }),
-    case("a bot", REQUESTS, "invalid", |story| {
+    case("a bot", REQUESTS, "inconclusive", |story| {
         let mut bot = story.requests.iter().find(|request| request.fancy).unwrap().clone();
         for number in 0..6000 {
             bot.id = format!("b0b0b0b0-0000-4000-8000-{number:012x}");
@@ -290,6 +290,73 @@ pub(super) const CASES: &[Case] = &[
             story.requests.push(bot.clone());
         }
     }),
+    case("several bots, each below a fifth of the requests", REQUESTS, "invalid", |story| {
+        for number in 0..12 {
+            let mut bot =
+                story.requests.iter().filter(|row| row.fancy).nth(97 * number).unwrap().clone();
+            for visit in 0..900 {
+                bot.id = format!("b0b0b0b0-{number:04x}-4000-8000-{visit:012x}");
+                bot.time += 1000;
+                (bot.status, bot.flags, bot.correct) = (200, "-", true);
+                story.requests.push(bot.clone());
+            }
+        }
+        // Without them, the variants are equal.
+        for (at, request) in story.requests.iter_mut().enumerate() {
+            if !request.id.starts_with("b0b0b0b0") {
+                request.correct = at * 7919 % 10 < 8;
+            }
+        }
+    }),
+    case("users with heavy tails in both variants", REQUESTS, "promote", |story| {
+        let requests = story.requests.clone();
+        for (at, request) in requests.into_iter().enumerate() {
+            // Pareto with shape 1.2, by ranks.
+            let rank = at * 7919 % 10_501 + 1;
+            let visits = (10_501.0 / rank as f64).powf(1.0 / 1.2) as u64;
+            for visit in 1..visits.min(400) {
+                let mut more = request.clone();
+                more.id = format!("{:08x}-{visit:04x}-4000-9000-{at:012x}", request.user);
+                more.time += 1000 * visit;
+                more.correct =
+                    (at as u64 * 31 + visit * 7919) % 20 < if request.fancy { 19 } else { 15 };
+                story.requests.push(more);
+            }
+        }
+    }),
+    case("the lines of one variant's failures are missing", REQUESTS, "invalid", |story| {
+        story.requests.retain(|request| !(request.fancy && request.status == 503));
+    }),
+    case("labels of failed requests too", REQUESTS, "promote", |story| {
+        story.requests.iter_mut().step_by(9).for_each(|request| request.status = 503);
+        story.by_request = |story| {
+            let rows =
+                story.requests.iter().map(|row| format!("{},{}", row.id, u8::from(row.correct)));
+            std::iter::once("request_id,correct".to_owned()).chain(rows).collect()
+        };
+    }),
+    with(
+        &["--metric", "revenue=ratio"],
+        case("orders of one variant are missing, per order", UNITS, "invalid", |story| {
+            story.purchases = story
+                .purchases
+                .drain(..)
+                .enumerate()
+                .filter(|(at, row)| !(row.fancy && at % 4 == 0))
+                .map(|(_, row)| row)
+                .collect();
+        }),
+    ),
+    with(
+        &["--planned-units", "2000"],
+        case("units are planned, but the log has none", REQUESTS, "invalid", |story| {
+            story.line = |request, _| {
+                let line = line(request, &rfc3339(request.time), "shop");
+                let unit = format!(" unit={}", request.unit);
+                line.replace(&unit, "")
+            };
+        }),
+    ),
     case("units of two salts", UNITS, "invalid", |story| {
         for (at, request) in story.requests.iter_mut().enumerate() {
             if at % 10 == 0 {

@@ -1,0 +1,226 @@
+//! Each check is the only one that finds what is planted for it, so a check that is lost is missed.
+
+use serde_json::Value;
+use sidetrack_analysis::CheckName;
+
+use super::story::{self, DAYS, Purchase, Request, Story, line, plain, rfc3339};
+use crate::Folder;
+
+/// What is planted for a check.
+struct Plant {
+    name: CheckName,
+    outcomes: &'static str,
+    options: &'static [&'static str],
+    /// `blocking` or `warning`.
+    state: &'static str,
+    change: fn(&mut Story),
+}
+
+const UNITS: &str = "by_unit.csv";
+const REQUESTS: &str = "by_request.csv";
+
+const fn plant(name: CheckName, outcomes: &'static str, change: fn(&mut Story)) -> Plant {
+    Plant { name, outcomes, options: &[], state: "blocking", change }
+}
+
+const fn warning(name: CheckName, outcomes: &'static str, change: fn(&mut Story)) -> Plant {
+    Plant { state: "warning", ..plant(name, outcomes, change) }
+}
+
+/// Requests of a user of one variant who comes very often; all predictions are right if `right`.
+fn bot(story: &mut Story, fancy: bool, number: u64, requests: u64, right: bool) {
+    let user = |request: &&Request| request.fancy == fancy && request.user % 97 == number;
+    let mut bot = story.requests.iter().find(user).unwrap().clone();
+    (bot.status, bot.flags) = (200, "-");
+    for visit in 0..requests {
+        bot.id = format!("b0b0b0b0-{number:04x}-4000-8{:03x}-{visit:012x}", u8::from(fancy));
+        bot.time += 20_000;
+        bot.correct = right || visit % 5 > 0;
+        story.requests.push(bot.clone());
+    }
+}
+
+/// Makes the variants equally good.
+fn equal(story: &mut Story) {
+    for (at, request) in story.requests.iter_mut().enumerate() {
+        request.correct = at * 7919 % 10 < 8;
+    }
+}
+
+/// Outcomes without their times.
+fn untimed(story: &Story) -> Vec<String> {
+    let row = |row: &Purchase| format!("{},{}", row.unit, row.revenue);
+    std::iter::once("unit,revenue".to_owned()).chain(story.purchases.iter().map(row)).collect()
+}
+
+const PLANTS: &[Plant] = &[
+    plant(CheckName::MatchedRows, UNITS, |story| {
+        story.purchases.iter_mut().for_each(|row| row.unit.insert(0, 'x'));
+    }),
+    plant(CheckName::MalformedRows, UNITS, |story| {
+        story.purchases.iter_mut().step_by(40).for_each(|row| row.unit.clear());
+    }),
+    plant(CheckName::UnreadableValues, UNITS, |story| {
+        story.purchases.iter_mut().step_by(40).for_each(|row| row.revenue = "NULL".to_owned());
+    }),
+    plant(CheckName::AmbiguousRows, UNITS, |story| {
+        story.by_unit = untimed;
+        story.log = |lines| {
+            let other = |line: &String| line.replace("reason=hash", "trial=0a1b2c3d reason=hash");
+            plain(&[lines, &lines.iter().map(other).collect::<Vec<_>>()].concat())
+        };
+    }),
+    plant(CheckName::EarlyRows, UNITS, |story| {
+        for row in &mut story.purchases {
+            row.time -= row.time % 3_600_000 % 7 * 120_000;
+        }
+    }),
+    plant(CheckName::DamagedLines, UNITS, |story| {
+        story.line = |request, at| {
+            let mut line = line(request, &rfc3339(request.time), "shop");
+            if at % 40 == 0 {
+                line.truncate(line.len() - 9);
+            }
+            line
+        };
+    }),
+    warning(CheckName::RepeatedLines, UNITS, |story| story.twice = true),
+    plant(CheckName::RequestsPerUnit, UNITS, |story| {
+        let mut met = std::collections::BTreeSet::new();
+        // The first line of each user stays, so the split does.
+        story.requests.retain(|row| met.insert(row.user) || !row.fancy || row.time % 3 > 0);
+    }),
+    plant(CheckName::LabelCoverage, REQUESTS, |story| {
+        story.by_request = |story| {
+            let rows = story.requests.iter().enumerate();
+            let rows = rows.filter(|(at, row)| row.status == 200 && !(row.fancy && at % 5 == 0));
+            let rows = rows.map(|(_, row)| format!("{},{}", row.id, u8::from(row.correct)));
+            std::iter::once("request_id,correct".to_owned()).chain(rows).collect()
+        };
+    }),
+    plant(CheckName::UnitsPerDay, UNITS, |story| {
+        let first = story.requests[0].time / 86_400_000;
+        // Users of one variant begin a day later than they did, in equal numbers.
+        let users = 3000 / DAYS;
+        story.requests.retain(|row| {
+            let joined = row.user / users;
+            let lost = if row.fancy { joined == 1 } else { joined == 3 };
+            !lost || row.time / 86_400_000 < first
+        });
+    }),
+    plant(CheckName::FailedLines, REQUESTS, |story| {
+        story.requests.retain(|row| !(row.fancy && row.status == 503));
+    }),
+    warning(CheckName::EffectiveUnits, REQUESTS, |story| bot(story, true, 1, 6000, false)),
+    plant(CheckName::HeavyUnits, UNITS, |story| {
+        (0..25).for_each(|number| bot(story, true, number, 20, false));
+    }),
+    plant(CheckName::FewUnits, REQUESTS, |story| {
+        equal(story);
+        (0..22).for_each(|number| bot(story, true, number, 900, true));
+        (0..12).for_each(|number| bot(story, false, number, 20, false));
+    }),
+    plant(CheckName::TornUnits, UNITS, |story| {
+        for (at, request) in story.requests.iter_mut().enumerate() {
+            if at % 25 == 0 {
+                request.fancy = !request.fancy;
+                request.bucket = (request.bucket + 500_000) % 1_000_000;
+            }
+        }
+    }),
+    warning(CheckName::Skewness, UNITS, |story| {
+        let purchases = story.purchases.iter_mut().step_by(80);
+        purchases.for_each(|row| row.revenue = format!("9{}", row.revenue));
+    }),
+    plant(CheckName::ConflictingRows, REQUESTS, |story| {
+        story.table = |lines| {
+            let again = lines.iter().skip(1).step_by(30).map(|row| {
+                if row.ends_with('1') { row.replace(",1", ",0") } else { row.replace(",0", ",1") }
+            });
+            plain(&lines.iter().cloned().chain(again).collect::<Vec<_>>())
+        };
+    }),
+];
+
+/// The analysis of a story, with these options.
+fn analyzed(folder: &Folder, plant: &Plant, more: &[&str]) -> (Value, String, i32) {
+    let mut arguments = vec!["analyze", "run", "experiment.json", "--exposures", "logs/access.log"];
+    if folder.path().join("logs/access.log.1").exists() {
+        arguments.push("logs/access.log.1");
+    }
+    arguments.extend(["--outcomes", plant.outcomes]);
+    arguments.extend(["--guardrail", "error_rate:3pt", "--guardrail", "latency_p95:40%"]);
+    arguments.extend(plant.options);
+    arguments.extend(more);
+    let (code, text, _) = folder.text(&arguments);
+    arguments.push("--json");
+    let json = folder.run(&arguments);
+    (serde_json::from_slice(&json.stdout).unwrap(), text, code)
+}
+
+/// The names of the checks in this state.
+fn names<'a>(analysis: &'a Value, state: &str) -> Vec<&'a str> {
+    let checks = analysis["checks"].as_array().unwrap().iter();
+    let mut names: Vec<&str> = checks
+        .filter(|check| check["state"] == state)
+        .map(|check| check["name"].as_str().unwrap())
+        .collect();
+    names.dedup();
+    names
+}
+
+fn folder(plant: &Plant, story: &Story) -> Folder {
+    let folder = Folder::new();
+    folder.write("experiment.json", story::EXPERIMENT);
+    std::fs::create_dir(folder.path().join("logs")).unwrap();
+    let mut story = story.clone();
+    (plant.change)(&mut story);
+    story.write(&folder);
+    folder
+}
+
+#[test]
+fn each_check_finds_what_is_planted_for_it() {
+    let planted: Vec<CheckName> = PLANTS.iter().map(|plant| plant.name).collect();
+    let mut all = CheckName::ALL.to_vec();
+    all.retain(|name| !planted.contains(name));
+    assert!(all.is_empty(), "nothing is planted for {all:?}");
+    let story = Story::new();
+    let mut wrong = Vec::new();
+    for plant in PLANTS {
+        let (folder, name) = (folder(plant, &story), plant.name.as_str());
+        let (found, text, code) = analyzed(&folder, plant, &[]);
+        let blocks = plant.state == "blocking";
+        let state = names(&found, plant.state);
+        let only = if blocks { state == [name] } else { state.contains(&name) };
+        let decided = (found["decision"] == "invalid", code == 1) == (blocks, blocks);
+        if !only || !decided || found["srm"]["verdict"] != "ok" {
+            wrong.push(format!("{name}: {state:?}, exit {code}\n{text}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_check_that_is_allowed_is_marked_in_every_output() {
+    let story = Story::new();
+    // Without a row that matches there is nothing to decide from.
+    let blocking = PLANTS.iter().filter(|plant| plant.state == "blocking");
+    for plant in blocking.filter(|plant| plant.name != CheckName::MatchedRows) {
+        let (folder, name) = (folder(plant, &story), plant.name.as_str());
+        let (found, text, code) =
+            analyzed(&folder, plant, &["--allow", name, "--html", "page.html"]);
+        assert_ne!(found["decision"], "invalid", "{name}: {text}");
+        assert_eq!((names(&found, "accepted"), code), (vec![name], 0), "{name}: {text}");
+        let exploratory = found["plan"]["exploratory"].to_string();
+        let mark = format!("the check {name} failed, and --allow {name} decides anyway");
+        assert!(exploratory.contains(&mark), "{exploratory}");
+        let head = format!("(exploratory: although {name} failed)");
+        assert!(text.lines().next().unwrap().contains(&head), "{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(&format!("exploratory: {mark}")), "{text}");
+        assert!(words.contains(&format!("(accepted by --allow {name})")), "{text}");
+        let page = std::fs::read_to_string(folder.path().join("page.html")).unwrap();
+        assert!(page.contains(&head) && page.contains(&mark), "{name}");
+    }
+}
