@@ -114,10 +114,7 @@ fn users_who_buy_sooner_do_not_buy_more() {
             "{text}"
         );
         assert!(text.contains("The last window ends at 2026-12-14T"), "{text}");
-        assert!(
-            text.contains(" of the planned 6000 units count so far, whose outcomes are complete"),
-            "{text}"
-        );
+        assert!(text.contains(" of 6000 planned units count so far: always-valid"), "{text}");
     }
 }
 

@@ -32,8 +32,7 @@ pub(super) fn looks(analysis: &Analysis) -> String {
         ),
         (_, Some(planned)) => match analysis.waiting() {
             Some(counted) => format!(
-                "{counted} of the planned {planned} units count so far, whose outcomes are complete: \
-                 always-valid {confidence} % intervals"
+                "{counted} of {planned} planned units count so far: always-valid {confidence} % intervals"
             ),
             None => format!(
                 "the planned {planned} units are not reached yet: always-valid {confidence} % intervals"
