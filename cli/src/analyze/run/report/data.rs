@@ -103,7 +103,7 @@ pub(super) fn checks(checks: &[Check], ink: Ink, out: &mut Out) -> anyhow::Resul
     Ok(())
 }
 
-/// `largest_unit, unreadable_values (revenue)`.
+/// `few_units, unreadable_values (revenue)`.
 fn named<'c>(checks: impl Iterator<Item = &'c Check>) -> String {
     let mut names: Vec<(&str, Vec<&str>)> = Vec::new();
     for check in checks {
