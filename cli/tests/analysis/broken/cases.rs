@@ -308,6 +308,17 @@ pub(super) const CASES: &[Case] = &[
             }
         }
     }),
+    case("many bots with equally many requests", UNITS, "invalid", |story| {
+        for number in 0..40 {
+            let mut users = story.requests.iter().filter(|row| row.fancy);
+            let mut bot = users.nth(97 * number).unwrap().clone();
+            for visit in 0..60 {
+                bot.id = format!("b0b0b0b0-{number:04x}-4000-8000-{visit:012x}");
+                bot.time += 60_000;
+                story.requests.push(bot.clone());
+            }
+        }
+    }),
     case("users with heavy tails in both variants", REQUESTS, "promote", |story| {
         let requests = story.requests.clone();
         for (at, request) in requests.into_iter().enumerate() {
