@@ -31,7 +31,7 @@ use crate::plan::{Exploratory, accepted, in_force};
 use crate::reason::{Note, Reason, Unusable};
 use crate::row::Excluded;
 use crate::short::Short;
-use crate::source::outcomes::Outcomes;
+use crate::source::outcomes::{ACCURACY, Outcomes};
 use crate::source::{AccessLogs, Logs, Trial};
 use crate::strata::Strata;
 use crate::sums::{Placed, Summation, Sums, place};
@@ -284,9 +284,11 @@ impl Work<'_> {
             untimed: main.placed.as_ref().is_some_and(|placed| !placed.timed),
             outcomes: outcomes.as_ref(),
         });
+        let chosen = self.chosen_primary(&main.metrics);
         let attribution = main.attributed(&names);
         let methods = methods::notes(attribution.as_ref(), &results);
-        reasons.extend(damage.into_iter().chain(notes).chain(methods).map(Reason::from));
+        let notes = chosen.into_iter().chain(damage).chain(notes).chain(methods);
+        reasons.extend(notes.map(Reason::from));
         let data = self.data(main);
         let series = series(&data, &main.metrics, look, &names, phases, tally.span);
         let analysis = Analysis {
@@ -343,6 +345,14 @@ impl Work<'_> {
             }
         }
         Ok(metrics)
+    }
+
+    /// A column that decides although it was not named. Accuracy needs no name.
+    fn chosen_primary(&self, metrics: &[Metric]) -> Option<Note> {
+        let chosen = metrics.iter().find(|metric| metric.role == Role::Primary)?;
+        let is_column = matches!(chosen.origin, Origin::Column(_)) && chosen.name != ACCURACY;
+        (is_column && self.settings.metrics.primary.is_empty())
+            .then(|| Note::DefaultPrimary { metric: chosen.name.clone() })
     }
 
     /// The plan of the file, and what goes beyond it.

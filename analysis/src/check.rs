@@ -94,6 +94,7 @@ names! {
     FewUnits: "few_units", "What is left of a conclusion without the heaviest units.";
     TornUnits: "torn_units", "Units that were assigned to two variants.";
     Skewness: "skewness", "Units of each variant, for the skewness of a metric.";
+    RepeatedRows: "repeated_rows", "Rows about units that say again what earlier rows said.";
     ConflictingRows: "conflicting_rows", "Rows that contradict another row about the same request.";
 }
 

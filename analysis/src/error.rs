@@ -1,7 +1,7 @@
 //! Errors: a problem in the input, or a file that cannot be read.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 
 use crate::answer::Role;
 
@@ -54,8 +54,29 @@ impl Error {
 
     pub(crate) fn read(file: &str) -> impl FnOnce(io::Error) -> Self {
         let file = file.to_owned();
-        |source| Self::Read { file, source }
+        |source| Self::Read { file, source: in_words(&source) }
     }
+}
+
+/// The error of a file in words of this program, of the same kind.
+#[must_use]
+pub fn in_words(error: &io::Error) -> io::Error {
+    let words = match error.kind() {
+        ErrorKind::NotFound => "the file does not exist",
+        ErrorKind::PermissionDenied => "permission denied",
+        ErrorKind::IsADirectory => "it is a directory; name its files, as in DIRECTORY/*",
+        ErrorKind::NotADirectory => "a part of its path is not a directory",
+        ErrorKind::UnexpectedEof => "the gzip data breaks off",
+        ErrorKind::InvalidData | ErrorKind::InvalidInput => "the gzip data is damaged",
+        ErrorKind::InvalidFilename => "the file name is too long",
+        kind => {
+            let text = error.to_string();
+            // The number of an error of the operating system means nothing to most readers.
+            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+            return io::Error::new(kind, text);
+        }
+    };
+    io::Error::new(error.kind(), words)
 }
 
 impl fmt::Display for Error {
@@ -73,5 +94,28 @@ impl std::error::Error for Error {
             Self::Input { .. } => None,
             Self::Read { source, .. } => Some(source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_files_are_in_words() {
+        for (number, words) in [
+            (2, "the file does not exist"),
+            (13, "permission denied"),
+            (21, "it is a directory; name its files, as in DIRECTORY/*"),
+            (5, "Input/output error"),
+        ] {
+            let error = io::Error::from_raw_os_error(number);
+            let found = in_words(&error);
+            assert_eq!((found.to_string().as_str(), found.kind()), (words, error.kind()));
+        }
+        assert_eq!(
+            in_words(&ErrorKind::UnexpectedEof.into()).to_string(),
+            "the gzip data breaks off"
+        );
     }
 }

@@ -19,10 +19,10 @@ use sidetrack::quantity::Millis;
 use crate::error::Error;
 use crate::histogram::{GROUPS, group};
 use crate::reason::Note;
-use crate::row::{Excluded, OtherLine, Place, Row, Sink};
+use crate::row::{Excluded, OtherLine, Place, Row, Sink, Whose};
 use crate::short::Short;
-use crate::source::Source;
 use crate::source::outcomes::Outcomes;
+use crate::source::{Source, Start};
 use lanes::Lanes;
 pub(crate) use repeats::Repeats;
 #[cfg(test)]
@@ -148,8 +148,8 @@ impl Sink for Batch {
         self.tally.excluded(why);
     }
 
-    fn damaged(&mut self) {
-        self.tally.damaged += 1;
+    fn readable(&mut self, start: Start, is_ours: bool) {
+        self.tally.readable(start, is_ours);
     }
 
     fn default_log(&mut self) {
@@ -168,8 +168,8 @@ impl Sink for Batch {
         }
     }
 
-    fn malformed(&mut self, place: Place, problem: String) {
-        self.tally.malformed(place, problem);
+    fn malformed(&mut self, place: Place, whose: Whose, problem: String) {
+        self.tally.malformed(place, whose, problem);
     }
 }
 

@@ -55,7 +55,7 @@ pub use analyze::{Input, Pass, Settings, analyze};
 pub use answer::Analysis;
 pub use cap::Cap;
 pub use check::{Check, CheckName, CheckState};
-pub use error::{Error, Part};
+pub use error::{Error, Part, in_words};
 pub use expected_value::Price;
 pub use metric::{BUILT_IN, MetricRequest, MetricRequests};
 pub use over_time::{LiftOverTime, Point, Series, SplitOverTime};

@@ -3,6 +3,8 @@
 //! `NAME[=KIND][:increase|decrease][:absent=zero|missing][:MARGIN]`, for example `revenue=mean:increase` or
 //! `latency_p95:20ms`.
 
+mod doubt;
+
 use std::str::FromStr;
 
 use sidetrack::quantity::Ppm;
@@ -11,6 +13,8 @@ use crate::answer::{Goal, Kind, MetricUnit, Role};
 use crate::cap::Cap;
 use crate::error::{Error, Part};
 use crate::source::outcomes::{ACCURACY, Ignored};
+use doubt::Doubt;
+pub(crate) use doubt::words;
 
 /// How units become a number, with what a quantile needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -318,17 +322,23 @@ impl Available<'_> {
         let free = |name: &&String| !guardrails.iter().any(|request| request.name == **name);
         let free: Vec<&str> = self.columns.iter().filter(free).map(String::as_str).collect();
         match free.as_slice() {
-            [only] => Ok(only),
+            [only] => match Doubt::of(only) {
+                None => Ok(only),
+                Some(doubt) => Err(wrong(format!(
+                    "{only} is the only column that may decide, but {doubt}\n  hint: name it and its \
+                     direction, as in --metric {only}:decrease"
+                ))),
+            },
             [] if self.columns.is_empty() && !self.ignored.is_empty() => {
                 let ignored: Vec<String> = self.ignored.iter().map(Ignored::to_string).collect();
-                Err(wrong(format!("no column has numbers: {}", ignored.join(", "))))
+                Err(wrong(format!("no column is a metric: {}", ignored.join(", "))))
             }
             [] => Ok("error_rate"),
             several => Err(wrong(format!(
                 "several columns may be the primary metric: {}\n  hint: choose with --metric, as \
                  in --metric {}",
                 several.join(", "),
-                several.first().copied().unwrap_or_default()
+                example(several)
             ))),
         }
     }
@@ -350,15 +360,19 @@ impl Available<'_> {
             (None, Some(built_in)) => built_in,
             (None, None) => {
                 if let Some(ignored) = self.ignored.iter().find(|ignored| ignored.name == name) {
-                    return Err(format!("{ignored}; a metric needs numbers"));
+                    return Err(format!("{ignored}; {}", ignored.needs()));
                 }
                 let columns = self.columns.iter().map(String::as_str);
                 let known: Vec<&str> = BUILT_IN.into_iter().chain(columns).collect();
                 return Err(format!("unknown metric; expected one of: {}", known.join(", ")));
             }
         };
+        let doubt = Doubt::of(name).filter(|_| matches!(origin, Origin::Column(_)));
+        if let Some(doubt) = doubt.filter(|_| role != Role::Exploratory && request.goal.is_none()) {
+            return Err(format!("{doubt}; write {name}:decrease or {name}:increase"));
+        }
         let default = match origin {
-            Origin::Column(_) => Goal::Increase,
+            Origin::Column(_) if doubt != Some(Doubt::Cost) => Goal::Increase,
             _ => Goal::Decrease,
         };
         let margin = match (role, request.margin) {
@@ -397,11 +411,23 @@ impl Available<'_> {
             None if self.columns.get(column).is_some_and(|name| self.cap(name).is_some()) => {
                 Measure::Mean
             }
-            None if self.by_request => Measure::Ratio,
+            // The accuracy of a unit is that of its predictions, not whether one of them was right.
+            None if self.by_request
+                || self.columns.get(column).is_some_and(|name| name == ACCURACY) =>
+            {
+                Measure::Ratio
+            }
             None if self.binary.get(column) == Some(&true) => Measure::Proportion,
             None => Measure::Mean,
         }
     }
+}
+
+/// How one of several columns is requested: one whose name says that higher is better, if there is one.
+fn example(columns: &[&str]) -> String {
+    let clear = columns.iter().find(|name| Doubt::of(name).is_none());
+    let first = || columns.first().map(|name| format!("{name}:decrease"));
+    clear.map(|name| (*name).to_owned()).or_else(first).unwrap_or_default()
 }
 
 /// Short for `latency_mean`.

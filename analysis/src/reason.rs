@@ -179,6 +179,11 @@ pub enum Note {
         /// Where, and how many units.
         cap: CapResult,
     },
+    /// A column decides that was not named.
+    DefaultPrimary {
+        /// The column.
+        metric: String,
+    },
     /// Rows of the outcomes that need attention.
     OutcomeRows {
         /// How many.

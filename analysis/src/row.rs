@@ -1,6 +1,7 @@
 //! Rows: a request that counts, as every source gives it, and why other lines do not count.
 
 use crate::short::Short;
+use crate::source::Start;
 
 /// A request that counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,13 +87,24 @@ pub struct OtherLine {
     pub digest: bool,
 }
 
+/// Whose a line is that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// It names the experiment.
+    Experiment,
+    /// It breaks off, and begins like this.
+    BeginsLike(Start),
+    /// It is nothing that an access log contains, as far as one can see.
+    Unknown,
+}
+
 /// Takes what a source yields, in the source's order.
 pub trait Sink {
     /// A request that counts, and the analysis plan that was in force.
     fn row(&mut self, row: &Row, plan: Option<Short>);
 
-    /// A line that cannot be read names the experiment.
-    fn damaged(&mut self);
+    /// How a line begins that can be read, and whether it is the experiment's.
+    fn readable(&mut self, start: Start, is_ours: bool);
 
     /// A line is Envoy's or Istio's default access log, without exposures.
     fn default_log(&mut self);
@@ -106,8 +118,8 @@ pub trait Sink {
     /// A line of another trial of the experiment, or of none.
     fn other_trial(&mut self, line: &OtherLine);
 
-    /// A line that cannot be read, and why.
-    fn malformed(&mut self, place: Place, problem: String);
+    /// A line that cannot be read, whose it is, and why.
+    fn malformed(&mut self, place: Place, whose: Whose, problem: String);
 }
 
 /// Where a line is.

@@ -10,6 +10,7 @@ mod line;
 mod logs;
 pub mod outcomes;
 mod rules;
+mod torn;
 
 use std::collections::BTreeSet;
 
@@ -20,14 +21,16 @@ use crate::error::Error;
 use crate::figures::visible;
 use crate::phases::{Book, Timeline};
 use crate::reason::Note;
-use crate::row::{Place, Sink};
+use crate::row::{Place, Sink, Whose};
 use crate::short::Short;
 use crate::strata::Strata;
 use crate::window::Window;
 pub use blocks::Block;
+use envelope::Inside;
 pub use logs::Logs;
 use outcomes::Outcomes;
 use rules::{Judged, LineRules};
+pub use torn::Start;
 
 /// Where rows come from.
 pub trait Source: Sync {
@@ -84,9 +87,8 @@ impl AccessLogs<'_> {
             for line in block.text.split(|byte| *byte == b'\n') {
                 let Ok(line) = envelope::without_prefix(line) else { continue };
                 let inner = envelope::inside(line);
-                let Ok(line) = line::Line::parse(inner.as_deref().unwrap_or(line)) else {
-                    continue;
-                };
+                let line = if let Inside::Line(inner) = &inner { inner } else { line };
+                let Ok(line) = line::Line::parse(line) else { continue };
                 let value = match field {
                     log::UNIT => line.unit.id(),
                     _ => line.request_id.id(),
@@ -117,7 +119,7 @@ impl Source for AccessLogs<'_> {
         let place = |line: u64| Place { file: block.file, line };
         for _ in 0..block.too_long {
             let problem = "a line of more than 8 MiB".to_owned();
-            sink.malformed(place(block.first_line), problem);
+            sink.malformed(place(block.first_line), Whose::Unknown, problem);
         }
         let mut rest = block.text.as_slice();
         let mut number = block.first_line;
@@ -129,7 +131,10 @@ impl Source for AccessLogs<'_> {
                 let position = position(block.file, number);
                 match envelope::without_prefix(line) {
                     Ok(line) => judged(&mut rules, line, position, place(number), sink),
-                    Err(problem) => sink.malformed(place(number), problem),
+                    Err(problem) => {
+                        let whose = whose(line, &self.experiment.name);
+                        sink.malformed(place(number), whose, problem);
+                    }
                 }
             }
             number += 1;
@@ -150,27 +155,72 @@ fn judged(
     sink: &mut impl Sink,
 ) {
     let found = rules.judge(line, position);
-    if matches!(found, Ok(Judged::OtherExperiment(None)))
-        && let Some(inner) = envelope::inside(line)
-    {
-        return give(rules.judge(&inner, position), place, sink);
+    if !matches!(found, Ok(Judged::OtherExperiment(None))) {
+        return give(rules, line, found, place, sink);
     }
-    if found.is_err() && rules.names_experiment(line) {
-        sink.damaged();
+    match envelope::inside(line) {
+        Inside::Line(inner) => {
+            let found = rules.judge(&inner, position);
+            // The envelope begins as other envelopes do, and the line as other lines.
+            begins(line, is_ours(&found), sink);
+            give(rules, &inner, found, place, sink);
+        }
+        Inside::Torn(inner) => {
+            let problem = "the line within the JSON object breaks off".to_owned();
+            sink.malformed(place, whose(&inner, rules.name()), problem);
+        }
+        Inside::Several(count) => {
+            let problem = format!(
+                "one JSON object with {count} lines of an access log, as log stores answer; write \
+                 one per line"
+            );
+            sink.malformed(place, whose(line, rules.name()), problem);
+        }
+        Inside::Nothing => {
+            if envelope::is_default_log(line) {
+                sink.default_log();
+            }
+            give(rules, line, found, place, sink);
+        }
     }
-    if matches!(found, Ok(Judged::OtherExperiment(None))) && envelope::is_default_log(line) {
-        sink.default_log();
-    }
-    give(found, place, sink);
 }
 
-fn give(found: Result<Judged<'_>, String>, place: Place, sink: &mut impl Sink) {
+fn give(
+    rules: &LineRules<'_>,
+    line: &[u8],
+    found: Result<Judged<'_>, String>,
+    place: Place,
+    sink: &mut impl Sink,
+) {
+    if found.is_ok() {
+        begins(line, is_ours(&found), sink);
+    }
     match found {
         Ok(Judged::Counts(row, plan)) => sink.row(&row, plan),
         Ok(Judged::Excluded(why)) => sink.excluded(why),
         Ok(Judged::OtherExperiment(name)) => sink.other_experiment(name.as_deref()),
         Ok(Judged::OtherTrial(line)) => sink.other_trial(&line),
-        Err(problem) => sink.malformed(place, problem),
+        Err(problem) => sink.malformed(place, whose(line, rules.name()), problem),
+    }
+}
+
+/// Whether a readable line is the experiment's.
+const fn is_ours(found: &Result<Judged<'_>, String>) -> bool {
+    matches!(found, Ok(Judged::Counts(..) | Judged::Excluded(_) | Judged::OtherTrial(..)))
+}
+
+fn begins(line: &[u8], is_ours: bool, sink: &mut impl Sink) {
+    if let Some(start) = Start::of(line) {
+        sink.readable(start, is_ours);
+    }
+}
+
+/// Whose a line is that cannot be read.
+fn whose(line: &[u8], experiment: &str) -> Whose {
+    if torn::names(line, experiment) {
+        Whose::Experiment
+    } else {
+        Start::of_torn(line).map_or(Whose::Unknown, Whose::BeginsLike)
     }
 }
 
@@ -201,7 +251,7 @@ mod tests {
             self.0.push(format!("trial {:?}", line.trial));
         }
 
-        fn damaged(&mut self) {}
+        fn readable(&mut self, _: Start, _: bool) {}
 
         fn default_log(&mut self) {
             self.0.push("default log".to_owned());
@@ -211,8 +261,8 @@ mod tests {
             self.0.push(format!("{why:?}"));
         }
 
-        fn malformed(&mut self, place: Place, problem: String) {
-            self.0.push(format!("{}:{} {problem}", place.file, place.line));
+        fn malformed(&mut self, place: Place, whose: Whose, problem: String) {
+            self.0.push(format!("{}:{} {whose:?} {problem}", place.file, place.line));
         }
     }
 
@@ -239,11 +289,11 @@ mod tests {
         let text = format!("{line}\n \r\n{{}}\n7\n{line}").into_bytes();
         let mut words = Words::default();
         logs.rows(&Block { file: 3, first_line: 16, text, too_long: 0 }, &mut words);
-        let malformed = "3:19 not a JSON object of the exposure format: invalid type: integer `7`, expected a JSON object (column 1)";
+        let malformed = "3:19 Unknown not a JSON object";
         let wanted = ["row 30000000010", "experiment None", malformed, "row 30000000014"];
         assert_eq!(words.0, wanted);
         let mut words = Words::default();
         logs.rows(&Block { file: 0, first_line: 5, text: Vec::new(), too_long: 2 }, &mut words);
-        assert_eq!(words.0, ["0:5 a line of more than 8 MiB"; 2]);
+        assert_eq!(words.0, ["0:5 Unknown a line of more than 8 MiB"; 2]);
     }
 }

@@ -2,6 +2,10 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anstream::AutoStream;
+use clap::error::ErrorKind;
 
 use crate::exit::ExitStatus;
 use crate::out::Ink;
@@ -17,6 +21,30 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+/// What parsers of numbers say, and what it means.
+const NUMBERS: [(&str, &str); 7] = [
+    ("invalid digit found in string", "expected a whole number"),
+    ("cannot parse integer from empty string", "expected a whole number"),
+    ("number too large to fit in target type", "the number is too large"),
+    ("number too small to fit in target type", "the number is too small"),
+    ("invalid float literal", "expected a number"),
+    ("cannot parse float from empty string", "expected a number"),
+    ("provided string was not `true` or `false`", "expected true or false"),
+];
+
+/// Prints why the arguments cannot be read, or the help that was asked for, and returns the exit code.
+pub(crate) fn wrong_use(error: &clap::Error) -> ExitCode {
+    if error.kind() == ErrorKind::ValueValidation {
+        let text = error.render().ansi().to_string();
+        let text = NUMBERS.iter().fold(text, |text, (said, meant)| text.replace(said, meant));
+        // Without its styles if stderr shows none.
+        write!(AutoStream::auto(io::stderr()), "{text}").ok();
+    } else {
+        error.print().ok();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
 
 /// Prints an error to stderr and returns the exit status. A closed pipe is not an error.
 pub(crate) fn report(error: &anyhow::Error) -> ExitStatus {

@@ -82,7 +82,11 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let mut out = Out::stdout();
-    let done = match &Cli::parse().command {
+    let given = match Cli::try_parse() {
+        Ok(given) => given,
+        Err(error) => return fault::wrong_use(&error),
+    };
+    let done = match &given.command {
         Command::Check(args) => code(check::run(args, &mut out)),
         Command::Explain(args) => code(explain::run(args, &mut out)),
         Command::Assign(args) => code(assign::run(args, &mut out)),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use sidetrack::config::{self, Node, Problem, Problems};
 use sidetrack::plan::{Experiment, Plan};
+use sidetrack_analysis::in_words;
 use sidetrack_analysis::plan::AnalysisPlan;
 
 use crate::fault::Fault;
@@ -59,7 +60,7 @@ impl Source {
         } else {
             std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut text))
         };
-        read.with_context(|| format!("cannot read {name}"))?;
+        read.map_err(|error| in_words(&error)).with_context(|| format!("cannot read {name}"))?;
         anyhow::ensure!(
             u64::try_from(text.len()).is_ok_and(|size| size <= LARGEST),
             "cannot read {name}: it is larger than {} MiB, so it is not an experiment file",

@@ -310,6 +310,7 @@ fn notes_say_what_a_reader_must_know() {
     assert_eq!(
         notes(&found),
         [
+            Note::DefaultPrimary { metric: "score".to_owned() },
             Note::BreakerOpen { requests: 50, share: 50.0 / 203.0, minutes: 2 },
             Note::OtherWeights { requests: 2 },
             Note::TornUnits { units: 2 },

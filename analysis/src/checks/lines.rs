@@ -20,17 +20,20 @@ pub(super) fn lines(joined: &Joined) -> Vec<Check> {
 /// Lines of the experiment that cannot be read.
 fn damaged(joined: &Joined) -> Check {
     let tally = &joined.tally;
-    let value = share(tally.damaged, tally.used);
-    let state = match tally.damaged {
+    let damaged = tally.damage.lines();
+    let value = share(damaged, tally.used);
+    let state = match damaged {
         0 => CheckState::Ok,
         _ if value > LOST => CheckState::Blocking,
         _ => CheckState::Warning,
     };
-    let first = tally.examples.first().filter(|_| tally.damaged > 0);
-    let first = first.map_or_else(String::new, |(_, problem)| format!("; first: {problem}"));
+    let first = tally.damage.first().filter(|_| damaged > 0);
+    let first = first.map_or_else(String::new, |(place, problem)| {
+        format!("; first: line {}: {problem}", place.line)
+    });
     let message = format!(
-        "{} lines of the experiment ({:.2} %) cannot be read{first}",
-        tally.damaged,
+        "{damaged} line{} of the experiment ({:.2} %) cannot be read{first}",
+        if damaged == 1 { "" } else { "s" },
         value * 100.0
     );
     check(CheckName::DamagedLines, state, value, LOST, message)

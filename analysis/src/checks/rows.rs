@@ -36,6 +36,7 @@ pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metri
     if !outcomes.by_request {
         checks.push(ambiguous(counts));
         checks.push(early(counts));
+        checks.push(repeated(outcomes));
     }
     let rows = outcomes.conflicting;
     checks.push(lost(CheckName::ConflictingRows, None, rows, outcomes.read, |part| {
@@ -106,6 +107,39 @@ fn early(counts: &OutcomeCounts) -> Check {
     let variants = BTreeMap::new();
     let name = CheckName::EarlyRows;
     Check { name, state, subject: None, value: Some(value), limit: EARLY, variants, message }
+}
+
+/// Rows without a time that come again in the same order: a part of the file was delivered twice. They count twice, since
+/// other rows of a unit may be equal.
+fn repeated(outcomes: &Outcomes) -> Check {
+    let untimed = outcomes.untimed;
+    let value = share(untimed.in_runs, outcomes.read.saturating_sub(untimed.in_runs));
+    let all = share(untimed.repeated, outcomes.read.saturating_sub(untimed.repeated));
+    let is_rare = !untimed.diverse || all <= LOST;
+    let state = match untimed.in_runs {
+        _ if value > LOST => CheckState::Blocking,
+        0 if is_rare => CheckState::Ok,
+        _ => CheckState::Warning,
+    };
+    let message = match untimed.in_runs {
+        0 if untimed.repeated == 0 => "no row repeats an earlier one".to_owned(),
+        0 => format!(
+            "{} of {} outcome rows ({:.2} %) are equal to an earlier row of their unit and count as \
+             well; with a column `time`, deliveries are told from purchases",
+            untimed.repeated,
+            outcomes.read,
+            all * 100.0
+        ),
+        runs => format!(
+            "{runs} of {} outcome rows ({:.2} %) repeat earlier rows in the same order: the file, or \
+             a part of it, was delivered twice. Remove these rows, or add a column `time`",
+            outcomes.read,
+            value * 100.0
+        ),
+    };
+    let variants = BTreeMap::new();
+    let name = CheckName::RepeatedRows;
+    Check { name, state, subject: None, value: Some(value), limit: LOST, variants, message }
 }
 
 /// Whether any row matches the logs.

@@ -23,7 +23,10 @@ pub(crate) fn lines(experiment: &str, trial: Trial, tally: &Tally) -> Option<Unu
     Some(if tally.lines == 0 {
         Unusable::Empty
     } else if readable == 0 {
-        Unusable::Malformed { lines: tally.lines }
+        let first = tally.examples.first().map(|(_, problem)| problem.clone());
+        Unusable::Malformed { lines: tally.lines, first: first.unwrap_or_default() }
+    } else if let (true, Some((_, first))) = (inside == 0, tally.damage.first()) {
+        Unusable::Damaged { lines: tally.damage.lines(), first: first.clone() }
     } else if inside == 0 && tally.default_logs > 0 && tally.seen.experiments.is_empty() {
         Unusable::DefaultFormat { lines: tally.default_logs }
     } else if inside == 0 {

@@ -1,13 +1,16 @@
 //! Counts that do not depend on units: lines by what became of them, minutes, and the time span.
 
+mod damage;
 mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Shape;
-use crate::row::{Excluded, MINUTE, OtherLine, Place, Row};
+use crate::row::{Excluded, MINUTE, OtherLine, Place, Row, Whose};
 use crate::short::Short;
+use crate::source::Start;
 use crate::source::outcomes::Outcomes;
+pub(crate) use damage::Damage;
 pub(crate) use seen::Seen;
 
 /// How many malformed lines are shown.
@@ -28,8 +31,8 @@ pub(crate) struct Tally {
     pub(crate) lines: u64,
     pub(crate) used: u64,
     pub(crate) malformed: u64,
-    /// Malformed lines that name the experiment.
-    pub(crate) damaged: u64,
+    /// Malformed lines of the experiment.
+    pub(crate) damage: Damage,
     /// Lines in the default format of Envoy or Istio.
     pub(crate) default_logs: u64,
     /// By `Excluded`.
@@ -129,9 +132,19 @@ impl Tally {
         }
     }
 
-    pub(super) fn malformed(&mut self, place: Place, problem: String) {
+    /// How a line begins that can be read.
+    pub(super) fn readable(&mut self, start: Start, is_ours: bool) {
+        self.damage.readable(start, is_ours);
+    }
+
+    pub(super) fn malformed(&mut self, place: Place, whose: Whose, problem: String) {
         self.lines += 1;
         self.malformed += 1;
+        match whose {
+            Whose::Experiment => self.damage.named(place, &problem),
+            Whose::BeginsLike(start) => self.damage.torn(start, place, &problem),
+            Whose::Unknown => {}
+        }
         if self.examples.len() < EXAMPLES {
             self.examples.push((place, problem));
         }
@@ -144,7 +157,7 @@ impl Tally {
         self.used += batch.used;
         self.malformed += batch.malformed;
         self.default_logs += batch.default_logs;
-        self.damaged += batch.damaged;
+        self.damage.merge(batch.damage);
         self.named += batch.named;
         for (sum, more) in self.excluded.iter_mut().zip(batch.excluded) {
             *sum += more;

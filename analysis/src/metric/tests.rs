@@ -1,4 +1,5 @@
 use super::*;
+use crate::source::outcomes::NoMetric;
 
 fn request(text: &str) -> MetricRequest {
     text.parse().unwrap()
@@ -202,12 +203,13 @@ fn no_column_is_primary_by_chance() {
     assert!(selected(&names, false, &["revenue"], &[]).is_ok());
     // A column that is a guardrail is none of them.
     assert!(selected(&names, false, &[], &["revenue"]).unwrap().starts_with("primary mean basket"));
-    let ignored = [Ignored { name: "country".to_owned(), example: "DE".to_owned() }];
+    let ignored =
+        [Ignored { name: "country".to_owned(), why: NoMetric::Text, example: "DE".to_owned() }];
     let available =
         Available { columns: &[], by_request: false, binary: &[], ignored: &ignored, caps: &[] };
     let error = |requests: &MetricRequests| available.select(requests).unwrap_err().to_string();
     let text = "country is text, for example \"DE\"";
-    assert_eq!(error(&MetricRequests::default()), format!("no column has numbers: {text}"));
+    assert_eq!(error(&MetricRequests::default()), format!("no column is a metric: {text}"));
     let asked = MetricRequests { primary: vec![request("country")], ..MetricRequests::default() };
     assert_eq!(error(&asked), format!("{text}; a metric needs numbers"));
 }
@@ -224,4 +226,50 @@ fn a_unit_without_a_row_has_zero_unless_it_is_missing() {
     let error = selected(&["revenue"], false, &["revenue=ratio:absent=missing"], &[]).unwrap_err();
     assert!(error.contains("absent"), "{error}");
     assert!("revenue:absent".parse::<MetricRequest>().is_err());
+}
+
+#[test]
+fn the_direction_of_a_column_is_given_where_its_name_does_not_say_it() {
+    for (name, doubt) in [
+        ("cost", "lower may be better"),
+        ("user_age", "the user"),
+        ("label", "a prediction or a label"),
+    ] {
+        let error = selected(&[name], false, &[], &[]).unwrap_err();
+        assert!(error.contains(doubt) && error.contains(&format!("{name}:decrease")), "{error}");
+        let error = selected(&[name], false, &[name], &[]).unwrap_err();
+        assert!(error.contains(doubt) && error.contains(&format!("{name}:increase")), "{error}");
+        assert!(selected(&[name], false, &["error_rate"], &[name]).is_err(), "as a guardrail");
+        for direction in ["increase", "decrease"] {
+            let request = format!("{name}:{direction}");
+            assert!(selected(&[name], false, &[&request], &[]).unwrap().contains(name));
+        }
+    }
+    // What decides nothing needs no direction.
+    let columns = ["revenue", "cost"].map(str::to_owned);
+    let binary = [false, false];
+    let available = Available {
+        columns: &columns,
+        by_request: false,
+        binary: &binary,
+        ignored: &[],
+        caps: &[],
+    };
+    let requests =
+        MetricRequests { primary: vec![request("revenue")], ..MetricRequests::default() };
+    let metrics = available.select(&requests).unwrap();
+    let goals = ["revenue", "cost"].map(|name| find(&metrics, name).goal);
+    assert_eq!(goals, [Goal::Increase, Goal::Decrease]);
+    // The hint names a column whose direction is clear.
+    let error = selected(&["cost", "revenue"], false, &[], &[]).unwrap_err();
+    assert!(error.ends_with("--metric revenue"), "{error}");
+    let error = selected(&["cost", "errors"], false, &[], &[]).unwrap_err();
+    assert!(error.ends_with("--metric cost:decrease"), "{error}");
+}
+
+#[test]
+fn accuracy_is_per_prediction_by_unit_as_well() {
+    let of = |request: &str| find(&metrics(false, &[request], &[]), ACCURACY).measure;
+    assert_eq!(of("accuracy"), Measure::Ratio);
+    assert_eq!(of("accuracy=proportion"), Measure::Proportion);
 }

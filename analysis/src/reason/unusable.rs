@@ -11,6 +11,15 @@ pub enum Unusable {
     Malformed {
         /// How many lines there are.
         lines: u64,
+        /// What is wrong with the first one.
+        first: String,
+    },
+    /// No line of the experiment can be read.
+    Damaged {
+        /// How many there are.
+        lines: u64,
+        /// What is wrong with the first one.
+        first: String,
     },
     /// No line is of the experiment.
     OtherExperiments {
@@ -76,11 +85,15 @@ impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("the logs have no lines"),
-            Self::Malformed { lines } => write!(
+            Self::Malformed { lines, first } => write!(
                 f,
-                "none of the {lines} lines of the logs can be read as an exposure. Likely causes: \
-                 the access log is in another format than JSON, a container runtime or another tool \
-                 wrapped each line, or the file is not an access log"
+                "no line of the logs can be read as an exposure ({lines} in all); the first one: \
+                 {first}. `sidetrack render` writes the format that is read: one JSON object per \
+                 request"
+            ),
+            Self::Damaged { lines, first } => write!(
+                f,
+                "no line of the experiment can be read ({lines} in all); the first one: {first}"
             ),
             Self::OtherExperiments { experiment, found } if found.is_empty() => write!(
                 f,

@@ -99,7 +99,7 @@ impl fmt::Display for Note {
             ),
             Self::DamagedGzip { file, error, lines } => write!(
                 f,
-                "{file}: the gzip data breaks off ({error}); the {} lines before that count",
+                "{file}: {error}; the {} lines before that count, and how many are missing is unknown",
                 *lines
             ),
             Self::Adaptive { steps } => write!(
@@ -177,6 +177,11 @@ impl fmt::Display for Note {
                 scale.amount(cap.value),
                 short(cap.quantile * 100.0, 6),
                 by_variant(&cap.units)
+            ),
+            Self::DefaultPrimary { metric } => write!(
+                f,
+                "{metric} decides, since it is the only column of the outcomes, and higher is taken \
+                 for better; --metric {metric}:decrease decides otherwise"
             ),
             Self::OutcomeRows { rows, problem } => {
                 write!(f, "{} outcome rows {}", *rows, problem.words())

@@ -1,29 +1,31 @@
 //! Envelopes: what container runtimes and log collectors put around a line of the access log.
 //!
 //! A prefix before the JSON object (the runtime interface of Kubernetes, `kubectl logs --prefix`, Compose, syslog) is cut
-//! off. A JSON object that contains the line as a value (Docker, Fluent Bit, Vector, Google Cloud) is opened. What cannot
-//! be opened is named.
-
-use std::borrow::Cow;
-use std::fmt;
+//! off. A JSON object that contains the line as a value (Docker, Fluent Bit, Vector, Google Cloud, Loki, Elasticsearch,
+//! Splunk, OpenTelemetry) is opened, whatever its keys. What cannot be opened is named.
 
 use memchr::memmem;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
+use serde_json::Value;
+use sidetrack::names::log;
 
 /// A prefix is not longer.
-const PREFIX: usize = 512;
+pub(super) const PREFIX: usize = 512;
 
-/// Keys under which collectors keep the line.
-const KEYS: [&[u8]; 6] = [
-    b"\"log\":",
-    b"\"message\":",
-    b"\"msg\":",
-    b"\"jsonPayload\":",
-    b"\"textPayload\":",
-    b"\"body\":",
-];
+/// Envelopes within envelopes are not deeper.
+const DEPTH: usize = 8;
+
+/// What a collector has put into a JSON object.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// Nothing that looks like a line of the access log.
+    Nothing,
+    /// A line.
+    Line(Vec<u8>),
+    /// A line that breaks off.
+    Torn(Vec<u8>),
+    /// So many lines, as in the answer of a log store.
+    Several(usize),
+}
 
 /// The line without its prefix.
 ///
@@ -58,19 +60,77 @@ pub(super) fn without_prefix(line: &[u8]) -> Result<&[u8], String> {
     Ok(line)
 }
 
-/// The line within a JSON object that a collector has put around it; `None` if no collector wrapped it.
-pub(super) fn inside(line: &[u8]) -> Option<Vec<u8>> {
-    if !KEYS.iter().any(|key| memmem::find(line, key).is_some()) {
-        return None;
+/// The line within a JSON object that a collector has put around it, under whatever key.
+pub(super) fn inside(line: &[u8]) -> Inside {
+    // Text that contains an object has escaped quotes.
+    let has_text = memmem::find(line, br#"{\""#).is_some();
+    if !has_text && !names_experiment(line) {
+        return Inside::Nothing;
     }
-    let outer: Outer<'_> = serde_json::from_slice(line).ok()?;
-    match outer.0? {
-        Inner::Text(text) => {
-            let text = text.trim();
-            let start = text.find('{').filter(|start| *start < PREFIX)?;
-            text.ends_with('}').then(|| text.as_bytes().get(start..).map(<[u8]>::to_vec))?
+    let Ok(Value::Object(outer)) = serde_json::from_slice(line) else { return Inside::Nothing };
+    let mut found = Found::default();
+    outer.values().for_each(|value| found.search(value, DEPTH));
+    match (found.count, found.line, found.torn) {
+        (0, _, Some(torn)) => Inside::Torn(torn),
+        (1, Some(line), _) => Inside::Line(line),
+        (0, ..) => Inside::Nothing,
+        (count, ..) => Inside::Several(count),
+    }
+}
+
+/// Whether a key `experiment` has text as its value.
+fn names_experiment(line: &[u8]) -> bool {
+    let key = format!("\"{}\"", log::EXPERIMENT);
+    memmem::find_iter(line, key.as_bytes()).any(|at| {
+        let rest = line.get(at + key.len()..).unwrap_or_default().trim_ascii_start();
+        let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
+        value.is_some_and(|value| value.starts_with(b"\""))
+    })
+}
+
+/// Whether a text begins with a brace, a key and a colon.
+fn has_key(text: &str) -> bool {
+    let key = text.strip_prefix("{\"").and_then(|text| text.split_once('"'));
+    key.is_some_and(|(key, rest)| !key.contains(' ') && rest.trim_start().starts_with(':'))
+}
+
+/// Lines that were found in an envelope.
+#[derive(Default)]
+struct Found {
+    count: usize,
+    line: Option<Vec<u8>>,
+    torn: Option<Vec<u8>>,
+}
+
+impl Found {
+    fn search(&mut self, value: &Value, depth: usize) {
+        let Some(depth) = depth.checked_sub(1) else { return };
+        match value {
+            Value::Object(object) if object.contains_key(log::EXPERIMENT) => {
+                self.count += 1;
+                self.line = serde_json::to_vec(object).ok();
+            }
+            Value::Object(object) => object.values().for_each(|value| self.search(value, depth)),
+            Value::Array(items) => items.iter().for_each(|item| self.search(item, depth)),
+            Value::String(text) => self.text(text.trim(), depth),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
-        Inner::Object(object) => serde_json::to_vec(&object).ok(),
+    }
+
+    fn text(&mut self, text: &str, depth: usize) {
+        let start = text.find("{\"").filter(|start| *start < PREFIX);
+        let Some(text) = start.and_then(|start| text.get(start..)) else { return };
+        match serde_json::from_str::<Value>(text) {
+            Ok(Value::Object(object)) if object.contains_key(log::EXPERIMENT) => {
+                self.count += 1;
+                self.line = Some(text.as_bytes().to_vec());
+            }
+            Ok(value) => self.search(&value, depth),
+            Err(error) if error.is_eof() && has_key(text) => {
+                self.torn.get_or_insert_with(|| text.as_bytes().to_vec());
+            }
+            Err(_) => {}
+        }
     }
 }
 
@@ -78,102 +138,6 @@ pub(super) fn inside(line: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn is_default_log(line: &[u8]) -> bool {
     memmem::find(line, b"\"response_code\":").is_some()
         && memmem::find(line, b"\"start_time\":").is_some()
-}
-
-/// The value under one of the keys.
-struct Outer<'a>(Option<Inner<'a>>);
-
-enum Inner<'a> {
-    Text(Cow<'a, str>),
-    Object(Map<String, Value>),
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Outer<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(OuterVisitor)
-    }
-}
-
-struct OuterVisitor;
-
-impl<'de> Visitor<'de> for OuterVisitor {
-    type Value = Outer<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Outer<'de>, A::Error> {
-        let mut found = None;
-        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-            let known = ["log", "message", "msg", "jsonPayload", "textPayload", "body"];
-            let value = map.next_value::<Maybe<'de>>()?.0;
-            if known.contains(&key.as_ref()) && found.is_none() {
-                found = value;
-            }
-        }
-        Ok(Outer(found))
-    }
-}
-
-/// Text or an object; anything else is nothing.
-struct Maybe<'a>(Option<Inner<'a>>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Maybe<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(MaybeVisitor)
-    }
-}
-
-struct MaybeVisitor;
-
-impl<'de> Visitor<'de> for MaybeVisitor {
-    type Value = Maybe<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Maybe<'de>, E> {
-        Ok(Maybe(text.contains('{').then_some(Inner::Text(Cow::Borrowed(text)))))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Maybe<'de>, E> {
-        Ok(Maybe(text.contains('{').then(|| Inner::Text(Cow::Owned(text.to_owned())))))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Maybe<'de>, A::Error> {
-        let mut object = Map::new();
-        while let Some((key, value)) = map.next_entry()? {
-            object.insert(key, value);
-        }
-        Ok(Maybe(Some(Inner::Object(object))))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Maybe<'de>, A::Error> {
-        while items.next_element::<serde::de::IgnoredAny>()?.is_some() {}
-        Ok(Maybe(None))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Maybe<'de>, E> {
-        Ok(Maybe(None))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Maybe<'de>, E> {
-        Ok(Maybe(None))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Maybe<'de>, E> {
-        Ok(Maybe(None))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Maybe<'de>, E> {
-        Ok(Maybe(None))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Maybe<'de>, E> {
-        Ok(Maybe(None))
-    }
 }
 
 #[cfg(test)]
@@ -221,6 +185,7 @@ mod tests {
         let text = Value::from(LINE).to_string();
         let ended = Value::from(format!("{LINE}\n")).to_string();
         let prefixed = Value::from(format!("2026-11-23T09:00:00.1Z stdout F {LINE}")).to_string();
+        let nested = Value::from(format!(r#"{{"log":{text},"stream":"stdout"}}"#)).to_string();
         for outer in [
             format!(r#"{{"log":{ended},"stream":"stdout","time":"2026-11-23T09:00:00.1Z"}}"#),
             format!(
@@ -228,15 +193,41 @@ mod tests {
             ),
             format!(r#"{{"message":{prefixed},"x":null,"y":1.5,"z":true}}"#),
             format!(r#"{{"message":"no line","textPayload":{text}}}"#),
+            format!(r#"{{"labels":{{"app":"x"}},"line":{text},"timestamp":"2026"}}"#),
+            format!(r#"{{"_index":"logs","_source":{{"message":{text}}}}}"#),
+            format!(r#"{{"preview":false,"result":{{"_raw":{text}}}}}"#),
+            format!(
+                r#"{{"resourceLogs":[{{"logRecords":[{{"body":{{"stringValue":{text}}}}}]}}]}}"#
+            ),
+            format!(r#"{{"_source":{{"message":{nested}}}}}"#),
         ] {
-            let found = inside(outer.as_bytes()).map(|line| String::from_utf8(line).unwrap());
-            assert_eq!(found.as_deref(), Some(LINE), "{outer}");
+            assert_eq!(inside(outer.as_bytes()), Inside::Line(LINE.as_bytes().to_vec()), "{outer}");
         }
-        let object = format!(r#"{{"insertId":"x","jsonPayload":{LINE},"severity":"INFO"}}"#);
-        let inner: Value = serde_json::from_slice(&inside(object.as_bytes()).unwrap()).unwrap();
-        assert_eq!(inner, serde_json::from_str::<Value>(LINE).unwrap());
-        for none in [r#"{"log":"started"}"#, r#"{"message":7}"#, r#"{"log":"{\"cut"#, "{}"] {
-            assert_eq!(inside(none.as_bytes()), None, "{none}");
+        for key in ["jsonPayload", "_source", "value", "anything"] {
+            let object = format!(r#"{{"insertId":"x","{key}":{LINE},"severity":"INFO"}}"#);
+            let Inside::Line(found) = inside(object.as_bytes()) else { panic!("{object}") };
+            let wanted: Value = serde_json::from_str(LINE).unwrap();
+            assert_eq!(serde_json::from_slice::<Value>(&found).unwrap(), wanted, "{key}");
         }
+        for none in [
+            r#"{"log":"started"}"#,
+            r#"{"message":7}"#,
+            "{}",
+            r#"{"log":"{\"level\":\"info\"}"}"#,
+            r#"{"log":"a {\"b} c"}"#,
+            r#"{"experiment":null,"path":"/{\"a\":1}"}"#,
+        ] {
+            assert_eq!(inside(none.as_bytes()), Inside::Nothing, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_an_object_contains_in_pieces_or_many_times_is_told_apart() {
+        let torn = r#"{"experiment":"e","un"#;
+        let outer = format!(r#"{{"log":{}}}"#, Value::from(torn));
+        assert_eq!(inside(outer.as_bytes()), Inside::Torn(torn.as_bytes().to_vec()));
+        let text = Value::from(LINE).to_string();
+        let outer = format!(r#"{{"streams":[{{"values":[["1",{text}],["2",{text}]]}}]}}"#);
+        assert_eq!(inside(outer.as_bytes()), Inside::Several(2));
     }
 }

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
 use sidetrack::exposure;
 use sidetrack::names::log;
 
@@ -40,7 +41,7 @@ macro_rules! line {
                     match key {
                         $(Key::$field => {
                             if $field.replace(map.next_value()?).is_some() {
-                                return Err(Error::duplicate_field($name));
+                                return Err(Error::custom(format!("the field {} is there twice", $name)));
                             }
                         })*
                         $(Key::$lenient => $lenient = Some(map.next_value()?),)*
@@ -105,6 +106,25 @@ line! {
     }
 }
 
+/// Why a line is not an object of values, in words.
+fn problem(line: &[u8], error: &serde_json::Error) -> String {
+    if let Err(error) = std::str::from_utf8(line) {
+        return format!("not UTF-8 text (from byte {})", error.valid_up_to() + 1);
+    }
+    match error.classify() {
+        Category::Eof => format!("the line breaks off after {} bytes", line.len()),
+        Category::Data if line.starts_with(b"{") => {
+            // The parser adds a place; the line is known, and it has only one.
+            let text = error.to_string();
+            text.split(" at line ").next().unwrap_or_default().to_owned()
+        }
+        Category::Syntax if line.starts_with(b"{") => {
+            format!("not valid JSON from column {}", error.column())
+        }
+        Category::Data | Category::Syntax | Category::Io => "not a JSON object".to_owned(),
+    }
+}
+
 struct LineVisitor;
 
 struct KeyVisitor;
@@ -127,12 +147,7 @@ impl<'a> Line<'a> {
     /// # Errors
     /// Why it is malformed.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, String> {
-        let mut line: Self = serde_json::from_slice(line).map_err(|error| {
-            // serde_json reports line 1 of its input; the caller knows the line of the log.
-            let text = error.to_string();
-            let text = text.split(" at line ").next().unwrap_or(&text);
-            format!("not a JSON object of the exposure format: {text} (column {})", error.column())
-        })?;
+        let mut line: Self = serde_json::from_slice(line).map_err(|error| problem(line, &error))?;
         match std::mem::take(&mut line.exposure) {
             Field::Text(Cow::Borrowed(text)) => line.spread(text, Cow::Borrowed),
             Field::Text(Cow::Owned(text)) => {
@@ -286,7 +301,7 @@ impl<'de> Visitor<'de> for FieldVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Field<'de>, A::Error> {
         if !self.lenient {
-            return Err(Error::invalid_type(Unexpected::Map, &self));
+            return Err(Error::custom("an object where text or a number is expected"));
         }
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Field::Nothing)
@@ -294,7 +309,7 @@ impl<'de> Visitor<'de> for FieldVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Field<'de>, A::Error> {
         if !self.lenient {
-            return Err(Error::invalid_type(Unexpected::Seq, &self));
+            return Err(Error::custom("a list where text or a number is expected"));
         }
         while items.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Field::Nothing)
@@ -375,6 +390,27 @@ mod tests {
         assert_eq!((id("-5"), id("1.5")), (some("-5"), some("1.5")));
         assert_eq!((id("\"017\""), id("null")), (some("017"), Ok(None)));
         assert!(id("123456789012345678901234567890").unwrap_err().contains("as text"));
+    }
+
+    #[test]
+    fn problems_are_in_words() {
+        for (line, wanted) in [
+            (&b"starting main dispatch loop"[..], "not a JSON object"),
+            (b"[1]", "not a JSON object"),
+            (b"7", "not a JSON object"),
+            (b"\"text\"", "not a JSON object"),
+            (b"{\"time\":\"2026", "the line breaks off after 13 bytes"),
+            (b"{\"time\":\"2026\",", "the line breaks off after 15 bytes"),
+            (b"{\"time\" 7}", "not valid JSON from column 9"),
+            (b"{} {}", "not valid JSON from column 4"),
+            (b"{\"time\":{}}", "an object where text or a number is expected"),
+            (b"{\"time\":[1]}", "a list where text or a number is expected"),
+            (b"{\"time\":1,\"time\":2}", "the field time is there twice"),
+            (b"{\"time\":\"\xff\"}", "not UTF-8 text (from byte 10)"),
+        ] {
+            let found = Line::parse(line).unwrap_err();
+            assert_eq!(found, wanted, "{}", line.escape_ascii());
+        }
     }
 
     #[test]

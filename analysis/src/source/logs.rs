@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::bufread::MultiGzDecoder;
 
 use super::blocks::{Block, Blocks, is_damage};
-use crate::error::{Error, Part};
+use crate::error::{Error, Part, in_words};
 use crate::figures::visible;
 use crate::reason::Note;
 
@@ -112,7 +112,7 @@ impl Logs {
                     Err(error) if gzip && is_damage(&error) => {
                         warnings.push(Note::DamagedGzip {
                             file: file_name,
-                            error: error.to_string(),
+                            error: in_words(&error).to_string(),
                             lines: blocks.lines_so_far(),
                         });
                         break;
@@ -125,7 +125,8 @@ impl Logs {
     }
 }
 
-fn name(path: &Path) -> String {
+/// The name of a file in messages.
+pub(super) fn name(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { visible(&path.to_string_lossy()) }
 }
 
@@ -302,8 +303,8 @@ mod tests {
             let error = Logs::new(&[path]).unwrap_err();
             std::error::Error::source(&error).unwrap().to_string()
         };
-        assert_eq!(error(folder.path().to_owned()), "is a directory");
-        assert!(error(folder.path().join("none")).contains("No such file"));
+        assert!(error(folder.path().to_owned()).starts_with("it is a directory"));
+        assert_eq!(error(folder.path().join("none")), "the file does not exist");
     }
 
     #[test]

@@ -43,10 +43,9 @@ impl<'p> LineRules<'p> {
         Self { experiment: logs.experiment, logs, clock: Clock::default(), sets: Vec::new() }
     }
 
-    /// Whether a line that cannot be read contains the experiment's name as a value.
-    pub(super) fn names_experiment(&self, line: &[u8]) -> bool {
-        let name = format!("\"{}\"", self.experiment.name);
-        memchr::memmem::find(line, name.as_bytes()).is_some()
+    /// The experiment's name.
+    pub(super) fn name(&self) -> &'p str {
+        &self.experiment.name
     }
 
     /// Judges a line.

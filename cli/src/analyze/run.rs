@@ -63,8 +63,8 @@ pub(crate) struct Args {
     /// Only requests before this time
     #[arg(long, value_name = "TIME")]
     until: Option<Moment>,
-    /// Outcomes: a CSV with a header, request_id or unit, and values
-    #[arg(long, value_name = "CSV")]
+    /// Outcomes by request_id or unit: CSV with a header, or JSON; "-" reads stdin
+    #[arg(long, value_name = "FILE")]
     outcomes: Option<PathBuf>,
     /// A primary metric: it decides
     #[arg(long, value_name = "METRIC")]
@@ -117,6 +117,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
+    args.check_stdin()?;
     let source = Source::read(&args.file.file)?;
     let Loaded { plan, analyses, .. } = source.good()?;
     let experiment = chosen(&plan, args.experiment.as_deref())?;
@@ -170,6 +171,17 @@ fn attribution(text: &str) -> Result<Millis, String> {
 }
 
 impl Args {
+    /// Refuses to read stdin twice.
+    fn check_stdin(&self) -> anyhow::Result<()> {
+        let is_stdin = |path: &&PathBuf| path.as_os_str() == "-";
+        let files = std::iter::once(&self.file.file).chain(&self.exposures).chain(&self.outcomes);
+        if files.filter(is_stdin).count() > 1 {
+            let problem = "\"-\" is given twice, but stdin can be read only once; give files";
+            return Err(Fault(problem.to_owned()).into());
+        }
+        Ok(())
+    }
+
     /// Options that change what is decided and are not in the plan; metrics and the time aside, whose effect the data show.
     fn unplanned(&self, planned: &AnalysisPlan) -> Vec<Exploratory> {
         let units = self.planned_units.filter(|units| planned.planned_units != Some(*units));

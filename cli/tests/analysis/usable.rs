@@ -37,7 +37,7 @@ fn logs_without_a_line_that_counts_are_invalid() {
     assert!(with("").contains("the logs have no lines"));
     let text =
         with("[2026-11-23T09:00:00.000Z] \"GET / HTTP/1.1\" 200\nstarting main dispatch loop\n");
-    assert!(text.contains("none of the 2 lines of the logs can be read as an exposure"), "{text}");
+    assert!(text.contains("no line of the logs can be read as an exposure (2 in all)"), "{text}");
     assert!(text.contains("access.log:1: the default text format"), "{text}");
     let text = with(&log.replace("\"experiment\":\"forecast\"", "\"experiment\":\"checkout\""));
     let lines = log.lines().count();

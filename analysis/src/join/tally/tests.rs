@@ -32,7 +32,7 @@ fn batches_add_up() {
     one.line(None);
     one.excluded(Excluded::Override);
     one.excluded(Excluded::OtherWeights);
-    one.malformed(Place { file: 0, line: 1 }, "x".to_owned());
+    one.malformed(Place { file: 0, line: 1 }, Whose::Unknown, "x".to_owned());
     all.take(&mut one);
     assert_eq!((one.lines, one.used, one.span), (0, 0, None), "the batch is empty afterwards");
     one.row(&row(MINUTE, 1, None, breaker));
@@ -60,7 +60,7 @@ fn the_first_malformed_lines_are_examples() {
     for batch in 0..3 {
         let mut one = Tally::new(SHAPE);
         for line in 0..3 {
-            one.malformed(Place { file: batch, line }, format!("{batch} {line}"));
+            one.malformed(Place { file: batch, line }, Whose::Unknown, format!("{batch} {line}"));
         }
         all.take(&mut one);
     }
@@ -68,7 +68,7 @@ fn the_first_malformed_lines_are_examples() {
     assert_eq!(examples, ["0 0", "0 1", "0 2", "1 0", "1 1"]);
     assert_eq!(all.malformed, 9);
     let mut one = Tally::new(SHAPE);
-    (0..9).for_each(|line| one.malformed(Place { file: 0, line }, String::new()));
+    (0..9).for_each(|line| one.malformed(Place { file: 0, line }, Whose::Unknown, String::new()));
     assert_eq!((one.examples.len(), one.malformed), (EXAMPLES, 9));
 }
 

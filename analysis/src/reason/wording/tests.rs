@@ -99,8 +99,13 @@ fn notes_give_their_counts() {
     let rows = |rows, problem| Note::OutcomeRows { rows, problem };
     let cases = [
         (
+            Note::DefaultPrimary { metric: "revenue".to_owned() },
+            "revenue decides, since it is the only column of the outcomes, and higher is taken for \
+             better; --metric revenue:decrease decides otherwise",
+        ),
+        (
             Note::DamagedGzip { file: "a.gz".to_owned(), error: "cut".to_owned(), lines: 7 },
-            "a.gz: the gzip data breaks off (cut); the 7 lines before that count",
+            "a.gz: cut; the 7 lines before that count, and how many are missing is unknown",
         ),
         (
             Note::BreakerOpen { requests: 9, share: 0.0625, minutes: 3 },

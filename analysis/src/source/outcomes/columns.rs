@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::value::{Cause, is_ambiguous};
+use super::shape::Shape;
+use super::thousands::Evidence;
+use super::value::Cause;
 use crate::figures::visible;
 
 /// How many unreadable values of a column are shown.
@@ -33,24 +35,44 @@ impl Unreadable {
 #[derive(Clone, Debug)]
 pub(crate) struct Ignored {
     pub(crate) name: String,
+    pub(crate) why: NoMetric,
     /// A value of it; empty if it has none.
     pub(crate) example: String,
+}
+
+/// Why a column is not a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoMetric {
+    Text,
+    Empty,
+    /// By its name or its values.
+    Identifiers,
+    Times,
+}
+
+impl Ignored {
+    /// What a metric needs instead.
+    pub(crate) const fn needs(&self) -> &'static str {
+        match self.why {
+            NoMetric::Text | NoMetric::Empty => "a metric needs numbers",
+            NoMetric::Identifiers | NoMetric::Times => "rename it if it is a metric",
+        }
+    }
 }
 
 /// `country is text, for example "DE"`.
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = visible(&self.name);
-        if self.example.is_empty() {
-            write!(f, "{name} has no values")
-        } else {
-            write!(f, "{name} is text, for example \"{}\"", self.example)
-        }
+        let what = match self.why {
+            NoMetric::Empty => return write!(f, "{name} has no values"),
+            NoMetric::Text => "is text",
+            NoMetric::Identifiers => "looks like an identifier",
+            NoMetric::Times => "looks like a time",
+        };
+        write!(f, "{name} {what}, for example \"{}\"", self.example)
     }
 }
-
-/// A row whose number may mean something else, and the line, the field.
-type Doubtful = Vec<(u32, u64, Box<[u8]>)>;
 
 /// What was met in a column.
 #[derive(Debug, Default)]
@@ -59,14 +81,11 @@ pub(super) struct Column {
     numbers: u64,
     /// Values that are text, not numbers in a bad shape.
     text: u64,
+    /// The first value; the first text, if there is one.
     example: String,
     pub(super) unreadable: Unreadable,
-    /// A comma separates decimals for certain.
-    comma: bool,
-    /// Numbers such as `1,304`.
-    commas: Doubtful,
-    /// Numbers with a point, which separates thousands where a comma separates decimals.
-    points: Doubtful,
+    evidence: Evidence,
+    shape: Shape,
 }
 
 impl Column {
@@ -74,25 +93,30 @@ impl Column {
         Self { name, ..Self::default() }
     }
 
-    pub(super) fn number(&mut self) {
+    /// A number, as its field writes it; `None` for a number of JSON, whose notation is certain.
+    pub(super) fn number(&mut self, number: f64, line: u64, field: Option<&[u8]>) {
         self.numbers += 1;
-    }
-
-    /// A number in a file whose fields are not separated by commas.
-    pub(super) fn notation(&mut self, row: u32, line: u64, field: &[u8]) {
-        if is_ambiguous(field) {
-            self.commas.push((row, line, field.into()));
-        } else if field.contains(&b',') {
-            self.comma = true;
-        } else if field.contains(&b'.') {
-            self.points.push((row, line, field.into()));
+        self.shape.add(number);
+        if self.example.is_empty() {
+            self.example = field.map_or_else(
+                || number.to_string(),
+                |field| visible(&String::from_utf8_lossy(field)),
+            );
+        }
+        if let Some(text) = field.and_then(|field| std::str::from_utf8(field).ok()) {
+            self.evidence.number(line, text);
         }
     }
 
-    pub(super) fn unreadable(&mut self, line: u64, field: &[u8], cause: Cause) {
+    /// `comma`: a comma may separate decimals.
+    pub(super) fn unreadable(&mut self, line: u64, field: &[u8], cause: Cause, comma: bool) {
         self.text += u64::from(cause.is_text());
-        if self.example.is_empty() {
-            self.example = visible(&String::from_utf8_lossy(field));
+        let text = String::from_utf8_lossy(field);
+        if self.text == 1 && cause.is_text() || self.example.is_empty() {
+            self.example = visible(&text);
+        }
+        if matches!(cause, Cause::Thousands | Cause::Notation) {
+            self.evidence.unreadable(line, &text, !comma);
         }
         self.unreadable.add(line, &self.name, field, cause);
     }
@@ -102,26 +126,28 @@ impl Column {
         self.unreadable.rows += 1;
     }
 
-    /// The rows whose numbers may mean something else: known when all values have been seen.
-    pub(super) fn doubtful(&mut self) -> Vec<u32> {
-        let mut doubtful = Doubtful::new();
-        if self.comma || !self.commas.is_empty() {
-            doubtful.append(&mut self.points);
-        }
-        if !self.comma {
-            doubtful.append(&mut self.commas);
-        }
-        for (_, line, field) in &doubtful {
-            self.unreadable.add(*line, &self.name, field, Cause::Ambiguous);
-        }
-        doubtful.into_iter().map(|(row, ..)| row).collect()
+    /// Whether no number of the column can be read, because of separators of thousands: known when all values have been
+    /// seen.
+    pub(super) fn is_unclear(&mut self) -> bool {
+        let Some((line, text, cause)) = self.evidence.verdict() else { return false };
+        let mut first = Unreadable::default();
+        first.add(line, &self.name, text.as_bytes(), cause);
+        self.unreadable.rows += self.numbers;
+        first.examples.append(&mut self.unreadable.examples);
+        first.examples.truncate(EXAMPLES);
+        self.unreadable.examples = first.examples;
+        true
     }
 
-    /// Why it cannot: most of its values are text, or all are empty.
+    /// Why it is not a metric: most of its values are text, all are empty, or it looks like identifiers or times.
     pub(super) fn ignored(&self) -> Option<Ignored> {
-        let is_text = self.text > self.numbers;
-        let is_empty = self.numbers == 0 && self.unreadable.rows == 0;
-        (is_text || is_empty)
-            .then(|| Ignored { name: self.name.clone(), example: self.example.clone() })
+        let why = if self.text > self.numbers {
+            NoMetric::Text
+        } else if self.numbers == 0 && self.unreadable.rows == 0 {
+            NoMetric::Empty
+        } else {
+            self.shape.no_metric(&self.name)?
+        };
+        Some(Ignored { name: self.name.clone(), why, example: self.example.clone() })
     }
 }

@@ -6,6 +6,18 @@ use crate::figures::visible;
 /// The metric name of `correct`, or of `prediction` and `label`.
 pub const ACCURACY: &str = "accuracy";
 
+/// Names of a prediction and its label.
+const PAIRS: [(&str, &str); 8] = [
+    ("prediction", "label"),
+    ("y_pred", "y_true"),
+    ("predicted", "actual"),
+    ("prediction", "actual"),
+    ("prediction", "target"),
+    ("prediction", "ground_truth"),
+    ("predicted_label", "true_label"),
+    ("predicted_class", "true_class"),
+];
+
 /// Separators, in the order in which they are tried.
 const SEPARATORS: [u8; 4] = *b",;\t|";
 
@@ -13,8 +25,8 @@ const SEPARATORS: [u8; 4] = *b",;\t|";
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) separator: u8,
-    /// How many fields a row has.
-    pub(super) width: usize,
+    /// The names of all columns.
+    pub(super) names: Vec<String>,
     pub(super) key: usize,
     pub(super) by_request: bool,
     pub(super) time: Option<usize>,
@@ -33,11 +45,6 @@ impl Head {
     /// It names no key, a column twice, or no values.
     pub(super) fn of(line: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(line);
-        if text.trim_start().starts_with(['{', '[']) {
-            return Err("this is JSON, but outcomes are a table with a header, as in \
-                        request_id,correct\n  hint: convert it to CSV"
-                .to_owned());
-        }
         let read = |separator: &u8| {
             let mut record = Record::default();
             split(text.as_bytes(), *separator, &mut record).ok().filter(|whole| *whole)?;
@@ -57,6 +64,28 @@ impl Head {
         Self::named(*separator, names)
     }
 
+    /// Takes the keys of JSON as columns.
+    ///
+    /// # Errors
+    /// As [`Head::of`].
+    pub(super) fn of_keys(keys: &[String]) -> Result<Self, String> {
+        if !keys.iter().any(|key| key == "request_id" || key == "unit") {
+            let keys: Vec<String> = keys.iter().map(|key| visible(key)).collect();
+            return Err(format!(
+                "the objects have neither request_id nor unit: {}\n  hint: as in {{\"request_id\": \
+                 \"…\", \"correct\": true}}",
+                keys.join(", ")
+            ));
+        }
+        Self::named(b'\0', keys)
+    }
+
+    /// Whether a row is the header once more.
+    pub(super) fn is_header(&self, record: &Record) -> bool {
+        record.len() == self.names.len()
+            && record.fields().zip(&self.names).all(|(field, name)| field == name.as_bytes())
+    }
+
     fn named(separator: u8, names: &[String]) -> Result<Self, String> {
         let at = |name: &str| names.iter().position(|known| known == name);
         let twice = names
@@ -68,15 +97,17 @@ impl Head {
         }
         let by_request = at("request_id").is_some();
         let key = at("request_id").or_else(|| at("unit")).unwrap_or_default();
-        let pair = at("prediction").zip(at("label"));
+        // Beside `correct`, only the names that nothing else has are a contradiction.
+        let pairs = PAIRS.iter().take(if at("correct").is_some() { 1 } else { PAIRS.len() });
+        let pair = pairs.map(|(one, other)| at(one).zip(at(other))).find_map(|pair| pair);
         if pair.is_some() && at("correct").is_some() {
             return Err("the header has correct as well as prediction and label; both are the \
                         accuracy, so remove one"
                 .to_owned());
         }
-        let paired = |name: &str| pair.is_some() && ["prediction", "label"].contains(&name);
-        let columns = names.iter().enumerate().filter(|(_, name)| {
-            !["request_id", "unit", "time"].contains(&name.as_str()) && !paired(name)
+        let columns = names.iter().enumerate().filter(|(column, name)| {
+            let is_paired = pair.is_some_and(|(one, other)| *column == one || *column == other);
+            !["request_id", "unit", "time"].contains(&name.as_str()) && !is_paired
         });
         let (nameless, named): (Vec<_>, Vec<_>) = columns.partition(|(_, name)| is_nameless(name));
         let values: Vec<(usize, String)> = named
@@ -91,7 +122,7 @@ impl Head {
         }
         Ok(Self {
             separator,
-            width: names.len(),
+            names: names.to_vec(),
             key,
             by_request,
             time: at("time"),

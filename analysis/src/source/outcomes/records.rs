@@ -18,6 +18,8 @@ pub(super) struct Record {
     text: Vec<u8>,
     /// Where each field ends in the text.
     ends: Vec<usize>,
+    /// Fields that are numbers of JSON.
+    numbers: Vec<usize>,
 }
 
 impl Record {
@@ -36,6 +38,26 @@ impl Record {
         (0..self.len()).filter_map(|field| self.get(field))
     }
 
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.numbers.clear();
+    }
+
+    /// Adds a field. `number`: a number of JSON, whose notation is certain.
+    pub(super) fn push(&mut self, field: &[u8], number: bool) {
+        if number {
+            self.numbers.push(self.len());
+        }
+        self.text.extend_from_slice(field);
+        self.end_field();
+    }
+
+    /// Whether a field is a number of JSON.
+    pub(super) fn is_number(&self, field: usize) -> bool {
+        self.numbers.contains(&field)
+    }
+
     fn end_field(&mut self) {
         self.ends.push(self.text.len());
     }
@@ -47,6 +69,12 @@ pub(super) enum Fault {
     Unclosed,
     AfterQuote,
     TooLong,
+    /// An object of JSON breaks off.
+    Cut,
+    /// A line of JSON is no object.
+    NotObject,
+    /// An object of JSON has a key twice.
+    KeyTwice,
 }
 
 impl Fault {
@@ -55,6 +83,9 @@ impl Fault {
             Self::Unclosed => "a quote is not closed",
             Self::AfterQuote => "text after a closing quote; a quote within a field is doubled",
             Self::TooLong => "a line of more than 8 MiB",
+            Self::Cut => "the JSON object breaks off",
+            Self::NotObject => "not a JSON object",
+            Self::KeyTwice => "the JSON object has a key twice",
         }
     }
 }
@@ -150,6 +181,10 @@ impl Records {
         let end = line.strip_suffix(b"\n").unwrap_or(&line);
         let end = end.strip_suffix(b"\r").unwrap_or(end).len();
         line.truncate(end);
+        // Where files were joined, a byte order mark is in the middle.
+        if line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
+        }
         Ok(Some(line))
     }
 }
@@ -159,8 +194,7 @@ impl Records {
 /// # Errors
 /// Text behind a closing quote.
 pub(super) fn split(text: &[u8], separator: u8, record: &mut Record) -> Result<bool, Fault> {
-    record.text.clear();
-    record.ends.clear();
+    record.clear();
     let mut rest = text;
     loop {
         let quoted = rest.trim_ascii_start().strip_prefix(b"\"");

@@ -2,7 +2,9 @@ use std::io::Write;
 
 use sidetrack::quantity::Timestamp;
 
+use super::columns::UNREADABLE;
 use super::*;
+use crate::row::key;
 
 fn experiment() -> Experiment {
     let file = br#"{"experiments": [{"name": "e", "salt": "s", "unit": [{"header": "u"}],
@@ -57,7 +59,7 @@ fn a_prediction_is_right_if_it_equals_its_label() {
 
 #[test]
 fn a_value_that_cannot_be_read_is_neither_zero_nor_absent() {
-    let text = "request_id,correct,score\na,1,1\nb,2,1\nc,1,x\nd,,inf\ne,1,\"1 304,00\"\nf,yes,2026-03-02\n\
+    let text = "request_id,correct,score\na,1,1\nb,2,1\nc,1,x\nd,,inf\ne,1,12 %\nf,yes,2026-03-02\n\
         g,0,NaN\nh,NULL,3\n";
     let found = outcomes(text).unwrap();
     assert_eq!((found.rows(), found.malformed, found.read), (8, 0, 8));
@@ -162,20 +164,125 @@ fn separators_and_encodings_are_detected() {
     }
 }
 
+/// The values of a column in a file with this separator; infinite where they cannot be read.
+fn scores(separator: char, rows: &[&str]) -> Vec<f64> {
+    let row = |(row, value): (usize, &&str)| format!("r{row}{separator}{value}\n");
+    let rows: String = rows.iter().enumerate().map(row).collect();
+    let found = outcomes(format!("request_id{separator}score\n{rows}")).unwrap();
+    let rows = 0..u32::try_from(found.rows()).unwrap();
+    rows.map(|row| values(&found, row)[0].unwrap()).collect()
+}
+
 #[test]
-fn a_comma_that_may_separate_thousands_is_not_guessed() {
-    let scores = |rows: &[&str]| {
-        let rows = rows.iter().enumerate().map(|(row, value)| format!("r{row};{value}\n"));
-        let found = outcomes(format!("request_id;score\n{}", rows.collect::<String>())).unwrap();
-        let rows = 0..u32::try_from(found.rows()).unwrap();
-        rows.map(|row| values(&found, row)[0].unwrap()).collect::<Vec<f64>>()
-    };
+fn a_separator_that_may_separate_thousands_is_not_guessed() {
     let unknown = f64::INFINITY;
-    assert_eq!(scores(&["1,304", "12"]), [unknown, 12.0]);
-    assert_eq!(scores(&["1,304", "12,5"]), [1.304, 12.5], "another row settles it");
-    assert_eq!(scores(&["1.304", "12,5", "7"]), [unknown, 12.5, 7.0]);
-    assert_eq!(scores(&["1.304", "12.5"]), [1.304, 12.5], "no commas at all");
-    assert_eq!(scores(&["1.5", "1,304"]), [unknown, unknown]);
+    assert_eq!(scores(';', &["1,304", "12"]), [unknown; 2]);
+    assert_eq!(scores(';', &["1,304", "12,5"]), [1.304, 12.5], "another row settles it");
+    assert_eq!(scores(';', &["1.304", "12,5", "7"]), [unknown; 3]);
+    assert_eq!(scores(';', &["1.304", "12.5"]), [1.304, 12.5], "no commas at all");
+    assert_eq!(scores(';', &["1.5", "1,304"]), [unknown; 2]);
+    for separator in [';', ',', '\t'] {
+        assert_eq!(scores(separator, &["912", "1.103", "15"]), [unknown; 3], "{separator}");
+        assert_eq!(scores(separator, &["912", "1.103", "1500"]), [912.0, 1.103, 1500.0]);
+        assert_eq!(scores(separator, &["0.912", "1.103", "15"]), [0.912, 1.103, 15.0]);
+        // The largest values alone have a separator, so the others are no sample.
+        assert_eq!(scores(separator, &["912", "15.5", "1'304"]), [unknown; 3]);
+    }
+    assert_eq!(scores(',', &["912", "15", "\"1,304\""]), [unknown; 3]);
+    let found = outcomes("request_id,score\na,912\nb,1.103\nc,\nd,x\n").unwrap();
+    assert_eq!(found.unreadable[0].rows, 3);
+    assert_eq!(
+        found.unreadable[0].examples,
+        [
+            "line 3: score is \"1.103\": the point may separate decimals or thousands; write all \
+             values with decimals, as in 912.00, or none with a separator",
+            "line 5: score is \"x\": not a number",
+        ]
+    );
+    assert!(values(&found, 2)[0].is_none(), "no value stays none");
+}
+
+#[test]
+fn json_is_a_table() {
+    let lines = "{\"request_id\":\"a\",\"score\":1.103,\"correct\":true}\n\
+        {\"request_id\":7,\"score\":912}\n{\"score\":3,\"request_id\":\"c\",\"note\":\"x\"}\n\
+        {\"request_id\":\"d\",\"score\":\"12,5\"}\nbroken\n";
+    let array = format!("[{}]", lines.replace("\nbroken\n", "").replace('\n', ","));
+    for (text, malformed) in [(lines.to_owned(), 1), (array, 0)] {
+        let found = outcomes(&text).unwrap();
+        assert_eq!(found.columns, ["score", ACCURACY], "{text}");
+        assert_eq!((found.rows(), found.malformed), (4, malformed));
+        let rows: Vec<_> = (0..4).map(|row| values(&found, row)).collect();
+        let one = |score, correct| vec![Some(score), correct];
+        let wanted = [one(1.103, Some(1.0)), one(912.0, None), one(3.0, None), one(12.5, None)];
+        assert_eq!(rows, wanted, "numbers of JSON need no guess");
+        assert!(found.request(key("7")).is_some() && found.ignored[0].name == "note");
+    }
+    // Numbers within text are as unclear as in a table.
+    let text = "{\"unit\":\"a\",\"n\":\"1.103\"}\n{\"unit\":\"b\",\"n\":\"912\"}\n";
+    assert_eq!(outcomes(text).unwrap().unreadable[0].rows, 2);
+    let error = outcomes("{\"id\": 1, \"n\": 2}\n").unwrap_err();
+    assert!(error.starts_with("the objects have neither request_id nor unit: id, n"), "{error}");
+}
+
+#[test]
+fn files_that_were_joined_are_one_table() {
+    let one = "\u{feff}request_id,score\na,1\n";
+    let found = outcomes(format!("{one}{}", one.replace('a', "b"))).unwrap();
+    assert_eq!((found.rows(), found.malformed, found.read), (2, 0, 2));
+    assert_eq!(found.columns, ["score"]);
+}
+
+#[test]
+fn identifiers_and_times_are_no_metrics() {
+    let rows: String =
+        (0..30).map(|row| format!("u{row},{},{row},{}\n", 7 * row % 11, row * row)).collect();
+    let found = outcomes(format!("unit,revenue,n,order_id\n{rows}")).unwrap();
+    assert_eq!(found.columns, ["revenue"]);
+    let ignored: Vec<String> = found.ignored.iter().map(Ignored::to_string).collect();
+    let wanted = [
+        "n looks like an identifier, for example \"0\"",
+        "order_id looks like an identifier, for example \"0\"",
+    ];
+    assert_eq!(ignored, wanted);
+    assert_eq!(values(&found, 3), [Some(10.0)]);
+}
+
+#[test]
+fn a_file_that_is_delivered_twice_is_noticed_without_times() {
+    let file: String = (0..40).map(|row| format!("u{},{}\n", row / 2, row % 9)).collect();
+    let once = outcomes(format!("unit,n\n{file}")).unwrap();
+    assert_eq!(once.untimed, Untimed::default());
+    let twice = outcomes(format!("unit,n\n{file}unit,n\n{file}")).unwrap();
+    assert_eq!((twice.rows(), twice.repeated), (80, 0));
+    assert_eq!(twice.untimed, Untimed { repeated: 40, in_runs: 40, diverse: false });
+    assert_eq!(twice.again.iter().filter(|again| **again).count(), 40);
+}
+
+#[test]
+fn a_day_is_not_a_time() {
+    let found = outcomes("unit,time,n\nu,2026-11-23,1\n").unwrap();
+    assert_eq!(
+        found.examples,
+        [
+            "line 2: time: \"2026-11-23\" is a day; without the time of day, it is unknown whether the \
+          row is from before the unit's first request"
+        ]
+    );
+}
+
+#[test]
+fn predictions_and_labels_go_by_several_names() {
+    for (one, other) in [("y_true", "y_pred"), ("actual", "predicted"), ("target", "prediction")] {
+        let found = outcomes(format!("request_id,{one},{other}\na,Cat,cat\nb,dog,cat\n")).unwrap();
+        assert_eq!(found.columns, [ACCURACY], "{one}");
+        assert_eq!([values(&found, 0), values(&found, 1)], [[Some(1.0)], [Some(0.0)]]);
+    }
+    let error = outcomes("request_id,prediction,label\na,cat,1\nb,dog,2\n").unwrap_err();
+    assert!(error.contains("no class in common"), "{error}");
+    // Beside `correct`, they are columns like others.
+    let found = outcomes("request_id,correct,actual,predicted\na,1,3,4\n").unwrap();
+    assert_eq!(found.columns, [ACCURACY, "actual", "predicted"]);
 }
 
 #[test]
@@ -211,7 +318,8 @@ fn a_header_that_is_not_clear_is_an_error() {
         ("request_id", "no column has values: request_id"),
         ("unit,time", "no column has values: unit, time"),
         ("unit,", "no column has values: unit, "),
-        ("{\"unit\": \"a\"}", "this is JSON"),
+        ("{\"unit\": \"a\"", "no line is an object by itself"),
+        ("[{\"unit\": \"a\"", "the JSON array breaks off"),
     ] {
         let error = outcomes(format!("{header}\n")).unwrap_err();
         assert!(error.contains(problem), "{header}: {error}");

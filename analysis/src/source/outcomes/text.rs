@@ -22,12 +22,17 @@ const FOREIGN: [(&[u8], &str); 5] = [
     (b"SQLite format 3", "this is an SQLite database; export the table as CSV"),
 ];
 
-/// Opens a table, plain or gzip.
+/// Opens a table, plain or gzip; `-` is stdin.
 ///
 /// # Errors
 /// A file that cannot be read or is not text.
 pub(super) fn open(path: &Path, name: &str) -> Result<Box<dyn BufRead>, Error> {
-    let raw = File::open(path).map_err(Error::read(name))?;
+    #[expect(clippy::disallowed_methods, reason = "`-` names the standard input")]
+    let raw: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(Error::read(name))?)
+    };
     let mut raw = BufReader::with_capacity(PEEK, raw);
     let gzip = raw.fill_buf().map_err(Error::read(name))?.starts_with(&[0x1f, 0x8b]);
     let text: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };

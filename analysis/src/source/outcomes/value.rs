@@ -1,5 +1,7 @@
 //! Values of a table: numbers, nothing, or text that is not a number, with the likely cause.
 
+use super::thousands::{Grouping, grouping};
+
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Value {
@@ -20,8 +22,12 @@ pub(super) enum Cause {
     Date,
     /// A number in a notation of people: groups of thousands, a decimal comma, a unit.
     Notation,
-    /// A decimal comma or a separator of thousands: the column does not say which.
-    Ambiguous,
+    /// A separator of thousands.
+    Thousands,
+    /// A decimal comma or a separator of thousands: the column does not show which.
+    Comma,
+    /// A decimal point or a separator of thousands: the column does not show which.
+    Point,
     /// Infinite, or beyond 1e150.
     Range,
     /// Not 0 or 1, where only these are possible.
@@ -40,8 +46,11 @@ impl Cause {
             Self::Notation => {
                 "write numbers with a decimal point, without separators of thousands and units"
             }
-            Self::Ambiguous => {
-                "the comma may separate decimals or thousands; write a decimal point"
+            Self::Thousands => "a separator of thousands; write numbers without it",
+            Self::Comma => "the comma may separate decimals or thousands; write a decimal point",
+            Self::Point => {
+                "the point may separate decimals or thousands; write all values with decimals, \
+                 as in 912.00, or none with a separator"
             }
             Self::Range => "not a finite number up to 1e150",
             Self::NotBinary => "expected 0 or 1",
@@ -87,14 +96,6 @@ fn decimal_comma(text: &str) -> Option<f64> {
     (all(sign) && all(decimals)).then(|| format!("{whole}.{decimals}").parse().ok())?
 }
 
-/// Whether the comma of `1,304` may as well separate thousands.
-pub(super) fn is_ambiguous(field: &[u8]) -> bool {
-    let Some(comma) = memchr::memchr(b',', field) else { return false };
-    let (whole, decimals) = field.split_at(comma);
-    let whole = whole.strip_prefix(b"-").unwrap_or(whole);
-    decimals.len() == 4 && (1..=3).contains(&whole.len()) && !whole.starts_with(b"0")
-}
-
 /// Whether a prediction or a label is a word for a missing value. A class may be called `none` or `-`, so only spellings that
 /// programs write count.
 pub(super) fn is_missing_class(field: &[u8]) -> bool {
@@ -117,6 +118,9 @@ fn cause(text: &str, digits: bool) -> Cause {
     }
     let count = |of: &[char]| text.matches(of).count();
     let letters = text.chars().filter(|letter| letter.is_alphabetic()).count();
+    if grouping(text) == Some(Grouping::Certain) {
+        return Cause::Thousands;
+    }
     let date = count(&['-', '/']) == 2 || count(&['.']) == 2 || count(&[':']) > 0;
     if date && letters <= 3 && !text.contains(',') {
         return Cause::Date;
@@ -174,15 +178,28 @@ mod tests {
             (
                 Cause::Notation,
                 &[
-                    "1 304,00",
-                    "1\u{a0}304,00",
-                    "1.304,00",
-                    "1,304.00",
+                    "1 2304,00",
+                    "1,304",
                     "$12",
                     "12 %",
                     "3.5 EUR",
                     "12,5",
+                    "(12.50)",
+                    "12ms",
+                    "0x1F",
+                    "−5",
+                ],
+            ),
+            (
+                Cause::Thousands,
+                &[
+                    "1 304,00",
+                    "1\u{a0}304,00",
+                    "1.304,00",
+                    "1,304.00",
                     "1'304",
+                    "1.304.000",
+                    "$1,304.50",
                 ],
             ),
             (Cause::Range, &["inf", "-Infinity", "1e151", "1e999"]),
@@ -201,15 +218,11 @@ mod tests {
         for (text, number) in [("12,5", 12.5), ("-0,25", -0.25), ("1,304", 1.304), ("7", 7.0)] {
             assert_eq!(value(text.as_bytes(), true), Value::Number(number), "{text}");
         }
-        for text in ["1 304,00", "1.304,00", "1,304,000", ",5", "5,"] {
+        for text in [",5", "5,"] {
             assert_eq!(value(text.as_bytes(), true), Value::Unreadable(Cause::Notation), "{text}");
         }
-        let ambiguous = ["1,304", "-12,000", "999,999"];
-        assert!(ambiguous.iter().all(|text| is_ambiguous(text.as_bytes())));
-        assert!(
-            !["1,30", "0,304", "1304,000", "1.304"]
-                .iter()
-                .any(|text| is_ambiguous(text.as_bytes()))
-        );
+        for text in ["1 304,00", "1.304,00", "1,304,000"] {
+            assert_eq!(value(text.as_bytes(), true), Value::Unreadable(Cause::Thousands), "{text}");
+        }
     }
 }

@@ -55,6 +55,48 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// Revenue in cents, as people write it.
+fn thousands(story: &mut Story, separator: &str) {
+    for row in &mut story.purchases {
+        let cents = row.revenue.replace('.', "");
+        let at = cents.len() - 3;
+        let (head, tail) = cents.split_at(at);
+        let text = [head, tail].join(if head.is_empty() { "" } else { separator });
+        row.revenue = if separator == "," { format!("\"{text}\"") } else { text };
+    }
+}
+
+/// Rows of CSV as objects of JSON, with numbers as numbers.
+fn objects(lines: &[String]) -> Vec<String> {
+    let names: Vec<&str> = lines[0].split(',').collect();
+    let object = |line: &String| {
+        let fields = names.iter().zip(line.split(',')).map(|(name, value)| {
+            let value = if value.parse::<f64>().is_ok() { value.to_owned() } else { quoted(value) };
+            format!("\"{name}\": {value}")
+        });
+        format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
+    };
+    lines[1..].iter().map(object).collect()
+}
+
+/// Predictions of two classes and their labels, in the spelling of each.
+fn classes(story: &Story, predicted: [&str; 2], labels: [&str; 2]) -> Vec<String> {
+    let rows = story.requests.iter().enumerate().map(|(at, row)| {
+        let label = at % 2;
+        let prediction = if row.correct { label } else { 1 - label };
+        format!("{},{},{}", row.id, predicted[prediction], labels[label])
+    });
+    std::iter::once("request_id,prediction,label".to_owned()).chain(rows).collect()
+}
+
+/// Purchases without their times, so many times over.
+fn untimed(story: &Story, copies: usize) -> Vec<String> {
+    let rows = story.purchases.iter().map(|row| format!("{},{}", row.unit, row.revenue));
+    let rows: Vec<String> = rows.collect();
+    let all = std::iter::repeat_n(rows, copies).flatten();
+    std::iter::once("unit,revenue".to_owned()).chain(all).collect()
+}
+
 pub(super) const CASES: &[Case] = &[
     // ---- Sound ---------------------------------------------------------------------------------------------------
     case("the story by unit", UNITS, "promote", |_| {}),
@@ -131,6 +173,90 @@ pub(super) const CASES: &[Case] = &[
         old.iter_mut().for_each(|row| row.time -= 40 * 86_400_000);
         story.purchases.extend(old);
     }),
+    case("seconds with three decimals", UNITS, "promote", |story| {
+        for row in &mut story.purchases {
+            row.revenue = format!("{:.3}", row.revenue.parse::<f64>().unwrap() / 12.0);
+        }
+    }),
+    case("up to three decimals beside whole numbers", UNITS, "promote", |story| {
+        for (at, row) in story.purchases.iter_mut().enumerate() {
+            let value = row.revenue.parse::<f64>().unwrap();
+            let thousandths = (1000.0 * value).round() / 1000.0 + [0.0, 0.125, 0.5][at % 3];
+            row.revenue = if at % 5 == 0 { format!("{value:.0}") } else { thousandths.to_string() };
+        }
+    }),
+    case("lines of other programs break off", UNITS, "promote", |story| {
+        story.line = |request, at| {
+            let line = line(request, &rfc3339(request.time), "shop");
+            let other =
+                if at % 3 == 0 { "{\"level\":\"info\",\"time\":\"2026-11\n{\n" } else { "" };
+            format!("{other}{line}")
+        };
+    }),
+    case("one line in four hundred is cut", UNITS, "promote", |story| {
+        story.line = |request, at| {
+            let mut line = line(request, &rfc3339(request.time), "shop");
+            line.truncate(if at % 400 == 0 { 40 } else { line.len() });
+            line
+        };
+    }),
+    case("a log of Elasticsearch", UNITS, "promote", |story| {
+        story.line = |request, _| {
+            let line = line(request, &rfc3339(request.time), "shop");
+            format!(
+                r#"{{"_index":"logs","_source":{{"stream":"stdout","message":{}}}}}"#,
+                quoted(&line)
+            )
+        };
+    }),
+    case("a log of Loki", UNITS, "promote", |story| {
+        story.line = |request, _| {
+            let time = rfc3339(request.time);
+            let line = quoted(&line(request, &time, "shop"));
+            format!(r#"{{"labels":{{"app":"shop"}},"line":{line},"timestamp":"{time}"}}"#)
+        };
+    }),
+    case("outcomes as JSON, one object per line", UNITS, "promote", |story| {
+        story.table = |lines| plain(&objects(lines));
+    }),
+    case("outcomes as a JSON array", UNITS, "promote", |story| {
+        story.table = |lines| format!("[\n{}\n]\n", objects(lines).join(",\n")).into_bytes();
+    }),
+    case("predictions as True, labels as 1", REQUESTS, "promote", |story| {
+        story.by_request = |story| classes(story, ["True", "False"], ["1", "0"]);
+    }),
+    case("classes in other letters", REQUESTS, "promote", |story| {
+        story.by_request = |story| classes(story, ["New York", "Berlin"], ["new_york", "berlin"]);
+    }),
+    case("y_true and y_pred", REQUESTS, "promote", |story| {
+        story.by_request = |story| {
+            let mut lines = classes(story, ["1", "0"], ["1.0", "0.0"]);
+            lines[0] = "request_id,y_pred,y_true".to_owned();
+            lines
+        };
+    }),
+    case("no times", UNITS, "promote", |story| {
+        story.by_unit = |story| untimed(story, 1);
+    }),
+    case(
+        "two files with their headers, joined, and one of them again",
+        UNITS,
+        "promote",
+        |story| {
+            story.by_unit = |story| {
+                let lines = story.rows("unit,time,revenue", |row| row.revenue.clone());
+                let (one, two) = lines.split_at(lines.len() / 2);
+                let header = &lines[..1];
+                [one, header, two, header, two].concat()
+            };
+        },
+    ),
+    with(
+        &["--metric", "cost:decrease"],
+        case("a cost whose direction is given", UNITS, "keep_baseline", |story| {
+            story.by_unit = |story| story.rows("unit,time,cost", |row| row.revenue.clone());
+        }),
+    ),
     case("no difference", UNITS, "inconclusive", |story| {
         for row in story.purchases.iter_mut().filter(|row| row.fancy) {
             row.revenue = format!("{:.2}", row.revenue.parse::<f64>().unwrap() / 1.5);
@@ -156,6 +282,32 @@ pub(super) const CASES: &[Case] = &[
                 out
             })
         };
+    }),
+    case("thousands with a point", UNITS, "invalid", |story| thousands(story, ".")),
+    case("thousands with a comma", UNITS, "invalid", |story| thousands(story, ",")),
+    case("thousands with an apostrophe", UNITS, "invalid", |story| thousands(story, "'")),
+    case("thousands with a narrow space", UNITS, "invalid", |story| thousands(story, "\u{202f}")),
+    case("percent signs", UNITS, "invalid", |story| {
+        story.purchases.iter_mut().for_each(|row| row.revenue += " %");
+    }),
+    case("a column whose direction is unclear", UNITS, "error", |story| {
+        story.by_unit = |story| story.rows("unit,time,cost", |row| row.revenue.clone());
+    }),
+    case("order numbers", UNITS, "error", |story| {
+        story.by_unit =
+            |story| story.rows("unit,time,order_id", |row| (row.user * 7919 % 100_003).to_string());
+    }),
+    case("the attributes of users", UNITS, "error", |story| {
+        story.by_unit = |story| story.rows("unit,time,user_age", |row| row.revenue.clone());
+    }),
+    case("times as a metric", UNITS, "error", |story| {
+        story.by_unit = |story| story.rows("unit,time,opened", |row| row.time.to_string());
+    }),
+    case("predictions and labels have no class in common", REQUESTS, "error", |story| {
+        story.by_request = |story| classes(story, ["cat", "dog"], ["1", "2"]);
+    }),
+    case("scores instead of predictions", REQUESTS, "error", |story| {
+        story.by_request = |story| classes(story, ["0.83", "0.17"], ["1", "0"]);
     }),
     with(
         &["--metric", "sold"],
@@ -204,8 +356,21 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("a Parquet file", UNITS, "error", |story| story.table = |_| b"PAR1\x15\x04\x15".to_vec()),
     case("an Excel workbook", UNITS, "error", |story| story.table = |_| b"PK\x03\x04\x14".to_vec()),
-    case("JSON", UNITS, "error", |story| {
-        story.table = |_| b"{\"unit\": \"user-1\", \"revenue\": 3}\n".to_vec();
+    case("a JSON array that breaks off", UNITS, "error", |story| {
+        story.table = |_| b"[{\"unit\": \"user-1\", \"revenue\": 3},\n{\"unit\": \"us".to_vec();
+    }),
+    case("objects of JSON that break off", UNITS, "invalid", |story| {
+        story.table = |lines| {
+            let mut lines = objects(lines);
+            lines.iter_mut().step_by(40).for_each(|line| line.truncate(20));
+            plain(&lines)
+        };
+    }),
+    case("the whole file twice, without times", UNITS, "invalid", |story| {
+        story.by_unit = |story| untimed(story, 2);
+    }),
+    case("days instead of times", UNITS, "invalid", |story| {
+        story.time = |time| rfc3339(time)[..10].to_owned();
     }),
     case("rows that contradict each other", REQUESTS, "invalid", |story| {
         story.table = |lines| {
@@ -384,6 +549,41 @@ pub(super) const CASES: &[Case] = &[
                 line.truncate(line.len() - 9);
             }
             line
+        };
+    }),
+    case("lines that are cut before the experiment's name", UNITS, "invalid", |story| {
+        story.line = |request, at| {
+            let mut line = line(request, &rfc3339(request.time), "shop");
+            line.truncate(if at % 40 == 0 { 2 + at % 150 } else { line.len() });
+            line
+        };
+    }),
+    case("lines of Docker that are cut within", UNITS, "invalid", |story| {
+        story.line = |request, at| {
+            let time = rfc3339(request.time);
+            let mut line = line(request, &time, "shop");
+            line.truncate(if at % 40 == 0 { 60 } else { line.len() });
+            format!(r#"{{"log":{},"stream":"stdout","time":"{time}"}}"#, quoted(&line))
+        };
+    }),
+    case("zeros of a full disk", UNITS, "invalid", |story| {
+        story.line = |request, at| match at % 40 {
+            0 => "\0".repeat(200),
+            _ => line(request, &rfc3339(request.time), "shop"),
+        };
+    }),
+    case("no line of the experiment can be read", UNITS, "invalid", |story| {
+        story.line = |request, _| {
+            let line = line(request, &rfc3339(request.time), "shop");
+            format!("{{\"level\":\"info\"}}\n{}", line.replace("\"status\":", "\"status\":-"))
+        };
+    }),
+    case("the answer of a log store", UNITS, "invalid", |story| {
+        story.log = |lines| {
+            let values: Vec<String> =
+                lines.iter().map(|line| format!("[\"1\",{}]", quoted(line))).collect();
+            format!("{{\"data\":{{\"result\":[{{\"values\":[{}]}}]}}}}", values.join(","))
+                .into_bytes()
         };
     }),
     case("an empty log", UNITS, "invalid", |story| story.log = |_| Vec::new()),

@@ -75,6 +75,12 @@ const PLANTS: &[Plant] = &[
             row.time -= row.time % 3_600_000 % 7 * 120_000;
         }
     }),
+    plant(CheckName::RepeatedRows, UNITS, |story| {
+        story.by_unit = |story| {
+            let lines = untimed(story);
+            [&lines[..], &lines[lines.len() / 2..]].concat()
+        };
+    }),
     plant(CheckName::DamagedLines, UNITS, |story| {
         story.line = |request, at| {
             let mut line = line(request, &rfc3339(request.time), "shop");

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use sidetrack_analysis::answer::{CandidateResult, Conclusion, MetricResult};
+use sidetrack_analysis::answer::{CandidateResult, Conclusion, Goal, MetricResult};
 use sidetrack_analysis::{Effect, Scale};
 
 use super::super::words::{by_phase, concluded, lift, p_value};
@@ -62,7 +62,7 @@ pub(super) fn details(metric: &MetricResult, ink: Ink, out: &mut Out) -> anyhow:
     Ok(())
 }
 
-/// `latency_p95 in ms, margin 20 ms`.
+/// `latency_p95 in ms, lower is better, margin 20 ms`.
 fn title(metric: &MetricResult) -> String {
     let scale = metric.scale();
     let unit = match scale {
@@ -71,7 +71,11 @@ fn title(metric: &MetricResult) -> String {
         Scale::Plain => "",
     };
     let margin = metric.margin.map(|margin| format!(", margin {}", scale.margin(margin)));
-    format!("{}{unit}{}", metric.name, margin.unwrap_or_default())
+    let better = match metric.goal {
+        Goal::Increase => "higher is better",
+        Goal::Decrease => "lower is better",
+    };
+    format!("{}{unit}, {better}{}", metric.name, margin.unwrap_or_default())
 }
 
 fn candidate(metric: &MetricResult, result: &CandidateResult, ink: Ink) -> [Cell; 6] {

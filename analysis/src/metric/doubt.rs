@@ -1,0 +1,226 @@
+//! Columns whose names do not say that higher is better: costs and failures, attributes of a user, predictions.
+//!
+//! Of these, none decides unless its direction is given. Otherwise the variant that costs more would win.
+
+use std::fmt;
+
+/// Why it is unclear what a column is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Lower may be better.
+    Cost,
+    /// It describes a user or the experiment itself, not an outcome.
+    Attribute,
+    /// It is a prediction or a label, not their agreement.
+    Class,
+}
+
+/// Words of names where lower is better, or may be: beginnings of words.
+const COSTS: [&str; 40] = [
+    "abandon",
+    "bounce",
+    "cancel",
+    "chargeback",
+    "churn",
+    "complain",
+    "cost",
+    "crash",
+    "debt",
+    "default",
+    "defect",
+    "delay",
+    "dislike",
+    "dispute",
+    "downvote",
+    "duration",
+    "error",
+    "escalat",
+    "fail",
+    "fraud",
+    "hallucinat",
+    "incident",
+    "latenc",
+    "lost",
+    "penalt",
+    "perplexit",
+    "refund",
+    "reject",
+    "retries",
+    "retry",
+    "return",
+    "risk",
+    "skip",
+    "spam",
+    "timeout",
+    "toxic",
+    "unsubscri",
+    "violat",
+    "wait",
+    "wrong",
+];
+
+/// Whole words of such names.
+const COST_WORDS: [&str; 24] = [
+    "brier", "bytes", "cer", "cpu", "loss", "losses", "logloss", "mae", "mape", "memory", "millis",
+    "ms", "mse", "negative", "rmse", "sec", "seconds", "secs", "time", "tokens", "ttfb", "ttft",
+    "wape", "wer",
+];
+
+/// Last words of names that describe a user or the experiment.
+const ATTRIBUTES: [&str; 15] = [
+    "age",
+    "arm",
+    "assignment",
+    "birth",
+    "bucket",
+    "fold",
+    "group",
+    "lat",
+    "latitude",
+    "lon",
+    "longitude",
+    "seed",
+    "treatment",
+    "variant",
+    "version",
+];
+/// The first word of names of values from before the experiment.
+const BEFORE: &str = "pre";
+
+/// Names of predictions and labels.
+const CLASSES: [&str; 16] = [
+    "actual",
+    "class",
+    "ground_truth",
+    "label",
+    "pred",
+    "predicted",
+    "predicted_class",
+    "predicted_label",
+    "prediction",
+    "target",
+    "true_class",
+    "true_label",
+    "truth",
+    "y",
+    "y_pred",
+    "y_true",
+];
+
+impl Doubt {
+    /// The doubt about a column of this name.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        let words = words(name);
+        let any = |of: &[&str]| words.iter().any(|word| of.contains(&word.as_str()));
+        if CLASSES.contains(&name.to_lowercase().as_str()) {
+            Some(Self::Class)
+        } else if words.last().is_some_and(|word| ATTRIBUTES.contains(&word.as_str()))
+            || words.first().is_some_and(|word| word == BEFORE)
+        {
+            Some(Self::Attribute)
+        } else if any(&COST_WORDS)
+            || words.iter().any(|word| COSTS.iter().any(|cost| word.starts_with(cost)))
+        {
+            Some(Self::Cost)
+        } else {
+            None
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cost => "lower may be better",
+            Self::Attribute => "it may describe the user rather than an outcome",
+            Self::Class => "it may be a prediction or a label rather than an outcome",
+        })
+    }
+}
+
+/// The words of a name in lower case: `user_age`, `userAge` and `User Age` have the same.
+pub(crate) fn words(name: &str) -> Vec<String> {
+    let mut words: Vec<String> = vec![String::new()];
+    let mut is_low = false;
+    for letter in name.chars() {
+        let begins = letter.is_uppercase() && is_low;
+        is_low = letter.is_lowercase() || letter.is_ascii_digit();
+        if begins || !letter.is_alphanumeric() {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| letter.is_alphanumeric()) {
+            word.extend(letter.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_words() {
+        for name in ["user_age", "userAge", "User Age", "user-age", "USER_AGE", "_user.age"] {
+            assert_eq!(words(name), ["user", "age"], "{name}");
+        }
+        assert_eq!(words("p95Latency"), ["p95", "latency"]);
+        assert!(words("").is_empty() && words("__").is_empty());
+    }
+
+    #[test]
+    fn names_that_do_not_say_that_higher_is_better_are_in_doubt() {
+        for (doubt, names) in [
+            (
+                Doubt::Cost,
+                &[
+                    "cost",
+                    "cost_usd",
+                    "unitCosts",
+                    "churned",
+                    "errors",
+                    "absolute_error",
+                    "time_to_first_token",
+                    "duration",
+                    "response_ms",
+                    "refunds",
+                    "log_loss",
+                    "RMSE",
+                    "tokens_used",
+                    "cancelled",
+                    "retries",
+                ][..],
+            ),
+            (Doubt::Attribute, &["age", "user_age", "userAge", "pre_revenue", "variant", "Group"]),
+            (Doubt::Class, &["label", "prediction", "y_true", "target"]),
+        ] {
+            for name in names {
+                assert_eq!(Doubt::of(name), Some(doubt), "{name}");
+            }
+        }
+        for name in [
+            "revenue",
+            "score",
+            "converted",
+            "clicks",
+            "rating",
+            "nps",
+            "items",
+            "basket",
+            "page_views",
+            "sessions",
+            "average_order",
+            "engagement",
+            "accuracy",
+            "margin",
+            "timely",
+            "group_bookings",
+            "retrieval_score",
+            "spend",
+            "profit",
+        ] {
+            assert_eq!(Doubt::of(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! A table that is being read: each row's key, time and values, and what only all rows show together.
+
+use hashbrown::HashTable;
+use sidetrack::plan::Experiment;
+
+use super::again::Again;
+use super::classes::Classes;
+use super::columns::{Column, UNREADABLE};
+use super::head::{ACCURACY, Head};
+use super::records::Record;
+use super::value::{Cause, Value, is_missing_class, value};
+use super::{EXAMPLES, Outcomes, Untimed};
+use crate::figures::visible;
+use crate::row::{key, mix};
+use crate::source::clock::Clock;
+
+/// How many different values show that two equal ones are no chance.
+const DIVERSE: usize = 1000;
+
+pub(super) struct Table<'e> {
+    head: Head,
+    experiment: &'e Experiment,
+    clock: Clock,
+    columns: Vec<Column>,
+    /// Predictions and labels.
+    classes: Classes,
+    /// Their hashes, row by row.
+    pairs: Vec<u64>,
+    pub(super) out: Outcomes,
+    /// Hashes of rows with a time, which identify a delivery.
+    delivered: HashTable<u64>,
+    /// Rows about units without a time.
+    again: Again,
+    /// Hashes of the values of such rows, up to [`DIVERSE`].
+    distinct: HashTable<u64>,
+}
+
+impl<'e> Table<'e> {
+    pub(super) fn new(head: Head, experiment: &'e Experiment) -> Self {
+        let columns: Vec<Column> = head.columns().into_iter().map(Column::new).collect();
+        let out = Outcomes {
+            by_request: head.by_request,
+            nameless: head.nameless,
+            ..Outcomes::default()
+        };
+        Self {
+            head,
+            experiment,
+            clock: Clock::default(),
+            columns,
+            classes: Classes::default(),
+            pairs: Vec::new(),
+            out,
+            delivered: HashTable::new(),
+            again: Again::default(),
+            distinct: HashTable::new(),
+        }
+    }
+
+    /// A row that cannot be read as a whole.
+    pub(super) fn skip(&mut self, line: u64, what: &str) {
+        self.out.malformed += 1;
+        if self.out.examples.len() < EXAMPLES {
+            self.out.examples.push(format!("line {line}: {what}"));
+        }
+    }
+
+    /// Adds a row. What cannot be read of it is counted.
+    ///
+    /// # Errors
+    /// There are too many rows.
+    pub(super) fn row(&mut self, line: u64, record: &Record) -> Result<(), String> {
+        if self.head.is_header(record) {
+            // Files were joined, header and all.
+            self.out.read -= 1;
+            return Ok(());
+        }
+        let subject = record.get(self.head.key).filter(|field| !field.is_empty());
+        let Some(subject) = subject.and_then(|field| std::str::from_utf8(field).ok()) else {
+            let missing = subject.is_none();
+            let what = if missing { "is empty" } else { "is not UTF-8 text" };
+            self.skip(line, &format!("{} {what}", self.head.subject()));
+            return Ok(());
+        };
+        if self.out.first.len() < EXAMPLES {
+            self.out.first.push(visible(subject));
+        }
+        let time = match self.whole(record) {
+            Ok(time) => time,
+            Err(problem) => {
+                self.skip(line, &problem);
+                self.columns.iter_mut().for_each(Column::lost);
+                let values = vec![UNREADABLE; self.columns.len()];
+                return self.add(subject, None, values, None);
+            }
+        };
+        let (values, pair) = self.values(line, record);
+        self.add(subject, time, values, pair)
+    }
+
+    /// The time, if the row has as many fields as the header and no bad time.
+    fn whole(&mut self, record: &Record) -> Result<Option<u64>, String> {
+        let width = self.head.names.len();
+        let surplus = (width..record.len()).any(|field| record.get(field) != Some(b""));
+        if record.len() < width || surplus {
+            let hint = if surplus && self.head.separator == b',' {
+                "; a value with a comma must be in quotes"
+            } else {
+                ""
+            };
+            return Err(format!("{} fields, but the header has {width}{hint}", record.len()));
+        }
+        let field = self.head.time.and_then(|time| record.get(time));
+        let Some(field) = field.filter(|field| !field.is_empty()) else { return Ok(None) };
+        let text = String::from_utf8_lossy(field);
+        let time = self.clock.read(&text);
+        if time.is_none() && self.head.by_request {
+            // The request has a time of its own, so the row counts.
+            return Ok(None);
+        }
+        time.map(Some).ok_or_else(|| {
+            let shown = visible(&text);
+            if self.clock.read(&format!("{text}T00:00:00Z")).is_some() {
+                format!(
+                    "time: \"{shown}\" is a day; without the time of day, it is unknown whether the \
+                     row is from before the unit's first request"
+                )
+            } else {
+                format!("time: not a time as in 2026-11-23T09:00:00Z: \"{shown}\"")
+            }
+        })
+    }
+
+    /// The values, and the prediction with its label.
+    fn values<'r>(&mut self, line: u64, record: &'r Record) -> (Vec<f64>, Option<Pair<'r>>) {
+        let comma = self.head.separator != b',';
+        let mut values = Vec::with_capacity(self.columns.len());
+        let mut columns = self.columns.iter_mut();
+        let mut pair = None;
+        if let Some((prediction, label)) = self.head.pair
+            && let Some(column) = columns.next()
+        {
+            let get = |column: usize| record.get(column).filter(|field| !field.is_empty());
+            let both = [prediction, label].map(get);
+            let bad =
+                both.into_iter().flatten().find_map(|field| match std::str::from_utf8(field) {
+                    Ok(_) if !is_missing_class(field) => None,
+                    Ok(_) => Some((field, Cause::Missing)),
+                    Err(_) => Some((field, Cause::Text)),
+                });
+            values.push(match bad {
+                Some((field, cause)) => {
+                    column.unreadable(line, field, cause, comma);
+                    UNREADABLE
+                }
+                // Until all classes are known.
+                None => f64::NAN,
+            });
+            let text = |field: &'r [u8]| std::str::from_utf8(field).ok();
+            pair = match (bad, both) {
+                (None, [Some(one), Some(other)]) => text(one).zip(text(other)),
+                _ => None,
+            };
+        }
+        for (column, (at, _)) in columns.zip(&self.head.values) {
+            let field = record.get(*at).unwrap_or_default();
+            let binary = column.name == ACCURACY;
+            values.push(match value(field, comma) {
+                Value::Absent => f64::NAN,
+                Value::Number(value) if binary && value != 0.0 && value != 1.0 => {
+                    column.unreadable(line, field, Cause::NotBinary, comma);
+                    UNREADABLE
+                }
+                Value::Number(value) => {
+                    column.number(value, line, Some(field).filter(|_| !record.is_number(*at)));
+                    value
+                }
+                Value::Unreadable(cause) => {
+                    column.unreadable(line, field, cause, comma);
+                    UNREADABLE
+                }
+            });
+        }
+        (values, pair)
+    }
+
+    fn add(
+        &mut self,
+        subject: &str,
+        time: Option<u64>,
+        values: Vec<f64>,
+        pair: Option<Pair<'_>>,
+    ) -> Result<(), String> {
+        let key_of = key(subject);
+        let number =
+            u32::try_from(self.out.keys.len()).map_err(|_| "more rows than 2^32".to_owned())?;
+        let pair_hash = pair.map_or(0, |(one, other)| mix(key(one), key(other)));
+        let out = &mut self.out;
+        if self.head.by_request {
+            if let Some(known) = out.find(key_of) {
+                // The values of text columns cannot be compared, and both rows have them.
+                let start = known as usize * self.columns.len();
+                let before = out.values.get(start..start + self.columns.len()).unwrap_or_default();
+                let same = self.pairs.get(known as usize).is_none_or(|pair| *pair == pair_hash)
+                    && before.iter().zip(&values).all(|(a, b)| a == b || a.is_nan() && b.is_nan());
+                out.repeated += u64::from(same);
+                out.conflicting += u64::from(!same);
+                return Ok(());
+            }
+            let keys = &out.keys;
+            out.index
+                .insert_unique(key_of, number, |&row| keys.get(row as usize).copied().unwrap_or(0));
+            out.times.extend(self.head.time.map(|_| time.unwrap_or(u64::MAX)));
+        } else {
+            let bits = |hash, value: &f64| mix(hash, value.to_bits());
+            let content = values.iter().fold(pair_hash, bits);
+            // A unit may have several rows, but not twice the same at one moment.
+            if let Some(time) = time {
+                let row = mix(mix(key_of, time), content);
+                if self.delivered.find(row, |known| *known == row).is_some() {
+                    out.repeated += 1;
+                    return Ok(());
+                }
+                self.delivered.insert_unique(row, row, |known| *known);
+                out.again.push(false);
+            } else {
+                if self.distinct.len() < DIVERSE {
+                    let entry =
+                        self.distinct.entry(content, |known| *known == content, |known| *known);
+                    entry.or_insert(content);
+                }
+                out.again.push(self.again.add(key_of, mix(key_of, content)));
+            }
+            out.digests.push(key(&self.experiment.exposure.pseudonym(subject.as_bytes())));
+            out.times.push(time.unwrap_or(u64::MAX));
+        }
+        if self.head.pair.is_some() {
+            self.pairs.push(pair_hash);
+            self.classes.add(pair);
+        }
+        out.keys.push(key_of);
+        out.values.extend(values);
+        Ok(())
+    }
+
+    /// Settles what only all values can: which columns are numbers, what their separators mean, and which predictions are
+    /// right.
+    ///
+    /// # Errors
+    /// Predictions and labels cannot be compared.
+    pub(super) fn finish(self) -> Result<Outcomes, String> {
+        let Self { mut columns, mut out, classes, again, distinct, head, .. } = self;
+        let width = columns.len().max(1);
+        if head.pair.is_some() {
+            let right = classes.right()?;
+            for (row, right) in out.values.chunks_mut(width).zip(right) {
+                if let Some((first, right)) = row.first_mut().zip(right) {
+                    *first = f64::from(u8::from(right));
+                }
+            }
+        }
+        for (at, column) in columns.iter_mut().enumerate() {
+            if column.is_unclear() {
+                let values = out.values.iter_mut().skip(at).step_by(width);
+                values.filter(|value| !value.is_nan()).for_each(|value| *value = UNREADABLE);
+            }
+        }
+        out.untimed = Untimed {
+            repeated: again.repeated,
+            in_runs: again.in_runs,
+            diverse: distinct.len() >= DIVERSE || 2 * distinct.len() as u64 > out.read,
+        };
+        // Accuracy is never text, and a table without rows has no text either.
+        let ignored =
+            |column: &Column| column.ignored().filter(|_| out.read > 0 && column.name != ACCURACY);
+        let ignored: Vec<_> = columns.iter().map(ignored).collect();
+        if ignored.iter().any(Option::is_some) {
+            let kept = out
+                .values
+                .chunks(width)
+                .flat_map(|row| row.iter().zip(&ignored).filter(|(_, ignored)| ignored.is_none()));
+            out.values = kept.map(|(value, _)| *value).collect();
+        }
+        for (column, ignored) in columns.into_iter().zip(ignored) {
+            if let Some(ignored) = ignored {
+                out.ignored.push(ignored);
+            } else {
+                out.columns.push(column.name);
+                out.unreadable.push(column.unreadable);
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A prediction and its label.
+type Pair<'r> = (&'r str, &'r str);
