@@ -19,10 +19,7 @@ impl Start {
         let head = line.get(..line.len().min(PREFIX)).unwrap_or_default();
         let brace = memchr::memchr(b'{', head)?;
         let after = head.get(brace + 1..).unwrap_or_default().trim_ascii_start();
-        let key = match after {
-            [b'"', key @ ..] | [b'\\', b'"', key @ ..] => key,
-            _ => return None,
-        };
+        let ([b'"', key @ ..] | [b'\\', b'"', key @ ..]) = after else { return None };
         let end = key.iter().position(|byte| matches!(byte, b'"' | b'\\'));
         let mut start = Self::default();
         let key = key.get(..end.unwrap_or(key.len())).unwrap_or_default();
