@@ -267,7 +267,8 @@ fn a_unit_without_a_label_is_not_a_wrong_prediction() {
         values(&found(&rows, &settings))
     };
     assert_eq!(kind("accuracy"), [(10, 1.0), (10, 1.0)]);
-    assert_eq!(kind("accuracy:absent=zero"), [(20, 0.5), (20, 0.5)]);
+    assert_eq!(kind("accuracy=proportion"), [(10, 1.0), (10, 1.0)]);
+    assert_eq!(kind("accuracy=proportion:absent=zero"), [(20, 0.5), (20, 0.5)]);
     assert_eq!(kind("bought"), [(20, 0.5), (20, 0.5)]);
     assert_eq!(kind("bought:absent=missing"), [(10, 1.0), (10, 1.0)]);
 }
