@@ -13,6 +13,7 @@ use crate::cap::Cap;
 use crate::check::{Check, CheckState};
 use crate::metric::{BUILT_IN, MetricRequest, MetricRequests};
 use crate::short::Short;
+use crate::source::outcomes::Outcomes;
 
 /// An analysis plan, written before the data exist.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +39,8 @@ pub enum Exploratory {
     NoPlan,
     /// An option of the command that the plan does not have, as it was given.
     Unplanned(String),
+    /// A metric of the plan that the outcomes do not have, while another one is asked for.
+    LeftOut(String),
     /// Requests that were made while another plan, or none, was in force.
     OtherPlan {
         /// How many.
@@ -59,6 +62,9 @@ impl fmt::Display for Exploratory {
         match self {
             Self::NoPlan => f.write_str("the file has no plan (`analysis`)"),
             Self::Unplanned(option) => write!(f, "{option} is not in the plan"),
+            Self::LeftOut(metric) => {
+                write!(f, "the plan's metric {metric} is not in these outcomes")
+            }
             Self::OtherPlan { requests, all } => write!(
                 f,
                 "{requests} of {all} requests were made before this plan was in force, under another \
@@ -72,6 +78,32 @@ impl fmt::Display for Exploratory {
 }
 
 impl AnalysisPlan {
+    /// The plan without the metrics that these outcomes do not have, if a primary metric is asked for: a plan may have
+    /// metrics of several files. Without one, they stay, and are a mistake.
+    #[must_use]
+    pub fn within(
+        &self,
+        outcomes: Option<&Outcomes>,
+        asked: &MetricRequests,
+        exploratory: &mut Vec<Exploratory>,
+    ) -> Self {
+        let mut plan = self.clone();
+        if asked.primary.is_empty() {
+            return plan;
+        }
+        let is_known = |name: &str| {
+            BUILT_IN.contains(&name)
+                || outcomes.is_some_and(|outcomes| outcomes.columns.iter().any(|it| it == name))
+        };
+        for metrics in [&mut plan.metrics, &mut plan.guardrails] {
+            let lost = metrics.iter().filter(|metric| !is_known(&metric.name));
+            exploratory.extend(lost.map(|metric| Exploratory::LeftOut(metric.name.clone())));
+            metrics.retain(|metric| is_known(&metric.name));
+        }
+        plan.caps.retain(|cap| is_known(&cap.metric));
+        plan
+    }
+
     /// The metrics to analyze: those that are asked for, then those of the plan. Adds what is asked beyond the plan.
     #[must_use]
     pub fn metrics(

@@ -125,9 +125,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let planned = place.and_then(|place| analyses.get(place)?.as_ref());
     let text = String::from_utf8_lossy(source.bytes());
     let strata = Strata::new(experiment, &text).map_err(mistake)?;
-    let settings = args.settings(planned)?;
     let outcomes = args.outcomes.as_ref().map(|path| Outcomes::read(path, experiment));
     let outcomes = outcomes.transpose().map_err(mistake)?;
+    let settings = args.settings(planned, outcomes.as_ref())?;
     let logs = Logs::new(&exposures::files(&args.exposures)?).map_err(mistake)?;
     let input = Input {
         experiment,
@@ -197,7 +197,11 @@ impl Args {
         options.into_iter().flatten().map(Exploratory::Unplanned).collect()
     }
 
-    fn settings(&self, planned: Option<&AnalysisPlan>) -> anyhow::Result<Settings> {
+    fn settings(
+        &self,
+        planned: Option<&AnalysisPlan>,
+        outcomes: Option<&Outcomes>,
+    ) -> anyhow::Result<Settings> {
         let window = Window { since: self.since, until: self.until };
         if let (Some(since), Some(until)) = (window.since, window.until)
             && since >= until
@@ -213,6 +217,8 @@ impl Args {
             exploratory: self.explore.clone(),
         };
         let mut exploratory = planned.map_or_else(Vec::new, |planned| self.unplanned(planned));
+        let planned = planned.map(|plan| plan.within(outcomes, &asked, &mut exploratory));
+        let planned = planned.as_ref();
         Ok(Settings {
             trial: self.trial,
             window,

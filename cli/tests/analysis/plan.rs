@@ -114,6 +114,18 @@ fn options_beyond_the_plan_are_marked_in_every_output() {
 }
 
 #[test]
+fn a_plan_may_have_metrics_of_several_files() {
+    let plan = PLAN.replace(r#"["accuracy"]"#, r#"["accuracy", "revenue=mean"]"#);
+    let folder = folder(&[&plan]);
+    let (code, _, error) = folder.report(&["--outcomes", "outcomes.csv"]);
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains("--metric revenue: unknown metric"), "{error}");
+    let found = analyzed(&folder, &["--metric", "accuracy"]);
+    assert_eq!(found["decision"], "promote");
+    assert_eq!(exploratory(&found), ["the plan's metric revenue is not in these outcomes"]);
+}
+
+#[test]
 fn a_plan_that_came_after_the_data_is_marked() {
     let changed = PLAN.replace("4000", "2000");
     for before in ["", changed.as_str()] {

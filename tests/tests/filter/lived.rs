@@ -260,7 +260,7 @@ async fn each_trial_in_one_folder_gets_its_own_verdict() {
 
         let repeated = old.split(|byte| *byte == b'\n').count() as u64 - 1;
         let commands = commands();
-        let [now, before] = commands.as_slice() else { panic!("{commands:?}") };
+        let [now, before, by_user] = commands.as_slice() else { panic!("{commands:?}") };
         let (text, found) = analyzed(folder.path(), now);
         assert_eq!(found["decision"], "keep_baseline", "{text}");
         assert!(
@@ -297,6 +297,10 @@ async fn each_trial_in_one_folder_gets_its_own_verdict() {
             found["variants"].as_array().unwrap().iter().map(|it| it["units"].as_u64().unwrap());
         assert_eq!(units.sum::<u64>(), 4000, "{text}");
         assert!((effect(&found, "accuracy") - 0.12).abs() < 0.06, "{text}");
+
+        let (text, found) = analyzed(folder.path(), by_user);
+        assert_eq!(found["decision"], "promote", "{text}");
+        assert!(effect(&found, "revenue") > 1.0, "{text}");
     })
     .await;
 }
