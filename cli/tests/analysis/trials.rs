@@ -61,15 +61,25 @@ impl Trials {
         self.folder.analysis(&REVENUE)
     }
 
-    /// The same from its own lines and outcomes alone.
-    fn alone(&self, trial: usize) -> Value {
+    /// Leaves only the lines and outcomes of a trial in the folder.
+    fn only(&self, trial: usize) {
         let name = format!("trial={}", self.names[trial]);
         let own = self.log.lines().filter(|line| line.contains(&name));
         self.folder.write("access.log", own.map(|line| format!("{line}\n")).collect::<String>());
         self.folder.write("revenue.csv", &self.revenue[trial]);
-        let found = self.of(trial);
+    }
+
+    /// Writes the lines and outcomes of both trials to the folder.
+    fn both(&self) {
         self.folder.write("access.log", &self.log);
         self.folder.write("revenue.csv", self.revenue[0].clone() + rows(&self.revenue[1]));
+    }
+
+    /// The analysis of a trial from its own lines and outcomes alone.
+    fn alone(&self, trial: usize) -> Value {
+        self.only(trial);
+        let found = self.of(trial);
+        self.both();
         found
     }
 }
@@ -202,6 +212,36 @@ fn a_few_lines_of_another_trial_change_nothing() {
     let found = trials.of(0);
     assert_eq!(found["other_trials"][0]["lines"], 20);
     assert_eq!((&found["metrics"], &found["decision"]), (&alone["metrics"], &alone["decision"]));
+}
+
+/// The time is cut as that of the trial alone: lines and outcomes of other trials play no part in it.
+#[test]
+fn since_and_until_cut_the_outcomes_of_the_trial() {
+    for digest in [false, true] {
+        let trials = two_trials(digest);
+        for (trial, window) in [
+            (0, ["--until", "2026-11-26"]),
+            (0, ["--since", "2026-11-25"]),
+            (1, ["--since", "2026-12-02"]),
+            (1, ["--until", "2026-12-03"]),
+        ] {
+            let more = [&REVENUE[..], &window].concat();
+            trials.folder.write("experiment.json", &trials.files[trial]);
+            let found = trials.folder.analysis(&more);
+            trials.only(trial);
+            let alone = trials.folder.analysis(&more);
+            trials.both();
+            let units = number(&found["variants"][0]["units"]);
+            assert!(units > 500.0 && units < 1500.0, "{units}");
+            let (found, alone) = (result(&found, "revenue"), result(&alone, "revenue"));
+            // Of unknown users, some outcomes after the second trial has begun are ignored.
+            if digest && trial == 0 && window[0] == "--since" {
+                assert_eq!(found["decision"], alone["decision"]);
+            } else {
+                assert_eq!(found, alone, "{digest} {trial} {window:?}");
+            }
+        }
+    }
 }
 
 /// Another experiment exposes the same users: an outcome counts for both.
