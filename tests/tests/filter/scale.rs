@@ -137,7 +137,7 @@ fn price(by: By, size: usize) -> Price {
 
 /// The most that a request may cost: with breaker, metrics, response times and headers both ways,
 /// and without an access logger for failures.
-const BUDGET: Price = Price { instructions: 15_100, host_calls: 9 };
+const BUDGET: Price = Price { instructions: 13_600, host_calls: 9 };
 
 #[test]
 fn a_request_stays_within_its_budget() {
