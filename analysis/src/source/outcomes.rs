@@ -67,9 +67,7 @@ pub struct Outcomes {
     pub(crate) examples: Vec<String>,
     /// Rows that say again what a row before them said.
     pub(crate) repeated: u64,
-    /// By row about units: it has no time, and an earlier row is equal.
-    pub(crate) again: Vec<bool>,
-    /// Such rows in all. They count.
+    /// Rows about units without a time that are equal to an earlier one. They count.
     pub(crate) untimed: Untimed,
     /// Rows whose request had a row with other values before.
     pub(crate) conflicting: u64,

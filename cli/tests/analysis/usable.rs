@@ -101,3 +101,60 @@ fn outcomes_that_match_nothing_are_invalid() {
         "{text}"
     );
 }
+
+/// `analyze run` of the small crowd with these options, and stdin.
+fn with_stdin(folder: &Folder, options: &[&str], stdin: &str) -> (i32, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sidetrack"))
+        .args(["analyze", "run", "experiment.json"])
+        .args(options)
+        .current_dir(folder.path())
+        .stdin(std::fs::File::open(folder.path().join(stdin)).unwrap())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn outcomes_come_from_stdin_as_from_a_file() {
+    let folder = small();
+    let run = |outcomes: &str, stdin: &str| {
+        let options = ["--exposures", "access.log", "--json", "--outcomes", outcomes];
+        with_stdin(&folder, &options, stdin)
+    };
+    let from_file = run("outcomes.csv", "access.log");
+    assert_eq!(run("-", "outcomes.csv"), from_file);
+    assert!(from_file.1.contains("\"matched\""), "{}", from_file.1);
+    let options = ["--exposures", "-", "--outcomes", "-"];
+    let (code, text) = with_stdin(&folder, &options, "access.log");
+    assert!(code == 1 && text.contains("stdin can be read only once"), "{text}");
+}
+
+#[test]
+fn errors_of_readers_are_in_words() {
+    let folder = small();
+    std::fs::create_dir(folder.path().join("empty")).unwrap();
+    folder.write("empty.csv", "");
+    folder.write("cut.csv.gz", [0x1f, 0x8b, 8, 0, 0, 0]);
+    let of = |options: &[&str]| {
+        let run = ["analyze", "run", "experiment.json", "--exposures", "access.log"];
+        let (code, text, error) = folder.text(&[&run[..], options].concat());
+        assert!(code != 0, "{options:?}: {text}");
+        format!("{text}{error}")
+    };
+    for (options, words) in [
+        (&["--outcomes", "none.csv"][..], "cannot read none.csv: the file does not exist"),
+        (&["--outcomes", "empty"], "cannot read empty: it is a directory"),
+        (&["--outcomes", "empty.csv"], "the file is empty"),
+        (&["--outcomes", "cut.csv.gz"], "cannot read cut.csv.gz: the gzip data breaks off"),
+        (&["--planned-units", "many"], "expected a whole number"),
+        (&["--alpha", "small"], "expected a number"),
+        (&["--since", "yesterday"], "\"yesterday\" is not a time"),
+    ] {
+        let text = of(options);
+        assert!(text.contains(words), "{options:?}: {text}");
+        for parser in ["os error", "found in string", "literal", "EOF", "at line"] {
+            assert!(!text.contains(parser), "{options:?}: {text}");
+        }
+    }
+}

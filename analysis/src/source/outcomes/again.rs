@@ -34,8 +34,8 @@ struct Run {
 }
 
 impl Again {
-    /// Adds a row. `content` is the hash of the unit and the values. Whether an earlier row is equal.
-    pub(super) fn add(&mut self, unit: u64, content: u64) -> bool {
+    /// Adds a row. `content` is the hash of the unit and the values.
+    pub(super) fn add(&mut self, unit: u64, content: u64) {
         let row = self.rows;
         self.rows += 1;
         let entry = self.latest.entry(content, |(known, _)| *known == content, |entry| entry.0);
@@ -43,7 +43,7 @@ impl Again {
         let earlier = std::mem::replace(&mut entry.get_mut().1, row);
         if earlier == row {
             self.run = Run::default();
-            return false;
+            return;
         }
         self.repeated += 1;
         if self.run.length == 0 || self.run.earlier + 1 != earlier {
@@ -61,7 +61,6 @@ impl Again {
             run.is_counted = true;
             self.in_runs += run.length;
         }
-        true
     }
 }
 

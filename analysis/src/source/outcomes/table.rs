@@ -222,14 +222,13 @@ impl<'e> Table<'e> {
                     return Ok(());
                 }
                 self.delivered.insert_unique(row, row, |known| *known);
-                out.again.push(false);
             } else {
                 if self.distinct.len() < DIVERSE {
                     let entry =
                         self.distinct.entry(content, |known| *known == content, |known| *known);
                     entry.or_insert(content);
                 }
-                out.again.push(self.again.add(key_of, mix(key_of, content)));
+                self.again.add(key_of, mix(key_of, content));
             }
             out.digests.push(key(&self.experiment.exposure.pseudonym(subject.as_bytes())));
             out.times.push(time.unwrap_or(u64::MAX));
