@@ -60,7 +60,7 @@ mod tests {
             ("error-rate", "error_rate"),
             ("Error_Rate", "error_rate"),
             ("errors_rate", "error_rate"),
-            ("latency_p59", "latency_p95"),
+            ("latency_p59", "latency_p50"),
             ("latency_p90", "latency_p50"),
             ("latency_P99", "latency_p99"),
             ("latencymean", "latency_mean"),

@@ -91,7 +91,7 @@ impl Evidence {
     pub(super) fn unreadable(&mut self, line: u64, text: &str, comma: bool) {
         let found = grouping(text);
         let is_comma = comma && text.contains(',');
-        if found == Some(Grouping::Certain) || (found.is_some() && is_comma) {
+        if found == Some(Grouping::Certain) || (found.is_some() && is_comma) || is_short_for(text) {
             keep(&mut self.grouped, line, text);
         }
     }
@@ -111,6 +111,12 @@ impl Evidence {
         };
         seen.as_ref().map(|(line, text)| (*line, &**text, cause))
     }
+}
+
+/// Whether a number is written with a letter for thousands or millions: `1.2k`, `3M`. Such values are the largest as well.
+fn is_short_for(text: &str) -> bool {
+    let number = text.strip_suffix(['k', 'K', 'M']).map(str::trim_end);
+    number.is_some_and(|number| number.ends_with(|last: char| last.is_ascii_digit()))
 }
 
 fn keep(place: &mut Seen, line: u64, text: &str) {
@@ -215,6 +221,8 @@ mod tests {
         assert_eq!(verdict(&["912", "15.5"], &["1,304.00"]), found("1,304.00"));
         assert_eq!(verdict(&["912", "15.5"], &["1,304"]), found("1,304"));
         assert_eq!(verdict(&["912.1"], &["1 304"]), found("1 304"));
+        assert_eq!(verdict(&["912.1"], &["$1.3k"]), found("$1.3k"));
+        assert_eq!(verdict(&["912.1"], &["12 M"]), found("12 M"));
         assert_eq!(verdict(&["912", "15.5"], &["12,5", "NULL", "12 %"]), None);
     }
 }

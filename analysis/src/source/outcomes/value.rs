@@ -46,7 +46,7 @@ impl Cause {
             Self::Notation => {
                 "write numbers with a decimal point, without separators of thousands and units"
             }
-            Self::Thousands => "a separator of thousands; write numbers without it",
+            Self::Thousands => "a separator or a letter for thousands; write numbers without it",
             Self::Comma => "the comma may separate decimals or thousands; write a decimal point",
             Self::Point => {
                 "the point may separate decimals or thousands; write all values with decimals, \
