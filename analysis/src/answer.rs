@@ -51,7 +51,7 @@ pub struct Analysis {
     /// The plan of the file.
     #[serde(default)]
     pub plan: PlanCheck,
-    /// A bandit set the weights.
+    /// A bandit set the weights, or they rose and fell as if outcomes had set them; then no test is fixed.
     pub adaptive: bool,
     /// Lines of the logs.
     pub lines: LineCounts,
@@ -262,17 +262,17 @@ pub struct Variant {
 pub struct Srm {
     /// The conclusion.
     pub verdict: SrmVerdict,
-    /// The p-value.
+    /// The p-value, which holds at every look.
     pub p_value: Option<f64>,
     /// Its decimal logarithm.
     pub log10_p: Option<f64>,
-    /// The test statistic.
+    /// Pearson's chi-square of all phases, for comparison with other tools; it decides nothing.
     pub statistic: Option<f64>,
-    /// Degrees of freedom.
+    /// Its degrees of freedom.
     pub df: Option<f64>,
     /// By phase.
     pub phases: Vec<SrmPhase>,
-    /// What is not tested, and why; or why the test is approximate.
+    /// What is not tested, and why; or which variant should have no units.
     pub note: Option<String>,
 }
 
@@ -291,7 +291,7 @@ pub struct SrmPhase {
     pub expected: BTreeMap<String, f64>,
     /// Units by variant; requests if the log has no units.
     pub observed: BTreeMap<String, u64>,
-    /// The p-value.
+    /// The p-value of this phase alone, which holds at every look.
     pub p_value: Option<f64>,
 }
 

@@ -6,9 +6,9 @@
 //! above its nominal level by more than chance allows: the probability of so many errors at the nominal level is below
 //! 0.1 % over the whole grid. The same seed gives the same counts, whatever the number of threads.
 
+mod arm;
 mod cell;
 mod crowd;
-mod dice;
 mod trial;
 
 use std::num::NonZero;
@@ -19,9 +19,9 @@ use serde::Serialize;
 use sidetrack_stats::distribution::beta::Beta;
 use sidetrack_stats::float;
 
-use cell::Cell;
 pub use cell::Grid;
-pub(crate) use dice::Dice;
+use cell::{Cell, Looks};
+use sidetrack_stats::dice::Dice;
 use trial::{Decided, Truth, run};
 
 /// Days of an experiment that is looked at every day.
@@ -53,6 +53,8 @@ pub struct Settings {
 /// The result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Calibration {
+    /// Which experiments: `coarse` or `full`.
+    pub grid: &'static str,
     /// Runs of each experiment.
     pub runs: u32,
     /// Looks of an experiment that is looked at daily.
@@ -68,7 +70,7 @@ pub struct Calibration {
 pub struct Row {
     /// What is measured.
     pub metric: &'static str,
-    /// The rate of events.
+    /// The rate of events, or the share of requests below a quantile.
     pub rate: Option<f64>,
     /// How often it is looked at.
     pub looks: &'static str,
@@ -78,7 +80,7 @@ pub struct Row {
     pub share: f64,
     /// All units.
     pub units: u64,
-    /// The guardrail's margin.
+    /// The guardrail's margin, in seconds of a latency.
     pub margin: Option<f64>,
     /// Equal variants: a candidate was promoted.
     pub false_promotions: Option<f64>,
@@ -141,7 +143,7 @@ pub fn calibrate(settings: &Settings, progress: &(dyn Fn(usize, usize) + Sync)) 
     let rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cells: Vec<Row> = rows.into_iter().flatten().collect();
     let ok = cells.iter().all(|row| row.failed.is_empty());
-    Calibration { runs: settings.runs.get(), days: DAYS, ok, cells }
+    Calibration { grid: settings.grid.name(), runs: settings.runs.get(), days: DAYS, ok, cells }
 }
 
 fn simulate(cell: &Cell, index: usize, runs: u32, cells: usize) -> Row {
@@ -193,16 +195,14 @@ fn simulate(cell: &Cell, index: usize, runs: u32, cells: usize) -> Row {
 fn better_by(cell: &Cell) -> Option<f64> {
     // z of 2.5 % and of 20 %.
     const BOTH: f64 = 1.96 + 0.84;
-    if cell.margin.is_some() || cell.arms > 2 {
+    // A bandit's sizes depend on what it finds.
+    if cell.margin.is_some() || cell.arms > 2 || cell.looks == Looks::Bandit {
         return None;
     }
     let units = float(cell.units);
     let sizes = 1.0 / (units * cell.share) + 1.0 / (units * (1.0 - cell.share));
     let by = BOTH * (cell.crowd.variance(0.0) * sizes).sqrt();
-    match cell.crowd.rate() {
-        Some(rate) if by * 1.2 >= rate.min(1.0 - rate) => None,
-        _ => Some(by),
-    }
+    cell.crowd.allows(by).then_some(by)
 }
 
 /// Whether so many of so many are improbable at this level.

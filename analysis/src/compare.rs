@@ -12,6 +12,7 @@ mod scored;
 pub(crate) use scored::Scored;
 
 use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::distribution::beta::Beta;
 use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::result::{Comparison, Undefined};
 use sidetrack_stats::score::Score;
@@ -42,8 +43,8 @@ pub(crate) struct Compared {
     pub(crate) method: String,
     /// The same within each stratum that has both.
     pub(crate) strata: Vec<Within>,
-    /// The shares behind it if there is one stratum of shares, for posteriors.
-    pub(crate) shares: Option<(Proportion, Proportion)>,
+    /// What is known of both shares, if there is one stratum of shares.
+    pub(crate) posteriors: Option<(Beta, Beta)>,
     /// Of shares and quantiles: the test and the intervals, for any number of looks.
     pub(crate) score: Option<Scored>,
 }
@@ -128,12 +129,6 @@ impl Data<'_> {
         let used = usable(&sides);
         let covariance = self.covariance(&sides, sums, candidate);
         let scored = self.score(metric, &arms, stretch(&arms, covariance));
-        let shares = match (metric.measure, used.as_slice()) {
-            (Measure::Proportion, &[stratum]) => {
-                arms.get(stratum).and_then(|(one, two)| share_of(one).zip(share_of(two)))
-            }
-            _ => None,
-        };
         let (comparison, word) = match (&scored, metric.measure, used.as_slice()) {
             (Some(score), measure, _) => (
                 score.as_ref().map(|score| score.comparison(self.level)).map_err(|why| *why),
@@ -162,7 +157,7 @@ impl Data<'_> {
             comparison,
             method: method(word, used.len()),
             strata: self.within(&sides).into_iter().map(within).collect(),
-            shares,
+            posteriors: scored.as_ref().and_then(|score| score.as_ref().ok()?.posteriors()),
             score: scored.and_then(Result::ok).map(Scored::Shares),
         }
     }

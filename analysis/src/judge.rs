@@ -3,7 +3,7 @@
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::multiplicity::{benjamini_hochberg, holm};
 use sidetrack_stats::normals;
-use sidetrack_stats::posterior::{self, Prior};
+use sidetrack_stats::posterior;
 use sidetrack_stats::result::{
     self, Comparison, Estimate, Interval, PValue, Test, Undefined, decision,
 };
@@ -13,7 +13,7 @@ use crate::answer::{
     CandidateResult, Conclusion, Goal, MetricResult, PhaseResult, Role, TestMode, Value,
 };
 use crate::compare::{Compared, Scored};
-use crate::metric::{Measure, Metric};
+use crate::metric::{Metric, Origin};
 
 /// How often the data may be looked at.
 #[derive(Clone, Copy, Debug)]
@@ -186,6 +186,10 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
         );
         seen.p = test.and_then(|_| sequence.p_value(estimate, units));
     }
+    if metric.origin == Origin::Latency {
+        // Times are not negative, so they cannot fall by more than all of them.
+        seen.lift = seen.lift.map(|lift| Interval { low: lift.low.max(-1.0), ..lift });
+    }
     if test == Err(Undefined::ZeroVariance) && units >= FEWEST && metric.role == Role::Guardrail {
         // All units of a variant have the same value: the difference is exact.
         seen.interval = Some(Interval { low: estimate.difference, high: estimate.difference });
@@ -226,11 +230,11 @@ fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
 fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
     let none = vec![None; seen.len()];
     let lowest = metric.goal == Goal::Decrease;
-    let shares: Option<Vec<_>> = seen.iter().map(|seen| seen.found.shares).collect();
-    if let Some(shares) = shares.filter(|_| metric.measure != Measure::Mean) {
+    let shares: Option<Vec<_>> = seen.iter().map(|seen| seen.found.posteriors).collect();
+    if let Some(shares) = shares {
         let Some((baseline, _)) = shares.first() else { return none };
         let arms = std::iter::once(*baseline).chain(shares.iter().map(|(_, candidate)| *candidate));
-        let arms: Vec<_> = arms.map(|share| Prior::UNIFORM.after(share)).collect();
+        let arms: Vec<_> = arms.collect();
         let (best, loss) =
             (posterior::best(&arms, lowest), posterior::expected_loss(&arms, lowest));
         return best.into_iter().zip(loss).skip(1).map(Some).collect();

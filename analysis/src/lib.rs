@@ -51,7 +51,7 @@ mod verdict;
 mod weights;
 mod window;
 
-pub use analyze::{Input, Pass, Settings, analyze};
+pub use analyze::{DEFAULT_UNITS, Input, Pass, Settings, analyze};
 pub use answer::Analysis;
 pub use cap::Cap;
 pub use check::{Check, CheckName, CheckState};

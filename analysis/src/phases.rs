@@ -201,6 +201,22 @@ impl Timeline {
         begun.or_else(|| starts.first()).map(|(_, phase)| *phase)
     }
 
+    /// Whether weights rose and fell again and again, as if outcomes had set them: one way and back twice, for some variant.
+    ///
+    /// A rollout and a person who raises, rolls back and raises again change the direction at most twice.
+    pub(crate) fn wanders(&self) -> bool {
+        let variants = self.phases.first().map_or(0, |phase| phase.shares.len());
+        let turns = |variant: usize| {
+            let shares: Vec<f64> =
+                self.phases.iter().filter_map(|phase| phase.shares.get(variant).copied()).collect();
+            let steps =
+                shares.iter().zip(shares.iter().skip(1)).map(|(before, after)| after - before);
+            let steps: Vec<f64> = steps.filter(|step| step.abs() > 1e-9).collect();
+            steps.iter().zip(steps.iter().skip(1)).filter(|(one, two)| *one * *two < 0.0).count()
+        };
+        (0..variants).any(|variant| turns(variant) > 2)
+    }
+
     /// By set: the number of its only phase.
     pub(crate) fn only(&self) -> Vec<Option<u8>> {
         self.starts.iter().map(|starts| Some(starts.first()?.1)).collect()

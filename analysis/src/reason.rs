@@ -113,6 +113,11 @@ pub enum Note {
         /// How many times.
         steps: u64,
     },
+    /// The weights rose and fell several times, as if outcomes had set them.
+    Wandering {
+        /// How many phases there are.
+        phases: u64,
+    },
     /// The weights changed while the experiment ran.
     Phases {
         /// How many phases there are.

@@ -14,6 +14,7 @@ mod srm;
 use std::process::ExitCode;
 
 use clap::{Args as Arguments, Subcommand, ValueEnum};
+use sidetrack_analysis::DEFAULT_UNITS;
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::result::Goal;
 use sidetrack_stats::trap::{self, Design, Rows, Weights};
@@ -68,11 +69,12 @@ struct Terms {
     /// What was counted; requests are rejected, because users were randomized
     #[arg(long, value_name = "UNIT", default_value = "user")]
     unit: Unit,
-    /// A bandit chose the weights; each batch needs its own --baseline and --candidate
+    /// A bandit chose the weights; each batch needs its own --baseline and --candidate, and always-valid
+    /// intervals decide, since a fixed test is not valid for such data
     #[arg(long)]
     adaptive: bool,
     /// The units planned for both variants together: until then, and beyond, always-valid intervals
-    /// decide
+    /// decide [default with --adaptive: 10000]
     #[arg(long, value_name = "N")]
     planned_units: Option<u64>,
     /// Print JSON
@@ -105,6 +107,11 @@ impl Unit {
 impl Terms {
     fn level(&self) -> anyhow::Result<Fraction> {
         fraction("--alpha", self.alpha)
+    }
+
+    /// The units around which always-valid intervals are narrowest, if they may be asked for.
+    fn planned(&self) -> Option<u64> {
+        self.planned_units.or_else(|| self.adaptive.then_some(DEFAULT_UNITS))
     }
 
     const fn goal(&self) -> Goal {

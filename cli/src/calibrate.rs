@@ -1,15 +1,18 @@
 //! `sidetrack calibrate`: how often the decisions of `analyze run` are wrong.
 
+mod table;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args as Arguments;
-use sidetrack_analysis::calibrate::{
-    BOTH_SIDES, Calibration, Grid, ONE_SIDE, Row, Settings, calibrate,
-};
-use sidetrack_analysis::figures;
+use sidetrack_analysis::calibrate::{BOTH_SIDES, Calibration, Grid, ONE_SIDE, Settings, calibrate};
 
+use crate::atomic;
 use crate::exit::ExitStatus;
+use crate::fault::Fault;
 use crate::out::Out;
 
 /// Measure how often the decisions of analyze run are wrong
@@ -21,31 +24,33 @@ use crate::out::Out;
 /// above its nominal level by more than chance explains (0.1 % over the whole grid).
 #[derive(Arguments)]
 #[command(
-    after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --runs 10000 --markdown"
+    after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --update docs/statistics.md"
 )]
 pub(crate) struct Args {
     /// The corners of the grid, within a minute (the default)
     #[arg(long, conflicts_with = "full")]
     coarse: bool,
-    /// The whole grid, which takes hours
+    /// The whole grid, within a quarter of an hour on two cores
     #[arg(long)]
     full: bool,
-    /// Runs of each experiment [default: 200; with --full 4000]
-    #[arg(long, value_name = "N")]
-    runs: Option<NonZero<u32>>,
+    /// Runs of each experiment
+    #[arg(long, value_name = "N", default_value = "200")]
+    runs: NonZero<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print a table in Markdown, as docs/statistics.md has it
+    /// Print a table in Markdown, as docs/statistics.md has it; with --full the worst of each metric
     #[arg(long, conflicts_with = "json")]
     markdown: bool,
+    /// Replace the table between its markers in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    update: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let grid = if args.full { Grid::Full } else { Grid::Coarse };
-    let usual = if args.full { 4000 } else { 200 };
-    let runs = args.runs.or_else(|| NonZero::new(usual)).unwrap_or(NonZero::<u32>::MIN);
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+    let text = args.update.as_ref().map(|path| Marked::read(path, grid)).transpose()?;
     let shown = std::io::stderr().is_terminal();
     let progress = |done: usize, all: usize| {
         if shown {
@@ -55,92 +60,81 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
             }
         }
     };
-    let found = calibrate(&Settings { grid, runs, threads }, &progress);
+    let found = calibrate(&Settings { grid, runs: args.runs, threads }, &progress);
     if args.json {
         out.json(&found)?;
+    } else if args.markdown {
+        out.write_all(markdown(&found, grid).as_bytes())?;
     } else {
-        write_table(&found, args.markdown, out)?;
+        write_text(&found, out)?;
+    }
+    if let (Some(path), Some(text)) = (&args.update, text) {
+        let text = text.with(&markdown(&found, grid));
+        atomic::write(path, text.as_bytes())
+            .with_context(|| format!("--update: cannot write {}", path.display()))?;
     }
     Ok(if found.ok { ExitStatus::Success } else { ExitStatus::Problems })
 }
 
-const COLUMNS: [&str; 12] = [
-    "metric",
-    "rate",
-    "looks",
-    "variants",
-    "share",
-    "units",
-    "margin",
-    "promoted",
-    "worse",
-    "passed",
-    "missed",
-    "power / oracle",
-];
-
-fn write_table(found: &Calibration, markdown: bool, out: &mut Out) -> anyhow::Result<()> {
-    let failed = found.cells.iter().filter(|row| !row.failed.is_empty()).count();
-    let rows: Vec<Vec<String>> = std::iter::once(COLUMNS.map(str::to_owned).to_vec())
-        .chain(found.cells.iter().map(cells))
-        .collect();
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(|column| width(column).unwrap_or(0)).collect();
-    if !markdown {
-        writeln!(
-            out,
-            "{} of {} experiments fail: {} runs each, nominal {} % on one side and {} % on both\n",
-            failed,
-            found.cells.len(),
-            found.runs,
-            100.0 * ONE_SIDE,
-            100.0 * BOTH_SIDES
-        )?;
-    }
-    for (index, row) in rows.iter().enumerate() {
-        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let padded: Vec<String> = padded.collect();
-        if markdown {
-            writeln!(out, "| {} |", row.join(" | "))?;
-            if index == 0 {
-                writeln!(out, "|{}", "---|".repeat(COLUMNS.len()))?;
-            }
-        } else {
-            writeln!(out, "{}", padded.join("  ").trim_end())?;
-        }
-    }
-    Ok(())
+fn failed(found: &Calibration) -> usize {
+    found.cells.iter().filter(|row| !row.failed.is_empty()).count()
 }
 
-/// A row's cells; `!` marks a rate that fails.
-fn cells(row: &Row) -> Vec<String> {
-    let percent = |value: f64| figures::percent(value);
-    let rate = |name: &str, value: Option<f64>| {
-        let mark = if row.failed.contains(&name) { " !" } else { "" };
-        value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %{mark}", 100.0 * value))
+/// The table, below a line that says what made it.
+fn markdown(found: &Calibration, grid: Grid) -> String {
+    let line = format!(
+        "sidetrack {}, {} grid: {} experiments, {} runs each, {} above their nominal rates",
+        env!("CARGO_PKG_VERSION"),
+        found.grid,
+        found.cells.len(),
+        found.runs,
+        failed(found)
+    );
+    let rows = match grid {
+        Grid::Coarse => table::all(found),
+        Grid::Full => table::worst(found),
     };
-    let given = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), percent);
-    let power = match (row.power, row.oracle) {
-        (Some(power), Some(oracle)) => {
-            let mark = if row.failed.contains(&"power") { " !" } else { "" };
-            format!("{:.0} / {:.0} %{mark}", 100.0 * power, 100.0 * oracle)
-        }
-        _ => "–".to_owned(),
-    };
-    vec![
-        row.metric.to_owned(),
-        given(row.rate),
-        row.looks.to_owned(),
-        row.variants.to_string(),
-        percent(row.share),
-        row.units.to_string(),
-        row.margin.map_or_else(|| "–".to_owned(), |margin| format!("{:.1} pt", 100.0 * margin)),
-        rate("false_promotions", row.false_promotions),
-        rate("false_worse", row.false_worse),
-        rate("false_non_inferior", row.false_non_inferior),
-        rate("missed", Some(row.missed)),
-        power,
-    ]
+    format!("{line}\n\n{}", table::markdown(&rows))
+}
+
+fn write_text(found: &Calibration, out: &mut Out) -> anyhow::Result<()> {
+    writeln!(
+        out,
+        "{} of {} experiments fail: {} runs each, nominal {} % on one side and {} % on both\n",
+        failed(found),
+        found.cells.len(),
+        found.runs,
+        100.0 * ONE_SIDE,
+        100.0 * BOTH_SIDES
+    )?;
+    Ok(out.write_all(table::plain(&table::all(found)).as_bytes())?)
+}
+
+/// A text with a table between markers.
+struct Marked {
+    before: String,
+    after: String,
+}
+
+impl Marked {
+    fn read(path: &Path, grid: Grid) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("--update: cannot read {}", path.display()))?;
+        let (begin, end) = (
+            format!("<!-- calibration: {} -->\n", grid.name()),
+            format!("<!-- end of the calibration: {} -->", grid.name()),
+        );
+        let parts = text.split_once(&begin).and_then(|(before, rest)| {
+            let (_, after) = rest.split_once(&end)?;
+            Some(Self { before: format!("{before}{begin}"), after: format!("{end}{after}") })
+        });
+        parts.ok_or_else(|| {
+            let path = path.display();
+            Fault(format!("--update: {path} has no lines {} and {end}", begin.trim_end())).into()
+        })
+    }
+
+    fn with(&self, table: &str) -> String {
+        format!("{}\n{table}\n{}", self.before, self.after)
+    }
 }

@@ -58,12 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     daily_units: Option<u64>,
     /// The formula for rates
-    #[arg(
-        long,
-        value_name = "FORMULA",
-        default_value = "pooled",
-        conflicts_with = "baseline_mean"
-    )]
+    #[arg(long, value_name = "FORMULA", default_value = "score", conflicts_with = "baseline_mean")]
     formula: Choice,
     /// Print JSON
     #[arg(long)]
@@ -73,8 +68,8 @@ pub(crate) struct Args {
 /// Formulas for rates.
 #[derive(Clone, Copy, ValueEnum)]
 enum Choice {
-    /// The z test with the pooled variance, as in `analyze proportions`
-    Pooled,
+    /// The score test of `analyze run` and `analyze proportions`
+    Score,
     /// Cohen's h
     Cohen,
 }
@@ -144,7 +139,7 @@ fn sized(args: &Args, mde: f64, goal: Goal) -> anyhow::Result<Size> {
     let text = args.mde.to_string();
     if let Some(rate) = args.baseline_rate {
         let formula = match args.formula {
-            Choice::Pooled => Formula::PooledZ,
+            Choice::Score => Formula::Score,
             Choice::Cohen => Formula::CohenH,
         };
         let rate = fraction("--baseline-rate", rate)?;

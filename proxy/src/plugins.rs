@@ -130,13 +130,11 @@ impl<H: Host> Runtime<H> {
 impl<H: Host> Runtime<H> {
     /// Publishes whether listeners have different files under the plugin's name, and observes the
     /// next connection while the worker has several configurations. To be called every second.
-    /// `is_announced`: another worker may have published it.
-    pub(crate) fn find_other_files(&self, name: &str, is_announced: bool) {
+    pub(crate) fn find_other_files(&self, name: &str) {
         let plugin = &self.plugin;
         if plugin.is_alone() {
-            if plugin.is_shared.replace(false) || is_announced {
-                self.clear_other_files(name);
-            }
+            plugin.is_shared.set(false);
+            self.clear_other_files(name);
             return;
         }
         self.observes_connections.set(true);

@@ -4,7 +4,7 @@
 //! assignments. So users keep their variant while weights are constant, and every weight can be recomputed and explained.
 //!
 //! Tests that assume fixed weights are invalid for such data: see `trap`, and compare each batch
-//! separately (`proportions::stratified`).
+//! separately (`score::Score::of_shares`).
 
 use crate::distribution::beta::Beta;
 use crate::input::{Invalid, Proportion};

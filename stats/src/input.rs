@@ -91,29 +91,12 @@ impl Proportion {
         Self { successes: self.trials - self.successes, trials: self.trials }
     }
 
-    /// Variance of one unit: p (1 − p).
-    pub(crate) fn variance(self) -> f64 {
-        self.share() * (float(self.trials - self.successes) / self.n())
-    }
-
     pub(crate) const fn x(self) -> f64 {
         float(self.successes)
     }
 
     pub(crate) const fn n(self) -> f64 {
         float(self.trials)
-    }
-
-    /// `other`'s share minus this one's, from whole numbers: two shares near each other lose no digits.
-    pub(crate) fn difference(self, other: Self) -> f64 {
-        self.cross(other) / (self.n() * other.n())
-    }
-
-    /// `x₂ n₁ − x₁ n₂`, rounded once.
-    #[expect(clippy::cast_precision_loss, reason = "this is the one rounding")]
-    pub(crate) fn cross(self, other: Self) -> f64 {
-        let product = |a: u64, b: u64| i128::from(a) * i128::from(b);
-        (product(other.successes, self.trials) - product(self.successes, other.trials)) as f64
     }
 }
 

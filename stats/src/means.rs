@@ -7,8 +7,8 @@
 
 use crate::accumulate::Moments;
 use crate::input::{Fraction, Sample};
-use crate::phases::merge;
 use crate::result::{Comparison, Estimate, Interval, Undefined};
+use crate::strata::{self, Side};
 
 /// The candidate's mean against the baseline's.
 #[must_use]
@@ -66,28 +66,24 @@ pub fn compare_raw(
     Ok(of_estimate((one.mean(), two.mean()), variances, estimate, level))
 }
 
-/// The candidate's means against the baseline's over several phases, each compared within itself and merged by precision.
+/// The candidate's means against the baseline's over several phases, each compared within itself and merged by size (`strata`).
 ///
 /// # Errors
-/// `TooFew` without phases; `ZeroVariance` when one of several phases has none.
+/// `TooFew` without phases.
 pub fn stratified(phases: &[(Sample, Sample)], level: Fraction) -> Result<Comparison, Undefined> {
     if let [(baseline, candidate)] = phases {
         return Ok(compare(*baseline, *candidate, level));
     }
-    let each: Vec<(Estimate, (f64, f64))> = phases.iter().map(|(b, c)| larger(*b, *c)).collect();
-    let estimates: Vec<Estimate> = each.iter().map(|(estimate, _)| *estimate).collect();
-    let merged = merge(&estimates)?.estimate;
-    // The values get the weights of the differences.
-    let weights = || estimates.iter().map(|estimate| merged.variance / estimate.variance);
-    let mean = |of: &dyn Fn(&(Sample, Sample)) -> f64| {
-        phases.iter().zip(weights()).map(|(p, w)| w * of(p)).sum()
+    let side = |sample: &Sample, variance: f64| Side {
+        value: sample.mean(),
+        variance,
+        units: sample.count(),
     };
-    let variance = |of: &dyn Fn(&(f64, f64)) -> f64| {
-        each.iter().zip(weights()).map(|((_, variances), w)| w * w * of(variances)).sum()
-    };
-    let values = (mean(&|p| p.0.mean()), mean(&|p| p.1.mean()));
-    let variances = (variance(&|v| v.0), variance(&|v| v.1));
-    Ok(of_estimate(values, variances, merged, level))
+    let sides = phases.iter().map(|(one, two)| {
+        let (_, variances) = larger(*one, *two);
+        (side(one, variances.0), side(two, variances.1))
+    });
+    strata::merge(&sides.collect::<Vec<_>>(), 0.0, level)
 }
 
 /// The difference of the means with Welch and Satterthwaite's degrees of freedom.

@@ -1,33 +1,11 @@
 //! Posteriors of shares: how probable it is that a variant is the best, and what choosing it may cost.
 //!
-//! A Beta prior (uniform unless another is given) and binomial data make a Beta posterior. The integrals are quadratures over the logit, in
+//! A uniform prior and binomial data make a Beta posterior. The integrals are quadratures over the logit, in
 //! logarithms: reproducible, and as exact for one in 10^30 as for one half. They do not bound
-//! the error rate of a decision rule; `proportions` and `sequential` do.
+//! the error rate of a decision rule; `score` and `sequential` do.
 
 use crate::distribution::beta::{Beta, logistic};
-use crate::input::Proportion;
 use crate::numeric::quadrature::ln_integral;
-
-/// The distribution before the data.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Prior(Beta);
-
-impl Prior {
-    /// Every share is equally probable: Beta(1, 1).
-    pub const UNIFORM: Self = Self(Beta::UNIFORM);
-
-    /// Any Beta distribution.
-    #[must_use]
-    pub const fn new(beta: Beta) -> Self {
-        Self(beta)
-    }
-
-    /// The posterior after the data.
-    #[must_use]
-    pub fn after(self, data: Proportion) -> Beta {
-        self.0.plus(data.x(), data.n() - data.x())
-    }
-}
 
 /// For each variant: the probability that its share is the largest (with `lowest`: the smallest).
 #[must_use]

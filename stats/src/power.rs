@@ -7,7 +7,7 @@ use crate::input::{Fraction, Invalid, Sample};
 use crate::means::satterthwaite;
 use crate::numeric::float;
 use crate::numeric::root::rising;
-use crate::proportions::z_power;
+use crate::score::{FEWEST_EVENTS, power_for_rates};
 
 /// What an experiment must be able to detect.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,8 +42,8 @@ impl Size {
 /// Formulas for sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Formula {
-    /// For shares: the z test with the pooled variance, which is the test that `proportions` makes.
-    PooledZ,
+    /// For shares: the score test, which decides everywhere.
+    Score,
     /// For shares: Cohen's h, the difference of arcsines.
     CohenH,
     /// For means: Welch's t test, by the non-central t distribution.
@@ -55,7 +55,7 @@ impl Formula {
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
-            Self::PooledZ => "pooled_z",
+            Self::Score => "score",
             Self::CohenH => "cohen_h",
             Self::WelchT => "welch_t",
         }
@@ -65,9 +65,7 @@ impl Formula {
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
-            Self::PooledZ => {
-                "n₁ = (z_{α/2} √(p̄ q̄ (1 + 1/k)) + z_β √(p₁ q₁ + p₂ q₂/k))² / (p₂ − p₁)², n₂ = k n₁, p̄ = (p₁ + k p₂)/(1 + k)"
-            }
+            Self::Score => "the smallest n₁, n₂ = k n₁, at which the score test has the power",
             Self::CohenH => {
                 "n₁ = (1 + 1/k) ((z_{α/2} + z_β) / h)², n₂ = k n₁, h = 2 asin √p₂ − 2 asin √p₁"
             }
@@ -98,24 +96,33 @@ pub fn size_for_rate(
         ));
     }
     let k = goal.share.get() / goal.share.rest();
-    let (level, power) =
-        (normal::quantile(0.5 * goal.level.get()), normal::quantile(goal.power.rest()));
     let n1 = match formula {
-        Formula::PooledZ => {
-            let mean = (p1 + k * p2) / (1.0 + k);
-            let null = (mean * (1.0 - mean) * (1.0 + 1.0 / k)).sqrt();
-            let truth = (p1 * (1.0 - p1) + p2 * (1.0 - p2) / k).sqrt();
-            ((level * null + power * truth) / difference).powi(2)
-        }
+        Formula::Score => sized_for_score((p1, p2), k, goal),
         Formula::CohenH => {
+            let z = normal::quantile(0.5 * goal.level.get()) + normal::quantile(goal.power.rest());
             let h = 2.0 * p2.sqrt().asin() - 2.0 * p1.sqrt().asin();
-            ((level + power) / h).powi(2) * (1.0 + 1.0 / k)
+            (z / h).powi(2) * (1.0 + 1.0 / k)
         }
         Formula::WelchT => {
-            return Err(Invalid::new("welch_t", "be pooled_z or cohen_h", "welch_t is for means"));
+            return Err(Invalid::new("welch_t", "be score or cohen_h", "welch_t is for means"));
         }
     };
     sized(n1, k * n1, formula)
+}
+
+/// The baseline's size at which the score test has the power, and each group five expected events and five units without one.
+fn sized_for_score((p1, p2): (f64, f64), k: f64, goal: Goal) -> f64 {
+    let short = |n1: f64| power_for_rates(p1, p2, (n1, k * n1), goal.level) - goal.power.get();
+    let mean = (p1 + k * p2) / (1.0 + k);
+    let fewest = FEWEST_EVENTS / (mean.min(1.0 - mean) * k.min(1.0));
+    if short(fewest) >= 0.0 {
+        return fewest;
+    }
+    let mut high = 2.0 * fewest;
+    while short(high) < 0.0 && high < 1e16 {
+        high *= 2.0;
+    }
+    rising(0.5 * high, high, short)
 }
 
 /// The size for a mean whose units have the standard deviation `sd`, when it changes by `difference`.
@@ -172,13 +179,8 @@ fn power_for_mean(effect: f64, n1: f64, n2: f64, level: Fraction) -> f64 {
     )
 }
 
-/// The power of the z test for shares `p1` and `p2` in groups of these sizes.
-#[must_use]
-pub fn power_for_rates(p1: Fraction, p2: Fraction, sizes: (u64, u64), level: Fraction) -> f64 {
-    z_power(p1.get(), p2.get(), p2.get() - p1.get(), (float(sizes.0), float(sizes.1)), level)
-}
-
-/// The smallest rise of a share that groups of these sizes find with this power; `None` when not even a rise to 1 is found.
+/// The smallest rise of a share that the score test of groups of these sizes finds with this power; `None` when not even a rise to 1 is
+/// found.
 #[must_use]
 pub fn detectable_for_rate(
     rate: Fraction,
@@ -188,7 +190,7 @@ pub fn detectable_for_rate(
 ) -> Option<f64> {
     let sizes = (float(sizes.0), float(sizes.1));
     let found =
-        |rise: f64| z_power(rate.get(), rate.get() + rise, rise, sizes, level) - power.get();
+        |rise: f64| power_for_rates(rate.get(), rate.get() + rise, sizes, level) - power.get();
     (found(rate.rest()) > 0.0).then(|| rising(0.0, rate.rest(), found))
 }
 

@@ -194,7 +194,7 @@ pub struct Test {
 pub struct Comparison {
     /// The baseline's and the candidate's value.
     pub values: (f64, f64),
-    /// The variances of the errors of both values.
+    /// The variances of the errors of both values; of shares, those after a uniform prior, which are never 0.
     pub variances: (f64, f64),
     /// The difference, with the variance that intervals and merging take (not pooled).
     pub estimate: Estimate,

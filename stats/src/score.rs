@@ -12,14 +12,19 @@
 //! - Several strata: their scores are summed with fixed weights, as Cochran, Mantel and Haenszel do.
 
 mod constrained;
+mod law;
+mod power;
 
 use crate::accumulate::Pairs;
+use crate::distribution::beta::Beta;
 use crate::distribution::normal;
 use crate::input::{Fraction, Proportion};
 use crate::numeric::float;
 use crate::numeric::root::rising;
 use crate::result::{Comparison, Estimate, Interval, PValue, Test, Undefined, critical};
 use constrained::shares_at;
+use law::Law;
+pub use power::power_for_rates;
 
 /// The fewest events, and units without one, that each arm must have or be expected to have before a test decides.
 ///
@@ -35,17 +40,54 @@ const CONTINUITY: f64 = 0.25;
 pub(crate) struct Counts {
     /// Events.
     pub(crate) x: f64,
+    /// Trials without one.
+    pub(crate) y: f64,
     /// Trials.
     pub(crate) n: f64,
 }
 
 impl Counts {
-    fn share(self) -> f64 {
-        self.x / self.n
+    fn of(share: Proportion) -> Self {
+        Self { x: share.x(), y: share.failures().x(), n: share.n() }
+    }
+
+    fn share(self) -> Share {
+        Share { p: self.x / self.n, q: self.y / self.n }
     }
 
     fn variance(self) -> f64 {
-        variance(self.share()) / self.n
+        self.share().variance() / self.n
+    }
+
+    const fn mirrored(self) -> Self {
+        Self { x: self.y, y: self.x, n: self.n }
+    }
+}
+
+/// A share and what is missing to one, which of a share near one has the digits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Share {
+    p: f64,
+    q: f64,
+}
+
+impl Share {
+    fn of(p: f64) -> Self {
+        Self { p, q: 1.0 - p }
+    }
+
+    const fn mirrored(self) -> Self {
+        Self { p: self.q, q: self.p }
+    }
+
+    /// Of one trial.
+    fn variance(self) -> f64 {
+        self.p * self.q
+    }
+
+    /// The third moment of one trial.
+    fn third(self) -> f64 {
+        self.variance() * (self.q - self.p)
     }
 }
 
@@ -73,9 +115,8 @@ impl Score {
     /// # Errors
     /// `TooFew` without strata.
     pub fn of_shares(strata: &[(Proportion, Proportion)], stretch: f64) -> Result<Self, Undefined> {
-        let counts = |share: Proportion| Counts { x: share.x(), n: share.n() };
         let table = |(one, two): &(Proportion, Proportion)| {
-            (size(one.n(), two.n()), counts(*one), counts(*two))
+            (size(one.n(), two.n()), Counts::of(*one), Counts::of(*two))
         };
         Self::new(strata.iter().map(table), stretch)
     }
@@ -98,7 +139,7 @@ impl Score {
             let counts = |pairs: &Pairs, y: f64, x: f64| {
                 let own = design(residuals(pairs, y / x) / x, y / x);
                 let effect = together.max(own);
-                Counts { x: y / effect, n: x / effect }
+                Counts { x: y / effect, y: (x - y) / effect, n: x / effect }
             };
             let weight = size(float(one.count()), float(two.count()));
             tables.push((weight, counts(one, y1, x1), counts(two, y2, x2)));
@@ -146,7 +187,7 @@ impl Score {
     /// The baseline's and the candidate's share, merged.
     #[must_use]
     pub fn values(&self) -> (f64, f64) {
-        let of = |arm: fn(&Table) -> Counts| self.sum(|table| table.weight * arm(table).share());
+        let of = |arm: fn(&Table) -> Counts| self.sum(|table| table.weight * arm(table).share().p);
         (of(|table| table.baseline), of(|table| table.candidate))
     }
 
@@ -154,7 +195,7 @@ impl Score {
     #[must_use]
     pub fn difference(&self) -> f64 {
         self.sum(|Table { baseline, candidate, weight }| {
-            let cross = candidate.x * baseline.n - baseline.x * candidate.n;
+            let cross = cross((candidate.x, baseline.n), (baseline.x, candidate.n));
             weight * cross / (baseline.n * candidate.n)
         })
     }
@@ -165,29 +206,34 @@ impl Score {
     #[must_use]
     pub fn statistic(&self, delta: f64) -> f64 {
         let distance = self.difference() - delta;
-        let (mut apart, mut third, mut step) = (0.0, 0.0, 0.0);
-        for Table { baseline, candidate, weight } in &self.tables {
-            let (p1, p2) = shares_at(*baseline, *candidate, delta);
-            let (v1, v2) = (p1 * (1.0 - p1) / baseline.n, p2 * (1.0 - p2) / candidate.n);
-            let square = weight * weight;
-            apart += square * (v1 + v2);
-            third += square
-                * weight
-                * (v2 * (1.0 - 2.0 * p2) / candidate.n - v1 * (1.0 - 2.0 * p1) / baseline.n);
-            step += square * (1.0 / baseline.n + 1.0 / candidate.n);
-        }
-        let distance = (distance.abs() - CONTINUITY * step).max(0.0).copysign(distance);
+        let law = self.law(|table| shares_at(table.baseline, table.candidate, delta));
+        let distance = (distance.abs() - self.continuity()).max(0.0).copysign(distance);
         if distance == 0.0 {
             return 0.0;
         }
-        let variance = apart * self.stretch;
-        if variance <= 0.0 {
-            return f64::INFINITY.copysign(distance);
-        }
-        let se = variance.sqrt();
-        let corrected = without_skewness(distance / se, third / (variance * se));
+        let corrected = law.score(distance);
         // Near zero, the correction may be larger than the score.
         if corrected.signum() == distance.signum() { corrected } else { 0.0 }
+    }
+
+    /// How the difference would vary, if the shares were these.
+    fn law(&self, shares: impl Fn(&Table) -> (Share, Share)) -> Law {
+        let (mut apart, mut third) = (0.0, 0.0);
+        for table in &self.tables {
+            let (n1, n2) = (table.baseline.n, table.candidate.n);
+            let (one, two) = shares(table);
+            let square = table.weight * table.weight;
+            apart += square * (one.variance() / n1 + two.variance() / n2);
+            third += square * table.weight * (two.third() / (n2 * n2) - one.third() / (n1 * n1));
+        }
+        Law::new(apart * self.stretch, third)
+    }
+
+    /// What is taken off the difference.
+    fn continuity(&self) -> f64 {
+        let square = |table: &Table| table.weight * table.weight;
+        CONTINUITY
+            * self.sum(|table| square(table) * (1.0 / table.baseline.n + 1.0 / table.candidate.n))
     }
 
     /// The test that both shares are equal.
@@ -218,7 +264,7 @@ impl Score {
             });
             observed.max(expected) >= FEWEST_EVENTS
         };
-        let counts: [fn(Counts) -> f64; 2] = [|counts| counts.x, |counts| counts.n - counts.x];
+        let counts: [fn(Counts) -> f64; 2] = [|counts| counts.x, |counts| counts.y];
         counts.into_iter().all(|count| {
             enough(|table| table.baseline, count) && enough(|table| table.candidate, count)
         })
@@ -271,11 +317,33 @@ impl Score {
         (of(|table| table.baseline) * self.stretch, of(|table| table.candidate) * self.stretch)
     }
 
+    /// The variances of what is known of both shares after a uniform prior, stretched: an arm without events is not certain.
+    fn posterior_variances(&self) -> (f64, f64) {
+        let of = |arm: fn(&Table) -> Counts| {
+            self.sum(|table| {
+                let Counts { x, y, n } = arm(table);
+                let share = Share { p: (x + 1.0) / (n + 2.0), q: (y + 1.0) / (n + 2.0) };
+                table.weight * table.weight * share.variance() / (n + 3.0)
+            })
+        };
+        (of(|table| table.baseline) * self.stretch, of(|table| table.candidate) * self.stretch)
+    }
+
+    /// What is known of both shares after a uniform prior; `None` with several strata.
+    #[must_use]
+    pub fn posteriors(&self) -> Option<(Beta, Beta)> {
+        let after = |arm: Counts| Beta::UNIFORM.plus(arm.x, arm.y);
+        match self.tables.as_slice() {
+            [table] => Some((after(table.baseline), after(table.candidate))),
+            _ => None,
+        }
+    }
+
     /// Everything at once, for a single look.
     #[must_use]
     pub fn comparison(&self, level: Fraction) -> Comparison {
         let z = critical(None, level);
-        let (v1, v2) = self.variances();
+        let (v1, v2) = self.posterior_variances();
         Comparison {
             values: self.values(),
             variances: (v1, v2),
@@ -283,24 +351,16 @@ impl Score {
             interval: Some(self.interval(z)),
             lift: self.lift(),
             lift_interval: self.lift_interval(z),
-            power: None,
+            power: self.test().ok().and_then(|_| self.power(level)),
             test: self.test(),
         }
     }
 }
 
-/// Wilson and Hilferty's cube root: the normal score of a value `z` of a distribution with this skewness (shifted gamma).
-fn without_skewness(z: f64, skewness: f64) -> f64 {
-    if skewness == 0.0 {
-        return z;
-    }
-    // Below −1 the distribution ends: the score of its end.
-    let root = (0.5 * skewness * z).max(-1.0).ln_1p() / 3.0;
-    6.0 / skewness * root.exp_m1() + skewness / 6.0
-}
-
-fn variance(share: f64) -> f64 {
-    share * (1.0 - share)
+/// `a b − c d`, rounded about once (Kahan): products near each other lose no digits.
+fn cross((a, b): (f64, f64), (c, d): (f64, f64)) -> f64 {
+    let product = c * d;
+    a.mul_add(b, -product) + (-c).mul_add(d, product)
 }
 
 /// `n₁ n₂ / (n₁ + n₂)`.
@@ -325,7 +385,7 @@ fn residuals(pairs: &Pairs, ratio: f64) -> f64 {
 
 /// How many times the variance of a request is that of independent ones; at least 1.
 fn design(spread: f64, share: f64) -> f64 {
-    let independent = variance(share);
+    let independent = Share::of(share).variance();
     if independent > 0.0 { (spread / independent).max(1.0) } else { 1.0 }
 }
 

@@ -1,8 +1,10 @@
 //! Strata in which the same units come again: merged by their sizes, with the covariance that such units make.
 //!
-//! `phases::merge` takes phases as independent, and weighs them by one over the variance. Both are wrong for a log: a user seen in two
-//! phases is one user; and of rare errors or skewed revenue the variance goes up and down with the mean, so the smaller mean gets the
-//! larger weight. Here the weights depend on numbers of units only, and the caller adds what units in several strata contribute.
+//! Phases are never pooled. When the weights change while the metric drifts, the candidate's units come from other days than the
+//! baseline's, and the pooled difference shows the drift (Simpson's paradox). The merged difference is a mean of the phases' differences.
+//! Weights of one over the variance would be wrong: of rare errors or skewed revenue the variance goes up and down with the mean, so the
+//! smaller mean gets the larger weight. Here the weights depend on numbers of units only, and the caller adds what units in several
+//! strata contribute, since a user seen in two phases is one user.
 
 use crate::input::Fraction;
 use crate::means::of_estimate;

@@ -12,8 +12,6 @@
     reason = "a test that fails may say so abruptly, and its counts are small"
 )]
 
-#[path = "simulations/dice.rs"]
-mod dice;
 #[path = "simulations/fixed.rs"]
 mod fixed;
 #[path = "simulations/looking.rs"]
@@ -24,8 +22,10 @@ mod skewed;
 mod traps;
 
 use sidetrack_stats::input::{Fraction, Proportion};
+use sidetrack_stats::result::{Comparison, Test};
+use sidetrack_stats::score::Score;
 
-use dice::Dice;
+use sidetrack_stats::dice::Dice;
 
 const LEVEL: Fraction = Fraction::FIVE_PERCENT;
 
@@ -58,4 +58,16 @@ fn is_at_most(name: &str, found: f64, level: f64, repetitions: u64) {
 
 fn share(successes: u64, trials: u64) -> Proportion {
     Proportion::new(successes, trials).unwrap()
+}
+
+fn score(one: Proportion, two: Proportion) -> Score {
+    Score::of_shares(&[(one, two)], 1.0).unwrap()
+}
+
+fn compare(one: Proportion, two: Proportion) -> Comparison {
+    score(one, two).comparison(LEVEL)
+}
+
+fn test(one: Proportion, two: Proportion) -> Test {
+    score(one, two).test().unwrap()
 }

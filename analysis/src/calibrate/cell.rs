@@ -11,6 +11,8 @@ pub(super) enum Looks {
     Daily,
     /// Every day, and the fixed test at the planned number of units.
     Planned,
+    /// Every day, after which a bandit sets the next day's weights; to the planned number of units.
+    Bandit,
 }
 
 impl Looks {
@@ -19,6 +21,7 @@ impl Looks {
             Self::Fixed => "once",
             Self::Daily => "daily",
             Self::Planned => "daily, planned",
+            Self::Bandit => "daily, bandit",
         }
     }
 }
@@ -43,7 +46,7 @@ pub(super) struct Cell {
 pub enum Grid {
     /// The corners, within a minute.
     Coarse,
-    /// Everything, within hours.
+    /// Everything.
     Full,
 }
 
@@ -51,18 +54,40 @@ pub enum Grid {
 const RATES: [f64; 5] = [0.001, 0.005, 0.02, 0.1, 0.5];
 const SHARES: [f64; 6] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 const SIZES: [u64; 6] = [200, 1000, 4000, 20_000, 100_000, 1_000_000];
-const MEANS: [Crowd; 3] = [Crowd::Normal, Crowd::ZeroInflated, Crowd::LogNormal];
+/// Of users who are drawn one by one, not by the million.
+const DRAWN_SHARES: [f64; 4] = [0.01, 0.05, 0.2, 0.5];
+const DRAWN_SIZES: [u64; 4] = [200, 1000, 4000, 20_000];
+const DRAWN: [Crowd; 10] = [
+    Crowd::Errors(0.005),
+    Crowd::Errors(0.02),
+    Crowd::Errors(0.1),
+    Crowd::Ratio,
+    Crowd::Normal,
+    Crowd::ZeroInflated,
+    Crowd::LogNormal,
+    Crowd::Latency(0.5),
+    Crowd::Latency(0.95),
+    Crowd::Latency(0.99),
+];
 /// Of errors: rates of the baseline, and margins.
 const MARGINS: [(f64, f64); 4] = [(0.005, 0.005), (0.005, 0.01), (0.02, 0.02), (0.1, 0.02)];
-/// Users who are drawn one by one are not drawn by the million.
-const MOST: u64 = 20_000;
+/// Of latencies, the part of the quantile.
+const SLOWER: f64 = 0.1;
 
 impl Grid {
     pub(super) fn cells(self) -> Vec<Cell> {
-        let looks = [Looks::Fixed, Looks::Daily, Looks::Planned];
         match self {
             Self::Coarse => coarse(),
-            Self::Full => looks.into_iter().flat_map(full).collect(),
+            Self::Full => full(),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Coarse => "coarse",
+            Self::Full => "full",
         }
     }
 }
@@ -71,26 +96,48 @@ const fn primary(crowd: Crowd, looks: Looks, share: f64, units: u64) -> Cell {
     Cell { crowd, looks, arms: 2, share, units, margin: None }
 }
 
-fn full(looks: Looks) -> Vec<Cell> {
+/// A guardrail on errors: the baseline's rate and the margin.
+const fn errors((rate, margin): (f64, f64), looks: Looks, share: f64, units: u64) -> Cell {
+    Cell { margin: Some(margin), ..primary(Crowd::Errors(rate), looks, share, units) }
+}
+
+/// The guardrail on a latency.
+fn latency(quantile: f64, looks: Looks, share: f64, units: u64) -> Cell {
+    let crowd = Crowd::Latency(quantile);
+    Cell { margin: Some(crowd.margin_of(SLOWER)), ..primary(crowd, looks, share, units) }
+}
+
+fn full() -> Vec<Cell> {
     let mut cells = Vec::new();
-    for share in SHARES {
-        for units in SIZES {
-            let shares = RATES.into_iter().map(Crowd::Share);
-            let errors = RATES.into_iter().filter(|rate| *rate <= 0.1).map(Crowd::Errors);
-            let drawn = errors.chain(MEANS).filter(|_| units <= MOST);
-            cells.extend(shares.chain(drawn).map(|crowd| primary(crowd, looks, share, units)));
-            let guarded = |(rate, margin)| Cell {
-                margin: Some(margin),
-                ..primary(Crowd::Errors(rate), looks, share, units)
-            };
-            cells.extend(MARGINS.into_iter().filter(|_| units <= MOST).map(guarded));
+    for looks in [Looks::Fixed, Looks::Daily] {
+        for (share, units) in pairs(&SHARES, &SIZES) {
+            cells.extend(RATES.map(|rate| primary(Crowd::Share(rate), looks, share, units)));
+        }
+        for (share, units) in pairs(&DRAWN_SHARES, &DRAWN_SIZES) {
+            cells.extend(DRAWN.map(|crowd| primary(crowd, looks, share, units)));
+            cells.extend(MARGINS.map(|of| errors(of, looks, share, units)));
+            cells.push(latency(0.95, looks, share, units));
+        }
+        for arms in [3, 4, 5] {
+            let several = |crowd| Cell { arms, ..primary(crowd, looks, 0.1, 4000) };
+            cells.extend(RATES.map(Crowd::Share).map(several));
+            cells.extend(DRAWN.map(several));
         }
     }
-    for arms in [3, 4, 5] {
-        let several = |crowd| Cell { arms, ..primary(crowd, looks, 0.1, 4000) };
-        cells.extend(RATES.into_iter().map(Crowd::Share).chain(MEANS).map(several));
+    for (share, units) in pairs(&[0.05, 0.5], &[1000, 4000]) {
+        cells.extend(DRAWN.map(|crowd| primary(crowd, Looks::Planned, share, units)));
+    }
+    for (share, units) in pairs(&SHARES, &[1000, 20_000]) {
+        cells.extend(RATES.map(|rate| primary(Crowd::Share(rate), Looks::Planned, share, units)));
+    }
+    for (rate, units) in pairs(&[0.02, 0.1, 0.5], &[1000, 7000, 100_000]) {
+        cells.push(primary(Crowd::Share(rate), Looks::Bandit, 0.5, units));
     }
     cells
+}
+
+fn pairs<'p>(shares: &'p [f64], sizes: &'p [u64]) -> impl Iterator<Item = (f64, u64)> + use<'p> {
+    shares.iter().flat_map(|share| sizes.iter().map(|units| (*share, *units)))
 }
 
 /// The corners, and the cases that were wrong once.
@@ -99,8 +146,8 @@ fn coarse() -> Vec<Cell> {
     for (share, units) in
         [(0.01, 200), (0.01, 20_000), (0.05, 1000), (0.05, 4000), (0.5, 200), (0.5, 4000)]
     {
-        for crowd in [Crowd::Share(0.005), Crowd::Share(0.02), Crowd::Share(0.5)] {
-            cells.push(primary(crowd, Looks::Fixed, share, units));
+        for rate in [0.005, 0.02, 0.5] {
+            cells.push(primary(Crowd::Share(rate), Looks::Fixed, share, units));
         }
     }
     for (share, units) in [(0.01, 4000), (0.05, 1000), (0.05, 4000), (0.5, 4000)] {
@@ -116,25 +163,28 @@ fn coarse() -> Vec<Cell> {
         cells.push(primary(crowd, Looks::Daily, share, 7000));
         cells.push(primary(crowd, Looks::Planned, share, 7000));
     }
-    for crowd in MEANS {
+    cells.push(primary(Crowd::Share(0.1), Looks::Bandit, 0.5, 7000));
+    for crowd in [Crowd::Ratio, Crowd::Normal, Crowd::ZeroInflated, Crowd::LogNormal] {
         for share in [0.05, 0.5] {
             cells.push(primary(crowd, Looks::Fixed, share, 4000));
             cells.push(primary(crowd, Looks::Daily, share, 7000));
         }
     }
+    for quantile in [0.5, 0.95, 0.99] {
+        for (share, units) in [(0.05, 1000), (0.5, 2000)] {
+            cells.push(primary(Crowd::Latency(quantile), Looks::Fixed, share, units));
+        }
+    }
+    cells.push(primary(Crowd::Latency(0.95), Looks::Daily, 0.05, 2000));
     for arms in [3, 5] {
         cells.push(Cell { arms, ..primary(Crowd::Share(0.02), Looks::Fixed, 0.1, 4000) });
     }
-    for (rate, margin, share, units) in [
-        (0.005, 0.01, 0.05, 2000),
-        (0.02, 0.02, 0.05, 1000),
-        (0.1, 0.02, 0.05, 4000),
-        (0.02, 0.02, 0.5, 2000),
-    ] {
-        for looks in [Looks::Fixed, Looks::Daily] {
-            let crowd = Crowd::Errors(rate);
-            cells.push(Cell { margin: Some(margin), ..primary(crowd, looks, share, units) });
-        }
+    for looks in [Looks::Fixed, Looks::Daily] {
+        cells.push(errors((0.005, 0.01), looks, 0.05, 2000));
+        cells.push(errors((0.02, 0.02), looks, 0.05, 1000));
+        cells.push(errors((0.1, 0.02), looks, 0.05, 4000));
+        cells.push(errors((0.02, 0.02), looks, 0.5, 2000));
+        cells.push(latency(0.95, looks, 0.05, 1000));
     }
     cells
 }

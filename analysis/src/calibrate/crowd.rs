@@ -1,9 +1,10 @@
 //! Users of simulated experiments: what each has of a metric, and what the truth about it is.
 
-use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::dice::Dice;
+use sidetrack_stats::distribution::normal;
 use sidetrack_stats::float;
 
-use super::dice::Dice;
+use super::arm::Arm;
 use crate::answer::{Goal, Role};
 use crate::metric::{Absent, Margin, Measure, Metric, Origin};
 
@@ -12,37 +13,49 @@ use crate::metric::{Absent, Margin, Measure, Metric, Origin};
 pub(super) enum Crowd {
     /// The share of users with an event.
     Share(f64),
-    /// Errors per request. Users make 1 to many requests (geometric, 5 on average) and differ in how often they fail.
+    /// Errors per request. Users differ in how often they fail.
     Errors(f64),
+    /// Revenue per request: exponential, and users differ in their mean.
+    Ratio,
     /// A normal number per user.
     Normal,
     /// Revenue: one of twenty users pays, an exponential amount.
     ZeroInflated,
     /// Lognormal with σ = 1.
     LogNormal,
+    /// A quantile of the latency of requests: lognormal around 100 ms, and users differ in their speed.
+    Latency(f64),
 }
 
-/// Requests of a user on average.
+/// Requests of a user on average; their number is geometric.
 const REQUESTS: f64 = 5.0;
 
 /// One of so many users pays.
 const PAYS: f64 = 0.05;
+
+/// The σ of the logarithm of a request's latency: between users, and between the requests of one.
+const SPEED: (f64, f64) = (0.3, 0.6);
+
+/// Milliseconds.
+const MEDIAN: f64 = 100.0;
 
 impl Crowd {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Share(_) => "share",
             Self::Errors(_) => "error rate",
+            Self::Ratio => "ratio over users",
             Self::Normal => "mean, normal",
             Self::ZeroInflated => "mean, 95 % zero",
             Self::LogNormal => "mean, lognormal",
+            Self::Latency(_) => "latency quantile",
         }
     }
 
-    /// The rate of events of a share.
+    /// The rate of events of a share, or the share of requests below a quantile.
     pub(super) const fn rate(self) -> Option<f64> {
         match self {
-            Self::Share(rate) | Self::Errors(rate) => Some(rate),
+            Self::Share(rate) | Self::Errors(rate) | Self::Latency(rate) => Some(rate),
             _ => None,
         }
     }
@@ -52,6 +65,8 @@ impl Crowd {
         let (measure, origin, goal) = match self {
             Self::Share(_) => (Measure::Proportion, Origin::Column(0), Goal::Increase),
             Self::Errors(_) => (Measure::Ratio, Origin::Errors, Goal::Decrease),
+            Self::Ratio => (Measure::Ratio, Origin::Column(0), Goal::Increase),
+            Self::Latency(share) => (Measure::Quantile(share), Origin::Latency, Goal::Decrease),
             _ => (Measure::Mean, Origin::Column(0), Goal::Increase),
         };
         let margin = margin.map(Margin::Absolute);
@@ -62,84 +77,185 @@ impl Crowd {
 
     /// Which way is better.
     pub(super) const fn sign(self) -> f64 {
-        if matches!(self, Self::Errors(_)) { -1.0 } else { 1.0 }
+        if matches!(self, Self::Errors(_) | Self::Latency(_)) { -1.0 } else { 1.0 }
+    }
+
+    /// Whether no value can be as far from what it is.
+    pub(super) fn allows(self, shift: f64) -> bool {
+        match self {
+            Self::Share(rate) | Self::Errors(rate) => shift * 1.2 < rate.min(1.0 - rate),
+            Self::Latency(_) => shift < 0.5 * self.value(),
+            _ => true,
+        }
+    }
+
+    /// The true value of equal variants; only of latencies, in seconds.
+    fn value(self) -> f64 {
+        match self {
+            Self::Latency(share) => quantile(share) / 1000.0,
+            _ => 0.0,
+        }
+    }
+
+    /// A margin for the guardrail of a latency: this part of the quantile, in seconds.
+    pub(super) fn margin_of(self, part: f64) -> f64 {
+        part * self.value()
     }
 
     /// The variance of a user's part in the value, if the value is higher by `shift`.
     pub(super) fn variance(self, shift: f64) -> f64 {
+        // Of the squared number of requests: 2m² − m.
+        let square = 2.0 * REQUESTS * REQUESTS - REQUESTS;
         match self {
             Self::Share(rate) => (rate + shift) * (1.0 - rate - shift),
             // Residuals y − R x over the mean of x: independent requests, and E x(x − 1) pairs of a user with its own rate, whose
             // variance is 4/5 of the squared rate (3u² for a uniform u).
             Self::Errors(rate) => {
                 let rate = rate + shift;
-                let pairs = 2.0 * REQUESTS * (REQUESTS - 1.0);
+                let pairs = square - REQUESTS;
                 (REQUESTS * rate * (1.0 - rate) + pairs * 0.8 * rate * rate) / (REQUESTS * REQUESTS)
             }
+            // A user's mean is 2u, with E (2u)² = 4/3 and a variance of 1/3.
+            Self::Ratio => (REQUESTS * 4.0 / 3.0 + square / 3.0) / (REQUESTS * REQUESTS),
             Self::Normal => 1.0,
             Self::ZeroInflated => PAYS * 2.0 - PAYS * PAYS,
             Self::LogNormal => (1.0f64.exp() - 1.0) * 1.0f64.exp(),
+            Self::Latency(share) => {
+                // Of the share of requests below the quantile, over the squared density there.
+                let pairs = together(share) - share * share;
+                let shares = REQUESTS * share * (1.0 - share) + (square - REQUESTS) * pairs;
+                let spread = SPEED.0.hypot(SPEED.1);
+                let score = normal::quantile(1.0 - share);
+                let density = normal::density(score) / (spread * (self.value() + shift));
+                shares / (REQUESTS * REQUESTS) / (density * density)
+            }
         }
     }
 
     /// Adds `n` users whose expected value is higher by `shift`.
     pub(super) fn join(self, arm: &mut Arm, n: u64, shift: f64, dice: &mut Dice) {
         if let Self::Share(rate) = self {
-            arm.events += dice.binomial(n, rate + shift);
-            arm.units += n;
+            arm.add_events(dice.binomial(n, rate + shift), n);
             return;
         }
         for _ in 0..n {
-            let (y, x) = match self {
-                Self::Errors(rate) => failures(rate + shift, dice),
-                Self::Normal => (dice.normal() + shift, 1.0),
-                Self::ZeroInflated if dice.uniform() < PAYS => (dice.exponential() + shift, 1.0),
-                Self::ZeroInflated | Self::Share(_) => (shift, 1.0),
-                Self::LogNormal => (dice.normal().exp() + shift, 1.0),
-            };
-            // Numbers of this size are always taken.
-            let _ = arm.pairs.add(y, x);
+            match self {
+                Self::Errors(rate) => {
+                    let (y, x) = failures(rate + shift, dice);
+                    arm.add(y, x);
+                }
+                Self::Ratio => {
+                    let (requests, own) = (requests(dice), 2.0 * dice.uniform());
+                    let y: f64 = (0..requests).map(|_| own * dice.exponential() + shift).sum();
+                    arm.add(y, float(requests));
+                }
+                Self::Normal => arm.add(dice.normal() + shift, 1.0),
+                Self::ZeroInflated if dice.happens(PAYS) => {
+                    arm.add(dice.exponential() + shift, 1.0);
+                }
+                Self::ZeroInflated | Self::Share(_) => arm.add(shift, 1.0),
+                Self::LogNormal => arm.add(dice.normal().exp() + shift, 1.0),
+                Self::Latency(_) => {
+                    let slower = 1.0 + shift / self.value();
+                    let own = (SPEED.0 * dice.normal()).exp() * MEDIAN * slower;
+                    let key = dice.bits();
+                    for _ in 0..requests(dice) {
+                        arm.add_latency(key, own * (SPEED.1 * dice.normal()).exp());
+                    }
+                    arm.add_user();
+                }
+            }
         }
     }
+}
+
+/// The latency, in milliseconds, below which this share of the requests is.
+fn quantile(share: f64) -> f64 {
+    MEDIAN * (SPEED.0.hypot(SPEED.1) * normal::quantile(1.0 - share)).exp()
+}
+
+/// The probability that two requests of a user are both below the quantile: a sum over the user's speed.
+fn together(share: f64) -> f64 {
+    const STEPS: i32 = 400;
+    let edge = SPEED.0.hypot(SPEED.1) * normal::quantile(1.0 - share);
+    let step = 16.0 / f64::from(STEPS);
+    let term = |index: i32| {
+        let speed = -8.0 + step * f64::from(index);
+        let below = normal::upper((SPEED.0 * speed - edge) / SPEED.1);
+        normal::density(speed) * below * below * step
+    };
+    (0..=STEPS).map(term).sum()
+}
+
+fn requests(dice: &mut Dice) -> u64 {
+    let mut requests = 1;
+    while dice.uniform() > 1.0 / REQUESTS {
+        requests += 1;
+    }
+    requests
 }
 
 /// A user's failures and requests.
 fn failures(rate: f64, dice: &mut Dice) -> (f64, f64) {
-    let mut requests = 1u64;
-    while dice.uniform() > 1.0 / REQUESTS {
-        requests += 1;
-    }
+    let requests = requests(dice);
     let own = (3.0 * rate * dice.uniform().powi(2)).min(1.0);
-    let failed = (0..requests).filter(|_| dice.uniform() < own).count();
+    let failed = (0..requests).filter(|_| dice.happens(own)).count();
     (float(failed as u64), float(requests))
 }
 
-/// What a variant's users add up to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Arm {
-    events: u64,
-    units: u64,
-    pairs: Pairs,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Arm {
-    /// As an analysis sums them.
-    pub(super) fn pairs(&self) -> Pairs {
-        if self.units < 2 {
-            return self.pairs;
+    /// The variance of the value over many groups of `n` users, times `n`.
+    fn observed(crowd: Crowd, shift: f64, n: u64) -> f64 {
+        let mut dice = Dice::new(9);
+        let values: Vec<f64> = (0..2000)
+            .map(|_| {
+                let mut arm = Arm::default();
+                crowd.join(&mut arm, n, shift, &mut dice);
+                arm.value(crowd)
+            })
+            .collect();
+        let mean = values.iter().sum::<f64>() / 2000.0;
+        values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / 2000.0 * float(n)
+    }
+
+    #[test]
+    fn the_oracle_knows_the_variances() {
+        for crowd in [
+            Crowd::Share(0.1),
+            Crowd::Errors(0.02),
+            Crowd::Ratio,
+            Crowd::Normal,
+            Crowd::ZeroInflated,
+            Crowd::LogNormal,
+            Crowd::Latency(0.5),
+            Crowd::Latency(0.95),
+        ] {
+            let n = if matches!(crowd, Crowd::LogNormal) { 2000 } else { 500 };
+            let (known, found) = (crowd.variance(0.0), observed(crowd, 0.0, n));
+            assert!((found / known - 1.0).abs() < 0.12, "{crowd:?}: {found}, known {known}");
         }
-        let (x, n) = (float(self.events), float(self.units));
-        let variance = x / n * (n - x) / (n - 1.0);
-        Pairs::of_summary(self.units, (x / n, 1.0), (variance, 0.0), 0.0).unwrap_or_default()
     }
 
-    pub(super) fn count(&self) -> u64 {
-        self.units + self.pairs.count()
-    }
-
-    /// The value as observed.
-    pub(super) fn value(&self) -> f64 {
-        let (y, x) = self.pairs().means();
-        if x == 0.0 { 0.0 } else { y / x }
+    #[test]
+    fn a_shift_moves_the_value_by_itself() {
+        for (crowd, shift) in [
+            (Crowd::Share(0.1), 0.03),
+            (Crowd::Errors(0.1), 0.03),
+            (Crowd::Ratio, 0.2),
+            (Crowd::ZeroInflated, -0.1),
+            (Crowd::Latency(0.95), 0.05),
+        ] {
+            let mut dice = Dice::new(4);
+            let mut value = |shift| {
+                let mut arm = Arm::default();
+                crowd.join(&mut arm, 200_000, shift, &mut dice);
+                arm.value(crowd)
+            };
+            let moved = value(shift) - value(0.0);
+            assert!((moved - shift).abs() < 0.01, "{crowd:?}: {moved}");
+        }
     }
 }

@@ -1,4 +1,3 @@
-use super::cell::Looks;
 use super::crowd::Crowd;
 use super::*;
 
@@ -56,7 +55,15 @@ fn the_number_of_threads_changes_nothing() {
 fn the_grid_has_every_metric_look_and_corner() {
     for grid in [Grid::Coarse, Grid::Full] {
         let cells = grid.cells();
-        for name in ["share", "error rate", "mean, normal", "mean, 95 % zero", "mean, lognormal"] {
+        for name in [
+            "share",
+            "error rate",
+            "ratio over users",
+            "mean, normal",
+            "mean, 95 % zero",
+            "mean, lognormal",
+            "latency quantile",
+        ] {
             for looks in [Looks::Fixed, Looks::Daily] {
                 let found = cells.iter().any(|cell| {
                     cell.crowd.name() == name && cell.looks == looks && cell.share <= 0.05
@@ -65,5 +72,26 @@ fn the_grid_has_every_metric_look_and_corner() {
             }
         }
         assert!(cells.iter().any(|cell| cell.arms == 5) && cells.iter().any(Cell::is_even));
+        assert!(cells.iter().any(|cell| cell.looks == Looks::Bandit));
+        let guarded = |latency| {
+            let of = |cell: &&Cell| matches!(cell.crowd, Crowd::Latency(_)) == latency;
+            cells.iter().filter(of).any(|cell| cell.margin.is_some())
+        };
+        assert!(guarded(false) && guarded(true));
     }
+}
+
+#[test]
+fn a_bandit_with_equal_arms_promotes_rarely() {
+    let row = simulate(&cell(Crowd::Share(0.1), Looks::Bandit, 0.5, 7000), 5, 100, 1);
+    assert!(row.failed.is_empty() && row.power.is_none(), "{row:?}");
+    assert!(row.false_promotions < Some(0.05), "{row:?}");
+}
+
+#[test]
+fn latencies_are_decided_like_other_metrics() {
+    let row = simulate(&cell(Crowd::Latency(0.95), Looks::Fixed, 0.5, 2000), 6, 100, 1);
+    let (power, oracle) = (row.power.unwrap(), row.oracle.unwrap());
+    assert!((oracle - 0.8).abs() < 0.16 && (power - oracle).abs() < 0.12, "{row:?}");
+    assert!(row.missed < 0.16 && row.failed.is_empty(), "{row:?}");
 }

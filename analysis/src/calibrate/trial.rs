@@ -1,15 +1,16 @@
 //! A simulated experiment, decided by the code that decides real ones.
 
+use sidetrack_stats::bandit::{Rule, State, weights};
+use sidetrack_stats::dice::Dice;
 use sidetrack_stats::float;
-use sidetrack_stats::input::Fraction;
+use sidetrack_stats::input::{Fraction, Proportion};
 
+use super::arm::Arm;
 use super::cell::{Cell, Looks};
-use super::crowd::Arm;
-use super::dice::Dice;
 use crate::analyze::look;
 use crate::answer::{Conclusion, Decision, MetricResult, Role};
 use crate::compare::Data;
-use crate::join::{Shape, Totals};
+use crate::join::Shape;
 use crate::judge::{Look, Names, judge};
 use crate::metric::Metric;
 use crate::sums::{MetricSums, Sums};
@@ -52,20 +53,62 @@ pub(super) fn run(cell: &Cell, truth: Truth, dice: &mut Dice) -> Decided {
     };
     let metric = cell.crowd.metric(role, margin);
     let days = if cell.looks == Looks::Fixed { 1 } else { super::DAYS };
-    let mut arms = vec![Arm::default(); cell.arms];
+    let adaptive = cell.looks == Looks::Bandit;
+    let planned = (cell.looks != Looks::Daily).then_some(cell.units);
+    let mut bandit = Bandit::new(cell);
+    let mut strata = vec![vec![Arm::default(); cell.arms]];
     let mut decided = Decided::default();
+    let mut units = 0;
     for day in 0..days {
-        join(cell, truth, &mut arms, (day, days), dice);
-        let units = arms.iter().map(Arm::count).sum();
-        let planned = (cell.looks != Looks::Daily).then_some(cell.units);
-        let Ok((look, reached)) = look(planned, LEVEL, units) else { continue };
-        let seen = Seen { cell, truth, arms: &arms, metric: &metric, look, reached };
+        if adaptive && day > 0 {
+            // Each batch has its own weights, so it is a phase.
+            bandit.learn(strata.last().map_or(&[], Vec::as_slice));
+            strata.push(vec![Arm::default(); cell.arms]);
+        }
+        let Some(arms) = strata.last_mut() else { break };
+        units += join(cell, truth, arms, (day, days), bandit.shares(), dice);
+        let Ok((look, reached)) = look(planned, LEVEL, units, adaptive) else { continue };
+        let seen = Seen { cell, truth, strata: &strata, metric: &metric, look, reached };
         seen.decide(&mut decided);
-        if decided.promoted && decided.worse {
+        let done = match truth {
+            Truth::Better(_) => decided.promoted && decided.oracle,
+            _ => decided.promoted && decided.worse && decided.missed,
+        };
+        if done {
             break;
         }
     }
     decided
+}
+
+/// The weights of the variants, which a bandit changes.
+struct Bandit {
+    shares: Vec<f64>,
+    state: Option<State>,
+}
+
+impl Bandit {
+    fn new(cell: &Cell) -> Self {
+        let mut shares = vec![cell.share; cell.arms];
+        if let Some(baseline) = shares.first_mut() {
+            *baseline = 1.0 - cell.share * float(cell.arms as u64 - 1);
+        }
+        Self { shares, state: State::new(cell.arms, 1.0).ok() }
+    }
+
+    fn shares(&self) -> &[f64] {
+        &self.shares
+    }
+
+    /// Thompson's weights with a floor of 5 %.
+    fn learn(&mut self, arms: &[Arm]) {
+        let Some(state) = &mut self.state else { return };
+        let outcomes = arms.iter().map(|arm| Proportion::new(arm.events().0, arm.events().1).ok());
+        let next = state
+            .batch(&outcomes.collect::<Vec<_>>())
+            .and_then(|()| weights(state, Rule::default(), &self.shares));
+        self.shares = next.unwrap_or_else(|_| self.shares.clone());
+    }
 }
 
 /// How much higher a candidate's value is.
@@ -77,26 +120,35 @@ fn shift(cell: &Cell, truth: Truth, arm: usize) -> f64 {
     }
 }
 
-/// The users of a day.
-fn join(cell: &Cell, truth: Truth, arms: &mut [Arm], (day, days): (u64, u64), dice: &mut Dice) {
-    let mut rest = cell.units * (day + 1) / days - cell.units * day / days;
-    let mut share = 1.0;
-    for (index, arm) in arms.iter_mut().enumerate().skip(1) {
-        let n = dice.binomial(rest, cell.share / share);
+/// The users of a day; how many.
+fn join(
+    cell: &Cell,
+    truth: Truth,
+    arms: &mut [Arm],
+    (day, days): (u64, u64),
+    shares: &[f64],
+    dice: &mut Dice,
+) -> u64 {
+    let all = cell.units * (day + 1) / days - cell.units * day / days;
+    let (mut rest, mut share) = (all, 1.0);
+    for (index, (arm, own)) in arms.iter_mut().zip(shares).enumerate().skip(1) {
+        let n = dice.binomial(rest, own / share);
         rest -= n;
-        share -= cell.share;
+        share -= own;
         cell.crowd.join(arm, n, shift(cell, truth, index), dice);
     }
     if let Some(baseline) = arms.first_mut() {
         cell.crowd.join(baseline, rest, 0.0, dice);
     }
+    all
 }
 
 /// An experiment at a look.
 struct Seen<'s> {
     cell: &'s Cell,
     truth: Truth,
-    arms: &'s [Arm],
+    /// By stratum and variant.
+    strata: &'s [Vec<Arm>],
     metric: &'s Metric,
     look: Look,
     reached: bool,
@@ -104,18 +156,28 @@ struct Seen<'s> {
 
 impl Seen<'_> {
     fn decide(&self, decided: &mut Decided) {
-        let pairs = self.arms.iter().map(Arm::pairs).collect();
-        let metrics = vec![MetricSums { pairs, ..MetricSums::default() }];
-        let shape = Shape { strata: 1, arms: self.arms.len(), baseline: 0 };
-        let totals = vec![Totals::default(); shape.slots()];
-        let sums = Sums { totals, metrics, ..Sums::default() };
+        let slots = || self.strata.iter().flatten();
+        let pairs = slots().map(Arm::pairs).collect();
+        let shape = Shape { strata: self.strata.len(), arms: self.cell.arms, baseline: 0 };
+        let sums = Sums {
+            totals: slots().map(Arm::totals).collect(),
+            answered: slots().map(Arm::count).collect(),
+            metrics: vec![MetricSums { pairs, ..MetricSums::default() }],
+            ..Sums::default()
+        };
         let data = Data { sums: &sums, shape, units: true, level: LEVEL };
         let compared =
             sums.metrics.iter().map(|of| (self.metric.clone(), data.compare(self.metric, of)));
-        let compared: Vec<_> = compared.collect();
-        let variants: Vec<&str> = NAMES.into_iter().take(self.arms.len()).collect();
+        let mut compared: Vec<_> = compared.collect();
+        if self.cell.arms == 2 {
+            // Which of several winners is the best is not asked, and the integrals of shares take most of the time.
+            let all = compared.iter_mut().flat_map(|(_, compared)| compared);
+            all.for_each(|compared| compared.posteriors = None);
+        }
+        let variants: Vec<&str> = NAMES.into_iter().take(self.cell.arms).collect();
         let candidates = variants.get(1..).unwrap_or_default();
-        let names = Names { variants: variants.clone(), baseline: 0, strata: vec![None] };
+        let strata = vec![None; self.strata.len()];
+        let names = Names { variants: variants.clone(), baseline: 0, strata };
         let results = judge(&compared, self.look, LEVEL, &names);
         let verdict = verdict(&Grounds {
             metrics: &results,
@@ -130,7 +192,7 @@ impl Seen<'_> {
             baseline: "a",
         });
         decided.promoted |= verdict.decision == Decision::Promote;
-        decided.oracle |= self.is_clear();
+        decided.oracle |= matches!(self.truth, Truth::Better(_)) && self.is_clear();
         for result in &results {
             self.note(result, decided);
         }
@@ -150,12 +212,14 @@ impl Seen<'_> {
 
     /// Whether the first candidate is better by a test that knows the true variances.
     fn is_clear(&self) -> bool {
-        let [baseline, candidate, ..] = self.arms else { return false };
+        let [arms] = self.strata else { return false };
+        let [baseline, candidate, ..] = arms.as_slice() else { return false };
         let units = baseline.count() + candidate.count();
         let Ok(critical) = self.look.critical(LEVEL, units) else { return false };
         let crowd = self.cell.crowd;
         let variance = crowd.variance(0.0) / float(baseline.count())
             + crowd.variance(shift(self.cell, self.truth, 1)) / float(candidate.count());
-        (candidate.value() - baseline.value()) * crowd.sign() > critical * variance.sqrt()
+        let difference = candidate.value(crowd) - baseline.value(crowd);
+        difference * crowd.sign() > critical * variance.sqrt()
     }
 }

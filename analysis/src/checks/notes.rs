@@ -13,6 +13,8 @@ pub(crate) struct Evidence<'e> {
     pub(crate) units: bool,
     /// How many steps of a bandit there are; `None` without a bandit.
     pub(crate) adaptive: Option<u64>,
+    /// How many phases there are if the weights rose and fell as a bandit's do, although the file has no notes of one.
+    pub(crate) wandering: Option<u64>,
     /// How many phases there are because the weights of the file changed; `None` with a bandit or a rollout.
     pub(crate) weights: Option<u64>,
     pub(crate) breaker: &'e Breaker,
@@ -30,6 +32,7 @@ pub(crate) fn notes(evidence: &Evidence<'_>) -> Vec<Note> {
     let tally = evidence.tally;
     let mut notes = Vec::new();
     notes.extend(evidence.adaptive.map(|steps| Note::Adaptive { steps }));
+    notes.extend(evidence.wandering.map(|phases| Note::Wandering { phases }));
     let phases = evidence.weights.filter(|phases| *phases > 1);
     notes.extend(phases.map(|phases| Note::Phases { phases }));
     let breaker = evidence.breaker;

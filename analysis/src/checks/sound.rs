@@ -17,7 +17,6 @@ use sidetrack_stats::input::Fraction;
 use super::*;
 use crate::analyze::look;
 use crate::answer::SrmVerdict;
-use crate::calibrate::Dice;
 use crate::compare::Data;
 use crate::error::Error;
 use crate::join::{Shape, join};
@@ -29,6 +28,7 @@ use crate::row::{Marks, Row, Sink, key};
 use crate::source::{Source, Trial};
 use crate::sums::{Summation, place};
 use crate::window::Window;
+use sidetrack_stats::dice::Dice;
 
 const DAY: u64 = 86_400_000;
 const DAYS: u64 = 14;
@@ -292,7 +292,7 @@ impl Life {
         let level = Fraction::FIVE_PERCENT;
         let data = Data { sums: &sums, shape, units: true, level };
         let units = sums.firsts.iter().sum();
-        let (look, _) = look(None, level, units).unwrap();
+        let (look, _) = look(None, level, units, false).unwrap();
         let compared: Vec<_> = metrics
             .iter()
             .zip(&sums.metrics)

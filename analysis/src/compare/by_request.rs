@@ -51,7 +51,7 @@ impl Data<'_> {
             comparison,
             method: method(word, used.len()),
             strata: self.within(&sides).into_iter().map(within).collect(),
-            shares: if let [(_, one)] = counts.as_slice() { Some(*one) } else { None },
+            posteriors: score.as_ref().and_then(Score::posteriors),
             score: score.map(Scored::Shares),
         }
     }

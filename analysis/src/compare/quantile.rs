@@ -46,7 +46,7 @@ impl Data<'_> {
                 .map_err(|why| *why),
             method: method("quantiles, order statistics and design effect", tables.len()),
             strata: strata.iter().filter_map(within).collect(),
-            shares: None,
+            posteriors: None,
             score: merged.ok().map(Scored::Quantile),
         }
     }

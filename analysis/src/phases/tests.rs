@@ -128,3 +128,19 @@ fn a_log_has_at_most_so_many_sets() {
     let error = book.find(experiment, None, "c=0/1000000").unwrap_err();
     assert_eq!(error, "weights: more than 256 sets of weights in one log");
 }
+
+#[test]
+fn weights_that_rise_and_fall_again_and_again_look_like_a_bandits() {
+    let wanders = |percents: &[u64]| {
+        let texts: Vec<String> =
+            percents.iter().map(|p| format!("c={0}/{0}", p * 10_000)).collect();
+        // Each set of weights for a day; one that comes back is a phase of its own.
+        let days = texts.iter().zip(0u64..);
+        let sets =
+            days.map(|(text, day)| (None, text.as_str(), every(1, day * DAY..(day + 1) * DAY)));
+        timeline(FIXED, &sets.collect::<Vec<_>>()).wanders()
+    };
+    // A ramp; a roll-back; a roll-back after which it is raised again.
+    assert!(!wanders(&[5, 10, 20, 40]) && !wanders(&[5, 20, 1]) && !wanders(&[5, 20, 5, 40]));
+    assert!(wanders(&[50, 55, 48, 60, 41]) && wanders(&[5, 20, 5, 20, 5]));
+}

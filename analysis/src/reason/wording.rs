@@ -105,7 +105,13 @@ impl fmt::Display for Note {
             Self::Adaptive { steps } => write!(
                 f,
                 "adaptive: a bandit set the weights in {steps} steps; each step is compared within \
-                 itself and the differences are merged, never pooled"
+                 itself and the differences are merged, never pooled. A fixed test is not valid for \
+                 such data, so all intervals hold at every look"
+            ),
+            Self::Wandering { phases } => write!(
+                f,
+                "the weights rose and fell over {phases} phases, as if outcomes had set them; a fixed \
+                 test is not valid for such data, so all intervals hold at every look"
             ),
             Self::Phases { phases } => write!(
                 f,

@@ -16,7 +16,8 @@ use crate::out::Out;
 /// Compare two means, such as revenue or latency
 ///
 /// Welch's t test and its interval, or those with the common variance if the smaller group varies
-/// less; the interval of the relative lift by the delta method. If the weights changed, give a pair for each phase: phases are combined by inverse variance, never summed.
+/// less; the interval of the relative lift by the delta method. If the weights changed, give a pair for
+/// each phase: the variants are compared within phases, and the differences weighted by the sizes.
 #[derive(Arguments)]
 #[command(
     after_help = "Example:\n  sidetrack analyze means --baseline 100,20,1000 --candidate 102.5,21,1000"
@@ -56,6 +57,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let report = Report {
         metric: Metric::Mean,
         comparison,
+        score: None,
         units: phases.iter().map(|(b, c)| b.count() + c.count()).sum(),
         detectable: single.and_then(detectable),
         methods: match single {
@@ -63,7 +65,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
                 ["t test with the common variance", "common variance", "delta method"]
             }
             Some(_) => ["Welch's t test", "Welch", "delta method"],
-            None => ["z test of the combined phases", "inverse variance", "delta method"],
+            None => ["z test of the merged phases", "weighted by size", "delta method"],
         },
         rows,
         notes: Vec::new(),

@@ -16,7 +16,7 @@ use sidetrack::names::metric;
 use sidetrack::names::status::{ABORTED, ERROR, SUCCESS};
 use sidetrack::plan::{Experiment, VariantId};
 use sidetrack_stats::input::{Fraction, Proportion};
-use sidetrack_stats::proportions;
+use sidetrack_stats::score::Score;
 
 use super::figures::{digits, signed};
 use crate::http::{agent, unreachable};
@@ -176,7 +176,8 @@ fn ask(source: &Prometheus, experiment: &Experiment, since: Duration) -> anyhow:
             .iter()
             .filter_map(|phase| share(baseline, phase).zip(share(candidate, phase)))
             .collect();
-        let compared = proportions::stratified(&pairs, Fraction::FIVE_PERCENT).ok();
+        let score = Score::of_shares(&pairs, 1.0).ok();
+        let compared = score.map(|score| score.comparison(Fraction::FIVE_PERCENT));
         Compared {
             variant: candidate.to_owned(),
             diff: compared.map(|compared| compared.estimate.difference),

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args as Arguments;
 use sidetrack_stats::input::{Fraction, Proportion};
-use sidetrack_stats::{float, power, proportions, trap};
+use sidetrack_stats::score::Score;
+use sidetrack_stats::{float, power, trap};
 
 use super::figures::percent;
 use super::given::{paired, proportion};
@@ -15,9 +16,10 @@ use crate::out::Out;
 
 /// Compare two shares, such as conversions or errors
 ///
-/// The z test with the pooled variance, Newcombe's interval of the difference, and the log-ratio
-/// interval of the relative lift. If the weights changed, give a pair for each phase: the variants are
-/// compared within phases (Cochran-Mantel-Haenszel), never across their sum.
+/// The score test of analyze run, with the interval of the same score and the log-ratio interval of the
+/// relative lift. Each variant needs five units with and five without a success, observed or expected.
+/// If the weights changed, give a pair for each phase: the variants are compared within phases, never
+/// across their sum.
 #[derive(Arguments)]
 #[command(
     after_help = "Examples:\n  sidetrack analyze proportions --baseline 200/1000 --candidate 250/1000\n  \
@@ -46,8 +48,8 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let phases =
         paired(read("--baseline", &args.baseline)?, read("--candidate", &args.candidate)?)?;
     args.terms.unit.check(args.terms.adaptive, phases.len())?;
-    let comparison =
-        proportions::stratified(&phases, level).map_err(|error| Fault(error.to_string()))?;
+    let score = Score::of_shares(&phases, 1.0).map_err(|error| Fault(error.to_string()))?;
+    let comparison = score.comparison(level);
     let sizes =
         phases.iter().fold((0, 0), |sums, (b, c)| (sums.0 + b.trials(), sums.1 + c.trials()));
     let mut rows = Vec::new();
@@ -57,12 +59,6 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         rows.push(row(format!("candidate{phase}"), shown(*candidate)));
     }
     let mut notes = Vec::new();
-    if phases.iter().any(|(b, c)| proportions::is_sparse(*b, *c)) && phases.len() == 1 {
-        notes.push(
-            "one of the four cells has fewer than five expected units, so the z test is approximate"
-                .to_owned(),
-        );
-    }
     if trap::weights_changed(&phases).is_ok_and(|test| test.p.get() < CHANGED) {
         notes.push(format!(
             "the candidate's share of the units differs between phases; the difference of the sums ({} points) would \
@@ -74,6 +70,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let report = Report {
         metric: Metric::Share,
         comparison,
+        score: Some(score),
         units: sizes.0 + sizes.1,
         detectable: Fraction::new(comparison.values.0)
             .ok()
@@ -82,9 +79,9 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
             })
             .filter(|_| single),
         methods: if single {
-            ["pooled z test", "Newcombe", "log ratio"]
+            ["score test", "score", "log ratio"]
         } else {
-            ["Cochran-Mantel-Haenszel test", "within phases", "Mantel-Haenszel"]
+            ["score test within phases", "score within phases", "log ratio"]
         },
         rows,
         notes,

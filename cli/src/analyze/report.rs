@@ -5,9 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use sidetrack_stats::input::Fraction;
-use sidetrack_stats::result::{
-    Comparison, Decision, Estimate, Interval, PValue, Undefined, decision,
-};
+use sidetrack_stats::result::{Comparison, Decision, Interval, PValue, Undefined, decision};
+use sidetrack_stats::score::Score;
 use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 
 use super::Terms;
@@ -29,6 +28,8 @@ pub(super) enum Metric {
 pub(super) struct Report {
     pub(super) metric: Metric,
     pub(super) comparison: Comparison,
+    /// Of shares: the test and its intervals for any number of looks.
+    pub(super) score: Option<Score>,
     /// Of both variants together.
     pub(super) units: u64,
     /// The smallest difference that these sizes detect with a power of 80 %.
@@ -73,7 +74,7 @@ struct Json<'a> {
     alpha: f64,
     units: u64,
     test: &'static str,
-    /// Why there is no p-value: `zero_variance`.
+    /// Why there is no p-value: `zero_variance`, `few_events`.
     undefined: Option<&'static str>,
     always_valid: Option<JsonAnytime>,
     notes: &'a [String],
@@ -102,6 +103,7 @@ impl Report {
         let anytime = self.anytime(terms, level)?;
         if let (Some(_), Some(planned)) = (anytime, terms.planned_units)
             && self.units > planned
+            && !terms.adaptive
         {
             self.notes.push(format!(
                 "there are more than {planned} units and a tenth, so this is a look beyond the plan; the \
@@ -110,7 +112,9 @@ impl Report {
         }
         if terms.adaptive {
             self.notes.push(
-                "a bandit chose the weights, so each batch is compared separately".to_owned(),
+                "a bandit chose the weights, so each batch is compared separately, and a fixed test \
+                 is not valid"
+                    .to_owned(),
             );
         }
         let p = anytime.map_or_else(|| self.comparison.test.map(|test| test.p), |a| Ok(a.p));
@@ -124,26 +128,27 @@ impl Report {
     }
 
     fn anytime(&self, terms: &Terms, level: Fraction) -> anyhow::Result<Option<Anytime>> {
-        let Some(planned) = terms.planned_units else { return Ok(None) };
+        let Some(planned) = terms.planned() else { return Ok(None) };
         let flag = "--planned-units";
         let sequence = ConfidenceSequence::new(planned, level)
             .map_err(|error| named(flag, &planned.to_string(), &error))?;
-        let Ok(test) = self.comparison.test else { return Ok(None) };
-        if is_planned_look(planned, self.units) {
+        if is_planned_look(planned, self.units) && !terms.adaptive {
             return Ok(None);
         }
-        // The test's own error where it is the larger one, so that more looks never give a smaller p-value.
-        let estimate = self.comparison.estimate;
-        let tested = (estimate.difference / test.statistic).powi(2);
-        let variance =
-            if tested.is_finite() { tested.max(estimate.variance) } else { estimate.variance };
-        let estimate = Estimate { variance, ..estimate };
         let few = |_| {
             Fault(format!(
                 "{flag} requires at least 100 units so far, but there are {}",
                 self.units
             ))
         };
+        let critical = sequence.critical(self.units).map_err(few)?;
+        let Ok(test) = self.comparison.test else { return Ok(None) };
+        if let Some(score) = &self.score {
+            let p = sequence.p_of_score(test.statistic, self.units).map_err(few)?;
+            let lift = score.lift_interval(critical).ok();
+            return Ok(Some(Anytime { interval: score.interval(critical), lift, p }));
+        }
+        let estimate = self.comparison.estimate;
         let interval = sequence.interval(estimate, self.units).map_err(few)?;
         let p = sequence.p_value(estimate, self.units).map_err(few)?;
         // As much wider as the interval of the difference.
@@ -190,7 +195,7 @@ impl Report {
             units: self.units,
             test: self.methods[0],
             undefined: comparison.test.err().map(|undefined| undefined.code()),
-            always_valid: anytime.zip(terms.planned_units).map(|(anytime, planned_units)| {
+            always_valid: anytime.zip(terms.planned()).map(|(anytime, planned_units)| {
                 JsonAnytime {
                     ci: ends(anytime.interval),
                     p_value: anytime.p.get(),
@@ -217,7 +222,8 @@ impl Report {
             Some(interval) => format!("{} ({ci} {})", self.difference(), self.range(interval)),
             None => self.difference(),
         };
-        writeln!(out, "{}\n", verdict(decision, &found, ink))?;
+        let few = comparison.test.err() == Some(Undefined::FewEvents);
+        writeln!(out, "{}\n", verdict(decision, few, &found, ink))?;
         let lift = match anytime {
             Some(anytime) => anytime.lift.ok_or(Undefined::ZeroBaseline),
             None => comparison.lift_interval,
@@ -281,7 +287,7 @@ impl Report {
                     p(test.p)
                 )
             }
-            (Err(why), _) => format!("{why}: all units have the same value"),
+            (Err(why), _) => untested(why),
         }
     }
 
@@ -306,11 +312,19 @@ impl Report {
     }
 }
 
+/// Why there is no test.
+fn untested(why: Undefined) -> String {
+    match why {
+        Undefined::ZeroVariance => format!("{why}: all units have the same value"),
+        _ => why.to_string(),
+    }
+}
+
 fn hundred(lift: f64) -> String {
     signed(100.0 * lift, 3)
 }
 
-fn verdict(decision: Decision, found: &str, ink: Ink) -> String {
+fn verdict(decision: Decision, few: bool, found: &str, ink: Ink) -> String {
     match decision {
         Decision::Better => format!("{} {found}", ink.good("The candidate is better:")),
         Decision::Worse => format!("{} {found}", ink.bad("The candidate is worse:")),
@@ -321,10 +335,12 @@ fn verdict(decision: Decision, found: &str, ink: Ink) -> String {
             )
         }
         Decision::Undefined => {
-            format!(
-                "{} all units have the same value, so no test is possible: {found}",
-                ink.note("Undefined:")
-            )
+            let why = if few {
+                "too few events for a test"
+            } else {
+                "all units have the same value, so no test is possible"
+            };
+            format!("{} {why}: {found}", ink.note("Undefined:"))
         }
     }
 }

@@ -19,9 +19,10 @@ use crate::wrap;
 
 /// Test the sizes of the groups against the weights: a sample-ratio mismatch invalidates comparisons
 ///
-/// Pearson's chi-square test, at a level of 0.001. Count users (what was randomized), not requests. If
-/// the weights changed, give a pair for each phase: each phase is tested against its own weights. Exit
-/// 1 on a mismatch.
+/// Pearson's chi-square test, at a level of 0.001, for a single look. If you look again and again while
+/// units arrive, use --repeated, or it will find a mismatch by chance. Count users (what was
+/// randomized), not requests. If the weights changed, give a pair for each phase: each phase is tested
+/// against its own weights. Exit 1 on a mismatch.
 #[derive(Arguments)]
 #[command(
     after_help = "Examples:\n  sidetrack analyze srm --expected 70,30 --observed 70210,29790\n  \
@@ -36,9 +37,12 @@ pub(super) struct Args {
     /// The units of each variant, in the same order; once for each phase
     #[arg(long, value_name = "COUNTS", required = true, allow_hyphen_values = true)]
     observed: Vec<String>,
-    /// Report a mismatch below this p-value
-    #[arg(long, value_name = "A", default_value_t = srm::LEVEL)]
-    alpha: f64,
+    /// Decide by the test that holds at every look, as analyze run does
+    #[arg(long)]
+    repeated: bool,
+    /// Report a mismatch below this p-value [default: 0.001; with --repeated 0.01]
+    #[arg(long, value_name = "A")]
+    alpha: Option<f64>,
     /// What was counted; requests are rejected
     #[arg(long, value_name = "UNIT", default_value = "user")]
     unit: Unit,
@@ -50,12 +54,15 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Json {
     decision: &'static str,
+    /// `fixed` or `always_valid`.
+    decided_by: &'static str,
     statistic: f64,
     df: Option<f64>,
+    /// Of a single look.
     p_value: f64,
     log10_p: f64,
-    /// The always-valid p-value.
-    always_valid_p_value: Option<f64>,
+    /// Of any number of looks.
+    always_valid_p_value: f64,
     alpha: f64,
     phases: Vec<Phase>,
     notes: Vec<String>,
@@ -72,7 +79,8 @@ struct Phase {
 }
 
 pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
-    let level = fraction("--alpha", args.alpha)?;
+    let usual = if args.repeated { srm::ALWAYS_LEVEL } else { srm::LEVEL };
+    let level = fraction("--alpha", args.alpha.unwrap_or(usual))?;
     args.unit.check(false, args.observed.len())?;
     if args.expected.len() != args.observed.len() {
         let (one, two) = (args.expected.len(), args.observed.len());
@@ -100,37 +108,37 @@ pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         counts.push(beside);
     }
     let test = srm::over_phases(&counts).map_err(|error| Fault(error.to_string()))?;
+    let always = srm::always_valid(&counts).map_err(|error| Fault(error.to_string()))?;
     let uninvited = counts.iter().any(Counts::has_uninvited);
-    let mismatch = uninvited || test.p.below(level);
-    let notes = notes(&counts, mismatch);
+    let decisive = if args.repeated { always } else { test.p };
+    let mismatch = uninvited || decisive.below(level);
+    let notes = notes(&counts, mismatch, args.repeated);
     if args.json {
-        let single = match counts.as_slice() {
-            [counts] => Some(srm::always_valid(counts, srm::CONCENTRATION).get()),
-            _ => None,
-        };
         out.json(&Json {
             decision: if mismatch { "mismatch" } else { "ok" },
+            decided_by: if args.repeated { "always_valid" } else { "fixed" },
             statistic: test.statistic,
             df: test.df,
             p_value: test.p.get(),
             log10_p: test.p.log10(),
-            always_valid_p_value: single,
+            always_valid_p_value: always.get(),
             alpha: level.get(),
             phases,
             notes,
         })?;
     } else {
-        write_text(&phases, test, mismatch, level, &notes, out)?;
+        let always = args.repeated.then_some(always);
+        write_text(&phases, (test, always), mismatch, level, &notes, out)?;
     }
     Ok(if mismatch { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn notes(counts: &[Counts], mismatch: bool) -> Vec<String> {
+fn notes(counts: &[Counts], mismatch: bool, repeated: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if counts.iter().any(Counts::has_uninvited) {
         notes.push("a variant with share 0 has units, which needs no test".to_owned());
     }
-    if counts.iter().any(Counts::is_sparse) {
+    if counts.iter().any(Counts::is_sparse) && !repeated {
         notes.push(
             "a group has fewer than five expected units, so the test is approximate".to_owned(),
         );
@@ -150,7 +158,7 @@ fn notes(counts: &[Counts], mismatch: bool) -> Vec<String> {
 
 fn write_text(
     phases: &[Phase],
-    test: Test,
+    (test, always): (Test, Option<PValue>),
     mismatch: bool,
     level: Fraction,
     notes: &[String],
@@ -170,12 +178,10 @@ fn write_text(
         format!("  {:<12} {:>15} {:>17} {:>17}", "variant", "units", "expected", "difference");
     for (index, phase) in phases.iter().enumerate() {
         if phases.len() > 1 {
-            writeln!(
-                out,
-                "  {} {}",
-                ink.bold(format!("phase {}", index + 1)),
-                ink.dim(p(phase.p))
-            )?;
+            // The p-value of a single look does not belong beside one of many.
+            let alone = if always.is_some() { String::new() } else { format!(" {}", p(phase.p)) };
+            let title = ink.bold(format!("phase {}", index + 1));
+            writeln!(out, "  {title}{}", ink.dim(alone))?;
         }
         writeln!(out, "{}", ink.dim(&head))?;
         for (variant, (observed, expected)) in
@@ -200,13 +206,14 @@ fn write_text(
         }
     }
     let df = test.df.map_or_else(String::new, |df| format!(", df {df}"));
-    writeln!(
-        out,
-        "\n  chi-square {}{df}, {}; a mismatch below {}",
-        digits(test.statistic, 4),
-        p(test.p),
-        percent(level.get())
-    )?;
+    let tested = match always {
+        Some(always) => format!("{} at any number of looks", p(always)),
+        None => {
+            let chi_square = digits(test.statistic, 4);
+            format!("chi-square {chi_square}{df}, {} for a single look", p(test.p))
+        }
+    };
+    writeln!(out, "\n  {tested}; a mismatch below {}", percent(level.get()))?;
     for note in notes {
         writeln!(out, "{}", wrap::note("  ", note, ink))?;
     }

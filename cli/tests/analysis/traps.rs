@@ -339,6 +339,20 @@ fn a_bandits_steps_are_kept_apart() {
     );
     assert_eq!(analysis["srm"]["phases"].as_array().unwrap().len(), 2);
     assert!(analysis["reasons"].to_string().contains("never pooled"));
+    // A fixed test is not valid for such data, at the planned units neither.
+    let output = folder.run(&[
+        "analyze",
+        "run",
+        "experiment.yaml",
+        "--json",
+        "--exposures",
+        "access.log",
+        "--planned-units",
+        "4000",
+    ]);
+    let planned: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(planned["test"], "always_valid", "{planned:#}");
+    assert!(planned["reasons"].to_string().contains("fixed test is not valid"), "{planned:#}");
     // Without the notes, the change of weights shows in the buckets, and is refused.
     folder.write("experiment.yaml", file.replace("# sidetrack bandit:", "# gone:"));
     let output =

@@ -20,10 +20,10 @@ fn a_size_says_what_it_is_for() {
 fn sizes_for_machines() {
     let size = |more: &[&str]| json(&[&["size", "--json"], more].concat(), b"");
     let rate = size(&["--baseline-rate", "0.10", "--mde", "0.02"]);
-    assert_eq!((rate["per_variant"].as_u64(), rate["total"].as_u64()), (Some(3841), Some(7682)));
+    assert_eq!((rate["per_variant"].as_u64(), rate["total"].as_u64()), (Some(3891), Some(7782)));
     assert_eq!(
         (&rate["days"], rate["formula"].as_str()),
-        (&serde_json::Value::Null, Some("pooled_z"))
+        (&serde_json::Value::Null, Some("score"))
     );
     let cohen = size(&[
         "--baseline-rate",
@@ -47,7 +47,7 @@ fn sizes_for_machines() {
     let uneven = size(&["--baseline-rate", "0.10", "--mde", "0.02", "--share", "0.1"]);
     assert_eq!(
         (uneven["baseline"].as_u64(), uneven["candidate"].as_u64()),
-        (Some(18_691), Some(2077))
+        (Some(19_266), Some(2141))
     );
     let mean = size(&["--baseline-mean", "100", "--sd", "20", "--mde", "-2"]);
     assert_eq!(

@@ -1,15 +1,18 @@
 //! The most likely two shares that differ by a given amount.
 
-use super::Counts;
+use super::{Counts, Share};
 
 /// The shares of largest likelihood among those whose difference, candidate minus baseline, is `delta`.
 ///
 /// The root of Miettinen & Nurminen's cubic in the baseline's share, in closed form, and then a few of Newton's steps on the cubic as
-/// a sum of products, which loses no digits of rare events.
-pub(super) fn shares_at(baseline: Counts, candidate: Counts, delta: f64) -> (f64, f64) {
-    let (n1, n2) = (baseline.n, candidate.n);
+/// a sum of products, which loses no digits of rare events. Shares near one are those of the others, mirrored.
+pub(super) fn shares_at(baseline: Counts, candidate: Counts, delta: f64) -> (Share, Share) {
+    if baseline.x + candidate.x > baseline.y + candidate.y {
+        let (one, two) = shares_at(baseline.mirrored(), candidate.mirrored(), -delta);
+        return (one.mirrored(), two.mirrored());
+    }
     if delta == 0.0 {
-        let pooled = (baseline.x + candidate.x) / (n1 + n2);
+        let pooled = Share::of((baseline.x + candidate.x) / (baseline.n + candidate.n));
         return (pooled, pooled);
     }
     let (low, high) = ((-delta).max(0.0), (1.0 - delta).min(1.0));
@@ -23,7 +26,7 @@ pub(super) fn shares_at(baseline: Counts, candidate: Counts, delta: f64) -> (f64
         }
         p = next.clamp(low, high);
     }
-    (p, (p + delta).clamp(0.0, 1.0))
+    (Share::of(p), Share::of((p + delta).clamp(0.0, 1.0)))
 }
 
 /// The derivative of the likelihood's logarithm, times all its denominators.

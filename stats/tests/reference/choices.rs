@@ -64,9 +64,9 @@ fn sizes() {
     group("size_rate", |group, case| {
         let rate = Fraction::new(number(case, "rate")).unwrap();
         let size = |formula| size_for_rate(rate, number(case, "mde"), goal(case), formula).unwrap();
-        let (pooled, cohen) = (size(Formula::PooledZ), size(Formula::CohenH));
-        group.check(case, "baseline", float(pooled.baseline));
-        group.check(case, "candidate", float(pooled.candidate));
+        let (score, cohen) = (size(Formula::Score), size(Formula::CohenH));
+        group.check(case, "baseline", float(score.baseline));
+        group.check(case, "candidate", float(score.candidate));
         group.check(case, "cohen_baseline", float(cohen.baseline));
         group.check(case, "cohen_candidate", float(cohen.candidate));
     });

@@ -2,9 +2,9 @@
 
 use sidetrack_stats::distribution::student;
 use sidetrack_stats::input::{Fraction, Proportion, Sample};
+use sidetrack_stats::means;
 use sidetrack_stats::result::Comparison;
 use sidetrack_stats::score::Score;
-use sidetrack_stats::{means, proportions};
 
 use super::*;
 
@@ -12,9 +12,14 @@ fn level(case: &Value) -> Fraction {
     Fraction::new(number(case, "alpha")).unwrap()
 }
 
-fn share(value: &Value) -> Proportion {
-    let counts = counts(value);
-    Proportion::new(counts[0], counts[1]).unwrap()
+/// The counts of both variants in each stratum.
+fn tables(case: &Value) -> Vec<(Proportion, Proportion)> {
+    let tables = case["in"]["tables"].as_array().unwrap().iter().map(|table| {
+        let table = counts(table);
+        let share = |x, n| Proportion::new(x, n).unwrap();
+        (share(table[0], table[1]), share(table[2], table[3]))
+    });
+    tables.collect()
 }
 
 fn check(group: &mut Group, case: &Value, found: &Comparison) {
@@ -32,31 +37,9 @@ fn check(group: &mut Group, case: &Value, found: &Comparison) {
 }
 
 #[test]
-fn two_shares() {
-    group("proportions", |group, case| {
-        let found = proportions::compare(
-            share(&case["in"]["baseline"]),
-            share(&case["in"]["candidate"]),
-            level(case),
-        );
-        check(group, case, &found);
-        group.check(case, "power", found.power);
-        if !case["want"]["p"].is_null() {
-            group.check(case, "p", found.test.unwrap().p.get());
-        }
-    });
-}
-
-#[test]
 fn scores_of_shares() {
     group("score", |group, case| {
-        let tables = case["in"]["tables"].as_array().unwrap().iter().map(|table| {
-            let table = counts(table);
-            let share = |x, n| Proportion::new(x, n).unwrap();
-            (share(table[0], table[1]), share(table[2], table[3]))
-        });
-        let tables: Vec<_> = tables.collect();
-        let score = Score::of_shares(&tables, number(case, "stretch")).unwrap();
+        let score = Score::of_shares(&tables(case), number(case, "stretch")).unwrap();
         let at = numbers(&case["in"]["at"]);
         let found: Vec<f64> = at.iter().map(|delta| score.statistic(*delta)).collect();
         group.check_all(case, "statistic", &found);
@@ -66,24 +49,15 @@ fn scores_of_shares() {
 }
 
 #[test]
-fn one_share() {
-    group("wilson", |group, case| {
-        let interval = proportions::wilson(share(&case["in"]["of"]), level(case));
-        group.check_all(case, "ci", &[interval.low, interval.high]);
-    });
-}
-
-#[test]
-fn shares_of_several_phases() {
-    group("stratified", |group, case| {
-        let phases: Vec<(Proportion, Proportion)> = case["in"]["phases"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(counts)
-            .map(|n| (Proportion::new(n[0], n[1]).unwrap(), Proportion::new(n[2], n[3]).unwrap()))
-            .collect();
-        check(group, case, &proportions::stratified(&phases, Fraction::FIVE_PERCENT).unwrap());
+fn shares() {
+    group("shares", |group, case| {
+        let found = Score::of_shares(&tables(case), 1.0).unwrap().comparison(level(case));
+        check(group, case, &found);
+        group.check(case, "power", found.power);
+        group.check_all(case, "variances", &[found.variances.0, found.variances.1]);
+        if !case["want"]["p"].is_null() {
+            group.check(case, "p", found.test.unwrap().p.get());
+        }
     });
 }
 

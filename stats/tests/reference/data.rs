@@ -1,9 +1,8 @@
 //! What is made of raw data, and of several phases.
 
 use sidetrack_stats::accumulate::{Moments, Pairs};
-use sidetrack_stats::input::Fraction;
-use sidetrack_stats::result::Estimate;
-use sidetrack_stats::{phases, ratio, srm};
+use sidetrack_stats::input::{Fraction, Sample};
+use sidetrack_stats::{means, ratio, srm};
 
 use super::*;
 
@@ -66,22 +65,24 @@ fn ratios() {
 }
 
 #[test]
-fn phases_merge_by_their_precision() {
-    group("merge", |group, case| {
-        let estimates: Vec<Estimate> = case["in"]["phases"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(numbers)
-            .map(|pair| Estimate { difference: pair[0], variance: pair[1], df: None })
-            .collect();
-        let merged = phases::merge(&estimates).unwrap();
-        group.check(case, "diff", merged.estimate.difference);
-        group.check(case, "variance", merged.estimate.variance);
-        let heterogeneity = merged.heterogeneity.unwrap();
-        group.check(case, "q", heterogeneity.statistic);
-        group.check(case, "ln_p", heterogeneity.p.ln());
+fn means_of_several_phases() {
+    group("means_phases", |group, case| {
+        let phases = case["in"]["phases"].as_array().unwrap().iter().map(numbers);
+        let sample = |n: &[f64]| Sample::new(n[0], n[1], whole(n[2])).unwrap();
+        let phases: Vec<_> = phases.map(|n| (sample(&n[..3]), sample(&n[3..]))).collect();
+        let found = means::stratified(&phases, Fraction::FIVE_PERCENT).unwrap();
+        group.check(case, "diff", found.estimate.difference);
+        let interval = found.interval.unwrap();
+        group.check_all(case, "ci", &[interval.low, interval.high]);
+        group.check_all(case, "values", &[found.values.0, found.values.1]);
+        group.check(case, "statistic", found.test.unwrap().statistic);
+        group.check(case, "log10_p", found.test.unwrap().p.log10());
     });
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small counts")]
+fn whole(n: f64) -> u64 {
+    n as u64
 }
 
 #[test]
@@ -95,11 +96,13 @@ fn sample_ratios() {
         group.check(case, "statistic", test.statistic);
         group.check(case, "df", test.df);
         group.check(case, "log10_p", test.p.log10());
-        group.check(case, "always_log10_p", srm::always_valid(&counts, srm::CONCENTRATION).log10());
+        group.check(case, "always_log10_p", srm::always_valid(&[counts]).unwrap().log10());
     });
     group("srm_phases", |group, case| {
         let phases = case["in"]["phases"].as_array().unwrap();
         let phases: Vec<_> = phases.iter().map(|phase| counted(&phase[0], &phase[1])).collect();
+        let always = srm::always_valid(&phases).unwrap();
+        group.check(case, "always_log10_p", always.log10());
         let test = srm::over_phases(&phases).unwrap();
         group.check(case, "statistic", test.statistic);
         group.check(case, "df", test.df);

@@ -3,7 +3,7 @@
 use sidetrack_stats::accumulate::{Moments, Pairs};
 use sidetrack_stats::result::{Decision, Goal};
 use sidetrack_stats::srm::{Counts, LEVEL as SRM_LEVEL, Shares};
-use sidetrack_stats::{cuped, means, power, proportions, ratio};
+use sidetrack_stats::{cuped, means, power, ratio};
 
 use super::*;
 
@@ -11,7 +11,7 @@ use super::*;
 fn equal_shares_are_called_different_at_the_level() {
     let found = rate(20_000, 1, |dice| {
         let (x1, x2) = (dice.binomial(5000, 0.1), dice.binomial(3000, 0.1));
-        let found = proportions::compare(share(x1, 5000), share(x2, 3000), LEVEL);
+        let found = compare(share(x1, 5000), share(x2, 3000));
         found.decision(Goal::Higher, LEVEL) != Decision::NoDifferenceShown
     });
     is_nominal("A/A, shares", found, 0.05, 20_000);
@@ -22,14 +22,13 @@ fn intervals_of_shares_hold_the_truth() {
     // Small groups, where Wald's interval holds it 87 times of 100.
     let missed = rate(20_000, 2, |dice| {
         let (x1, x2) = (dice.binomial(60, 0.03), dice.binomial(50, 0.08));
-        let interval = proportions::newcombe(share(x1, 60), share(x2, 50), LEVEL);
+        let interval = compare(share(x1, 60), share(x2, 50)).interval.unwrap();
         !(interval.low..=interval.high).contains(&0.05)
     });
-    is_at_most("Newcombe misses", missed, 0.05, 20_000);
+    is_at_most("the interval misses", missed, 0.05, 20_000);
     let missed = rate(20_000, 3, |dice| {
         let (x1, x2) = (dice.binomial(5000, 0.10), dice.binomial(5000, 0.11));
-        let found =
-            proportions::compare(share(x1, 5000), share(x2, 5000), LEVEL).lift_interval.unwrap();
+        let found = compare(share(x1, 5000), share(x2, 5000)).lift_interval.unwrap();
         !(found.low..=found.high).contains(&0.1)
     });
     is_nominal("the lift's interval misses", missed, 0.05, 20_000);
@@ -54,13 +53,11 @@ fn the_planned_size_has_the_planned_power() {
         power: Fraction::EIGHTY_PERCENT,
         share: Fraction::new(0.3).unwrap(),
     };
-    let size =
-        power::size_for_rate(Fraction::new(0.1).unwrap(), 0.02, goal, power::Formula::PooledZ)
-            .unwrap();
+    let size = power::size_for_rate(Fraction::new(0.1).unwrap(), 0.02, goal, power::Formula::Score)
+        .unwrap();
     let found = rate(10_000, 5, |dice| {
         let (x1, x2) = (dice.binomial(size.baseline, 0.1), dice.binomial(size.candidate, 0.12));
-        let found =
-            proportions::compare(share(x1, size.baseline), share(x2, size.candidate), LEVEL);
+        let found = compare(share(x1, size.baseline), share(x2, size.candidate));
         found.decision(Goal::Higher, LEVEL) == Decision::Better
     });
     is_nominal("power", found, 0.8, 10_000);
@@ -89,8 +86,7 @@ fn heavy_users_do_not_raise_the_level() {
         }
         let [(one, x1, n1), (two, x2, n2)] = groups;
         users += u64::from(ratio::compare(&one, &two, LEVEL).unwrap().test.unwrap().p.below(LEVEL));
-        requests +=
-            u64::from(proportions::test(share(x1, n1), share(x2, n2)).unwrap().p.below(LEVEL));
+        requests += u64::from(test(share(x1, n1), share(x2, n2)).p.below(LEVEL));
     }
     let (users, requests) =
         (users as f64 / repetitions as f64, requests as f64 / repetitions as f64);

@@ -1,10 +1,9 @@
 //! Many looks.
 
 use sidetrack_stats::group_sequential::{Spending, bounds};
-use sidetrack_stats::proportions;
 use sidetrack_stats::result::{Estimate, PValue};
 use sidetrack_stats::sequential::{ConfidenceSequence, Msprt, is_planned_look, running};
-use sidetrack_stats::srm::{CONCENTRATION, Counts, Shares, always_valid};
+use sidetrack_stats::srm::{self, Counts, Shares, always_valid};
 
 use super::*;
 
@@ -22,14 +21,12 @@ fn fortnight(dice: &mut Dice, mut look: impl FnMut(u64, Proportion, Proportion) 
 }
 
 fn estimate(one: Proportion, two: Proportion) -> Estimate {
-    proportions::compare(one, two, LEVEL).estimate
+    compare(one, two).estimate
 }
 
 #[test]
 fn looking_every_day_keeps_the_level_only_with_an_interval_that_is_made_for_it() {
-    let naive = rate(4000, 20, |dice| {
-        fortnight(dice, |_, one, two| proportions::test(one, two).unwrap().p.below(LEVEL))
-    });
+    let naive = rate(4000, 20, |dice| fortnight(dice, |_, one, two| test(one, two).p.below(LEVEL)));
     println!("a fixed test looked at for a fortnight: {naive:.3}");
     assert!(naive > 0.15, "the trap does not exist anymore: {naive}");
 
@@ -66,7 +63,7 @@ fn looking_on_beyond_the_plan_does_not_repeat_the_fixed_test() {
             x2 += dice.binomial(100, 0.1);
             let (one, two) = (share(x1, day * 100), share(x2, day * 100));
             if fixed(planned, 200 * day) {
-                return proportions::test(one, two).unwrap().p.below(LEVEL);
+                return test(one, two).p.below(LEVEL);
             }
             sequence.p_value(estimate(one, two), 200 * day).unwrap().below(LEVEL)
         })
@@ -86,7 +83,7 @@ fn planned_looks_keep_the_level_exactly() {
         let bounds = bounds(&looks, spending, LEVEL).unwrap();
         let found = rate(8000, seed, |dice| {
             fortnight(dice, |day, one, two| {
-                let z = proportions::test(one, two).unwrap().statistic;
+                let z = test(one, two).statistic;
                 z.abs() >= bounds[usize::try_from(day - 1).unwrap()]
             })
         });
@@ -125,7 +122,38 @@ fn sample_ratios_may_be_looked_at_all_the_time() {
     println!("a chi-square test looked at a hundred times: {naive:.3}");
     assert!(naive > 0.2, "the trap does not exist anymore: {naive}");
     let found = rate(2000, 51, |dice| {
-        look(dice, &|counts| always_valid(counts, CONCENTRATION).below(LEVEL))
+        look(dice, &|counts| always_valid(std::slice::from_ref(counts)).unwrap().below(LEVEL))
     });
     is_at_most("sequential sample ratio", found, 0.05, 2000);
+}
+
+#[test]
+fn sample_ratios_of_phases_may_be_looked_at_all_the_time() {
+    // 5, 20 and 50 % for 20 days each, then 5 % again.
+    let found = rate(1000, 52, |dice| {
+        let mut phases: Vec<Counts> = Vec::new();
+        [0.05, 0.2, 0.5, 0.05].iter().any(|weight| {
+            let shares = Shares::new(&[1.0 - weight, *weight]).unwrap();
+            let mut counts = [0, 0];
+            let before = phases.clone();
+            (0..20).any(|_| {
+                let candidate = dice.binomial(500, *weight);
+                counts = [counts[0] + 500 - candidate, counts[1] + candidate];
+                phases.clone_from(&before);
+                phases.push(Counts::new(&shares, &counts).unwrap());
+                always_valid(&phases).unwrap().below(LEVEL)
+            })
+        })
+    });
+    is_at_most("sequential sample ratio of phases", found, 0.05, 1000);
+}
+
+#[test]
+fn a_mismatch_that_a_single_look_finds_is_found_at_every_look() {
+    // The smallest mismatches of 10000 units that the chi-square test at 0.1 % and the always-valid one at 1 % find.
+    let shares = Shares::new(&[50.0, 50.0]).unwrap();
+    let counts = |candidate: u64| Counts::new(&shares, &[10_000 - candidate, candidate]).unwrap();
+    let fixed = (5000..).find(|n| counts(*n).test().p.get() < srm::LEVEL).unwrap();
+    let always = (5000..).find(|n| always_valid(&[counts(*n)]).unwrap().get() < srm::ALWAYS_LEVEL);
+    assert_eq!((fixed, always), (5165, Some(5185)));
 }

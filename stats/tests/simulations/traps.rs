@@ -2,7 +2,7 @@
 //! are refused.
 
 use sidetrack_stats::bandit::{Rule, State, weights};
-use sidetrack_stats::proportions::{stratified, test};
+use sidetrack_stats::sequential::ConfidenceSequence;
 use sidetrack_stats::trap::{Design, Rows, Trap, Weights, check, weights_changed};
 
 use super::*;
@@ -14,6 +14,11 @@ fn summed(phases: &[(Proportion, Proportion)]) -> (Proportion, Proportion) {
         share(successes, phases.iter().map(|phase| of(phase).trials()).sum())
     };
     (sum(|phase| phase.0), sum(|phase| phase.1))
+}
+
+/// The test within phases.
+fn apart(phases: &[(Proportion, Proportion)]) -> Test {
+    Score::of_shares(phases, 1.0).unwrap().test().unwrap()
 }
 
 #[test]
@@ -29,13 +34,11 @@ fn a_ramp_during_a_drift_fools_only_who_sums_up() {
     };
     let pooled = rate(2000, 60, |dice| {
         let (one, two) = summed(&ramp(dice));
-        test(one, two).unwrap().p.below(LEVEL)
+        test(one, two).p.below(LEVEL)
     });
     println!("phases summed up: {pooled:.3}");
     assert!(pooled > 0.5, "the trap does not exist anymore: {pooled}");
-    let apart = rate(10_000, 61, |dice| {
-        stratified(&ramp(dice), LEVEL).unwrap().test.unwrap().p.below(LEVEL)
-    });
+    let apart = rate(10_000, 61, |dice| self::apart(&ramp(dice)).p.below(LEVEL));
     is_nominal("phases apart", apart, 0.05, 10_000);
     assert!(weights_changed(&ramp(&mut Dice::new(62))).unwrap().p.get() < 1e-12);
     let design = Design { rows: Rows::Units, weights: Weights::Scheduled, summed: true };
@@ -44,34 +47,42 @@ fn a_ramp_during_a_drift_fools_only_who_sums_up() {
 }
 
 #[test]
-fn a_bandits_sums_fool_and_its_batches_do_not() {
-    let mut pooled = 0u64;
-    let mut apart = 0u64;
-    let repetitions = 500;
+fn a_bandits_sums_fool_a_fixed_test_of_its_batches_errs_and_an_always_valid_one_does_not() {
+    let sequence = ConfidenceSequence::new(50_000, LEVEL).unwrap();
+    let (mut pooled, mut fixed, mut always) = (0u64, 0u64, 0u64);
+    let repetitions = 2000;
     for number in 0..repetitions {
         let mut dice = Dice::new(70_000 + number);
         let mut state = State::new(2, 1.0).unwrap();
-        let rule = Rule { floor: 0.1, ..Rule::default() };
+        let rule = Rule { floor: 0.05, ..Rule::default() };
         let mut now = vec![0.5, 0.5];
         let mut batches = Vec::new();
-        for batch in 0..25 {
+        let mut found = false;
+        for batch in 1..=25 {
             // Everybody converts more and more often: from 5 to 10 percent.
-            let p = 0.05 + 0.002 * f64::from(batch);
+            let p = 0.05 + 0.002 * batch as f64;
             let n2 = dice.binomial(2000, now[1]);
             let pair =
                 (share(dice.binomial(2000 - n2, p), 2000 - n2), share(dice.binomial(n2, p), n2));
             state.batch(&[Some(pair.0), Some(pair.1)]).unwrap();
             now = weights(&state, rule, &now).unwrap();
             batches.push(pair);
+            let z = apart(&batches).statistic;
+            found |= sequence.p_of_score(z, 2000 * batch).unwrap().below(LEVEL);
         }
         let (one, two) = summed(&batches);
-        pooled += u64::from(test(one, two).unwrap().p.below(LEVEL));
-        apart += u64::from(stratified(&batches, LEVEL).unwrap().test.unwrap().p.below(LEVEL));
+        pooled += u64::from(test(one, two).p.below(LEVEL));
+        fixed += u64::from(apart(&batches).p.below(LEVEL));
+        always += u64::from(found);
     }
-    let (pooled, apart) = (pooled as f64 / repetitions as f64, apart as f64 / repetitions as f64);
-    println!("a bandit's sums: {pooled:.3}, its batches: {apart:.3}");
+    let share = |count: u64| count as f64 / repetitions as f64;
+    let (pooled, fixed, always) = (share(pooled), share(fixed), share(always));
+    println!(
+        "a bandit's sums: {pooled:.3}, its batches at the end: {fixed:.3}, daily: {always:.3}"
+    );
     assert!(pooled > 0.2, "the trap does not exist anymore: {pooled}");
-    is_nominal("a bandit's batches", apart, 0.05, repetitions);
+    assert!(fixed > 0.06, "the trap does not exist anymore: {fixed}");
+    is_at_most("a bandit's batches, always valid", always, 0.05, repetitions);
     let design = Design { rows: Rows::Units, weights: Weights::Adaptive, summed: true };
     assert_eq!(check(design), Err(Trap::PooledBandit));
 }

@@ -154,6 +154,10 @@ fn notes_give_their_counts() {
     }
     let adaptive = Note::Adaptive { steps: 3 }.to_string();
     assert!(adaptive.starts_with("adaptive: a bandit set the weights in 3 steps"), "{adaptive}");
+    let wandering = Note::Wandering { phases: 9 }.to_string();
+    for note in [adaptive, wandering] {
+        assert!(note.contains("fixed test is not valid") && note.contains("every look"), "{note}");
+    }
     let moved = Note::MovedUnits { units: 8, untimed: true }.to_string();
     assert!(moved.ends_with("first variant, which hides a part of any effect"), "{moved}");
     let requests = Note::IndependentRequests.to_string();

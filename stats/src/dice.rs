@@ -1,14 +1,17 @@
-//! Random numbers that are the same on every machine and with every version of any crate: xoshiro256** and what is made of it.
+//! Random numbers for simulations, the same on every machine and with every version of any crate: xoshiro256** and what is made of it.
+//!
+//! No statistic uses them: they simulate the experiments that measure how often the statistics err.
 
-use sidetrack_stats::distribution::normal;
-use sidetrack_stats::float;
+use crate::numeric::float;
 
 /// A generator of random numbers.
-pub(crate) struct Dice([u64; 4]);
+#[derive(Clone, Debug)]
+pub struct Dice([u64; 4]);
 
 impl Dice {
     /// A generator that a seed fixes.
-    pub(crate) fn new(seed: u64) -> Self {
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         // SplitMix64 fills the state, as the authors advise.
         let mut z = seed;
         Self([(); 4].map(|()| {
@@ -19,7 +22,8 @@ impl Dice {
         }))
     }
 
-    fn next(&mut self) -> u64 {
+    /// 64 random bits.
+    pub const fn bits(&mut self) -> u64 {
         let [a, b, c, d] = self.0;
         let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let (c, d) = (c ^ a, d ^ b);
@@ -28,23 +32,35 @@ impl Dice {
     }
 
     /// Strictly between 0 and 1.
-    pub(crate) fn uniform(&mut self) -> f64 {
-        (float(self.next() >> 12) + 0.5) / float(1 << 52)
+    pub fn uniform(&mut self) -> f64 {
+        (float(self.bits() >> 12) + 0.5) / float(1 << 52)
+    }
+
+    /// Whether something with this probability happens.
+    pub fn happens(&mut self, probability: f64) -> bool {
+        self.uniform() < probability
+    }
+
+    /// Pareto with this tail index, from 1 on: a few heavy users.
+    pub fn pareto(&mut self, index: f64) -> f64 {
+        self.uniform().powf(-1.0 / index)
     }
 
     /// Standard normal.
-    pub(super) fn normal(&mut self) -> f64 {
-        normal::quantile(self.uniform())
+    pub fn normal(&mut self) -> f64 {
+        // Box and Muller's way.
+        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.uniform()).cos()
     }
 
     /// Exponential, with a mean of 1.
-    pub(crate) fn exponential(&mut self) -> f64 {
+    pub fn exponential(&mut self) -> f64 {
         -self.uniform().ln()
     }
 
     /// How many of `n` happen, exactly: from the most probable number outward, so that it takes about as many steps as the
     /// standard deviation.
-    pub(super) fn binomial(&mut self, n: u64, p: f64) -> u64 {
+    pub fn binomial(&mut self, n: u64, p: f64) -> u64 {
         if n == 0 || p <= 0.0 {
             return 0;
         }
@@ -86,24 +102,11 @@ impl Dice {
 
 /// The probability of exactly `x` of `n`.
 fn probability(n: u64, x: u64, p: f64) -> f64 {
-    let ln_factorial = |k: u64| ln_gamma(float(k) + 1.0);
+    let ln_factorial = |k: u64| libm::lgamma(float(k) + 1.0);
     let ln = ln_factorial(n) - ln_factorial(x) - ln_factorial(n - x)
         + float(x) * p.ln()
         + float(n - x) * (-p).ln_1p();
     ln.exp()
-}
-
-/// Stirling's series, after a shift that makes it exact to twelve digits.
-fn ln_gamma(mut x: f64) -> f64 {
-    let mut shift = 0.0;
-    while x < 10.0 {
-        shift -= x.ln();
-        x += 1.0;
-    }
-    let w = 1.0 / (x * x);
-    let series = (1.0 / 12.0 - w * (1.0 / 360.0 - w * (1.0 / 1260.0 - w / 1680.0))) / x;
-    const HALF_LN_TAU: f64 = 0.918_938_533_204_672_8;
-    shift + (x - 0.5) * x.ln() - x + HALF_LN_TAU + series
 }
 
 #[cfg(test)]
@@ -130,9 +133,16 @@ mod tests {
     }
 
     #[test]
-    fn the_gamma_function_is_that_of_factorials() {
-        for (n, factorial) in [(0u64, 1.0f64), (1, 1.0), (5, 120.0), (12, 479_001_600.0)] {
-            assert!((ln_gamma(float(n) + 1.0) - factorial.ln()).abs() < 1e-11, "{n}");
-        }
+    fn normal_and_pareto_numbers_have_their_moments_and_tails() {
+        let mut dice = Dice::new(5);
+        let drawn: Vec<f64> = (0..100_000).map(|_| dice.normal()).collect();
+        let mean = |of: &dyn Fn(f64) -> f64| drawn.iter().map(|z| of(*z)).sum::<f64>() / 1e5;
+        assert!(mean(&|z| z).abs() < 0.02 && (mean(&|z| z * z) - 1.0).abs() < 0.02);
+        let tail = mean(&|z| f64::from(u8::from(z.abs() > 1.96)));
+        assert!((tail - 0.05).abs() < 0.003, "{tail}");
+        let above = (0..10_000).filter(|_| dice.pareto(2.0) > 10.0).count();
+        assert!((60..140).contains(&above), "{above}");
+        let happened = (0..10_000).filter(|_| dice.happens(0.3)).count();
+        assert!((2800..3200).contains(&happened), "{happened}");
     }
 }

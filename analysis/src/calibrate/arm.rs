@@ -1,0 +1,79 @@
+//! What the users of a variant add up to, in the form in which an analysis sums them.
+
+use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::float;
+
+use super::crowd::Crowd;
+use crate::histogram::Histogram;
+use crate::join::Totals;
+
+/// A variant's users in one stratum.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arm {
+    events: u64,
+    /// Users that were not added as pairs.
+    units: u64,
+    pairs: Pairs,
+    /// Only of latencies, since it is large.
+    histogram: Option<Box<Histogram>>,
+}
+
+impl Arm {
+    /// Users, so many of them with an event.
+    pub(super) const fn add_events(&mut self, events: u64, units: u64) {
+        self.events += events;
+        self.units += units;
+    }
+
+    /// A user's numerator and denominator.
+    pub(super) fn add(&mut self, y: f64, x: f64) {
+        // Numbers of this size are always taken.
+        let _ = self.pairs.add(y, x);
+    }
+
+    /// A request of a user, in milliseconds.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "milliseconds")]
+    pub(super) fn add_latency(&mut self, user: u64, milliseconds: f64) {
+        self.histogram.get_or_insert_default().add(user, milliseconds as u32);
+    }
+
+    /// A user whose requests were added.
+    pub(super) const fn add_user(&mut self) {
+        self.units += 1;
+    }
+
+    /// Numerators and denominators of the users.
+    pub(super) fn pairs(&self) -> Pairs {
+        if self.units < 2 || self.histogram.is_some() {
+            return self.pairs;
+        }
+        let (x, n) = (float(self.events), float(self.units));
+        let variance = x / n * (n - x) / (n - 1.0);
+        Pairs::of_summary(self.units, (x / n, 1.0), (variance, 0.0), 0.0).unwrap_or_default()
+    }
+
+    /// The sums of the requests.
+    pub(super) fn totals(&self) -> Totals {
+        let histogram = self.histogram.as_deref().cloned().unwrap_or_default();
+        Totals { histogram, ..Totals::default() }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.units + self.pairs.count()
+    }
+
+    /// Successes and users, for a bandit.
+    pub(super) const fn events(&self) -> (u64, u64) {
+        (self.events, self.units)
+    }
+
+    /// The value as observed.
+    pub(super) fn value(&self, crowd: Crowd) -> f64 {
+        if let Crowd::Latency(share) = crowd {
+            let counts = self.histogram.as_deref().map(Histogram::total);
+            return counts.and_then(|counts| counts.quantile(share)).unwrap_or(0.0) / 1000.0;
+        }
+        let (y, x) = self.pairs().means();
+        if x == 0.0 { 0.0 } else { y / x }
+    }
+}
