@@ -14,6 +14,8 @@ pub(super) struct Arm {
     /// Users that were not added as pairs.
     units: u64,
     pairs: Pairs,
+    /// Values of users that may be capped.
+    values: Vec<f64>,
     /// Only of latencies, since it is large.
     histogram: Option<Box<Histogram>>,
 }
@@ -31,6 +33,16 @@ impl Arm {
         let _ = self.pairs.add(y, x);
     }
 
+    /// A user's value, which may be capped.
+    pub(super) fn add_value(&mut self, y: f64) {
+        self.values.push(y);
+    }
+
+    /// The values that may be capped.
+    pub(super) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
     /// A request of a user, in milliseconds.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "milliseconds")]
     pub(super) fn add_latency(&mut self, user: u64, milliseconds: f64) {
@@ -42,8 +54,15 @@ impl Arm {
         self.units += 1;
     }
 
-    /// Numerators and denominators of the users.
-    pub(super) fn pairs(&self) -> Pairs {
+    /// Numerators and denominators of the users, whose values are at most the cap.
+    pub(super) fn pairs(&self, cap: f64) -> Pairs {
+        if !self.values.is_empty() {
+            let mut pairs = self.pairs;
+            for value in &self.values {
+                let _ = pairs.add(value.min(cap), 1.0);
+            }
+            return pairs;
+        }
         if self.units < 2 || self.histogram.is_some() {
             return self.pairs;
         }
@@ -59,7 +78,7 @@ impl Arm {
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.units + self.pairs.count()
+        self.units + self.pairs.count() + self.values.len() as u64
     }
 
     /// Successes and users, for a bandit.
@@ -73,7 +92,7 @@ impl Arm {
             let counts = self.histogram.as_deref().map(Histogram::total);
             return counts.and_then(|counts| counts.quantile(share)).unwrap_or(0.0) / 1000.0;
         }
-        let (y, x) = self.pairs().means();
+        let (y, x) = self.pairs(f64::INFINITY).means();
         if x == 0.0 { 0.0 } else { y / x }
     }
 }

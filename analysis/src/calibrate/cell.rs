@@ -69,6 +69,8 @@ const DRAWN: [Crowd; 10] = [
     Crowd::Latency(0.95),
     Crowd::Latency(0.99),
 ];
+/// Values of which few decide a mean.
+const SKEWED: [Crowd; 4] = [Crowd::Skewed, Crowd::SkewedCapped, Crowd::Pareto, Crowd::ParetoCapped];
 /// Of errors: rates of the baseline, and margins.
 const MARGINS: [(f64, f64); 4] = [(0.005, 0.005), (0.005, 0.01), (0.02, 0.02), (0.1, 0.02)];
 /// Of latencies, the part of the quantile.
@@ -117,6 +119,9 @@ fn full() -> Vec<Cell> {
             cells.extend(DRAWN.map(|crowd| primary(crowd, looks, share, units)));
             cells.extend(MARGINS.map(|of| errors(of, looks, share, units)));
             cells.push(latency(0.95, looks, share, units));
+        }
+        for (share, units) in pairs(&[0.05, 0.2, 0.5], &[1000, 20_000]) {
+            cells.extend(SKEWED.map(|crowd| primary(crowd, looks, share, units)));
         }
         for arms in [3, 4, 5] {
             let several = |crowd| Cell { arms, ..primary(crowd, looks, 0.1, 4000) };
@@ -169,6 +174,11 @@ fn coarse() -> Vec<Cell> {
             cells.push(primary(crowd, Looks::Fixed, share, 4000));
             cells.push(primary(crowd, Looks::Daily, share, 7000));
         }
+    }
+    for crowd in SKEWED {
+        cells.push(primary(crowd, Looks::Fixed, 0.05, 1000));
+        cells.push(primary(crowd, Looks::Fixed, 0.5, 2000));
+        cells.push(primary(crowd, Looks::Daily, 0.05, 2000));
     }
     for quantile in [0.5, 0.95, 0.99] {
         for (share, units) in [(0.05, 1000), (0.5, 2000)] {

@@ -1,5 +1,6 @@
 //! Users of simulated experiments: what each has of a metric, and what the truth about it is.
 
+use sidetrack::quantity::Ppm;
 use sidetrack_stats::dice::Dice;
 use sidetrack_stats::distribution::normal;
 use sidetrack_stats::float;
@@ -23,12 +24,23 @@ pub(super) enum Crowd {
     ZeroInflated,
     /// Lognormal with σ = 1.
     LogNormal,
+    /// Lognormal with σ = 2.
+    Skewed,
+    /// The same, capped.
+    SkewedCapped,
+    /// Pareto with index 1.1, whose variance is infinite.
+    Pareto,
+    /// The same, capped.
+    ParetoCapped,
     /// A quantile of the latency of requests: lognormal around 100 ms, and users differ in their speed.
     Latency(f64),
 }
 
 /// Requests of a user on average; their number is geometric.
 const REQUESTS: f64 = 5.0;
+
+/// The cap of skewed values: their 99 % quantile.
+const CAP: u32 = 990_000;
 
 /// One of so many users pays.
 const PAYS: f64 = 0.05;
@@ -48,6 +60,10 @@ impl Crowd {
             Self::Normal => "mean, normal",
             Self::ZeroInflated => "mean, 95 % zero",
             Self::LogNormal => "mean, lognormal",
+            Self::Skewed => "mean, lognormal (σ 2)",
+            Self::SkewedCapped => "mean, lognormal (σ 2), capped",
+            Self::Pareto => "mean, Pareto 1.1",
+            Self::ParetoCapped => "mean, Pareto 1.1, capped",
             Self::Latency(_) => "latency quantile",
         }
     }
@@ -71,8 +87,13 @@ impl Crowd {
         };
         let margin = margin.map(Margin::Absolute);
         let absent = Absent::Zero;
-        let (name, cap) = (self.name().to_owned(), None);
+        let (name, cap) = (self.name().to_owned(), self.cap());
         Metric { name, role, measure, origin, goal, margin, absent, cap }
+    }
+
+    /// The quantile at which values are capped.
+    pub(super) fn cap(self) -> Option<Ppm> {
+        matches!(self, Self::SkewedCapped | Self::ParetoCapped).then(|| Ppm::new(CAP)).flatten()
     }
 
     /// Which way is better.
@@ -85,6 +106,8 @@ impl Crowd {
         match self {
             Self::Share(rate) | Self::Errors(rate) => shift * 1.2 < rate.min(1.0 - rate),
             Self::Latency(_) => shift < 0.5 * self.value(),
+            // No test with known variances is a standard for them.
+            Self::Skewed | Self::SkewedCapped | Self::Pareto | Self::ParetoCapped => false,
             _ => true,
         }
     }
@@ -120,6 +143,8 @@ impl Crowd {
             Self::Normal => 1.0,
             Self::ZeroInflated => PAYS * 2.0 - PAYS * PAYS,
             Self::LogNormal => (1.0f64.exp() - 1.0) * 1.0f64.exp(),
+            Self::Skewed | Self::SkewedCapped => (4.0f64.exp() - 1.0) * 4.0f64.exp(),
+            Self::Pareto | Self::ParetoCapped => f64::INFINITY,
             Self::Latency(share) => {
                 // Of the share of requests below the quantile, over the squared density there.
                 let pairs = together(share) - share * share;
@@ -155,6 +180,10 @@ impl Crowd {
                 }
                 Self::ZeroInflated | Self::Share(_) => arm.add(shift, 1.0),
                 Self::LogNormal => arm.add(dice.normal().exp() + shift, 1.0),
+                Self::Skewed => arm.add((2.0 * dice.normal()).exp() + shift, 1.0),
+                Self::SkewedCapped => arm.add_value((2.0 * dice.normal()).exp() + shift),
+                Self::Pareto => arm.add(pareto(dice) + shift, 1.0),
+                Self::ParetoCapped => arm.add_value(pareto(dice) + shift),
                 Self::Latency(_) => {
                     let slower = 1.0 + shift / self.value();
                     let own = (SPEED.0 * dice.normal()).exp() * MEDIAN * slower;
@@ -167,6 +196,11 @@ impl Crowd {
             }
         }
     }
+}
+
+/// Pareto with index 1.1: the inverse of its distribution function.
+fn pareto(dice: &mut Dice) -> f64 {
+    (1.0 - dice.uniform()).powf(-1.0 / 1.1)
 }
 
 /// The latency, in milliseconds, below which this share of the requests is.

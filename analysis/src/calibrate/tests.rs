@@ -1,5 +1,7 @@
+use super::arm::Arm;
 use super::crowd::Crowd;
 use super::*;
+use crate::answer::Role;
 
 fn cell(crowd: Crowd, looks: Looks, share: f64, units: u64) -> Cell {
     Cell { crowd, looks, arms: 2, share, units, margin: None }
@@ -20,6 +22,21 @@ fn a_difference_is_found_as_often_as_planned() {
     let (power, oracle) = (row.power.unwrap(), row.oracle.unwrap());
     assert!((power - 0.8).abs() < 0.1 && (oracle - 0.8).abs() < 0.1, "{row:?}");
     assert!(row.failed.is_empty(), "{row:?}");
+}
+
+#[test]
+fn capped_values_err_no_more_often() {
+    for crowd in [Crowd::SkewedCapped, Crowd::ParetoCapped] {
+        for (looks, share) in [(Looks::Fixed, 0.5), (Looks::Daily, 0.05)] {
+            let row = simulate(&cell(crowd, looks, share, 2000), 4, 200, 1);
+            assert!(row.failed.is_empty(), "{row:?}");
+        }
+        assert!(crowd.cap().is_some() && crowd.metric(Role::Primary, None).cap == crowd.cap());
+    }
+    let mut arm = Arm::default();
+    [1.0, 2.0, 300.0].iter().for_each(|value| arm.add_value(*value));
+    assert_eq!((arm.pairs(3.0).means().0, arm.pairs(f64::INFINITY).means().0), (2.0, 101.0));
+    assert_eq!(arm.count(), 3);
 }
 
 #[test]
@@ -62,6 +79,10 @@ fn the_grid_has_every_metric_look_and_corner() {
             "mean, normal",
             "mean, 95 % zero",
             "mean, lognormal",
+            "mean, lognormal (σ 2)",
+            "mean, lognormal (σ 2), capped",
+            "mean, Pareto 1.1",
+            "mean, Pareto 1.1, capped",
             "latency quantile",
         ] {
             for looks in [Looks::Fixed, Looks::Daily] {

@@ -9,6 +9,7 @@ use super::arm::Arm;
 use super::cell::{Cell, Looks};
 use crate::analyze::look;
 use crate::answer::{Conclusion, Decision, MetricResult, Role};
+use crate::cap;
 use crate::compare::Data;
 use crate::join::Shape;
 use crate::judge::{Look, Names, judge};
@@ -157,7 +158,9 @@ struct Seen<'s> {
 impl Seen<'_> {
     fn decide(&self, decided: &mut Decided) {
         let slots = || self.strata.iter().flatten();
-        let pairs = slots().map(Arm::pairs).collect();
+        let values = || slots().flat_map(Arm::values).copied().collect();
+        let cap = self.metric.cap.and_then(|quantile| cap::value(values(), quantile));
+        let pairs = slots().map(|arm| arm.pairs(cap.unwrap_or(f64::INFINITY))).collect();
         let shape = Shape { strata: self.strata.len(), arms: self.cell.arms, baseline: 0 };
         let sums = Sums {
             totals: slots().map(Arm::totals).collect(),
