@@ -23,14 +23,12 @@ use crate::out::Out;
 /// miss the truth, and the power compared with a test that knows the variances. Exit 1 if a rate is
 /// above its nominal level by more than chance explains (0.1 % over the whole grid).
 #[derive(Arguments)]
-#[command(
-    after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --update docs/statistics.md"
-)]
+#[command(after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --markdown")]
 pub(crate) struct Args {
     /// The corners of the grid, within a minute (the default)
     #[arg(long, conflicts_with = "full")]
     coarse: bool,
-    /// The whole grid, within a quarter of an hour on two cores
+    /// The whole grid, which takes long
     #[arg(long)]
     full: bool,
     /// Runs of each experiment
