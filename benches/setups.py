@@ -223,7 +223,7 @@ def tagged(variant: str) -> dict:
     return {
         "match": {"prefix": "/", "headers": [{"name": "x-ab-variant", "string_match": {"exact": variant}}]},
         "request_headers_to_add": [{"header": {"key": "x-ab-experiment", "value": EXPERIMENT}}],
-        "response_headers_to_add": added(told),
+        "response_headers_to_add": [{"header": {"key": k, "value": v}} for k, v in told.items()],
         "route": {"cluster": variant},
     }
 

@@ -41,7 +41,7 @@ pub use fleet::{Fleet, Served, Transition};
 pub use local::News;
 pub use recovery::{STAGES, first_probe};
 pub use rule::Rule;
-pub use store::{Store, SwapError};
+pub use store::{Store, SwapError, announce};
 pub use ticket::{End, Ticket};
 pub use window::Counts;
 

@@ -53,6 +53,7 @@ impl Draw {
     }
 
     /// The first eight bytes, big-endian, of SHA-256 over purpose, NUL, salt, NUL, unit.
+    #[inline]
     #[must_use]
     pub fn draw(&self, unit: &[u8]) -> u64 {
         self.digest(unit).iter().take(8).fold(0, |draw, &byte| draw << 8 | u64::from(byte))
@@ -66,11 +67,13 @@ impl Draw {
         format!("{head:032x}")
     }
 
+    #[inline]
     fn digest(&self, unit: &[u8]) -> [u8; 32] {
         self.prefix.clone().chain_update(unit).finalize().into()
     }
 
     /// The bucket that the unit falls in.
+    #[inline]
     #[must_use]
     pub fn bucket(&self, unit: &[u8]) -> Bucket {
         Bucket::from_draw(self.draw(unit))

@@ -91,7 +91,7 @@ impl<'p> Effects<'p> {
         if self.reporter == Reporter::Filter {
             apply(effect(Op::Add, &names.experiment, &self.experiment.name));
         }
-        self.report(Op::Add, &mut apply);
+        self.report(&mut apply);
         if let Some(cluster) = &served.cluster {
             apply(effect(Op::Add, &names.cluster, cluster));
         }
@@ -137,7 +137,8 @@ impl<'p> Effects<'p> {
         }
     }
 
-    /// Changes of the response on its way to the caller. `breaker` returns the state of the assigned
+    /// Changes of the response on its way to the caller, once the model's copies of the filter's
+    /// headers have been removed. `breaker` returns the state of the assigned
     /// candidate's breaker, and is called only if it is to be reported; `is_https` says whether the
     /// caller's connection is encrypted.
     #[inline]
@@ -149,8 +150,8 @@ impl<'p> Effects<'p> {
     ) {
         let (names, decision) = (self.names(), self.decision);
         if self.plan.settings.response_headers && self.reporter == Reporter::Filter {
-            apply(effect(Op::Set, &names.experiment, &self.experiment.name));
-            self.report(Op::Set, &mut apply);
+            apply(effect(Op::Add, &names.experiment, &self.experiment.name));
+            self.report(&mut apply);
         }
         for (name, value) in &self.served().response_headers {
             let op = if LISTS.contains(&name.as_str()) { Op::Append } else { Op::Set };
@@ -160,29 +161,29 @@ impl<'p> Effects<'p> {
             apply(effect(Op::Append, "set-cookie", &mint.set_cookie(identity, is_https)));
         }
         if decision.explain {
-            apply(effect(Op::Set, &names.reason, decision.reason.as_str()));
-            apply(effect(Op::Set, &names.config, &self.plan.hash.short()));
+            apply(effect(Op::Add, &names.reason, decision.reason.as_str()));
+            apply(effect(Op::Add, &names.config, &self.plan.hash.short()));
             if let Some(bucket) = decision.bucket {
-                apply(effect(Op::Set, &names.bucket, &bucket.to_string()));
+                apply(effect(Op::Add, &names.bucket, &bucket.to_string()));
             }
             if decision.assigned != self.experiment.baseline {
-                apply(effect(Op::Set, &names.breaker, breaker().as_str()));
+                apply(effect(Op::Add, &names.breaker, breaker().as_str()));
             }
         }
     }
 
     /// What both the model and the caller learn.
     #[inline]
-    fn report(&self, op: Op, apply: &mut impl FnMut(Effect<'_>)) {
+    fn report(&self, apply: &mut impl FnMut(Effect<'_>)) {
         let (names, decision) = (self.names(), self.decision);
-        apply(effect(op, &names.variant, &self.served().name));
+        apply(effect(Op::Add, &names.variant, &self.served().name));
         if decision.assigned != decision.served {
             let assigned = &self.experiment.variants[decision.assigned].name;
-            apply(effect(op, &names.assigned, assigned));
+            apply(effect(Op::Add, &names.assigned, assigned));
         }
         let phases = self.experiment.schedule.phases();
         if let Some(phase) = decision.phase.and_then(|phase| phases.get(phase)) {
-            apply(effect(op, &names.phase, &phase.name));
+            apply(effect(Op::Add, &names.phase, &phase.name));
         }
     }
 
@@ -258,9 +259,9 @@ mod tests {
         ]);
         assert_eq!(up, expected);
         let expected = written([
-            (Op::Set, "x-ab-experiment", "e"),
-            (Op::Set, "x-ab-variant", "new"),
-            (Op::Set, "x-ab-phase", "p"),
+            (Op::Add, "x-ab-experiment", "e"),
+            (Op::Add, "x-ab-variant", "new"),
+            (Op::Add, "x-ab-phase", "p"),
             (Op::Set, "x-by", "us"),
             (Op::Append, "set-cookie", "a=b"),
             (Op::Append, "vary", "x-ab-variant"),

@@ -4,9 +4,9 @@
 //! own host and path can stand. The order of the file decides among those, so the answer is the same as asking one
 //! after another, and a thousand experiments cost about what one costs.
 
-use core::hash::{BuildHasherDefault, Hasher};
 use std::borrow::Cow;
-use std::collections::HashMap;
+
+use rustc_hash::FxHashMap;
 
 use crate::matching::{Host, Match, Text};
 use crate::plan::ExperimentId;
@@ -33,29 +33,7 @@ struct Paths {
 
 /// Found in the same time however many there are. Requests are only looked up, so clients cannot choose
 /// keys that collide, and the simplest hash is enough.
-type Table<T> = HashMap<Box<[u8]>, T, BuildHasherDefault<Fnv>>;
-
-/// FNV-1a, 64 bits (draft-eastlake-fnv).
-#[derive(Clone)]
-struct Fnv(u64);
-
-impl Default for Fnv {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hasher for Fnv {
-    fn write(&mut self, bytes: &[u8]) {
-        let step =
-            |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        self.0 = bytes.iter().fold(self.0, step);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
+type Table<T> = FxHashMap<Box<[u8]>, T>;
 
 impl Index {
     /// Files the conditions of all experiments, in the order of the file.
@@ -82,6 +60,7 @@ impl Index {
     }
 
     /// The first experiment from `from` on that the request's host and path allow.
+    #[inline]
     pub fn next(&self, request: &impl Request, from: usize) -> Option<ExperimentId> {
         let path = request.path();
         let mut first = self.any_host.next(path, from);
@@ -127,6 +106,7 @@ impl Paths {
         }
     }
 
+    #[inline]
     fn next(&self, path: Option<&[u8]>, from: usize) -> Option<ExperimentId> {
         let in_list = |list: &Vec<ExperimentId>| {
             list.get(list.partition_point(|&e| e.index() < from)).copied()
@@ -146,24 +126,5 @@ impl Paths {
             see(self.prefix.get(prefix));
         }
         first
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hash_is_fnv_1a() {
-        // From the test vectors of the draft.
-        for (text, hash) in [
-            ("", 0xcbf2_9ce4_8422_2325_u64),
-            ("a", 0xaf63_dc4c_8601_ec8c),
-            ("foobar", 0x8594_4171_f739_67e8),
-        ] {
-            let mut fnv = Fnv::default();
-            fnv.write(text.as_bytes());
-            assert_eq!(fnv.finish(), hash, "{text}");
-        }
     }
 }

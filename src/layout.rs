@@ -43,6 +43,7 @@ impl Layout {
     }
 
     /// The candidate whose span holds the bucket, and how far into the span it lies.
+    #[inline]
     #[must_use]
     pub fn span_of(&self, bucket: Bucket) -> Option<(Span, u32)> {
         let after = self.spans.partition_point(|span| span.start <= bucket.get());
@@ -53,6 +54,7 @@ impl Layout {
     }
 
     /// The candidate that holds the bucket under these weights; `None` is the baseline's.
+    #[inline]
     #[must_use]
     pub fn candidate(&self, bucket: Bucket, weights: &PerVariant<Ppm>) -> Option<VariantId> {
         let (span, offset) = self.span_of(bucket)?;

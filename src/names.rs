@@ -265,7 +265,8 @@ pub mod plugin {
 
 /// Keys of Envoy's shared data, one namespace for all plugins of a proxy.
 pub mod shared {
-    /// Written at each transition of a breaker. Its new version, not its value, announces the transition.
+    /// Written at each transition of a breaker and each change of the configuration in force. Its version announces
+    /// the change. Its value is empty, because a proxy copies values into the memory of the worker.
     pub const GENERATION: &str = "sidetrack.1.generation";
     /// The prefix of a breaker's record; experiment and variant follow, with a dot in between.
     pub const BREAKER: &str = "sidetrack.1.breaker.";

@@ -58,6 +58,10 @@ impl Store for Envoy {
         host::shared(key)
     }
 
+    fn version(&self, key: &str) -> u32 {
+        host::shared_version(key)
+    }
+
     fn swap(&self, key: &str, value: &[u8], version: u32) -> Result<(), SwapError> {
         host::set_shared(key, value, version).map_err(|failed| match failed {
             Failed::CONFLICT => SwapError::Conflict,

@@ -14,43 +14,52 @@ use sidetrack::request::{Request, path_of};
 /// A header map.
 pub(crate) struct Headers {
     block: Vec<u8>,
-    /// Located once: a decision reads several headers.
-    places: Vec<Place>,
-    /// The path without its query; empty without one.
-    path: Range<usize>,
-}
-
-/// The position of a name and its value.
-struct Place {
-    name: Range<usize>,
-    value: Range<usize>,
+    /// The length of the path without its query, found once.
+    path: usize,
 }
 
 impl Headers {
-    /// Reads a block. Lengths that point outside it end the list.
-    #[inline(never)]
+    /// Takes a block. Lengths that point outside it end the list.
+    #[inline]
     pub(crate) fn new(block: Vec<u8>) -> Self {
-        let (count, lengths) = block.split_first_chunk().unwrap_or((&[0; 4], &[]));
-        let count = number(*count).min(lengths.len() / 8);
-        let mut places = Vec::with_capacity(count);
-        let mut path = 0..0;
-        let mut next = count * 8 + 4;
-        for &[a, b, c, d, e, f, g, h] in lengths.as_chunks().0.iter().take(count) {
-            let name = next..next.saturating_add(number([a, b, c, d]));
-            let value = name.end.saturating_add(1);
-            let value = value..value.saturating_add(number([e, f, g, h]));
-            let Some(text) = block.get(value.clone()) else { break };
-            next = value.end.saturating_add(1);
-            if path.is_empty() && block.get(name.clone()) == Some(b":path") {
-                path = value.start..value.start + path_of(text).len();
-            }
-            places.push(Place { name, value });
-        }
-        Self { block, places, path }
+        let headers = Self { block, path: 0 };
+        let path = headers.first(":path").map_or(0, |target| path_of(target).len());
+        Self { path, ..headers }
     }
 
-    fn at(&self, place: &Range<usize>) -> &[u8] {
-        self.block.get(place.clone()).unwrap_or_default()
+    #[inline]
+    fn places(&self) -> Places<'_> {
+        let (count, rest) = self.block.split_first_chunk().unwrap_or((&[0; 4], &[]));
+        let lengths = rest.as_chunks().0;
+        let lengths = lengths.get(..number(*count)).unwrap_or(lengths);
+        Places { lengths: lengths.iter(), next: lengths.len().wrapping_mul(8).wrapping_add(4) }
+    }
+
+    #[inline]
+    fn at(&self, place: Range<usize>) -> &[u8] {
+        self.block.get(place).unwrap_or_default()
+    }
+}
+
+/// The positions of names and values. There are few, so a lookup that walks through them costs less
+/// than a table. Positions outside the block have no text.
+struct Places<'a> {
+    lengths: core::slice::Iter<'a, [u8; 8]>,
+    next: usize,
+}
+
+impl Iterator for Places<'_> {
+    type Item = (Range<usize>, Range<usize>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let &[a, b, c, d, e, f, g, h] = self.lengths.next()?;
+        let start = self.next;
+        let end = start.wrapping_add(number([a, b, c, d]));
+        let value = end.wrapping_add(1);
+        let value = value..value.wrapping_add(number([e, f, g, h]));
+        self.next = value.end.wrapping_add(1);
+        Some((start..end, value))
     }
 }
 
@@ -59,22 +68,26 @@ fn number(bytes: [u8; 4]) -> usize {
 }
 
 impl Request for Headers {
+    #[inline]
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         // Envoy's names are lower case, and so are the plan's.
-        let named = move |place: &&Place| {
-            place.name.len() == name.len() && self.at(&place.name) == name.as_bytes()
+        let named = move |(other, _): &(Range<usize>, Range<usize>)| {
+            other.end.wrapping_sub(other.start) == name.len()
+                && self.at(other.clone()) == name.as_bytes()
         };
-        self.places.iter().filter(named).map(|place| self.at(&place.value))
+        self.places().filter(named).map(|(_, value)| self.at(value))
     }
 
+    #[inline]
     fn path(&self) -> Option<&[u8]> {
-        Some(self.at(&self.path)).filter(|path| !path.is_empty())
+        self.first(":path")?.get(..self.path)
     }
 }
 
 impl sidetrack_proxy::host::Headers for Headers {
+    #[inline]
     fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.places.iter().map(|place| self.at(&place.name))
+        self.places().map(|(name, _)| self.at(name))
     }
 
     fn size(&self) -> usize {

@@ -264,12 +264,23 @@ pub(crate) fn set_gauge(id: u32, value: u64) -> Result<()> {
 
 /// A value that all VMs of the proxy share, and its version; `None` if it was never set.
 pub(crate) fn shared(key: &str) -> Option<(Vec<u8>, u32)> {
+    let (value, version) = shared_value(key).ok()?;
+    (!value.is_empty()).then_some((value, version))
+}
+
+/// The version of a shared value; 0 if it was never set. If the value is empty, the host allocates
+/// no memory in the VM.
+pub(crate) fn shared_version(key: &str) -> u32 {
+    shared_value(key).map_or(0, |(_, version)| version)
+}
+
+fn shared_value(key: &str) -> Result<(Vec<u8>, u32)> {
     let mut version = 0;
     let value = returned(|data, size| {
         // SAFETY: the key and the out pointers are valid for the call.
         unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) }
-    });
-    value.ok().filter(|value| !value.is_empty()).map(|value| (value, version))
+    })?;
+    Ok((value, version))
 }
 
 /// Sets a value that all VMs of the proxy share, if it still has this version. Version 0 sets it in

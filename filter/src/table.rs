@@ -55,8 +55,11 @@ pub(crate) fn with_stream<T>(id: u32, act: impl FnOnce(&mut Stream) -> T) -> Opt
 /// Looks at streams whose response has begun and does not end. Envoy calls the filter for them only
 /// at their end, so the tick of a plugin instance does it in their place.
 pub(crate) fn look_at_long_streams(root: u32) {
-    let uptime = Envoy.uptime();
     STREAMS.with_borrow_mut(|streams| {
+        if streams.is_empty() {
+            return;
+        }
+        let uptime = Envoy.uptime();
         for (id, stream) in streams.iter_mut().filter(|(_, stream)| stream.is_long(uptime)) {
             if host::act_on(*id).is_ok() {
                 stream.look(&Call);

@@ -65,11 +65,13 @@ impl<H: Host> Runtime<H> {
         }
     }
 
-    /// Shares outcomes with the other workers, and adopts and makes transitions.
-    pub(crate) fn tick_breakers(&self) {
+    /// Shares outcomes with the other workers, and adopts and makes transitions. `generation` is
+    /// the version of [`GENERATION`](sidetrack::names::shared::GENERATION).
+    pub(crate) fn tick_breakers(&self, generation: u32) {
         let host = &self.host;
         let (now, uptime) = (self.now(), millis(host.uptime()));
-        let transitions = self.fleet.borrow_mut().tick(host, now, uptime, || host.random());
+        let transitions =
+            self.fleet.borrow_mut().tick(host, generation, now, uptime, || host.random());
         transitions.iter().for_each(|transition| self.report_transition(transition));
     }
 

@@ -47,6 +47,8 @@ pub struct Configuration {
     is_in_force: bool,
     /// For how many ticks the configuration in force has been released.
     released: u32,
+    /// What the last ticks found, until it must be found out again.
+    found: Option<Found>,
     /// The number of the instance's claim to the configuration in force; 0 without one.
     claim: u64,
 }
@@ -86,6 +88,19 @@ pub enum Standing {
     Superseded,
 }
 
+/// A standing that lasts until another one is announced.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    standing: Standing,
+    /// The version of the announcement before it was found out.
+    generation: u32,
+    /// How many ticks ago.
+    age: u32,
+}
+
+/// After how many ticks a standing is found out again, in case an announcement was lost.
+const FOUND_TICKS: u32 = 10;
+
 impl Configuration {
     /// Loads a text for a plugin instance of this name.
     pub fn load(
@@ -109,6 +124,7 @@ impl Configuration {
             hash: 0,
             is_in_force: false,
             released: 0,
+            found: None,
             claim: 0,
         };
         let mut loaded = match parsed {
@@ -169,11 +185,27 @@ impl Configuration {
         self.digest = digest;
         self.hash = plan.map_or(0, |plan| plan.hash.first_32_bits());
         self.is_in_force = false;
+        self.found = None;
     }
 
     /// Whether this configuration is in force. To be called on each tick, and only by workers that
-    /// serve requests.
-    pub fn standing(&mut self, store: &dyn Store) -> Standing {
+    /// serve requests. `generation` is the version of
+    /// [`GENERATION`](sidetrack::names::shared::GENERATION), read before.
+    pub fn standing(&mut self, store: &dyn Store, generation: u32) -> Standing {
+        if let Some(found) = &mut self.found
+            && found.generation == generation
+            && found.age < FOUND_TICKS
+        {
+            found.age = found.age.saturating_add(1);
+            return found.standing;
+        }
+        let standing = self.find_standing(store);
+        let lasts = standing != Standing::Due && self.released == 0;
+        self.found = lasts.then_some(Found { standing, generation, age: 1 });
+        standing
+    }
+
+    fn find_standing(&mut self, store: &dyn Store) -> Standing {
         let Some((force, _)) = Force::read(store, &self.plugin) else { return self.due() };
         self.released = if force.is_released { self.released.saturating_add(1) } else { 0 };
         if force.digest == self.digest {
@@ -207,6 +239,7 @@ impl Configuration {
         keep(store, &self.plugin, registered.generation, text);
         self.registered = registered.generation;
         self.generation = registered.generation;
+        self.found = None;
         true
     }
 
@@ -227,6 +260,7 @@ impl Configuration {
         }
         self.is_in_force = true;
         self.released = 0;
+        self.found = None;
     }
 
     /// Claims the configuration in force for this instance, if it has the same text.

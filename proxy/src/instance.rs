@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use sidetrack::names::shared::GENERATION;
 use sidetrack::names::variable;
 use sidetrack::plan::Plan;
 
@@ -23,6 +24,9 @@ pub const TICK: Duration = Duration::from_millis(100);
 
 /// How many ticks pass until response times, and the weights of a rollout, are published.
 const TICKS_PER_SECOND: u32 = 10;
+
+/// How many ticks pass until the rosters of other plugins are read, in case an announcement was lost.
+const ROSTER_TICKS: u32 = 100;
 
 /// What all plugin instances of one worker share.
 pub struct Worker<H: Host> {
@@ -53,6 +57,8 @@ pub struct Instance<H: Host> {
     /// The access logger that reports failures, and not a filter.
     is_logger: bool,
     ticks: u32,
+    /// The version of the announcement when the rosters of other plugins were last read.
+    read_rosters: Option<u32>,
     /// The gauges that were set to zero when the configuration came into force, until they are set
     /// once more.
     gone: Option<Vec<Gauge>>,
@@ -70,6 +76,7 @@ impl<H: Host> Instance<H> {
             runtime: None,
             is_logger: false,
             ticks: 0,
+            read_rosters: None,
             gone: None,
         }
     }
@@ -191,25 +198,29 @@ impl<H: Host> Instance<H> {
         }
         self.ticks = self.ticks.wrapping_add(1);
         let is_second = self.ticks.is_multiple_of(TICKS_PER_SECOND);
-        self.check_standing(is_second);
+        // Read once, and before what it announces.
+        let generation = self.host.version(GENERATION);
+        self.check_standing(generation, is_second);
         let Some(runtime) = &self.runtime else { return };
-        runtime.tick_breakers();
+        runtime.tick_breakers(generation);
         runtime.publish_counts();
         if is_second {
             runtime.publish_times();
-            runtime.find_other_files(self.name());
+            let is_announced = self.read_rosters.replace(generation) != Some(generation)
+                || self.ticks.is_multiple_of(ROSTER_TICKS);
+            runtime.find_other_files(self.name(), is_announced);
             if runtime.standing.get() == Standing::InForce {
-                self.publish_every_second();
+                self.publish_every_second(is_announced);
             }
         }
     }
 
     /// Finds out whether the configuration is in force, and acts on a change.
-    fn check_standing(&mut self, is_second: bool) {
+    fn check_standing(&mut self, generation: u32, is_second: bool) {
         let (Some(configuration), Some(runtime)) = (&mut self.configuration, &self.runtime) else {
             return;
         };
-        let mut standing = configuration.standing(&self.host);
+        let mut standing = configuration.standing(&self.host, generation);
         if runtime.resumes.take() && standing == Standing::Superseded {
             let mut generations = self.worker.generations.borrow_mut();
             if configuration.resume(&self.host, &mut generations) {
@@ -265,7 +276,7 @@ impl<H: Host> Instance<H> {
 
     /// Publishes what changes by the clock. The first time, publishes all gauges once more: until
     /// its next tick, an older configuration on another worker could still write them.
-    fn publish_every_second(&mut self) {
+    fn publish_every_second(&mut self, is_announced: bool) {
         let (Some(configuration), Some(runtime)) = (&self.configuration, &self.runtime) else {
             return;
         };
@@ -276,7 +287,9 @@ impl<H: Host> Instance<H> {
         } else if runtime.needs_clock {
             runtime.publish_weights();
         }
-        runtime.find_prefix_sharers(configuration.plugin());
+        if is_announced {
+            runtime.find_prefix_sharers(configuration.plugin());
+        }
     }
 
     /// Counts a bad text, and logs its problems and what serves instead.

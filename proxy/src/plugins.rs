@@ -130,11 +130,13 @@ impl<H: Host> Runtime<H> {
 impl<H: Host> Runtime<H> {
     /// Publishes whether listeners have different files under the plugin's name, and observes the
     /// next connection while the worker has several configurations. To be called every second.
-    pub(crate) fn find_other_files(&self, name: &str) {
+    /// `is_announced`: another worker may have published it.
+    pub(crate) fn find_other_files(&self, name: &str, is_announced: bool) {
         let plugin = &self.plugin;
         if plugin.is_alone() {
-            plugin.is_shared.set(false);
-            self.clear_other_files(name);
+            if plugin.is_shared.replace(false) || is_announced {
+                self.clear_other_files(name);
+            }
             return;
         }
         self.observes_connections.set(true);

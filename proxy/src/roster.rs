@@ -1,6 +1,6 @@
 //! Rows of texts in the store, by plugin: what each plugin of the proxy publishes and claims.
 
-use sidetrack::breaker::{Store, SwapError};
+use sidetrack::breaker::{Store, SwapError, announce};
 
 /// How often a write is tried that loses the race.
 const TRIES: u32 = 16;
@@ -16,7 +16,7 @@ pub(crate) fn rows(store: &impl Store, key: &str) -> Vec<Row> {
     decode(&store.get(key).map(|(bytes, _)| bytes).unwrap_or_default())
 }
 
-/// Replaces the rows of a plugin. Returns all rows before and after the change, or `None` if
+/// Replaces the rows of a plugin, and announces it. Returns all rows before and after the change, or `None` if
 /// nothing was written: the rows are the same, or the store does not work.
 pub(crate) fn replace(
     store: &impl Store,
@@ -35,7 +35,10 @@ pub(crate) fn replace(
         let mut after = others;
         after.extend(new.iter().map(|text| (plugin.to_owned(), text.clone())));
         match store.swap(key, &encode(&after), version) {
-            Ok(()) => return Some((before, after)),
+            Ok(()) => {
+                announce(store);
+                return Some((before, after));
+            }
             Err(SwapError::Conflict) => {}
             Err(SwapError::Unavailable) => return None,
         }

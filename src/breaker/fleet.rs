@@ -5,13 +5,13 @@
 //! whose write succeeds has made the transition, and reports it. Failures in a row are judged at
 //! once, without waiting for the tick.
 //!
-//! A generation number announces transitions: its version changes with each of them. A worker reads
-//! it once per tick and reads the records only when it changed. A worker that misses an
-//! announcement reads its records a second later.
+//! The version of one key announces transitions: each of them writes it. A worker reads the version
+//! once per tick, and the records only when it has changed. A worker that misses an announcement
+//! reads its records a second later.
 
 use super::Event;
 use super::experiment::ExperimentBreakers;
-use super::store::Store;
+use super::store::{Store, announce};
 use super::ticket::{End, Request, Ticket};
 use super::waiting::{Entry, Upload, Waiting};
 use crate::decide::Gate;
@@ -23,8 +23,8 @@ use crate::quantity::{Bucket, Millis, Timestamp};
 #[derive(Debug)]
 pub struct Fleet {
     experiments: PerExperiment<ExperimentBreakers>,
-    /// The announcement that this worker has acted on, with its version.
-    generation: Option<(Vec<u8>, u32)>,
+    /// The version of the announcement that this worker has acted on.
+    generation: u32,
     waiting: Waiting,
     /// The latest uptime seen.
     uptime: Millis,
@@ -57,7 +57,7 @@ impl Fleet {
     #[must_use]
     pub fn load(plan: &Plan, store: &impl Store, now: Timestamp) -> Self {
         // Read before the records: if a transition happens in between, the first tick notices it.
-        let generation = store.get(shared::GENERATION);
+        let generation = store.version(shared::GENERATION);
         let load = |_, experiment: &Experiment| ExperimentBreakers::load(experiment, store, now);
         Self {
             experiments: plan.experiments.map(load),
@@ -185,7 +185,7 @@ impl Fleet {
     ) -> Option<Transition> {
         let breakers = &mut self.experiments[experiment];
         let event = breakers.judge_streak(store, variant, self.uptime, now, jitter)?;
-        announce(store, breakers.epoch(variant));
+        announce(store);
         Some(Transition { experiment, variant, event })
     }
 
@@ -240,18 +240,18 @@ impl Fleet {
 
     /// Counts requests that wait too long, shares this worker's outcomes, adopts the transitions of
     /// other workers and makes those that are due. To be called several times a second, with or
-    /// without traffic. `jitter` returns random numbers.
+    /// without traffic. `generation` is the version of [`GENERATION`](shared::GENERATION), read just
+    /// before. `jitter` returns random numbers.
     #[must_use = "transitions are to be logged and counted"]
     pub fn tick(
         &mut self,
         store: &impl Store,
+        generation: u32,
         now: Timestamp,
         uptime: Millis,
         mut jitter: impl FnMut() -> u64,
     ) -> Vec<Transition> {
-        let generation = store.get(shared::GENERATION);
-        let is_changed = generation != self.generation;
-        self.generation = generation;
+        let is_changed = core::mem::replace(&mut self.generation, generation) != generation;
         self.advance(uptime);
         if self.is_retired {
             self.follow(store, now, is_changed);
@@ -271,7 +271,7 @@ impl Fleet {
                     breakers.adopt(store, variant);
                 }
                 if let Some(event) = breakers.judge(store, variant, now, self.uptime, &mut jitter) {
-                    announce(store, breakers.epoch(variant));
+                    announce(store);
                     transitions.push(Transition { experiment, variant, event });
                 }
             }
@@ -297,10 +297,4 @@ impl Fleet {
             }
         }
     }
-}
-
-/// Makes other workers read the records on their next tick; any write does, as it gives the key a
-/// new version. If the write fails, they read them a second later.
-fn announce(store: &impl Store, epoch: u32) {
-    store.swap(shared::GENERATION, &epoch.to_le_bytes(), 0).ok();
 }

@@ -25,8 +25,9 @@ impl Breaker {
             State::Open(until) => (1, until.get(), 0, Counts::default()),
             State::HalfOpen(stage, seen) => (2, 0, u8::try_from(stage).unwrap_or(0), seen),
         };
-        let mut out = Writer(Vec::with_capacity(LENGTH));
-        out.0.extend([VERSION, state, stage, self.level]);
+        let mut bytes = vec![0; LENGTH];
+        let mut out = Writer(&mut bytes);
+        out.put([VERSION, state, stage, self.level]);
         out.short(self.epoch);
         for number in [self.clock.get(), time, self.window.width().get()] {
             out.long(number);
@@ -40,7 +41,7 @@ impl Breaker {
         for offender in &self.window.offenders.0 {
             out.short(offender.unit.0);
             let counts = offender.counts.as_flattened();
-            counts.iter().for_each(|count| out.0.extend(count.to_le_bytes()));
+            counts.iter().for_each(|count| out.put(count.to_le_bytes()));
         }
         for (unit, number) in self.units.0 {
             out.short(unit.0);
@@ -48,9 +49,9 @@ impl Breaker {
         }
         out.streak(&self.streak);
         out.short(self.recent.bits);
-        out.0.push(self.recent.known);
+        out.put([self.recent.known]);
         out.long(self.answered.get());
-        out.0
+        bytes
     }
 
     /// Reads a record; `None` if it does not have this layout.
@@ -109,17 +110,25 @@ impl Breaker {
     }
 }
 
-struct Writer(Vec<u8>);
+/// Writes into the rest of a record.
+struct Writer<'a>(&'a mut [u8]);
 
-impl Writer {
+impl Writer<'_> {
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        if let Some((place, rest)) = core::mem::take(&mut self.0).split_first_chunk_mut() {
+            *place = bytes;
+            self.0 = rest;
+        }
+    }
+
     #[inline(never)]
     fn short(&mut self, number: u32) {
-        self.0.extend(number.to_le_bytes());
+        self.put(number.to_le_bytes());
     }
 
     #[inline(never)]
     fn long(&mut self, number: u64) {
-        self.0.extend(number.to_le_bytes());
+        self.put(number.to_le_bytes());
     }
 
     #[inline(never)]
@@ -138,7 +147,7 @@ impl Writer {
             self.long(failure.at.get());
             self.short(failure.unit.0);
         }
-        self.0.push(streak.count);
+        self.put([streak.count]);
         self.short(streak.streams);
         self.short(streak.streams_before);
     }

@@ -12,7 +12,7 @@
 //! that ends before another one has taken over, as when new code replaces the old, knows that it is
 //! not the last.
 
-use sidetrack::breaker::Store;
+use sidetrack::breaker::{Store, announce};
 use sidetrack::names::shared;
 
 use super::history::{Digest, number};
@@ -47,7 +47,8 @@ impl Force {
         Some((Self { generation, digest: *digest, is_released, claim }, version))
     }
 
-    /// Writes what is in force, unless another worker was faster. Returns whether it was written.
+    /// Writes what is in force and announces it, unless another worker was faster. Returns whether
+    /// it was written.
     pub(super) fn write(self, store: &dyn Store, plugin: &str, version: u32) -> bool {
         let Self { generation, digest, is_released, claim } = self;
         let mut bytes = generation.to_le_bytes().to_vec();
@@ -55,6 +56,10 @@ impl Force {
         bytes.push(is_released.into());
         bytes.extend(claim.to_le_bytes());
         // Whoever loses the race finds out on the next tick. Without a store, workers act alone.
-        store.swap(&Self::key(plugin), &bytes, version).is_ok()
+        let is_written = store.swap(&Self::key(plugin), &bytes, version).is_ok();
+        if is_written {
+            announce(store);
+        }
+        is_written
     }
 }

@@ -53,7 +53,11 @@ fn trip(fleet: &mut Fleet, store: &impl Store, now: Timestamp) {
 }
 
 fn tick(fleet: &mut Fleet, store: &impl Store, now: Timestamp) -> Vec<Event> {
-    fleet.tick(store, now, uptime(now), jitter).iter().map(|transition| transition.event).collect()
+    fleet
+        .tick(store, store.version(GENERATION), now, uptime(now), jitter)
+        .iter()
+        .map(|transition| transition.event)
+        .collect()
 }
 
 fn gate(fleet: &Fleet) -> Gate {
@@ -325,7 +329,9 @@ fn the_random_number_varies_how_long_the_breaker_is_open() {
         for ticket in tickets {
             events.extend(fleet.ended(&memory, ticket, End::Failed, || at(0), || number));
         }
-        events.extend(fleet.tick(&memory, at(0), Millis::ZERO, || number));
+        events.extend(
+            fleet.tick(&memory, memory.version(GENERATION), at(0), Millis::ZERO, || number),
+        );
         let [Transition { event: Event::Opened { length, .. }, .. }] = events[..] else {
             panic!("{events:?}")
         };
@@ -402,12 +408,16 @@ fn each_breaker_is_its_own() {
         assert_eq!(found, if trips { vec![(experiment, variant)] } else { vec![] });
         open.extend(found);
         closed_except(&one, &open);
-        assert_eq!(other.tick(&memory, at(0), Millis::ZERO, jitter), []);
+        assert_eq!(
+            other.tick(&memory, memory.version(GENERATION), at(0), Millis::ZERO, jitter),
+            []
+        );
         closed_except(&other, &open);
     }
     assert_eq!(open.len(), 4);
     // What is due by itself names its place as well.
-    let due = one.tick(&memory, at(30_000), Millis::new(30_000), jitter);
+    let due =
+        one.tick(&memory, memory.version(GENERATION), at(30_000), Millis::new(30_000), jitter);
     assert_eq!(due.iter().map(|t| (t.experiment, t.variant)).collect::<Vec<_>>(), open);
 }
 
@@ -433,7 +443,9 @@ fn a_worker_accesses_the_store_no_more_than_it_must() {
         jitter()
     };
     let tick = |fleet: &mut Fleet, now| {
-        assert!(fleet.tick(&memory, now, uptime(now), jitter).is_empty());
+        assert!(
+            fleet.tick(&memory, memory.version(GENERATION), now, uptime(now), jitter).is_empty()
+        );
         memory.take_accesses()
     };
     assert_eq!((tick(&mut fleet, at(100)), random.take()), ((1, 0), 0), "nothing is new");

@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::proxy::{EXPERIMENT, START, Side, plan, served};
 use super::random::Random;
 use super::store::Memory;
-use crate::breaker::{Breaker, End, Event, Fleet, State, Ticket};
+use crate::breaker::{Breaker, End, Event, Fleet, State, Store as _, Ticket};
 use crate::decide::Gate;
+use crate::names::shared::GENERATION;
 use crate::plan::Plan;
 use crate::quantity::{Bucket, Millis, Timestamp};
 
@@ -260,7 +261,13 @@ impl World {
         let (now, random) = (self.at(), &mut self.random);
         self.ticks[worker] = self.now + self.period;
         let uptime = Millis::new(self.now);
-        let made = self.workers[worker].tick(&self.memory, now, uptime, || random.next());
+        let made = self.workers[worker].tick(
+            &self.memory,
+            self.memory.version(GENERATION),
+            now,
+            uptime,
+            || random.next(),
+        );
         self.events.extend(made.iter().map(|transition| (self.now, transition.event)));
     }
 

@@ -203,7 +203,13 @@ impl Proxy {
         let interrupt = |moment: Moment<'_>| self.interrupt(worker, now, moment);
         let store = Interrupted { memory: &self.memory, interrupt };
         let jitter = || self.random.borrow_mut().next();
-        let transitions = self.workers[worker].borrow_mut().tick(&store, now, uptime(now), jitter);
+        let transitions = self.workers[worker].borrow_mut().tick(
+            &store,
+            store.version(shared::GENERATION),
+            now,
+            uptime(now),
+            jitter,
+        );
         self.keep(worker, now, transitions);
     }
 

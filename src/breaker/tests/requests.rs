@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::proxy::{EXPERIMENT, START, Side, begin, plan, uptime};
 use super::store::Memory;
-use crate::breaker::{Breaker, Counts, End, Event, Fleet, State, Ticket, Why};
+use crate::breaker::{Breaker, Counts, End, Event, Fleet, State, Store as _, Ticket, Why};
 use crate::decide::Gate;
+use crate::names::shared::GENERATION;
 use crate::quantity::Timestamp;
 
 /// One worker whose clock and uptime run together.
@@ -32,7 +33,13 @@ impl Worker {
         for _ in 0..milliseconds / 100 {
             self.now += 100;
             let now = self.at();
-            let made = self.fleet.tick(&self.memory, now, uptime(now), || 100);
+            let made = self.fleet.tick(
+                &self.memory,
+                self.memory.version(GENERATION),
+                now,
+                uptime(now),
+                || 100,
+            );
             self.events.extend(made.iter().map(|transition| transition.event));
         }
     }
@@ -308,7 +315,7 @@ fn a_retired_fleet_writes_and_judges_nothing_and_follows_the_others() {
     let waits = begin(&mut old, Side::Candidate, None, now);
     for tenth in 1..300 {
         let now = Timestamp::new(START + tenth * 100);
-        assert!(old.tick(&memory, now, uptime(now), || 100).is_empty());
+        assert!(old.tick(&memory, memory.version(GENERATION), now, uptime(now), || 100).is_empty());
     }
     assert_eq!(memory.take_accesses().1, 0, "no writes");
     let _ = old.ended(&memory, waits, End::Failed, || now, || 100);
@@ -316,11 +323,11 @@ fn a_retired_fleet_writes_and_judges_nothing_and_follows_the_others() {
         let ticket = begin(&mut new, Side::Candidate, None, now);
         let _ = new.ended(&memory, ticket, End::Failed, || now, || 100);
     }
-    assert!(old.tick(&memory, now, uptime(now), || 100).is_empty());
+    assert!(old.tick(&memory, memory.version(GENERATION), now, uptime(now), || 100).is_empty());
     assert_eq!(old.gate(EXPERIMENT, Side::Candidate.variant()), Gate::Open);
     // What is due by the clock is the others' to do; it follows within a second.
     let later = Timestamp::new(START + 60_000);
-    assert!(old.tick(&memory, later, uptime(later), || 100).is_empty());
+    assert!(old.tick(&memory, memory.version(GENERATION), later, uptime(later), || 100).is_empty());
     let record = Breaker::decode(&memory.value(&Side::Candidate.key()).unwrap()).unwrap();
     assert!(matches!(record.state(), State::Open(_)));
 }
