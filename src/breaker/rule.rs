@@ -123,13 +123,18 @@ impl Rule {
     }
 
     /// Whether the baseline has the same fault: the candidate is not significantly worse. Where the
-    /// baseline has too few requests to judge it, the missing ones are taken to fail at the limit.
+    /// baseline has too few requests to judge it, the missing ones are taken to fail at the limit,
+    /// unless at least two of its requests failed and its own share is no smaller than the candidate's.
     /// Without any, a failure is the candidate's own, but an abandoned request may be the client's.
     #[inline(never)]
     pub(super) fn shares(&self, kind: Kind, candidate: Counts, baseline: Option<Counts>) -> bool {
         let (count, of) = kind.of(baseline.unwrap_or_default());
         if of == 0 {
             return kind == Kind::Abandoned;
+        }
+        // What is assumed of the missing ones must not outweigh a baseline that fails as much.
+        if count > 1 && !has_larger_share(kind.of(candidate), (count, of)) {
+            return true;
         }
         let missing = self.min_requests.saturating_sub(of);
         let limit = self.limits().find(|(other, _)| *other == kind).map_or(Ppm::ZERO, |(_, it)| it);
@@ -232,6 +237,11 @@ fn surely_worse(candidate: (u32, u32), baseline: (u32, u32)) -> bool {
     let (e, n) = (e1 + e2, n1 + n2);
     let z2 = if e1 * n2 >= 4 * e2 * n1 { FAR_WORSE_Z2 } else { WORSE_Z2 };
     d * d * n * 1_000_000 > u128::from(z2) * n1 * n2 * e * (n - e)
+}
+
+/// Whether the candidate's share is above the baseline's, significantly or not.
+fn has_larger_share((e1, n1): (u32, u32), (e2, n2): (u32, u32)) -> bool {
+    u64::from(e1) * u64::from(n2) > u64::from(e2) * u64::from(n1)
 }
 
 /// Counts of a million or less in the same proportion, so that no product above overflows.

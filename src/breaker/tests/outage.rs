@@ -1,11 +1,11 @@
 //! Outages in a proxy with two workers that tick every 100 ms: those that the baseline shares, and
 //! those it does not.
 
-use crate::breaker::Event;
+use crate::breaker::{Counts, Event, Kind};
 use crate::quantity::Millis;
 use serde_json::json;
 
-use super::proxy::{Proxy, START, Side, median_and_max};
+use super::proxy::{Proxy, START, Side, median_and_max, rule};
 use super::traffic::Traffic;
 
 const TICK: Millis = Millis::new(100);
@@ -99,5 +99,26 @@ fn a_candidate_that_fails_alone_is_left_within_a_second() {
             baseline_bad * 100.0,
         );
         assert!(trip_max < 1000.0 && last_max < 1000.0);
+    }
+}
+
+#[test]
+fn a_thin_baseline_that_fails_as_much_has_the_same_fault() {
+    let rule = rule(&json!({}));
+    let seen = |requests, errors| Counts { requests, errors, ..Counts::default() };
+    for (candidate, baseline, is_shared) in [
+        ((39, 39), (7, 7), true),
+        ((34, 34), (2, 2), true),
+        ((40, 20), (8, 4), true),
+        // It fails less than the candidate, or a single time, which may be chance, or not at all.
+        ((39, 39), (7, 4), false),
+        ((39, 39), (7, 1), false),
+        ((39, 39), (1, 1), false),
+        ((39, 39), (7, 0), false),
+        ((39, 39), (0, 0), false),
+    ] {
+        let [candidate_seen, baseline_seen] = [candidate, baseline].map(|(n, e)| seen(n, e));
+        let found = rule.shares(Kind::Errors, candidate_seen, Some(baseline_seen));
+        assert_eq!(found, is_shared, "{candidate:?}, {baseline:?}");
     }
 }

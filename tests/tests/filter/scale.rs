@@ -10,6 +10,8 @@
     reason = "a test that cannot go on may stop"
 )]
 
+use core::time::Duration;
+
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree as _;
@@ -143,6 +145,24 @@ fn a_request_stays_within_its_budget() {
     println!("{price:?}");
     assert!(price.host_calls <= BUDGET.host_calls, "{price:?}");
     assert!(price.instructions <= BUDGET.instructions, "{price:?}");
+}
+
+/// Each read of a value costs as much as ten other host calls.
+#[test]
+fn a_second_without_requests_reads_one_version_per_tick_and_each_record_once() {
+    const TICK: Duration = Duration::from_millis(100);
+    let (proxy, worker) = experiments(By::HostAndPath, 1);
+    let tick = || {
+        proxy.advance(TICK);
+        worker.tick().unwrap();
+    };
+    let reads = || proxy.host_calls().get("proxy_get_shared_data").copied().unwrap_or_default();
+    // It comes into force, and publishes all gauges twice.
+    (0..30).for_each(|_| tick());
+    let before = reads();
+    (0..10).for_each(|_| tick());
+    // The versions, the configuration in force, and the candidate's breaker.
+    assert_eq!(reads() - before, 10 + 2);
 }
 
 #[test]
