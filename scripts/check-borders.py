@@ -11,7 +11,7 @@ CORE, PROXY, STATS = "sidetrack", "sidetrack-proxy", "sidetrack-stats"
 
 # Each dependency that a crate may have when it is built for use; its tests may have others.
 ALLOWED = {
-    CORE: {"serde", "serde_json", "sha2", "strsim"},
+    CORE: {"rustc-hash", "serde", "serde_json", "sha2", "strsim"},
     PROXY: {CORE},
     "sidetrack-filter": {CORE, PROXY},
     STATS: {"libm"},
