@@ -74,8 +74,11 @@ def analyze(case):
     span = min(r["time"] for r in requests), max(r["time"] for r in requests)
     open_units = [0, 0, 0]
     if attribution is not None:
-        last = max(row[3] for row in by_request) if case["outcomes"] == "request" else max(row[1] or 0 for row in by_unit)
-        known = min(span[1], last)
+        times = sorted(t for t in ([row[3] for row in by_request] if case["outcomes"] == "request" else [row[1] for row in by_unit]) if t)
+        # One time in a thousand may be stray; the log ends to the minute.
+        stray = lambda n: 0 if n < 100 else -(-n // 1000)
+        minute = sorted(r["time"] // 60_000 for r in requests)[-1 - stray(len(requests))]
+        known = min(span[1], (minute + 1) * 60_000, times[-1 - stray(len(times))])
         for unit, own in cells.items():
             if first[unit].first + attribution > known:
                 open_units[first[unit].arm] += 1

@@ -244,8 +244,11 @@ impl Work<'_> {
         let few = main
             .units
             .then(|| checks::few_units(&self.data(main), &main.metrics, &results, &names.variants));
+        let placed = main.placed.as_ref();
+        let ends = placed.and_then(|placed| checks::ends(placed, tally, &names.variants));
+        let more = few.into_iter().chain(ends);
         let checks =
-            checks::checks(rows, &main.joined, arms.as_ref(), few, &main.metrics, &allowed);
+            checks::checks(rows, &main.joined, arms.as_ref(), more, &main.metrics, &allowed);
         let mut verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),

@@ -19,11 +19,11 @@ pub(crate) struct Attribution {
 }
 
 impl Attribution {
-    /// `last`: the time of the last request of the log. Outcomes are known up to `--until` or the end of the log, but not
-    /// beyond the last outcome.
+    /// `last`: when the log ends (see [`Tally::end`](crate::join::Tally::end)). Outcomes are known up to `--until` or the
+    /// end of the log, but not beyond the end of the outcomes.
     pub(crate) fn new(length: Millis, last: u64, window: Window, outcomes: &Outcomes) -> Self {
         let until = window.until.map_or_else(|| Timestamp::new(last), Moment::time);
-        let known = outcomes.last_time().map_or(until, |time| until.min(Timestamp::new(time)));
+        let known = outcomes.end().map_or(until, |time| until.min(Timestamp::new(time)));
         Self { length, known }
     }
 
@@ -38,6 +38,12 @@ impl Attribution {
     }
 }
 
+/// How many of so many times may lie beyond the end of a file: one in a thousand, and at least one of a hundred. A clock
+/// that is wrong once must not move the end.
+pub(crate) const fn stray(times: u64) -> u64 {
+    if times < 100 { 0 } else { times.div_ceil(1000) }
+}
+
 /// Whether an outcome at this time is from after the window of a unit whose first request was at `first`.
 pub(crate) fn is_late(first: u64, time: u64, length: Millis) -> bool {
     Timestamp::new(time) >= end(first, length)
@@ -50,6 +56,12 @@ fn end(first: u64, length: Millis) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_time_in_a_thousand_may_be_stray() {
+        let found = [0, 99, 100, 1000, 1001, 14_000_000].map(stray);
+        assert_eq!(found, [0, 0, 1, 1, 2, 14_000]);
+    }
 
     #[test]
     fn a_window_begins_with_the_first_request_and_excludes_its_end() {

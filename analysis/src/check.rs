@@ -83,6 +83,7 @@ names! {
     UnreadableValues: "unreadable_values", "Values of a metric that cannot be read.";
     AmbiguousRows: "ambiguous_rows", "Rows without a time, whose unit other trials exposed as well.";
     EarlyRows: "early_rows", "Rows from shortly before the first request of their unit.";
+    EndingRows: "ending_rows", "The end of the outcomes of each variant.";
     DamagedLines: "damaged_lines", "Lines of the experiment that cannot be read.";
     RepeatedLines: "repeated_lines", "Lines about a request that another line is about.";
     RequestsPerUnit: "requests_per_unit", "Requests per unit of each variant.";

@@ -3,6 +3,7 @@
 mod arms;
 mod breaker;
 mod counts;
+mod ends;
 mod few;
 mod lines;
 mod notes;
@@ -19,6 +20,7 @@ use crate::source::outcomes::Outcomes;
 pub(crate) use arms::Arms;
 pub(crate) use breaker::breaker;
 pub(crate) use counts::{line_counts, observed, other_trials, outcome_counts, variants};
+pub(crate) use ends::ends;
 pub(crate) use few::few_units;
 pub(crate) use notes::{Evidence, notes};
 pub(crate) use srm::srm;
@@ -29,7 +31,7 @@ pub(crate) fn checks(
     outcomes: Option<(&Outcomes, &OutcomeCounts)>,
     joined: &Joined,
     arms: Option<&Arms<'_>>,
-    few: Option<Check>,
+    more: impl IntoIterator<Item = Check>,
     metrics: &[Metric],
     allowed: &[CheckName],
 ) -> Vec<Check> {
@@ -38,7 +40,7 @@ pub(crate) fn checks(
         checks.extend(rows::rows(outcomes, counts, metrics));
     }
     checks.extend(arms.map(Arms::checks).into_iter().flatten());
-    checks.extend(few);
+    checks.extend(more);
     for check in &mut checks {
         if check.blocks() && allowed.contains(&check.name) {
             check.state = CheckState::Accepted;

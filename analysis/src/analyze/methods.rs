@@ -39,7 +39,7 @@ impl Work<'_> {
         units: bool,
     ) -> Result<Option<Attribution>, Error> {
         let Some(length) = self.settings.attribution else { return Ok(None) };
-        let Some((_, last)) = joined.tally.span.filter(|_| self.outcomes.rows() > 0) else {
+        let Some(last) = joined.tally.end().filter(|_| self.outcomes.rows() > 0) else {
             return Ok(None);
         };
         if !units {
@@ -47,7 +47,7 @@ impl Work<'_> {
                            set settings.exposure_unit to digest and log again";
             return Err(Error::input(Part::Attribution, problem));
         }
-        if self.outcomes.last_time().is_none() {
+        if self.outcomes.end().is_none() {
             let problem = format!(
                 "no row has a time, but attribution ({length}) needs it; add a column `time`, which \
                  says when the outcome happened"

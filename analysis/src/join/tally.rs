@@ -6,6 +6,7 @@ mod seen;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Shape;
+use crate::attribution::stray;
 use crate::row::{Excluded, MINUTE, OtherLine, Place, Row, Whose};
 use crate::short::Short;
 use crate::source::Start;
@@ -201,6 +202,17 @@ impl Tally {
     /// Requests that the client aborted.
     pub(crate) fn aborted(&self) -> u64 {
         self.minutes.values().flatten().map(|minute| u64::from(minute.aborted)).sum()
+    }
+
+    /// When the log ends: its last request, [stray] ones aside to the minute. `None` without a request.
+    pub(crate) fn end(&self) -> Option<u64> {
+        let (_, last) = self.span?;
+        let mut beyond = 0;
+        let minute = self.minutes.iter().rev().find(|(_, arms)| {
+            beyond += arms.iter().map(|minute| u64::from(minute.requests)).sum::<u64>();
+            beyond > stray(self.used)
+        });
+        Some(minute.map_or(last, |(minute, _)| last.min((minute + 1) * MINUTE)))
     }
 
     /// How many rows of the outcomes at least so many requests matched.

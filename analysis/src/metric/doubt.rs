@@ -16,8 +16,10 @@ pub(super) enum Doubt {
 }
 
 /// Words of names where lower is better, or may be: beginnings of words.
-const COSTS: [&str; 40] = [
+const COSTS: [&str; 72] = [
     "abandon",
+    "apolog",
+    "block",
     "bounce",
     "cancel",
     "chargeback",
@@ -25,46 +27,82 @@ const COSTS: [&str; 40] = [
     "complain",
     "cost",
     "crash",
+    "deadlock",
     "debt",
+    "declin",
     "default",
     "defect",
     "delay",
+    "delete",
+    "deviat",
     "dislike",
     "dispute",
+    "distance",
+    "downtime",
     "downvote",
+    "drift",
     "duration",
     "error",
     "escalat",
+    "exit",
     "fail",
+    "flagged",
     "fraud",
     "hallucinat",
+    "handoff",
     "incident",
+    "incorrect",
+    "invalid",
     "latenc",
     "lost",
+    "misclass",
+    "mismatch",
+    "missed",
+    "mistake",
+    "outage",
+    "overdue",
     "penalt",
     "perplexit",
     "refund",
+    "regress",
+    "regret",
     "reject",
+    "reopen",
+    "residual",
     "retries",
     "retry",
     "return",
     "risk",
     "skip",
     "spam",
+    "stockout",
+    "throttl",
+    "ticket",
     "timeout",
     "toxic",
+    "unavailab",
+    "unhapp",
+    "uninstall",
+    "unresolv",
     "unsubscri",
     "violat",
     "wait",
+    "waste",
     "wrong",
 ];
 
 /// Whole words of such names.
-const COST_WORDS: [&str; 24] = [
-    "brier", "bytes", "cer", "cpu", "loss", "losses", "logloss", "mae", "mape", "memory", "millis",
-    "ms", "mse", "negative", "rmse", "sec", "seconds", "secs", "time", "tokens", "ttfb", "ttft",
-    "wape", "wer",
+const COST_WORDS: [&str; 48] = [
+    "ape", "arrears", "brier", "bytes", "cer", "cpu", "down", "err", "errs", "false", "fee",
+    "fees", "harm", "harmful", "harms", "hate", "hateful", "late", "lcp", "logloss", "loss",
+    "losses", "mae", "mape", "memory", "millis", "ms", "mse", "negative", "position", "price",
+    "prices", "rank", "reported", "reports", "rmse", "sad", "sec", "seconds", "secs", "steps",
+    "support", "time", "tokens", "ttfb", "ttft", "wape", "wer",
 ];
+
+/// Such names of two words, which may be written as one.
+const COST_PAIRS: [(&str, &str); 4] =
+    [("ad", "spend"), ("drop", "off"), ("no", "show"), ("opt", "out")];
 
 /// Last words of names that describe a user or the experiment.
 const ATTRIBUTES: [&str; 15] = [
@@ -120,12 +158,21 @@ impl Doubt {
             Some(Self::Attribute)
         } else if any(&COST_WORDS)
             || words.iter().any(|word| COSTS.iter().any(|cost| word.starts_with(cost)))
+            || COST_PAIRS.iter().any(|pair| has_pair(&words, *pair))
         {
             Some(Self::Cost)
         } else {
             None
         }
     }
+}
+
+/// Whether two words follow each other, or are one; the second one may be a plural.
+fn has_pair(words: &[String], (first, second): (&str, &str)) -> bool {
+    let is = |word: &str, wanted: &str| word.strip_suffix('s').unwrap_or(word) == wanted;
+    let joined = first.to_owned() + second;
+    words.iter().any(|word| is(word, &joined))
+        || words.iter().zip(words.iter().skip(1)).any(|(a, b)| a == first && is(b, second))
 }
 
 impl fmt::Display for Doubt {
@@ -190,6 +237,50 @@ mod tests {
                     "tokens_used",
                     "cancelled",
                     "retries",
+                    "incorrect",
+                    "misclassified",
+                    "mistakes",
+                    "false_positives",
+                    "invalid",
+                    "unresolved",
+                    "residual",
+                    "abs_err",
+                    "ape",
+                    "deviation",
+                    "downtime",
+                    "outage",
+                    "uninstall",
+                    "opt_out",
+                    "optouts",
+                    "thumbs_down",
+                    "no_show",
+                    "noshow",
+                    "drop_off",
+                    "exit_rate",
+                    "tickets",
+                    "support_calls",
+                    "reopened",
+                    "deletes",
+                    "reports",
+                    "flagged",
+                    "missed",
+                    "late",
+                    "declined",
+                    "blocked",
+                    "handoff",
+                    "lcp",
+                    "steps",
+                    "rank",
+                    "fee",
+                    "price",
+                    "overdue",
+                    "arrears",
+                    "stockouts",
+                    "harm",
+                    "hate",
+                    "drift",
+                    "ad_spend",
+                    "position",
                 ][..],
             ),
             (Doubt::Attribute, &["age", "user_age", "userAge", "pre_revenue", "variant", "Group"]),
@@ -219,6 +310,16 @@ mod tests {
             "retrieval_score",
             "spend",
             "profit",
+            "feedback",
+            "priced_in",
+            "opt_in",
+            "dropped_in",
+            "show",
+            "correct",
+            "valid",
+            "resolved",
+            "latest_score",
+            "harmony",
         ] {
             assert_eq!(Doubt::of(name), None, "{name}");
         }

@@ -26,6 +26,7 @@ use hashbrown::HashTable;
 use sidetrack::plan::Experiment;
 
 use super::logs::name as file_name;
+use crate::attribution::stray;
 use crate::error::{Error, Part};
 #[cfg(test)]
 pub(crate) use columns::NoMetric;
@@ -160,9 +161,13 @@ impl Outcomes {
         self.times.get(row as usize).copied().filter(|time| *time < u64::MAX)
     }
 
-    /// The latest time of a row; `None` if no row has a time.
-    pub(crate) fn last_time(&self) -> Option<u64> {
-        self.times.iter().copied().filter(|time| *time < u64::MAX).max()
+    /// The latest time of a row, [stray] ones aside; `None` if no row has a time.
+    pub(crate) fn end(&self) -> Option<u64> {
+        let mut times: Vec<u64> =
+            self.times.iter().copied().filter(|time| *time < u64::MAX).collect();
+        let end = times.len().checked_sub(1)?;
+        let end = end - usize::try_from(stray(times.len() as u64)).unwrap_or(0);
+        Some(*times.select_nth_unstable(end).1)
     }
 
     /// Whether a column has only 0 and 1.

@@ -7,10 +7,13 @@
 
 mod others;
 
+use std::collections::BTreeMap;
+
 use sidetrack::quantity::Millis;
 
 use crate::attribution::is_late;
 use crate::join::{Cell, Joined, Unit};
+use crate::row::MINUTE;
 use crate::source::Trial;
 use crate::source::outcomes::Outcomes;
 use crate::window::Window;
@@ -27,6 +30,8 @@ pub(crate) struct Placed {
     /// Sum and count by shard, column and cell.
     columns: Vec<Vec<Vec<(f64, u32)>>>,
     pub(crate) matched: u64,
+    /// Matched rows with a time, by minute and variant.
+    pub(crate) minutes: BTreeMap<u64, Vec<u64>>,
     pub(crate) unmatched: u64,
     /// Some row has a time, so a unit may have outcomes in each of its phases.
     pub(crate) timed: bool,
@@ -105,6 +110,13 @@ pub(crate) fn place(
             continue;
         };
         placed.matched += 1;
+        if let Some(time) = time {
+            let arms = placed.minutes.entry(time / MINUTE).or_default();
+            arms.resize(arms.len().max(usize::from(cell.arm) + 1), 0);
+            if let Some(rows) = arms.get_mut(usize::from(cell.arm)) {
+                *rows += 1;
+            }
+        }
         let is_unknown = attribution.is_some() && time.is_none();
         placed.untimed += u64::from(is_unknown);
         let is_late = |(time, length)| is_late(cell.first, time, length);

@@ -186,8 +186,10 @@ fn in_a_ramp_the_clock_starts_again_with_each_phase() {
         }
     }
     // The log goes on, so that the windows of all others are over.
-    request(&mut life, &forces[1], users, START + 21 * DAY);
-    writeln!(rows, "user-{users},{},0", clock(START + 21 * DAY)).unwrap();
+    for user in users..users + 10 {
+        request(&mut life, &forces[1], user, START + 21 * DAY);
+        writeln!(rows, "user-{user},{},0", clock(START + 21 * DAY)).unwrap();
+    }
     let folder = Folder::new();
     folder.write("experiment.json", &files[1]);
     folder.write("access.log", &life.log);
@@ -199,7 +201,7 @@ fn in_a_ramp_the_clock_starts_again_with_each_phase() {
     assert_eq!(diffs.len(), 2, "{found:#}");
     assert!(diffs[0].abs() < 1e-9 && (diffs[1] - 1.0).abs() < 0.1, "{diffs:?}");
     let units = |phase: &Value| number(&phase["n"][0]) + number(&phase["n"][1]);
-    assert_eq!((units(&phases[0]), units(&phases[1])), (2000.0, 2000.0), "one window is open");
+    assert_eq!((units(&phases[0]), units(&phases[1])), (2000.0, 2000.0), "ten windows are open");
 }
 
 /// Users who each have a revenue about 1, and two of `fancy` who have a fortune.

@@ -45,6 +45,26 @@ fn is_like(text: &str, form: &str) -> bool {
 }
 
 #[test]
+fn the_direction_of_a_column_that_decides_is_said_before_the_numbers() {
+    let written = Crowd::new(400, vec![BASELINE, BETTER]).write(&experiment(SIMPLE), false);
+    let folder = folder(SIMPLE, &written);
+    let outcomes = ["--outcomes", "by_unit.csv", "--metric"];
+    for (metric, direction) in [
+        ("converted", "higher converted is better; "),
+        ("converted:decrease", "lower converted is better; "),
+    ] {
+        let (text, page) = both(&folder, &[&outcomes[..], &[metric]].concat());
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (top, _) = text.split_once("Primary").unwrap_or((&text, ""));
+        assert!(top.contains(direction), "{text}");
+        assert!(page.contains(direction), "{page}");
+    }
+    // What is built in needs no words.
+    let (text, _) = both(&folder, &OUTCOMES);
+    assert!(!text.contains("is better; "), "{text}");
+}
+
+#[test]
 fn the_first_sentence_has_the_decision_and_its_reason() {
     let worse = Truth { accuracy: 0.7, ..BASELINE };
     let failing = Truth { error: 0.08, ..BASELINE };

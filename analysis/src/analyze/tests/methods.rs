@@ -122,6 +122,28 @@ fn outcomes_are_known_up_to_their_last_time_and_the_end_of_the_log_or_until() {
 }
 
 #[test]
+fn one_line_and_one_row_of_a_wrong_clock_do_not_end_all_windows() {
+    let mut log: String = (0..400).map(|unit| line(unit, unit * 6, &ok(100))).collect();
+    let time = |second: u64| format!("2026-11-23T09:{:02}:{:02}Z", second / 60, second % 60);
+    let mut rows = "unit,time,revenue\n".to_owned();
+    for unit in 0..400 {
+        rows += &format!("u{unit},{},1\n", time(unit * 6));
+    }
+    let known = |log: &str, rows: &str| {
+        let analysis = analyzed(FILE, log.as_bytes(), Some(rows), &attributed(10)).unwrap().0;
+        let found = analysis.attribution.unwrap();
+        (found.known_until, found.open_units["plain"] + found.open_units["fancy"])
+    };
+    let (sound, open) = known(&log, &rows);
+    // One of 400 times is beyond the end, whatever it is.
+    assert_eq!((sound.as_str(), open), ("2026-11-23T09:39:48Z", 101));
+    log += &line(0, 6, &ok(100)).replace("2026-11-23", "2031-01-01");
+    rows += "u1,2031-01-01T00:00:00Z,1\n";
+    let (wrong, open) = known(&log, &rows);
+    assert_eq!((wrong.as_str(), open), ("2026-11-23T09:39:54Z", 100));
+}
+
+#[test]
 fn attribution_needs_times_and_units() {
     let error = |log: &str, rows: &str| {
         analyzed(FILE, log.as_bytes(), Some(rows), &attributed(10)).unwrap_err()

@@ -1,10 +1,10 @@
 //! Words that the terminal report and the HTML page share.
 
 use sidetrack_analysis::answer::{
-    CandidateResult, Conclusion, LineCounts, MetricResult, OtherTrial, OutcomeCounts, PhaseResult,
-    Role, TestMode, Variant,
+    CandidateResult, Conclusion, Goal, LineCounts, MetricResult, OtherTrial, OutcomeCounts,
+    PhaseResult, Role, TestMode, Variant,
 };
-use sidetrack_analysis::{Analysis, CheckState};
+use sidetrack_analysis::{ACCURACY, Analysis, BUILT_IN, CheckState};
 
 use crate::analyze::figures::{digits, short, signed};
 
@@ -18,8 +18,22 @@ pub(super) fn planned(analysis: &Analysis) -> Vec<String> {
     }
 }
 
-/// How often the intervals may be looked at.
+/// How often the intervals may be looked at, after the directions of the columns that decide: a name may not say it.
 pub(super) fn looks(analysis: &Analysis) -> String {
+    let is_column = |metric: &&MetricResult| {
+        metric.role == Role::Primary
+            && metric.name != ACCURACY
+            && !BUILT_IN.contains(&metric.name.as_str())
+    };
+    let direction = |metric: &MetricResult| match metric.goal {
+        Goal::Increase => format!("higher {} is better; ", metric.name),
+        Goal::Decrease => format!("lower {} is better; ", metric.name),
+    };
+    let directions: String = analysis.metrics.iter().filter(is_column).map(direction).collect();
+    directions + &interval(analysis)
+}
+
+fn interval(analysis: &Analysis) -> String {
     let confidence = short(100.0 * (1.0 - analysis.alpha), 3);
     match (analysis.test, analysis.planned_units) {
         (TestMode::Fixed, Some(planned)) => format!(

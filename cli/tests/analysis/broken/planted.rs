@@ -57,6 +57,11 @@ const PLANTS: &[Plant] = &[
     plant(CheckName::MatchedRows, UNITS, |story| {
         story.purchases.iter_mut().for_each(|row| row.unit.insert(0, 'x'));
     }),
+    plant(CheckName::EndingRows, UNITS, |story| {
+        // The export of plain is a day old.
+        let end = story.requests.last().unwrap().time - 86_400_000;
+        story.purchases.retain(|row| row.fancy || row.time < end);
+    }),
     plant(CheckName::MalformedRows, UNITS, |story| {
         story.purchases.iter_mut().step_by(40).for_each(|row| row.unit.clear());
     }),
