@@ -67,6 +67,33 @@ pub mod flag {
     pub const DR: u64 = 1 << 28;
     /// The cluster drops all requests.
     pub const UDO: u64 = 1 << 29;
+
+    /// A flag by its name in the access log; 0 for those that say nothing of how a request ended.
+    #[must_use]
+    pub fn named(name: &str) -> u64 {
+        match name {
+            "UH" => UH,
+            "UT" => UT,
+            "LR" => LR,
+            "UR" => UR,
+            "UF" => UF,
+            "UC" => UC,
+            "UO" => UO,
+            "DC" => DC,
+            "SI" => SI,
+            "DPE" => DPE,
+            "UMSDR" => UMSDR,
+            "DT" => DT,
+            "UPE" => UPE,
+            "NC" => NC,
+            "OM" => OM,
+            "DF" => DF,
+            "DO" => DO,
+            "DR" => DR,
+            "UDO" => UDO,
+            _ => 0,
+        }
+    }
 }
 
 /// The caller left, or broke the protocol.
@@ -239,6 +266,25 @@ pub static RULES: [Rule; 13] = [
 ];
 
 impl Ending {
+    /// How a request ended for its caller, as far as a line of the access log says it: by the response's status (0: none)
+    /// and the flags. A request without a status whose caller did not leave has failed. One whose status 408 has a flag
+    /// did not arrive whole.
+    #[must_use]
+    pub fn logged(code: u32, flags: u64) -> Status {
+        if code == 0 && flags & CALLER == 0 {
+            return Status::Error;
+        }
+        let ending = Self {
+            answered: code != 0,
+            uploaded: code != 408 || flags & STALLED == 0,
+            code,
+            flags,
+            attempts: 1,
+            ..Self::default()
+        };
+        ending.outcome().status.unwrap_or(Status::Success)
+    }
+
     /// What counts, by [`RULES`]. A candidate whose request was sent again to another variant has
     /// failed, whatever the caller saw.
     #[must_use]
@@ -378,6 +424,22 @@ mod tests {
             let found = RULES.iter().position(|rule| (rule.holds)(&ending));
             assert_eq!((found, ending.outcome()), (Some(rule), outcome), "{ending:?}");
         }
+    }
+
+    #[test]
+    fn a_line_of_the_log_ends_as_its_request_did() {
+        let ends = |code, names: &str| {
+            Ending::logged(code, names.split(',').map(flag::named).fold(0, |all, flag| all | flag))
+        };
+        for broken in ["UC", "UR", "SI", "DT", "LR", "UT", "UPE", "UMSDR", "URX,UC"] {
+            assert_eq!(ends(200, broken), Status::Error, "{broken}");
+        }
+        for left in ["DC", "DR", "DPE", "DR,LR", "UC,DC"] {
+            assert_eq!([ends(200, left), ends(0, left)], [Status::Aborted; 2], "{left}");
+        }
+        assert_eq!([ends(0, "-"), ends(0, "UC"), ends(503, "DC")], [Status::Error; 3]);
+        assert_eq!([ends(200, "-"), ends(404, "NR"), ends(101, "UC")], [Status::Success; 3]);
+        assert_eq!([ends(408, "-"), ends(408, "SI")], [Status::Success, Status::Aborted]);
     }
 
     #[test]

@@ -448,11 +448,9 @@ impl Work<'_> {
         let window = self.settings.window;
         let placed =
             (by_unit && units).then(|| place(&joined, self.outcomes, window, length, self.trial));
-        // The rate of aborted requests is worth a line only if there are any.
-        let aborts = joined.tally.aborted() > 0;
-        let wanted = |metric: &&Metric| {
-            aborts || metric.origin != Origin::Aborts || metric.role != Role::Exploratory
-        };
+        // The rate of aborted requests is worth a line only if there are any, or if it was asked for.
+        let aborts = joined.tally.aborted() > 0 || self.settings.metrics.decides_by("abort_rate");
+        let wanted = |metric: &&Metric| aborts || metric.origin != Origin::Aborts;
         let metrics: Vec<Metric> = reading.metrics.iter().filter(wanted).cloned().collect();
         let summation = Summation {
             joined: &joined,

@@ -90,6 +90,8 @@ names! {
     LabelCoverage: "label_coverage", "How many requests or units of each variant have a value.";
     UnitsPerDay: "units_per_day", "New units of each day and variant.";
     FailedLines: "failed_lines", "Failed requests of each candidate, where the baseline has many.";
+    ClientErrors: "client_errors", "Answers with a status of 4xx of each candidate.";
+    NeverServed: "never_served", "Requests that a candidate did not serve itself.";
     EffectiveUnits: "effective_units", "How many units of equal weight each variant is worth.";
     HeavyUnits: "heavy_units", "The split of the heaviest units.";
     FewUnits: "few_units", "What is left of a conclusion without the heaviest units.";

@@ -226,12 +226,19 @@ pub struct MetricRequests {
     pub exploratory: Vec<MetricRequest>,
 }
 
+impl MetricRequests {
+    /// Whether a metric is requested as a primary one or a guardrail.
+    pub(crate) fn decides_by(&self, name: &str) -> bool {
+        self.primary.iter().chain(&self.guardrail).any(|request| request.name == name)
+    }
+}
+
 impl Available<'_> {
     /// The metrics of an analysis: the requested ones, then the default ones.
     ///
     /// Without a primary metric, accuracy is primary if the outcomes have it, else their only column; without outcomes it is
     /// the error rate.
-    /// The error rate and the 95th percentile of the latency are guardrails unless requested otherwise. All others are
+    /// The error rate, the rate of aborted requests and the 95th percentile of the latency are guardrails unless requested otherwise. All others are
     /// exploratory.
     ///
     /// # Errors
@@ -273,10 +280,11 @@ impl Available<'_> {
         }
         add("error_rate", Role::Guardrail);
         add("latency_p95", Role::Guardrail);
+        add("abort_rate", Role::Guardrail);
         for column in self.columns {
             add(column, Role::Exploratory);
         }
-        for name in ["latency_mean", "latency_p50", "latency_p99", "abort_rate"] {
+        for name in ["latency_mean", "latency_p50", "latency_p99"] {
             add(name, Role::Exploratory);
         }
         metrics.sort_by_key(|metric| metric.role);

@@ -28,12 +28,14 @@ pub struct Row {
 
 /// What happened to a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts of one request")]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts of one request")]
 pub struct Marks {
-    /// No response, a 5xx, or a failure that was retried on the baseline.
+    /// No response, a 5xx, an answer that broke off, or a failure that was retried on the baseline.
     pub failed: bool,
-    /// The client disconnected before the response.
+    /// The client left before the end of the response.
     pub aborted: bool,
+    /// The response blames the client: a 4xx.
+    pub refused: bool,
     /// Another variant than the assigned one served it.
     pub elsewhere: bool,
     /// A breaker diverted it or let it through as a probe.

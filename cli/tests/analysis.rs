@@ -21,6 +21,8 @@ mod counters;
 mod crowd;
 #[path = "analysis/documented.rs"]
 mod documented;
+#[path = "analysis/endings.rs"]
+mod endings;
 #[path = "analysis/exit.rs"]
 mod exit;
 #[path = "analysis/folders.rs"]

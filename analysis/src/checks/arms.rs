@@ -7,6 +7,7 @@
 mod coverage;
 mod failed;
 mod heavy;
+mod served;
 
 use std::collections::BTreeMap;
 
@@ -64,6 +65,8 @@ impl Arms<'_> {
         checks.extend(self.coverage(balance));
         checks.push(self.days(balance));
         checks.push(self.failed(balance));
+        checks.push(self.client_errors(balance));
+        checks.push(self.never_served());
         checks.push(self.effective(balance));
         checks.push(self.heavy(balance));
         checks.push(self.torn());

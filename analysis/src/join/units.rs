@@ -30,6 +30,8 @@ pub(crate) struct Cell {
     pub(crate) requests: u32,
     pub(crate) failed: u32,
     pub(crate) aborted: u32,
+    /// With a status of 4xx.
+    pub(crate) refused: u32,
     next: u32,
     pub(crate) stratum: u8,
     pub(crate) arm: u8,
@@ -51,6 +53,8 @@ pub(crate) struct Totals {
     pub(crate) failed: u64,
     pub(crate) aborted: u64,
     pub(crate) elsewhere: u64,
+    /// Of those elsewhere, the requests that failed before or there.
+    pub(crate) rescued: u64,
     /// Seconds.
     pub(crate) latency: Moments,
     pub(crate) histogram: Histogram,
@@ -140,6 +144,7 @@ impl UnitTable {
         totals.failed += u64::from(marks.failed);
         totals.aborted += u64::from(marks.aborted);
         totals.elsewhere += u64::from(marks.elsewhere);
+        totals.rescued += u64::from(marks.elsewhere && marks.failed);
         if !marks.aborted {
             // Whole milliseconds are finite, so this cannot fail.
             totals.latency.add(f64::from(row.duration) / 1000.0).ok();
@@ -206,6 +211,7 @@ impl UnitTable {
             requests: 0,
             failed: 0,
             aborted: 0,
+            refused: 0,
             next: NONE,
             stratum: row.stratum,
             arm: row.arm,
@@ -318,6 +324,7 @@ impl Cell {
         self.requests += 1;
         self.failed += u32::from(row.marks.failed);
         self.aborted += u32::from(row.marks.aborted);
+        self.refused += u32::from(row.marks.refused);
         if !row.marks.aborted {
             self.latency += u64::from(row.duration);
         }
@@ -331,6 +338,7 @@ impl Totals {
         self.failed += other.failed;
         self.aborted += other.aborted;
         self.elsewhere += other.elsewhere;
+        self.rescued += other.rescued;
         self.latency.merge(&other.latency);
         self.histogram.merge(&other.histogram);
         let columns = self.outcomes.len().max(other.outcomes.len());

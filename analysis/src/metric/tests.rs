@@ -45,12 +45,12 @@ fn requests_are_parsed() {
 fn every_analysis_has_a_primary_metric_and_guardrails() {
     assert_eq!(
         selected(&[], false, &[], &[]).unwrap(),
-        "primary ratio error_rate, guardrail quantile latency_p95, exploratory ratio latency_mean, \
-         exploratory quantile latency_p50"
+        "primary ratio error_rate, guardrail quantile latency_p95, guardrail ratio abort_rate, \
+         exploratory ratio latency_mean"
     );
     assert_eq!(
         selected(&["revenue", "accuracy"], true, &[], &[]).unwrap(),
-        "primary ratio accuracy, guardrail ratio error_rate, guardrail quantile latency_p95, exploratory ratio revenue"
+        "primary ratio accuracy, guardrail ratio error_rate, guardrail quantile latency_p95, guardrail ratio abort_rate"
     );
     assert_eq!(
         selected(&["revenue"], false, &["revenue"], &["latency:3ms"]).unwrap(),

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use sidetrack::names::log;
+use sidetrack::outcome::{Ending, Status, flag};
 use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::Bucket;
 
@@ -183,14 +184,14 @@ impl<'p> LineRules<'p> {
             return Ok(Judged::Excluded(Excluded::Breaker));
         }
         let rescued = line.rescued.text() == Some("true");
-        // The client disconnected, reset the stream (HTTP/2) or broke the protocol. With a status, it did so during the
-        // response.
-        let is_left = |flag: &str| matches!(flag.trim(), "DC" | "DR" | "DPE");
-        let left = || line.flags.text().is_some_and(|flags| flags.split(',').any(is_left));
-        let aborted = status == 0 && left();
+        let flags = line.flags.text();
+        let flags = flags.into_iter().flat_map(|flags| flags.split(','));
+        let flags = flags.fold(0, |all, flag| all | flag::named(flag.trim()));
+        let ended = u32::try_from(status).map_or(Status::Error, |code| Ending::logged(code, flags));
         let marks = Marks {
-            failed: rescued || (!aborted && (status == 0 || status >= 500)),
-            aborted,
+            failed: rescued || ended == Status::Error,
+            aborted: ended == Status::Aborted,
+            refused: (400..500).contains(&status),
             elsewhere: rescued || elsewhere,
             breaker: matches!(reason, Some("breaker_open" | "probe")),
         };

@@ -20,6 +20,8 @@ pub(crate) struct Balance {
     pub(crate) requests: Vec<Moments>,
     /// By column of the outcomes and slot: rows, and the requests (or the one unit) that may have some.
     pub(crate) labels: Vec<Vec<Pairs>>,
+    /// By slot: a unit's requests with a status of 4xx, and all its requests.
+    pub(crate) refused: Vec<Pairs>,
     /// By day since 1970 and slot: new units.
     pub(crate) days: BTreeMap<u64, Vec<u64>>,
     /// By slot: units with a failed request there.
@@ -70,6 +72,7 @@ impl Balance {
         Self {
             requests: vec![Moments::default(); slots],
             labels: vec![vec![Pairs::default(); slots]; columns],
+            refused: vec![Pairs::default(); slots],
             days: BTreeMap::new(),
             failing: vec![0; slots],
             heavy: vec![0; slots],
@@ -82,6 +85,9 @@ impl Balance {
         if let Some(moments) = self.requests.get_mut(slot) {
             // The logarithm of a count is finite.
             moments.add(f64::from(cell.requests).ln()).ok();
+        }
+        if let Some(pairs) = self.refused.get_mut(slot) {
+            pairs.add(f64::from(cell.refused), f64::from(cell.requests)).ok();
         }
         if let Some(weights) = self.weights.get_mut(usize::from(cell.arm)) {
             weights.add(requests);
@@ -126,6 +132,9 @@ impl Balance {
 
     pub(super) fn merge(&mut self, other: &Self) {
         for (sum, more) in self.requests.iter_mut().zip(&other.requests) {
+            sum.merge(more);
+        }
+        for (sum, more) in self.refused.iter_mut().zip(&other.refused) {
             sum.merge(more);
         }
         let labels = self.labels.iter_mut().zip(&other.labels);

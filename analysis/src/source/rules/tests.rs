@@ -111,7 +111,7 @@ fn lines_of_one_request_have_one_print() {
 #[test]
 fn marks_say_what_happened() {
     let marks = |changes: &[(&str, &str)]| {
-        let Marks { failed, aborted, elsewhere, breaker } = row(changes).marks;
+        let Marks { failed, aborted, elsewhere, breaker, .. } = row(changes).marks;
         [failed, aborted, elsewhere, breaker]
     };
     let status = |status| ("\"status\":200", status);
@@ -129,7 +129,14 @@ fn marks_say_what_happened() {
         assert_eq!(marks(&changes), [false, true, false, false], "{left}");
     }
     // It left during the response.
-    assert_eq!(marks(&[gone]), [false; 4]);
+    assert_eq!(marks(&[gone]), [false, true, false, false]);
+    // The response broke off, and nobody left.
+    for broken in ["UC", "UR", "SI", "URX, UC"] {
+        let flags = format!("\"flags\":\"{broken}\"");
+        let change = [("\"flags\":\"-\"", flags.as_str())];
+        assert_eq!(marks(&change), [true, false, false, false], "{broken}");
+    }
+    assert!(row(&[status("\"status\":404")]).marks.refused && !row(&[]).marks.refused);
     assert_eq!(marks(&[status("\"status\":503"), gone]), [true, false, false, false]);
     assert!(!marks(&[status("\"status\":0"), flags("\"flags\":\"DCX\"")])[1]);
     assert_eq!(marks(&[("\"served\":\"c\"", "\"served\":\"b\"")]), [false, false, true, false]);
