@@ -225,7 +225,8 @@ impl Work<'_> {
         let candidates: Vec<&str> =
             main.shape.candidates().filter_map(|arm| names.variants.get(arm).copied()).collect();
         let outcomes = self.input.outcomes.map(|outcomes| {
-            let counts = checks::outcome_counts(outcomes, tally, main.placed.as_ref());
+            let counts =
+                checks::outcome_counts(outcomes, tally, main.placed.as_ref(), &names.variants);
             main.with_untimed(counts)
         });
         let rows = self.input.outcomes.zip(outcomes.as_ref());

@@ -13,6 +13,7 @@ use sidetrack_stats::result::Undefined;
 use crate::check::{Check, CheckState};
 use crate::reason::Reason;
 use crate::scale::Scale;
+use crate::sums::Before;
 pub use words::*;
 
 /// A whole analysis.
@@ -209,6 +210,15 @@ pub struct OutcomeCounts {
     /// Those of them that are less than ten minutes before it, and after the beginning of the logs.
     #[serde(default)]
     pub shortly_before: u64,
+    /// Rows around the first request of their unit.
+    #[serde(skip)]
+    pub(crate) before: Before,
+    /// Requests with a row, and those that share it.
+    #[serde(skip)]
+    pub(crate) sharing: (u64, u64),
+    /// By variant: predictions of a class that labels have, and others.
+    #[serde(skip)]
+    pub(crate) classes: BTreeMap<String, [u64; 2]>,
     /// Rows about units with a time outside the one that is analyzed.
     #[serde(default)]
     pub other_time: u64,

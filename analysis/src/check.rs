@@ -98,6 +98,8 @@ names! {
     TornUnits: "torn_units", "Units that were assigned to two variants.";
     Skewness: "skewness", "Units of each variant, for the skewness of a metric.";
     RepeatedRows: "repeated_rows", "Rows about units that say again what earlier rows said.";
+    SharedRows: "shared_rows", "Requests that share a row of the outcomes.";
+    PredictedClasses: "predicted_classes", "Predictions of each variant whose class is no label.";
     ConflictingRows: "conflicting_rows", "Rows that contradict another row about the same request.";
 }
 

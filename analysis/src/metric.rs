@@ -296,6 +296,9 @@ impl Available<'_> {
     fn check_caps(&self, metrics: &[Metric]) -> Result<(), Error> {
         for cap in self.caps.iter().filter(|_| !self.columns.is_empty()) {
             let problem = match metrics.iter().find(|metric| metric.name == cap.metric) {
+                Some(metric) if metric.name == ACCURACY => {
+                    "a cap is for large values, and each prediction is right or wrong".to_owned()
+                }
                 Some(metric) if metric.measure == Measure::Mean => continue,
                 Some(metric) if !matches!(metric.origin, Origin::Column(_)) => {
                     "a cap is for means of the outcomes, and this is a metric of requests"
@@ -352,6 +355,13 @@ impl Available<'_> {
     }
 
     fn metric(&self, request: &MetricRequest, role: Role) -> Result<Metric, String> {
+        if request.name == LATENCY && self.columns.iter().any(|column| column == LATENCY) {
+            return Err(
+                "the outcomes have such a column, and it is short for latency_mean of the \
+                        requests; rename the column, or write latency_mean"
+                    .to_owned(),
+            );
+        }
         let name = if request.name == LATENCY { "latency_mean" } else { &request.name };
         let built_in = match name {
             "error_rate" => Some((Origin::Errors, Measure::Ratio)),

@@ -236,6 +236,7 @@ fn read(plan: &config::AnalysisPlan, at: &str, problems: &mut Vec<Problem>) -> A
     for (metric, quantile) in plan.cap.iter().cloned() {
         let kind = |request: &MetricRequest| request.name == metric && !request.can_be_capped();
         if BUILT_IN.contains(&metric.as_str())
+            || metric == crate::ACCURACY
             || primary.iter().chain(&guardrails).any(kind)
             || metric.is_empty()
         {

@@ -24,7 +24,7 @@ use crate::join::{Cell, Joined, Shape, Totals, Unit, UnitTable};
 use crate::metric::{Absent, Measure, Metric, Origin};
 pub(crate) use balance::Balance;
 pub(crate) use over_time::{OverTime, end};
-pub(crate) use placement::{Placed, place};
+pub(crate) use placement::{Before, Placed, place};
 pub(crate) use tails::Tails;
 
 /// All sums of an analysis.

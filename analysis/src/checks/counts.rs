@@ -1,5 +1,7 @@
 //! Counts of the data: units and requests of each variant, lines and rows by what became of them.
 
+use std::collections::BTreeMap;
+
 use sidetrack::plan::Experiment;
 use sidetrack::quantity::Timestamp;
 
@@ -10,7 +12,7 @@ use crate::join::{Shape, Tally, Totals};
 use crate::row::Excluded;
 use crate::source::Logs;
 use crate::source::outcomes::Outcomes;
-use crate::sums::{Placed, Sums};
+use crate::sums::{Before, Placed, Sums};
 
 /// Units by stratum and variant, each once, by its first request; requests if there are no units.
 pub(crate) fn observed(sums: &Sums, shape: Shape, units: bool) -> Vec<Vec<u64>> {
@@ -90,7 +92,17 @@ pub(crate) fn outcome_counts(
     outcomes: &Outcomes,
     tally: &Tally,
     placed: Option<&Placed>,
+    variants: &[&str],
 ) -> OutcomeCounts {
+    let mut classes: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+    for (row, arm) in tally.rows() {
+        let known = outcomes.known.get(row).copied().flatten();
+        if let Some((known, name)) = known.zip(variants.get(arm)) {
+            let [as_labels, others] = classes.entry((*name).to_owned()).or_default();
+            *as_labels += u64::from(known);
+            *others += u64::from(!known);
+        }
+    }
     let rows = outcomes.rows() as u64;
     let (matched, unmatched, early) = match placed {
         Some(placed) => (placed.matched, placed.unmatched, placed.early),
@@ -113,6 +125,9 @@ pub(crate) fn outcome_counts(
         shared: tally.met(2),
         early,
         shortly_before: placed.map_or(0, |placed| placed.shortly),
+        before: placed.map_or_else(Before::default, |placed| placed.before),
+        sharing: tally.sharing(),
+        classes,
         other_time: placed.map_or(0, |placed| placed.other_time),
         other_trial: placed.map_or(0, |placed| placed.other_trial),
         ambiguous: placed.map_or(0, |placed| placed.ambiguous),

@@ -15,6 +15,15 @@ pub(crate) const LOST: f64 = 0.01;
 /// Above this share of rows from shortly before their unit's first request, the clocks differ.
 const EARLY: f64 = 0.05;
 
+/// Above this share of rows that say what an earlier row of their unit says, they are no accident.
+const MANY: f64 = 0.2;
+
+/// Above this share of requests that share a row, an id does not identify a request.
+const SHARED: f64 = 0.1;
+
+/// Above this share of predictions whose class no label has, the classes are not written like the labels.
+const STRANGE: f64 = 0.95;
+
 /// All checks of the rows.
 pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metric]) -> Vec<Check> {
     let mut checks = vec![matched(outcomes, counts)];
@@ -37,6 +46,9 @@ pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metri
         checks.push(ambiguous(counts));
         checks.push(early(counts));
         checks.push(repeated(outcomes));
+    } else {
+        checks.push(shared(counts));
+        checks.extend(classes(counts));
     }
     let rows = outcomes.conflicting;
     checks.push(lost(CheckName::ConflictingRows, None, rows, outcomes.read, |part| {
@@ -89,8 +101,31 @@ fn ambiguous(counts: &OutcomeCounts) -> Check {
     Check { name, state, subject: None, value: Some(value), limit: LOST, variants, message }
 }
 
-/// Rows from shortly before their unit's first request: such rows are rare unless the clocks differ.
+/// Rows from shortly before their unit's first request: such rows are rare unless the clocks differ. So are rows from the
+/// hours before it, without as many from the hours before those.
 fn early(counts: &OutcomeCounts) -> Check {
+    let before = counts.before;
+    let shifted = share(before.hours, before.after);
+    if shifted > EARLY && before.hours > 10 && before.hours > 4 * before.earlier {
+        let message = format!(
+            "{} outcome rows ({:.1} % of those that show it) are from ten minutes to fourteen hours \
+             before their unit's first request, and {} from the fourteen hours before: the clock of \
+             the outcomes is behind that of the proxies, as of times in a local time zone that were \
+             written without their offset",
+            before.hours,
+            shifted * 100.0,
+            before.earlier
+        );
+        return Check {
+            name: CheckName::EarlyRows,
+            state: CheckState::Blocking,
+            subject: None,
+            value: Some(shifted),
+            limit: EARLY,
+            variants: BTreeMap::new(),
+            message,
+        };
+    }
     let rows = counts.shortly_before;
     let value = share(rows, counts.matched);
     let state = match value {
@@ -112,7 +147,41 @@ fn early(counts: &OutcomeCounts) -> Check {
 /// Rows without a time that come again in the same order: a part of the file was delivered twice. They count twice, since
 /// other rows of a unit may be equal.
 fn repeated(outcomes: &Outcomes) -> Check {
-    let untimed = outcomes.untimed;
+    let (timed, untimed) = (outcomes.timed, outcomes.untimed);
+    let again = [
+        (timed.scattered + timed.alike, {
+            format!(
+                "have the unit, the time and the values of another row; {} are equal to it and were \
+                 skipped, and {} differ in another column and count. They are deliveries or copies of \
+                 a join, or purchases of one moment: remove them, or add them up to one row for each \
+                 unit and time",
+                timed.scattered, timed.alike
+            )
+        }),
+        (if untimed.diverse { untimed.repeated - untimed.in_runs } else { 0 }, {
+            "are equal to an earlier row of their unit, and the values are too diverse for chance: \
+             they were delivered several times. Remove these rows, or add a column `time`"
+                .to_owned()
+        }),
+    ];
+    for (rows, words) in again {
+        let value = share(rows, outcomes.read.saturating_sub(rows));
+        if value > MANY && rows >= 10 {
+            return Check {
+                name: CheckName::RepeatedRows,
+                state: CheckState::Blocking,
+                subject: None,
+                value: Some(value),
+                limit: MANY,
+                variants: BTreeMap::new(),
+                message: format!(
+                    "{rows} of {} outcome rows ({:.2} %) {words}",
+                    outcomes.read,
+                    value * 100.0
+                ),
+            };
+        }
+    }
     let value = share(untimed.in_runs, outcomes.read.saturating_sub(untimed.in_runs));
     let all = share(untimed.repeated, outcomes.read.saturating_sub(untimed.repeated));
     let is_rare = !untimed.diverse || all <= LOST;
@@ -132,7 +201,8 @@ fn repeated(outcomes: &Outcomes) -> Check {
         ),
         runs => format!(
             "{runs} of {} outcome rows ({:.2} %) repeat earlier rows in the same order: the file, or \
-             a part of it, was delivered twice. Remove these rows, or add a column `time`",
+             a part of it, was delivered twice, or has a table for each day. Remove rows that were \
+             delivered twice, or add a column `time`",
             outcomes.read,
             value * 100.0
         ),
@@ -140,6 +210,40 @@ fn repeated(outcomes: &Outcomes) -> Check {
     let variants = BTreeMap::new();
     let name = CheckName::RepeatedRows;
     Check { name, state, subject: None, value: Some(value), limit: LOST, variants, message }
+}
+
+/// Requests that share a row: one label for all requests with an empty id, or with that of a batch.
+fn shared(counts: &OutcomeCounts) -> Check {
+    let (all, shared) = counts.sharing;
+    let value = share(shared, all.saturating_sub(shared));
+    let state = if value > SHARED { CheckState::Blocking } else { CheckState::Ok };
+    let message = format!(
+        "{shared} of {all} requests with an outcome ({:.1} %) share its row with other requests of \
+         the same request_id{}",
+        value * 100.0,
+        if value > SHARED { ": their outcomes are not known one by one" } else { "" }
+    );
+    let variants = BTreeMap::new();
+    let name = CheckName::SharedRows;
+    Check { name, state, subject: None, value: Some(value), limit: SHARED, variants, message }
+}
+
+/// A variant whose predictions are all of classes that no label has writes them in another way than the labels.
+fn classes(counts: &OutcomeCounts) -> Option<Check> {
+    let other = |[known, other]: &[u64; 2]| share(*other, *known);
+    let variants: BTreeMap<String, f64> =
+        counts.classes.iter().map(|(name, counts)| (name.clone(), other(counts))).collect();
+    let (worst, value) = variants.iter().max_by(|one, two| one.1.total_cmp(two.1))?;
+    let rows: u64 = counts.classes.get(worst)?.iter().sum();
+    let is_strange = *value > STRANGE && rows >= 10;
+    let state = if is_strange { CheckState::Blocking } else { CheckState::Ok };
+    let message = format!(
+        "{:.1} % of the predictions of {worst} are of a class that no label has{}",
+        value * 100.0,
+        if is_strange { ": write predictions and labels in the same way" } else { "" }
+    );
+    let (name, value) = (CheckName::PredictedClasses, Some(*value));
+    Some(Check { name, state, subject: None, value, limit: STRANGE, variants, message })
 }
 
 /// Whether any row matches the logs.

@@ -302,7 +302,7 @@ impl Life {
         let judged =
             judge(&compared, look, level, &Names { variants: names.to_vec(), baseline: 0, strata });
         let few = few_units(&data, &metrics, &judged, &names);
-        let counts = outcome_counts(&self.outcomes, &joined.tally, placed);
+        let counts = outcome_counts(&self.outcomes, &joined.tally, placed, &[]);
         let arms = Arms {
             sums: &sums,
             shape,

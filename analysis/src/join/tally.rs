@@ -50,10 +50,14 @@ pub(crate) struct Tally {
     pub(crate) active: Vec<BTreeSet<u64>>,
     /// What identifies the lines.
     pub(crate) seen: Seen,
-    /// Rows of the outcomes that requests of this batch matched.
-    hits: Vec<u32>,
+    /// Rows of the outcomes that requests of this batch matched, with the variants of the requests.
+    hits: Vec<(u32, u8)>,
     /// How many requests matched each row of the outcomes, up to 255.
     met: Vec<u8>,
+    /// The variant of the first of these requests.
+    met_by: Vec<u8>,
+    /// Requests that matched a row of the outcomes.
+    labeled: u64,
 }
 
 impl Tally {
@@ -64,7 +68,7 @@ impl Tally {
     /// For everything: with a counter for each row of the outcomes.
     pub(super) fn with_outcomes(self, outcomes: &Outcomes) -> Self {
         let rows = if outcomes.by_request { outcomes.rows() } else { 0 };
-        Self { met: vec![0; rows], ..self }
+        Self { met: vec![0; rows], met_by: vec![0; rows], ..self }
     }
 
     /// A line that counts, unless another one is about the same request.
@@ -92,7 +96,7 @@ impl Tally {
             active.insert(minute);
         }
         self.named += u64::from(row.unit.is_some());
-        self.hits.extend(row.outcome);
+        self.hits.extend(row.outcome.map(|outcome| (outcome, row.arm)));
         self.widen((row.time, row.time));
         let arms = self.arms;
         let minute = self.minutes.entry(row.time / MINUTE);
@@ -182,9 +186,14 @@ impl Tally {
             minutes.append(&mut more);
         }
         self.seen.merge(batch.seen);
-        for row in batch.hits {
-            if let Some(met) = self.met.get_mut(row as usize) {
+        for (row, arm) in batch.hits {
+            let (met, by) = (self.met.get_mut(row as usize), self.met_by.get_mut(row as usize));
+            if let Some((met, by)) = met.zip(by) {
+                if *met == 0 {
+                    *by = arm;
+                }
                 *met = met.saturating_add(1);
+                self.labeled += 1;
             }
         }
     }
@@ -213,6 +222,18 @@ impl Tally {
             beyond > stray(self.used)
         });
         Some(minute.map_or(last, |(minute, _)| last.min((minute + 1) * MINUTE)))
+    }
+
+    /// Requests that have a row of the outcomes, and those of them that share it with other requests.
+    pub(crate) fn sharing(&self) -> (u64, u64) {
+        let alone = self.met.iter().filter(|met| **met == 1).count() as u64;
+        (self.labeled, self.labeled.saturating_sub(alone))
+    }
+
+    /// Rows that requests matched: of each, its number and the variant.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
+        let rows = self.met.iter().zip(&self.met_by).enumerate().filter(|(_, (met, _))| **met > 0);
+        rows.map(|(row, (_, arm))| (row, usize::from(*arm)))
     }
 
     /// How many rows of the outcomes at least so many requests matched.

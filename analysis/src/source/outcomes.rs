@@ -28,6 +28,7 @@ use sidetrack::plan::Experiment;
 use super::logs::name as file_name;
 use crate::attribution::stray;
 use crate::error::{Error, Part};
+use crate::row::mix;
 #[cfg(test)]
 pub(crate) use columns::NoMetric;
 pub(crate) use columns::{Ignored, Unreadable};
@@ -61,6 +62,8 @@ pub struct Outcomes {
     /// The greatest number without a time; empty for rows about requests without such a column.
     times: Vec<u64>,
     index: HashTable<u32>,
+    /// By row: whether the class of its prediction is one of the labels. Empty if nobody knows.
+    pub(crate) known: Vec<Option<bool>>,
     /// Rows of the file.
     pub(crate) read: u64,
     /// Rows that cannot be read as a whole, and the first of them.
@@ -70,6 +73,8 @@ pub struct Outcomes {
     pub(crate) repeated: u64,
     /// Rows about units without a time that are equal to an earlier one. They count.
     pub(crate) untimed: Untimed,
+    /// Rows about units with a time that are equal, or nearly so, to an earlier one.
+    pub(crate) timed: Timed,
     /// Rows whose request had a row with other values before.
     pub(crate) conflicting: u64,
     /// The first keys of the file, as it writes them.
@@ -84,6 +89,15 @@ pub(crate) struct Untimed {
     pub(crate) in_runs: u64,
     /// The values are so diverse that a unit hardly has the same twice by chance.
     pub(crate) diverse: bool,
+}
+
+/// Rows about units with a time, beside an earlier row of the same unit and time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Timed {
+    /// Rows that are equal to it and were skipped, without those that come in the order of the earlier rows.
+    pub(crate) scattered: u64,
+    /// Rows that count, have its values, and differ from it in text or in an identifier.
+    pub(crate) alike: u64,
 }
 
 impl Outcomes {
@@ -154,6 +168,29 @@ impl Outcomes {
         keys.zip(times).enumerate().map(|(row, (keys, time))| {
             (keys, time, self.row(u32::try_from(row).unwrap_or(u32::MAX)))
         })
+    }
+
+    /// How many rows about units have the time and the values of an earlier row of their unit.
+    fn alike(&self) -> u64 {
+        if self.by_request {
+            return 0;
+        }
+        let mut seen: HashTable<u64> = HashTable::new();
+        let mut alike = 0;
+        for (keys, time, values) in self.units() {
+            let (Some(time), [key, _]) = (time, keys) else { continue };
+            let row = values.iter().fold(mix(key, time), |hash, value| mix(hash, value.to_bits()));
+            match seen.find(row, |known| *known == row) {
+                Some(_) => alike += 1,
+                None => drop(seen.insert_unique(row, row, |known| *known)),
+            }
+        }
+        alike
+    }
+
+    /// The earliest time of a row; `None` if no row has a time.
+    pub(crate) fn first_time(&self) -> Option<u64> {
+        self.times.iter().copied().min().filter(|time| *time < u64::MAX)
     }
 
     /// The time of a row.

@@ -24,6 +24,35 @@ pub(crate) const TOLERANCE: u64 = 5000;
 /// A row from before its unit's first request by less is a sign of clocks that differ: by more, of an earlier visit.
 const SHORTLY: u64 = 600_000;
 
+/// Clocks that differ by the offset of a time zone differ by less, in milliseconds.
+const SHIFT: u64 = 14 * 3_600_000;
+
+/// Rows of units around their first request, if their file contains the time before it as well. Of rows from earlier
+/// visits, as many are from one stretch of time as from the stretch before it; those of a shifted clock are all from the
+/// hours of the shift.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// From after the first request.
+    pub(crate) after: u64,
+    /// From ten minutes to fourteen hours before it.
+    pub(crate) hours: u64,
+    /// From fourteen to twenty-eight hours before it.
+    pub(crate) earlier: u64,
+}
+
+impl Before {
+    /// Adds a row by its time and that of the unit's first request.
+    const fn add(&mut self, time: u64, first: u64) {
+        match first.saturating_sub(time) {
+            0..=TOLERANCE => self.after += 1,
+            before if before < SHORTLY => {}
+            before if before < SHIFT => self.hours += 1,
+            before if before < 2 * SHIFT => self.earlier += 1,
+            _ => {}
+        }
+    }
+}
+
 /// Outcomes about units, beside the units of the log.
 #[derive(Debug, Default)]
 pub(crate) struct Placed {
@@ -39,6 +68,7 @@ pub(crate) struct Placed {
     pub(crate) early: u64,
     /// Those of them that are late enough to be a matter of clocks.
     pub(crate) shortly: u64,
+    pub(crate) before: Before,
     /// Rows outside the time that is analyzed.
     pub(crate) other_time: u64,
     /// Matched rows from after the attribution window.
@@ -84,6 +114,8 @@ pub(crate) fn place(
     };
     let others = Others::new(joined, trial);
     let mut untimed = 0;
+    // Rows are known from here on.
+    let known = outcomes.first_time().max(window.since.map(|since| since.time().get()));
     for (keys, time, values) in outcomes.units() {
         placed.timed |= time.is_some();
         if time.is_some_and(|time| !window.contains(time)) {
@@ -100,6 +132,11 @@ pub(crate) fn place(
         if time.is_some_and(|time| others.own(keys, cell.map(|(_, cell)| cell.first), time)) {
             placed.other_trial += 1;
             continue;
+        }
+        if let Some(((time, known), (_, first))) = time.zip(known).zip(unit.first())
+            && known + 2 * SHIFT <= first.first
+        {
+            placed.before.add(time, first.first);
         }
         let Some((number, cell)) = cell else {
             placed.early += 1;

@@ -1,4 +1,4 @@
-//! Rows about units that say again what an earlier row said, where no time tells a second purchase from a second delivery.
+//! Rows about units that say again what an earlier row said.
 //!
 //! A unit may buy the same twice, so such a row by itself shows nothing. But where whole runs of rows come again in the
 //! same order, the file, or a part of it, was delivered twice.
@@ -34,8 +34,8 @@ struct Run {
 }
 
 impl Again {
-    /// Adds a row. `content` is the hash of the unit and the values.
-    pub(super) fn add(&mut self, unit: u64, content: u64) {
+    /// Adds a row; whether it is equal to an earlier one. `content` is the hash of the unit and all values.
+    pub(super) fn add(&mut self, unit: u64, content: u64) -> bool {
         let row = self.rows;
         self.rows += 1;
         let entry = self.latest.entry(content, |(known, _)| *known == content, |entry| entry.0);
@@ -43,7 +43,7 @@ impl Again {
         let earlier = std::mem::replace(&mut entry.get_mut().1, row);
         if earlier == row {
             self.run = Run::default();
-            return;
+            return false;
         }
         self.repeated += 1;
         if self.run.length == 0 || self.run.earlier + 1 != earlier {
@@ -61,6 +61,7 @@ impl Again {
             run.is_counted = true;
             self.in_runs += run.length;
         }
+        true
     }
 }
 

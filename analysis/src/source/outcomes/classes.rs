@@ -4,10 +4,11 @@
 //! the labels themselves tell these apart. What stays different is a mistake, or columns that have no class in common,
 //! whose accuracy would be zero.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
 use crate::figures::visible;
+use crate::row::key;
 
 /// How many classes are kept apart. Answers in free text may have more, and are compared as they are.
 const MOST: usize = 10_000;
@@ -45,7 +46,8 @@ struct Seen {
 /// Predictions and labels, row by row.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
-    rows: Vec<Option<Equal>>,
+    /// In what sense they are equal, and a hash of the prediction.
+    rows: Vec<Option<(Equal, u64)>>,
     compared: u64,
     predictions: Seen,
     labels: Seen,
@@ -59,12 +61,25 @@ impl Classes {
             self.predictions.add(prediction);
             self.labels.add(label);
             let (one, other) = (exact(prediction), exact(label));
-            Equal {
+            let equal = Equal {
                 exactly: one == other,
                 folded: fold(&one) == fold(&other),
                 boolean: boolean(&one).is_some_and(|one| Some(one) == boolean(&other)),
-            }
+            };
+            (equal, key(&fold(&one)))
         }));
+    }
+
+    /// Whether the class of a prediction is one of the labels, row by row; `None` without both values. Empty if there are
+    /// too many classes to know.
+    pub(super) fn known(&self) -> Vec<Option<bool>> {
+        if self.labels.many {
+            return Vec::new();
+        }
+        let is_boolean = !self.predictions.others && !self.labels.others;
+        let labels: HashSet<u64> = self.labels.folded.keys().map(|class| key(class)).collect();
+        let known = |(_, class): &(Equal, u64)| is_boolean || labels.contains(class);
+        self.rows.iter().map(|row| row.as_ref().map(known)).collect()
     }
 
     /// Which predictions are right, row by row; `None` without both values.
@@ -82,7 +97,8 @@ impl Classes {
                 equal.folded
             }
         };
-        let right: Vec<Option<bool>> = self.rows.iter().map(|row| row.as_ref().map(pick)).collect();
+        let right: Vec<Option<bool>> =
+            self.rows.iter().map(|row| row.as_ref().map(|(equal, _)| pick(equal))).collect();
         let most = |count: u64| 2 * count > self.compared;
         if most(predictions.decimals) && !most(labels.decimals) {
             return Err(format!(

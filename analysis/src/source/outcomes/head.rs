@@ -86,6 +86,30 @@ impl Head {
             && record.fields().zip(&self.names).all(|(field, name)| field == name.as_bytes())
     }
 
+    /// Whether a row is the header of another table: it names a key, and no field is empty or begins as a number or a
+    /// time does.
+    pub(super) fn is_other_header(&self, record: &Record) -> bool {
+        if self.separator == b'\0' {
+            return false;
+        }
+        let fields = || {
+            let parts =
+                |field: &'_ [u8]| record.len() == 1 && field.iter().any(|b| SEPARATORS.contains(b));
+            record.fields().flat_map(move |field| {
+                field.split(move |byte| parts(field) && SEPARATORS.contains(byte))
+            })
+        };
+        let is_name = |field: &[u8]| {
+            field.first().is_some_and(|byte| !byte.is_ascii_digit() && !b"+-.".contains(byte))
+        };
+        let is_key = |field: &[u8]| {
+            field == b"unit"
+                || field == b"request_id"
+                || self.names.get(self.key).is_some_and(|key| field == key.as_bytes())
+        };
+        fields().nth(1).is_some() && fields().any(is_key) && fields().all(is_name)
+    }
+
     fn named(separator: u8, names: &[String]) -> Result<Self, String> {
         let at = |name: &str| names.iter().position(|known| known == name);
         let twice = names

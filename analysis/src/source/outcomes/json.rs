@@ -1,4 +1,4 @@
-//! JSON as a table: one object per line, or one array of objects. Keys are columns; an object without a key, or with null,
+//! JSON as a table: objects one after another, on one line or several lines, or one array of objects. Keys are columns; an object without a key, or with null,
 //! has no value there.
 //!
 //! The text is read into memory, since any row may bring a new key.
@@ -93,17 +93,57 @@ fn add(record: &mut Record, value: &str) {
     }
 }
 
-/// The lines that are not empty.
+/// The objects of each line that is not empty. What cannot be read is a row as well, up to where the next object begins.
 fn of_lines(text: &[u8]) -> Vec<(u64, Range<usize>)> {
     let mut rows = Vec::new();
     let mut start = 0;
     for (line, row) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-        if !row.trim_ascii().is_empty() {
-            rows.push((line, start..start + row.len()));
+        let mut at = 0;
+        while let Some(rest) = row.get(at..).filter(|rest| !rest.is_empty()) {
+            // Between objects, some exports write commas.
+            let is_between = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',' && at > 0;
+            if let Some(gap) = rest.iter().position(|byte| !is_between(byte)).filter(|gap| *gap > 0)
+            {
+                at += gap;
+                continue;
+            }
+            if rest.iter().all(is_between) {
+                break;
+            }
+            let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
+            let is_open = rest.starts_with(b"{") || rest.starts_with(b"[");
+            let end = match values.next() {
+                Some(Ok(_)) if is_open => values.byte_offset(),
+                _ => next_object(rest),
+            };
+            let place = start + at..start + at + end;
+            match rest.get(..end).filter(|item| item.starts_with(b"[")).map(of_array) {
+                Some(Ok(items)) => rows.extend(
+                    items
+                        .into_iter()
+                        .map(|(_, item)| (line, place.start + item.start..place.start + item.end)),
+                ),
+                _ => rows.push((line, place)),
+            }
+            at += end;
         }
         start += row.len() + 1;
     }
     rows
+}
+
+/// Where the next object begins after something that cannot be read: a brace behind a closing one.
+fn next_object(text: &[u8]) -> usize {
+    let mut closed = false;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'{' if closed => return at,
+            b'}' => closed = true,
+            b',' | b' ' | b'\t' => {}
+            _ => closed = false,
+        }
+    }
+    text.len()
 }
 
 /// The items of an array.

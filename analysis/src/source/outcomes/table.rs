@@ -1,5 +1,7 @@
 //! A table that is being read: each row's key, time and values, and what only all rows show together.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use hashbrown::HashTable;
 use sidetrack::plan::Experiment;
 
@@ -9,7 +11,7 @@ use super::columns::{Column, UNREADABLE};
 use super::head::{ACCURACY, Head};
 use super::records::Record;
 use super::value::{Cause, Value, is_missing_class, value};
-use super::{EXAMPLES, Outcomes, Untimed};
+use super::{EXAMPLES, Outcomes, Timed, Untimed};
 use crate::figures::visible;
 use crate::row::{key, mix};
 use crate::source::clock::Clock;
@@ -27,8 +29,8 @@ pub(super) struct Table<'e> {
     /// Their hashes, row by row.
     pairs: Vec<u64>,
     pub(super) out: Outcomes,
-    /// Hashes of rows with a time, which identify a delivery.
-    delivered: HashTable<u64>,
+    /// Rows about units with a time, which identifies a delivery.
+    delivered: Again,
     /// Rows about units without a time.
     again: Again,
     /// Hashes of the values of such rows, up to [`DIVERSE`].
@@ -51,7 +53,7 @@ impl<'e> Table<'e> {
             classes: Classes::default(),
             pairs: Vec::new(),
             out,
-            delivered: HashTable::new(),
+            delivered: Again::default(),
             again: Again::default(),
             distinct: HashTable::new(),
         }
@@ -75,6 +77,15 @@ impl<'e> Table<'e> {
             self.out.read -= 1;
             return Ok(());
         }
+        if self.head.is_other_header(record) {
+            let names: Vec<String> =
+                record.fields().map(|name| visible(&String::from_utf8_lossy(name))).collect();
+            return Err(format!(
+                "line {line} is the header of another table: {}\n  hint: its rows have other columns \
+                 than the first table; analyze each table by itself",
+                names.join(", ")
+            ));
+        }
         let subject = record.get(self.head.key).filter(|field| !field.is_empty());
         let Some(subject) = subject.and_then(|field| std::str::from_utf8(field).ok()) else {
             let missing = subject.is_none();
@@ -91,11 +102,12 @@ impl<'e> Table<'e> {
                 self.skip(line, &problem);
                 self.columns.iter_mut().for_each(Column::lost);
                 let values = vec![UNREADABLE; self.columns.len()];
-                return self.add(subject, None, values, None);
+                return self.add(subject, None, values, None, 0);
             }
         };
         let (values, pair) = self.values(line, record);
-        self.add(subject, time, values, pair)
+        let text = self.text(record, &values);
+        self.add(subject, time, values, pair, text)
     }
 
     /// The time, if the row has as many fields as the header and no bad time.
@@ -184,12 +196,25 @@ impl<'e> Table<'e> {
         (values, pair)
     }
 
+    /// A hash of the fields that are no numbers.
+    fn text(&self, record: &Record, values: &[f64]) -> u64 {
+        let paired = usize::from(self.head.pair.is_some());
+        let mut hasher = DefaultHasher::new();
+        for ((at, _), value) in self.head.values.iter().zip(values.iter().skip(paired)) {
+            if value.is_infinite() {
+                (at, record.get(*at)).hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
     fn add(
         &mut self,
         subject: &str,
         time: Option<u64>,
         values: Vec<f64>,
         pair: Option<Pair<'_>>,
+        text: u64,
     ) -> Result<(), String> {
         let key_of = key(subject);
         let number =
@@ -216,12 +241,11 @@ impl<'e> Table<'e> {
             let content = values.iter().fold(pair_hash, bits);
             // A unit may have several rows, but not twice the same at one moment.
             if let Some(time) = time {
-                let row = mix(mix(key_of, time), content);
-                if self.delivered.find(row, |known| *known == row).is_some() {
+                let row = mix(mix(key_of, time), mix(content, text));
+                if self.delivered.add(key_of, row) {
                     out.repeated += 1;
                     return Ok(());
                 }
-                self.delivered.insert_unique(row, row, |known| *known);
             } else {
                 if self.distinct.len() < DIVERSE {
                     let entry =
@@ -248,10 +272,11 @@ impl<'e> Table<'e> {
     /// # Errors
     /// Predictions and labels cannot be compared.
     pub(super) fn finish(self) -> Result<Outcomes, String> {
-        let Self { mut columns, mut out, classes, again, distinct, head, .. } = self;
+        let Self { mut columns, mut out, classes, delivered, again, distinct, head, .. } = self;
         let width = columns.len().max(1);
         if head.pair.is_some() {
             let right = classes.right()?;
+            out.known = classes.known();
             for (row, right) in out.values.chunks_mut(width).zip(right) {
                 if let Some((first, right)) = row.first_mut().zip(right) {
                     *first = f64::from(u8::from(right));
@@ -267,7 +292,8 @@ impl<'e> Table<'e> {
         out.untimed = Untimed {
             repeated: again.repeated,
             in_runs: again.in_runs,
-            diverse: distinct.len() >= DIVERSE || 2 * distinct.len() as u64 > out.read,
+            diverse: distinct.len() >= DIVERSE
+                || 3 * distinct.len() as u64 > out.read.saturating_sub(again.repeated),
         };
         // Accuracy is never text, and a table without rows has no text either.
         let ignored =
@@ -288,6 +314,7 @@ impl<'e> Table<'e> {
                 out.unreadable.push(column.unreadable);
             }
         }
+        out.timed = Timed { scattered: delivered.repeated - delivered.in_runs, alike: out.alike() };
         Ok(out)
     }
 }

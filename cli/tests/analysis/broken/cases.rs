@@ -257,6 +257,25 @@ pub(super) const CASES: &[Case] = &[
             story.by_unit = |story| story.rows("unit,time,cost", |row| row.revenue.clone());
         }),
     ),
+    case("many objects of JSON on one line", UNITS, "promote", |story| {
+        story.table = |lines| {
+            let rows = objects(lines);
+            let (one, two) = rows.split_at(rows.len() / 2);
+            format!("{}\n[{}]\n{}\n", one[0], one[1..].join(","), two.concat()).into_bytes()
+        };
+    }),
+    case(
+        "purchases of each user from the days before the first request",
+        UNITS,
+        "promote",
+        |story| {
+            let mut old = story.purchases.clone();
+            for (at, row) in old.iter_mut().enumerate() {
+                row.time -= 4_000_000 + at as u64 * 7919 % 60 * 3_600_000;
+            }
+            story.purchases.extend(old);
+        },
+    ),
     case("no difference", UNITS, "inconclusive", |story| {
         for row in story.purchases.iter_mut().filter(|row| row.fancy) {
             row.revenue = format!("{:.2}", row.revenue.parse::<f64>().unwrap() / 1.5);
@@ -326,6 +345,58 @@ pub(super) const CASES: &[Case] = &[
     }),
     case("several columns, and none is chosen", UNITS, "error", |story| {
         story.by_unit = |story| story.rows("unit,time,revenue,items", extra(",3"));
+    }),
+    with(&["--cap", "accuracy=99%"], case("a cap of accuracy", REQUESTS, "error", |_| {})),
+    with(
+        &["--metric", "latency:decrease"],
+        case("a column that is called like a metric of the requests", UNITS, "error", |story| {
+            story.by_unit = |story| story.rows("unit,time,latency", |row| row.revenue.clone());
+        }),
+    ),
+    case("another table behind the first", UNITS, "error", |story| {
+        story.by_unit = |story| {
+            let mut lines = story.rows("unit,time,revenue", |row| row.revenue.clone());
+            lines.extend(story.rows("unit,time,refund", |row| row.revenue.clone()));
+            lines
+        };
+    }),
+    case("objects of JSON on one line that cannot be read", UNITS, "invalid", |story| {
+        story.table = |lines| {
+            let rows = objects(lines);
+            let (one, two) = rows.split_at(rows.len() / 2);
+            let two = two.concat().replace("\"revenue\": ", "\"revenue\": NaN");
+            format!("{}\n{two}\n", one.join("\n")).into_bytes()
+        };
+    }),
+    case("half of the times are of a zone five hours behind", UNITS, "invalid", |story| {
+        story.purchases.iter_mut().step_by(2).for_each(|row| row.time -= 5 * 3_600_000);
+    }),
+    case("rows of one variant came twice, one by one", UNITS, "invalid", |story| {
+        story.by_unit = |story| {
+            let rows = story.purchases.iter().flat_map(|row| {
+                let text = format!("{},{}", row.unit, row.revenue);
+                std::iter::repeat_n(text, if row.fancy { 2 } else { 1 })
+            });
+            std::iter::once("unit,revenue".to_owned()).chain(rows).collect()
+        };
+    }),
+    case("the rows of a join: each purchase with each item", UNITS, "invalid", |story| {
+        story.by_unit = |story| {
+            let rows = story.purchases.iter().flat_map(|row| {
+                let time = rfc3339(row.time);
+                ["pen", "ink"].map(|item| format!("{},{time},{},{item}", row.unit, row.revenue))
+            });
+            std::iter::once("unit,time,revenue,item".to_owned()).chain(rows).collect()
+        };
+    }),
+    case("clicks of a second", UNITS, "invalid", |story| {
+        story.by_unit = |story| {
+            let rows = story.purchases.iter().flat_map(|row| {
+                let text = format!("{},{},1", row.unit, row.time / 1000);
+                std::iter::repeat_n(text, if row.fancy { 3 } else { 2 })
+            });
+            std::iter::once("unit,time,clicks".to_owned()).chain(rows).collect()
+        };
     }),
     // ---- Rows that cannot be read --------------------------------------------------------------------------------
     case("a decimal comma in a file with commas", UNITS, "invalid", |story| {

@@ -147,6 +147,32 @@ const PLANTS: &[Plant] = &[
         let purchases = story.purchases.iter_mut().step_by(80);
         purchases.for_each(|row| row.revenue = format!("9{}", row.revenue));
     }),
+    plant(CheckName::SharedRows, REQUESTS, |story| {
+        // A client sends one id with a third of its requests.
+        for request in story.requests.iter_mut().filter(|row| row.fancy && row.user % 3 == 0) {
+            request.id = "00000000-0000-4000-8000-000000000000".to_owned();
+            (request.status, request.flags, request.correct) = (200, "-", true);
+        }
+        story.by_request = |story| {
+            let rows = story.requests.iter().filter(|request| request.status == 200);
+            let rows: std::collections::BTreeSet<_> =
+                rows.map(|row| format!("{},{}", row.id, u8::from(row.correct))).collect();
+            std::iter::once("request_id,correct".to_owned()).chain(rows).collect()
+        };
+    }),
+    plant(CheckName::PredictedClasses, REQUESTS, |story| {
+        // The candidate answers with names, and the labels are numbers.
+        story.by_request = |story| {
+            let rows = story.requests.iter().filter(|request| request.status == 200);
+            let rows = rows.enumerate().map(|(at, row)| {
+                let label = at % 3;
+                let class = if row.correct { label } else { (label + 1) % 3 };
+                let names = if row.fancy { ["cat", "dog", "cow"] } else { ["0", "1", "2"] };
+                format!("{},{},{label}", row.id, names[class])
+            });
+            std::iter::once("request_id,prediction,label".to_owned()).chain(rows).collect()
+        };
+    }),
     plant(CheckName::ConflictingRows, REQUESTS, |story| {
         story.table = |lines| {
             let again = lines.iter().skip(1).step_by(30).map(|row| {
