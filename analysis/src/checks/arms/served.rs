@@ -60,7 +60,7 @@ impl Arms<'_> {
                 let own = totals.requests.saturating_sub(totals.elsewhere);
                 (requests + totals.requests, asked + own + totals.rescued)
             });
-            (requests > 0).then(|| (asked, requests))
+            (requests > 0).then_some((asked, requests))
         };
         let share = |(asked, requests): (u64, u64)| float(asked) / float(requests);
         let candidates = self.shape.candidates();
