@@ -99,7 +99,7 @@ names! {
     Skewness: "skewness", "Units of each variant, for the skewness of a metric.";
     RepeatedRows: "repeated_rows", "Rows about units that say again what earlier rows said.";
     SharedRows: "shared_rows", "Requests that share a row of the outcomes.";
-    PredictedClasses: "predicted_classes", "Predictions of each variant whose class is no label.";
+    PredictedClasses: "predicted_classes", "Predictions of each variant with a class that no label has.";
     ConflictingRows: "conflicting_rows", "Rows that contradict another row about the same request.";
 }
 

@@ -1,7 +1,7 @@
 //! Who answered, and how: candidates that refuse requests, and candidates that serve none.
 //!
-//! A 4xx is no error of the model by its status, but a candidate that answers many more of them than the baseline does not
-//! do the same work: its answers are quick and empty.
+//! A status of 400 to 499 does not count as an error. But if a candidate answers many more requests with one than the
+//! baseline, the variants do not do the same work: such answers are quick and empty.
 
 use sidetrack_stats::float;
 
