@@ -14,7 +14,7 @@ use crate::join::Tally;
 use crate::row::MINUTE;
 use crate::sums::Placed;
 
-/// Significance level for all variants together: a gap at the end of a variant's rows that is less probable is not chance.
+/// Significance level for all variants together: a less probable gap at the end of a variant's rows is not chance.
 const LEVEL: f64 = 1e-9;
 
 /// What a variant has before and after the end of its outcomes.
@@ -54,9 +54,9 @@ pub(crate) fn ends(placed: &Placed, tally: &Tally, variants: &[&str]) -> Option<
     Some(Check { name, state, subject: None, value, limit: LOST, variants, message })
 }
 
-/// The minute of a variant's last row (ignoring a single later row), and the share of the other variants' rows after it.
-/// `None` if chance explains the gap. The expected number of a variant's rows after that minute is its number of requests
-/// then, times its rows per request before; each later minute with a row of another variant is one Bernoulli trial.
+/// The minute of a variant's last row (ignoring a single later row), and the share of the others' rows after it. `None`
+/// if chance explains the gap. The expected number of a variant's rows after that minute is its number of requests then,
+/// times its rows per request before; each later minute with a row of another variant is one Bernoulli trial.
 fn missing(
     placed: &Placed,
     tally: &Tally,
