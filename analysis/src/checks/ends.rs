@@ -55,7 +55,7 @@ pub(crate) fn ends(placed: &Placed, tally: &Tally, variants: &[&str]) -> Option<
 }
 
 /// The minute of a variant's last row (ignoring a single later row), and the share of the others' rows after it. `None`
-/// if chance explains the gap. The expected number of a variant's rows after that minute is its number of requests then,
+/// if chance explains the gap. The expected count of a variant's rows after that minute is its number of requests then,
 /// times its rows per request before; each later minute with a row of another variant is one Bernoulli trial.
 fn missing(
     placed: &Placed,
