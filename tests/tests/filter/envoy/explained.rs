@@ -103,7 +103,8 @@ impl Explained {
 
 #[tokio::test]
 async fn model_and_client_get_the_headers_that_the_command_explains() {
-    run(Stage::new(Kind::Envoy), |stage| async move {
+    // One worker: others serve the candidate until the first tick after its breaker has opened.
+    run(Stage::new(Kind::Envoy).with_workers(1), |stage| async move {
         let path = tempfile::NamedTempFile::new().unwrap();
         fs::write(path.path(), file().to_string()).unwrap();
         let explained = Explained { world: stage.start(&file()).await, path };
