@@ -6,6 +6,7 @@
 #   scripts/setup.sh tests      also the tools of the tests: Prometheus with promtool, Chromium, a registry for images
 #   scripts/setup.sh mutants    only cargo-mutants, for `make mutants`
 #   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/mlflow need it
+#   scripts/setup.sh mesh       also the control planes of `make test-mesh`; builds them with Go, see scripts/mesh.sh
 #
 # The tools are in .tools/. Only Chromium is a system package: it is installed if this runs as root in a container or in
 # CI, or if SIDETRACK_INSTALL=1 is set. Otherwise, the script prints the command.
@@ -166,6 +167,7 @@ for more in "$@"; do
     case "$more" in
         tests) prometheus_server; browser; scripts/registry.sh ;;
         mlflow) mlflow ;;
-        *) die "unknown part $more; expected: tests or mlflow, or only rust or mutants" ;;
+        mesh) scripts/mesh.sh ;;
+        *) die "unknown part $more; expected: tests, mlflow or mesh, or only rust or mutants" ;;
     esac
 done

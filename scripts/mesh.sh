@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Builds the programs of `make test-mesh` into .tools/mesh/bin, from ordinary Go modules at fixed versions: etcd, the API
+# server of Kubernetes, kubectl, istiod, Istio's agent, helm, and a registry. Copies what the API server needs beside
+# them, into .tools/mesh/share: the definitions of Istio and of the Gateway API, and the template of the agent's bootstrap.
+#
+#   scripts/mesh.sh              everything
+#   scripts/mesh.sh kubectl …    only these programs
+#
+# A program is kept until its version, its flags or Go change. The first build takes about 8 minutes on two idle cores,
+# 5 GB of disk for Go's module and build caches, and 3 GB of memory for the linker.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+root=$PWD
+bin=.tools/mesh/bin share=.tools/mesh/share
+kubernetes=1.36.3
+istio=1.32-dev
+
+say() { printf 'setup: %s\n' "$*"; }
+die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+need_go() {
+    command -v go >/dev/null || die "go is missing: install Go 1.26 or newer (https://go.dev/dl). Only make test-mesh needs it"
+    local version
+    version="$(GOTOOLCHAIN=local go env GOVERSION)"
+    printf '%s\n' go1.26 "$version" | sort -CV || die "$version is too old: install Go 1.26 or newer. Only make test-mesh needs it"
+}
+
+# program NAME FOLDER TAGS FLAGS PACKAGE: builds a package in the context of the module in FOLDER.
+program() {
+    local name="$1" folder="$2" tags="$3" flags="$4" package="$5" stamp
+    stamp="$({ go env GOVERSION; echo "$tags $flags $package"; cat "$folder"/go.mod "$folder"/go.sum
+        find "$folder" -name '*.go' -print0 | sort -z | xargs -0 -r cat; } | sha256sum | cut -d' ' -f1)"
+    if [ -x "$bin/$name" ] && [ "$(cat "$bin/$name.stamp" 2>/dev/null)" = "$stamp" ]; then
+        return
+    fi
+    say "building $name (the first program takes minutes)"
+    mkdir -p "$bin"
+    # Low priority: the tests compile at the same time. In the same folder, so that the rename is atomic.
+    (cd "$folder" && nice go build -buildvcs=false -trimpath -tags "$tags" -ldflags "$flags" \
+        -o "$root/$bin/$name.new" "$package") || die "building $name failed, see above"
+    mv "$bin/$name.new" "$bin/$name"
+    printf '%s\n' "$stamp" > "$bin/$name.stamp"
+}
+
+# part NAME: a program of others.
+part() {
+    local tags=vtprotobuf,disable_pgv version=k8s.io/component-base/version package
+    local flags="-s -w -X $version.gitVersion=v$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=36"
+    flags="$flags -X istio.io/istio/pkg/version.buildVersion=$istio"
+    case "$1" in
+        etcd) package=go.etcd.io/etcd/server/v3 ;;
+        kube-apiserver | kubectl) package=k8s.io/kubernetes/cmd/$1 ;;
+        pilot-discovery) package=istio.io/istio/pilot/cmd/$1 ;;
+        pilot-agent) package=istio.io/istio/pilot/cmd/$1 tags=agent,disable_pgv,grpcnotrace,retrynotrace ;;
+        helm) package=helm.sh/helm/v4/cmd/$1 ;;
+        registry | crane) package=github.com/google/go-containerregistry/cmd/$1 ;;
+        *) die "unknown program $1; expected one of: ${parts[*]}" ;;
+    esac
+    program "$1" tests/mesh/parts "$tags" "$flags" "$package"
+}
+
+# Files that the modules carry.
+share() {
+    local stamp istio gateway_api
+    stamp="$(sha256sum < tests/mesh/parts/go.mod)"
+    [ "$(cat "$share/stamp" 2>/dev/null)" != "$stamp" ] || return 0
+    istio="$(cd tests/mesh/parts && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)"
+    gateway_api="$(cd tests/mesh/parts && go mod download sigs.k8s.io/gateway-api && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)"
+    rm -rf "$share"
+    mkdir -p "$share"
+    install -m 644 "$istio/manifests/charts/base/files/crd-all.gen.yaml" "$share/istio.yaml"
+    for file in "$gateway_api"/config/crd/standard/*.yaml; do
+        printf -- '---\n'
+        cat "$file"
+    done > "$share/gateway-api.yaml"
+    install -m 644 "$istio/tools/packaging/common/envoy_bootstrap.json" "$share/envoy_bootstrap_tmpl.json"
+    printf '%s\n' "$stamp" > "$share/stamp"
+}
+
+# The order of the fewest repeated compilations.
+parts=(etcd kube-apiserver kubectl pilot-discovery helm pilot-agent registry crane)
+
+need_go
+# shellcheck disable=SC2048,SC2086 # names of programs contain no spaces
+for name in ${*:-${parts[*]}}; do
+    part "$name"
+done
+share
+say "control planes: $bin"
