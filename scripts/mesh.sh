@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Builds the programs of `make test-mesh` into .tools/mesh/bin, from ordinary Go modules at fixed versions: etcd, the API
-# server of Kubernetes, kubectl, istiod, Istio's agent, helm, and a registry. Copies what the API server needs beside
-# them, into .tools/mesh/share: the definitions of Istio and of the Gateway API, and the template of the agent's bootstrap.
+# server of Kubernetes, kubectl, istiod, Istio's agent, helm, a registry, and sidetrack-istiod (tests/mesh/istiod). Copies
+# what the API server needs beside them, into .tools/mesh/share: the definitions of Istio and of the Gateway API, and the
+# template of the agent's bootstrap.
 #
 #   scripts/mesh.sh              everything
 #   scripts/mesh.sh kubectl …    only these programs
 #
-# A program is kept until its version, its flags or Go change. The first build takes about 8 minutes on two idle cores,
+# All programs are in one Go module, tests/mesh, so they compile their common dependencies once. A program is kept until
+# its version, its flags, its sources or Go change. The first build takes about 8 minutes on two idle cores,
 # 5 GB of disk for Go's module and build caches, and 3 GB of memory for the linker.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,11 +28,12 @@ need_go() {
     printf '%s\n' go1.26 "$version" | sort -CV || die "$version is too old: install Go 1.26 or newer. Only make test-mesh needs it"
 }
 
-# program NAME FOLDER TAGS FLAGS PACKAGE: builds a package in the context of the module in FOLDER.
+# program NAME FOLDER TAGS FLAGS PACKAGE SOURCES...: builds a package in the context of the module in FOLDER.
 program() {
     local name="$1" folder="$2" tags="$3" flags="$4" package="$5" stamp
-    stamp="$({ go env GOVERSION; echo "$tags $flags $package"; cat "$folder"/go.mod "$folder"/go.sum
-        find "$folder" -name '*.go' -print0 | sort -z | xargs -0 -r cat; } | sha256sum | cut -d' ' -f1)"
+    shift 5
+    stamp="$({ go env GOVERSION; echo "$tags $flags $package"; cat "$folder"/go.mod "$folder"/go.sum "$@"
+        } | sha256sum | cut -d' ' -f1)"
     if [ -x "$bin/$name" ] && [ "$(cat "$bin/$name.stamp" 2>/dev/null)" = "$stamp" ]; then
         return
     fi
@@ -43,9 +46,9 @@ program() {
     printf '%s\n' "$stamp" > "$bin/$name.stamp"
 }
 
-# part NAME: a program of others.
+# part NAME: a program of others, or our own.
 part() {
-    local tags=vtprotobuf,disable_pgv version=k8s.io/component-base/version package
+    local sources=() tags=vtprotobuf,disable_pgv version=k8s.io/component-base/version package
     local flags="-s -w -X $version.gitVersion=v$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=36"
     flags="$flags -X istio.io/istio/pkg/version.buildVersion=$istio"
     case "$1" in
@@ -54,19 +57,20 @@ part() {
         pilot-discovery) package=istio.io/istio/pilot/cmd/$1 ;;
         pilot-agent) package=istio.io/istio/pilot/cmd/$1 tags=agent,disable_pgv,grpcnotrace,retrynotrace ;;
         helm) package=helm.sh/helm/v4/cmd/$1 ;;
+        sidetrack-istiod) package=./istiod flags="-s -w" sources=(tests/mesh/istiod/*.go tests/mesh/istiod/*/*.go) ;;
         registry | crane) package=github.com/google/go-containerregistry/cmd/$1 ;;
         *) die "unknown program $1; expected one of: ${parts[*]}" ;;
     esac
-    program "$1" tests/mesh/parts "$tags" "$flags" "$package"
+    program "$1" tests/mesh "$tags" "$flags" "$package" "${sources[@]}"
 }
 
 # Files that the modules carry.
 share() {
     local stamp istio gateway_api
-    stamp="$(sha256sum < tests/mesh/parts/go.mod)"
+    stamp="2 $(sha256sum < tests/mesh/go.mod)"
     [ "$(cat "$share/stamp" 2>/dev/null)" != "$stamp" ] || return 0
-    istio="$(cd tests/mesh/parts && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)"
-    gateway_api="$(cd tests/mesh/parts && go mod download sigs.k8s.io/gateway-api && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)"
+    istio="$(cd tests/mesh && go mod download istio.io/istio && go list -m -f '{{.Dir}}' istio.io/istio)"
+    gateway_api="$(cd tests/mesh && go mod download sigs.k8s.io/gateway-api && go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)"
     rm -rf "$share"
     mkdir -p "$share"
     install -m 644 "$istio/manifests/charts/base/files/crd-all.gen.yaml" "$share/istio.yaml"
@@ -75,11 +79,14 @@ share() {
         cat "$file"
     done > "$share/gateway-api.yaml"
     install -m 644 "$istio/tools/packaging/common/envoy_bootstrap.json" "$share/envoy_bootstrap_tmpl.json"
+    # What sidetrack-istiod reads: the definitions that Istio is tested with, and the same template.
+    install -D -m 644 -t "$share/istiod" "$istio"/tests/integration/pilot/testdata/gateway-api{,-inference-extension}-crd.yaml \
+        "$istio/tools/packaging/common/envoy_bootstrap.json"
     printf '%s\n' "$stamp" > "$share/stamp"
 }
 
 # The order of the fewest repeated compilations.
-parts=(etcd kube-apiserver kubectl pilot-discovery helm pilot-agent registry crane)
+parts=(etcd kube-apiserver kubectl pilot-discovery sidetrack-istiod helm pilot-agent registry crane)
 
 need_go
 # shellcheck disable=SC2048,SC2086 # names of programs contain no spaces
