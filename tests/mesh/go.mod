@@ -7,7 +7,6 @@ tool (
 	github.com/google/go-containerregistry/cmd/registry
 	go.etcd.io/etcd/server/v3
 	helm.sh/helm/v4/cmd/helm
-	istio.io/istio/istioctl/cmd/istioctl
 	istio.io/istio/pilot/cmd/pilot-agent
 	istio.io/istio/pilot/cmd/pilot-discovery
 	k8s.io/kubernetes/cmd/kube-apiserver
