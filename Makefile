@@ -1,6 +1,6 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup mlflow wasm cli demo recording mlflow-demo test test-long fuzz mutants lint bench clean
+.PHONY: help setup mlflow wasm cli demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through 
 
 test: ## run all tests, including those in a real Envoy
 	@scripts/test.py
+
+test-mesh: ## run the tests on a real Istio: API server, istiod, agent (needs Go; the first build takes 10 minutes)
+	@scripts/test.py --mesh
 
 test-long: wasm cli ## run the long tests: a million requests, every supported Envoy, a minute of each fuzzer (about an hour)
 	@scripts/test-long.sh

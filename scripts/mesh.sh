@@ -12,6 +12,7 @@
 # 5 GB of disk for Go's module and build caches, and 3 GB of memory for the linker.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/apt.sh
 
 root=$PWD
 bin=.tools/mesh/bin share=.tools/mesh/share
@@ -85,6 +86,30 @@ share() {
     printf '%s\n' "$stamp" > "$share/stamp"
 }
 
+# Sidecars intercept connections with it.
+iptables() {
+    local dir=.tools/mesh/iptables scratch
+    if [ -x "$dir/bin/iptables" ] || [ -x /usr/sbin/iptables ] || command -v iptables >/dev/null; then
+        return
+    fi
+    say "unpacking iptables into $dir (about 1 MB)"
+    mkdir -p .tools/mesh
+    scratch="$(mktemp -d .tools/mesh/fetch.XXXXXX)"
+    libraries='lib(xtables|ip4tc|ip6tc)[0-9a-z.-]*'
+    unpack "$scratch" iptables+ || die "fetching iptables failed, see above; alternatively, install it"
+    rm -rf "$dir"
+    mkdir -p "$dir/bin" "$dir/lib"
+    mv "$scratch"/root/usr/sbin/xtables-legacy-multi "$dir/lib/"
+    find "$scratch/root" -path '*/lib/*' -name 'lib*.so*' -exec cp -P {} "$dir/lib/" \;
+    rm -rf "$scratch"
+    cat > "$dir/bin/iptables" <<'RUN'
+#!/bin/sh
+lib="$(cd "$(dirname "$0")/../lib" && pwd)"
+LD_LIBRARY_PATH="$lib" XTABLES_LIBDIR="$lib" exec "$lib/xtables-legacy-multi" iptables "$@"
+RUN
+    chmod +x "$dir/bin/iptables"
+}
+
 # The order of the fewest repeated compilations.
 parts=(etcd kube-apiserver kubectl pilot-discovery sidetrack-istiod helm pilot-agent registry crane)
 
@@ -94,4 +119,5 @@ for name in ${*:-${parts[*]}}; do
     part "$name"
 done
 share
+iptables
 say "control planes: $bin"

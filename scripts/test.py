@@ -3,7 +3,8 @@
 
   scripts/test.py                    all tests
   scripts/test.py envoy properties   only the stages of these names
-  scripts/test.py --list             the names of all stages
+  scripts/test.py --mesh             the stages on a real mesh (`make test-mesh`)
+  scripts/test.py --list             the names of all stages; also with --mesh
 
 A stage is a test binary, or one module of a binary in SPLIT. The output of each stage goes to target/test-logs/;
 the output of a failed stage is printed whole. SIDETRACK_TEST_TIMEOUT (seconds) replaces the limit of each stage.
@@ -29,7 +30,9 @@ LIMIT = int(os.environ.get("SIDETRACK_TEST_TIMEOUT", "900"))
 HEARTBEAT = 60
 
 # Binaries whose modules are stages of their own, as the modules have different needs.
-SPLIT = {"filter", "deploy"}
+SPLIT = {"filter", "deploy", "mesh"}
+# Needs the control planes of scripts/setup.sh mesh, so it runs only with --mesh, and then nothing else does.
+MESH = "mesh"
 
 # How a stage uses the machine. WAITS, the default: starts programs and waits for them; several run side by side.
 # BUSY computes on all cores: one runs at a time, beside waiting ones. QUIET measures time, so it runs alone.
@@ -57,8 +60,8 @@ class Failed(Exception):
 class Stage:
     """A command with its log, its time and its processor time."""
 
-    def __init__(self, name, command, cwd=ROOT, env=None, on_line=None):
-        self.name, self.command, self.cwd, self.on_line = name, command, cwd, on_line
+    def __init__(self, name, command, cwd=ROOT, env=None, on_line=None, limit=LIMIT):
+        self.name, self.command, self.cwd, self.on_line, self.limit = name, command, cwd, on_line, limit
         self.env = dict(os.environ, **(env or {}))
         self.kind, self.hint = STAGES.get(name, (WAITS, 5))
         self.log = LOGS / (re.sub(r"[^\w.-]+", "-", name) + ".log")
@@ -142,11 +145,11 @@ def run(stages, may_start, progress, finished):
                     stage.start()
             for stage in list(running):
                 code = stage.poll()
-                if code is None and stage.seconds() > LIMIT:
+                if code is None and stage.seconds() > stage.limit:
                     stage.stop()
                     stage.took, stage.cpu = stage.seconds(), 0
                     running.remove(stage)
-                    finished(stage, f"did not end within {LIMIT} s and was stopped")
+                    finished(stage, f"did not end within {stage.limit} s and was stopped")
                 elif code is not None:
                     running.remove(stage)
                     ended = f"was ended by signal {-code}" if code < 0 else f"exit code {code}"
@@ -187,14 +190,15 @@ class Cargo:
             self.command = executable
 
 
-def prepare(progress):
+def prepare(progress, mesh):
     """Tools, test binaries and modules, all at once. Returns the messages of cargo."""
     cargo = Cargo()
     # Nothing else works without the target, and it is quick.
     subprocess.run(["scripts/setup.sh", "rust"], cwd=ROOT, check=True)
     compile_tests = ["cargo", "test", "--no-run", "--message-format=json-render-diagnostics"]
     stages = [
-        Stage("tools", ["scripts/setup.sh", "tests", "mlflow"]),
+        # Without a build cache, Go needs 20 minutes beside the other compilations.
+        Stage("tools", ["scripts/setup.sh", "tests", "mesh" if mesh else "mlflow"], limit=3600 if mesh else LIMIT),
         Stage("test binaries", compile_tests, on_line=cargo.line),
         Stage("modules", ["sh", "-c", "scripts/build-wasm.sh && scripts/build-wasm.sh crashing"]),
     ]
@@ -224,7 +228,7 @@ def tests_of(executable, package):
     return [line[: -len(": test")] for line in listed.stdout.splitlines() if line.endswith(": test")]
 
 
-def stages_of(cargo):
+def stages_of(cargo, mesh):
     modules = {
         "SIDETRACK_CLI": cargo.command,
         "SIDETRACK_WASM": ROOT / "dist/sidetrack.wasm",
@@ -234,6 +238,8 @@ def stages_of(cargo):
     given = {name: str(path) for name, path in modules.items() if not os.environ.get(name)}
     stages = []
     for package, name, kinds, executable in cargo.binaries:
+        if ("test" in kinds and name == MESH) != mesh:
+            continue
         env = dict(given, CARGO_MANIFEST_DIR=str(package), CARGO=os.environ.get("CARGO", "cargo"))
         tests = tests_of(executable, package)
         folder = "core" if package == ROOT else package.name
@@ -246,11 +252,13 @@ def stages_of(cargo):
             for test in tests:
                 by_module[test.split("::")[0]].append(test)
             for module, names in by_module.items():
-                stages.append(Stage(module, [executable, "--exact", *names], package, env))
+                stage = f"mesh/{module}" if name == MESH else module
+                stages.append(Stage(stage, [executable, "--exact", *names], package, env))
         else:
             # Names and logs are unique: `lab/envoy` is a binary, `envoy` a module of the binary `filter`.
             stages.append(Stage(name if folder in ("core", "tests") else f"{folder}/{name}", [executable], package, env))
-    stages.append(Stage("doc", ["cargo", "test", "--doc"]))
+    if not mesh:
+        stages.append(Stage("doc", ["cargo", "test", "--doc"]))
     twice = [name for name, count in collections.Counter(stage.name for stage in stages).items() if count > 1]
     if twice:
         raise Failed(f"test: error: two stages have the same name, and so the same log: {', '.join(twice)}")
@@ -260,8 +268,10 @@ def stages_of(cargo):
 def main(wanted):
     LOGS.mkdir(parents=True, exist_ok=True)
     progress = Progress()
-    cargo = prepare(progress)
-    stages = stages_of(cargo)
+    mesh = "--mesh" in wanted
+    wanted = [word for word in wanted if word != "--mesh"]
+    cargo = prepare(progress, mesh)
+    stages = stages_of(cargo, mesh)
     if wanted == ["--list"]:
         print("\n".join(stage.name for stage in stages))
         return 0

@@ -58,7 +58,15 @@ impl ModelStub {
     /// # Errors
     /// If there is no free port.
     pub async fn start(name: &str) -> Result<Self> {
-        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+        Self::start_at(name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// Starts a healthy stub at this address. Every response carries its name in `x-model`.
+    ///
+    /// # Errors
+    /// If the address is not local, or the port is in use.
+    pub async fn start_at(name: &str, addr: SocketAddr) -> Result<Self> {
+        let listener = bind(addr)?;
         let shared = Shared {
             name: name.to_owned(),
             behavior: RwLock::new(Behavior::Healthy),

@@ -3,5 +3,6 @@
 pub mod artifact;
 pub mod fake_host;
 pub mod istiod;
+pub mod mesh;
 pub mod prometheus;
 pub mod world;
