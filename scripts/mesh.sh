@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the programs of `make test-mesh` into .tools/mesh/bin, from ordinary Go modules at fixed versions: etcd, the API
-# server of Kubernetes, kubectl, istiod, Istio's agent, helm, a registry, and sidetrack-istiod (tests/mesh/istiod). Copies
+# server of Kubernetes, kubectl, istiod, Istio's agent, helm, crane (a registry), and sidetrack-istiod (tests/mesh/istiod). Copies
 # what the API server needs beside them, into .tools/mesh/share: the definitions of Istio and of the Gateway API, and the
 # template of the agent's bootstrap.
 #
@@ -59,7 +59,7 @@ part() {
         pilot-agent) package=istio.io/istio/pilot/cmd/$1 tags=agent,disable_pgv,grpcnotrace,retrynotrace ;;
         helm) package=helm.sh/helm/v4/cmd/$1 ;;
         sidetrack-istiod) package=./istiod flags="-s -w" sources=(tests/mesh/istiod/*.go tests/mesh/istiod/*/*.go) ;;
-        registry | crane) package=github.com/google/go-containerregistry/cmd/$1 ;;
+        crane) package=github.com/google/go-containerregistry/cmd/$1 ;;
         *) die "unknown program $1; expected one of: ${parts[*]}" ;;
     esac
     program "$1" tests/mesh "$tags" "$flags" "$package" "${sources[@]}"
@@ -111,7 +111,7 @@ RUN
 }
 
 # The order of the fewest repeated compilations.
-parts=(etcd kube-apiserver kubectl pilot-discovery sidetrack-istiod helm pilot-agent registry crane)
+parts=(etcd kube-apiserver kubectl pilot-discovery sidetrack-istiod helm pilot-agent crane)
 
 need_go
 # shellcheck disable=SC2048,SC2086 # names of programs contain no spaces

@@ -26,6 +26,7 @@ mod model;
 mod node;
 mod pod;
 mod program;
+mod scrape;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,5 +123,6 @@ pub fn program(name: &str) -> Result<PathBuf> {
 /// The path of a file below `.tools/mesh`.
 fn built(name: &str) -> Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/mesh").join(name);
-    path.canonicalize().with_context(|| format!("{} is missing: run scripts/setup.sh mesh", path.display()))
+    path.canonicalize()
+        .with_context(|| format!("{} is missing: run scripts/setup.sh mesh", path.display()))
 }

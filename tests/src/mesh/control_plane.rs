@@ -87,8 +87,10 @@ fn mesh_config() -> Result<()> {
     let file = format!("{FOLDER}/any.json");
     fs::write(&file, experiment.to_string())?;
     let rendered = sidetrack_command(&["render", "istio", &file, "--mesh-config"])?;
-    let values: Value = serde_saphyr::from_str(&rendered).context("the rendered settings of the mesh")?;
-    let mut config = values.get("meshConfig").cloned().context("the rendered settings have no meshConfig")?;
+    let values: Value =
+        serde_saphyr::from_str(&rendered).context("the rendered settings of the mesh")?;
+    let mut config =
+        values.get("meshConfig").cloned().context("the rendered settings have no meshConfig")?;
     let settings = config.as_object_mut().context("meshConfig")?;
     settings.insert("rootNamespace".to_owned(), json!("istio-system"));
     settings.insert("trustDomain".to_owned(), json!("cluster.local"));
@@ -99,7 +101,10 @@ fn mesh_config() -> Result<()> {
 
 fn command(name: &str) -> Result<Command> {
     let mut command = Command::new(program(name)?);
-    command.current_dir(FOLDER).env("HOME", FOLDER).env("KUBECONFIG", format!("{FOLDER}/kubeconfig"));
+    command
+        .current_dir(FOLDER)
+        .env("HOME", FOLDER)
+        .env("KUBECONFIG", format!("{FOLDER}/kubeconfig"));
     Ok(command)
 }
 
@@ -109,7 +114,11 @@ fn start(name: &str, command: Command) -> Result<Program> {
 
 fn kubectl(arguments: &[&str]) -> Result<()> {
     let output = command("kubectl")?.args(arguments).output()?;
-    ensure!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "kubectl {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 
@@ -127,11 +136,22 @@ fn etcd() -> Result<Program> {
 fn api_server() -> Result<Program> {
     let mut server = command("kube-apiserver")?;
     server
-        .args(["--etcd-servers=http://127.0.0.1:2379", "--bind-address=127.0.0.1", "--secure-port=6443"])
+        .args([
+            "--etcd-servers=http://127.0.0.1:2379",
+            "--bind-address=127.0.0.1",
+            "--secure-port=6443",
+        ])
         .args(["--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
-        .args(["--tls-cert-file=tls.crt", "--tls-private-key-file=tls.key", "--token-auth-file=tokens.csv"])
+        .args([
+            "--tls-cert-file=tls.crt",
+            "--tls-private-key-file=tls.key",
+            "--token-auth-file=tokens.csv",
+        ])
         .args(["--service-account-issuer=https://kubernetes.default.svc"])
-        .args(["--service-account-key-file=accounts.pub", "--service-account-signing-key-file=accounts.key"])
+        .args([
+            "--service-account-key-file=accounts.pub",
+            "--service-account-signing-key-file=accounts.key",
+        ])
         .args(["--authorization-mode=AlwaysAllow", "--disable-admission-plugins=ServiceAccount"])
         .arg(format!("--service-cluster-ip-range={SERVICES}"));
     let mut server = start("kube-apiserver", server)?;
@@ -151,10 +171,40 @@ fn definitions() -> Result<()> {
 fn istiod() -> Result<Program> {
     let mut istiod = command("pilot-discovery")?;
     istiod
-        .args(["discovery", "--kubeconfig", "kubeconfig", "--meshConfig", "mesh.yaml", "--networksConfig", "none"])
-        .args(["--grpcAddr", &format!("{NODE}:15010"), "--secureGRPCAddr=", "--httpAddr", "127.0.0.1:8080"])
-        .args(["--monitoringAddr", &format!("{NODE}:15014"), "--httpsAddr", "127.0.0.1:15017", "--ctrlz_port", "0"])
-        .args(["--tlsCertFile", "tls.crt", "--tlsKeyFile", "tls.key", "--caCertFile", "ca.crt", "-n", "istio-system"])
+        .args([
+            "discovery",
+            "--kubeconfig",
+            "kubeconfig",
+            "--meshConfig",
+            "mesh.yaml",
+            "--networksConfig",
+            "none",
+        ])
+        .args([
+            "--grpcAddr",
+            &format!("{NODE}:15010"),
+            "--secureGRPCAddr=",
+            "--httpAddr",
+            "127.0.0.1:8080",
+        ])
+        .args([
+            "--monitoringAddr",
+            &format!("{NODE}:15014"),
+            "--httpsAddr",
+            "127.0.0.1:15017",
+            "--ctrlz_port",
+            "0",
+        ])
+        .args([
+            "--tlsCertFile",
+            "tls.crt",
+            "--tlsKeyFile",
+            "tls.key",
+            "--caCertFile",
+            "ca.crt",
+            "-n",
+            "istio-system",
+        ])
         .envs([
             ("ENABLE_CA_SERVER", "false"),
             ("PILOT_CERT_PROVIDER", "none"),
@@ -176,7 +226,8 @@ fn istiod() -> Result<Program> {
 /// istiod's webhook, by address instead of a Service, and no mTLS.
 fn webhook() -> Result<()> {
     use base64::Engine as _;
-    let ca = base64::engine::general_purpose::STANDARD.encode(fs::read(Path::new(FOLDER).join("ca.crt"))?);
+    let ca = base64::engine::general_purpose::STANDARD
+        .encode(fs::read(Path::new(FOLDER).join("ca.crt"))?);
     let webhook = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
         "metadata": {"name": "istio-validator-istio-system", "labels": {"app": "istiod", "istio": "istiod"}},

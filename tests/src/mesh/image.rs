@@ -29,8 +29,8 @@ impl Registry {
     /// If it does not start.
     pub fn start(port: u16) -> Result<Self> {
         let log = Path::new(node::FOLDER).join(format!("registry-{port}.log"));
-        let mut command = Command::new(program("registry")?);
-        command.args(["-port", &port.to_string()]);
+        let mut command = Command::new(program("crane")?);
+        command.args(["registry", "serve", "--address", &format!(":{port}")]);
         let mut program = Program::start_alone("registry", log, command)?;
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         program.wait_until(Duration::from_secs(20), || TcpStream::connect(addr).is_ok())?;
@@ -54,7 +54,8 @@ impl Registry {
             .output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "sidetrack package: {said}");
-        let report: Value = serde_json::from_slice(&output.stdout).context("the report of sidetrack package")?;
+        let report: Value =
+            serde_json::from_slice(&output.stdout).context("the report of sidetrack package")?;
         let pushed = Command::new(program("crane")?)
             .args(["push", "--insecure"])
             .arg(&image)

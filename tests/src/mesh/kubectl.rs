@@ -91,8 +91,15 @@ impl Mesh {
     /// # Errors
     /// If kubectl fails.
     pub fn delete(&self, manifests: &str) -> Result<()> {
-        let output = self.kubectl_with(&["delete", "--wait=false", "--ignore-not-found", "-f", "-"], manifests)?;
-        ensure!(output.status.success(), "kubectl delete: {}", String::from_utf8_lossy(&output.stderr));
+        let output = self.kubectl_with(
+            &["delete", "--wait=false", "--ignore-not-found", "-f", "-"],
+            manifests,
+        )?;
+        ensure!(
+            output.status.success(),
+            "kubectl delete: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(())
     }
 

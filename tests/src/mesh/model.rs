@@ -69,9 +69,16 @@ impl Mesh {
     ///
     /// # Errors
     /// If the API server refuses it.
-    pub fn service(&self, name: &str, selector: &Value, ports: &[Port], models: &[&Model]) -> Result<()> {
+    pub fn service(
+        &self,
+        name: &str,
+        selector: &Value,
+        ports: &[Port],
+        models: &[&Model],
+    ) -> Result<()> {
         let namespace = models.first().map_or("default", |model| model.namespace.as_str());
-        let endpoints: Vec<(Ipv4Addr, &str)> = models.iter().map(|model| (model.ip, model.name())).collect();
+        let endpoints: Vec<(Ipv4Addr, &str)> =
+            models.iter().map(|model| (model.ip, model.name())).collect();
         self.service_of(namespace, name, selector, ports, &endpoints)
     }
 
@@ -88,7 +95,8 @@ impl Mesh {
         pods: &[(Ipv4Addr, &str)],
     ) -> Result<()> {
         let service_port = |port: &Port| json!({"name": port.name, "port": port.number, "targetPort": port.target});
-        let slice_port = |port: &Port| json!({"name": port.name, "port": port.target, "protocol": "TCP"});
+        let slice_port =
+            |port: &Port| json!({"name": port.name, "port": port.target, "protocol": "TCP"});
         let endpoint = |(ip, pod): &(Ipv4Addr, &str)| {
             json!({"addresses": [ip], "conditions": {"ready": true},
                 "targetRef": {"kind": "Pod", "name": pod, "namespace": namespace}})
@@ -125,7 +133,8 @@ impl Mesh {
             "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
             "conditions": [{"type": "Ready", "status": "True"}],
         }});
-        let patch = ["patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge", "-p"];
+        let patch =
+            ["patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge", "-p"];
         self.kubectl(&[&patch[..], &[&status.to_string()]].concat()).map(drop)
     }
 }

@@ -19,15 +19,17 @@ pub(super) const SERVICES: &str = "10.96.0.0/16";
 /// is replaced by a folder in memory that shows what was there.
 const SETUP: &str = r#"set -e
 ip link set lo up
-exec 3</var/lib
+there=$PWD
+cd /var/lib
 mount -t tmpfs tmpfs /var/lib
-for name in $(ls /proc/self/fd/3/); do
-    if [ -d "/proc/self/fd/3/$name" ]; then
+# The working directory is still the old folder; -c: not the new one of the same name.
+for name in *; do
+    if [ -d "$name" ]; then
         mkdir "/var/lib/$name"
-        mount --rbind "/proc/self/fd/3/$name" "/var/lib/$name"
+        mount -c --rbind "./$name" "/var/lib/$name"
     fi
 done
-exec 3<&-
+cd "$there"
 mkdir -p /var/lib/istio /var/lib/sidetrack-mesh
 ip addr add 10.244.0.1/32 dev lo
 exec "$@"
@@ -39,14 +41,26 @@ pub(super) fn enter() -> Result<()> {
         return Ok(());
     }
     for tool in ["ip", "mount"] {
-        let found = Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        ensure!(found.is_ok_and(|status| status.success()), "`{tool}` is missing: install iproute2 and util-linux");
+        let found =
+            Command::new(tool).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        ensure!(
+            found.is_ok_and(|status| status.success()),
+            "`{tool}` is missing: install iproute2 and util-linux"
+        );
     }
     let mut why = String::new();
     // A user namespace needs no rights, but some machines forbid it; then root works without.
     for user in [Some("--map-root-user"), None] {
         let mut unshare = Command::new("unshare");
-        unshare.args(user).args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+        unshare.args(user).args([
+            "--mount",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--",
+        ]);
         let mut probe = clone(&unshare);
         let output = probe.args(["sh", "-c", SETUP, "sh", "true"]).stdin(Stdio::null()).output();
         let output = output.context("starting unshare (util-linux)")?;
@@ -57,7 +71,9 @@ pub(super) fn enter() -> Result<()> {
         }
         why.push_str(&format!("{unshare:?}: {}", String::from_utf8_lossy(&output.stderr)));
     }
-    bail!("this machine allows neither user namespaces nor, to this user, namespaces for networks and mounts:\n{why}")
+    bail!(
+        "this machine allows neither user namespaces nor, to this user, namespaces for networks and mounts:\n{why}"
+    )
 }
 
 fn clone(command: &Command) -> Command {

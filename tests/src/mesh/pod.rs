@@ -155,10 +155,18 @@ impl Mesh {
 
 /// What an image of the proxy contains, in the working directory.
 fn files(folder: &Path) -> Result<()> {
-    for name in ["etc/istio/config", "etc/istio/proxy", "var/lib/istio/envoy", "var/run/secrets/workload-spiffe-uds"] {
+    for name in [
+        "etc/istio/config",
+        "etc/istio/proxy",
+        "var/lib/istio/envoy",
+        "var/run/secrets/workload-spiffe-uds",
+    ] {
         fs::create_dir_all(folder.join(name))?;
     }
-    fs::copy(built("share/envoy_bootstrap_tmpl.json")?, folder.join("var/lib/istio/envoy/envoy_bootstrap_tmpl.json"))?;
+    fs::copy(
+        built("share/envoy_bootstrap_tmpl.json")?,
+        folder.join("var/lib/istio/envoy/envoy_bootstrap_tmpl.json"),
+    )?;
     fs::copy(Path::new(FOLDER).join("mesh.yaml"), folder.join("etc/istio/config/mesh"))?;
     Ok(())
 }
@@ -169,7 +177,7 @@ fn command(options: &PodOptions, ip: Ipv4Addr, folder: &Path) -> Result<Command>
     let proxy_config = json!({
         "discoveryAddress": format!("{NODE}:15010"),
         "controlPlaneAuthPolicy": "NONE",
-        "binaryPath": EnvoyBinary::find()?,
+        "binaryPath": EnvoyBinary::find()?.canonicalize()?,
         "concurrency": 2,
     });
     let mut command = Command::new("unshare");
@@ -210,8 +218,12 @@ fn iptables(role: Role) -> Result<PathBuf> {
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let installed = std::env::split_paths(&path).chain(system).map(|folder| folder.join("iptables"));
-    installed.into_iter().find(|file| file.is_file()).map_or_else(|| built("iptables/bin/iptables"), Ok)
+    let installed =
+        std::env::split_paths(&path).chain(system).map(|folder| folder.join("iptables"));
+    installed
+        .into_iter()
+        .find(|file| file.is_file())
+        .map_or_else(|| built("iptables/bin/iptables"), Ok)
 }
 
 /// Connects the pod's network with the node's.
@@ -240,6 +252,12 @@ impl Pod {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.options.name
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.options.namespace
     }
 
     /// An address of this pod.

@@ -72,7 +72,9 @@ impl Program {
     /// The whole log.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// The last lines of the log.
@@ -87,7 +89,8 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         // The group, by the shell: a kill of a group needs unsafe code or another library.
-        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.child.id())]).status();
+        let _ =
+            Command::new("kill").args(["-KILL", "--", &format!("-{}", self.child.id())]).status();
         let _ = self.child.wait();
     }
 }
@@ -98,7 +101,9 @@ pub(super) fn is_ok(addr: SocketAddr, path: &str) -> bool {
         let limit = Some(Duration::from_secs(2));
         let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(2))?;
         stream.set_read_timeout(limit)?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: mesh\r\n\r\n").as_bytes())?;
+        stream.write_all(
+            format!("GET {path} HTTP/1.1\r\nhost: mesh\r\nconnection: close\r\n\r\n").as_bytes(),
+        )?;
         let mut first = [0; 12];
         stream.read_exact(&mut first)?;
         Ok(String::from_utf8_lossy(&first).into_owned())

@@ -2,7 +2,7 @@
 //! no request fails. The result is the table of docs/mesh.md; `UPDATE=1` writes it again.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,6 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/mesh.md");
 type Served = BTreeMap<String, String>;
 
 struct Changes<'s> {
-    stand: &'s Stand,
     gateway: &'s Pod,
     client: Client,
     load: Load,
@@ -37,11 +36,10 @@ struct Shown {
     hash: Option<f64>,
     rejected: f64,
     fetch_failures: f64,
-    bypassed: f64,
 }
 
 impl<'s> Changes<'s> {
-    fn start(stand: &'s Stand, gateway: &'s Pod) -> Self {
+    fn start(gateway: &'s Pod) -> Self {
         let failures = Arc::new(Mutex::new(Vec::new()));
         let caller = Caller::new(HOST);
         let mut options = LoadOptions::new(gateway.addr(GATEWAY_PORT), 100.0, move |n| {
@@ -58,7 +56,7 @@ impl<'s> Changes<'s> {
             failed.lock().unwrap().push(why);
         });
         let load = Load::run(options).unwrap();
-        Self { stand, gateway, client: gateway.client(GATEWAY_PORT), load, failures, rows: Vec::new() }
+        Self { gateway, client: gateway.client(GATEWAY_PORT), load, failures, rows: Vec::new() }
     }
 
     async fn shown(&self) -> Shown {
@@ -68,8 +66,9 @@ impl<'s> Changes<'s> {
         Shown {
             hash: envoy.sum("ab_test_config_hash", &[]),
             rejected: envoy.sum("ab_test_config_rejected_total", &[]).unwrap_or_default(),
-            fetch_failures: agent.sum("istio_agent_wasm_config_conversion_count", &failed).unwrap_or_default(),
-            bypassed: 0.0,
+            fetch_failures: agent
+                .sum("istio_agent_wasm_config_conversion_count", &failed)
+                .unwrap_or_default(),
         }
     }
 
@@ -79,7 +78,13 @@ impl<'s> Changes<'s> {
     }
 
     /// Makes a change, waits until these users get these models, and writes what it has shown.
-    async fn make(&mut self, what: &str, change: impl FnOnce() -> Answer, expected: &Served, users: &str) {
+    async fn make(
+        &mut self,
+        what: &str,
+        change: impl FnOnce() -> Answer,
+        expected: &Served,
+        users: &str,
+    ) {
         let before = self.shown().await;
         let begun = Instant::now();
         let answer = change();
@@ -102,7 +107,11 @@ impl<'s> Changes<'s> {
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(self.served().await, *expected, "{what}: the users get other models later");
         let after = self.shown().await;
-        assert!(self.failures.lock().unwrap().is_empty(), "{what}: {:?}", self.failures.lock().unwrap());
+        assert!(
+            self.failures.lock().unwrap().is_empty(),
+            "{what}: {:?}",
+            self.failures.lock().unwrap()
+        );
         let row = format!("| {what} | {} | {users} | {} |", answer.text(), after.since(&before));
         println!("{row} {:.1} s", took.as_secs_f64());
         self.rows.push(row);
@@ -120,7 +129,7 @@ enum Answer {
 impl Answer {
     fn text(&self) -> String {
         match self {
-            Self::Nothing => "".to_owned(),
+            Self::Nothing => "–".to_owned(),
             Self::Applied(applied) if applied.accepted => "accepted".to_owned(),
             Self::Applied(applied) => {
                 let said = applied.messages.trim();
@@ -151,6 +160,15 @@ impl Shown {
     }
 }
 
+/// The shipped module with a custom section more: other bytes, and the same filter.
+fn newer_module(folder: &Path) -> PathBuf {
+    let file = folder.join("newer.wasm");
+    let mut bytes = std::fs::read(artifact::wasm()).unwrap();
+    bytes.extend(b"\0\x06\x05newer");
+    std::fs::write(&file, bytes).unwrap();
+    file
+}
+
 fn part<'m>(manifests: &'m str, kind: &str) -> &'m str {
     manifests.split("\n---\n").find(|part| part.contains(&format!("\nkind: {kind}\n"))).unwrap()
 }
@@ -161,39 +179,70 @@ async fn no_change_of_an_experiment_fails_a_request() {
     let stand = Stand::start(mesh).await;
     let mut registry = Registry::start(PORT).unwrap();
     registry.push(artifact::wasm(), "v1").unwrap();
-    registry.push(artifact::crashing_wasm(), "v2").unwrap();
+    let newer = newer_module(mesh.folder());
+    registry.push(&newer, "v2").unwrap();
     let url = |tag: &str| format!("oci://10.244.0.1:{PORT}/sidetrack:{tag}");
-    let rendered = |experiment: &Value, tag: &str| stand.rendered(experiment, &["--url", &url(tag)]);
+    let rendered =
+        |experiment: &Value, tag: &str| stand.rendered(experiment, &["--url", &url(tag)]);
     let apply = |manifests: &str| Answer::Applied(mesh.try_apply(manifests, &[]).unwrap());
 
     mesh.apply(&rendered(&experiment(30.0), "v1")).unwrap();
     stand.gateway_object();
-    let options = PodOptions::new(Role::Gateway, &stand.ingress, "gateway", &[("istio", &stand.ingress)])
-        .env("WASM_MODULE_EXPIRY", "5s")
-        .env("WASM_PURGE_INTERVAL", "1s");
+    let options =
+        PodOptions::new(Role::Gateway, &stand.ingress, "gateway", &[("istio", &stand.ingress)])
+            .env("WASM_MODULE_EXPIRY", "5s")
+            .env("WASM_PURGE_INTERVAL", "1s");
     let gateway = mesh.pod(options).unwrap();
     stand.in_force(&gateway, &experiment(30.0)).await;
 
     let assigned = |weight: f64| stand.assigned(&experiment(weight), USERS);
     let (at_10, at_30, at_50) = (assigned(10.0), assigned(30.0), assigned(50.0));
     let baseline: Served = at_10.keys().map(|user| (user.clone(), BASELINE.to_owned())).collect();
-    let mut changes = Changes::start(&stand, &gateway);
+    let mut changes = Changes::start(&gateway);
 
     let good = rendered(&experiment(30.0), "v1");
-    changes.make("the weight rises from 30 to 50", || apply(&rendered(&experiment(50.0), "v1")), &at_50, "the new split").await;
-    changes.make("… falls to 10", || apply(&rendered(&experiment(10.0), "v1")), &at_10, "the new split").await;
+    changes
+        .make(
+            "the weight rises from 30 to 50",
+            || apply(&rendered(&experiment(50.0), "v1")),
+            &at_50,
+            "the new split",
+        )
+        .await;
+    changes
+        .make(
+            "… falls to 10",
+            || apply(&rendered(&experiment(10.0), "v1")),
+            &at_10,
+            "the new split",
+        )
+        .await;
     let mut disabled = experiment(10.0);
     disabled["experiments"][0]["enabled"] = json!(false);
-    changes.make("`enabled: false`", || apply(&rendered(&disabled, "v1")), &baseline, "the baseline").await;
+    changes
+        .make("`enabled: false`", || apply(&rendered(&disabled, "v1")), &baseline, "the baseline")
+        .await;
     changes.make("`enabled: true`", || apply(&good), &at_30, "the split").await;
     let wrong = good.replace("weight: 30", "weight: 130");
-    changes.make("a wrong experiment: weight 130", || apply(&wrong), &at_30, "the last good split").await;
+    changes
+        .make("a wrong experiment: weight 130", || apply(&wrong), &at_30, "the last good split")
+        .await;
     changes.make("… repaired", || apply(&good), &at_30, "the split").await;
     let unknown = good.replace("url: oci://", "url: ftp://");
     changes.make("a WasmPlugin with `url: ftp://…`", || apply(&unknown), &at_30, "the split").await;
-    let overlapping = good.replace("hosts:\n  - predictor.example.com", "hosts:\n  - predictor.example.com\n  - \"*.example.com\"");
+    let overlapping = good.replace(
+        "hosts:\n  - predictor.example.com",
+        "hosts:\n  - predictor.example.com\n  - \"*.example.com\"",
+    );
     assert!(overlapping != good);
-    changes.make("a VirtualService with overlapping hosts", || apply(part(&overlapping, "VirtualService")), &at_30, "the split").await;
+    changes
+        .make(
+            "a VirtualService with overlapping hosts",
+            || apply(part(&overlapping, "VirtualService")),
+            &at_30,
+            "the split",
+        )
+        .await;
     let plugin = part(&good, "WasmPlugin");
     let delete = || {
         mesh.delete(plugin).unwrap();
@@ -201,9 +250,25 @@ async fn no_change_of_an_experiment_fails_a_request() {
     };
     changes.make("the WasmPlugin is deleted", delete, &baseline, "the baseline").await;
     changes.make("… and applied again", || apply(plugin), &at_30, "the split").await;
-    changes.make("another version of the filter", || apply(&rendered(&experiment(30.0), "v2")), &at_30, "the split").await;
-    changes.make("an image that does not exist", || apply(&rendered(&experiment(30.0), "none")), &baseline, "the baseline").await;
-    changes.make("… and back", || apply(&rendered(&experiment(30.0), "v2")), &at_30, "the split").await;
+    changes
+        .make(
+            "another version of the filter",
+            || apply(&rendered(&experiment(30.0), "v2")),
+            &at_30,
+            "the split",
+        )
+        .await;
+    changes
+        .make(
+            "an image that does not exist",
+            || apply(&rendered(&experiment(30.0), "none")),
+            &baseline,
+            "the baseline",
+        )
+        .await;
+    changes
+        .make("… and back", || apply(&rendered(&experiment(30.0), "v2")), &at_30, "the split")
+        .await;
 
     // The agent forgets modules that no push has used for a day; here for five seconds.
     drop(registry);
@@ -213,11 +278,20 @@ async fn no_change_of_an_experiment_fails_a_request() {
     };
     changes.make("the registry fails, and a day goes by", quiet, &at_30, "the split").await;
     let lower = rendered(&experiment(10.0), "v2");
-    changes.make("… then the weight falls to 10", || apply(&lower), &baseline, "the baseline").await;
+    changes
+        .make("… then the weight falls to 10", || apply(&lower), &baseline, "the baseline")
+        .await;
     registry = Registry::start(PORT).unwrap();
-    registry.push(artifact::crashing_wasm(), "v2").unwrap();
+    registry.push(&newer, "v2").unwrap();
     changes.make("the registry is back", || Answer::Nothing, &baseline, "the baseline").await;
-    changes.make("… then the weight rises to 30", || apply(&rendered(&experiment(30.0), "v2")), &at_30, "the split").await;
+    changes
+        .make(
+            "… then the weight rises to 30",
+            || apply(&rendered(&experiment(30.0), "v2")),
+            &at_30,
+            "the split",
+        )
+        .await;
 
     let rows = changes.rows.join("\n");
     let totals = changes.load.stop().await;

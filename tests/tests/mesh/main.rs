@@ -12,5 +12,6 @@
 
 mod changes;
 mod forged;
+mod outages;
 mod split;
 mod stand;

@@ -18,7 +18,12 @@ async fn a_gateway_splits_as_the_command_says() {
     assert_eq!(served, assigned);
     let candidates = assigned.values().filter(|variant| *variant == ENHANCED).count();
     assert!((2800..3200).contains(&candidates), "{candidates}");
-    assert_eq!(stand.enhanced.count(), candidates as u64, "copies, retries or others' requests");
+    let counts = [stand.baseline.count(), stand.enhanced.count()];
+    assert_eq!(
+        counts,
+        [10_000 - candidates as u64, candidates as u64],
+        "retries, or requests of others"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

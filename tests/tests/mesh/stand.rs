@@ -48,7 +48,13 @@ impl Stand {
         let labels = |version: &str| json!({"app": "predictor", "version": version});
         let baseline = mesh.model(&models, BASELINE, &labels(BASELINE)).await.unwrap();
         let enhanced = mesh.model(&models, ENHANCED, &labels(ENHANCED)).await.unwrap();
-        mesh.service("predictor", &json!({"app": "predictor"}), &[Port::HTTP], &[&baseline, &enhanced]).unwrap();
+        mesh.service(
+            "predictor",
+            &json!({"app": "predictor"}),
+            &[Port::HTTP],
+            &[&baseline, &enhanced],
+        )
+        .unwrap();
         Self { mesh, ingress, models, baseline, enhanced }
     }
 
@@ -77,19 +83,30 @@ impl Stand {
     }
 
     /// The model that serves each of these users, who call the Service from this client.
-    pub(crate) fn served_in(&self, client: &Pod, caller: &Caller, users: Vec<String>) -> BTreeMap<String, String> {
+    pub(crate) fn served_in(
+        &self,
+        client: &Pod,
+        caller: &Caller,
+        users: Vec<String>,
+    ) -> BTreeMap<String, String> {
         let (addr, caller) = (self.service_addr(), caller.clone());
-        let served = client.run_inside(move || async move { caller.served(&Client::new(addr), users).await });
+        let served = client
+            .run_inside(move || async move { caller.served(&Client::new(addr), users).await });
         served.unwrap_or_else(|error| panic!("{error:?}\n{}", client.log_tail(20)))
     }
 
     /// The Gateway `predictors`.
     pub(crate) fn gateway_object(&self) {
+        self.gateway_for(&[HOST]);
+    }
+
+    /// The Gateway `predictors` for these hosts.
+    pub(crate) fn gateway_for(&self, hosts: &[&str]) {
         let gateway = json!({
             "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
             "metadata": {"name": "predictors", "namespace": self.ingress},
             "spec": {"selector": {"istio": self.ingress}, "servers": [{
-                "port": {"number": GATEWAY_PORT, "name": "http", "protocol": "HTTP"}, "hosts": [HOST]}]},
+                "port": {"number": GATEWAY_PORT, "name": "http", "protocol": "HTTP"}, "hosts": hosts}]},
         });
         self.mesh.apply_objects(&[gateway]).unwrap();
     }
@@ -105,7 +122,8 @@ impl Stand {
     /// The manifests of `render istio` with these options for the proxy.
     pub(crate) fn render(&self, experiment: &Value, options: &[&str]) -> String {
         let file = self.file(experiment);
-        let mut arguments = vec!["render", "istio", &file, "--namespace", &self.models, "--service", "predictor"];
+        let mut arguments =
+            vec!["render", "istio", &file, "--namespace", &self.models, "--service", "predictor"];
         arguments.extend(["--port", "8080"]);
         if !options.contains(&"--url") {
             arguments.extend(["--url", self.mesh.image()]);
