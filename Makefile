@@ -1,9 +1,9 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help setup mlflow wasm cli demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench clean
+.PHONY: help golden-istio setup mlflow wasm cli demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## fetch what cargo does not: the wasm target, Envoy, a Python environment
 	@scripts/setup.sh
@@ -32,6 +32,10 @@ test: ## run all tests, including those in a real Envoy
 
 test-mesh: ## run the tests on a real Istio: API server, istiod, agent (needs Go; the first build takes 10 minutes)
 	@scripts/test.py --mesh
+
+golden-istio: ## write tests/golden/istio/newest again: what istiod makes of our manifests (needs Go); review the diff
+	@scripts/mesh.sh sidetrack-istiod
+	@UPDATE=1 cargo test --test mesh goldens::
 
 test-long: wasm cli ## run the long tests: a million requests, every supported Envoy, a minute of each fuzzer (about an hour)
 	@scripts/test-long.sh

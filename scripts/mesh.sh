@@ -58,7 +58,11 @@ part() {
         pilot-discovery) package=istio.io/istio/pilot/cmd/$1 ;;
         pilot-agent) package=istio.io/istio/pilot/cmd/$1 tags=agent,disable_pgv,grpcnotrace,retrynotrace ;;
         helm) package=helm.sh/helm/v4/cmd/$1 ;;
-        sidetrack-istiod) package=./istiod flags="-s -w" sources=(tests/mesh/istiod/*.go tests/mesh/istiod/*/*.go) ;;
+        # Istio's packages for tests need the validation that disable_pgv leaves out.
+        sidetrack-istiod)
+            package=./istiod tags=vtprotobuf flags="-s -w"
+            sources=(tests/mesh/istiod/*.go tests/mesh/istiod/*/*.go)
+            ;;
         crane) package=github.com/google/go-containerregistry/cmd/$1 ;;
         *) die "unknown program $1; expected one of: ${parts[*]}" ;;
     esac

@@ -2,7 +2,7 @@
 
 pub mod artifact;
 pub mod fake_host;
-pub mod istiod;
+pub mod istio;
 pub mod mesh;
 pub mod prometheus;
 pub mod world;

@@ -20,22 +20,6 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// All manifests, by hand and rendered; the experiment and the mesh's settings are none.
-fn manifests() -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for folder in ["istio", "istio/rendered"] {
-        let entries = std::fs::read_dir(root().join(folder)).unwrap();
-        files.extend(entries.map(|entry| entry.unwrap().path()));
-    }
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
-    files.retain(|file| {
-        !file.ends_with("istio/experiment.yaml") && !file.ends_with("rendered/mesh.yaml")
-    });
-    files.sort();
-    assert!(files.len() >= 8, "{files:?}");
-    files
-}
-
 fn text(file: &str) -> String {
     std::fs::read_to_string(root().join("istio").join(file)).unwrap()
 }
@@ -44,84 +28,8 @@ fn value(file: &str) -> Value {
     serde_saphyr::from_str(&text(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-fn validate(files: &[PathBuf]) -> Output {
-    let python = root().join(".tools/py/bin/python");
-    assert!(python.exists(), "{} is missing: run make setup", python.display());
-    Command::new(python)
-        .arg("-B")
-        .arg(root().join("tests/istio/validate.py"))
-        .args(files)
-        .output()
-        .unwrap()
-}
-
 fn complaints(run: &Output) -> String {
     String::from_utf8_lossy(&run.stderr).into_owned()
-}
-
-#[test]
-fn istio_would_take_every_manifest() {
-    let run = validate(&manifests());
-    assert!(run.status.success(), "{}", complaints(&run));
-}
-
-#[test]
-fn istio_would_take_none_of_the_broken_ones() {
-    let cases = [
-        (
-            "wasmplugin.yaml",
-            "failStrategy",
-            "failStrategi",
-            "spec.failStrategi: Istio has no such field",
-        ),
-        ("wasmplugin.yaml", "FAIL_OPEN", "FAIL_OFTEN", "spec.failStrategy: "),
-        ("wasmplugin.yaml", "matchLabels", "match_labels", "spec.selector.match_labels: "),
-        ("wasmplugin.yaml", "mode: CLIENT", "mode: OUTBOUND", "spec.match[0].mode: "),
-        ("wasmplugin.yaml", "v1alpha1", "v7", "Istio has no apiVersion"),
-        ("virtualservice.yaml", "exact:", "exactly:", "headers.x-ab-variant.exactly: "),
-        ("virtualservice.yaml", "hosts: [predictor.example.com]", "hosts: 17", "spec.hosts: "),
-        ("destinationrule.yaml", "namespace:", "namespaces:", "metadata.namespaces: "),
-        ("destinationrule.yaml", "DestinationRule", "DestinationRole", "has no kind"),
-        ("destinationrule.yaml", "  host:", "  subsets: []\n  host:", "subsets stands here twice"),
-        (
-            "rendered/trafficextension.yaml",
-            "failStrategy",
-            "failStrategi",
-            "'failStrategi' was unexpected",
-        ),
-        ("rendered/trafficextension.yaml", "url: oci", "url: ftp", "spec.wasm.url: "),
-        (
-            "rendered/waypoint.yaml",
-            "  targetRefs:",
-            "  selector: {}\n  targetRefs:",
-            "only one of targetRefs or selector",
-        ),
-        (
-            "rendered/gateway.yaml",
-            "accessLogging:",
-            "accesslogging:",
-            "spec.accesslogging: Istio has no such field",
-        ),
-        ("rendered/cluster-header.yaml", "HTTP_ROUTE", "HTTP_ROUTES", "applyTo: "),
-    ];
-    // Importing the schemas takes Python a second or two, so all go into one run.
-    let folder = tempfile::tempdir().unwrap();
-    let mut copies = Vec::new();
-    for (i, (file, good, broken, _)) in cases.iter().enumerate() {
-        let whole = text(file);
-        assert!(whole.contains(good), "{file} has no {good}");
-        let copy = folder.path().join(format!("{i}-{}", file.replace('/', "-")));
-        std::fs::write(&copy, whole.replace(good, broken)).unwrap();
-        copies.push(copy);
-    }
-    let run = validate(&copies);
-    let said = complaints(&run);
-    assert_eq!(run.status.code(), Some(1), "{said}");
-    for (copy, (_, _, broken, complaint)) in copies.iter().zip(cases) {
-        let name = copy.display().to_string();
-        let about = |line: &str| line.starts_with(&name) && line.contains(complaint);
-        assert!(said.lines().any(about), "{broken}:\n{said}");
-    }
 }
 
 /// The commands of the README, as a reader would run them, and the files that they write.
@@ -153,78 +61,11 @@ fn the_rendered_examples_are_what_the_commands_in_the_readme_write() {
     }
 }
 
-/// Whatever a file may hold that Istio can carry, in every form: the schemas take it.
-#[test]
-fn istio_would_take_whatever_is_rendered() {
-    let folder = tempfile::tempdir().unwrap();
-    let experiments = folder.path().join("experiments.json");
-    std::fs::write(&experiments, everything().to_string()).unwrap();
-    let mut files = Vec::new();
-    for kind in ["wasmplugin", "trafficextension"] {
-        for place in [
-            ["gateway", "virtualservice"],
-            ["gateway", "envoyfilter"],
-            ["sidecar", "virtualservice"],
-            ["sidecar", "envoyfilter"],
-            ["waypoint", "virtualservice"],
-        ] {
-            let [topology, route] = place;
-            let digest = format!("sha256:{}", "0a".repeat(32));
-            let run = Command::new(artifact::cli())
-                .args(["render", "istio"])
-                .arg(&experiments)
-                .args([
-                    "--kind",
-                    kind,
-                    "--topology",
-                    topology,
-                    "--route",
-                    route,
-                    "--port",
-                    "80",
-                    "--sha256",
-                ])
-                .args([&digest, "--pull-secret", "registry", "--fail-strategy", "reload"])
-                .args(["--destination", "New_Model=models.other.svc.cluster.local:81/v2"])
-                .output()
-                .unwrap();
-            assert!(run.status.success(), "{kind} {place:?}\n{}", complaints(&run));
-            let file = folder.path().join(format!("{kind}-{topology}-{route}.yaml"));
-            std::fs::write(&file, run.stdout).unwrap();
-            files.push(file);
-        }
-    }
-    let run = validate(&files);
-    assert!(run.status.success(), "{}", complaints(&run));
-}
-
 /// Two experiments with different baselines, conditions of every kind, words that YAML 1.1 reads
-/// otherwise.
+/// otherwise. `make test-mesh` renders it in every form.
 fn everything() -> Value {
-    serde_json::json!({
-        "experiments": [
-            {
-                "name": "first", "salt": "0123", "unit": [{"header": "x-user-id"}, {"cookie": "on"}],
-                "match": {
-                    "hosts": ["a.example.com", "*.example.org"], "path": {"exact": "/v2/a"}, "methods": ["GET", "POST"],
-                    "headers": [
-                        {"name": "x-a", "exact": "yes"}, {"name": "x-b", "prefix": "1e3"},
-                        {"name": "x-c", "present": true}, {"name": "x-d", "present": false},
-                    ],
-                },
-                "baseline": "old", "variants": [
-                    {"name": "old", "cluster": "old"},
-                    {"name": "New_Model", "cluster": "new", "weight": 0.5, "request_headers": {"x-e": "~", "x-f": "\"é\" # no: comment"}},
-                ],
-                "mirror": {"cluster": "copies"},
-                "overrides": {"header": "x-choose", "units": {"null": "New_Model", "2026-11-23T09:00:00Z": "old"}},
-            },
-            {
-                "name": "second", "unit": [{"query": "u"}], "match": {"hosts": ["a.example.com"]},
-                "baseline": "stable", "variants": [{"name": "stable"}, {"name": "next", "weight": 10}],
-            },
-        ],
-    })
+    let text = std::fs::read_to_string(root().join("tests/golden/istio/everything.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
 }
 
 #[test]
