@@ -83,7 +83,8 @@ impl Case {
 
     /// The whole life: split, headers, statistics, log; and the same without the filter.
     async fn works(self) {
-        let guard = &self.golden().manager(self.entry).unwrap()["early_header_mutation_extensions"];
+        let golden = self.golden();
+        let guard = &golden.manager(self.entry).unwrap()["early_header_mutation_extensions"];
         assert_eq!(guard.is_array(), self.guard, "{}: {guard}", self.name);
         let running = Running::start(self, true).await;
         let assigned = running.assigned("financial-ab-test");

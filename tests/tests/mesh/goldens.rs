@@ -11,9 +11,8 @@ use sidetrack_tests::artifact;
 use sidetrack_tests::istio::{Command, Release, commands};
 
 /// The program of `tests/mesh/istiod/`.
-pub fn istiod() -> std::process::Command {
-    let program =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/mesh/bin/sidetrack-istiod");
+pub(crate) fn istiod() -> std::process::Command {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/mesh/bin/sidetrack-istiod");
     assert!(program.exists(), "{} is missing: run scripts/setup.sh mesh", program.display());
     let mut command = std::process::Command::new(program);
     // istiod's switches; those of the caller must not change its answers.
@@ -50,15 +49,15 @@ fn goldens_are_current() {
     let mut stale = Vec::new();
     for case in &cases {
         let names = |folder: &Path| {
-            let mut names: Vec<_> = files(&folder.join(case)).filter_map(|f| Some(f.file_name()?.to_owned())).collect();
+            let mut names: Vec<_> =
+                files(&folder.join(case)).filter_map(|f| Some(f.file_name()?.to_owned())).collect();
             names.sort();
             names
         };
         assert_eq!(names(&golden), names(copy.path()), "{case}");
         for name in names(&golden) {
-            let [old, new] = [golden.as_path(), copy.path()].map(|folder| {
-                fs::read_to_string(folder.join(case).join(&name)).unwrap()
-            });
+            let [old, new] = [golden.as_path(), copy.path()]
+                .map(|folder| fs::read_to_string(folder.join(case).join(&name)).unwrap());
             let difference = old.lines().zip(new.lines()).find(|(old, new)| old != new);
             if old != new {
                 stale.push(format!("{case}/{}: {difference:?}", name.display()));

@@ -1,7 +1,7 @@
 //! Tests on a real mesh: API server, istiod, Istio's agent, Envoy. They need the programs of `scripts/setup.sh mesh`.
 //!
 //! `make test-mesh` runs all of them, `cargo test -p sidetrack-tests --test mesh split::` those of one module. Each test
-//! begins with `Mesh::shared()`.
+//! begins with `Mesh::shared()`, except those of `goldens` and `corpora`, which only run istiod's code.
 
 #![expect(
     clippy::indexing_slicing,
@@ -11,7 +11,10 @@
 )]
 
 mod changes;
+mod corpora;
 mod forged;
+mod goldens;
 mod outages;
+mod random;
 mod split;
 mod stand;

@@ -4,14 +4,15 @@ use serde_json::{Value, json};
 
 /// An experiment file and options for `render istio`.
 #[derive(Debug)]
-pub struct Case {
-    pub experiments: Value,
-    pub options: Vec<String>,
+pub(crate) struct Case {
+    pub(crate) experiments: Value,
+    pub(crate) options: Vec<String>,
 }
 
-pub fn case(seed: u64) -> Case {
+pub(crate) fn case(seed: u64) -> Case {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
-    let experiments: Vec<Value> = (0..random.up_to(3)).map(|n| experiment(&mut random, n)).collect();
+    let experiments: Vec<Value> =
+        (0..random.up_to(3)).map(|n| experiment(&mut random, n)).collect();
     Case { experiments: json!({"experiments": experiments}), options: options(&mut random) }
 }
 
@@ -43,29 +44,47 @@ impl Random {
 
 /// Names that YAML or Kubernetes could misread.
 const NAMES: &[&str] = &[
-    "forecast", "churn-2026", "a.b", "null", "true", "0123", "1e3", "New_Model", "x", "v2.0.0-rc.1",
+    "forecast",
+    "churn-2026",
+    "a.b",
+    "null",
+    "true",
+    "0123",
+    "1e3",
+    "New_Model",
+    "x",
+    "v2.0.0-rc.1",
     "name-of-sixty-characters-name-of-sixty-characters-name-of-si",
 ];
 const HOSTS: &[&str] = &[
-    "a.example.com", "b.example.com", "*.example.com", "predictor.models", "predictor",
-    "predictor.models.svc.cluster.local", "xn--bcher-kva.example", "*.a.example.org",
+    "a.example.com",
+    "b.example.com",
+    "*.example.com",
+    "predictor.models",
+    "predictor",
+    "predictor.models.svc.cluster.local",
+    "xn--bcher-kva.example",
+    "*.a.example.org",
 ];
-const PATHS: &[&str] = &["/", "/v2/models/forecast", "/v2/a b", "/v2/%2F", "/v1:predict", "/é"];
-const VALUES: &[&str] = &["yes", "1", "null", "*", "a b", "\"", "é", "# no comment", "{x}", "%20", "~"];
+const PATHS: &[&str] = &["/", "/v2/models/forecast", "/v2/%2F", "/v1:predict"];
+const VALUES: &[&str] =
+    &["yes", "1", "null", "*", "a b", "\"", "é", "# no comment", "{x}", "%20", "~"];
 const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE"];
 
 fn experiment(random: &mut Random, number: usize) -> Value {
     let variants = random.up_to(4) + 1;
     let model = |n: usize| format!("model-{number}-{n}");
     let weight = 100 / variants;
+    let clusters = random.one_in(3);
     let list: Vec<Value> = (0..variants)
         .map(|n| {
             let mut variant = json!({"name": model(n)});
             if n > 0 {
                 variant["weight"] = json!(random.up_to(weight));
             }
-            if random.one_in(4) {
-                variant["cluster"] = json!(random.of(&["models", "new-model", "m1", "New.Model"]));
+            if clusters {
+                let name = if random.one_in(12) { "New.Model" } else { "cluster" };
+                variant["cluster"] = json!(format!("{name}-{number}-{n}"));
             }
             if random.one_in(5) {
                 variant["request_headers"] = json!({"x-model-version": random.of(VALUES)});
@@ -171,7 +190,11 @@ fn options(random: &mut Random) -> Vec<String> {
         options.extend(["--pull-secret", "registry"]);
     }
     if random.one_in(5) {
-        let urls = ["file:///etc/sidetrack.wasm", "oci://example.com:5000/a/b:1", "https://example.com/x.wasm"];
+        let urls = [
+            "file:///etc/sidetrack.wasm",
+            "oci://example.com:5000/a/b:1",
+            "https://example.com/x.wasm",
+        ];
         options.extend(["--url", random.of(&urls)]);
     }
     options.into_iter().map(str::to_owned).collect()

@@ -18,21 +18,21 @@ const USERS: usize = 300;
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A proxy with the models behind it.
-pub struct Running {
-    pub case: Case,
-    pub golden: Golden,
-    pub models: BTreeMap<&'static str, ModelStub>,
-    pub client: Client,
+pub(super) struct Running {
+    pub(super) case: Case,
+    pub(super) golden: Golden,
+    pub(super) models: BTreeMap<&'static str, ModelStub>,
+    pub(super) client: Client,
     envoy: Envoy,
     folder: tempfile::TempDir,
 }
 
-pub fn users() -> Vec<String> {
+pub(super) fn users() -> Vec<String> {
     (0..USERS).map(|n| format!("user-{n}")).collect()
 }
 
 /// Headers of a client that must not decide anything.
-pub fn forged(request: Request) -> Request {
+pub(super) fn forged(request: Request) -> Request {
     request
         .header("x-ab-variant", ENHANCED)
         .header("X-Ab-Variant", ENHANCED)
@@ -45,7 +45,7 @@ pub fn forged(request: Request) -> Request {
 
 impl Running {
     /// Starts the proxy of a case, with the plugin or without it.
-    pub async fn start(case: Case, plugin: bool) -> Self {
+    pub(super) async fn start(case: Case, plugin: bool) -> Self {
         let golden = case.golden();
         let folder = tempfile::Builder::new().prefix("sidetrack-istio-").tempdir().unwrap();
         let mut models = BTreeMap::new();
@@ -69,19 +69,20 @@ impl Running {
     }
 
     /// A request of a user, within the conditions of the experiment.
-    pub fn request(&self, user: &str) -> Request {
+    pub(super) fn request(&self, user: &str) -> Request {
         Request::post("/v2/models/forecast/infer", "{}")
             .header("host", self.case.host)
             .header("x-user-id", user)
     }
 
     /// The variant of each user, by the command.
-    pub fn assigned(&self, experiment: &str) -> BTreeMap<String, String> {
+    pub(super) fn assigned(&self, experiment: &str) -> BTreeMap<String, String> {
         let units = self.folder.path().join("units.txt");
         fs::write(&units, users().join("\n") + "\n").unwrap();
         let run = Command::new(artifact::cli())
             .arg("assign")
             .arg(&self.golden.experiment)
+            .args(["--experiment", experiment])
             .stdin(fs::File::open(units).unwrap())
             .stderr(Stdio::inherit())
             .output()
@@ -89,16 +90,19 @@ impl Running {
         let text = String::from_utf8(run.stdout).unwrap();
         let row = |line: &str| {
             let cells: Vec<&str> = line.split(',').collect();
-            (cells[1] == experiment).then(|| (cells[0].to_owned(), cells[2].to_owned()))
+            (cells[0].to_owned(), cells[2].to_owned())
         };
-        let assigned: BTreeMap<String, String> = text.lines().skip(1).filter_map(row).collect();
+        let assigned: BTreeMap<String, String> = text.lines().skip(1).map(row).collect();
         assert_eq!(assigned.len(), USERS, "{text}");
         assigned
     }
 
     /// All users send forged headers. Each is served by the variant of the command, and the models
     /// see no header that is only for the proxy.
-    pub async fn the_split_is_that_of_the_command(&self, assigned: &BTreeMap<String, String>) {
+    pub(super) async fn the_split_is_that_of_the_command(
+        &self,
+        assigned: &BTreeMap<String, String>,
+    ) {
         let mut answered = BTreeMap::new();
         for user in users() {
             let answer = self.client.send(forged(self.request(&user))).await.unwrap();
@@ -152,7 +156,7 @@ impl Running {
     }
 
     /// The labels are those of the agent's bootstrap, which 1.29's data do not contain.
-    pub async fn metrics_have_labels(&self, assigned: &BTreeMap<String, String>) {
+    pub(super) async fn metrics_have_labels(&self, assigned: &BTreeMap<String, String>) {
         if self.golden.stats.is_null() {
             return;
         }
@@ -168,7 +172,7 @@ impl Running {
     }
 
     /// One line per request, by the rendered Telemetry and the mesh's settings.
-    pub async fn the_log_has_each_request(&self, assigned: &BTreeMap<String, String>) {
+    pub(super) async fn the_log_has_each_request(&self, assigned: &BTreeMap<String, String>) {
         let file = self.folder.path().join("stdout.log");
         let read = || fs::read_to_string(&file).unwrap_or_default();
         self.until("the log is written", async || read().lines().count() >= USERS).await;
@@ -201,7 +205,7 @@ impl Running {
     }
 
     /// Without the plugin. Forged headers have no effect where the guard removes them.
-    pub async fn all_users_get_the_baseline(&self) {
+    pub(super) async fn all_users_get_the_baseline(&self) {
         for user in users().iter().take(40) {
             let mut request = self.request(user);
             if self.case.guard {
@@ -215,7 +219,7 @@ impl Running {
     }
 
     /// How many requests each model served since the start; the others none.
-    pub fn served(&self, expected: &[(&'static str, u64)]) {
+    pub(super) fn served(&self, expected: &[(&'static str, u64)]) {
         let counts: BTreeMap<&str, u64> = self
             .models
             .iter()
