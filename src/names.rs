@@ -163,6 +163,12 @@ pub mod variable {
     pub const ROUTES_CLEAN: &str = "SIDETRACK_ROUTES_CLEAN";
 }
 
+/// Keys of `settings.proxy` in an experiment file.
+pub mod proxy_setting {
+    /// In place of [`super::variable::EXPOSURES`].
+    pub const EXPOSURES: &str = "exposures";
+}
+
 /// Prefixes of the names of routes.
 pub mod route {
     /// A route that retries on the baseline what a candidate failed; the candidate's cluster follows.

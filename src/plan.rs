@@ -16,6 +16,7 @@ use crate::draw::Draw;
 use crate::index::Index;
 use crate::layout::Layout;
 use crate::matching::Match;
+use crate::names::variable;
 use crate::quantity::{Millis, Ppm, Timestamp};
 use crate::rewrite::Rewrite;
 use crate::rollout::{InForce, Schedule};
@@ -289,6 +290,39 @@ pub struct Settings {
     pub body_limit: u64,
     /// How the access log names the unit.
     pub exposure_unit: ExposureUnit,
+    /// What the proxy does around the filter.
+    pub proxy: ProxySettings,
+}
+
+/// What the proxy does around the filter, as the file says it; `None` leaves it to the proxy's environment. For hosts
+/// that pass no environment to a filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProxySettings {
+    /// In place of [`variable::EXPOSURES`].
+    pub exposures: Option<bool>,
+    /// In place of [`variable::WAIT_FOR_BODIES`].
+    pub wait_for_bodies: Option<bool>,
+    /// In place of [`variable::FAILOVER`].
+    pub failover: Option<bool>,
+    /// In place of [`variable::ROUTES_TELL`].
+    pub routes_report: Option<bool>,
+    /// In place of [`variable::ROUTES_CLEAN`].
+    pub routes_clean: Option<bool>,
+}
+
+impl ProxySettings {
+    /// What the file says in place of an environment variable, one of [`crate::names::variable`].
+    #[must_use]
+    pub fn of(&self, name: &str) -> Option<bool> {
+        match name {
+            variable::EXPOSURES => self.exposures,
+            variable::WAIT_FOR_BODIES => self.wait_for_bodies,
+            variable::FAILOVER => self.failover,
+            variable::ROUTES_TELL => self.routes_report,
+            variable::ROUTES_CLEAN => self.routes_clean,
+            _ => None,
+        }
+    }
 }
 
 /// Whether a caller may ask for the explanation.

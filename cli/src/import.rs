@@ -1,7 +1,9 @@
 //! `import`: an experiment file from another system's experiment.
 
+mod kserve;
 mod manifest;
 mod seldon;
+mod text;
 
 use clap::Subcommand;
 
@@ -18,10 +20,12 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Source {
     Seldon(seldon::Args),
+    Kserve(kserve::Args),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     match &args.source {
         Source::Seldon(args) => seldon::run(args, out),
+        Source::Kserve(args) => kserve::run(args, out),
     }
 }

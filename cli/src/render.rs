@@ -5,10 +5,14 @@
 
 mod argocd;
 mod envoy;
+mod envoy_gateway;
+mod gateway_api;
 mod grafana;
 mod headers;
 mod hosts;
+mod httproute;
 mod istio;
+mod labels;
 mod prometheus;
 mod vocabulary;
 
@@ -30,6 +34,8 @@ pub(crate) struct Args {
 enum Target {
     Envoy(Box<envoy::Args>),
     Istio(Box<istio::Args>),
+    GatewayApi(Box<gateway_api::Args>),
+    EnvoyGateway(Box<envoy_gateway::Args>),
     Argocd(Box<argocd::Args>),
     Prometheus(prometheus::Args),
     Grafana(grafana::Args),
@@ -41,6 +47,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         Target::Prometheus(args) => prometheus::run(args, out),
         Target::Grafana(args) => grafana::run(args, out),
         Target::Istio(args) => istio::run(args, out),
+        Target::GatewayApi(args) => gateway_api::run(args, out),
+        Target::EnvoyGateway(args) => envoy_gateway::run(args, out),
         Target::Argocd(args) => argocd::run(args, out),
     }
 }

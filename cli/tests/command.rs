@@ -17,6 +17,10 @@ mod bandit;
 mod check;
 #[path = "command/explain.rs"]
 mod explain;
+#[path = "command/gateway.rs"]
+mod gateway;
+#[path = "command/kserve.rs"]
+mod kserve;
 #[path = "command/manual.rs"]
 mod manual;
 #[path = "command/plan.rs"]

@@ -17,7 +17,7 @@ use crate::host::{Host, Level};
 use crate::metrics::Global;
 use crate::plugins::{Plugin, Plugins};
 use crate::prefixes;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, is_set};
 
 /// How often a worker shares outcomes, adopts transitions of other workers and publishes counts.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -143,7 +143,7 @@ impl<H: Host> Instance<H> {
 
     /// Logs what works only in part here.
     fn log_notices(&self, plan: &Plan) {
-        let waits = self.host.is_set(variable::WAIT_FOR_BODIES);
+        let waits = is_set(&self.host, plan, variable::WAIT_FOR_BODIES);
         for notice in plan.notices.iter().filter(|notice| !(waits && notice.needs_bodies)) {
             self.host.log(Level::Warning, &format!("{}: {}", notice.path, notice.message));
         }

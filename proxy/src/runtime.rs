@@ -63,6 +63,11 @@ pub struct Runtime<H: Host> {
     pub(crate) mark: String,
 }
 
+/// What a variable announces: the file's `settings.proxy`, else the proxy's environment.
+pub(crate) fn is_set(host: &impl Host, plan: &Plan, name: &str) -> bool {
+    plan.settings.proxy.of(name).unwrap_or_else(|| host.is_set(name))
+}
+
 impl<H: Host> Runtime<H> {
     /// Resolves a plan.
     pub(crate) fn load(
@@ -75,12 +80,14 @@ impl<H: Host> Runtime<H> {
     ) -> Self {
         let metrics = Metrics::define(&host, &plan);
         let fleet = Fleet::load(&plan, &host, timestamp(host.now()));
-        let fails_over = host.is_set(variable::FAILOVER);
+        let is_set = |name| is_set(&host, &plan, name);
+        let fails_over = is_set(variable::FAILOVER);
         let is_rollout = |it: &Experiment| matches!(it.schedule, Schedule::Rollout(_));
-        let exposures = host
-            .is_set(variable::EXPOSURES)
+        let exposures = is_set(variable::EXPOSURES)
             .then(|| plan.experiments.map(|_, experiment| Exposures::new(&plan, experiment)));
-        let has_reporting_routes = host.is_set(variable::ROUTES_TELL);
+        let has_reporting_routes = is_set(variable::ROUTES_TELL);
+        let waits_for_bodies = is_set(variable::WAIT_FOR_BODIES);
+        let cleans_responses = !is_set(variable::ROUTES_CLEAN);
         Self {
             worker,
             observes_connections: Cell::new(!plugin.is_alone()),
@@ -96,9 +103,9 @@ impl<H: Host> Runtime<H> {
             has_ticks: Cell::new(has_ticks),
             fails_over,
             reporter: if has_reporting_routes { Reporter::Routes } else { Reporter::Filter },
-            waits_for_bodies: host.is_set(variable::WAIT_FOR_BODIES),
+            waits_for_bodies,
             exposures,
-            cleans_responses: !host.is_set(variable::ROUTES_CLEAN),
+            cleans_responses,
             keys: Keys::new(&plan.settings.headers.prefix),
             shares_prefix: Cell::new(false),
             mark: format!("{}{}", filter_state::DECIDED, plan.settings.headers.prefix),

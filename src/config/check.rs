@@ -17,7 +17,8 @@ use crate::draw::sha256;
 use crate::index::Index;
 use crate::names::HEADER_PREFIX;
 use crate::plan::{
-    ConfigHash, Debug, Experiment, ExposureUnit, HeaderNames, Notice, PerExperiment, Plan, Settings,
+    ConfigHash, Debug, Experiment, ExposureUnit, HeaderNames, Notice, PerExperiment, Plan,
+    ProxySettings, Settings,
 };
 use crate::unit::UnitSource;
 
@@ -84,6 +85,7 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
         },
         body_limit,
         exposure_unit: *raw_settings.exposure_unit.get().unwrap_or(&ExposureUnit::Digest),
+        proxy: raw_settings.proxy.get().map(proxy_settings).unwrap_or_default(),
     };
     if settings.exposure_unit == ExposureUnit::None {
         let message = "the access log carries no units, so the analysis cannot count users or test \
@@ -97,6 +99,16 @@ pub(super) fn check(file: &raw::File, node: &Node, problems: &mut Problems) -> P
         settings,
         hash: ConfigHash(sha256(node.to_json().as_bytes())),
         notices: checker.notices,
+    }
+}
+
+fn proxy_settings(raw: &raw::Proxy) -> ProxySettings {
+    ProxySettings {
+        exposures: raw.exposures.get().copied(),
+        wait_for_bodies: raw.wait_for_bodies.get().copied(),
+        failover: raw.failover.get().copied(),
+        routes_report: raw.routes_report.get().copied(),
+        routes_clean: raw.routes_clean.get().copied(),
     }
 }
 

@@ -340,6 +340,24 @@ object! {
         body_limit: Size = "body_limit",
         /// How the access log identifies the unit: its salted digest (the default), plain, or none.
         exposure_unit: ExposureUnit = "exposure_unit",
+        /// What the proxy does around the filter, where its environment cannot say so.
+        proxy: Proxy = "proxy",
+    }
+}
+
+object! {
+    /// What the proxy does around the filter. A value here wins over the environment variable.
+    Proxy {
+        /// The access log contains the filter's decisions; SIDETRACK_EXPOSURES when left out.
+        exposures: bool = "exposures",
+        /// The filter may hold a request back until its body has arrived (allow_on_headers_stop_iteration); SIDETRACK_WAIT_FOR_BODIES when left out.
+        wait_for_bodies: bool = "wait_for_bodies",
+        /// Routes retry what a candidate failed on the baseline; SIDETRACK_FAILOVER when left out.
+        failover: bool = "failover",
+        /// A route for each variant adds the headers with the experiment and the variant; SIDETRACK_ROUTES_TELL when left out.
+        routes_report: bool = "routes_report",
+        /// All routes remove the filter's headers from responses; SIDETRACK_ROUTES_CLEAN when left out.
+        routes_clean: bool = "routes_clean",
     }
 }
 

@@ -14,6 +14,7 @@ use sidetrack::config::{self, Problems};
 use sidetrack::quantity::Ppm;
 
 use super::manifest::{self, Manifest};
+use super::text::{checked, scalar, unit};
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load::Source;
@@ -267,41 +268,11 @@ fn shares(candidates: &[(String, u32)]) -> (Vec<Ppm>, bool) {
     (shares.into_iter().map(ppm).collect(), rounded)
 }
 
-/// Checks the file like `sidetrack check`. The values of options are checked only here.
-fn checked(text: &str) -> anyhow::Result<()> {
-    let node = crate::yaml::parse(text).map_err(anyhow::Error::msg)?;
-    let problems = config::parse(&node).err();
-    problems.map_or(Ok(()), |problems| {
-        Err(Fault(format!("the generated file would be invalid: {problems}")).into())
-    })
-}
-
-/// As a YAML scalar, in quotes unless all parsers read it as text.
-fn scalar(text: &str) -> String {
-    const WORDS: [&str; 8] = ["true", "false", "null", "yes", "no", "on", "off", "y"];
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let lower = text.to_ascii_lowercase();
-    let bare = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(plain)
-        && lower != "n"
-        && !WORDS.contains(&lower.as_str());
-    if bare { text.to_owned() } else { serde_json::Value::from(text).to_string() }
-}
-
 fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((model, cluster)) if !model.is_empty() && !cluster.is_empty() => {
             Ok((model.to_owned(), cluster.to_owned()))
         }
         _ => Err("expected MODEL=CLUSTER, such as iris=iris-v1".to_owned()),
-    }
-}
-
-fn unit(text: &str) -> Result<(String, String), String> {
-    match text.split_once(':') {
-        Some((kind @ ("header" | "cookie" | "query" | "body"), name)) if !name.is_empty() => {
-            Ok((kind.to_owned(), name.to_owned()))
-        }
-        _ => Err("expected header:NAME, cookie:NAME, query:NAME or body:/POINTER".to_owned()),
     }
 }

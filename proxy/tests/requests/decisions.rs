@@ -186,6 +186,34 @@ fn the_access_log_gets_reason_bucket_and_unit_where_it_is_written() {
     assert_eq!(request.exposed(), [some("missing_unit"), None, None, None]);
 }
 
+/// For proxies that pass no environment to a filter.
+#[test]
+fn the_file_says_in_place_of_the_environment_what_the_proxy_does() {
+    let exposed = |variables: &[&'static str], settings: serde_json::Value| {
+        let file = with_settings(file(&json!({})), &settings);
+        Proxy::on(&host(variables), &file).send("anna", 200).exposed()[0].is_some()
+    };
+    let variable = ["SIDETRACK_EXPOSURES"];
+    assert!(exposed(&[], json!({"proxy": {"exposures": true}})));
+    assert!(!exposed(&variable, json!({"proxy": {"exposures": false}})), "the file wins");
+    assert!(exposed(&variable, json!({"proxy": {"routes_clean": true}})), "the file says nothing");
+    assert!(!exposed(&[], json!({})));
+
+    let cleaned = |variables: &[&'static str], settings: serde_json::Value| {
+        let file = with_settings(file(&json!({})), &settings);
+        let mut request = Proxy::on(&host(variables), &file).open(&[("x-user-id", "anna")]);
+        request.decide();
+        request.call.response.borrow_mut().push(("x-ab-reason".to_owned(), "forged".to_owned()));
+        request.respond(200);
+        let response = request.call.response.borrow();
+        !response.iter().any(|(name, _)| name == "x-ab-reason")
+    };
+    assert!(cleaned(&[], json!({})));
+    assert!(!cleaned(&[], json!({"proxy": {"routes_clean": true}})));
+    assert!(!cleaned(&["SIDETRACK_ROUTES_CLEAN"], json!({})));
+    assert!(cleaned(&["SIDETRACK_ROUTES_CLEAN"], json!({"proxy": {"routes_clean": false}})));
+}
+
 /// The log would change bytes that are not text.
 #[test]
 fn a_plain_unit_that_is_not_text_is_logged_as_its_digest() {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use sidetrack::plan::Plan;
 
 use super::Options;
+pub(super) use crate::render::labels::{LABEL, is_label};
 
 /// A service, by its host in the service registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,19 +62,6 @@ impl FromStr for Destination {
         }
         Ok(Self { host: host.to_owned(), port, subset: subset.map(ToOwned::to_owned) })
     }
-}
-
-pub(super) const LABEL: &str = "1 to 63 lower-case letters, digits and '-', not '-' first or last";
-
-/// Whether Kubernetes and Istio accept this as the name of a service or of a subset.
-pub(super) fn is_label(text: &str) -> bool {
-    let edge =
-        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let bytes = text.as_bytes();
-    bytes.len() <= 63
-        && edge(bytes.first())
-        && edge(bytes.last())
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 /// The full host of a service. A short name belongs to the routes' namespace.
