@@ -28,6 +28,7 @@ mod moment;
 mod out;
 mod package;
 mod plan;
+mod pointer;
 mod render;
 mod roster;
 mod schema;

@@ -1,4 +1,5 @@
-//! Experiments inside a manifest: what `pluginConfig` holds in a WasmPlugin or TrafficExtension.
+//! Experiments inside a manifest: what `pluginConfig` holds in a WasmPlugin or TrafficExtension, and `config` in an
+//! EnvoyExtensionPolicy.
 //!
 //! So that `sidetrack check` and `sidetrack plan` can be asked about what is in a repository or a cluster, such as the
 //! output of `kubectl get wasmplugin -o yaml` or `kubectl kustomize`, without anybody cutting pieces out of it. A file
@@ -44,7 +45,7 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
     Some(match found.as_slice() {
         [one] => Ok((*one).clone()),
         [] => {
-            Err("none of its manifests is a WasmPlugin or TrafficExtension with experiments"
+            Err("none of its manifests is a WasmPlugin, TrafficExtension or EnvoyExtensionPolicy with experiments"
                 .to_owned())
         }
         several => {
@@ -55,6 +56,11 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
 
 fn of(manifest: &Node) -> Option<&Node> {
     let Some(Node::Text(kind)) = manifest.get("kind") else { return None };
+    if kind == "EnvoyExtensionPolicy" {
+        let Node::List(filters) = manifest.get("spec")?.get("wasm")? else { return None };
+        let mut configurations = filters.iter().filter_map(|filter| filter.get("config"));
+        return configurations.find(|it| it.get("experiments").is_some());
+    }
     let (_, path) = KINDS.iter().find(|(name, _)| name == kind)?;
     let configuration = path.iter().try_fold(manifest, |node, key| node.get(key))?;
     configuration.get("experiments").map(|_| configuration)
@@ -74,6 +80,8 @@ mod tests {
             format!("{OTHER}---\n{PLUGIN}"),
             format!("apiVersion: v1\nkind: List\nitems:\n- {}", PLUGIN.replace('\n', "\n  ")),
             "apiVersion: a/v1\nkind: TrafficExtension\nspec: {wasm: {pluginConfig: {experiments: [1]}}}"
+                .to_owned(),
+            "apiVersion: a/v1\nkind: EnvoyExtensionPolicy\nspec: {wasm: [{config: {}}, {config: {experiments: [1]}}]}"
                 .to_owned(),
         ] {
             let found = experiments(&text).unwrap().unwrap();

@@ -81,6 +81,7 @@ fn manifests(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
     let mut context = json!({
         "name": options.routes.name,
         "namespace": options.routes.namespace,
+        "resource_labels": options.routes.labels(),
         "gateway": {"namespace": namespace, "name": name},
         "listener": options.listener,
         "routes": routes.routes,
@@ -110,6 +111,7 @@ fn envoy_proxy(plan: &Plan, options: &Options) -> anyhow::Result<String> {
     let mut context = json!({
         "name": options.routes.name,
         "gateway": {"namespace": namespace},
+        "resource_labels": options.routes.labels(),
         "names": {
             "experiment": names.experiment, "variant": names.variant, "assigned": names.assigned,
             "phase": names.phase,

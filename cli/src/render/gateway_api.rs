@@ -53,6 +53,7 @@ fn manifests(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
         "waypoint": waypoint,
         "name": options.routes.name,
         "namespace": options.routes.namespace,
+        "resource_labels": options.routes.labels(),
         "gateway": {"namespace": namespace, "name": name},
         "plugin_namespace": plugin_namespace(options),
         "target": target(options),

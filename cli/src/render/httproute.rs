@@ -18,6 +18,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use serde_json::Value;
 use sidetrack::config::Node;
+use sidetrack::names::plugin;
 use sidetrack::plan::Plan;
 use sidetrack::unit::UnitSource;
 
@@ -55,6 +56,19 @@ pub(super) struct Options {
     pub(super) timeout: Option<String>,
     /// Routes that exist and stay.
     pub(super) beside: Vec<Existing>,
+    /// Labels of all resources.
+    pub(super) label: Vec<(String, String)>,
+}
+
+impl Options {
+    /// The labels of all resources.
+    pub(super) fn labels(&self) -> Value {
+        let mut labels = serde_json::Map::new();
+        labels.insert("app.kubernetes.io/name".to_owned(), plugin::NAME.into());
+        labels.insert("app.kubernetes.io/part-of".to_owned(), self.name.clone().into());
+        labels.extend(self.label.iter().map(|(key, value)| (key.clone(), value.clone().into())));
+        labels.into()
+    }
 }
 
 /// What the routes are attached to.

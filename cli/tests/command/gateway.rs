@@ -109,6 +109,28 @@ fn no_rule_lets_the_filters_headers_reach_a_model() {
 }
 
 #[test]
+fn all_resources_have_labels_and_a_name_of_their_own() {
+    let options = [&GATEWAY[..], &["--label", "team=risk"]].concat();
+    for target in ["gateway-api", "envoy-gateway"] {
+        for object in
+            objects(target, &FILE.replace("name: forecast\n", "name: Fore_cast\n"), &options)
+        {
+            let metadata = &object["metadata"];
+            assert!(
+                metadata["name"].as_str().unwrap().starts_with("sidetrack-fore-cast"),
+                "{object}"
+            );
+            let labels = json!({
+                "app.kubernetes.io/name": "sidetrack",
+                "app.kubernetes.io/part-of": "sidetrack-fore-cast",
+                "team": "risk",
+            });
+            assert_eq!(metadata["labels"], labels, "{object}");
+        }
+    }
+}
+
+#[test]
 fn a_copy_is_requested_by_a_header_of_its_own() {
     let objects = objects("gateway-api", FILE, &GATEWAY);
     let copied = rule(&objects, "forecast.new.shadow");
@@ -190,7 +212,8 @@ experiments:
         objects("gateway-api", simple, &["--gateway", "ingress/public", "--beside", &path]);
     let routes = of_kind(&objects, "HTTPRoute");
     assert_eq!(routes.len(), 1);
-    assert_eq!(routes[0]["metadata"], json!({"name": "sidetrack", "namespace": "models"}));
+    assert_eq!(routes[0]["metadata"]["name"], "sidetrack-forecast");
+    assert_eq!(routes[0]["metadata"]["namespace"], "models");
     assert_eq!(routes[0]["spec"]["hostnames"], json!(["predictor.example.com"]));
     assert_eq!(
         routes[0]["spec"]["parentRefs"],

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::fault::Fault;
+use crate::pointer::{list, number, text};
 
 /// How KServe deploys a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,9 +58,9 @@ pub(super) struct Service {
 pub(super) fn services(documents: Vec<Value>) -> anyhow::Result<Vec<Service>> {
     let mut manifests = Vec::new();
     for document in documents {
-        match document["items"].as_array() {
-            Some(items) if text(&document["kind"]).ends_with("List") => {
-                manifests.extend(items.clone())
+        match document.get("items").and_then(Value::as_array) {
+            Some(items) if text(&document, "/kind").ends_with("List") => {
+                manifests.extend(items.clone());
             }
             _ => manifests.push(document),
         }
@@ -73,7 +74,7 @@ pub(super) fn services(documents: Vec<Value>) -> anyhow::Result<Vec<Service>> {
 }
 
 fn service(manifest: &Value) -> anyhow::Result<Service> {
-    let (api, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
+    let (api, kind) = (text(manifest, "/apiVersion"), text(manifest, "/kind"));
     let is_llm = match (api.split('/').next(), kind) {
         (Some("serving.kserve.io"), "InferenceService") => false,
         (Some("serving.kserve.io"), "LLMInferenceService") => true,
@@ -89,15 +90,12 @@ fn service(manifest: &Value) -> anyhow::Result<Service> {
             )));
         }
     };
-    let name = text(&manifest["metadata"]["name"]).to_owned();
+    let name = text(manifest, "/metadata/name").to_owned();
     ensure!(!name.is_empty(), Fault(format!("the {kind} has no metadata.name")));
-    let (spec, status) = (&manifest["spec"], &manifest["status"]);
-    let annotations = &manifest["metadata"]["annotations"];
-    let predictor = &spec["predictor"];
     let mut canaries = Vec::new();
-    for (i, canary) in spec["canary"].as_array().into_iter().flatten().enumerate() {
-        let of = text(&canary["predictor"]["name"]);
-        let percent = canary["trafficPercent"].as_u64().unwrap_or(0);
+    for (i, canary) in list(manifest, "/spec/canary").iter().enumerate() {
+        let of = text(canary, "/predictor/name");
+        let percent = number(canary, "/trafficPercent").unwrap_or(0);
         ensure!(
             !of.is_empty() && percent <= 100,
             Fault(format!(
@@ -106,22 +104,25 @@ fn service(manifest: &Value) -> anyhow::Result<Service> {
         );
         canaries.push((of.to_owned(), percent));
     }
-    let written = [&annotations["serving.kserve.io/deploymentMode"], &status["deploymentMode"]];
-    let mode = written.into_iter().find_map(|mode| match text(mode) {
+    // "~1" is a slash in a JSON Pointer.
+    let written =
+        ["/metadata/annotations/serving.kserve.io~1deploymentMode", "/status/deploymentMode"];
+    let mode = written.into_iter().find_map(|mode| match text(manifest, mode) {
         "Standard" | "RawDeployment" => Some(Mode::Standard),
         "Knative" | "Serverless" => Some(Mode::Knative),
         _ => None,
     });
-    let protocol = match text(&predictor["model"]["protocolVersion"]) {
+    let protocol = match text(manifest, "/spec/predictor/model/protocolVersion") {
         "v1" => Some(Protocol::V1),
         "v2" => Some(Protocol::V2),
         _ => None,
     };
-    let namespace = text(&manifest["metadata"]["namespace"]);
-    let predictor_name = text(&predictor["name"]);
-    let url = text(&status["url"]);
+    let namespace = text(manifest, "/metadata/namespace");
+    let predictor_name = text(manifest, "/spec/predictor/name");
+    let url = text(manifest, "/status/url");
     let host = url.split_once("://").map(|(_, rest)| rest.split(['/', ':']).next().unwrap_or(rest));
-    let route = &spec["router"]["route"];
+    let group = text(manifest, "/spec/router/route/group");
+    let tags = text(manifest, "/metadata/annotations/serving.kserve.io~1enable-tag-routing");
     Ok(Service {
         name,
         namespace: (!namespace.is_empty()).then(|| namespace.to_owned()),
@@ -129,16 +130,12 @@ fn service(manifest: &Value) -> anyhow::Result<Service> {
         mode,
         protocol,
         predictor: (!predictor_name.is_empty()).then(|| predictor_name.to_owned()),
-        has_transformer: spec.get("transformer").is_some_and(|it| !it.is_null()),
+        has_transformer: manifest.pointer("/spec/transformer").is_some_and(|it| !it.is_null()),
         canaries,
-        percent: predictor["canaryTrafficPercent"].as_u64(),
-        has_tags: text(&annotations["serving.kserve.io/enable-tag-routing"]) == "true",
+        percent: number(manifest, "/spec/predictor/canaryTrafficPercent"),
+        has_tags: tags == "true",
         host: host.map(ToOwned::to_owned),
-        group: route["group"].as_str().map(ToOwned::to_owned),
-        weight: route["weight"].as_u64(),
+        group: (!group.is_empty()).then(|| group.to_owned()),
+        weight: number(manifest, "/spec/router/route/weight"),
     })
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }

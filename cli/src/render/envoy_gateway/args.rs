@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use sidetrack::plan::Plan;
+
 use super::{Jwt, Options, envoy_proxy, manifests};
 use crate::exit::ExitStatus;
 use crate::load;
@@ -66,7 +68,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
-    let options = options(args)?;
+    let options = options(&loaded.plan, args)?;
     let text = if args.envoy_proxy {
         envoy_proxy(&loaded.plan, &options)?
     } else {
@@ -76,10 +78,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Success)
 }
 
-fn options(args: &Args) -> anyhow::Result<Options> {
+fn options(plan: &Plan, args: &Args) -> anyhow::Result<Options> {
     let (namespace, name) = args.gateway.clone();
     let mut listener = None;
-    let routes = args.routes.options(|given| {
+    let routes = args.routes.options(plan, |given| {
         listener.clone_from(&given);
         Parent::Gateway { namespace, name, listener: given }
     })?;

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use sidetrack::plan::Plan;
+
 use super::{Options, manifests};
 use crate::exit::ExitStatus;
 use crate::load;
@@ -60,9 +62,10 @@ pub(crate) struct Args {
     /// What a proxy does if it cannot fetch the filter, or if the filter crashes
     #[arg(long, value_enum, default_value = "open")]
     fail_strategy: FailStrategy,
-    /// Another provider of the access log, which the gateway uses now; may be repeated
+    /// A provider of access logs that the proxy keeps beside Sidetrack's, such as envoy; may be
+    /// repeated
     #[arg(long, value_name = "NAME", value_parser = name)]
-    access_log: Vec<String>,
+    access_log_provider: Vec<String>,
     /// Omit the EnvoyFilter, which removes the filter's headers from clients' requests and counts
     /// requests that pass without the filter
     #[arg(long)]
@@ -71,12 +74,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
-    let text = manifests(&loaded, &options(args)?)?;
+    let text = manifests(&loaded, &options(&loaded.plan, args)?)?;
     out.write_all(text.as_bytes())?;
     Ok(ExitStatus::Success)
 }
 
-fn options(args: &Args) -> anyhow::Result<Options> {
+fn options(plan: &Plan, args: &Args) -> anyhow::Result<Options> {
     let gateway = args.gateway.clone().or_else(|| args.waypoint.clone()).unwrap_or_default();
     let parent = |listener| match &args.service {
         Some(name) => Parent::Service { name: name.clone() },
@@ -85,7 +88,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
             Parent::Gateway { namespace, name, listener }
         }
     };
-    let routes = args.routes.options(parent)?;
+    let routes = args.routes.options(plan, parent)?;
     Ok(Options {
         routes,
         gateway,
@@ -95,6 +98,6 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         pull_secret: args.pull_secret.clone(),
         fail_strategy: args.fail_strategy,
         guard: !args.no_guard,
-        providers: args.access_log.clone(),
+        providers: args.access_log_provider.clone(),
     })
 }

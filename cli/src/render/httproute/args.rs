@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
+use sidetrack::plan::Plan;
 
 use super::{Existing, Kind, Mapping, Options, Parent, Written, existing};
 use crate::load::Source;
@@ -13,9 +14,9 @@ use crate::render::labels::{LABEL, is_label};
 /// The flags for [`Options`].
 #[derive(clap::Args)]
 pub(in crate::render) struct Flags {
-    /// The name of the resources
-    #[arg(long, default_value = "sidetrack", value_parser = name)]
-    pub(in crate::render) name: String,
+    /// The name of the resources [default: sidetrack- and the first experiment]
+    #[arg(long, value_parser = name)]
+    name: Option<String>,
     /// The namespace of the routes and of the backends [default: that of --beside, else default]
     #[arg(long, value_name = "NAMESPACE", value_parser = name)]
     namespace: Option<String>,
@@ -53,12 +54,16 @@ pub(in crate::render) struct Flags {
     /// for tagged requests are written, with their hosts, paths, filters and parents
     #[arg(long, value_name = "FILE", conflicts_with_all = ["host", "any_host", "listener"])]
     beside: Option<PathBuf>,
+    /// A label of all resources; may be repeated
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
 }
 
 impl Flags {
-    /// `parent` is what the routes are attached to, in the namespace that is passed to it.
+    /// `parent` makes what the routes are attached to from the listener.
     pub(in crate::render) fn options(
         &self,
+        plan: &Plan,
         parent: impl FnOnce(Option<String>) -> Parent,
     ) -> anyhow::Result<Options> {
         let beside: Vec<Existing> = match &self.beside {
@@ -78,7 +83,7 @@ impl Flags {
         let namespace = self.namespace.clone().or(found).unwrap_or_else(|| "default".to_owned());
         let port = self.port.or_else(|| beside.first().and_then(Existing::port));
         Ok(Options {
-            name: self.name.clone(),
+            name: self.name.clone().unwrap_or_else(|| default_name(plan)),
             namespace,
             parent: parent(self.listener.clone()),
             host: self.host.clone(),
@@ -90,6 +95,7 @@ impl Flags {
             through: self.through.clone(),
             timeout: self.timeout.clone(),
             beside,
+            label: self.label.clone(),
         })
     }
 }
@@ -105,6 +111,24 @@ impl ValueEnum for Kind {
             Self::InferencePool => "inferencepool",
         }))
     }
+}
+
+/// A name that two files on one gateway do not share.
+fn default_name(plan: &Plan) -> String {
+    let first = plan.experiments.first().map_or("", |experiment| experiment.name.as_str());
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let name: String = format!("sidetrack-{first}").chars().map(plain).take(63).collect();
+    name.trim_end_matches('-').to_owned()
+}
+
+fn label(text: &str) -> anyhow::Result<(String, String)> {
+    let (label, value) = text.split_once('=').context("expected LABEL=VALUE")?;
+    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    ensure!(
+        !label.is_empty() && label.bytes().chain(value.bytes()).all(inside),
+        "must consist of letters, digits, '-', '_', '.' and '/'"
+    );
+    Ok((label.to_owned(), value.to_owned()))
 }
 
 /// The name of a resource.

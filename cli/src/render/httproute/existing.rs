@@ -2,7 +2,7 @@
 //! tagged requests must take.
 
 use anyhow::{Context, bail, ensure};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sidetrack::matching::Text;
 use sidetrack::plan::Experiment;
 use sidetrack::rewrite::Rewrite;
@@ -11,6 +11,7 @@ use super::backend::{Backend, Kind};
 use super::matches::{self, Target};
 use crate::fault::Fault;
 use crate::load::Source;
+use crate::pointer::{list, number, text};
 use crate::yaml;
 
 /// A route in a cluster.
@@ -34,19 +35,19 @@ pub(super) struct Taken {
 /// The HTTPRoutes of a file, such as the output of `kubectl get httproute -o yaml`.
 pub(in crate::render) fn read(source: &Source) -> anyhow::Result<Vec<Existing>> {
     let name = &source.name;
-    let text = String::from_utf8_lossy(source.bytes());
+    let contents = String::from_utf8_lossy(source.bytes());
     let documents: Vec<Value> =
-        yaml::read_all(&text).map_err(|error| Fault(format!("{name}: {error}")))?;
+        yaml::read_all(&contents).map_err(|error| Fault(format!("{name}: {error}")))?;
     let mut routes = Vec::new();
     for document in documents {
-        match document["kind"].as_str() {
+        match document.get("kind").and_then(Value::as_str) {
             Some("List" | "HTTPRouteList") => {
-                routes.extend(document["items"].as_array().cloned().unwrap_or_default());
+                routes.extend_from_slice(list(&document, "/items"));
             }
             _ => routes.push(document),
         }
     }
-    routes.retain(|route| route["kind"] == "HTTPRoute");
+    routes.retain(|route| text(route, "/kind") == "HTTPRoute");
     ensure!(
         !routes.is_empty(),
         Fault(format!(
@@ -58,17 +59,25 @@ pub(in crate::render) fn read(source: &Source) -> anyhow::Result<Vec<Existing>> 
 
 impl Existing {
     fn of(route: &Value, file: &str) -> anyhow::Result<Self> {
-        let name = route["metadata"]["name"].as_str().unwrap_or("without a name").to_owned();
-        let namespace = route["metadata"]["namespace"].as_str().map(ToOwned::to_owned);
+        let name = text(route, "/metadata/name").to_owned();
+        let namespace = text(route, "/metadata/namespace");
+        let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
         let namespace = namespace.with_context(|| {
             format!(
                 "{file}: the HTTPRoute {name} has no metadata.namespace\n  hint: add it, or use the output of kubectl get -o yaml"
             )
         })?;
-        let list = |key: &str| route["spec"][key].as_array().cloned().unwrap_or_default();
-        let hostnames =
-            list("hostnames").iter().filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect();
-        Ok(Self { name, namespace, parents: list("parentRefs"), hostnames, rules: list("rules") })
+        let hostnames = list(route, "/spec/hostnames")
+            .iter()
+            .filter_map(|it| it.as_str().map(ToOwned::to_owned))
+            .collect();
+        Ok(Self {
+            name,
+            namespace,
+            parents: list(route, "/spec/parentRefs").to_vec(),
+            hostnames,
+            rules: list(route, "/spec/rules").to_vec(),
+        })
     }
 
     /// The rules that send requests to the experiment's baseline.
@@ -80,22 +89,23 @@ impl Existing {
         let mut taken = Vec::new();
         let mut others = Vec::new();
         for rule in &self.rules {
-            let list = |key: &str| rule[key].as_array().cloned().unwrap_or_default();
-            let backends = list("backendRefs");
+            let backends = list(rule, "/backendRefs");
             others.extend(
-                backends.iter().filter_map(|it| it["name"].as_str().map(ToOwned::to_owned)),
+                backends
+                    .iter()
+                    .filter_map(|it| it.get("name").and_then(Value::as_str).map(ToOwned::to_owned)),
             );
             if !backends.iter().any(|it| self.is_backend(it, baseline)) {
                 continue;
             }
             let mut matches: Vec<Target> =
-                list("matches").iter().filter_map(|it| it.as_object().cloned()).collect();
+                list(rule, "/matches").iter().filter_map(|it| it.as_object().cloned()).collect();
             if matches.is_empty() {
                 matches.push(Map::new());
             }
             taken.push(Taken {
                 matches,
-                filters: list("filters"),
+                filters: list(rule, "/filters").to_vec(),
                 timeouts: rule.get("timeouts").cloned(),
             });
         }
@@ -116,9 +126,8 @@ impl Existing {
 
     /// The port of a service that the rules name.
     pub(in crate::render) fn port(&self) -> Option<u16> {
-        let backends =
-            self.rules.iter().filter_map(|rule| rule["backendRefs"].as_array()).flatten();
-        let mut ports: Vec<u64> = backends.filter_map(|it| it["port"].as_u64()).collect();
+        let backends = self.rules.iter().flat_map(|rule| list(rule, "/backendRefs"));
+        let mut ports: Vec<u64> = backends.filter_map(|it| number(it, "/port")).collect();
         ports.dedup();
         match ports.as_slice() {
             [port] => u16::try_from(*port).ok(),
@@ -127,16 +136,18 @@ impl Existing {
     }
 
     fn is_backend(&self, reference: &Value, backend: &Backend) -> bool {
-        let kind = match reference["kind"].as_str() {
-            None | Some("Service") => Kind::Service,
-            Some("InferencePool") => Kind::InferencePool,
-            Some(_) => return false,
+        let kind = match text(reference, "/kind") {
+            "" | "Service" => Kind::Service,
+            "InferencePool" => Kind::InferencePool,
+            _ => return false,
         };
-        let namespace = reference["namespace"].as_str().unwrap_or(&self.namespace);
+        let namespace = text(reference, "/namespace");
+        let namespace = if namespace.is_empty() { &self.namespace } else { namespace };
         kind == backend.kind
-            && reference["name"] == backend.name.as_str()
+            && text(reference, "/name") == backend.name
             && namespace == backend.namespace
-            && (kind == Kind::InferencePool || reference["port"] == json!(backend.port))
+            && (kind == Kind::InferencePool
+                || number(reference, "/port") == backend.port.map(u64::from))
     }
 }
 
@@ -164,35 +175,41 @@ impl Taken {
     pub(super) fn replaces_prefix(&self) -> bool {
         self.filters
             .iter()
-            .any(|filter| filter["urlRewrite"]["path"]["type"] == "ReplacePrefixMatch")
+            .any(|filter| text(filter, "/urlRewrite/path/type") == "ReplacePrefixMatch")
     }
 
     /// The rule's filters with ours: each kind may stand once.
     pub(super) fn merged(&self, ours: Vec<Value>) -> anyhow::Result<Vec<Value>> {
         let mut filters = self.filters.clone();
-        for mut our in ours {
-            let kind = our["type"].clone();
-            let theirs = filters.iter_mut().find(|it| it["type"] == kind);
-            match (kind.as_str(), theirs) {
-                (Some("RequestHeaderModifier"), Some(theirs)) => {
-                    let remove = &mut theirs["requestHeaderModifier"]["remove"];
-                    let mut all = remove.as_array().cloned().unwrap_or_default();
-                    let added = our["requestHeaderModifier"]["remove"].take();
-                    all.extend(added.as_array().cloned().unwrap_or_default());
+        for our in ours {
+            let kind = text(&our, "/type");
+            let theirs = filters.iter_mut().find(|it| text(it, "/type") == kind);
+            match (kind, theirs) {
+                ("RequestHeaderModifier", Some(theirs)) => {
+                    const REMOVED: &str = "/requestHeaderModifier/remove";
+                    let all = [list(theirs, REMOVED), list(&our, REMOVED)].concat();
                     ensure!(
                         all.len() <= 16,
                         "the existing rule and the filter would remove {} headers, but the Gateway API allows 16",
                         all.len()
                     );
-                    *remove = all.into();
+                    set(theirs, "requestHeaderModifier", "remove", all.into());
                 }
-                (Some("URLRewrite"), Some(theirs)) => {
-                    theirs["urlRewrite"]["hostname"] = our["urlRewrite"]["hostname"].take();
+                ("URLRewrite", Some(theirs)) => {
+                    let host = text(&our, "/urlRewrite/hostname").to_owned();
+                    set(theirs, "urlRewrite", "hostname", host.into());
                 }
                 _ => filters.push(our),
             }
         }
         Ok(filters)
+    }
+}
+
+/// Sets a value in a group of a filter.
+fn set(filter: &mut Value, group: &str, key: &str, value: Value) {
+    if let Some(group) = filter.get_mut(group).and_then(Value::as_object_mut) {
+        group.insert(key.to_owned(), value);
     }
 }
 
@@ -203,8 +220,8 @@ fn paths(
     rewrite: Option<&Rewrite>,
 ) -> Vec<Option<Value>> {
     let (Some(_), Some(path)) = (rewrite, target.get("path")) else { return vec![None] };
-    let value = path["value"].as_str().unwrap_or("/").to_owned();
-    let changed = match path["type"].as_str() {
+    let value = path.get("value").and_then(Value::as_str).unwrap_or("/").to_owned();
+    let changed = match path.get("type").and_then(Value::as_str) {
         Some("Exact") => matches::tagged_paths(Some(&Text::Exact(value)), rewrite),
         None | Some("PathPrefix") => matches::tagged_paths(Some(&Text::Prefix(value)), rewrite),
         // What a regular expression matches after the change is unknown: the experiment's own paths.
