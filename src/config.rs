@@ -61,13 +61,34 @@ pub fn syntax(error: &str) -> Problems {
     }])
 }
 
+/// The rules for single values, for generators of other checks: the JSON Schema with the keys `x-allowed` (the words
+/// for what is allowed), `x-decimals` (of a number), `x-span` (from, to, in milliseconds) and `x-size` (from, to, in
+/// bytes).
+#[must_use]
+pub fn rules() -> serde_json::Value {
+    raw::File::schema()
+}
+
 /// The JSON Schema (2020-12) of the experiment file, for editors.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
-    let mut schema = raw::File::schema();
+    let mut schema = rules();
+    remove_extensions(&mut schema);
     if let Some(object) = schema.as_object_mut() {
         object.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
         object.insert("title".to_owned(), "Sidetrack experiment file".into());
     }
     schema
+}
+
+/// Removes the keys of [`rules`] that JSON Schema does not know.
+fn remove_extensions(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(object) => {
+            object.retain(|key, _| !key.starts_with("x-"));
+            object.values_mut().for_each(remove_extensions);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(remove_extensions),
+        _ => {}
+    }
 }

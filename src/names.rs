@@ -259,6 +259,20 @@ pub mod log {
     pub const CLUSTER: &str = "cluster";
 }
 
+/// Attributes of a proxy's spans, by OpenTelemetry's conventions for feature flags.
+pub mod span {
+    /// The experiment.
+    pub const KEY: &str = "feature_flag.key";
+    /// The variant that served.
+    pub const VARIANT: &str = "feature_flag.result.variant";
+    /// Trial and configuration: the beginning of [`super::log::EXPOSURE`].
+    pub const VERSION: &str = "feature_flag.version";
+    /// The assigned variant, if another one served. The conventions have no name for it.
+    pub const ASSIGNED: &str = "sidetrack.assigned";
+    /// The length of a value of [`VERSION`]: `trial=f45f1a44 config=9a3b0c11`.
+    pub const VERSION_LENGTH: usize = 30;
+}
+
 /// Names of the plugin in Envoy.
 pub mod plugin {
     /// The filter, its root context and its VM; also the provider of the access log in Istio.

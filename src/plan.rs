@@ -351,6 +351,9 @@ macro_rules! header_names {
         }
 
         impl HeaderNames {
+            /// What the names that begin with the prefix end with.
+            pub const SUFFIXES: &'static [&'static str] = &[$($suffix),*];
+
             /// The names with this prefix; `extra` are further names to clean requests of.
             pub(crate) fn new(prefix: &str, extra: impl IntoIterator<Item = String>) -> Self {
                 $(let $field = format!(concat!("{}", $suffix), prefix);)*

@@ -3,6 +3,7 @@
 //! Each target has a plain `Options` and functions that render, and a module `args` with its command
 //! line: clap is known only there.
 
+mod admission;
 mod argocd;
 mod envoy;
 mod envoy_gateway;
@@ -37,6 +38,7 @@ enum Target {
     GatewayApi(Box<gateway_api::Args>),
     EnvoyGateway(Box<envoy_gateway::Args>),
     Argocd(Box<argocd::Args>),
+    Admission(admission::Args),
     Prometheus(prometheus::Args),
     Grafana(grafana::Args),
 }
@@ -50,5 +52,6 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         Target::GatewayApi(args) => gateway_api::run(args, out),
         Target::EnvoyGateway(args) => envoy_gateway::run(args, out),
         Target::Argocd(args) => argocd::run(args, out),
+        Target::Admission(args) => admission::run(args, out),
     }
 }

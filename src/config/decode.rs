@@ -273,6 +273,14 @@ pub(crate) fn described(mut schema: Value, doc: &str) -> Value {
     schema
 }
 
+/// `schema` with the words for what it allows, and with other keys that begin with `x-`: for [`crate::config::rules`].
+pub(crate) fn ruled(mut schema: Value, allowed: &str) -> Value {
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("x-allowed".to_owned(), allowed.into());
+    }
+    schema
+}
+
 /// Reads the plan's choices: each is one of its words.
 macro_rules! choices {
     ($($choice:ty),*) => {$(

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub use quantities::quantile;
 pub(crate) use quantities::{Count, Percent, Quantile, Size, Span};
 
-use super::decode::{Decode, GROUP, wrong_type};
+use super::decode::{Decode, GROUP, ruled, wrong_type};
 use super::node::{Node, quoted};
 use super::problem::{Code, Path, Problems};
 use crate::quantity::Timestamp;
@@ -80,7 +80,7 @@ macro_rules! text {
             }
 
             fn schema() -> Value {
-                $schema
+                ruled($schema, $allowed)
             }
         }
     };
@@ -151,7 +151,7 @@ text!(
     /// A host name, or `*.` and a host name; lower-cased, and without the dot that ends a fully qualified name.
     Host(String), BadHost, allowed "a host name, or \"*.\" and a host name",
     hint "without scheme, port and path",
-    json!({"type": "string", "pattern": "^(\\*\\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\\.?$|^\\[[0-9A-Fa-f:.]+\\]$"}),
+    json!({"type": "string", "pattern": "^(\\*\\.)?[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*\\.?$|^\\[[0-9A-Fa-f:.]+\\]$"}),
     |text| {
         let text = text.strip_suffix('.').filter(|name| !name.ends_with(']')).unwrap_or(text);
         let name = text.strip_prefix("*.").unwrap_or(text);
@@ -201,7 +201,10 @@ impl Decode for PathPair {
     }
 
     fn schema() -> Value {
-        json!({"type": "array", "items": PathText::schema(), "minItems": 2, "maxItems": 2})
+        ruled(
+            json!({"type": "array", "items": PathText::schema(), "minItems": 2, "maxItems": 2}),
+            "a list of two paths: [from, to]",
+        )
     }
 }
 
@@ -290,13 +293,16 @@ text!(
     }
 );
 
+/// What a moment looks like.
+const TIME: &str = "a moment in RFC 3339 from 1970 on, such as 2026-11-23T09:00:00Z";
+
 /// A moment in RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Timestamp);
 
 impl Decode for Time {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
-        let allowed = "a moment in RFC 3339 from 1970 on, such as 2026-11-23T09:00:00Z";
+        let allowed = TIME;
         let as_written = "write date, \"T\", time with seconds, and zone; \"Z\" is UTC";
         let digits = match node {
             Node::Text(text) => match Timestamp::parse(text) {
@@ -325,7 +331,7 @@ impl Decode for Time {
     }
 
     fn schema() -> Value {
-        json!({"type": "string", "format": "date-time"})
+        ruled(json!({"type": "string", "format": "date-time"}), TIME)
     }
 }
 

@@ -34,7 +34,7 @@ use fragment::Fragment;
 pub(super) use routes::mirrors;
 pub(crate) use routes::{bypass_stat, has_fallback};
 
-const TEMPLATES: [(&str, &str); 12] = [
+const TEMPLATES: [(&str, &str); 13] = [
     ("bootstrap", include_str!("../../templates/envoy/bootstrap.yaml")),
     ("fragment", include_str!("../../templates/envoy/fragment.yaml")),
     ("ecds", include_str!("../../templates/envoy/ecds.yaml")),
@@ -43,6 +43,7 @@ const TEMPLATES: [(&str, &str); 12] = [
     ("http_filter", include_str!("../../templates/envoy/http_filter.yaml")),
     ("guard", include_str!("../../templates/envoy/guard.yaml")),
     ("access_log", include_str!("../../templates/envoy/access_log.yaml")),
+    ("traces", include_str!("../../templates/envoy/traces.yaml")),
     ("stats_tags", include_str!("../../templates/envoy/stats_tags.yaml")),
     ("limits", include_str!("../../templates/envoy/limits.yaml")),
     ("routes", include_str!("../../templates/envoy/routes.yaml")),
@@ -50,8 +51,17 @@ const TEMPLATES: [(&str, &str); 12] = [
 ];
 
 /// The parts that other templates include, each after those that it includes itself.
-const PARTS: [&str; 8] =
-    ["vm", "filter", "http_filter", "guard", "access_log", "stats_tags", "routes", "clusters"];
+const PARTS: [&str; 9] = [
+    "vm",
+    "filter",
+    "http_filter",
+    "guard",
+    "access_log",
+    "traces",
+    "stats_tags",
+    "routes",
+    "clusters",
+];
 
 /// The certificate authorities of Debian, which Envoy's images contain.
 pub(crate) const CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -92,6 +102,8 @@ pub(crate) struct Options {
     pub(crate) access_log: String,
     /// The plugin's name; `None`: after the first experiment.
     pub(crate) plugin: Option<String>,
+    /// The OpenTelemetry Collector that receives spans; `None`: no spans.
+    pub(crate) traces: Option<Address>,
 }
 
 impl Default for Options {
@@ -112,6 +124,7 @@ impl Default for Options {
             lean: false,
             access_log: "/dev/stdout".to_owned(),
             plugin: None,
+            traces: None,
         }
     }
 }
@@ -200,6 +213,7 @@ fn render(
         "options": {
             "wasm": options.wasm, "listen": options.listen, "admin": options.admin,
             "watch": options.watch, "access_log": options.access_log,
+            "traces": options.traces,
             "timeout": seconds(options.timeout), "idle_timeout": seconds(options.idle_timeout),
         },
         "is_fragment": piece.is_some(),

@@ -1,7 +1,7 @@
 //! The shared names for the templates of Envoy and Istio.
 
 use serde_json::{Value, json};
-use sidetrack::names::{filter_state, label, log, metric, plugin, variable};
+use sidetrack::names::{filter_state, label, log, metric, plugin, span, variable};
 
 /// Adds the names to a template's context. Those of the filter state depend on the header prefix.
 pub(super) fn add(context: &mut Value, header_prefix: &str) {
@@ -18,6 +18,16 @@ pub(super) fn add(context: &mut Value, header_prefix: &str) {
                 "name": plugin::NAME,
                 "failures": plugin::FAILURES,
                 "failures_configuration": plugin::FAILURES_CONFIGURATION,
+            }),
+        ),
+        (
+            "span",
+            json!({
+                "key": span::KEY,
+                "variant": span::VARIANT,
+                "version": span::VERSION,
+                "version_length": span::VERSION_LENGTH,
+                "assigned": span::ASSIGNED,
             }),
         ),
         (

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::config::decode::{Decode, wrong_type};
+use crate::config::decode::{Decode, ruled, wrong_type};
 use crate::config::node::{Node, quoted};
 use crate::config::problem::{Code, Path, Problems};
 use crate::quantity::{Millis, NotPercent, Ppm, bytes};
+
+/// What a percentage looks like.
+const PERCENT: &str = "a percentage from 0 to 100";
 
 /// A percentage, 0 to 100 with up to four decimals, held in parts per million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +18,7 @@ impl Decode for Percent {
     fn decode(node: &Node, at: &Path<'_>, problems: &mut Problems) -> Option<Self> {
         let Node::Number(number) = node else {
             let hint = "write a bare number: 30, not \"30\" or 30%";
-            wrong_type(node, at, problems, "a percentage from 0 to 100", hint);
+            wrong_type(node, at, problems, PERCENT, hint);
             return None;
         };
         match number.parse() {
@@ -31,7 +34,7 @@ impl Decode for Percent {
                 None
             }
             Err(NotPercent::OutOfRange) => {
-                let message = format!("found {number}; allowed: a percentage from 0 to 100");
+                let message = format!("found {number}; allowed: {PERCENT}");
                 problems.push(at, Code::OutOfRange, message, "30 is thirty of a hundred");
                 None
             }
@@ -39,7 +42,7 @@ impl Decode for Percent {
     }
 
     fn schema() -> Value {
-        json!({"type": "number", "minimum": 0, "maximum": 100})
+        ruled(json!({"type": "number", "minimum": 0, "maximum": 100, "x-decimals": 4}), PERCENT)
     }
 }
 
@@ -72,7 +75,8 @@ impl<const MIN: u32, const MAX: u32> Decode for Count<MIN, MAX> {
     }
 
     fn schema() -> Value {
-        json!({"type": "integer", "minimum": MIN, "maximum": MAX})
+        let allowed = format!("a whole number from {MIN} to {MAX}");
+        ruled(json!({"type": "integer", "minimum": MIN, "maximum": MAX}), &allowed)
     }
 }
 
@@ -101,7 +105,10 @@ impl<const MIN: u64, const MAX: u64> Decode for Span<MIN, MAX> {
     }
 
     fn schema() -> Value {
-        json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"})
+        let allowed = format!("a time span from {} to {}", Millis::new(MIN), Millis::new(MAX));
+        let schema =
+            json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "x-span": [MIN, MAX]});
+        ruled(schema, &allowed)
     }
 }
 
@@ -135,7 +142,8 @@ impl Decode for Quantile {
     }
 
     fn schema() -> Value {
-        json!({"type": "string", "pattern": "^[0-9]{2}([.][0-9]{1,4})?%$"})
+        let schema = json!({"type": "string", "pattern": "^[0-9]{2}([.][0-9]{1,4})?%$"});
+        ruled(schema, "a quantile above 50% and below 100%, such as 99.9%")
     }
 }
 
@@ -163,6 +171,10 @@ impl Decode for Size {
     }
 
     fn schema() -> Value {
-        json!({"type": ["string", "integer"], "pattern": "^([0-9]+(B|KiB|MiB))+$", "minimum": 1, "maximum": Self::MAX})
+        let schema = json!({
+            "type": ["string", "integer"], "pattern": "^([0-9]+(B|KiB|MiB))+$",
+            "minimum": 1, "maximum": Self::MAX, "x-size": [1, Self::MAX],
+        });
+        ruled(schema, "a size from 1B to 16MiB")
     }
 }

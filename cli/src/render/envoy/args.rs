@@ -102,6 +102,10 @@ pub(crate) struct Args {
     /// The path of the access log
     #[arg(long, value_name = "PATH", default_value = "/dev/stdout", value_parser = NonEmptyStringValueParser::new())]
     access_log: String,
+    /// Send a span for each request to this OpenTelemetry Collector (OTLP over gRPC), with the
+    /// experiment and the variant as attributes
+    #[arg(long, value_name = "HOST:PORT")]
+    traces: Option<Address>,
 }
 
 impl Args {
@@ -130,6 +134,7 @@ impl Args {
             lean: self.lean,
             access_log: self.access_log.clone(),
             plugin: self.plugin.clone(),
+            traces: self.traces.clone(),
         }
     }
 }
@@ -218,6 +223,9 @@ impl ValueEnum for Fragment {
             Self::Routes => ("routes", "The routes by the filter's headers, and to the baselines"),
             Self::Clusters => ("clusters", "The clusters of these routes"),
             Self::StatsTags => ("stats-tags", "The labels of the metrics, for stats_config"),
+            Self::Traces => {
+                ("traces", "The attributes of spans, for the connection manager's tracing")
+            }
             Self::AccessLog => ("access-log", "The exposures, and the logger for failures"),
         };
         Some(PossibleValue::new(name).help(help))

@@ -20,12 +20,21 @@ pub(crate) enum Fragment {
     StatsTags,
     /// The log of exposures, and the logger that reports failures to the filter.
     AccessLog,
+    /// The attributes of spans.
+    Traces,
 }
 
 impl Fragment {
     /// All of them.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Filter, Self::Guard, Self::Routes, Self::Clusters, Self::StatsTags, Self::AccessLog];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Filter,
+        Self::Guard,
+        Self::Routes,
+        Self::Clusters,
+        Self::StatsTags,
+        Self::AccessLog,
+        Self::Traces,
+    ];
 
     /// The template, and where its text belongs.
     pub(super) const fn part(self) -> (&'static str, &'static str) {
@@ -38,6 +47,9 @@ impl Fragment {
             Self::Clusters => ("clusters", "`static_resources.clusters`"),
             Self::StatsTags => ("stats_tags", "`stats_config.stats_tags`"),
             Self::AccessLog => ("access_log", "`access_log` of the connection manager"),
+            Self::Traces => {
+                ("traces", "the connection manager itself, beside your `tracing.provider`")
+            }
         }
     }
 

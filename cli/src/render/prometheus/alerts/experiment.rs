@@ -226,19 +226,36 @@ fn slow(experiment: &Experiment, series: &Series) -> Option<Draft> {
     })
 }
 
-/// The route for requests without the filter's headers is counted by Envoy. `missing_unit: skip` sends some there too.
+/// The route for requests without the filter's headers is counted by Envoy. In Istio, the name of the series contains
+/// the virtual host and the route, because Istio extracts no labels from it. `missing_unit: skip` sends some requests
+/// there too.
 fn bypassed(experiment: &Experiment, series: &Series) -> Draft {
     const ROUTE: &str = "envoy_vhost_route_upstream_rq_total";
     let route = format!("envoy_route=\"{}\"", bypass_stat(experiment));
+    let suffix = format!("_route_{}_upstream_rq_total", in_series(&bypass_stat(experiment)));
+    let in_envoy = series.of_envoy(ROUTE, &route);
+    let in_istio = series.of_envoy("", &format!("__name__=~\"envoy_vhost_.+{suffix}\""));
     let increase = |selector: String| format!("sum by (job, instance) (increase({selector}[5m]))");
-    let mut expr = increase(series.of_envoy(ROUTE, &route));
+    // Without its name, the series of one virtual host would be the same as that of another to increase().
+    let mut expr = format!(
+        "sum by (job, instance) (\n  increase({in_envoy}[5m])\n  or\n  \
+         increase(label_replace({in_istio}, \"vhost\", \"$1\", \"__name__\", \"(.+)\")[5m:])\n)"
+    );
     let skips = experiment.missing_unit == MissingUnit::Skip;
     if skips {
         let missing = increase(series.of(metric::MISSING_UNIT, ""));
         expr = format!("({expr}\n  - (\n    {missing}\n    or 0 * {expr}\n  ))");
     }
     let one = format!("instance=\"proxy-1\",{route}");
-    let passed = |values| input(series.of_envoy(ROUTE, &one), values);
+    let host = |name: &str| format!("envoy_vhost_{name}{suffix}");
+    let passed = |values: &str| {
+        let one_of_istio = |name| series.of_envoy(&host(name), "instance=\"proxy-1\"");
+        vec![
+            input(series.of_envoy(ROUTE, &one), values),
+            input(one_of_istio("a_example_com_80"), values),
+            input(one_of_istio("b_example_com_80"), values),
+        ]
+    };
     let skipped = |values| input(series.one(metric::MISSING_UNIT, ""), values);
     Draft {
         alert: "SidetrackFilterMissing",
@@ -257,17 +274,22 @@ fn bypassed(experiment: &Experiment, series: &Series) -> Draft {
             baseline(experiment)
         ),
         // An absent filter has no series either.
-        fires: vec![passed("0+20x10")],
+        fires: passed("0+20x10"),
         quiet: if skips {
-            vec![passed("0+20x10"), skipped("0+20x10")]
+            passed("0+20x10").into_iter().chain([skipped("0+60x10")]).collect()
         } else {
-            vec![passed("0x10")]
+            passed("0x10")
         },
         at: "8m".to_owned(),
         clock: Clock::Minutes,
         keeps: vec![("job", series.job.clone()), ("instance", "proxy-1".to_owned())],
-        value: "100".to_owned(),
+        value: "300".to_owned(),
     }
+}
+
+/// A part of a stat's name as Envoy exposes it to Prometheus.
+fn in_series(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 /// A decision is due. A rollout does not end by itself, because the last phase stays in force. So it is

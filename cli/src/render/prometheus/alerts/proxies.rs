@@ -8,13 +8,29 @@ use super::{Alert, Draft, Input, input};
 use crate::render::prometheus::{Clock, Series, quote};
 
 pub(in crate::render::prometheus) fn of_proxies(plan: &Plan, series: &Series) -> Vec<Alert> {
-    [rejected(series), unexpected(plan, series), crashed(series), hidden(series), unscraped(series)]
-        .map(Draft::alert)
-        .into()
+    [
+        rejected(series),
+        unexpected(plan, series),
+        crashed(series),
+        unfetched(series),
+        refused(),
+        hidden(series),
+        unscraped(series),
+    ]
+    .map(Draft::alert)
+    .into()
 }
 
 fn of_proxy(series: &Series) -> Vec<(&'static str, String)> {
     vec![("job", series.job.clone()), ("instance", "proxy-1".to_owned())]
+}
+
+/// An increase of a counter in the last 15 minutes. A counter that appears with its first count shows no increase.
+fn counted_lately(by: &str, counter: &str) -> String {
+    format!(
+        "sum by ({by}) (increase({counter}[15m])) > 0\nor\n\
+         sum by ({by}) ({counter} unless {counter} offset 15m) > 0"
+    )
 }
 
 fn rejected(series: &Series) -> Draft {
@@ -24,11 +40,7 @@ fn rejected(series: &Series) -> Draft {
         alert: "SidetrackConfigRejected",
         severity: "warning",
         hold: "0s",
-        // If the first configuration of a proxy is bad, its counter begins at 1, without an increase.
-        expr: format!(
-            "sum by (job, instance) (increase({counted}[15m])) > 0\nor\n\
-             sum by (job, instance) ({counted} unless {counted} offset 15m) > 0"
-        ),
+        expr: counted_lately("job, instance", &counted),
         adds: Vec::new(),
         summary: "{{ $labels.instance }} rejected an experiment file".to_owned(),
         description: "The last good configuration stays in force; without one, all requests go to the baseline. \
@@ -104,6 +116,65 @@ fn crashed(series: &Series) -> Draft {
         at: "8m".to_owned(),
         clock: Clock::Minutes,
         keeps: of_proxy(series),
+        value: String::new(),
+    }
+}
+
+/// Istio's agent fetches the module and replaces the filter if it cannot. It counts what it replaced by the reason.
+fn unfetched(series: &Series) -> Draft {
+    const COUNTER: &str = "istio_agent_wasm_config_conversion_count";
+    const FAILURES: &str = "fetch_failure|miss_remote_fetch_hint|unmarshal_failure|marshal_failure";
+    let counted = series.of(COUNTER, &format!("result=~\"{FAILURES}\""));
+    let count = |result: &str, values: &str| {
+        vec![input(series.one(COUNTER, &format!("result=\"{result}\"")), values)]
+    };
+    Draft {
+        alert: "SidetrackModuleNotFetched",
+        severity: "critical",
+        hold: "0s",
+        expr: counted_lately("job, instance", &counted),
+        adds: Vec::new(),
+        summary: "{{ $labels.instance }} could not fetch a WebAssembly module".to_owned(),
+        description: "Istio's agent replaced the filter, also one that ran: with FAIL_OPEN all requests go to the baseline, \
+                      with FAIL_RELOAD and FAIL_CLOSE the proxy answers 403 to all requests. Check that the image exists and \
+                      that the registry answers. The agent does not retry: when the registry answers, change the WasmPlugin or \
+                      restart the proxy."
+            .to_owned(),
+        // Nothing, until the first failure.
+        fires: count("fetch_failure", "_ _ _ 1x30"),
+        quiet: count("success", "0+1x30"),
+        at: "5m".to_owned(),
+        clock: Clock::Minutes,
+        keeps: of_proxy(series),
+        value: String::new(),
+    }
+}
+
+/// The filter accepts every configuration. So if a proxy refuses one from istiod, it cannot load the module. istiod has
+/// a job of its own.
+fn refused() -> Draft {
+    const COUNTER: &str = "pilot_total_xds_rejects";
+    let count = |kind: &str, values: &str| {
+        let series = format!("{COUNTER}{{job=\"istiod\",instance=\"istiod-1\",type=\"{kind}\"}}");
+        vec![input(series, values)]
+    };
+    Draft {
+        alert: "SidetrackModuleRefused",
+        severity: "critical",
+        hold: "0s",
+        expr: counted_lately("job", &format!("{COUNTER}{{type=\"ecds\"}}")),
+        adds: Vec::new(),
+        summary: "A proxy refused a WebAssembly filter that istiod sent".to_owned(),
+        description: "The proxy cannot load the module: its file is missing or damaged, or its Envoy is too old. Proxies that run \
+                      the filter keep it. Proxies that start, and those that never had the filter, answer 500 to all requests, \
+                      with FAIL_OPEN too. Roll the WasmPlugin back to the last module that worked. istiod's log names the proxy: \
+                      search for `ACK ERROR`."
+            .to_owned(),
+        fires: count("ecds", "0 0 0 1x10"),
+        quiet: count("cds", "0 0 0 1x10"),
+        at: "5m".to_owned(),
+        clock: Clock::Minutes,
+        keeps: vec![("job", "istiod".to_owned())],
         value: String::new(),
     }
 }
