@@ -12,6 +12,7 @@ mod fragments;
 mod limits;
 mod log;
 mod tls;
+mod traces;
 mod upgrades;
 
 use std::fs;

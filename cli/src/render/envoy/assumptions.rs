@@ -35,7 +35,7 @@ pub(super) fn all(options: &Options, facts: &Facts<'_>, piece: Option<Fragment>)
             vec![of_module(&options.wasm), joins.to_owned()]
         }
         Some(Fragment::Routes) => of_routes(options, facts),
-        Some(Fragment::Guard | Fragment::StatsTags) => Vec::new(),
+        Some(Fragment::Guard | Fragment::StatsTags | Fragment::Traces) => Vec::new(),
     }
 }
 
