@@ -10,6 +10,7 @@
     reason = "a test that cannot go on may stop"
 )]
 
+mod admission;
 mod changes;
 mod corpora;
 mod forged;
