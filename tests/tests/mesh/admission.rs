@@ -16,8 +16,16 @@ impl Policy {
     fn apply(action: &str) -> Self {
         let mesh = Mesh::shared();
         let namespace = mesh.namespace("admission").unwrap();
-        let arguments =
-            ["render", "admission", "--name", &namespace, "--namespace", &namespace, "--action", action];
+        let arguments = [
+            "render",
+            "admission",
+            "--name",
+            &namespace,
+            "--namespace",
+            &namespace,
+            "--action",
+            action,
+        ];
         let manifests = sidetrack_command(&arguments).unwrap();
         // What the policy cannot evaluate is a fault of the policy.
         let strict = manifests.replace("failurePolicy: Ignore", "failurePolicy: Fail");
@@ -26,8 +34,10 @@ impl Policy {
         let policy = Self { mesh, namespace };
         // A new policy takes a moment.
         let wrong = policy.plugin("wrong", &json!({"experiments": 1}));
-        mesh.until("the policy is in force", || Ok(!policy.tried(&[wrong.clone()]).messages.is_empty()))
-            .unwrap();
+        mesh.until("the policy is in force", || {
+            Ok(!policy.tried(&[wrong.clone()]).messages.is_empty())
+        })
+        .unwrap();
         policy
     }
 
@@ -84,48 +94,168 @@ fn right() -> Value {
 /// Places in the right file, what is there instead (`null` removes it), and what the message says.
 fn wrong() -> Vec<(&'static str, Value, &'static str)> {
     vec![
-        ("/experiments/0/variants/1/weight", json!(130),
-         "experiments[0].variants[1].weight is 130, but must be a percentage from 0 to 100"),
-        ("/experiments/0/variants/1/weight", json!("30"),
-         "experiments[0].variants[1].weight is \"30\", but must be a percentage from 0 to 100"),
-        ("/experiments/0/variants/1/weight", json!(12.34567), "weight is 12.34567, but must be a percentage"),
-        ("/experiments/0/variants/1/weight", Value::Null,
-         "experiments[0].variants[1].weight is missing; a candidate needs a percentage from 0 to 100"),
-        ("/experiments/0/variants/2/weight", json!(60), "experiments[0].variants: the weights of the candidates, or \
-          their reserves, add up to 110.5, but must be at most 100"),
-        ("/experiments/0/variants/0/weight", json!(70), "experiments[0].variants[0].weight must not be set for the baseline"),
-        ("/experiments/0/variants/1/reserve", json!(20), "reserve is 20, but must be at least the largest weight, 30"),
-        ("/experiments/0/name", json!("my experiment"),
-         "experiments[0].name is \"my experiment\", but must be 1 to 63 letters, digits, '.', '_', '-'"),
-        ("/experiments/0/name", json!("ranking"), "experiments[1].name is \"ranking\", but another experiment has this name"),
-        ("/experiments/0/variants/2/name", json!("new"), "experiments[0].variants[2].name is \"new\", but another variant"),
-        ("/experiments/0/baseline", json!("stabel"),
-         "experiments[0].baseline is \"stabel\", but must be one of the variants: stable, new, other"),
-        ("/experiments/0/unit", Value::Null, "experiments[0].unit is missing; assignment user_hash needs"),
-        ("/experiments/0/unit/0", json!({"header": "x-user-id", "cookie": "a"}),
-         "experiments[0].unit[0] must have exactly one of the keys header, cookie, query, body"),
-        ("/experiments/0/wieght", json!(1), "experiments[0].wieght is an unknown key; expected one of: analysis, assignment"),
-        ("/experiments/0/breaker/slow/ovr", json!("1s"), "experiments[0].breaker.slow.ovr is an unknown key; expected one of: over, rate"),
-        ("/setings", json!({}), "setings is an unknown key; expected one of: experiments, settings"),
-        ("/experiments/0/breaker/open_for", json!("0s"), "open_for is \"0s\", but must be a time span from 1s to 1d"),
-        ("/experiments/0/breaker/open_for", json!("10m"), "open_for is 10m, but must be at most max_open_for, 1m30s"),
-        ("/settings/body_limit", json!("1GiB"), "settings.body_limit is \"1GiB\", but must be a size from 1B to 16MiB"),
-        ("/settings/body_limit", json!("17MiB"), "settings.body_limit is \"17MiB\", but must be a size from 1B to 16MiB"),
-        ("/experiments/0/enabled", json!("off"), "experiments[0].enabled is \"off\", but must be true or false"),
-        ("/experiments/0/missing_unit", json!("reject"), "missing_unit is \"reject\", but must be one of: baseline, random, skip"),
-        ("/experiments/1/variants/1/weight", json!(5), "experiments[1].variants[1].weight must not be set next to rollout"),
-        ("/experiments/1/rollout/phases/0/for", Value::Null, "experiments[1].rollout.phases[0].for is missing"),
-        ("/experiments/1/rollout/phases/0/weights", json!({"newer": 5}),
-         "experiments[1].rollout.phases[0].weights.newer is not a candidate; expected one of: new"),
-        ("/experiments/1/rollout/start", json!("tomorrow"), "start is \"tomorrow\", but must be a moment in RFC 3339"),
-        ("/experiments/1/layer/from", json!(40), "experiments[1].layer has slots of the layer \"checkout\" that another"),
-        ("/experiments/0/overrides/units", json!({"qa alice": "newest"}),
-         "experiments[0].overrides.units.\"qa alice\" is \"newest\", but must be one of the variants: stable, new, other"),
-        ("/experiments/0/unit/0/header", json!("X-AB-Variant"), "unit[0].header is \"X-AB-Variant\", a header of the filter's own"),
-        ("/experiments/0/overrides/header", json!("x-user-id"), "overrides.header is \"x-user-id\", which an experiment reads"),
-        ("/experiments/0/match/methods", json!([]), "experiments[0].match.methods is an empty list"),
+        (
+            "/experiments/0/variants/1/weight",
+            json!(130),
+            "experiments[0].variants[1].weight is 130, but must be a percentage from 0 to 100",
+        ),
+        (
+            "/experiments/0/variants/1/weight",
+            json!("30"),
+            "experiments[0].variants[1].weight is \"30\", but must be a percentage from 0 to 100",
+        ),
+        (
+            "/experiments/0/variants/1/weight",
+            json!(12.34567),
+            "weight is 12.34567, but must be a percentage",
+        ),
+        (
+            "/experiments/0/variants/1/weight",
+            Value::Null,
+            "experiments[0].variants[1].weight is missing; a candidate needs a percentage from 0 to 100",
+        ),
+        (
+            "/experiments/0/variants/2/weight",
+            json!(60),
+            "experiments[0].variants: the weights of the candidates, or \
+          their reserves, add up to 110.5, but must be at most 100",
+        ),
+        (
+            "/experiments/0/variants/0/weight",
+            json!(70),
+            "experiments[0].variants[0].weight must not be set for the baseline",
+        ),
+        (
+            "/experiments/0/variants/1/reserve",
+            json!(20),
+            "reserve is 20, but must be at least the largest weight, 30",
+        ),
+        (
+            "/experiments/0/name",
+            json!("my experiment"),
+            "experiments[0].name is \"my experiment\", but must be 1 to 63 letters, digits, '.', '_', '-'",
+        ),
+        (
+            "/experiments/0/name",
+            json!("ranking"),
+            "experiments[1].name is \"ranking\", but another experiment has this name",
+        ),
+        (
+            "/experiments/0/variants/2/name",
+            json!("new"),
+            "experiments[0].variants[2].name is \"new\", but another variant",
+        ),
+        (
+            "/experiments/0/baseline",
+            json!("stabel"),
+            "experiments[0].baseline is \"stabel\", but must be one of the variants: stable, new, other",
+        ),
+        (
+            "/experiments/0/unit",
+            Value::Null,
+            "experiments[0].unit is missing; assignment user_hash needs",
+        ),
+        (
+            "/experiments/0/unit/0",
+            json!({"header": "x-user-id", "cookie": "a"}),
+            "experiments[0].unit[0] must have exactly one of the keys header, cookie, query, body",
+        ),
+        (
+            "/experiments/0/wieght",
+            json!(1),
+            "experiments[0].wieght is an unknown key; expected one of: analysis, assignment",
+        ),
+        (
+            "/experiments/0/breaker/slow/ovr",
+            json!("1s"),
+            "experiments[0].breaker.slow.ovr is an unknown key; expected one of: over, rate",
+        ),
+        (
+            "/setings",
+            json!({}),
+            "setings is an unknown key; expected one of: experiments, settings",
+        ),
+        (
+            "/experiments/0/breaker/open_for",
+            json!("0s"),
+            "open_for is \"0s\", but must be a time span from 1s to 1d",
+        ),
+        (
+            "/experiments/0/breaker/open_for",
+            json!("10m"),
+            "open_for is 10m, but must be at most max_open_for, 1m30s",
+        ),
+        (
+            "/settings/body_limit",
+            json!("1GiB"),
+            "settings.body_limit is \"1GiB\", but must be a size from 1B to 16MiB",
+        ),
+        (
+            "/settings/body_limit",
+            json!("17MiB"),
+            "settings.body_limit is \"17MiB\", but must be a size from 1B to 16MiB",
+        ),
+        (
+            "/experiments/0/enabled",
+            json!("off"),
+            "experiments[0].enabled is \"off\", but must be true or false",
+        ),
+        (
+            "/experiments/0/missing_unit",
+            json!("reject"),
+            "missing_unit is \"reject\", but must be one of: baseline, random, skip",
+        ),
+        (
+            "/experiments/1/variants/1/weight",
+            json!(5),
+            "experiments[1].variants[1].weight must not be set next to rollout",
+        ),
+        (
+            "/experiments/1/rollout/phases/0/for",
+            Value::Null,
+            "experiments[1].rollout.phases[0].for is missing",
+        ),
+        (
+            "/experiments/1/rollout/phases/0/weights",
+            json!({"newer": 5}),
+            "experiments[1].rollout.phases[0].weights.newer is not a candidate; expected one of: new",
+        ),
+        (
+            "/experiments/1/rollout/start",
+            json!("tomorrow"),
+            "start is \"tomorrow\", but must be a moment in RFC 3339",
+        ),
+        (
+            "/experiments/1/layer/from",
+            json!(40),
+            "experiments[1].layer has slots of the layer \"checkout\" that another",
+        ),
+        (
+            "/experiments/0/overrides/units",
+            json!({"qa alice": "newest"}),
+            "experiments[0].overrides.units.\"qa alice\" is \"newest\", but must be one of the variants: stable, new, other",
+        ),
+        (
+            "/experiments/0/unit/0/header",
+            json!("X-AB-Variant"),
+            "unit[0].header is \"X-AB-Variant\", a header of the filter's own",
+        ),
+        (
+            "/experiments/0/overrides/header",
+            json!("x-user-id"),
+            "overrides.header is \"x-user-id\", which an experiment reads",
+        ),
+        (
+            "/experiments/0/match/methods",
+            json!([]),
+            "experiments[0].match.methods is an empty list",
+        ),
         ("/experiments", json!({"name": "forecast"}), "but must be a list"),
-        ("", json!([1, 2]), "the experiment file is missing: spec.pluginConfig must have the key experiments"),
+        (
+            "",
+            json!([1, 2]),
+            "the experiment file is missing: spec.pluginConfig must have the key experiments",
+        ),
     ]
 }
 
@@ -148,7 +278,10 @@ async fn wrong_experiments_are_rejected_with_the_place_and_a_reason() {
     assert!(policy.tried(&[policy.plugin("right", &right())]).accepted);
     for (pointer, value, message) in wrong() {
         let file = changed(right(), pointer, &value);
-        assert!(config::parse_json(file.to_string().as_bytes()).is_err(), "{pointer}: {value} is right");
+        assert!(
+            config::parse_json(file.to_string().as_bytes()).is_err(),
+            "{pointer}: {value} is right"
+        );
         // The schema of Istio's resource demands a group of keys.
         if file.is_array() {
             continue;
@@ -156,7 +289,11 @@ async fn wrong_experiments_are_rejected_with_the_place_and_a_reason() {
         for object in [policy.plugin("wrong", &file), policy.extension("wrong", &file)] {
             let applied = policy.tried(&[object]);
             assert!(!applied.accepted, "{pointer}: {value} is admitted");
-            assert!(applied.messages.contains(message), "{pointer}: {value}\n{}\n{message}", applied.messages);
+            assert!(
+                applied.messages.contains(message),
+                "{pointer}: {value}\n{}\n{message}",
+                applied.messages
+            );
             assert!(!applied.messages.contains("expression"), "{}", applied.messages);
         }
     }
@@ -167,7 +304,11 @@ async fn wrong_experiments_are_rejected_with_the_place_and_a_reason() {
     }
     many = changed(many, "/experiments/0/salt", &json!(line));
     let applied = policy.tried(&[policy.plugin("many", &many)]);
-    assert!(applied.messages.contains("the experiment file has 4 problems: experiments[0]."), "{}", applied.messages);
+    assert!(
+        applied.messages.contains("the experiment file has 4 problems: experiments[0]."),
+        "{}",
+        applied.messages
+    );
     // A plugin of others is none of our business.
     let mut other = policy.plugin("other", &json!({"experiments": 1}));
     other["spec"]["pluginName"] = json!("other");
@@ -204,7 +345,9 @@ async fn right_experiments_are_admitted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_experiment_can_be_admitted_with_a_warning() {
     let policy = Policy::apply("warn");
-    let applied = policy.tried(&[policy.plugin("wrong", &changed(right(), "/experiments/0/baseline", &json!("a")))]);
+    let applied = policy.tried(&[
+        policy.plugin("wrong", &changed(right(), "/experiments/0/baseline", &json!("a")))
+    ]);
     assert!(applied.accepted && applied.messages.contains("Warning: "), "{applied:?}");
     assert!(applied.messages.contains("experiments[0].baseline is \"a\""), "{}", applied.messages);
 }
@@ -215,7 +358,8 @@ struct Random(u64);
 impl Random {
     /// Below `end`.
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
 
@@ -243,7 +387,8 @@ impl Random {
     }
 
     fn file(&mut self) -> Value {
-        let experiments: Vec<Value> = (0..=self.below(4)).map(|number| self.experiment(number)).collect();
+        let experiments: Vec<Value> =
+            (0..=self.below(4)).map(|number| self.experiment(number)).collect();
         let mut file = json!({"experiments": experiments});
         if self.coin() {
             file["settings"] = json!({
@@ -309,7 +454,8 @@ impl Random {
         if self.coin() {
             experiment["salt"] = json!("sälz '\" \\ €");
             experiment["enabled"] = json!(self.coin());
-            experiment["missing_unit"] = self.of(&[json!("baseline"), json!("random"), json!("skip")]);
+            experiment["missing_unit"] =
+                self.of(&[json!("baseline"), json!("random"), json!("skip")]);
             experiment["mirror"] = json!({"cluster": "shadow", "percent": self.of(&[json!(0), json!(0.0001), json!(100)])});
         }
         if self.coin() {
@@ -342,7 +488,8 @@ impl Random {
             });
         }
         if self.coin() {
-            experiment["analysis"] = json!({"metrics": ["accuracy"], "of-a-newer-command": {"a": 1}});
+            experiment["analysis"] =
+                json!({"metrics": ["accuracy"], "of-a-newer-command": {"a": 1}});
         }
         experiment
     }
