@@ -60,6 +60,10 @@ impl Case {
         Self { guard: false, ..self }
     }
 
+    const fn with_guard(self) -> Self {
+        Self { guard: true, ..self }
+    }
+
     fn golden(&self) -> Golden {
         Golden::read(self.release, self.name).unwrap()
     }
@@ -128,6 +132,8 @@ works! {
     waypoint_with_services: Case::waypoint("waypoint-services");
     waypoint_with_a_traffic_extension: Case::waypoint("waypoint-trafficextension");
     waypoint_of_another_namespace: Case::waypoint("waypoint-elsewhere");
+    gateway_of_the_gateway_api: Case::gateway(Release::Newest, "httproute-gateway");
+    waypoint_with_http_routes: Case::waypoint("httproute-waypoint").with_guard();
     istio_1_29_gateway_with_subsets: Case::gateway(Release::Istio1_29, "gateway-subsets");
     istio_1_29_gateway_with_services: Case::gateway(Release::Istio1_29, "gateway-services");
     istio_1_29_gateway_with_clusters_from_a_header:
@@ -197,6 +203,8 @@ fn routes_name_clusters_that_exist() {
         ("gateway-two-experiments", Case::gateway(Release::Newest, "").entry),
         ("sidecar-services", Case::gateway(Release::Newest, "").entry),
         ("waypoint-services", Case::waypoint("").entry),
+        ("httproute-gateway", Case::gateway(Release::Newest, "").entry),
+        ("httproute-waypoint", Case::waypoint("").entry),
     ] {
         let golden = Golden::read(Release::Newest, name).unwrap();
         let existing: BTreeMap<&str, &Value> = golden

@@ -14,6 +14,7 @@ mod admission;
 mod changes;
 mod corpora;
 mod forged;
+mod gateway_api;
 mod goldens;
 mod outages;
 mod random;
