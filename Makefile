@@ -1,6 +1,6 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help golden-istio setup mlflow wasm cli demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench clean
+.PHONY: help golden-istio setup mlflow wasm cli install demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ wasm: setup ## build the filter: dist/sidetrack.wasm
 
 cli: ## build the command: dist/sidetrack
 	@scripts/build-cli.sh
+
+install: cli ## install the command, also as kubectl sidetrack, with its manual pages (PREFIX, default /usr/local)
+	@scripts/install.sh
 
 demo: wasm cli ## watch an A/B test in a real Envoy on this machine
 	dist/sidetrack demo --wasm dist/sidetrack.wasm

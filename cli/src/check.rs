@@ -43,17 +43,28 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     if args.json {
         out.json(&Report::of(&checked))?;
     } else {
-        match &checked {
-            Ok(loaded) => summary(loaded, &source.name, args.moment.get(), out)?,
-            Err(problems) => list(problems, &source, out)?,
-        }
+        print(&source, &checked, args.moment.get(), out)?;
     }
     Ok(if checked.is_ok() { ExitStatus::Success } else { ExitStatus::Problems })
 }
 
+/// Writes the problems, or the summary.
+pub(crate) fn print(
+    source: &Source,
+    checked: &Result<Loaded, Problems>,
+    now: Timestamp,
+    out: &mut Out,
+) -> anyhow::Result<()> {
+    match checked {
+        Ok(loaded) => summary(loaded, &source.name, now, out),
+        Err(problems) => list(problems, source, out),
+    }
+}
+
+/// The result for machines.
 #[derive(Serialize)]
-struct Report {
-    ok: bool,
+pub(crate) struct Report {
+    pub(crate) ok: bool,
     hash: Option<String>,
     problems: Vec<JsonProblem>,
     notices: Vec<JsonNotice>,
@@ -74,7 +85,7 @@ struct JsonNotice {
 }
 
 impl Report {
-    fn of(checked: &Result<Loaded, Problems>) -> Self {
+    pub(crate) fn of(checked: &Result<Loaded, Problems>) -> Self {
         let problems = checked.as_ref().err().into_iter().flat_map(|problems| &problems.0);
         let notices = checked.as_ref().ok().into_iter().flat_map(notices);
         Self {

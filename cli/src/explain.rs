@@ -45,6 +45,16 @@ use question::{Breaker, Entropy, Header};
 pub(crate) struct Args {
     #[command(flatten)]
     file: File,
+    #[command(flatten)]
+    question: Question,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The request, and the circumstances under which it is decided.
+#[derive(Arguments)]
+pub(crate) struct Question {
     /// The request's method [default: POST]
     #[arg(long, value_name = "M")]
     method: Option<String>,
@@ -70,14 +80,11 @@ pub(crate) struct Args {
     /// half-open:25:3 (after trip 3; each recovery tries other units) or closed; may be repeated
     #[arg(long = "breaker", value_name = "VARIANT=STATE", value_parser = question::breaker)]
     breakers: Vec<Breaker>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
 }
 
 /// A request, its outcome, and the steps to it.
 struct Case<'p> {
-    args: &'p Args,
+    asked: &'p Question,
     plan: &'p Plan,
     now: Timestamp,
     request: question::Asked,
@@ -89,25 +96,35 @@ struct Case<'p> {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let plan = load(&args.file.file)?.plan;
-    question::known_breakers(&args.breakers, &plan)?;
-    let now = args.moment.get();
+    explain(&args.question, &plan, args.json, out)
+}
+
+/// Answers the question for a plan, wherever its file came from.
+pub(crate) fn explain(
+    asked: &Question,
+    plan: &Plan,
+    json: bool,
+    out: &mut Out,
+) -> anyhow::Result<ExitCode> {
+    question::known_breakers(&asked.breakers, plan)?;
+    let now = asked.moment.get();
     let rolled = Cell::new(false);
     let mut steps = Vec::new();
-    let request = question::request(args, plan.settings.body_limit)?;
+    let request = question::request(asked, plan.settings.body_limit)?;
     let mut world = World {
         now,
-        entropy: || match args.random {
+        entropy: || match asked.random {
             Some(entropy) => entropy.0,
             None => {
                 rolled.set(true);
                 RandomState::new().build_hasher().finish()
             }
         },
-        gate: &|experiment, variant| gate(args, &plan, experiment, variant),
+        gate: &|experiment, variant| gate(asked, plan, experiment, variant),
     };
-    let outcome = decide(&plan, &request, &mut world, &mut steps);
-    let case = Case { args, plan: &plan, now, request, outcome, steps, is_random: rolled.get() };
-    if args.json {
+    let outcome = decide(plan, &request, &mut world, &mut steps);
+    let case = Case { asked, plan, now, request, outcome, steps, is_random: rolled.get() };
+    if json {
         out.json(&Json::of(&case))?;
     } else {
         write_text(&case, out)?;
@@ -116,10 +133,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 }
 
 /// What the given breaker passes. A breaker that does not enforce passes all requests.
-fn gate(args: &Args, plan: &Plan, experiment: ExperimentId, variant: VariantId) -> Gate {
+fn gate(asked: &Question, plan: &Plan, experiment: ExperimentId, variant: VariantId) -> Gate {
     let experiment = &plan.experiments[experiment];
     let name = &experiment.variants[variant].name;
-    let given = args.breakers.iter().rev().find(|breaker| breaker.variant == *name);
+    let given = asked.breakers.iter().rev().find(|breaker| breaker.variant == *name);
     given
         .filter(|_| experiment.breaker.mode == BreakerMode::Enforce)
         .map_or(Gate::Closed, |breaker| breaker.gate)

@@ -19,6 +19,7 @@ mod export;
 mod fault;
 mod http;
 mod import;
+mod kube;
 mod lines;
 mod load;
 mod man;
@@ -83,6 +84,14 @@ enum Command {
 #[must_use]
 pub fn run() -> ExitCode {
     let mut out = Out::stdout();
+    let role = kube::Role::of(std::env::args_os().next());
+    if let Some(role) = role {
+        let done = match role {
+            kube::Role::Plugin => kube::run(&mut out),
+            kube::Role::Completion => kube::complete(&mut out),
+        };
+        return ended(done, out);
+    }
     let given = match Cli::try_parse() {
         Ok(given) => given,
         Err(error) => return fault::wrong_use(&error),
@@ -107,6 +116,10 @@ pub fn run() -> ExitCode {
         Command::Completions(args) => code(completions::run(args, &mut out)),
         Command::Man(args) => code(man::run(args, &mut out)),
     };
+    ended(done, out)
+}
+
+fn ended(done: anyhow::Result<ExitCode>, mut out: Out) -> ExitCode {
     let done = done.and_then(|code| out.finish().map(|()| code));
     done.unwrap_or_else(|error| fault::report(&error).into())
 }
@@ -126,9 +139,10 @@ mod tests {
 
     #[test]
     fn help_fits_80_columns() {
-        let mut command = command();
+        let (mut command, mut plugin) = (command(), kube::command());
         command.build();
-        let mut commands = vec![&mut command];
+        plugin.build();
+        let mut commands = vec![&mut command, &mut plugin];
         while let Some(command) = commands.pop() {
             let help = command.render_long_help().to_string();
             // clap does not wrap the usage.

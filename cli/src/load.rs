@@ -38,6 +38,8 @@ pub(crate) struct Source {
     pub(crate) name: String,
     text: Vec<u8>,
     json: bool,
+    /// The tree, if it did not come as a text.
+    tree: Option<Node>,
 }
 
 /// Reads and checks a file, for commands that need a valid one.
@@ -67,7 +69,12 @@ impl Source {
             LARGEST >> 20
         );
         let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        Ok(Self { name, text, json })
+        Ok(Self { name, text, json, tree: None })
+    }
+
+    /// What an object of a cluster carries. It has no lines.
+    pub(crate) fn of_tree(name: String, tree: Node) -> Self {
+        Self { name, text: Vec::new(), json: false, tree: Some(tree) }
     }
 
     /// Like [`load`], for a file that has been read.
@@ -87,7 +94,7 @@ impl Source {
 
     /// A source with this text in place of the file's.
     pub(crate) fn with(&self, text: String) -> Self {
-        Self { name: self.name.clone(), text: text.into_bytes(), json: self.json }
+        Self { name: self.name.clone(), text: text.into_bytes(), json: self.json, tree: None }
     }
 
     /// The parsed file, or all its problems.
@@ -99,6 +106,9 @@ impl Source {
 
     /// The experiments' tree: the file's own, or that inside a manifest.
     fn experiments(&self) -> Result<Node, String> {
+        if let Some(tree) = &self.tree {
+            return Ok(tree.clone());
+        }
         let in_manifest = if self.json { None } else { manifest::experiments(self.utf8()?) };
         in_manifest.unwrap_or_else(|| self.node())
     }

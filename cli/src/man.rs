@@ -38,6 +38,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
         write_all(&root, folder, out)?;
+        let mut plugin = crate::kube::command();
+        plugin.build();
+        write_all(&plugin, folder, out)?;
     } else {
         out.write_all(&page(named(&root, &args.command)?)?)?;
     }

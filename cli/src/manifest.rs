@@ -9,10 +9,33 @@ use sidetrack::config::Node;
 
 use crate::yaml;
 
-/// The kinds that bring the filter, and where its configuration is.
-const KINDS: [(&str, &[&str]); 2] = [
-    ("WasmPlugin", &["spec", "pluginConfig"]),
-    ("TrafficExtension", &["spec", "wasm", "pluginConfig"]),
+/// A kind of object that brings the filter and carries its experiments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    /// The resource, as kubectl takes it.
+    pub(crate) resource: &'static str,
+    /// Where the configuration is; `*` is every item of a list.
+    path: &'static [&'static str],
+}
+
+/// All of them.
+pub(crate) static KINDS: [Kind; 3] = [
+    Kind {
+        name: "WasmPlugin",
+        resource: "wasmplugins.extensions.istio.io",
+        path: &["spec", "pluginConfig"],
+    },
+    Kind {
+        name: "TrafficExtension",
+        resource: "trafficextensions.extensions.istio.io",
+        path: &["spec", "wasm", "pluginConfig"],
+    },
+    Kind {
+        name: "EnvoyExtensionPolicy",
+        resource: "envoyextensionpolicies.gateway.envoyproxy.io",
+        path: &["spec", "wasm", "*", "config"],
+    },
 ];
 
 /// The experiments of a stream of manifests; `None` when the text is none.
@@ -41,12 +64,12 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
             None => return None,
         }
     }
-    let found: Vec<&Node> = manifests.into_iter().filter_map(of).collect();
+    let found: Vec<&Node> = manifests.into_iter().flat_map(of).collect();
     Some(match found.as_slice() {
         [one] => Ok((*one).clone()),
         [] => {
-            Err("none of its manifests is a WasmPlugin, TrafficExtension or EnvoyExtensionPolicy with experiments"
-                .to_owned())
+            let kinds = KINDS.map(|kind| kind.name).join(", ");
+            Err(format!("none of its manifests has experiments; expected one of: {kinds}"))
         }
         several => {
             Err(format!("{} of its manifests have experiments; one is allowed", several.len()))
@@ -54,16 +77,26 @@ pub(crate) fn experiments(text: &str) -> Option<Result<Node, String>> {
     })
 }
 
-fn of(manifest: &Node) -> Option<&Node> {
-    let Some(Node::Text(kind)) = manifest.get("kind") else { return None };
-    if kind == "EnvoyExtensionPolicy" {
-        let Node::List(filters) = manifest.get("spec")?.get("wasm")? else { return None };
-        let mut configurations = filters.iter().filter_map(|filter| filter.get("config"));
-        return configurations.find(|it| it.get("experiments").is_some());
+/// The configurations with experiments that a manifest carries.
+pub(crate) fn of(manifest: &Node) -> Vec<&Node> {
+    let Some(Node::Text(name)) = manifest.get("kind") else { return Vec::new() };
+    let Some(kind) = KINDS.iter().find(|kind| kind.name == name) else { return Vec::new() };
+    let mut found = vec![manifest];
+    for key in kind.path {
+        found = match *key {
+            "*" => found.into_iter().flat_map(items).collect(),
+            key => found.into_iter().filter_map(|node| node.get(key)).collect(),
+        };
     }
-    let (_, path) = KINDS.iter().find(|(name, _)| name == kind)?;
-    let configuration = path.iter().try_fold(manifest, |node, key| node.get(key))?;
-    configuration.get("experiments").map(|_| configuration)
+    found.retain(|node| node.get("experiments").is_some());
+    found
+}
+
+fn items(node: &Node) -> &[Node] {
+    match node {
+        Node::List(items) => items,
+        _ => &[],
+    }
 }
 
 #[cfg(test)]

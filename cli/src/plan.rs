@@ -33,6 +33,13 @@ pub(crate) struct Args {
     /// The new file
     new: PathBuf,
     #[command(flatten)]
+    form: Form,
+}
+
+/// When to compare, and what to print.
+#[derive(Arguments)]
+pub(crate) struct Form {
+    #[command(flatten)]
     moment: Moment,
     /// Exit 1 if any unit moves between two candidates
     #[arg(long)]
@@ -48,13 +55,30 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         "only one of the two files can be stdin"
     );
     let (old, new) = (load(&args.old)?.plan, load(&args.new)?.plan);
-    let report = compare(&old, &new, args.moment.get());
-    if args.json {
+    report(&old, &new, &args.form, out)
+}
+
+impl Form {
+    /// Whether machines read the output.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.json
+    }
+}
+
+/// Reports the units that move when `new` replaces `old`, in the form that was asked for.
+pub(crate) fn report(
+    old: &Plan,
+    new: &Plan,
+    form: &Form,
+    out: &mut Out,
+) -> anyhow::Result<ExitStatus> {
+    let report = compare(old, new, form.moment.get());
+    if form.json {
         out.json(&report)?;
     } else {
         report::write_text(&report, out)?;
     }
-    Ok(if args.fail_on_swap && report.swap { ExitStatus::Problems } else { ExitStatus::Success })
+    Ok(if form.fail_on_swap && report.swap { ExitStatus::Problems } else { ExitStatus::Success })
 }
 
 /// Reports the units that move when `new` replaces `old`.

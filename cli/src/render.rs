@@ -5,11 +5,14 @@
 
 mod admission;
 mod argocd;
+mod delivery;
 mod envoy;
 mod envoy_gateway;
+mod folder;
 mod gateway_api;
 mod grafana;
 mod headers;
+mod helm;
 mod hosts;
 mod httproute;
 mod istio;
@@ -39,6 +42,9 @@ enum Target {
     EnvoyGateway(Box<envoy_gateway::Args>),
     Argocd(Box<argocd::Args>),
     Admission(admission::Args),
+    Helm(Box<helm::Args>),
+    ArgoRollouts(Box<delivery::ArgoRollouts>),
+    Flagger(Box<delivery::Flagger>),
     Prometheus(prometheus::Args),
     Grafana(grafana::Args),
 }
@@ -53,5 +59,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         Target::EnvoyGateway(args) => envoy_gateway::run(args, out),
         Target::Argocd(args) => argocd::run(args, out),
         Target::Admission(args) => admission::run(args, out),
+        Target::Helm(args) => helm::run(args, out),
+        Target::ArgoRollouts(args) => delivery::argo_rollouts(args, out),
+        Target::Flagger(args) => delivery::flagger(args, out),
     }
 }

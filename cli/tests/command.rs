@@ -15,12 +15,18 @@ mod assign;
 mod bandit;
 #[path = "command/check.rs"]
 mod check;
+#[path = "command/delivery.rs"]
+mod delivery;
 #[path = "command/explain.rs"]
 mod explain;
 #[path = "command/gateway.rs"]
 mod gateway;
+#[path = "command/helm.rs"]
+mod helm;
 #[path = "command/kserve.rs"]
 mod kserve;
+#[path = "command/kube.rs"]
+mod kube;
 #[path = "command/manual.rs"]
 mod manual;
 #[path = "command/plan.rs"]

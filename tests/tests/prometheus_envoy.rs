@@ -14,6 +14,8 @@
 
 #[path = "prometheus_envoy/dashboard.rs"]
 mod dashboard;
+#[path = "prometheus_envoy/delivery.rs"]
+mod delivery;
 #[path = "prometheus_envoy/missing.rs"]
 mod missing;
 #[path = "prometheus_envoy/picture.rs"]
@@ -41,6 +43,7 @@ async fn prometheus_says_what_the_traffic_generator_counted() -> Result<()> {
         counts(&stand, &answers).await?;
         shares(&stand, &answers).await?;
         rules(&stand).await?;
+        delivery::measures(&stand, &answers).await?;
         alerts(&stand).await
     };
     if let Err(error) = told.await {

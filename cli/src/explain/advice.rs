@@ -62,33 +62,33 @@ fn flags(case: &Case<'_>, conditions: &Match) -> (Vec<String>, Vec<String>) {
         Host::Below(suffix) => format!("--host any{suffix}"),
     });
     let method = conditions.methods.first().map(|method| format!("--method {method}"));
-    let args = case.args;
+    let asked = case.asked;
     need(
         Match { methods: conditions.methods.clone(), ..Match::default() },
         "--method",
-        args.method.is_some(),
+        asked.method.is_some(),
         method,
     );
     need(
         Match { hosts: conditions.hosts.clone(), ..Match::default() },
         "--host",
-        args.host.is_some(),
+        asked.host.is_some(),
         host,
     );
     need(
         Match { path: conditions.path.clone(), ..Match::default() },
         "--path",
-        args.path.is_some(),
+        asked.path.is_some(),
         path,
     );
     for header in &conditions.headers {
-        let given = args.headers.iter().any(|other| other.name == header.name);
+        let given = asked.headers.iter().any(|other| other.name == header.name);
         let name = format!("--header {}", header.name);
         let part = Match { headers: vec![header.clone()], ..Match::default() };
         need(part, &name, given, header_flag(header));
     }
     if conditions.body_mismatch(case.request.body()).is_some() {
-        match &args.body {
+        match &asked.body {
             Some(_) => wrong.push("--body".to_owned()),
             None => missing.push("--body FILE".to_owned()),
         }

@@ -71,7 +71,7 @@ fn changes(case: &Case<'_>, decision: Decision) -> [(&'static str, Headers); 3] 
             edits.iter().map(|edit| (format!("body {}", edit.pointer), edit.value.clone())),
         );
     }
-    let breaker = || super::gate(case.args, case.plan, decision.experiment, decision.assigned);
+    let breaker = || super::gate(case.asked, case.plan, decision.experiment, decision.assigned);
     effects.on_response(breaker, case.request.is_https(), |effect| {
         to_client.push((effect.name.to_owned(), text(&effect.value)));
     });

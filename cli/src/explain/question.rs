@@ -10,7 +10,7 @@ use sidetrack::plan::Plan;
 use sidetrack::quantity::Ppm;
 use sidetrack::request::{Body, Request, Unread};
 
-use super::Args;
+use super::Question;
 use super::joined::is_joined;
 use crate::words::visible;
 
@@ -144,9 +144,9 @@ impl Request for Asked {
 }
 
 /// The request, with its body where the filter would read it.
-pub(super) fn request(args: &Args, limit: u64) -> anyhow::Result<Asked> {
-    let headers = headers(args);
-    let body = match &args.body {
+pub(super) fn request(asked: &Question, limit: u64) -> anyhow::Result<Asked> {
+    let headers = headers(asked);
+    let body = match &asked.body {
         Some(path) => {
             let name = || format!("cannot read {}", visible(&path.to_string_lossy()));
             std::fs::read(path).with_context(name)?
@@ -161,19 +161,19 @@ pub(super) fn request(args: &Args, limit: u64) -> anyhow::Result<Asked> {
     Ok(Asked { headers, body, unread })
 }
 
-fn headers(args: &Args) -> Vec<(String, Vec<u8>)> {
+fn headers(asked: &Question) -> Vec<(String, Vec<u8>)> {
     let or = |given: &Option<String>, default: &str| given.as_deref().unwrap_or(default).into();
     let mut request = vec![
-        (":method".to_owned(), or(&args.method, "POST")),
-        (":path".to_owned(), or(&args.path, "/")),
+        (":method".to_owned(), or(&asked.method, "POST")),
+        (":path".to_owned(), or(&asked.path, "/")),
     ];
     // Envoy turns the header `host` into the authority.
     let host = || {
-        args.headers.iter().find(|header| header.name == "host").map(|header| header.value.clone())
+        asked.headers.iter().find(|header| header.name == "host").map(|header| header.value.clone())
     };
-    let given = args.host.clone().map(String::into_bytes);
+    let given = asked.host.clone().map(String::into_bytes);
     request.extend(given.or_else(host).map(|host| (":authority".to_owned(), host)));
-    for Header { name, value } in args.headers.iter().filter(|header| header.name != "host") {
+    for Header { name, value } in asked.headers.iter().filter(|header| header.name != "host") {
         let first = request.iter_mut().find(|(other, _)| other == name);
         match first.filter(|_| is_joined(name)) {
             Some((_, values)) => {

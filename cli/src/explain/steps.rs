@@ -267,7 +267,7 @@ fn breaker_not_consulted(case: &Case<'_>) -> Option<Entry> {
         return None;
     }
     let name = variant(experiment, decision.assigned);
-    let given = case.args.breakers.iter().any(|breaker| breaker.variant == name);
+    let given = case.asked.breakers.iter().any(|breaker| breaker.variant == name);
     let text = match experiment.breaker.mode {
         BreakerMode::Enforce if given => "closed".to_owned(),
         BreakerMode::Enforce => {

@@ -16,7 +16,7 @@ use anyhow::bail;
 use serde::Serialize;
 
 use crate::load::Loaded;
-pub(super) use args::{Args, Flags, run};
+pub(super) use args::{Args, Flags, name, run};
 
 /// What the manifests depend on besides the experiments.
 #[derive(Clone, Debug)]

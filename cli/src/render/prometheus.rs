@@ -21,6 +21,7 @@ use sidetrack::rollout::Schedule;
 
 use self::alerts::Alert;
 use self::records::Record;
+pub(super) use self::records::{answered, watched_slow};
 use crate::template::{self, quote};
 pub(super) use args::{Args, run};
 
@@ -177,18 +178,18 @@ fn of_proxies(plan: &Plan, job: &str) -> Group {
 }
 
 /// Selectors of the series of the filter and of Envoy.
-struct Series {
+pub(super) struct Series {
     job: String,
     experiment: Option<String>,
 }
 
 impl Series {
-    fn new(job: &str, experiment: Option<&Experiment>) -> Self {
+    pub(super) fn new(job: &str, experiment: Option<&Experiment>) -> Self {
         Self { job: job.to_owned(), experiment: experiment.map(|e| e.name.clone()) }
     }
 
     /// A selector: `name{job="…",experiment="…",more}`.
-    fn of(&self, name: &str, more: &str) -> String {
+    pub(super) fn of(&self, name: &str, more: &str) -> String {
         let experiment =
             self.experiment.iter().map(|name| format!("{}={}", label::EXPERIMENT, quote(name)));
         let labels = std::iter::once(format!("job={}", quote(&self.job))).chain(experiment);

@@ -51,6 +51,14 @@ impl Scrape {
     pub fn count(&self, metric: &str, labels: &[(&str, &str)]) -> Option<u64> {
         Some(self.sum(metric, labels)?.round() as u64)
     }
+
+    /// The values of all series whose names begin like this: some proxies leave labels in the names.
+    pub fn values(&self, prefix: &str) -> impl Iterator<Item = f64> {
+        self.series
+            .iter()
+            .filter(move |series| series.name.starts_with(prefix))
+            .map(|series| series.value)
+    }
 }
 
 impl Series {
@@ -130,6 +138,7 @@ mod tests {
         let scrape = Scrape::parse("# TYPE rq counter\nrq_total{} 5\nrq 7\n");
         assert_eq!(scrape.count("rq", &[]), Some(7));
         assert_eq!(scrape.count("rq_total", &[]), Some(5));
+        assert_eq!(scrape.values("rq").collect::<Vec<_>>(), [5.0, 7.0]);
     }
 
     #[test]

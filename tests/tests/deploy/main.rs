@@ -5,6 +5,7 @@
 
 mod argocd;
 mod grafana;
+mod helm;
 mod istio;
 mod istio_envoy;
 mod operations;

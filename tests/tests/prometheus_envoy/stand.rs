@@ -61,7 +61,7 @@ pub(crate) struct Stand {
     pub(crate) began: f64,
     answers: Arc<Mutex<Vec<Answered>>>,
     load: Mutex<Option<Load>>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 fn experiments(start: f64) -> Value {
@@ -175,8 +175,13 @@ impl Stand {
             began: now(),
             answers,
             load,
-            _dir: dir,
+            dir,
         })
+    }
+
+    /// The experiment file.
+    pub(crate) fn file(&self) -> String {
+        self.dir.path().join("experiment.json").display().to_string()
     }
 
     /// Waits until requests are answered in a phase.

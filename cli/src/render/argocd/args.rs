@@ -3,14 +3,12 @@
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::Context;
-
 use super::phases::Phase;
 use super::{Options, istio, tree};
-use crate::atomic;
 use crate::exit::ExitStatus;
 use crate::load;
 use crate::out::Out;
+use crate::render::folder;
 
 /// Write a folder for Argo CD: an Application, a Kustomize base, an overlay per phase, and a CI gate
 ///
@@ -93,46 +91,6 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         }
         return Ok(ExitStatus::Success);
     };
-    // Checked before the first write, so a refusal leaves the folder as it was.
-    let lost: Vec<&str> = files
-        .iter()
-        .filter(|file| differs(&folder.join(&file.path), &file.text))
-        .map(|file| file.path.as_str())
-        .collect();
-    anyhow::ensure!(
-        args.force || lost.is_empty(),
-        "--out {} has other contents in: {}\n  hint: --force replaces these files; review the changes with git",
-        folder.display(),
-        lost.join(", ")
-    );
-    for file in &files {
-        let path = folder.join(&file.path);
-        let parent = path.parent().unwrap_or(folder);
-        std::fs::create_dir_all(parent)
-            .with_context(|| format!("cannot create {}", parent.display()))?;
-        atomic::write(&path, file.text.as_bytes())
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        if file.is_script() {
-            executable(&path)?;
-        }
-        writeln!(out, "{}", path.display())?;
-    }
+    folder::write(folder, &files, args.force, out)?;
     Ok(ExitStatus::Success)
-}
-
-/// Whether the path exists with other contents.
-fn differs(path: &Path, text: &str) -> bool {
-    path.exists() && std::fs::read(path).ok().as_deref() != Some(text.as_bytes())
-}
-
-#[cfg(unix)]
-fn executable(path: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
-        .with_context(|| format!("cannot make {} executable", path.display()))
-}
-
-#[cfg(not(unix))]
-fn executable(_: &Path) -> anyhow::Result<()> {
-    Ok(())
 }

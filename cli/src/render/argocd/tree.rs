@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::phases::{OFF, Weights, in_phase, overlays, written};
 use super::{Options, istio};
 use crate::load::Loaded;
+use crate::render::folder::File;
 use crate::render::istio::Kind;
 use crate::{template, yaml};
 
@@ -15,20 +16,6 @@ const TEMPLATES: [(&str, &str); 4] = [
     ("overlay.yaml", include_str!("../../../templates/argocd/overlay.yaml")),
     ("github.yaml", include_str!("../../../templates/argocd/github.yaml")),
 ];
-
-/// A file of the folder.
-pub(super) struct File {
-    /// Relative to the folder.
-    pub(super) path: String,
-    pub(super) text: String,
-}
-
-impl File {
-    /// Whether it must be executable.
-    pub(super) fn is_script(&self) -> bool {
-        self.path.ends_with(".sh")
-    }
-}
 
 pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<File>> {
     let overlays = overlays(&loaded.plan, &options.phases)?;

@@ -201,7 +201,7 @@ impl ValueEnum for FailStrategy {
     }
 }
 
-fn name(text: &str) -> anyhow::Result<String> {
+pub(in crate::render) fn name(text: &str) -> anyhow::Result<String> {
     anyhow::ensure!(destination::is_label(text), "must be {}", destination::LABEL);
     Ok(text.to_owned())
 }

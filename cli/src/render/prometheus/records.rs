@@ -122,7 +122,7 @@ fn times(experiment: &Experiment, series: &Series) -> Vec<Record> {
 /// The latency limit of the breaker, and the smallest bound of the histogram that is not below it. So a
 /// response that counts as slow here is also slow for the breaker, and a limit that equals a bound is
 /// exact. `None` below the first and beyond the last bound.
-pub(super) fn watched_slow(experiment: &Experiment) -> Option<(Slow, &'static str)> {
+pub(in crate::render) fn watched_slow(experiment: &Experiment) -> Option<(Slow, &'static str)> {
     let slow = experiment.breaker.slow?;
     let (smallest, _) = TIME_BOUNDS.first()?;
     let bound = TIME_BOUNDS
@@ -247,7 +247,7 @@ pub(super) fn seconds(milliseconds: u64) -> String {
 }
 
 /// Selects the requests that were answered, whatever the answer.
-pub(super) fn answered() -> String {
+pub(in crate::render) fn answered() -> String {
     format!("{STATUS}=~\"{SUCCESS}|{ERROR}\"")
 }
 

@@ -1,0 +1,126 @@
+//! `render helm`: a Helm chart whose values are the experiment file.
+//!
+//! The templates are the objects of `render istio` for the same options, with the values in place of what a release
+//! changes: experiments, image and labels. So there is one source of the manifests. What decides about routes (names,
+//! hosts, paths, the baseline) is part of the chart: values that differ in it are refused with a sentence.
+
+mod args;
+mod objects;
+
+use serde_json::{Value, json};
+use sidetrack::config::Node;
+
+use super::folder::File;
+use super::istio;
+use crate::load::Loaded;
+use crate::{template, yaml};
+pub(super) use args::{Args, run};
+
+const TEMPLATES: [(&str, &str); 4] = [
+    ("Chart.yaml", include_str!("../../templates/helm/Chart.yaml")),
+    ("values.yaml", include_str!("../../templates/helm/values.yaml")),
+    ("_helpers.tpl", include_str!("../../templates/helm/_helpers.tpl")),
+    ("NOTES.txt", include_str!("../../templates/helm/NOTES.txt")),
+];
+
+/// What the chart depends on besides the experiments.
+pub(super) struct Options {
+    pub(super) version: String,
+    /// The options of the manifests.
+    pub(super) istio: istio::Options,
+}
+
+/// The files of the chart.
+pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<File>> {
+    anyhow::ensure!(
+        options.istio.route == istio::Routing::Virtualservice,
+        "--route envoyfilter does not work in a chart\n  hint: its clusters would have to be values; use --route virtualservice"
+    );
+    let text = istio::manifests(loaded, &options.istio, false)?;
+    let chart = objects::templates(&text)?;
+    let context = json!({
+        "name": options.istio.name,
+        "version": options.version,
+        "app_version": env!("CARGO_PKG_VERSION"),
+        "experiments": loaded.plan.experiments.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "),
+        "image": chart.image,
+        "carrier": chart.carrier,
+        "shape": shape(loaded).to_string(),
+    });
+    let render = |name: &str| template::render(&TEMPLATES, name, &context);
+    let file = |path: &str, text: String| File { path: path.to_owned(), text };
+    let mut schema = serde_json::to_string_pretty(&schema())?;
+    schema.push('\n');
+    Ok(vec![
+        file("Chart.yaml", render("Chart.yaml")?),
+        file("experiment.yaml", yaml::write(&loaded.node)?),
+        file("values.yaml", render("values.yaml")?),
+        file("values.schema.json", schema),
+        file("templates/_helpers.tpl", render("_helpers.tpl")?),
+        file("templates/NOTES.txt", render("NOTES.txt")?),
+        file("templates/manifests.yaml", chart.text),
+    ])
+}
+
+/// What the routes depend on. `_helpers.tpl` takes the same from the values.
+fn shape(loaded: &Loaded) -> Value {
+    let plain = |node: Option<&Node>| node.map_or(Value::Null, |node| json!(node));
+    let list = |node: Option<&Node>| match node {
+        Some(Node::List(items)) => items.clone(),
+        _ => Vec::new(),
+    };
+    let experiments = list(loaded.node.get("experiments"));
+    let of = |experiment: &Node| {
+        let inner =
+            |key: &str, inner: &str| plain(experiment.get(key).and_then(|it| it.get(inner)));
+        let names = list(experiment.get("variants"));
+        json!({
+            "name": plain(experiment.get("name")),
+            "match": plain(experiment.get("match")),
+            "baseline": plain(experiment.get("baseline")),
+            "variants": names.iter().map(|variant| plain(variant.get("name"))).collect::<Vec<_>>(),
+            "mirror": inner("mirror", "cluster"),
+            "override": inner("overrides", "header"),
+        })
+    };
+    let prefix = loaded.node.get("settings").and_then(|settings| settings.get("header_prefix"));
+    json!({"experiments": experiments.iter().map(of).collect::<Vec<_>>(), "header_prefix": plain(prefix)})
+}
+
+/// The schema of the values: that of the experiment file, and the chart's own keys.
+fn schema() -> Value {
+    let mut schema = json!(sidetrack::config::json_schema());
+    let own = json!({
+        "image": {
+            "description": "The filter's image.",
+            "type": "object",
+            "additionalProperties": false,
+            "required": ["url"],
+            "properties": {
+                "url": {"type": "string", "pattern": "^(oci|https?|file)://", "description": "The URL of the image."},
+                "sha256": {"type": "string", "pattern": "^([0-9a-f]{64})?$", "description": "The digest of the image's manifest."},
+                "pullSecret": {"type": "string", "description": "The Secret to pull the image with, in the filter's namespace."},
+            },
+        },
+        "labels": {
+            "description": "Labels of all resources.",
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+        },
+        "global": {"description": "Values of a chart that includes this one.", "type": "object"},
+    });
+    if let (Some(Value::Object(properties)), Value::Object(own)) =
+        (schema.get_mut("properties"), own)
+    {
+        properties.extend(own);
+    }
+    if let Some(fields) = schema.as_object_mut() {
+        fields.insert("title".to_owned(), "Values of a Sidetrack chart".into());
+        fields.insert(
+            "description".to_owned(),
+            "An experiment file, and the chart's own values.".into(),
+        );
+        fields.insert("required".to_owned(), json!(["image"]));
+    }
+    schema
+}

@@ -1,0 +1,139 @@
+//! `kubectl sidetrack` as users run it: the real kubectl finds the plugin on the PATH and asks the real API server.
+
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use sidetrack_tests::artifact;
+use sidetrack_tests::mesh::{Mesh, program};
+use sidetrack_tests::world::sidetrack_command;
+
+use crate::stand::{BASELINE, ENHANCED, Stand, experiment};
+
+/// `kubectl sidetrack …`, with a PATH that has kubectl and the links of an installation.
+fn plugin(mesh: &Mesh, arguments: &[&str]) -> Output {
+    kubectl(mesh, &[&["sidetrack"], arguments].concat())
+}
+
+fn kubectl(mesh: &Mesh, arguments: &[&str]) -> Output {
+    let folder = mesh.folder().join("plugin");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["kubectl-sidetrack", "kubectl_complete-sidetrack"] {
+        // Tests run side by side.
+        symlink(artifact::cli(), folder.join(name)).ok();
+    }
+    let kubectl = program("kubectl").unwrap();
+    let system = std::env::var_os("PATH").unwrap();
+    let path = [folder.as_path(), kubectl.parent().unwrap()];
+    let path = path.map(ToOwned::to_owned).into_iter().chain(std::env::split_paths(&system));
+    let mut command: Command = mesh.command("kubectl").unwrap();
+    command.args(arguments).env("PATH", std::env::join_paths(path).unwrap()).env("NO_COLOR", "1").output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_live_experiment_is_explained_compared_and_checked() {
+    let mesh = Mesh::shared();
+    let stand = Stand::start(mesh).await;
+    let live = experiment(30.0);
+    let rendered = stand.rendered(&live, &["--name", "live"]);
+    mesh.apply(&rendered).unwrap();
+    let gateway = stand.gateway();
+    stand.in_force(&gateway, &live).await;
+    let ingress = stand.ingress.as_str();
+    let request = ["--path", "/v2/models/forecast/infer", "--host", crate::stand::HOST, "--json", "--header"];
+
+    // Each answer is that of the file.
+    let file = mesh.file("plugin-live.json", &live.to_string()).unwrap();
+    for user in 0..20 {
+        let user = format!("x-user-id: user-{user}");
+        let question = [&request[..], &[&user]].concat();
+        let explained = json_of(&plugin(mesh, &[&["explain", "-n", ingress], &question[..]].concat()));
+        let expected = sidetrack_command(&[&["explain", &file], &question[..]].concat()).unwrap();
+        assert_eq!(explained, serde_json::from_str::<Value>(&expected).unwrap());
+    }
+
+    // The proxy's metrics come by way of the API server.
+    let status = json_of(&plugin(mesh, &["status", "-n", ingress, "--json"]));
+    assert_eq!(status["proxies"][0]["current"], true, "{status:#}");
+    assert_eq!(status["proxies"][0]["breakers"][0]["state"], "closed", "{status:#}");
+    assert_eq!(status["proxies"][0]["refused"], 0, "{status:#}");
+    assert_eq!(status["experiments"][0]["variants"][1]["percent"], "30 %");
+    assert!(status["applied_by"].as_str().unwrap().contains("kubectl"), "{status:#}");
+    let shown = text(&plugin(mesh, &["status", "-n", ingress]));
+    assert!(shown.contains("1 of 1 run this configuration"), "{shown}");
+
+    // Everything that `render istio` writes is as it should be.
+    let checked = plugin(mesh, &["check", "-n", ingress]);
+    assert!(checked.status.success(), "{}", text(&checked));
+    assert!(text(&checked).contains(&format!("{ENHANCED}: VirtualService {}/live", stand.models)), "{}", text(&checked));
+
+    let next = mesh.file("plugin-next.json", &experiment(50.0).to_string()).unwrap();
+    let moved = json_of(&plugin(mesh, &["plan", &next, "-n", ingress, "--name", "wasmplugin/live", "--json"]));
+    let step = &moved["experiments"][0]["moves"][0];
+    assert_eq!((step["from"].as_str(), step["to"].as_str(), step["percent"].as_str()), (Some(BASELINE), Some(ENHANCED), Some("20")));
+
+    // A wrong file is applied: the proxy keeps the last good one, and the status says both.
+    mesh.apply(&rendered.replace("weight: 30", "weight: 30.5")).unwrap();
+    mesh.until("another hash is in force", || {
+        let status = json_of(&plugin(mesh, &["status", "-n", ingress, "--json"]));
+        Ok(status["proxies"][0]["current"] == true)
+    })
+    .unwrap();
+    mesh.apply(&rendered.replace("weight: 30", "weight: 130")).unwrap();
+    mesh.until("the refused configuration is counted", || {
+        let output = plugin(mesh, &["status", "-n", ingress, "--json"]);
+        assert_eq!(output.status.code(), Some(1));
+        let status = json_of(&output);
+        let proxy = &status["proxies"][0];
+        Ok(status["ok"] == false && proxy["current"] == false && proxy["refused"].as_u64() > Some(0) && proxy["hash"].is_string())
+    })
+    .unwrap();
+    let explained = plugin(mesh, &["explain", "-n", ingress]);
+    assert_eq!(explained.status.code(), Some(1));
+    assert!(text(&explained).contains("weight"), "{}", text(&explained));
+    mesh.apply(&rendered).unwrap();
+
+    // Without its routes, the candidate is counted and not served.
+    mesh.kubectl(&["delete", "virtualservice", "live", "-n", &stand.models]).unwrap();
+    let checked = plugin(mesh, &["check", "-n", ingress]);
+    assert_eq!(checked.status.code(), Some(1), "{}", text(&checked));
+    assert!(text(&checked).contains("no route matches x-ab-variant: enhanced-predictor"), "{}", text(&checked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_survive_the_way_through_the_api_server() {
+    let mesh = Mesh::shared();
+    let namespace = mesh.namespace("numbers").unwrap();
+    let configuration = json!({"experiments": [{
+        "name": "numbers", "unit": [{"header": "x-user-id"}], "baseline": "a",
+        "variants": [{"name": "a"}, {"name": "b", "weight": 0.0001}, {"name": "c", "weight": 30.0}],
+        "breaker": {"error_rate": 2.5, "min_requests": 1_000_000, "confidence": 99.9},
+    }]});
+    let object = json!({
+        "apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin",
+        "metadata": {"name": "numbers", "namespace": namespace},
+        "spec": {"url": "oci://registry.example.com/sidetrack:1", "pluginConfig": configuration},
+    });
+    mesh.apply_objects(&[object]).unwrap();
+    let file = mesh.file("numbers.json", &configuration.to_string()).unwrap();
+    let expected: Value = serde_json::from_str(&sidetrack_command(&["check", &file, "--json"]).unwrap()).unwrap();
+    let status = json_of(&plugin(mesh, &["status", "-n", &namespace, "--json"]));
+    assert_eq!(status["hash"], expected["hash"], "{status:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_completes_the_words_of_the_plugin() {
+    let mesh = Mesh::shared();
+    let completed = text(&kubectl(mesh, &["__complete", "sidetrack", "st"]));
+    assert!(completed.starts_with("status\t"), "{completed}");
+    let completed = text(&kubectl(mesh, &["__complete", "sidetrack", "explain", "--bre"]));
+    assert!(completed.starts_with("--breaker\t"), "{completed}");
+}
