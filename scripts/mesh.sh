@@ -90,6 +90,23 @@ share() {
     printf '%s\n' "$stamp" > "$share/stamp"
 }
 
+# The definitions of controllers beside the mesh, from their modules: nothing of these is compiled.
+neighbours() {
+    local modules=(argoproj/argo-rollouts@v1.9.1 fluxcd/flagger@v1.36.1) module
+    [ "$(cat "$share/neighbours" 2>/dev/null)" != "${modules[*]}" ] || return 0
+    for module in "${modules[@]}"; do
+        (cd / && go mod download "github.com/$module")
+    done
+    module="$(go env GOMODCACHE)/github.com"
+    install -m 644 "$module/${modules[0]}/manifests/crds/analysis-template-crd.yaml" "$share/argo-rollouts.yaml"
+    install -m 644 "$module/${modules[1]}/artifacts/flagger/crd.yaml" "$share/flagger.yaml"
+    (cd "$share" && sha256sum --check --quiet) <<'SUMS'
+96a871705477bb8876f91630789ce753c8291f0ff5457a8cbc781ff150522369  argo-rollouts.yaml
+64a2daef9dc9d248a98347f186c225e521a2dc1d63e83f8d5ff15be424a0e85f  flagger.yaml
+SUMS
+    printf '%s\n' "${modules[*]}" > "$share/neighbours"
+}
+
 # Sidecars intercept connections with it.
 iptables() {
     local dir=.tools/mesh/iptables scratch
@@ -123,5 +140,6 @@ for name in ${*:-${parts[*]}}; do
     part "$name"
 done
 share
+neighbours
 iptables
 say "control planes: $bin"

@@ -120,6 +120,14 @@ pub fn program(name: &str) -> Result<PathBuf> {
     built(&format!("bin/{name}"))
 }
 
+/// A file of other projects that `scripts/setup.sh mesh` copies, such as the definitions `flagger.yaml`.
+///
+/// # Errors
+/// If it is not there.
+pub fn share(name: &str) -> Result<PathBuf> {
+    built(&format!("share/{name}"))
+}
+
 /// The path of a file below `.tools/mesh`.
 fn built(name: &str) -> Result<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/mesh").join(name);

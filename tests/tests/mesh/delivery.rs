@@ -30,23 +30,31 @@ async fn the_definitions_of_argo_rollouts_and_flagger_accept_the_objects() {
         let file = share(definitions).unwrap();
         mesh.kubectl(&["apply", "--server-side", "-f", file.to_str().unwrap()]).unwrap();
     }
-    mesh.kubectl(&["wait", "--for=condition=established", "--timeout=60s", "crd", "--all"]).unwrap();
+    mesh.kubectl(&["wait", "--for=condition=established", "--timeout=60s", "crd", "--all"])
+        .unwrap();
     let file = mesh.file("delivery.json", &experiments().to_string()).unwrap();
     for (target, kind, more, number) in [
         ("argo-rollouts", "analysistemplates.argoproj.io", ["--count", "10"], 3),
         ("flagger", "metrictemplates.flagger.app", ["--secret", "prometheus"], 10),
     ] {
-        let rendered =
-            sidetrack_command(&[&["render", target, &file, "--namespace", &namespace], &more[..]].concat()).unwrap();
+        let rendered = sidetrack_command(
+            &[&["render", target, &file, "--namespace", &namespace], &more[..]].concat(),
+        )
+        .unwrap();
         let warnings = mesh.apply(&rendered).unwrap();
         assert_eq!(warnings, "", "{rendered}");
-        let list: Value =
-            serde_json::from_str(&mesh.kubectl(&["get", kind, "-n", &namespace, "-o", "json"]).unwrap()).unwrap();
+        let list: Value = serde_json::from_str(
+            &mesh.kubectl(&["get", kind, "-n", &namespace, "-o", "json"]).unwrap(),
+        )
+        .unwrap();
         assert_eq!(list["items"].as_array().unwrap().len(), number, "{list:#}");
         // The API server looks: strict checks refuse another field, and the schema another type.
         for (from, to) in [("query:", "qwery:"), ("address: ", "address: 17 #")] {
             let broken = rendered.replace(from, to);
-            assert!(!mesh.try_apply(&broken, &["--dry-run=server"]).unwrap().accepted, "{target}: {to}");
+            assert!(
+                !mesh.try_apply(&broken, &["--dry-run=server"]).unwrap().accepted,
+                "{target}: {to}"
+            );
         }
     }
 }

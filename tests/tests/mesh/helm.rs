@@ -13,7 +13,11 @@ fn helm(mesh: &Mesh, arguments: &[&str]) -> Output {
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn done(mesh: &Mesh, arguments: &[&str]) -> String {
@@ -67,34 +71,77 @@ async fn the_chart_is_what_render_istio_writes() {
     let digest = "0a".repeat(32);
     for (index, options) in [
         vec!["--gateway", "ingress/predictors", "--namespace", "models", "--port", "8080"],
-        vec!["--gateway", "ingress/predictors", "--service", "predictor", "--kind", "trafficextension"],
-        vec!["--topology", "sidecar", "--selector", "app=frontend", "--port", "8080", "--host", "predictor", "--sha256", &digest],
-        vec!["--topology", "waypoint", "--host", "predictor", "--port", "8080", "--pull-secret", "registry"],
-        vec!["--gateway", "ingress/predictors", "--no-guard", "--fail-strategy", "reload", "--service", "predictor"],
+        vec![
+            "--gateway",
+            "ingress/predictors",
+            "--service",
+            "predictor",
+            "--kind",
+            "trafficextension",
+        ],
+        vec![
+            "--topology",
+            "sidecar",
+            "--selector",
+            "app=frontend",
+            "--port",
+            "8080",
+            "--host",
+            "predictor",
+            "--sha256",
+            &digest,
+        ],
+        vec![
+            "--topology",
+            "waypoint",
+            "--host",
+            "predictor",
+            "--port",
+            "8080",
+            "--pull-secret",
+            "registry",
+        ],
+        vec![
+            "--gateway",
+            "ingress/predictors",
+            "--no-guard",
+            "--fail-strategy",
+            "reload",
+            "--service",
+            "predictor",
+        ],
     ]
     .into_iter()
     .enumerate()
     {
         let chart = folder.join(index.to_string());
         let chart = chart.to_str().unwrap();
-        sidetrack_command(&[&["render", "helm", &file, "--out", chart], &options[..]].concat()).unwrap();
+        sidetrack_command(&[&["render", "helm", &file, "--out", chart], &options[..]].concat())
+            .unwrap();
         done(mesh, &["lint", "--strict", chart]);
         // The defaults, and a file with other weights, limits and settings.
         for weight in [30.0, 12.3456] {
             let mut changed = rich(weight);
             changed["experiments"][0]["enabled"] = (weight > 20.0).into();
             let values = mesh.file("values.json", &changed.to_string()).unwrap();
-            let expected = sidetrack_command(&[&["render", "istio", &values], &options[..]].concat()).unwrap();
+            let expected =
+                sidetrack_command(&[&["render", "istio", &values], &options[..]].concat()).unwrap();
             let written = done(mesh, &["template", "ab", chart, "-f", &values]);
             assert_eq!(objects(&written), objects(&expected), "{options:?}");
         }
-        let expected = sidetrack_command(&[&["render", "istio", &file], &options[..]].concat()).unwrap();
-        assert_eq!(objects(&done(mesh, &["template", "ab", chart])), objects(&expected), "{options:?}");
+        let expected =
+            sidetrack_command(&[&["render", "istio", &file], &options[..]].concat()).unwrap();
+        assert_eq!(
+            objects(&done(mesh, &["template", "ab", chart])),
+            objects(&expected),
+            "{options:?}"
+        );
         // A file without settings is not merged with the chart's own.
         let mut bare = rich(30.0);
         bare.as_object_mut().unwrap().remove("settings");
         let values = mesh.file("bare.json", &bare.to_string()).unwrap();
-        let expected = sidetrack_command(&[&["render", "istio", &values], &options[..]].concat()).unwrap();
+        let expected =
+            sidetrack_command(&[&["render", "istio", &values], &options[..]].concat()).unwrap();
         let written = done(mesh, &["template", "ab", chart, "-f", &values]);
         assert_eq!(objects(&written), objects(&expected), "{options:?}");
     }
@@ -108,10 +155,30 @@ async fn a_release_is_installed_upgraded_rolled_back_and_removed() {
     let file = mesh.file(&format!("{}-first.json", stand.models), &first.to_string()).unwrap();
     let chart = mesh.folder().join(format!("chart-{}", stand.models));
     let chart = chart.to_str().unwrap();
-    let (gateway, selector) = (format!("{}/predictors", stand.ingress), format!("istio={}", stand.ingress));
-    let options = ["--namespace", &stand.models, "--service", "predictor", "--port", "8080", "--url", mesh.image()];
-    let place = ["--gateway", &gateway, "--selector", &selector, "--host", crate::stand::HOST, "--name", "ab"];
-    sidetrack_command(&[&["render", "helm", &file, "--out", chart], &options[..], &place].concat()).unwrap();
+    let (gateway, selector) =
+        (format!("{}/predictors", stand.ingress), format!("istio={}", stand.ingress));
+    let options = [
+        "--namespace",
+        &stand.models,
+        "--service",
+        "predictor",
+        "--port",
+        "8080",
+        "--url",
+        mesh.image(),
+    ];
+    let place = [
+        "--gateway",
+        &gateway,
+        "--selector",
+        &selector,
+        "--host",
+        crate::stand::HOST,
+        "--name",
+        "ab",
+    ];
+    sidetrack_command(&[&["render", "helm", &file, "--out", chart], &options[..], &place].concat())
+        .unwrap();
     let namespace = ["-n", stand.models.as_str()];
     let notes = done(mesh, &[&["install", "ab", chart], &namespace[..]].concat());
     let next = format!("kubectl sidetrack status -n {} --name ab", stand.ingress);
@@ -122,7 +189,8 @@ async fn a_release_is_installed_upgraded_rolled_back_and_removed() {
     // The experiment file is the values.
     let second = experiment(40.0);
     let values = mesh.file(&format!("{}-second.json", stand.models), &second.to_string()).unwrap();
-    let upgrade = |more: &[&str]| helm(mesh, &[&["upgrade", "ab", chart], &namespace[..], more].concat());
+    let upgrade =
+        |more: &[&str]| helm(mesh, &[&["upgrade", "ab", chart], &namespace[..], more].concat());
     let upgraded = upgrade(&["-f", &values, "--set", "labels.team=forecast"]);
     assert!(upgraded.status.success(), "{}", text(&upgraded));
     stand.in_force(&proxy, &second).await;
@@ -140,7 +208,8 @@ async fn a_release_is_installed_upgraded_rolled_back_and_removed() {
         let mut wrong = second.clone();
         let (parent, key) = path.rsplit_once('/').unwrap();
         wrong.pointer_mut(parent).unwrap()[key] = value;
-        let values = mesh.file(&format!("{}-wrong.json", stand.models), &wrong.to_string()).unwrap();
+        let values =
+            mesh.file(&format!("{}-wrong.json", stand.models), &wrong.to_string()).unwrap();
         let refused = upgrade(&["-f", &values]);
         assert!(!refused.status.success(), "{path}");
         assert!(text(&refused).contains(message), "{path}: {}", text(&refused));

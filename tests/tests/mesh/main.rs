@@ -13,10 +13,13 @@
 mod admission;
 mod changes;
 mod corpora;
+mod delivery;
 mod forged;
 mod gateway_api;
 mod goldens;
+mod helm;
 mod outages;
+mod plugin;
 mod random;
 mod split;
 mod stand;

@@ -27,15 +27,25 @@ fn kubectl(mesh: &Mesh, arguments: &[&str]) -> Output {
     let path = [folder.as_path(), kubectl.parent().unwrap()];
     let path = path.map(ToOwned::to_owned).into_iter().chain(std::env::split_paths(&system));
     let mut command: Command = mesh.command("kubectl").unwrap();
-    command.args(arguments).env("PATH", std::env::join_paths(path).unwrap()).env("NO_COLOR", "1").output().unwrap()
+    command
+        .args(arguments)
+        .env("PATH", std::env::join_paths(path).unwrap())
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap()
 }
 
 fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn json_of(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(output)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,14 +58,16 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
     let gateway = stand.gateway();
     stand.in_force(&gateway, &live).await;
     let ingress = stand.ingress.as_str();
-    let request = ["--path", "/v2/models/forecast/infer", "--host", crate::stand::HOST, "--json", "--header"];
+    let request =
+        ["--path", "/v2/models/forecast/infer", "--host", crate::stand::HOST, "--json", "--header"];
 
     // Each answer is that of the file.
     let file = mesh.file("plugin-live.json", &live.to_string()).unwrap();
     for user in 0..20 {
         let user = format!("x-user-id: user-{user}");
         let question = [&request[..], &[&user]].concat();
-        let explained = json_of(&plugin(mesh, &[&["explain", "-n", ingress], &question[..]].concat()));
+        let explained =
+            json_of(&plugin(mesh, &[&["explain", "-n", ingress], &question[..]].concat()));
         let expected = sidetrack_command(&[&["explain", &file], &question[..]].concat()).unwrap();
         assert_eq!(explained, serde_json::from_str::<Value>(&expected).unwrap());
     }
@@ -73,12 +85,22 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
     // Everything that `render istio` writes is as it should be.
     let checked = plugin(mesh, &["check", "-n", ingress]);
     assert!(checked.status.success(), "{}", text(&checked));
-    assert!(text(&checked).contains(&format!("{ENHANCED}: VirtualService {}/live", stand.models)), "{}", text(&checked));
+    assert!(
+        text(&checked).contains(&format!("{ENHANCED}: VirtualService {}/live", stand.models)),
+        "{}",
+        text(&checked)
+    );
 
     let next = mesh.file("plugin-next.json", &experiment(50.0).to_string()).unwrap();
-    let moved = json_of(&plugin(mesh, &["plan", &next, "-n", ingress, "--name", "wasmplugin/live", "--json"]));
+    let moved = json_of(&plugin(
+        mesh,
+        &["plan", &next, "-n", ingress, "--name", "wasmplugin/live", "--json"],
+    ));
     let step = &moved["experiments"][0]["moves"][0];
-    assert_eq!((step["from"].as_str(), step["to"].as_str(), step["percent"].as_str()), (Some(BASELINE), Some(ENHANCED), Some("20")));
+    assert_eq!(
+        (step["from"].as_str(), step["to"].as_str(), step["percent"].as_str()),
+        (Some(BASELINE), Some(ENHANCED), Some("20"))
+    );
 
     // A wrong file is applied: the proxy keeps the last good one, and the status says both.
     mesh.apply(&rendered.replace("weight: 30", "weight: 30.5")).unwrap();
@@ -93,7 +115,10 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
         assert_eq!(output.status.code(), Some(1));
         let status = json_of(&output);
         let proxy = &status["proxies"][0];
-        Ok(status["ok"] == false && proxy["current"] == false && proxy["refused"].as_u64() > Some(0) && proxy["hash"].is_string())
+        Ok(status["ok"] == false
+            && proxy["current"] == false
+            && proxy["refused"].as_u64() > Some(0)
+            && proxy["hash"].is_string())
     })
     .unwrap();
     let explained = plugin(mesh, &["explain", "-n", ingress]);
@@ -105,7 +130,11 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
     mesh.kubectl(&["delete", "virtualservice", "live", "-n", &stand.models]).unwrap();
     let checked = plugin(mesh, &["check", "-n", ingress]);
     assert_eq!(checked.status.code(), Some(1), "{}", text(&checked));
-    assert!(text(&checked).contains("no route matches x-ab-variant: enhanced-predictor"), "{}", text(&checked));
+    assert!(
+        text(&checked).contains("no route matches x-ab-variant: enhanced-predictor"),
+        "{}",
+        text(&checked)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +153,8 @@ async fn numbers_survive_the_way_through_the_api_server() {
     });
     mesh.apply_objects(&[object]).unwrap();
     let file = mesh.file("numbers.json", &configuration.to_string()).unwrap();
-    let expected: Value = serde_json::from_str(&sidetrack_command(&["check", &file, "--json"]).unwrap()).unwrap();
+    let expected: Value =
+        serde_json::from_str(&sidetrack_command(&["check", &file, "--json"]).unwrap()).unwrap();
     let status = json_of(&plugin(mesh, &["status", "-n", &namespace, "--json"]));
     assert_eq!(status["hash"], expected["hash"], "{status:#}");
 }
