@@ -1,7 +1,7 @@
 //! Completions for kubectl, which runs `kubectl_complete-sidetrack` with the words after `kubectl sidetrack`.
 //!
-//! The answer is a word per line and, on the last line, a directive of kubectl's completion library: 0 adds file names, 4
-//! does not.
+//! The answer is a word per line and, on the last line, a directive of kubectl's completion library: 0 adds file names,
+//! 4 does not.
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -135,7 +135,7 @@ fn guard(live: &Live, plan: &Plan, mesh: &Mesh) -> Option<Finding> {
     } else {
         notice(
             format!("no EnvoyFilter in {} removes a client's own {header}", live.namespace),
-            "while the filter is absent, clients can choose the variant; `sidetrack render istio` writes the EnvoyFilter",
+            "while the filter is absent, clients can choose the variant; `sidetrack render istio` writes one",
         )
     })
 }

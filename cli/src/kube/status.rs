@@ -342,7 +342,8 @@ fn write_proxies(report: &Report, unknown: bool, ink: Ink, out: &mut Out) -> any
         .iter()
         .any(|proxy| proxy.breakers.iter().any(|it| it.state == "unknown") && proxy.hash.is_some());
     if blind {
-        let text = "the state of breakers is unknown without the metric labels: `sidetrack render istio FILE --mesh-config` writes them";
+        let text = "the state of breakers is unknown without the metric labels, which `sidetrack render istio FILE \
+                    --mesh-config` writes";
         writeln!(out, "{}", wrap::note("  ", text, ink))?;
     }
     Ok(())

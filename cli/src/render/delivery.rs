@@ -1,8 +1,9 @@
 //! `render argo-rollouts` and `render flagger`: the state of an experiment as metrics for controllers of progressive
 //! delivery.
 //!
-//! Metrics only. These controllers own the routes and the steps; the filter owns the split. Each metric compares a candidate
-//! with its baseline in the same window, and is absent while there are too few requests: no data is not a good result.
+//! Metrics only. These controllers own the routes and the steps; the filter owns the split. Each metric compares a
+//! candidate with its baseline in the same window, and is absent while there are too few requests: no data is not a good
+//! result.
 
 mod argo_rollouts;
 mod flagger;
@@ -95,7 +96,8 @@ impl Source {
             // Letters and dots that Kubernetes does not take may be all that told two names apart.
             if let Some(twin) = candidates.iter().find(|other| other.object == object) {
                 anyhow::bail!(
-                    "{} of {} and {name} of {} would both be named {object}\n  hint: render them apart, with --candidate and --name",
+                    "{} of {} and {name} of {} would both be named {object}\n  \
+                     hint: render them apart, with --candidate and --name",
                     twin.name,
                     twin.experiment.name,
                     experiment.name

@@ -34,7 +34,7 @@ pub(super) struct Options {
 pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<File>> {
     anyhow::ensure!(
         options.istio.route == istio::Routing::Virtualservice,
-        "--route envoyfilter does not work in a chart\n  hint: its clusters would have to be values; use --route virtualservice"
+        "--route envoyfilter does not work in a chart\n  hint: use --route virtualservice"
     );
     let text = istio::manifests(loaded, &options.istio, false)?;
     let chart = objects::templates(&text)?;
@@ -98,8 +98,14 @@ fn schema() -> Value {
             "required": ["url"],
             "properties": {
                 "url": {"type": "string", "pattern": "^(oci|https?|file)://", "description": "The URL of the image."},
-                "sha256": {"type": "string", "pattern": "^([0-9a-f]{64})?$", "description": "The digest of the image's manifest."},
-                "pullSecret": {"type": "string", "description": "The Secret to pull the image with, in the filter's namespace."},
+                "sha256": {
+                    "type": "string", "pattern": "^([0-9a-f]{64})?$",
+                    "description": "The digest of the image's manifest.",
+                },
+                "pullSecret": {
+                    "type": "string",
+                    "description": "The Secret to pull the image with, in the filter's namespace.",
+                },
             },
         },
         "labels": {

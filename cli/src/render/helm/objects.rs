@@ -113,7 +113,8 @@ fn action(line: &str) -> String {
         with("imagePullSecret", "pullSecret")
     } else if line.contains(LABELS) {
         format!(
-            "{spaces}{{{{- with .Values.labels }}}}\n{spaces}{{{{- toYaml . | nindent {indent} }}}}\n{spaces}{{{{- end }}}}"
+            "{spaces}{{{{- with .Values.labels }}}}\n{spaces}{{{{- toYaml . | nindent {indent} }}}}\n\
+             {spaces}{{{{- end }}}}"
         )
     } else if line.contains(NO_LABELS) {
         format!(
