@@ -1,6 +1,7 @@
 //! The whole way of an analysis: source → rows → join → sums → checks → comparisons → verdict.
 
 mod methods;
+mod reading;
 
 use std::collections::BTreeSet;
 use std::num::NonZero;
@@ -15,28 +16,26 @@ use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 use crate::answer::{
     Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, PlanCheck, Role, Srm, SrmVerdict,
 };
-use crate::attribution::Attribution;
 use crate::cap::Cap;
 use crate::check::{Check, CheckName, CheckState};
-use crate::checks::{self, Arms, Evidence, share};
+use crate::checks::{self, Arms, Evidence, Unmatched, share};
 use crate::compare::Data;
 use crate::error::{Error, Part};
 use crate::expected_value::{Price, expected_values};
-use crate::join::{Joined, Settled, Shape, join};
 use crate::judge::{Look, Names, judge};
 use crate::metric::{Available, Metric, MetricRequests, Origin};
 use crate::over_time::{Series, series};
-use crate::phases::{Book, Timeline};
+use crate::phases::Book;
 use crate::plan::{Exploratory, accepted, in_force};
 use crate::reason::{Note, Reason, Unusable};
 use crate::row::Excluded;
 use crate::short::Short;
 use crate::source::outcomes::{ACCURACY, Outcomes};
-use crate::source::{AccessLogs, Logs, Trial};
+use crate::source::{Logs, Trial};
 use crate::strata::Strata;
-use crate::sums::{Placed, Summation, Sums, place};
 use crate::verdict::{Grounds, verdict};
 use crate::window::Window;
+use reading::{Read, Reading};
 
 /// The planned units if the user gives none: the confidence sequence is narrowest around this number.
 pub const DEFAULT_UNITS: u64 = 10_000;
@@ -135,31 +134,6 @@ struct Work<'a> {
     progress: &'a (dyn Fn(Pass, u64) + Sync),
 }
 
-/// The result of one pass over the logs.
-struct Read {
-    joined: Joined,
-    sums: Sums,
-    placed: Option<Placed>,
-    attribution: Option<Attribution>,
-    settled: Settled,
-    metrics: Vec<Metric>,
-    /// Whether units are compared.
-    units: bool,
-    timeline: Arc<Timeline>,
-    shape: Shape,
-}
-
-/// What a pass over the logs reads.
-#[derive(Clone, Default)]
-struct Reading<'m> {
-    pass: Pass,
-    /// Minutes to leave out.
-    closed: BTreeSet<u64>,
-    /// The phases, when they are known.
-    timeline: Option<Arc<Timeline>>,
-    metrics: &'m [Metric],
-}
-
 impl Work<'_> {
     fn run(&self) -> Result<(Analysis, Series), Error> {
         let metrics = self.metrics()?;
@@ -191,12 +165,11 @@ impl Work<'_> {
         let again = (!reading.closed.is_empty() && logs.can_repeat())
             .then(|| self.read(&reading))
             .transpose()?;
-        let damage = std::mem::take(&mut first.joined.notes);
         let (main, other) = match again {
             Some(again) if exclude => (again, None),
             again => (first, again),
         };
-        self.answer(&main, other.as_ref(), breaker, damage)
+        self.answer(&main, other.as_ref(), breaker)
     }
 
     fn answer(
@@ -204,7 +177,6 @@ impl Work<'_> {
         main: &Read,
         other: Option<&Read>,
         breaker: crate::answer::Breaker,
-        damage: Vec<Note>,
     ) -> Result<(Analysis, Series), Error> {
         let Input { experiment, strata, .. } = self.input;
         let tally = &main.joined.tally;
@@ -239,17 +211,24 @@ impl Work<'_> {
             by_request: self.outcomes.by_request,
             planned: self.settings.planned_units.unwrap_or(DEFAULT_UNITS),
         });
-        let mut allowed = self.settings.allowed.clone();
-        // The split of each day is a part of the split.
-        allowed.extend(self.settings.allow_srm.then_some(CheckName::UnitsPerDay));
         let few = main
             .units
             .then(|| checks::few_units(&self.data(main), &main.metrics, &results, &names.variants));
         let placed = main.placed.as_ref();
         let ends = placed.and_then(|placed| checks::ends(placed, tally, &names.variants));
-        let more = few.into_iter().chain(ends);
-        let checks =
-            checks::checks(rows, &main.joined, arms.as_ref(), more, &main.metrics, &allowed);
+        let of_rows = rows.map(|(outcomes, counts)| self.of_rows(main, outcomes, counts, &names));
+        let untold = main.units.then(|| checks::untold(tally, &main.sums));
+        let more = few.into_iter().flatten().chain(ends).chain(of_rows.into_iter().flatten());
+        let more = more.chain(untold).chain(main.units.then(|| main.twice.clone()));
+        let checks = checks::checks(
+            rows,
+            &main.joined,
+            arms.as_ref(),
+            more,
+            &main.metrics,
+            &self.settings.allowed,
+            self.settings.allow_srm,
+        );
         let mut verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),
@@ -287,7 +266,7 @@ impl Work<'_> {
                 .then_some(phases.len() as u64),
             breaker: &breaker,
             other_weights,
-            torn: main.sums.torn,
+            torn: if main.units { main.sums.torn } else { 0 },
             moved: main.sums.moved,
             untimed: main.placed.as_ref().is_some_and(|placed| !placed.timed),
             outcomes: outcomes.as_ref(),
@@ -295,7 +274,7 @@ impl Work<'_> {
         let chosen = self.chosen_primary(&main.metrics);
         let attribution = main.attributed(&names);
         let methods = methods::notes(attribution.as_ref(), &results);
-        let notes = chosen.into_iter().chain(damage).chain(notes).chain(methods);
+        let notes = chosen.into_iter().chain(notes).chain(methods).chain(main.absent_zero());
         reasons.extend(notes.map(Reason::from));
         let data = self.data(main);
         let series = series(&data, &main.metrics, look, &names, phases, tally.span);
@@ -376,21 +355,6 @@ impl Work<'_> {
         PlanCheck { digest, exploratory }
     }
 
-    fn source<'r>(&'r self, reading: &'r Reading<'_>) -> AccessLogs<'r> {
-        let Input { experiment, logs, strata, .. } = self.input;
-        AccessLogs {
-            logs,
-            experiment,
-            trial: self.trial,
-            window: self.settings.window,
-            strata,
-            book: &self.book,
-            timeline: reading.timeline.as_deref(),
-            outcomes: self.outcomes,
-            closed: &reading.closed,
-        }
-    }
-
     /// Why there is nothing to decide from.
     fn unusable(&self, main: &Read, counts: Option<&OutcomeCounts>) -> Option<Unusable> {
         let Input { experiment, .. } = self.input;
@@ -402,73 +366,28 @@ impl Work<'_> {
         lines.or(units).or_else(|| {
             let reading = Reading::default();
             let field = if self.outcomes.by_request { log::REQUEST_ID } else { log::UNIT };
-            checks::unusable_outcomes(self.outcomes, counts?, || self.source(&reading).first(field))
+            let ids = || self.source(&reading).first(field);
+            checks::unusable_outcomes(self.outcomes, counts?, self.trial, ids)
         })
     }
 
-    /// Reads the logs, and finds the phases if they are not known.
-    fn join(&self, reading: &Reading<'_>) -> Result<(Joined, Arc<Timeline>, Shape), Error> {
-        let Input { experiment, logs, .. } = self.input;
-        let source = self.source(reading);
-        let known = reading.timeline.as_ref().map_or(0, |timeline| timeline.phases.len());
-        let mut shape = Shape::new(experiment, known);
-        let progress = |lines| (self.progress)(reading.pass, lines);
-        let threads = self.settings.threads.get();
-        let outcomes = (self.outcomes, self.settings.attribution.is_some());
-        let mut joined = join(&source, shape, outcomes, threads, &progress)?;
-        if let Some(timeline) = &reading.timeline {
-            return Ok((joined, Arc::clone(timeline), shape));
-        }
-        let timeline = Timeline::new(&self.book, &joined.tally.active, logs.can_repeat());
-        shape.strata = timeline.phases.len();
-        if !timeline.returns {
-            joined.renumber(&timeline.only(), shape);
-        }
-        Ok((joined, Arc::new(timeline), shape))
-    }
-
-    fn read(&self, reading: &Reading<'_>) -> Result<Read, Error> {
-        let (mut joined, timeline, shape) = self.join(reading)?;
-        let threads = self.settings.threads.get();
-        let random = self.input.experiment.assignment == Assignment::RequestRandom;
-        let units = joined.tally.named > 0 && !random;
-        let by_unit = self.input.outcomes.is_some() && !self.outcomes.by_request;
-        if by_unit && !units && joined.tally.used > 0 {
-            let problem = if random {
-                "the rows are about units, but each request is assigned by itself \
-                 (assignment: request_random); give request_id"
-            } else {
-                "the rows are about units, but the log has none; give request_id, or set \
-                 settings.exposure_unit to digest and log again"
-            };
-            return Err(Error::input(Part::Outcomes(None), problem));
-        }
-        let attribution = self.attribution(&joined, units)?;
-        let length = attribution.map(|attribution| attribution.length);
-        let settled = length.map(|length| joined.settle(self.outcomes, length));
-        let window = self.settings.window;
-        let placed =
-            (by_unit && units).then(|| place(&joined, self.outcomes, window, length, self.trial));
-        // The rate of aborted requests is worth a line only if there are any, or if it was asked for.
-        let aborts = joined.tally.aborted() > 0 || self.settings.metrics.decides_by("abort_rate");
-        let wanted = |metric: &&Metric| aborts || metric.origin != Origin::Aborts;
-        let metrics: Vec<Metric> = reading.metrics.iter().filter(wanted).cloned().collect();
-        let summation = Summation {
-            joined: &joined,
-            placed: placed.as_ref(),
-            metrics: &metrics,
-            caps: Vec::new(),
-            attribution,
-            shape,
-            units,
-            threads,
-        };
-        let sums = summation.run();
-        // Everything else needs only the sums, and a second pass may need the memory.
-        joined.shards = Vec::new();
-        let placed = placed.map(Placed::counts);
-        let settled = settled.unwrap_or_default();
-        Ok(Read { joined, sums, placed, attribution, settled, metrics, units, timeline, shape })
+    /// The checks of the outcomes that need the logs.
+    fn of_rows(
+        &self,
+        main: &Read,
+        outcomes: &Outcomes,
+        counts: &OutcomeCounts,
+        names: &Names<'_>,
+    ) -> Vec<Check> {
+        let (tally, names) = (&main.joined.tally, names.variants.as_slice());
+        let unmatched = Unmatched { outcomes, counts, tally, sample: &main.sample, names };
+        let mut checks = vec![unmatched.check()];
+        let placed = main.placed.as_ref();
+        checks.extend(checks::scales(outcomes, tally, placed, main.shape, &main.metrics, names));
+        checks.extend(
+            outcomes.by_request.then(|| checks::classes(outcomes, counts, tally, names)).flatten(),
+        );
+        checks
     }
 
     fn data<'r>(&self, read: &'r Read) -> Data<'r> {
@@ -482,7 +401,7 @@ impl Work<'_> {
         let compared: Vec<_> =
             metrics.map(|(metric, sums)| (metric.clone(), data.compare(metric, sums))).collect();
         let mut results = judge(&compared, look, self.settings.level, names);
-        read.add_caps(&mut results, names);
+        read.add_caps(&data, &mut results, names);
         results
     }
 

@@ -79,13 +79,17 @@ macro_rules! names {
 
 names! {
     MatchedRows: "matched_rows", "Rows of the outcomes that match the logs.";
+    UnmatchedRows: "unmatched_rows", "Rows of the outcomes that match nothing, and of which variant they would be.";
     MalformedRows: "malformed_rows", "Rows of the outcomes that cannot be read.";
     UnreadableValues: "unreadable_values", "Values of a metric that cannot be read.";
+    ValueScale: "value_scale", "The size of the values of each variant.";
     AmbiguousRows: "ambiguous_rows", "Rows without a time, whose unit other trials exposed as well.";
     EarlyRows: "early_rows", "Rows from shortly before the first request of their unit.";
     EndingRows: "ending_rows", "The end of the outcomes of each variant.";
     DamagedLines: "damaged_lines", "Lines of the experiment that cannot be read.";
     RepeatedLines: "repeated_lines", "Lines about a request that another line is about.";
+    UntoldTrials: "untold_trials", "Lines that name no trial, beside others that do.";
+    UnitsNamedTwice: "units_named_twice", "Units in plain text that are in the log as digests as well.";
     RequestsPerUnit: "requests_per_unit", "Requests per unit of each variant.";
     LabelCoverage: "label_coverage", "How many requests or units of each variant have a value.";
     UnitsPerDay: "units_per_day", "New units of each day and variant.";
@@ -95,6 +99,7 @@ names! {
     EffectiveUnits: "effective_units", "How many units of equal weight each variant is worth.";
     HeavyUnits: "heavy_units", "The split of the heaviest units.";
     FewUnits: "few_units", "What is left of a conclusion without the heaviest units.";
+    LargeValues: "large_values", "What is left of a conclusion without the largest values.";
     TornUnits: "torn_units", "Units that were assigned to two variants.";
     Skewness: "skewness", "Units of each variant, for the skewness of a metric.";
     RepeatedRows: "repeated_rows", "Rows about units that say again what earlier rows said.";

@@ -2,14 +2,18 @@
 
 mod arms;
 mod breaker;
+mod classes;
 mod counts;
 mod ends;
 mod few;
+mod identity;
 mod lines;
 mod notes;
 mod rows;
+mod scale;
 mod skewness;
 mod srm;
+mod unmatched;
 mod usable;
 
 use crate::answer::OutcomeCounts;
@@ -19,14 +23,20 @@ use crate::metric::Metric;
 use crate::source::outcomes::Outcomes;
 pub(crate) use arms::Arms;
 pub(crate) use breaker::breaker;
+pub(crate) use classes::classes;
 pub(crate) use counts::{line_counts, observed, other_trials, outcome_counts, variants};
 pub(crate) use ends::ends;
 pub(crate) use few::few_units;
+pub(crate) use identity::{twice, untold};
 pub(crate) use notes::{Evidence, notes};
+pub(crate) use scale::scales;
 pub(crate) use srm::srm;
+pub(crate) use unmatched::{Sample, Unmatched};
 pub(crate) use usable::{lines as unusable_lines, outcomes as unusable_outcomes};
 
 /// Checks of the data that may block a decision. `allowed`: the user accepts what they find.
+///
+/// The split of each day is a part of the split, so `allow_srm` accepts it as well.
 pub(crate) fn checks(
     outcomes: Option<(&Outcomes, &OutcomeCounts)>,
     joined: &Joined,
@@ -34,6 +44,7 @@ pub(crate) fn checks(
     more: impl IntoIterator<Item = Check>,
     metrics: &[Metric],
     allowed: &[CheckName],
+    allow_srm: bool,
 ) -> Vec<Check> {
     let mut checks = lines::lines(joined);
     if let Some((outcomes, counts)) = outcomes {
@@ -44,10 +55,16 @@ pub(crate) fn checks(
     for check in &mut checks {
         if check.blocks() && allowed.contains(&check.name) {
             check.state = CheckState::Accepted;
+        } else if check.blocks() && allow_srm && check.name == CheckName::UnitsPerDay {
+            check.state = CheckState::Accepted;
+            check.message += BY_SRM;
         }
     }
     checks
 }
+
+/// What ends the message of a check that was accepted with the split.
+pub(crate) const BY_SRM: &str = " (accepted by --allow-srm, as a part of the split)";
 
 /// `part` of `part + rest`.
 pub(crate) fn share(part: u64, rest: u64) -> f64 {

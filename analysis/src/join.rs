@@ -19,7 +19,7 @@ use sidetrack::quantity::Millis;
 use crate::error::Error;
 use crate::histogram::{GROUPS, group};
 use crate::reason::Note;
-use crate::row::{Excluded, OtherLine, Place, Row, Sink, Whose};
+use crate::row::{Aside, Excluded, OtherLine, Place, Row, Sink, Whose};
 use crate::short::Short;
 use crate::source::outcomes::Outcomes;
 use crate::source::{Source, Start};
@@ -29,7 +29,7 @@ pub(crate) use repeats::Repeats;
 pub(crate) use tally::Minute;
 pub(crate) use tally::Tally;
 pub(crate) use trials::Exposed;
-pub(crate) use units::{Cell, Settled, Totals, Unit, UnitTable};
+pub(crate) use units::{Cell, Settled, TOLD, Totals, UNTOLD, Unit, UnitTable};
 
 /// How many shards there are. A divisor of the number of histogram groups, so that a group is in one shard.
 pub(crate) const SHARDS: usize = 20;
@@ -166,6 +166,10 @@ impl Sink for Batch {
         if let Some(others) = self.others.get_mut(shard(unit)) {
             others.push(Exposed { unit, trial: line.trial, first });
         }
+    }
+
+    fn aside(&mut self, aside: Aside) {
+        self.tally.aside(aside);
     }
 
     fn malformed(&mut self, place: Place, whose: Whose, problem: String) {

@@ -44,6 +44,7 @@ mod reason;
 pub mod row;
 mod scale;
 mod short;
+mod sizes;
 pub mod source;
 mod strata;
 mod sums;

@@ -64,6 +64,8 @@ pub(crate) enum Absent {
 pub(crate) enum Margin {
     /// In the metric's own unit: seconds, or a fraction of one.
     Absolute(f64),
+    /// In percentage points, as a fraction of one: only of shares.
+    Points(f64),
     /// Of the baseline's value.
     Relative(f64),
 }
@@ -98,7 +100,7 @@ impl Metric {
     /// How much worse a guardrail may be, in the metric's unit.
     pub(crate) fn margin(&self, baseline: Option<f64>) -> Option<f64> {
         match self.margin? {
-            Margin::Absolute(margin) => Some(margin),
+            Margin::Absolute(margin) | Margin::Points(margin) => Some(margin),
             Margin::Relative(share) => baseline.map(|value| value.abs() * share),
         }
     }
@@ -119,6 +121,13 @@ impl MetricRequest {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Why its direction has to be given, if it is not. Of a built-in metric, it is known.
+    pub(crate) fn doubt(&self) -> Option<String> {
+        let is_built_in = self.name == LATENCY || BUILT_IN.contains(&self.name.as_str());
+        let doubt = Doubt::of(&self.name).filter(|_| !is_built_in && self.goal.is_none());
+        doubt.map(|doubt| doubt.to_string())
     }
 
     /// Everything by default.
@@ -185,10 +194,10 @@ impl FromStr for Margin {
         let units = [("%", 0.01), ("pt", 0.01), ("ms", 0.001), ("s", 1.0), ("", 1.0)];
         let read = |(suffix, one): (&str, f64)| {
             let value: f64 = text.strip_suffix(suffix)?.parse().ok()?;
-            let margin = if suffix == "%" {
-                Self::Relative(value * one)
-            } else {
-                Self::Absolute(value * one)
+            let margin = match suffix {
+                "%" => Self::Relative(value * one),
+                "pt" => Self::Points(value * one),
+                _ => Self::Absolute(value * one),
             };
             (value.is_finite() && value >= 0.0).then_some(margin)
         };
@@ -403,6 +412,22 @@ impl Available<'_> {
             (_, Some(_)) => return Err("only a guardrail has a margin".to_owned()),
             (_, None) => None,
         };
+        let is_binary =
+            |column: usize| measure != Measure::Mean && self.binary.get(column) == Some(&true);
+        let is_share = match origin {
+            Origin::Errors | Origin::Aborts => true,
+            Origin::Latency => false,
+            Origin::Column(column) => {
+                measure == Measure::Proportion || name == ACCURACY || is_binary(column)
+            }
+        };
+        if matches!(margin, Some(Margin::Points(_))) && !is_share {
+            return Err(format!(
+                "a margin in percentage points (pt) is for shares, and this is a {}; write a number \
+                 in its own unit, or a part of the baseline's value, as in {name}:5%",
+                measure.kind().as_str()
+            ));
+        }
         let goal = request.goal.unwrap_or(default);
         let is_column = matches!(origin, Origin::Column(_));
         if request.absent.is_some() && (!is_column || measure == Measure::Ratio) {

@@ -201,6 +201,13 @@ impl Timeline {
         begun.or_else(|| starts.first()).map(|(_, phase)| *phase)
     }
 
+    /// The weights of the last phase.
+    pub(crate) fn last(&self, book: &Book) -> Option<Arc<Set>> {
+        let last = u8::try_from(self.phases.len().checked_sub(1)?).ok()?;
+        let is_last = |starts: &Vec<(u64, u8)>| starts.iter().any(|(_, phase)| *phase == last);
+        book.read().get(self.starts.iter().position(is_last)?).cloned()
+    }
+
     /// Whether weights rose and fell again and again, as if outcomes had set them: one way and back twice, for some variant.
     ///
     /// A rollout and a person who raises, rolls back and raises again change the direction at most twice.

@@ -11,6 +11,7 @@ use sidetrack::quantity::Millis;
 use crate::answer::{Srm, SrmVerdict};
 use crate::cap::Cap;
 use crate::check::{Check, CheckState};
+use crate::checks::BY_SRM;
 use crate::metric::{BUILT_IN, MetricRequest, MetricRequests};
 use crate::short::Short;
 use crate::source::outcomes::Outcomes;
@@ -156,8 +157,12 @@ pub(crate) fn accepted(srm: &Srm, allow_srm: bool, checks: &[Check]) -> Vec<Expl
     let split = (srm.verdict == SrmVerdict::Mismatch && allow_srm)
         .then(|| ("the test of the split".to_owned(), "--allow-srm".to_owned()));
     let checks = checks.iter().filter(|check| check.state == CheckState::Accepted);
-    let checks = checks
-        .map(|check| (format!("the check {}", check.name), format!("--allow {}", check.name)));
+    let checks = checks.map(|check| {
+        let by_srm = check.message.ends_with(BY_SRM);
+        let option =
+            if by_srm { "--allow-srm".to_owned() } else { format!("--allow {}", check.name) };
+        (format!("the check {}", check.name), option)
+    });
     let mut all: Vec<Exploratory> = split
         .into_iter()
         .chain(checks)
@@ -214,7 +219,10 @@ fn read(plan: &config::AnalysisPlan, at: &str, problems: &mut Vec<Problem>) -> A
                     return Err(format!("\"{}\" is given twice; give it one role", metric.name));
                 }
                 names.push(metric.name.clone());
-                Ok(metric)
+                match metric.doubt() {
+                    Some(doubt) => Err(format!("\"{}\" has no direction: {doubt}", metric.name)),
+                    None => Ok(metric),
+                }
             });
             match parsed {
                 Ok(metric) => metrics.push(metric),
@@ -222,9 +230,10 @@ fn read(plan: &config::AnalysisPlan, at: &str, problems: &mut Vec<Problem>) -> A
                     path: format!("{at}.{key}[{index}]"),
                     code: Code::BadMetric,
                     message,
-                    hint: "a metric is NAME[=KIND][:increase|decrease], and a guardrail ends in a \
-                           margin: error_rate:0.5pt"
-                        .to_owned(),
+                    hint:
+                        "a metric is NAME[=KIND][:increase|decrease], as in cost:decrease, and a \
+                           guardrail ends in a margin: error_rate:0.5pt"
+                            .to_owned(),
                 }),
             }
         }

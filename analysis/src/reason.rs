@@ -184,6 +184,13 @@ pub enum Note {
         /// Where, and how many units.
         cap: CapResult,
     },
+    /// Units without a row count as zero.
+    AbsentZero {
+        /// The metric.
+        metric: String,
+        /// Which share of the units.
+        share: f64,
+    },
     /// A column decides that was not named.
     DefaultPrimary {
         /// The column.

@@ -28,7 +28,7 @@ pub struct Row {
 
 /// What happened to a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[expect(clippy::struct_excessive_bools, reason = "five independent facts of one request")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of one request")]
 pub struct Marks {
     /// No response, a 5xx, an answer that broke off, or a failure that was retried on the baseline.
     pub failed: bool,
@@ -40,6 +40,19 @@ pub struct Marks {
     pub elsewhere: bool,
     /// A breaker diverted it or let it through as a probe.
     pub breaker: bool,
+    /// Its line names no trial, as logs of older versions.
+    pub untold: bool,
+    /// The draw of the file's salt gives its unit another bucket. Only known of lines without a trial, with plain units.
+    pub foreign: bool,
+}
+
+/// What else is known of a line, for the checks of the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// The [`key`] of the digest of a plain unit, of a sample of units.
+    Digest(u64),
+    /// The row of the outcomes about the request of a line that does not count.
+    Outcome(u32),
 }
 
 /// Why a well-formed line does not count.
@@ -119,6 +132,9 @@ pub trait Sink {
 
     /// A line of another trial of the experiment, or of none.
     fn other_trial(&mut self, line: &OtherLine);
+
+    /// What else is known of a line.
+    fn aside(&mut self, _: Aside) {}
 
     /// A line that cannot be read, whose it is, and why.
     fn malformed(&mut self, place: Place, whose: Whose, problem: String);

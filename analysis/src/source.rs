@@ -186,7 +186,7 @@ fn judged(
 }
 
 fn give(
-    rules: &LineRules<'_>,
+    rules: &mut LineRules<'_>,
     line: &[u8],
     found: Result<Judged<'_>, String>,
     place: Place,
@@ -194,6 +194,7 @@ fn give(
 ) {
     if found.is_ok() {
         begins(line, is_ours(&found), sink);
+        rules.aside.take().into_iter().for_each(|aside| sink.aside(aside));
     }
     match found {
         Ok(Judged::Counts(row, plan)) => sink.row(&row, plan),

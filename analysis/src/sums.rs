@@ -6,6 +6,7 @@
 
 mod balance;
 mod heavy;
+mod large;
 mod over_time;
 mod placement;
 mod tails;
@@ -20,7 +21,7 @@ use sidetrack_stats::ratio;
 use crate::answer::Role;
 use crate::attribution::Attribution;
 use crate::cap;
-use crate::join::{Cell, Joined, Shape, Totals, Unit, UnitTable};
+use crate::join::{Cell, Joined, Shape, TOLD, Totals, UNTOLD, Unit, UnitTable};
 use crate::metric::{Absent, Measure, Metric, Origin};
 pub(crate) use balance::Balance;
 pub(crate) use over_time::{OverTime, end};
@@ -40,6 +41,8 @@ pub(crate) struct Sums {
     pub(crate) torn: u64,
     /// Units whose variant changed from one stratum to another.
     pub(crate) moved: u64,
+    /// Units whose lines name their trial, whose lines do not, and with lines of both kinds.
+    pub(crate) told: Told,
     /// Units whose attribution window was open in their first phase, by slot.
     pub(crate) open: Vec<u64>,
     /// When the last open window ends, in milliseconds since 1970.
@@ -53,6 +56,14 @@ pub(crate) struct Sums {
     pub(crate) balance: Balance,
 }
 
+/// Units by whether their lines name the trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) all: u64,
+    pub(crate) none: u64,
+    pub(crate) some: u64,
+}
+
 /// The sums of a metric over units.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MetricSums {
@@ -60,6 +71,12 @@ pub(crate) struct MetricSums {
     pub(crate) pairs: Vec<Pairs>,
     /// The same without the heaviest units.
     pub(crate) light: Vec<Pairs>,
+    /// The same without the units with the largest values; empty where values are not added up.
+    pub(crate) small: Vec<Pairs>,
+    /// A unit with a larger value is among those.
+    pub(crate) large: f64,
+    /// The pairs without a cap; empty if there is none.
+    pub(crate) uncapped: Vec<Pairs>,
     /// For units in two slots, the product of their residuals `y − R x` there, summed over units.
     pub(crate) crossings: BTreeMap<(usize, usize), f64>,
     /// The value at which units are capped.
@@ -76,8 +93,14 @@ struct Value {
     slot: usize,
     y: f64,
     x: f64,
-    /// The numerator was larger than the cap.
-    is_capped: bool,
+    /// The numerator without a cap.
+    whole: f64,
+}
+
+impl Value {
+    fn is_capped(&self) -> bool {
+        self.whole > self.y
+    }
 }
 
 /// A unit's values in its slots.
@@ -92,6 +115,8 @@ pub(crate) struct Summation<'s> {
     pub(crate) metrics: &'s [Metric],
     /// By metric: the value at which units are capped. [`Summation::run`] finds them.
     pub(crate) caps: Vec<Option<f64>>,
+    /// By metric: the value above which a unit is among the largest. [`Summation::run`] finds them.
+    pub(crate) large: Vec<Option<f64>>,
     pub(crate) attribution: Option<Attribution>,
     pub(crate) shape: Shape,
     /// Whether units are compared.
@@ -103,28 +128,35 @@ impl Summation<'_> {
     /// Makes the sums.
     pub(crate) fn run(&self) -> Sums {
         let caps = self.caps();
-        Self { caps, ..self.clone() }.capped()
+        let capped = Self { caps, ..self.clone() };
+        let large = capped.large();
+        Self { large, ..capped }.summed()
     }
 
     /// The value of each cap: the quantile of all units.
     fn caps(&self) -> Vec<Option<f64>> {
         let cap = |(index, metric): (usize, &Metric)| {
             let quantile = metric.cap.filter(|_| self.units)?;
-            let values = self.each(|shard, table| {
-                let (mut all, mut values) = (Vec::new(), Values::new());
-                for unit in table.units() {
-                    let Some((first, _)) = unit.first() else { continue };
-                    self.values(index, metric, shard, table, unit, first, &mut values);
-                    all.extend(values.iter().map(|value| value.y));
-                }
-                all
-            });
-            cap::value(values.concat(), quantile)
+            cap::value(self.of_units(index, metric), quantile)
         };
         self.metrics.iter().enumerate().map(cap).collect()
     }
 
-    fn capped(&self) -> Sums {
+    /// The value of each unit in each of its slots.
+    fn of_units(&self, index: usize, metric: &Metric) -> Vec<f64> {
+        let values = self.each(|shard, table| {
+            let (mut all, mut values) = (Vec::new(), Values::new());
+            for unit in table.units() {
+                let Some((first, _)) = unit.first() else { continue };
+                self.values(index, metric, shard, table, unit, first, &mut values);
+                all.extend(values.iter().map(|value| value.y));
+            }
+            all
+        });
+        values.concat()
+    }
+
+    fn summed(&self) -> Sums {
         let drawn = self.metrics.iter().position(|metric| {
             metric.role == Role::Primary && !matches!(metric.measure, Measure::Quantile(_))
         });
@@ -171,10 +203,15 @@ impl Summation<'_> {
             _ if !self.units => MetricSums::default(),
             _ => {
                 let pairs = vec![Pairs::default(); slots];
+                let cap = self.caps.get(index).copied().flatten();
+                let large = self.large.get(index).copied().flatten();
                 MetricSums {
                     light: pairs.clone(),
+                    small: if large.is_some() { pairs.clone() } else { Vec::new() },
+                    large: large.unwrap_or(f64::INFINITY),
+                    uncapped: if cap.is_some() { pairs.clone() } else { Vec::new() },
                     pairs,
-                    cap: self.caps.get(index).copied().flatten(),
+                    cap,
                     capped: vec![0; slots],
                     ..MetricSums::default()
                 }
@@ -186,6 +223,7 @@ impl Summation<'_> {
             answered: vec![0; slots],
             torn: 0,
             moved: 0,
+            told: Told::default(),
             open: vec![0; slots],
             closes: None,
             metrics: self.metrics.iter().enumerate().map(of).collect(),
@@ -250,6 +288,11 @@ impl Summation<'_> {
                     add_one(&mut sums.open, slot);
                 }
             }
+            match unit.cells().fold(0, |trials, (_, cell)| trials | cell.trials) {
+                TOLD => sums.told.all += 1,
+                UNTOLD => sums.told.none += 1,
+                _ => sums.told.some += 1,
+            }
             sums.torn += u64::from(unit.cells().any(|(_, cell)| cell.torn));
             sums.moved += u64::from(unit.cells().any(|(_, other)| other.arm != cell.arm));
             several |= unit.cells().nth(1).is_some();
@@ -261,15 +304,9 @@ impl Summation<'_> {
                     continue;
                 }
                 self.values(index, metric, shard, table, unit, first, &mut values);
-                for Value { slot, y, x, is_capped } in values.iter().copied() {
-                    // Sums of checked numbers; one beyond 1e150 does not count.
-                    of.pairs.get_mut(slot).map(|pairs| pairs.add(y, x).ok());
-                    if !is_heavy {
-                        of.light.get_mut(slot).map(|pairs| pairs.add(y, x).ok());
-                    }
-                    if is_capped {
-                        add_one(&mut of.capped, slot);
-                    }
+                for value in &values {
+                    of.add(value, is_heavy);
+                    let Value { slot, y, x, .. } = *value;
                     if Some(index) == drawn {
                         sums.over_time.value(begun, span, slot, (y, x));
                     }
@@ -359,9 +396,9 @@ impl Summation<'_> {
                 return;
             }
             if let Some((y, x)) = value(metric, cell, column) {
-                let is_capped = cap.is_some_and(|cap| y > cap);
-                let y = cap.filter(|_| is_capped).unwrap_or(y);
-                values.push(Value { slot: self.slot(cell), y, x, is_capped });
+                let whole = y;
+                let y = cap.map_or(y, |cap| y.min(cap));
+                values.push(Value { slot: self.slot(cell), y, x, whole });
             }
         }
     }
@@ -412,15 +449,50 @@ impl Sums {
         add(&mut self.open, &shard.open);
         self.closes = self.closes.max(shard.closes);
         self.torn += shard.torn;
+        self.told.all += shard.told.all;
+        self.told.none += shard.told.none;
+        self.told.some += shard.told.some;
         self.moved += shard.moved;
         for (sum, more) in self.metrics.iter_mut().zip(&shard.metrics) {
-            let (pairs, light) = (sum.pairs.iter_mut(), sum.light.iter_mut());
-            let both = more.pairs.iter().chain(&more.light);
-            pairs.chain(light).zip(both).for_each(|(sum, more)| sum.merge(more));
-            add(&mut sum.capped, &more.capped);
+            sum.merge(more);
         }
         self.over_time.merge(&shard.over_time);
         self.balance.merge(&shard.balance);
+    }
+}
+
+impl MetricSums {
+    /// Adds a unit's value in a slot. `is_heavy`: the unit is among those with the most requests.
+    fn add(&mut self, value: &Value, is_heavy: bool) {
+        let Value { slot, y, x, whole } = *value;
+        // Sums of checked numbers; one beyond 1e150 does not count.
+        let add = |pairs: &mut [Pairs], y: f64| {
+            pairs.get_mut(slot).map(|pairs| pairs.add(y, x).ok());
+        };
+        add(&mut self.pairs, y);
+        add(&mut self.uncapped, whole);
+        if !is_heavy {
+            add(&mut self.light, y);
+        }
+        if y.abs() <= self.large {
+            add(&mut self.small, y);
+        }
+        if value.is_capped() {
+            add_one(&mut self.capped, slot);
+        }
+    }
+
+    /// Adds the sums of another shard.
+    fn merge(&mut self, more: &Self) {
+        for (sums, more) in [
+            (&mut self.pairs, &more.pairs),
+            (&mut self.light, &more.light),
+            (&mut self.small, &more.small),
+            (&mut self.uncapped, &more.uncapped),
+        ] {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| sum.merge(more));
+        }
+        self.capped.iter_mut().zip(&more.capped).for_each(|(sum, more)| *sum += more);
     }
 }
 

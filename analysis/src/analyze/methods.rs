@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use sidetrack::quantity::Timestamp;
+use sidetrack_stats::accumulate::Pairs;
 
 use super::{Read, Work};
 use crate::answer::{AttributionResult, CapResult, MetricResult, OutcomeCounts, Role};
 use crate::attribution::Attribution;
+use crate::compare::Data;
 use crate::error::{Error, Part};
 use crate::join::Joined;
 use crate::judge::Names;
-use crate::metric::Origin;
+use crate::metric::{Absent, Measure, Metric, Origin};
 use crate::plan::Exploratory;
 use crate::reason::{Note, RowProblem};
 use crate::row::Excluded;
+use crate::sums::MetricSums;
 
 impl Work<'_> {
     /// `--since` and `--until`, if they leave out requests or outcomes: else they change nothing.
@@ -94,7 +97,22 @@ impl Read {
     }
 
     /// Adds the caps to the results of their metrics.
-    pub(super) fn add_caps(&self, results: &mut [MetricResult], names: &Names<'_>) {
+    pub(super) fn add_caps(
+        &self,
+        data: &Data<'_>,
+        results: &mut [MetricResult],
+        names: &Names<'_>,
+    ) {
+        let uncapped = |metric: &Metric, sums: &MetricSums| {
+            let whole = MetricSums { pairs: sums.uncapped.clone(), ..MetricSums::default() };
+            let compared = data.compare(metric, &whole).into_iter();
+            compared
+                .filter_map(|found| {
+                    let difference = found.comparison.ok()?.estimate.difference;
+                    Some((names.variant(found.candidate), difference))
+                })
+                .collect()
+        };
         let metrics = self.metrics.iter().zip(&self.sums.metrics).zip(results);
         for ((metric, sums), result) in metrics {
             let cap = metric.cap.zip(sums.cap);
@@ -102,8 +120,28 @@ impl Read {
                 quantile: quantile.fraction(),
                 value,
                 units: self.by_variant(&sums.capped, names),
+                uncapped: uncapped(metric, sums),
             });
         }
+    }
+
+    /// Metrics that count a unit without a row as zero, and how many units these are.
+    pub(super) fn absent_zero(&self) -> Vec<Note> {
+        if self.placed.is_none() || !self.units {
+            return Vec::new();
+        }
+        let note = |metric: &Metric| {
+            let Origin::Column(column) = metric.origin else { return None };
+            let counts = metric.role != Role::Exploratory
+                && metric.absent == Absent::Zero
+                && matches!(metric.measure, Measure::Mean | Measure::Proportion);
+            let slots = self.sums.balance.labels.get(column).filter(|_| counts)?;
+            let mut all = Pairs::default();
+            slots.iter().for_each(|pairs| all.merge(pairs));
+            let share = 1.0 - all.means().0 / all.means().1;
+            (share > 0.0).then(|| Note::AbsentZero { metric: metric.name.clone(), share })
+        };
+        self.metrics.iter().filter_map(note).collect()
     }
 
     /// Counts by slot as counts by variant.

@@ -9,6 +9,8 @@ mod failed;
 mod heavy;
 mod served;
 
+pub(super) use heavy::chernoff;
+
 use std::collections::BTreeMap;
 
 use sidetrack_stats::accumulate::{Moments, Pairs};
@@ -61,14 +63,16 @@ impl Arms<'_> {
     /// All checks by variant.
     pub(crate) fn checks(&self) -> Vec<Check> {
         let balance = &self.sums.balance;
-        let mut checks = vec![self.requests(balance)];
+        let requests = self.requests(balance);
+        let is_uneven = requests.blocks();
+        let mut checks = vec![requests];
         checks.extend(self.coverage(balance));
         checks.push(self.days(balance));
         checks.push(self.failed(balance));
         checks.push(self.client_errors(balance));
         checks.push(self.never_served());
         checks.push(self.effective(balance));
-        checks.push(self.heavy(balance));
+        checks.push(self.heavy(balance, is_uneven));
         checks.push(self.torn());
         checks.extend(self.skewness());
         checks

@@ -1,16 +1,19 @@
-//! Whether a conclusion rests on a few heavy units: it must not vanish without them.
+//! Whether a conclusion rests on a few units: it must not vanish without them.
 //!
-//! The heaviest hundredth of the units of all variants is left out, and each conclusion is looked at again. Users with
-//! heavy tails pass, since a difference between the variants shows in the others as well. Bots do not: what one variant
-//! owes to them is gone without them.
+//! The hundredth of the units of all variants with the most requests is left out, and each conclusion is looked at again;
+//! then the hundredth with the largest values. Users with heavy tails pass, since a difference between the variants shows
+//! in the others as well. Bots and test purchases do not: what one variant owes to them is gone without them.
 
 use std::collections::BTreeMap;
 
+use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::float;
 use sidetrack_stats::result::Estimate;
 
 use crate::answer::{Conclusion, Goal, MetricResult, Role};
 use crate::check::{Check, CheckName, CheckState};
 use crate::compare::Data;
+use crate::figures::digits;
 use crate::metric::Metric;
 use crate::sums::MetricSums;
 
@@ -23,6 +26,8 @@ const BROKEN: f64 = 1.96;
 /// A conclusion without the heaviest units.
 struct Found<'r> {
     metric: &'r str,
+    /// The place of the metric.
+    index: usize,
     arm: usize,
     variant: &'r str,
     conclusion: Conclusion,
@@ -34,6 +39,16 @@ impl Found<'_> {
     fn rests_on_few(&self) -> bool {
         self.left.is_none_or(|left| left < LEFT)
     }
+
+    const fn words(&self) -> &'static str {
+        match self.conclusion {
+            Conclusion::Better => "better",
+            Conclusion::Worse => "worse",
+            Conclusion::Inferior => "beyond its margin",
+            Conclusion::NonInferior => "within its margin",
+            Conclusion::NoDifferenceShown | Conclusion::Undefined => "decided",
+        }
+    }
 }
 
 /// Checks every conclusion of metrics that decide. `results` are in the order of `metrics`.
@@ -42,54 +57,125 @@ pub(crate) fn few_units(
     metrics: &[Metric],
     results: &[MetricResult],
     names: &[&str],
-) -> Check {
+) -> Vec<Check> {
+    let without = |pairs: fn(&MetricSums) -> &[Pairs]| conclusions(data, metrics, results, pairs);
+    vec![heaviest(data, &without(|sums| &sums.light), names), {
+        let found = without(|sums| &sums.small);
+        largest(data, &found, names)
+    }]
+}
+
+/// The conclusions without some units: those that are in these pairs stay.
+fn conclusions<'r>(
+    data: &Data<'_>,
+    metrics: &'r [Metric],
+    results: &'r [MetricResult],
+    pairs: fn(&MetricSums) -> &[Pairs],
+) -> Vec<Found<'r>> {
     let mut found = Vec::new();
-    for ((metric, sums), result) in metrics.iter().zip(&data.sums.metrics).zip(results) {
-        if metric.role == Role::Exploratory || sums.light.is_empty() {
+    let all = metrics.iter().zip(&data.sums.metrics).zip(results).enumerate();
+    for (index, ((metric, sums), result)) in all {
+        let pairs = pairs(sums);
+        if metric.role == Role::Exploratory || pairs.is_empty() {
             continue;
         }
-        let light = MetricSums { pairs: sums.light.clone(), ..MetricSums::default() };
-        let candidates = data.compare(metric, &light).into_iter().zip(&result.candidates);
-        found.extend(candidates.map(|(light, full)| {
-            let estimate = light.comparison.ok().map(|comparison| comparison.estimate);
+        let rest = MetricSums { pairs: pairs.to_vec(), ..MetricSums::default() };
+        let candidates = data.compare(metric, &rest).into_iter().zip(&result.candidates);
+        found.extend(candidates.map(|(rest, full)| {
+            let estimate = rest.comparison.ok().map(|comparison| comparison.estimate);
             let margin = full.margin.unwrap_or(0.0);
             Found {
                 metric: &metric.name,
-                arm: light.candidate,
+                index,
+                arm: rest.candidate,
                 variant: &full.variant,
                 conclusion: full.decision,
                 left: left(full.decision, metric.goal, margin, estimate),
             }
         }));
     }
-    let worst = found
-        .iter()
-        .filter(|found| found.left.is_some_and(f64::is_finite) || found.rests_on_few())
-        .min_by(|a, b| a.left.unwrap_or(0.0).total_cmp(&b.left.unwrap_or(0.0)));
-    let failed = worst.filter(|found| found.rests_on_few());
+    found
+}
+
+/// The conclusion of which least is left.
+fn worst<'f, 'r>(found: &'f [Found<'r>]) -> Option<&'f Found<'r>> {
+    let all = found.iter();
+    all.filter(|found| found.left.is_some_and(f64::is_finite) || found.rests_on_few())
+        .min_by(|a, b| a.left.unwrap_or(0.0).total_cmp(&b.left.unwrap_or(0.0)))
+}
+
+/// Without the units with the most requests.
+fn heaviest(data: &Data<'_>, found: &[Found<'_>], names: &[&str]) -> Check {
     let weights = |arm: usize| data.sums.balance.weights.get(arm).copied().unwrap_or_default();
-    let message = match failed {
-        Some(found) => format!(
+    let share = |arm: usize| weights(arm).heavy_share();
+    let words = |found: &Found<'_>| {
+        format!(
             "{}: without the heaviest units (more than {} requests each), which have {:.1} % of the \
              requests of {}, it is not {}. Look for bots and tests, leave them out of the logs, and \
              analyze again",
             found.metric,
             data.sums.heavy,
-            100.0 * weights(found.arm).heavy_share(),
+            100.0 * share(found.arm),
             found.variant,
-            words(found.conclusion),
-        ),
-        None => "no conclusion rests on the heaviest units".to_owned(),
+            found.words(),
+        )
     };
-    let share = |(arm, name): (usize, &&str)| ((*name).to_owned(), weights(arm).heavy_share());
+    let sound = "no conclusion rests on the heaviest units";
+    check(CheckName::FewUnits, found, names, sound, words, share)
+}
+
+/// Without the units with the largest values.
+fn largest(data: &Data<'_>, found: &[Found<'_>], names: &[&str]) -> Check {
+    let sums = |index: usize| data.sums.metrics.get(index);
+    // Of the first metric, unless another one fails.
+    let shown = worst(found).or_else(|| found.first()).map_or(0, |found| found.index);
+    let total = |pairs: &[Pairs], arm: usize| {
+        let slots = (0..data.shape.strata).map(|stratum| data.shape.slot(stratum, arm));
+        let slots = slots.filter_map(|slot| pairs.get(slot));
+        slots.map(|pairs| pairs.means().0 * float(pairs.count())).sum::<f64>()
+    };
+    let share_of = |index: usize, arm: usize| {
+        let Some(sums) = sums(index) else { return 0.0 };
+        let (all, small) = (total(&sums.pairs, arm), total(&sums.small, arm));
+        if all == 0.0 { 0.0 } else { (all - small) / all }
+    };
+    let words = |found: &Found<'_>| {
+        format!(
+            "{}: without the units with the largest values (above {}), which have {:.1} % of the sum \
+             of {}, it is not {}. Look for test purchases and fraud, leave them out of the outcomes, \
+             and analyze again; or plan a cap (cap: {{{}: 99%}})",
+            found.metric,
+            digits(sums(found.index).map_or(0.0, |sums| sums.large), 4),
+            100.0 * share_of(found.index, found.arm),
+            found.variant,
+            found.words(),
+            found.metric,
+        )
+    };
+    let sound = "no conclusion rests on the largest values";
+    check(CheckName::LargeValues, found, names, sound, words, |arm| share_of(shown, arm))
+}
+
+/// The check that fails if a conclusion rests on the units that are left out. `share`: what they have of a variant.
+fn check(
+    name: CheckName,
+    found: &[Found<'_>],
+    names: &[&str],
+    sound: &str,
+    words: impl Fn(&Found<'_>) -> String,
+    share: impl Fn(usize) -> f64,
+) -> Check {
+    let worst = worst(found);
+    let failed = worst.filter(|found| found.rests_on_few());
+    let share = |(arm, name): (usize, &&str)| ((*name).to_owned(), share(arm));
     Check {
-        name: CheckName::FewUnits,
+        name,
         state: if failed.is_some() { CheckState::Blocking } else { CheckState::Ok },
         subject: failed.map(|found| found.metric.to_owned()),
         value: worst.and_then(|found| found.left),
         limit: LEFT,
         variants: names.iter().enumerate().map(share).collect::<BTreeMap<_, _>>(),
-        message,
+        message: failed.map_or_else(|| sound.to_owned(), words),
     }
 }
 
@@ -116,15 +202,5 @@ fn left(
             }))
         }
         Conclusion::NoDifferenceShown | Conclusion::Undefined => Some(f64::INFINITY),
-    }
-}
-
-const fn words(conclusion: Conclusion) -> &'static str {
-    match conclusion {
-        Conclusion::Better => "better",
-        Conclusion::Worse => "worse",
-        Conclusion::Inferior => "beyond its margin",
-        Conclusion::NonInferior => "within its margin",
-        Conclusion::NoDifferenceShown | Conclusion::Undefined => "decided",
     }
 }

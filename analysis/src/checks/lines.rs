@@ -27,6 +27,14 @@ fn damaged(joined: &Joined) -> Check {
         _ if value > LOST => CheckState::Blocking,
         _ => CheckState::Warning,
     };
+    let cut: Vec<String> = joined.notes.iter().map(ToString::to_string).collect();
+    if !cut.is_empty() {
+        let message = format!(
+            "{}. Give the whole file, or leave it out for the time that it covers",
+            cut.join("; ")
+        );
+        return check(CheckName::DamagedLines, CheckState::Blocking, value, LOST, message);
+    }
     let first = tally.damage.first().filter(|_| damaged > 0);
     let first = first.map_or_else(String::new, |(place, problem)| {
         format!("; first: line {}: {problem}", place.line)

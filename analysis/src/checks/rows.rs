@@ -21,9 +21,6 @@ const MANY: f64 = 0.2;
 /// Above this share of requests that share a row, an id does not identify a request.
 const SHARED: f64 = 0.1;
 
-/// Above this share of predictions whose class no label has, the classes are not written like the labels.
-const STRANGE: f64 = 0.95;
-
 /// All checks of the rows.
 pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metric]) -> Vec<Check> {
     let mut checks = vec![matched(outcomes, counts)];
@@ -48,7 +45,6 @@ pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metri
         checks.push(repeated(outcomes));
     } else {
         checks.push(shared(counts));
-        checks.extend(classes(counts));
     }
     let rows = outcomes.conflicting;
     checks.push(lost(CheckName::ConflictingRows, None, rows, outcomes.read, |part| {
@@ -105,6 +101,26 @@ fn ambiguous(counts: &OutcomeCounts) -> Check {
 /// hours before it, without as many from the hours before those.
 fn early(counts: &OutcomeCounts) -> Check {
     let before = counts.before;
+    let rounded = share(before.rounded, counts.matched);
+    if let Some(length) = before.resolution.filter(|_| rounded > LOST) {
+        let unit = if length > 3_600_000 { "day" } else { "hour" };
+        let message = format!(
+            "the times of the outcomes are whole {unit}s, and {} rows ({:.1} %) are from the {unit} of \
+             their unit's first request: it is unknown whether they are from before it, so they do not \
+             count. Give times to the second",
+            before.rounded,
+            rounded * 100.0
+        );
+        return Check {
+            name: CheckName::EarlyRows,
+            state: CheckState::Blocking,
+            subject: None,
+            value: Some(rounded),
+            limit: LOST,
+            variants: BTreeMap::new(),
+            message,
+        };
+    }
     let shifted = share(before.hours, before.after);
     if shifted > EARLY && before.hours > 10 && before.hours > 4 * before.earlier {
         let message = format!(
@@ -153,8 +169,8 @@ fn repeated(outcomes: &Outcomes) -> Check {
             format!(
                 "have the unit, the time and the values of another row; {} are equal to it and were \
                  skipped, and {} differ in another column and count. They are deliveries or copies of \
-                 a join, or purchases of one moment: remove them, or add them up to one row for each \
-                 unit and time",
+                 a join, or purchases of one moment, as the items of an order. Remove copies; add up \
+                 purchases, to one row with the sum for each unit and time",
                 timed.scattered, timed.alike
             )
         }),
@@ -202,7 +218,8 @@ fn repeated(outcomes: &Outcomes) -> Check {
         runs => format!(
             "{runs} of {} outcome rows ({:.2} %) repeat earlier rows in the same order: the file, or \
              a part of it, was delivered twice, or has a table for each day. Remove rows that were \
-             delivered twice, or add a column `time`",
+             delivered twice; of tables for each day, add up the rows to one for each unit, or give \
+             each row its `time`",
             outcomes.read,
             value * 100.0
         ),
@@ -226,24 +243,6 @@ fn shared(counts: &OutcomeCounts) -> Check {
     let variants = BTreeMap::new();
     let name = CheckName::SharedRows;
     Check { name, state, subject: None, value: Some(value), limit: SHARED, variants, message }
-}
-
-/// A variant whose predictions are all of classes that no label has writes them in another way than the labels.
-fn classes(counts: &OutcomeCounts) -> Option<Check> {
-    let other = |[known, other]: &[u64; 2]| share(*other, *known);
-    let variants: BTreeMap<String, f64> =
-        counts.classes.iter().map(|(name, counts)| (name.clone(), other(counts))).collect();
-    let (worst, value) = variants.iter().max_by(|one, two| one.1.total_cmp(two.1))?;
-    let rows: u64 = counts.classes.get(worst)?.iter().sum();
-    let is_strange = *value > STRANGE && rows >= 10;
-    let state = if is_strange { CheckState::Blocking } else { CheckState::Ok };
-    let message = format!(
-        "{:.1} % of the predictions of {worst} are of a class that no label has{}",
-        value * 100.0,
-        if is_strange { ": write predictions and labels in the same way" } else { "" }
-    );
-    let (name, value) = (CheckName::PredictedClasses, Some(*value));
-    Some(Check { name, state, subject: None, value, limit: STRANGE, variants, message })
 }
 
 /// Whether any row matches the logs.

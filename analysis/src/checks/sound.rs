@@ -282,6 +282,7 @@ impl Life {
             placed,
             metrics: &metrics,
             caps: Vec::new(),
+            large: Vec::new(),
             attribution: None,
             shape,
             units: true,
@@ -313,7 +314,7 @@ impl Life {
             planned: 10_000,
         };
         let rows = Some((&self.outcomes, &counts));
-        let checks = checks(rows, &joined, Some(&arms), Some(few), &metrics, &[]);
+        let checks = checks(rows, &joined, Some(&arms), few, &metrics, &[], false);
         let observed = observed(&sums, shape, true);
         let srm = srm(&experiment, &self.phases, &observed, true);
         let split = (srm.verdict == SrmVerdict::Mismatch).then(|| "srm".to_owned());

@@ -4,7 +4,7 @@ use crate::answer::OutcomeCounts;
 use crate::figures::visible;
 use crate::join::Tally;
 use crate::reason::Unusable;
-use crate::row::Excluded;
+use crate::row::{Excluded, is_digest};
 use crate::source::Trial;
 use crate::source::outcomes::Outcomes;
 
@@ -64,6 +64,7 @@ fn first(mut found: Vec<(String, u64)>) -> Vec<(String, u64)> {
 pub(crate) fn outcomes(
     outcomes: &Outcomes,
     counts: &OutcomeCounts,
+    trial: Trial,
     ids: impl FnOnce() -> Vec<String>,
 ) -> Option<Unusable> {
     let rows = counts.rows + counts.malformed;
@@ -78,11 +79,17 @@ pub(crate) fn outcomes(
     } else if counts.early > 0 {
         Unusable::Early { rows: counts.early }
     } else {
+        let logs = ids();
+        let is_other = trial.wanted != trial.of_file && !outcomes.by_request;
+        if is_other && logs.iter().any(|id| is_digest(id)) {
+            let trial = trial.wanted.to_string();
+            return Some(Unusable::OtherDigests { rows: counts.rows, trial });
+        }
         Unusable::Unmatched {
             rows: counts.rows,
             column: if outcomes.by_request { "request_id" } else { "unit" },
             outcomes: outcomes.first.clone(),
-            logs: ids(),
+            logs,
         }
     })
 }

@@ -3,11 +3,11 @@
 mod damage;
 mod seen;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::Shape;
 use crate::attribution::stray;
-use crate::row::{Excluded, MINUTE, OtherLine, Place, Row, Whose};
+use crate::row::{Aside, Excluded, MINUTE, OtherLine, Place, Row, Whose};
 use crate::short::Short;
 use crate::source::Start;
 use crate::source::outcomes::Outcomes;
@@ -58,6 +58,16 @@ pub(crate) struct Tally {
     met_by: Vec<u8>,
     /// Requests that matched a row of the outcomes.
     labeled: u64,
+    /// Rows of the outcomes about requests whose lines do not count, of a batch.
+    asides: Vec<u32>,
+    /// The same, by row.
+    aside: Vec<bool>,
+    /// The keys of the digests of a sample of plain units.
+    pub(crate) digests: HashSet<u64>,
+    /// Requests whose lines name no trial.
+    pub(crate) untold: u64,
+    /// Those of them that another salt drew.
+    pub(crate) foreign: u64,
 }
 
 impl Tally {
@@ -68,7 +78,7 @@ impl Tally {
     /// For everything: with a counter for each row of the outcomes.
     pub(super) fn with_outcomes(self, outcomes: &Outcomes) -> Self {
         let rows = if outcomes.by_request { outcomes.rows() } else { 0 };
-        Self { met: vec![0; rows], met_by: vec![0; rows], ..self }
+        Self { met: vec![0; rows], met_by: vec![0; rows], aside: vec![false; rows], ..self }
     }
 
     /// A line that counts, unless another one is about the same request.
@@ -96,6 +106,8 @@ impl Tally {
             active.insert(minute);
         }
         self.named += u64::from(row.unit.is_some());
+        self.untold += u64::from(row.marks.untold);
+        self.foreign += u64::from(row.marks.foreign);
         self.hits.extend(row.outcome.map(|outcome| (outcome, row.arm)));
         self.widen((row.time, row.time));
         let arms = self.arms;
@@ -137,6 +149,14 @@ impl Tally {
         }
     }
 
+    /// What else is known of a line.
+    pub(super) fn aside(&mut self, aside: Aside) {
+        match aside {
+            Aside::Digest(key) => drop(self.digests.insert(key)),
+            Aside::Outcome(row) => self.asides.push(row),
+        }
+    }
+
     /// How a line begins that can be read.
     pub(super) fn readable(&mut self, start: Start, is_ours: bool) {
         self.damage.readable(start, is_ours);
@@ -164,6 +184,14 @@ impl Tally {
         self.default_logs += batch.default_logs;
         self.damage.merge(batch.damage);
         self.named += batch.named;
+        self.untold += batch.untold;
+        self.foreign += batch.foreign;
+        self.digests.extend(batch.digests);
+        for row in batch.asides {
+            if let Some(known) = self.aside.get_mut(row as usize) {
+                *known = true;
+            }
+        }
         for (sum, more) in self.excluded.iter_mut().zip(batch.excluded) {
             *sum += more;
         }
@@ -234,6 +262,12 @@ impl Tally {
     pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, usize)> {
         let rows = self.met.iter().zip(&self.met_by).enumerate().filter(|(_, (met, _))| **met > 0);
         rows.map(|(row, (_, arm))| (row, usize::from(*arm)))
+    }
+
+    /// How many rows of the outcomes are about requests that no line of the logs has, whether it counts or not.
+    pub(crate) fn unknown(&self) -> u64 {
+        let rows = self.met.iter().zip(&self.aside);
+        rows.filter(|(met, aside)| **met == 0 && !**aside).count() as u64
     }
 
     /// How many rows of the outcomes at least so many requests matched.

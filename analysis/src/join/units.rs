@@ -37,7 +37,14 @@ pub(crate) struct Cell {
     pub(crate) arm: u8,
     /// It was assigned to two variants within the stratum.
     pub(crate) torn: bool,
+    /// Whether its lines name their trial: [`TOLD`], [`UNTOLD`], or both.
+    pub(crate) trials: u8,
 }
+
+/// A line of the unit names its trial.
+pub(crate) const TOLD: u8 = 1;
+/// A line of the unit does not name its trial.
+pub(crate) const UNTOLD: u8 = 2;
 
 impl Cell {
     /// Requests with a response or a failure.
@@ -216,6 +223,7 @@ impl UnitTable {
             stratum: row.stratum,
             arm: row.arm,
             torn: false,
+            trials: 0,
         };
         cell.add(row);
         match head.and_then(|head| self.cells.get_mut(head)) {
@@ -317,6 +325,7 @@ impl UnitTable {
 impl Cell {
     fn add(&mut self, row: &Row) {
         self.torn |= self.arm != row.arm;
+        self.trials |= if row.marks.untold { UNTOLD } else { TOLD };
         if row.time < self.first {
             self.first = row.time;
             self.arm = row.arm;

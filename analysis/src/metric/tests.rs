@@ -33,7 +33,7 @@ fn selected(
 fn requests_are_parsed() {
     let read = request("latency_p95:decrease:20ms");
     assert_eq!((read.goal, read.margin), (Some(Goal::Decrease), Some(Margin::Absolute(0.02))));
-    assert_eq!(request("a:0.5pt").margin, Some(Margin::Absolute(0.005)));
+    assert_eq!(request("a:0.5pt").margin, Some(Margin::Points(0.005)));
     assert_eq!(request("a:5%").margin, Some(Margin::Relative(0.05)));
     assert_eq!(request("a=mean").kind, Some(Kind::Mean));
     for bad in ["", "=mean", "a=median", "a:up", "a:-5ms", "a:1e999"] {
@@ -178,7 +178,7 @@ fn margins_have_units() {
         ("a:3", Margin::Absolute(3.0)),
         ("a:0", Margin::Absolute(0.0)),
         ("a:0%", Margin::Relative(0.0)),
-        ("a:2pt", Margin::Absolute(0.02)),
+        ("a:2pt", Margin::Points(0.02)),
     ] {
         assert_eq!(request(text).margin, Some(margin), "{text}");
     }

@@ -64,6 +64,13 @@ pub enum Unusable {
         /// The first values of the logs.
         logs: Vec<String>,
     },
+    /// The units of the logs are digests with the salt of another trial than the file's.
+    OtherDigests {
+        /// How many rows of the outcomes there are.
+        rows: u64,
+        /// The trial.
+        trial: String,
+    },
     /// All rows of the outcomes are from before their unit's first request.
     Early {
         /// How many rows there are.
@@ -145,6 +152,12 @@ impl fmt::Display for Unusable {
                  that were changed on the way",
                 listed(outcomes),
                 listed(logs)
+            ),
+            Self::OtherDigests { rows, trial } => write!(
+                f,
+                "none of the {rows} outcome rows has a match in the logs: the units of the trial \
+                 {trial} are digests with its own salt, and the file has another one. Give the file \
+                 of that trial, or outcomes with a request_id"
             ),
             Self::Early { rows } => write!(
                 f,

@@ -9,6 +9,7 @@ use crate::figures::short;
 
 use super::{Effect, Finding, Note, Reason, RowProblem};
 use crate::check::CheckState;
+use crate::checks::BY_SRM;
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,9 +18,11 @@ impl fmt::Display for Reason {
             Self::WeightsChanged { share } => write!(
                 f,
                 "{:.1} % of the requests were assigned by other weights than the file's, and their \
-                 lines do not say by which: the weights changed while the experiment ran. {}",
+                 lines do not say by which: the weights changed while the experiment ran. Added up \
+                 over different weights, a drift of a metric looks like a difference between the \
+                 variants. Log in the format that `sidetrack render` writes, with the weights, or \
+                 analyze the time in which the file was in force (--since, --until)",
                 share * 100.0,
-                Trap::PooledPhases
             ),
             Self::SampleRatioMismatch => f.write_str(
                 "sample ratio mismatch: the split between the variants differs from the \
@@ -80,6 +83,7 @@ impl fmt::Display for Reason {
                 f.write_str(&check.message)?;
                 match check.state {
                     CheckState::Blocking => write!(f, " (--allow {} continues anyway)", check.name),
+                    CheckState::Accepted if check.message.ends_with(BY_SRM) => Ok(()),
                     CheckState::Accepted => write!(f, " (accepted by --allow {})", check.name),
                     CheckState::Ok | CheckState::Warning => Ok(()),
                 }
@@ -169,28 +173,43 @@ impl fmt::Display for Note {
                  are known until {known_until} only. The last window ends at {last_closes}",
                 by_variant(units)
             ),
-            Self::Capped { metric, scale, cap } if cap.value <= 0.0 => write!(
+            Self::Capped { metric, scale, cap } => {
+                write!(
+                    f,
+                    "{metric} is capped at {}, which {} % of all units do not exceed",
+                    scale.amount(cap.value),
+                    short(cap.quantile * 100.0, 6),
+                )?;
+                if cap.value == 0.0 {
+                    f.write_str(
+                        ": no positive value is left to compare. Plan a higher quantile, or none",
+                    )?;
+                } else {
+                    write!(f, ": {} count as if they had so much", by_variant(&cap.units))?;
+                }
+                for (name, difference) in &cap.uncapped {
+                    let change = scale.change(*difference);
+                    write!(f, ". Without the cap, {name} differs by {change}")?;
+                }
+                Ok(())
+            }
+            Self::AbsentZero { metric, share } => write!(
                 f,
-                "the cap of {metric} is {}, since so many units have no more ({} %): it leaves nothing \
-                 to compare. Plan a higher quantile, or none",
-                scale.amount(cap.value),
-                short(cap.quantile * 100.0, 6)
-            ),
-            Self::Capped { metric, scale, cap } => write!(
-                f,
-                "{metric} is capped at {}, which {} % of all units do not exceed: {} count as if \
-                 they had so much",
-                scale.amount(cap.value),
-                short(cap.quantile * 100.0, 6),
-                by_variant(&cap.units)
+                "{:.1} % of the units have no row of {metric} and count as 0 (absent=zero). If a \
+                 missing row means that the value is unknown, as with ratings, write \
+                 {metric}=mean:absent=missing",
+                share * 100.0
             ),
             Self::DefaultPrimary { metric } => write!(
                 f,
                 "{metric} decides, since it is the only column of the outcomes, and higher is taken \
                  for better; --metric {metric}:decrease decides otherwise"
             ),
+            Self::OutcomeRows { rows: 1, problem } => {
+                write!(f, "1 outcome row {}", problem.words().0)
+            }
             Self::OutcomeRows { rows, problem } => {
-                write!(f, "{} outcome rows {}", *rows, problem.words())
+                write!(f, "{rows} outcome rows {}", problem.words().1)
             }
         }
     }
@@ -212,17 +231,31 @@ fn by_variant(units: &BTreeMap<String, u64>) -> String {
 }
 
 impl RowProblem {
-    const fn words(self) -> &'static str {
+    /// Of one row, and of several.
+    const fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Unmatched => "have no match in the logs",
-            Self::Repeated => "repeat an earlier row and were skipped",
-            Self::Shared => "match several requests and count for each",
-            Self::Early => "are from before the unit's first request and were skipped",
-            Self::Late => "are from after the attribution window of their unit and do not count",
-            Self::OtherTrial => {
-                "were skipped: the latest exposure of their unit before them was, or may have been, \
-                 in another trial"
+            Self::Unmatched => ("has no match in the logs", "have no match in the logs"),
+            Self::Repeated => {
+                ("repeats an earlier row and was skipped", "repeat an earlier row and were skipped")
             }
+            Self::Shared => (
+                "matches several requests and counts for each",
+                "match several requests and count for each",
+            ),
+            Self::Early => (
+                "is from before the unit's first request and was skipped",
+                "are from before the unit's first request and were skipped",
+            ),
+            Self::Late => (
+                "is from after the attribution window of its unit and does not count",
+                "are from after the attribution window of their unit and do not count",
+            ),
+            Self::OtherTrial => (
+                "was skipped: the latest exposure of its unit before it was, or may have been, in \
+                 another trial",
+                "were skipped: the latest exposure of their unit before them was, or may have been, \
+                 in another trial",
+            ),
         }
     }
 }

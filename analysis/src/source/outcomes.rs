@@ -11,6 +11,7 @@ mod again;
 mod classes;
 mod columns;
 mod head;
+mod ids;
 mod json;
 mod records;
 mod shape;
@@ -29,11 +30,14 @@ use super::logs::name as file_name;
 use crate::attribution::stray;
 use crate::error::{Error, Part};
 use crate::row::mix;
+use classes::Numbers;
 #[cfg(test)]
 pub(crate) use columns::NoMetric;
 pub(crate) use columns::{Ignored, Unreadable};
 pub use head::ACCURACY;
 use head::Head;
+use ids::Ids;
+pub(crate) use ids::spellings;
 use json::Json;
 use records::{Fault, Record, Records};
 use table::Table;
@@ -64,6 +68,8 @@ pub struct Outcomes {
     index: HashTable<u32>,
     /// By row: whether the class of its prediction is one of the labels. Empty if nobody knows.
     pub(crate) known: Vec<Option<bool>>,
+    /// By row: the classes of the prediction and the label.
+    pub(crate) classes: Numbers,
     /// Rows of the file.
     pub(crate) read: u64,
     /// Rows that cannot be read as a whole, and the first of them.
@@ -77,6 +83,8 @@ pub struct Outcomes {
     pub(crate) timed: Timed,
     /// Rows whose request had a row with other values before.
     pub(crate) conflicting: u64,
+    /// A sample of its units, as it writes them.
+    pub(crate) ids: Ids,
     /// The first keys of the file, as it writes them.
     pub(crate) first: Vec<String>,
 }
@@ -107,8 +115,27 @@ impl Outcomes {
     /// A file that cannot be read or is neither, whose header has neither `request_id` nor `unit`, or whose predictions and
     /// labels cannot be compared.
     pub fn read(path: &Path, experiment: &Experiment) -> Result<Self, Error> {
+        Self::read_naming(path, experiment, &[])
+    }
+
+    /// Reads the file. Columns that are `named` are metrics even if they look like identifiers or times.
+    ///
+    /// # Errors
+    /// As [`Outcomes::read`].
+    pub fn read_naming(
+        path: &Path,
+        experiment: &Experiment,
+        named: &[&str],
+    ) -> Result<Self, Error> {
         let name = file_name(path);
         let input = |problem: String| Error::input(Part::Outcomes(Some(name.clone())), problem);
+        if path.is_dir() {
+            return Err(input(
+                "it is a folder, and each analysis reads one file of outcomes\n  hint: name the \
+                 file, or join files of the same columns: cat FOLDER/*.csv"
+                    .to_owned(),
+            ));
+        }
         let mut text = text::open(path, &name)?;
         let start = text.fill_buf().map_err(Error::read(&name))?.trim_ascii_start();
         let (mut rows, head) = if start.starts_with(b"{") || start.starts_with(b"[") {
@@ -120,6 +147,10 @@ impl Outcomes {
         } else {
             let mut records = Records::new(text);
             let mut first = records.first().map_err(Error::read(&name))?;
+            // Programs write comments above the header.
+            while first.as_deref().is_some_and(|line| line.starts_with(b"#")) {
+                first = records.first().map_err(Error::read(&name))?;
+            }
             // Excel's own way to name the separator; the header shows it as well.
             if first.as_deref().is_some_and(|line| line.len() == 5 && line.starts_with(b"sep=")) {
                 first = records.first().map_err(Error::read(&name))?;
@@ -129,7 +160,7 @@ impl Outcomes {
             records.separate(head.separator);
             (Rows::Table(records), head)
         };
-        let mut table = Table::new(head, experiment);
+        let mut table = Table::new(head, experiment, named);
         let mut record = Record::default();
         while let Some((line, found)) = rows.next(&mut record).map_err(Error::read(&name))? {
             table.out.read += 1;
@@ -191,6 +222,15 @@ impl Outcomes {
     /// The earliest time of a row; `None` if no row has a time.
     pub(crate) fn first_time(&self) -> Option<u64> {
         self.times.iter().copied().min().filter(|time| *time < u64::MAX)
+    }
+
+    /// To what all times are rounded, in milliseconds: a day or an hour. `None` if they are not, or if there are few.
+    pub(crate) fn resolution(&self) -> Option<u64> {
+        const HOUR: u64 = 3_600_000;
+        const FEW: usize = 20;
+        let times = || self.times.iter().filter(|time| **time < u64::MAX);
+        let all = |length: &u64| times().all(|time| time % length == 0);
+        (times().nth(FEW).is_some()).then(|| [24 * HOUR, HOUR].into_iter().find(all)).flatten()
     }
 
     /// The time of a row.

@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::line::Line;
 use crate::figures::visible;
 use crate::phases::Set;
-use crate::row::{Excluded, MINUTE, Marks, OtherLine, Row, is_digest, key, mix};
+use crate::row::{Aside, Excluded, MINUTE, Marks, OtherLine, Row, is_digest, key, mix};
 use crate::short::Short;
 
 /// What becomes of a line.
@@ -37,11 +37,22 @@ pub(super) struct LineRules<'p> {
     clock: Clock,
     /// The sets of weights that were met, the last one at the end.
     sets: Vec<(usize, Arc<Set>)>,
+    /// What else is known of the last line.
+    pub(super) aside: Option<Aside>,
 }
+
+/// One plain unit of so many is looked up by its digest as well.
+const SAMPLE: u64 = 8;
 
 impl<'p> LineRules<'p> {
     pub(super) fn new(logs: AccessLogs<'p>) -> Self {
-        Self { experiment: logs.experiment, logs, clock: Clock::default(), sets: Vec::new() }
+        Self {
+            experiment: logs.experiment,
+            logs,
+            clock: Clock::default(),
+            sets: Vec::new(),
+            aside: None,
+        }
     }
 
     /// The experiment's name.
@@ -59,16 +70,31 @@ impl<'p> LineRules<'p> {
         position: u64,
     ) -> Result<Judged<'l>, String> {
         let line = Line::parse(line)?;
+        let judged = self.judge_parsed(&line, position)?;
+        let request = |line: &Line<'_>| line.request_id.id().ok().flatten().map(|id| key(&id));
+        let outcomes = self.logs.outcomes;
+        if outcomes.by_request && !matches!(judged, Judged::Counts(..)) {
+            self.aside = request(&line).and_then(|id| outcomes.request(id)).map(Aside::Outcome);
+        }
+        Ok(match judged {
+            // The name is borrowed from the line.
+            Judged::OtherExperiment(_) => Judged::OtherExperiment(line.experiment.into_text()),
+            judged => judged,
+        })
+    }
+
+    fn judge_parsed(&mut self, line: &Line<'_>, position: u64) -> Result<Judged<'static>, String> {
+        self.aside = None;
         if line.experiment.text() != Some(self.experiment.name.as_str()) {
-            return Ok(Judged::OtherExperiment(line.experiment.into_text()));
+            return Ok(Judged::OtherExperiment(None));
         }
         let trial = line.trial.text().and_then(|text| text.parse().ok());
         // A log of former times has no trials; its lines can only be taken for those of the file.
         if trial.unwrap_or(self.logs.trial.of_file) != self.logs.trial.wanted {
-            return Ok(Judged::OtherTrial(self.other_trial(&line, trial)));
+            return Ok(Judged::OtherTrial(self.other_trial(line, trial)));
         }
         let window = self.logs.window;
-        if window.is_limited() && !window.contains(self.time(&line)?) {
+        if window.is_limited() && !window.contains(self.time(line)?) {
             return Ok(Judged::Excluded(Excluded::OtherTime));
         }
         let reason = line.reason.text();
@@ -91,7 +117,7 @@ impl<'p> LineRules<'p> {
         if reason == Some("random") && self.experiment.assignment == Assignment::UserHash {
             return Ok(Judged::Excluded(Excluded::MissingUnit));
         }
-        self.counted(&line, reason, position)
+        self.counted(line, reason, position)
     }
 
     /// A line of another trial. Its unit matters where outcomes about units may belong to that trial.
@@ -194,6 +220,8 @@ impl<'p> LineRules<'p> {
             refused: (400..500).contains(&status),
             elsewhere: rescued || elsewhere,
             breaker: matches!(reason, Some("breaker_open" | "probe")),
+            untold: false,
+            foreign: false,
         };
         let small =
             |index: usize| u8::try_from(index).map_err(|_| "more than 256 variants or phases");
@@ -205,6 +233,17 @@ impl<'p> LineRules<'p> {
         let id = line.request_id.id();
         let id = id.map_err(|problem| format!("{}: {problem}", log::REQUEST_ID))?;
         let request = id.as_deref().map(key);
+        let plain = unit.as_deref().filter(|unit| !is_digest(unit));
+        let untold = line.trial.text().and_then(|text| text.parse::<Short>().ok()).is_none();
+        let drawn = plain.filter(|_| untold && self.experiment.assignment == Assignment::UserHash);
+        let foreign = drawn.zip(bucket).is_some_and(|(unit, bucket)| {
+            u64::from(self.experiment.arm.bucket(unit.as_bytes()).get()) != bucket
+        });
+        if let Some(unit) = plain.filter(|unit| key(unit) % SAMPLE == 0) {
+            let digest = self.experiment.exposure.pseudonym(unit.as_bytes());
+            self.aside = Some(Aside::Digest(key(&digest)));
+        }
+        let marks = Marks { untold, foreign, ..marks };
         // Other requests may have the same id: calls of one trace, and retries of a client.
         let unit = unit.as_deref().map(key);
         let more = [time, u64::from(duration), status, arm.index() as u64, unit.unwrap_or(0)];

@@ -14,6 +14,7 @@ use sidetrack::quantity::Millis;
 use crate::attribution::is_late;
 use crate::join::{Cell, Joined, Unit};
 use crate::row::MINUTE;
+use crate::sizes::Sizes;
 use crate::source::Trial;
 use crate::source::outcomes::Outcomes;
 use crate::window::Window;
@@ -38,6 +39,10 @@ pub(crate) struct Before {
     pub(crate) hours: u64,
     /// From fourteen to twenty-eight hours before it.
     pub(crate) earlier: u64,
+    /// Rows of all files that would be from after the first request, or of its moment, if their times were not rounded
+    /// down, and to what they are, in milliseconds.
+    pub(crate) rounded: u64,
+    pub(crate) resolution: Option<u64>,
 }
 
 impl Before {
@@ -58,6 +63,8 @@ impl Before {
 pub(crate) struct Placed {
     /// Sum and count by shard, column and cell.
     columns: Vec<Vec<Vec<(f64, u32)>>>,
+    /// The sizes of the values by column and variant.
+    pub(crate) sizes: Vec<Vec<Sizes>>,
     pub(crate) matched: u64,
     /// Matched rows with a time, by minute and variant.
     pub(crate) minutes: BTreeMap<u64, Vec<u64>>,
@@ -110,9 +117,11 @@ pub(crate) fn place(
     let of = |cells: u32| vec![vec![(0.0, 0); cells as usize]; outcomes.columns.len()];
     let mut placed = Placed {
         columns: joined.shards.iter().map(|table| of(table.cells())).collect(),
+        sizes: vec![Vec::new(); outcomes.columns.len()],
         ..Placed::default()
     };
     let others = Others::new(joined, trial);
+    placed.before.resolution = outcomes.resolution();
     let mut untimed = 0;
     // Rows are known from here on.
     let known = outcomes.first_time().max(window.since.map(|since| since.time().get()));
@@ -144,6 +153,8 @@ pub(crate) fn place(
             let begun = joined.tally.span.map_or(0, |(begun, _)| begun);
             let shortly = |time: u64| time >= begun && time + SHORTLY >= first;
             placed.shortly += u64::from(time.is_some_and(shortly));
+            let end = time.zip(placed.before.resolution).map(|(time, length)| time + length);
+            placed.before.rounded += u64::from(end.is_some_and(|end| end > first));
             continue;
         };
         placed.matched += 1;
@@ -165,6 +176,15 @@ pub(crate) fn place(
             let known = others.latest(keys, u64::MAX).is_some();
             placed.ambiguous += u64::from(known);
             untimed += u64::from(!known);
+        }
+        let arm = usize::from(cell.arm);
+        for (sizes, value) in placed.sizes.iter_mut().zip(values) {
+            if sizes.len() <= arm {
+                sizes.resize(arm + 1, Sizes::default());
+            }
+            if let Some(sizes) = sizes.get_mut(arm) {
+                sizes.add(*value);
+            }
         }
         let columns = placed.columns.get_mut(shard).into_iter().flatten();
         for (column, value) in columns.zip(values).filter(|(_, value)| !value.is_nan()) {

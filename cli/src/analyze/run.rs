@@ -79,7 +79,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME=AMOUNT")]
     value_per: Vec<Price>,
     /// Units planned for all variants together (`sidetrack size`); once reached, a fixed test decides
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(100..))]
+    #[arg(long, value_name = "N", value_parser = planned_units)]
     planned_units: Option<u64>,
     /// How long outcomes count, from the first request of their unit in a phase, as in 7d
     #[arg(long, value_name = "TIME", value_parser = attribution)]
@@ -125,7 +125,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let planned = place.and_then(|place| analyses.get(place)?.as_ref());
     let text = String::from_utf8_lossy(source.bytes());
     let strata = Strata::new(experiment, &text).map_err(mistake)?;
-    let outcomes = args.outcomes.as_ref().map(|path| Outcomes::read(path, experiment));
+    let named = args.named(planned);
+    let named: Vec<&str> = named.iter().map(MetricRequest::name).collect();
+    let read = |path| Outcomes::read_naming(path, experiment, &named);
+    let outcomes = args.outcomes.as_deref().map(read);
     let outcomes = outcomes.transpose().map_err(mistake)?;
     let settings = args.settings(planned, outcomes.as_ref())?;
     let logs = Logs::new(&exposures::files(&args.exposures)?).map_err(mistake)?;
@@ -161,6 +164,15 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Reads a number of units.
+fn planned_units(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|units| *units >= 100).ok_or_else(|| {
+        "not a whole number of at least 100; `sidetrack size` computes how many units an effect \
+         needs"
+            .to_owned()
+    })
+}
+
 /// Reads a time as the experiment file writes it.
 fn attribution(text: &str) -> Result<Millis, String> {
     const LONGEST: Millis = Millis::new(400 * 86_400_000);
@@ -180,6 +192,13 @@ impl Args {
             return Err(Fault(problem.to_owned()).into());
         }
         Ok(())
+    }
+
+    /// The metrics that are named, by an option or the plan.
+    fn named(&self, planned: Option<&AnalysisPlan>) -> Vec<MetricRequest> {
+        let asked = [&self.metric, &self.guardrail, &self.explore].into_iter().flatten();
+        let planned = planned.map(|plan| plan.metrics.iter().chain(&plan.guardrails));
+        asked.chain(planned.into_iter().flatten()).cloned().collect()
     }
 
     /// Options that change what is decided and are not in the plan; metrics and the time aside, whose effect the data show.

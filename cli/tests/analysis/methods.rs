@@ -14,6 +14,15 @@ fn clock(time: u64) -> String {
     sidetrack::quantity::Timestamp::new(time).to_string()
 }
 
+/// A folder with the file of an experiment, its log and its outcomes.
+fn written(file: &str, life: &Life, rows: &str) -> Folder {
+    let folder = Folder::new();
+    folder.write("experiment.json", file);
+    folder.write("access.log", &life.log);
+    folder.write("outcomes.csv", rows);
+    folder
+}
+
 /// A request of a user; whether it was assigned to `fancy`.
 fn request(life: &mut Life, force: &Force, user: u64, time: u64) -> bool {
     let is_fancy = Cell::new(false);
@@ -78,11 +87,7 @@ fn conversions(attribution: &str, by_request: bool) -> Folder {
             writeln!(rows, "{key},{},{}", clock(time + after), u8::from(converts)).unwrap();
         }
     }
-    let folder = Folder::new();
-    folder.write("experiment.json", file);
-    folder.write("access.log", &life.log);
-    folder.write("outcomes.csv", rows);
-    folder
+    written(&file, &life, &rows)
 }
 
 #[test]
@@ -190,10 +195,7 @@ fn in_a_ramp_the_clock_starts_again_with_each_phase() {
         request(&mut life, &forces[1], user, START + 21 * DAY);
         writeln!(rows, "user-{user},{},0", clock(START + 21 * DAY)).unwrap();
     }
-    let folder = Folder::new();
-    folder.write("experiment.json", &files[1]);
-    folder.write("access.log", &life.log);
-    folder.write("outcomes.csv", rows);
+    let folder = written(&files[1], &life, &rows);
     let found = analyzed(&folder, &["--metric", "revenue=mean", "--attribution", "7d"]);
     assert_eq!(found["attribution"]["late_rows"], users, "{found:#}");
     let phases = result(&found, "revenue")["phases"].as_array().unwrap();
@@ -217,11 +219,7 @@ fn fortunes(plan: &str) -> Folder {
         let fortune = if is_fancy && rich <= 2 { 5000.0 } else { 0.0 };
         writeln!(rows, "user-{user},{:.6}", 0.5 + random.fraction() + fortune).unwrap();
     }
-    let folder = Folder::new();
-    folder.write("experiment.json", file);
-    folder.write("access.log", &life.log);
-    folder.write("outcomes.csv", rows);
-    folder
+    written(&file, &life, &rows)
 }
 
 #[test]
@@ -234,6 +232,9 @@ fn a_planned_cap_bounds_what_a_unit_counts() {
     assert!(number(&revenue["ci"][1]) < 0.1, "{revenue}");
     let cap = &found["metrics"][0]["cap"];
     assert_eq!(cap["quantile"], 0.99);
+    // Two fortunes of 5000 among some 1200 users.
+    let uncapped = number(&cap["uncapped"]["fancy"]);
+    assert!((7.0..10.0).contains(&uncapped), "{cap}");
     // The values of all others are even from 0.5 to 1.5.
     assert!((number(&cap["value"]) - 1.49).abs() < 0.005, "{cap}");
     assert_eq!(number(&cap["units"]["plain"]) + number(&cap["units"]["fancy"]), 30.0, "{cap}");
@@ -241,6 +242,7 @@ fn a_planned_cap_bounds_what_a_unit_counts() {
     for text in reports(&folder) {
         assert!(text.contains("revenue is capped at 1.4"), "{text}");
         assert!(text.contains("which 99 % of all units do not exceed"), "{text}");
+        assert!(text.contains("Without the cap, fancy differs by +8."), "{text}");
         assert!(!text.contains("is skewed"), "{text}");
     }
     let other = analyzed(&folder, &["--cap", "revenue=90%"]);

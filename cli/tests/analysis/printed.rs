@@ -74,45 +74,45 @@ fn the_first_sentence_has_the_decision_and_its_reason() {
         (
             BETTER,
             WIDE.to_vec(),
-            "Promote fancy: it is better than plain in accuracy (+… points), and no guardrail is broken",
+            "Promote fancy (exploratory): it is better than plain in accuracy (+… points), and no guardrail is broken",
             "give fancy all traffic, or make it the baseline of the experiment file",
         ),
         (
             worse,
             vec![],
-            "Keep plain: fancy is worse in accuracy (-… points)",
+            "Keep plain (exploratory): fancy is worse in accuracy (-… points)",
             "set the weight to 0 for fancy, or remove the experiment from the file",
         ),
         (
             failing,
             vec![],
-            "Keep plain: fancy breaks the guardrail error_rate",
+            "Keep plain (exploratory): fancy breaks the guardrail error_rate",
             "set the weight to 0 for fancy, or remove the experiment from the file",
         ),
         (
             BASELINE,
             planned("3000"),
-            "Keep plain: the planned units are reached, and no candidate is better",
+            "Keep plain (exploratory): the planned units are reached, and no candidate is better",
             "set the weight to 0 for fancy, or remove the experiment from the file",
         ),
         (
             BASELINE,
             planned("9000"),
-            "No decision yet: fancy shows no significant difference in accuracy",
+            "No decision yet (exploratory): fancy shows no significant difference in accuracy",
             "keep the experiment running (3000 of 9000 planned units so far), and run this again as \
              often as you like",
         ),
         (
             BASELINE,
             vec![],
-            "No decision yet: fancy shows no significant difference in accuracy",
+            "No decision yet (exploratory): fancy shows no significant difference in accuracy",
             "keep the experiment running, and run this again as often as you like; `sidetrack size` \
              computes how many units an effect needs",
         ),
         (
             BETTER,
             narrow.to_vec(),
-            "No decision yet: fancy is better in accuracy (+… points), but the guardrail latency_p95 \
+            "No decision yet (exploratory): fancy is better in accuracy (+… points), but the guardrail latency_p95 \
              is not settled",
             "keep the experiment running, and run this again as often as you like; `sidetrack size` \
              computes how many units an effect needs",
@@ -120,7 +120,7 @@ fn the_first_sentence_has_the_decision_and_its_reason() {
         (
             BETTER,
             [&narrow[..], &["--planned-units", "3000"]].concat(),
-            "No decision: the planned units are reached, and fancy is better in accuracy (+… points), \
+            "No decision (exploratory): the planned units are reached, and fancy is better in accuracy (+… points), \
              but the guardrail latency_p95 is not settled",
             "decide by the intervals below what the risk is worth, or plan a larger experiment",
         ),
@@ -277,7 +277,7 @@ fn the_text_has_80_columns_and_one_heading_for_all_candidates() {
     let (text, page) = both(&folder, &[&OUTCOMES[..], &WIDE, &more].concat());
     assert!(
         text.starts_with(
-            "Promote enhanced-predictor-v2: it is better than baseline-predictor-v1 in\naccuracy (+"
+            "Promote enhanced-predictor-v2 (exploratory): it is better than\nbaseline-predictor-v1 in accuracy (+"
         ),
         "{text}"
     );

@@ -86,7 +86,8 @@ fn the_page_is_whole_in_a_browser() {
         dom.split_once("</title>").unwrap().0
     );
     assert!(
-        dom.ends_with("</html>\n") && dom.contains("Promote fancy: it is better than plain"),
+        dom.ends_with("</html>\n")
+            && dom.contains("Promote fancy (exploratory): it is better than plain"),
         "{dom}"
     );
     assert!(!log.contains("CONSOLE"), "{log}");

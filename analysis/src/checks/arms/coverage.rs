@@ -84,7 +84,20 @@ impl Arms<'_> {
                     format!("{name} is missing more often in one variant: {shares}")
                 }
             }
-            None => format!("{name} covers the {what} of all variants equally"),
+            None => {
+                let shares = found.first().map(|(arm, _)| {
+                    format!(
+                        ": {:.1} % of the baseline's {what} have it, and {:.1} % of {}'s",
+                        100.0 * baseline.unwrap_or_default(),
+                        100.0 * self.covered(labels, *arm).unwrap_or_default(),
+                        self.name(*arm)
+                    )
+                });
+                format!(
+                    "{name} is not missing more often in one variant, as far as it can be known{}",
+                    shares.unwrap_or_default()
+                )
+            }
         };
         let value = failed.or_else(|| found.first().copied()).map(|(_, found)| size(found));
         let variants = self.by_variant(|arm| self.covered(labels, arm));

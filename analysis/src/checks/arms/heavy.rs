@@ -53,8 +53,9 @@ impl Arms<'_> {
         Check { state, ..check }
     }
 
-    /// Whether the heaviest units are split between the variants as configured.
-    pub(super) fn heavy(&self, balance: &Balance) -> Check {
+    /// Whether the heaviest units are split between the variants as configured. `is_uneven`: all units of a variant have
+    /// more requests, which `requests_per_unit` reports; then it has more heavy ones as well, and this is a warning.
+    pub(super) fn heavy(&self, balance: &Balance, is_uneven: bool) -> Check {
         let splits: Vec<Split> = (0..self.shape.arms).map(|arm| self.split(balance, arm)).collect();
         let all: u64 = splits.iter().map(|split| split.observed).sum();
         // Each variant is tested, in both directions.
@@ -65,17 +66,25 @@ impl Arms<'_> {
         let message = match failed {
             Some(split) => format!(
                 "of the {all} heaviest units (more than {} requests each), {} has {}, and {:.0} are \
-                 expected: units that visit one variant only, such as bots and load tests",
+                 expected: units that visit one variant only, such as bots and load tests{}",
                 self.sums.heavy,
                 self.name(split.arm),
                 split.observed,
-                split.expected
+                split.expected,
+                if is_uneven {
+                    ", or the variant makes all its units return more often"
+                } else {
+                    ""
+                }
             ),
             None => "the heaviest units are split as configured".to_owned(),
         };
         let variants = self.by_variant(|arm| splits.get(arm).map(|split| float(split.observed)));
         let limits = (worst.map(p), SPLIT);
-        self.check(CheckName::HeavyUnits, None, failed.is_some(), limits, variants, message)
+        let name = CheckName::HeavyUnits;
+        let check = self.check(name, None, failed.is_some(), limits, variants, message);
+        let state = if is_uneven && check.blocks() { CheckState::Warning } else { check.state };
+        Check { state, ..check }
     }
 
     /// The heaviest units of a variant, and how many are expected by the shares of their phases.
@@ -113,7 +122,7 @@ impl Split {
 
 /// A bound of the probability of a count at least as far from what is expected, in its direction, of so many trials (Chernoff;
 /// Hoeffding, 1963): `exp(−n KL)`. It holds for sums of trials with different shares as well.
-fn chernoff(observed: f64, expected: f64, trials: f64) -> f64 {
+pub(in crate::checks) fn chernoff(observed: f64, expected: f64, trials: f64) -> f64 {
     let term = |x: f64, e: f64| if x > 0.0 { x * (x / e).ln() } else { 0.0 };
     let rest = (trials - expected).max(f64::MIN_POSITIVE);
     (-term(observed, expected) - term(trials - observed, rest)).exp().min(1.0)

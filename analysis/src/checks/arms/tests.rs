@@ -164,25 +164,51 @@ fn heavy_units_that_visit_one_variant_are_found() {
 }
 
 #[test]
-fn a_candidate_without_failures_has_lost_them_unless_its_requests_are_all_there() {
+fn a_candidate_with_hardly_any_failure_has_lost_them_unless_its_requests_are_all_there() {
     // A unit of `plain` has five requests; one of so many has a failure. Those of `fancy` have none.
-    let of = |units: u64, failing: u64, requests: u32| {
+    let of = |units: u64, failing: u64, own: u64, requests: u32| {
         let mut balance = Balance::of(2, 2, 0);
         (0..units).for_each(|_| balance.add(0, 0, 5, 0));
         (0..units).for_each(|unit| balance.add(0, 1, requests - u32::from(unit % 2 == 0), 0));
         (0..units).for_each(|unit| balance.add(0, 0, 5 + u32::from(unit % 2 == 0), 0));
-        balance.failing = vec![failing, 0];
+        balance.failing = vec![failing, own];
         let totals = vec![
             Totals { requests: units * 10, failed: failing * 2, ..Totals::default() },
             Totals::default(),
         ];
         let sums = Sums { firsts: vec![2 * units, units], totals, balance, ..Sums::default() };
-        checked(&sums, CheckName::FailedLines).blocks()
+        checked(&sums, CheckName::FailedLines).state
     };
-    // (2/3)^20 is 3e-4, (2/3)^40 is 9e-8.
-    assert!(!of(500, 20, 5) && of(500, 40, 5));
+    use CheckState::{Blocking, Ok, Warning};
+    // (2/3)^20 is 3e-4, (2/3)^40 is 9e-8; with an eighth of the failures, (16/17)^110 is 1.3e-3, and ^120 7e-4.
+    assert_eq!(
+        [20, 40, 110, 120].map(|failing| of(500, failing, 0, 5)),
+        [Ok, Warning, Warning, Blocking]
+    );
+    assert_eq!([1, 5, 60].map(|own| of(500, 180, own, 5)), [Blocking, Warning, Ok]);
     // 20 % of the requests failed, but the candidate has as many requests as the baseline.
-    assert!(of(500, 500, 4) && !of(500, 500, 6));
+    assert_eq!((of(500, 500, 0, 4), of(500, 500, 0, 6)), (Blocking, Warning));
+}
+
+#[test]
+fn a_faulty_candidate_beside_a_baseline_without_failures_is_no_loss_unless_requests_are_missing() {
+    // A unit of `fancy` has ten or eleven requests, of which a fifth failed; one of `plain` has this many less.
+    let of = |units: u64, less: u32| {
+        let mut balance = Balance::of(2, 2, 0);
+        for unit in 0..units {
+            let requests = 10 + u32::from(unit % 2 == 0);
+            balance.add(0, 0, requests - less, 0);
+            balance.add(0, 1, requests, 0);
+        }
+        balance.failing = vec![0, units / 2];
+        let own = Totals { requests: units * 10, ..Totals::default() };
+        let totals = vec![own.clone(), Totals { failed: units * 2, ..own }];
+        let sums = Sums { firsts: vec![units, units], totals, balance, ..Sums::default() };
+        checked(&sums, CheckName::FailedLines).state
+    };
+    assert_eq!((of(500, 0), of(500, 2)), (CheckState::Warning, CheckState::Blocking));
+    // So few units do not show it.
+    assert_eq!(of(20, 0), CheckState::Ok);
 }
 
 /// The pairs of a slot, for which the variants are merged.

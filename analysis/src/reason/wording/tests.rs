@@ -81,7 +81,7 @@ fn reasons_name_variant_metric_and_numbers() {
     for (reason, parts) in [
         (
             Reason::WeightsChanged { share: 0.0334 },
-            ["3.3 % of the requests", &Trap::PooledPhases.to_string()],
+            ["3.3 % of the requests", "in which the file was in force (--since, --until)"],
         ),
         (Reason::SampleRatioMismatch, ["sample ratio mismatch", "--allow-srm"]),
         (
@@ -141,7 +141,7 @@ fn notes_give_their_counts() {
             "6 requests were assigned to variants that the file does not have and do not count",
         ),
         (Note::WithoutUnit { requests: 5 }, "5 requests have no unit and do not count per unit"),
-        (rows(1, RowProblem::Unmatched), "1 outcome rows have no match in the logs"),
+        (rows(1, RowProblem::Unmatched), "1 outcome row has no match in the logs"),
         (rows(3, RowProblem::Repeated), "3 outcome rows repeat an earlier row and were skipped"),
         (rows(4, RowProblem::Shared), "4 outcome rows match several requests and count for each"),
         (

@@ -4,7 +4,7 @@
 //! the labels themselves tell these apart. What stays different is a mistake, or columns that have no class in common,
 //! whose accuracy would be zero.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use crate::figures::visible;
@@ -14,6 +14,8 @@ use crate::row::key;
 const MOST: usize = 10_000;
 /// Labels with decimals and more than so many values are measurements, not classes.
 const CLASSES: usize = 100;
+/// With more classes, no table of predictions and labels is kept.
+const NUMBERED: usize = 256;
 /// How many classes a message shows.
 const SHOWN: usize = 3;
 
@@ -43,9 +45,31 @@ struct Seen {
     decimal: String,
 }
 
+/// The classes of each row as numbers: of the prediction and of the label. Empty if there are too many.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    rows: Vec<Option<[u16; 2]>>,
+    names: Vec<String>,
+}
+
+impl Numbers {
+    /// The classes of a row; `None` without both values.
+    pub(crate) fn pair(&self, row: usize) -> Option<[u16; 2]> {
+        self.rows.get(row).copied().flatten()
+    }
+
+    /// A class as the outcomes write it first.
+    pub(crate) fn name(&self, class: u16) -> Option<&str> {
+        self.names.get(usize::from(class)).map(String::as_str)
+    }
+}
+
 /// Predictions and labels, row by row.
 #[derive(Debug, Default)]
 pub(super) struct Classes {
+    numbers: Numbers,
+    /// The number of each folded spelling.
+    known: HashMap<String, u16>,
     /// In what sense they are equal, and a hash of the prediction.
     rows: Vec<Option<(Equal, u64)>>,
     compared: u64,
@@ -56,6 +80,9 @@ pub(super) struct Classes {
 impl Classes {
     /// Adds a row; `None` without both values.
     pub(super) fn add(&mut self, pair: Option<(&str, &str)>) {
+        let numbers = pair
+            .and_then(|(prediction, label)| Some([self.number(prediction)?, self.number(label)?]));
+        self.numbers.rows.push(numbers);
         self.rows.push(pair.map(|(prediction, label)| {
             self.compared += 1;
             self.predictions.add(prediction);
@@ -68,6 +95,28 @@ impl Classes {
             };
             (equal, key(&fold(&one)))
         }));
+    }
+
+    /// The number of a class; `None` if there are too many.
+    fn number(&mut self, text: &str) -> Option<u16> {
+        let folded = fold(&exact(text));
+        if let Some(number) = self.known.get(&folded) {
+            return Some(*number);
+        }
+        let number =
+            u16::try_from(self.known.len()).ok().filter(|_| self.known.len() < NUMBERED)?;
+        self.known.insert(folded, number);
+        self.numbers.names.push(text.to_owned());
+        Some(number)
+    }
+
+    /// The classes of each row. Empty if there are too many classes.
+    pub(super) fn numbers(&mut self) -> Numbers {
+        if self.known.len() < NUMBERED {
+            std::mem::take(&mut self.numbers)
+        } else {
+            Numbers::default()
+        }
     }
 
     /// Whether the class of a prediction is one of the labels, row by row; `None` without both values. Empty if there are

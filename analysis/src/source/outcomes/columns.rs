@@ -55,7 +55,7 @@ impl Ignored {
     pub(crate) const fn needs(&self) -> &'static str {
         match self.why {
             NoMetric::Text | NoMetric::Empty => "a metric needs numbers",
-            NoMetric::Identifiers | NoMetric::Times => "rename it if it is a metric",
+            NoMetric::Identifiers | NoMetric::Times => "--metric names it if it is one",
         }
     }
 }
@@ -140,11 +140,14 @@ impl Column {
     }
 
     /// Why it is not a metric: most of its values are text, all are empty, or it looks like identifiers or times.
-    pub(super) fn ignored(&self) -> Option<Ignored> {
+    /// A user who names it knows better than its name and its values.
+    pub(super) fn ignored(&self, named: &[&str]) -> Option<Ignored> {
         let why = if self.text > self.numbers {
             NoMetric::Text
         } else if self.numbers == 0 && self.unreadable.rows == 0 {
             NoMetric::Empty
+        } else if named.contains(&self.name.as_str()) {
+            return None;
         } else {
             self.shape.no_metric(&self.name)?
         };

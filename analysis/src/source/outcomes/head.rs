@@ -2,6 +2,7 @@
 
 use super::records::{Record, split};
 use crate::figures::visible;
+use crate::metric::words;
 
 /// The metric name of `correct`, or of `prediction` and `label`.
 pub const ACCURACY: &str = "accuracy";
@@ -29,6 +30,8 @@ pub(super) struct Head {
     pub(super) names: Vec<String>,
     pub(super) key: usize,
     pub(super) by_request: bool,
+    /// There are both keys.
+    pub(super) has_both: bool,
     pub(super) time: Option<usize>,
     /// Equal: 1, else 0.
     pub(super) pair: Option<(usize, usize)>,
@@ -51,13 +54,15 @@ impl Head {
             let names = record.fields().map(|name| String::from_utf8_lossy(name).into_owned());
             Some((*separator, names.collect::<Vec<String>>()))
         };
-        let is_key = |name: &String| name == "request_id" || name == "unit";
         let headers: Vec<(u8, Vec<String>)> = SEPARATORS.iter().filter_map(read).collect();
-        let found = headers.iter().find(|(_, names)| names.iter().any(is_key));
+        let found = headers.iter().find(|(_, names)| has_key(names));
         let Some((separator, names)) = found else {
+            let mut columns = headers.iter().flat_map(|(_, names)| names);
+            let hint = columns.find_map(|name| like_key(name)).unwrap_or_else(|| {
+                "the first line names the columns, as in request_id,correct".to_owned()
+            });
             return Err(format!(
-                "the header has neither request_id nor unit: {}\n  hint: the first line names the \
-                 columns, as in request_id,correct",
+                "the header has neither request_id nor unit: {}\n  hint: {hint}",
                 visible(text.trim_end())
             ));
         };
@@ -69,11 +74,14 @@ impl Head {
     /// # Errors
     /// As [`Head::of`].
     pub(super) fn of_keys(keys: &[String]) -> Result<Self, String> {
-        if !keys.iter().any(|key| key == "request_id" || key == "unit") {
+        if !has_key(keys) {
+            let hint = keys
+                .iter()
+                .find_map(|key| like_key(key))
+                .unwrap_or_else(|| "as in {\"request_id\": \"…\", \"correct\": true}".to_owned());
             let keys: Vec<String> = keys.iter().map(|key| visible(key)).collect();
             return Err(format!(
-                "the objects have neither request_id nor unit: {}\n  hint: as in {{\"request_id\": \
-                 \"…\", \"correct\": true}}",
+                "the objects have neither request_id nor unit: {}\n  hint: {hint}",
                 keys.join(", ")
             ));
         }
@@ -110,7 +118,8 @@ impl Head {
         fields().nth(1).is_some() && fields().any(is_key) && fields().all(is_name)
     }
 
-    fn named(separator: u8, names: &[String]) -> Result<Self, String> {
+    fn named(separator: u8, written: &[String]) -> Result<Self, String> {
+        let names = &meant(written);
         let at = |name: &str| names.iter().position(|known| known == name);
         let twice = names
             .iter()
@@ -146,7 +155,8 @@ impl Head {
         }
         Ok(Self {
             separator,
-            names: names.to_vec(),
+            names: written.to_vec(),
+            has_both: by_request && at("unit").is_some(),
             key,
             by_request,
             time: at("time"),
@@ -165,6 +175,36 @@ impl Head {
         let pair = self.pair.map(|_| ACCURACY.to_owned());
         pair.into_iter().chain(self.values.iter().map(|(_, name)| name.clone())).collect()
     }
+}
+
+/// Names with a meaning in lower case, with underscores: `Unit` and `requestId` mean what `unit` and `request_id` do,
+/// unless another column has that very name.
+fn meant(written: &[String]) -> Vec<String> {
+    let pairs = PAIRS.iter().flat_map(|(one, other)| [*one, *other]);
+    let known: Vec<&str> =
+        ["request_id", "unit", "time", "correct"].into_iter().chain(pairs).collect();
+    let of = |name: &String| {
+        let plain = words(name).join("_");
+        let is_free = known.contains(&plain.as_str()) && !written.contains(&plain);
+        if is_free { plain } else { name.clone() }
+    };
+    written.iter().map(of).collect()
+}
+
+fn has_key(names: &[String]) -> bool {
+    meant(names).iter().any(|name| name == "request_id" || name == "unit")
+}
+
+/// What to do about a column that may be the key by another name.
+fn like_key(name: &str) -> Option<String> {
+    const WORDS: [&str; 12] = [
+        "account", "client", "customer", "device", "id", "member", "session", "uid", "user",
+        "userid", "uuid", "visitor",
+    ];
+    let is_like = words(name).iter().any(|word| WORDS.contains(&word.as_str()));
+    let name = visible(name);
+    is_like
+        .then(|| format!("if {name} is what the experiment calls its unit, name the column unit"))
 }
 
 /// No name, or the one that pandas gives to a column without one.

@@ -44,12 +44,31 @@ impl Json {
                 }
             }
         }
+        if let Some(key) = json.wrapper() {
+            return Err(format!(
+                "the rows are in \"{key}\" of a single object; expected one object per row\n  hint: \
+                 jq -c '.{key}[]' FILE prints the rows"
+            ));
+        }
         if any {
             return Ok(json);
         }
         Err("this looks like JSON, but no line is an object by itself; expected one object per \
              line, or one array of objects\n  hint: jq -c prints one per line"
             .to_owned())
+    }
+
+    /// The key of a single object that has all rows as an array.
+    fn wrapper(&self) -> Option<String> {
+        let [(_, place)] = self.rows.as_slice() else { return None };
+        let row = self.text.get(place.clone())?;
+        let Ok(Object(fields)) = serde_json::from_slice(row) else { return None };
+        let is_rows = |value: &&RawValue| {
+            let text = value.get().trim_start().strip_prefix('[');
+            text.is_some_and(|text| text.trim_start().starts_with('{'))
+        };
+        let rows = fields.iter().find(|(_, value)| is_rows(value));
+        rows.map(|(key, _)| crate::figures::visible(key))
     }
 
     /// The next row with its line; `None` at the end.
@@ -62,6 +81,7 @@ impl Json {
             Err(error) if error.classify() == Category::Eof => {
                 return Some((line, Err(Fault::Cut)));
             }
+            Err(_) if has_no_number(row) => return Some((line, Err(Fault::NotNumber))),
             Err(_) => return Some((line, Err(Fault::NotObject))),
         };
         let mut fields: Vec<Option<&RawValue>> = vec![None; self.keys.len()];
@@ -78,6 +98,12 @@ impl Json {
         }
         Some((line, Ok(())))
     }
+}
+
+/// Whether an object has a value that programs write for what is no number.
+fn has_no_number(row: &[u8]) -> bool {
+    let has = |word: &[u8]| memchr::memmem::find(row, word).is_some();
+    row.starts_with(b"{") && (has(b"NaN") || has(b"Infinity"))
 }
 
 /// Adds a value: text as it is meant, everything else as it is written, null as nothing.

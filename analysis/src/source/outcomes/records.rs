@@ -73,6 +73,8 @@ pub(super) enum Fault {
     Cut,
     /// A line of JSON is no object.
     NotObject,
+    /// An object of JSON has NaN or Infinity.
+    NotNumber,
     /// An object of JSON has a key twice.
     KeyTwice,
 }
@@ -85,6 +87,7 @@ impl Fault {
             Self::TooLong => "a line of more than 8 MiB",
             Self::Cut => "the JSON object breaks off",
             Self::NotObject => "not a JSON object",
+            Self::NotNumber => "NaN and Infinity are no values of JSON; write null",
             Self::KeyTwice => "the JSON object has a key twice",
         }
     }

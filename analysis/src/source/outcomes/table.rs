@@ -21,6 +21,10 @@ const DIVERSE: usize = 1000;
 
 pub(super) struct Table<'e> {
     head: Head,
+    /// Columns that are metrics because a user names them.
+    named: &'e [&'e str],
+    /// Rows with an empty key.
+    keyless: u64,
     experiment: &'e Experiment,
     clock: Clock,
     columns: Vec<Column>,
@@ -38,7 +42,7 @@ pub(super) struct Table<'e> {
 }
 
 impl<'e> Table<'e> {
-    pub(super) fn new(head: Head, experiment: &'e Experiment) -> Self {
+    pub(super) fn new(head: Head, experiment: &'e Experiment, named: &'e [&'e str]) -> Self {
         let columns: Vec<Column> = head.columns().into_iter().map(Column::new).collect();
         let out = Outcomes {
             by_request: head.by_request,
@@ -47,6 +51,8 @@ impl<'e> Table<'e> {
         };
         Self {
             head,
+            named,
+            keyless: 0,
             experiment,
             clock: Clock::default(),
             columns,
@@ -89,6 +95,7 @@ impl<'e> Table<'e> {
         let subject = record.get(self.head.key).filter(|field| !field.is_empty());
         let Some(subject) = subject.and_then(|field| std::str::from_utf8(field).ok()) else {
             let missing = subject.is_none();
+            self.keyless += u64::from(missing);
             let what = if missing { "is empty" } else { "is not UTF-8 text" };
             self.skip(line, &format!("{} {what}", self.head.subject()));
             return Ok(());
@@ -237,6 +244,7 @@ impl<'e> Table<'e> {
                 .insert_unique(key_of, number, |&row| keys.get(row as usize).copied().unwrap_or(0));
             out.times.extend(self.head.time.map(|_| time.unwrap_or(u64::MAX)));
         } else {
+            out.ids.add(key_of, subject);
             let bits = |hash, value: &f64| mix(hash, value.to_bits());
             let content = values.iter().fold(pair_hash, bits);
             // A unit may have several rows, but not twice the same at one moment.
@@ -272,11 +280,20 @@ impl<'e> Table<'e> {
     /// # Errors
     /// Predictions and labels cannot be compared.
     pub(super) fn finish(self) -> Result<Outcomes, String> {
-        let Self { mut columns, mut out, classes, delivered, again, distinct, head, .. } = self;
+        if self.head.has_both && self.out.read > 0 && self.keyless == self.out.read {
+            return Err(
+                "request_id is empty in all rows, and comes before unit\n  hint: remove the \
+                        column request_id, and unit is the key"
+                    .to_owned(),
+            );
+        }
+        let named = self.named;
+        let Self { mut columns, mut out, mut classes, delivered, again, distinct, head, .. } = self;
         let width = columns.len().max(1);
         if head.pair.is_some() {
             let right = classes.right()?;
             out.known = classes.known();
+            out.classes = classes.numbers();
             for (row, right) in out.values.chunks_mut(width).zip(right) {
                 if let Some((first, right)) = row.first_mut().zip(right) {
                     *first = f64::from(u8::from(right));
@@ -296,8 +313,9 @@ impl<'e> Table<'e> {
                 || 3 * distinct.len() as u64 > out.read.saturating_sub(again.repeated),
         };
         // Accuracy is never text, and a table without rows has no text either.
-        let ignored =
-            |column: &Column| column.ignored().filter(|_| out.read > 0 && column.name != ACCURACY);
+        let ignored = |column: &Column| {
+            column.ignored(named).filter(|_| out.read > 0 && column.name != ACCURACY)
+        };
         let ignored: Vec<_> = columns.iter().map(ignored).collect();
         if ignored.iter().any(Option::is_some) {
             let kept = out

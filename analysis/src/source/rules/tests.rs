@@ -84,7 +84,8 @@ fn a_line_becomes_a_row() {
         outcome: None,
         stratum: 0,
         arm: 1,
-        marks: Marks::default(),
+        // The line names no trial, and the draw of the file gives another bucket.
+        marks: Marks { untold: true, foreign: true, ..Marks::default() },
     };
     assert_eq!(row(&[]), wanted);
     // Without a phase, the time decides; without a reason, the draw did.
@@ -93,7 +94,8 @@ fn a_line_becomes_a_row() {
     assert_eq!(row(later), Row { stratum: 1, time: TIME + 30 * MINUTE, print, ..wanted });
     let nameless = [("\"unit\":\"u\"", "\"unit\":\"-\"")];
     let print = row(&nameless).print;
-    assert_eq!(row(&nameless), Row { unit: None, print, ..wanted });
+    let marks = Marks { untold: true, ..Marks::default() };
+    assert_eq!(row(&nameless), Row { unit: None, print, marks, ..wanted });
 }
 
 #[test]

@@ -11,7 +11,9 @@ pub(super) fn headline(analysis: &Analysis) -> String {
     let accepted = analysis.accepted();
     let mark = if !accepted.is_empty() {
         format!(" (exploratory: although {} failed)", accepted.join(", "))
-    } else if plan.digest.is_some() && !plan.exploratory.is_empty() {
+    } else if !plan.exploratory.is_empty()
+        && (plan.digest.is_some() || analysis.decision != Decision::Invalid)
+    {
         " (exploratory)".to_owned()
     } else {
         String::new()

@@ -5,6 +5,7 @@ use sidetrack_analysis::CheckName;
 
 use super::story::{self, DAYS, Purchase, Request, Story, line, plain, rfc3339};
 use crate::Folder;
+use crate::crowd::START;
 
 /// What is planted for a check.
 struct Plant {
@@ -47,6 +48,29 @@ fn equal(story: &mut Story) {
     }
 }
 
+thread_local! {
+    /// Rows that a story had before its lines were changed.
+    static ROWS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// The digest of a unit under a salt.
+fn pseudonym(salt: &str, unit: &str) -> String {
+    let text = [b"exposure1\0", salt.as_bytes(), b"\0", unit.as_bytes()].concat();
+    let digest = sidetrack::draw::sha256(&text);
+    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The line of a request, which names the trial or not.
+fn told(request: &Request, names: bool) -> String {
+    thread_local! {
+        static TRIAL: String =
+            sidetrack::exposure::trial(&crate::crowd::experiment(story::EXPERIMENT));
+    }
+    let line = line(request, &rfc3339(request.time), "shop");
+    let trial = TRIAL.with(|trial| format!("trial={trial} reason=hash"));
+    if names { line.replace("reason=hash", &trial) } else { line }
+}
+
 /// Outcomes without their times.
 fn untimed(story: &Story) -> Vec<String> {
     let row = |row: &Purchase| format!("{},{}", row.unit, row.revenue);
@@ -61,6 +85,75 @@ const PLANTS: &[Plant] = &[
         // The export of plain is a day old.
         let end = story.requests.last().unwrap().time - 86_400_000;
         story.purchases.retain(|row| row.fancy || row.time < end);
+    }),
+    plant(CheckName::UnmatchedRows, UNITS, |story| {
+        // A part of the export writes ids in capitals.
+        story.purchases.iter_mut().step_by(9).for_each(|row| row.unit = row.unit.to_uppercase());
+    }),
+    plant(CheckName::UnmatchedRows, UNITS, |story| {
+        // So few lost users are within the chance of the split.
+        story.requests.retain(|row| !(row.fancy && row.user % 20 == 0));
+    }),
+    plant(CheckName::UnmatchedRows, REQUESTS, |story| {
+        // The log of one proxy is missing, but its labels are there.
+        let mut at = 0;
+        let by_request = (story.by_request)(story);
+        story.requests.retain(|_| {
+            at += 1;
+            at % 3 == 0
+        });
+        ROWS.with_borrow_mut(|rows| *rows = by_request);
+        story.by_request = |_| ROWS.with_borrow(Clone::clone);
+    }),
+    plant(CheckName::ValueScale, UNITS, |story| {
+        for row in story.purchases.iter_mut().filter(|row| row.fancy) {
+            row.revenue = format!("{:.0}", row.revenue.parse::<f64>().unwrap() * 100.0);
+        }
+    }),
+    plant(CheckName::ValueScale, REQUESTS, |story| {
+        // One variant's score is a share, and the other's in percent.
+        story.by_request = |story| {
+            let rows = story.requests.iter().enumerate().map(|(at, row)| {
+                let score = 0.5 + (at * 7919 % 100) as f64 / 200.0;
+                format!("{},{:.3}", row.id, score * if row.fancy { 100.0 } else { 1.0 })
+            });
+            std::iter::once("request_id,score".to_owned()).chain(rows).collect()
+        };
+    }),
+    plant(CheckName::LargeValues, UNITS, |story| {
+        // The variants are equal but for the accounts with which one of them was tested.
+        let mut tests = 0;
+        for row in story.purchases.iter_mut().filter(|row| row.fancy) {
+            let value = row.revenue.parse::<f64>().unwrap() / 1.5;
+            tests += 1;
+            row.revenue = format!("{:.2}", if tests % 25 == 0 { 9999.0 } else { value });
+        }
+    }),
+    plant(CheckName::UntoldTrials, UNITS, |story| {
+        // Another salt drew the first users, before the lines named their trial.
+        for request in story.requests.iter_mut().filter(|row| row.user < 1500) {
+            request.bucket = (request.bucket + 250_000) % 1_000_000;
+            request.fancy = request.bucket < 500_000;
+        }
+        story.line = |request, _| told(request, request.user >= 1500);
+    }),
+    plant(CheckName::UntoldTrials, UNITS, |story| {
+        // The same with digests, which do not show the salt.
+        story.line = |request, _| {
+            let salt = if request.user < 1500 { "old" } else { "shop-1" };
+            let digest = pseudonym(salt, &request.unit);
+            let line = told(request, request.user >= 1500);
+            line.replace(&format!("unit={}", request.unit), &format!("unit={digest}"))
+        };
+    }),
+    plant(CheckName::UnitsNamedTwice, UNITS, |story| {
+        // exposure_unit was changed on the third day.
+        story.line = |request, _| {
+            let line = line(request, &rfc3339(request.time), "shop");
+            let is_plain = request.time < START + DAYS / 2 * 86_400_000;
+            let digest = format!("unit={}", pseudonym("shop-1", &request.unit));
+            if is_plain { line } else { line.replace(&format!("unit={}", request.unit), &digest) }
+        };
     }),
     plant(CheckName::MalformedRows, UNITS, |story| {
         story.purchases.iter_mut().step_by(40).for_each(|row| row.unit.clear());
@@ -126,6 +219,27 @@ const PLANTS: &[Plant] = &[
         let answered = |row: &&mut Request| row.fancy && row.status == 200;
         story.requests.iter_mut().filter(answered).step_by(4).for_each(|row| row.status = 404);
     }),
+    plant(CheckName::FailedLines, REQUESTS, |story| {
+        // A single one is left.
+        let mut failed = 0;
+        story.requests.retain(|row| {
+            failed += u32::from(row.fancy && row.status == 503);
+            !(row.fancy && row.status == 503) || failed == 1
+        });
+    }),
+    warning(CheckName::FailedLines, REQUESTS, |story| {
+        // A candidate that never fails, beside a few failures.
+        let mut failed = 0;
+        for row in story.requests.iter_mut().filter(|row| row.status == 503) {
+            failed += u32::from(!row.fancy);
+            if row.fancy || failed > 24 {
+                row.status = 200;
+            }
+        }
+    }),
+    warning(CheckName::FailedLines, REQUESTS, |story| {
+        story.requests.retain(|row| row.fancy || row.status != 503);
+    }),
     warning(CheckName::EffectiveUnits, REQUESTS, |story| bot(story, true, 1, 6000, false)),
     plant(CheckName::HeavyUnits, UNITS, |story| {
         (0..25).for_each(|number| bot(story, true, number, 20, false));
@@ -169,6 +283,18 @@ const PLANTS: &[Plant] = &[
                 let class = if row.correct { label } else { (label + 1) % 3 };
                 let names = if row.fancy { ["cat", "dog", "cow"] } else { ["0", "1", "2"] };
                 format!("{},{},{label}", row.id, names[class])
+            });
+            std::iter::once("request_id,prediction,label".to_owned()).chain(rows).collect()
+        };
+    }),
+    plant(CheckName::PredictedClasses, REQUESTS, |story| {
+        // The candidate counts its classes from one.
+        story.by_request = |story| {
+            let rows = story.requests.iter().filter(|request| request.status == 200);
+            let rows = rows.enumerate().map(|(at, row)| {
+                let label = at % 10;
+                let class = if row.correct { label } else { (label + 3) % 10 };
+                format!("{},{},{label}", row.id, class + usize::from(row.fancy))
             });
             std::iter::once("request_id,prediction,label".to_owned()).chain(rows).collect()
         };

@@ -1,0 +1,123 @@
+//! Whether each variant writes its predictions as the labels are written.
+//!
+//! A variant whose classes are written in another way, or counted from another number, is always wrong, whatever it
+//! predicts. The first shows in classes that no label has. The second shows in the table of its predictions and labels:
+//! with other names for its classes, one for each, far more of its predictions would be right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sidetrack_stats::float;
+
+use super::share;
+use crate::answer::OutcomeCounts;
+use crate::check::{Check, CheckName, CheckState};
+use crate::figures::visible;
+use crate::join::Tally;
+use crate::source::outcomes::Outcomes;
+
+/// Above this share of predictions whose class no label has, the classes are not written like the labels.
+const STRANGE: f64 = 0.95;
+/// If so many more of the predictions would be right under other names, the names are wrong.
+const RENAMED: f64 = 0.2;
+/// Fewer predictions show nothing.
+const ENOUGH: u64 = 100;
+/// Fewer predictions of one class with one label may be chance.
+const CELL: u64 = 5;
+
+/// A variant's predictions under other names.
+struct Renamed {
+    /// The share that is right, and the share that would be.
+    right: f64,
+    would: f64,
+    /// A class that is renamed, and its new name.
+    example: Option<(String, String)>,
+}
+
+/// `None` without predictions and labels.
+pub(crate) fn classes(
+    outcomes: &Outcomes,
+    counts: &OutcomeCounts,
+    tally: &Tally,
+    names: &[&str],
+) -> Option<Check> {
+    let other = |[known, other]: &[u64; 2]| share(*other, *known);
+    let variants: BTreeMap<String, f64> =
+        counts.classes.iter().map(|(name, counts)| (name.clone(), other(counts))).collect();
+    let (worst, value) = variants.iter().max_by(|one, two| one.1.total_cmp(two.1))?;
+    let rows: u64 = counts.classes.get(worst)?.iter().sum();
+    let is_strange = *value > STRANGE && rows >= 10;
+    let name = CheckName::PredictedClasses;
+    let all = names.iter().enumerate();
+    let renamed = all.filter_map(|(arm, name)| Some((*name, renamed(outcomes, tally, arm)?)));
+    let gain = |found: &Renamed| found.would - found.right;
+    let most = renamed.max_by(|a, b| gain(&a.1).total_cmp(&gain(&b.1)));
+    let renamed =
+        most.filter(|(_, found)| gain(found) > RENAMED && found.would > 2.0 * found.right);
+    if let Some((variant, found)) = renamed.filter(|_| !is_strange) {
+        let example = found.example.as_ref().map_or_else(String::new, |(class, label)| {
+            format!(" (\"{}\" for \"{}\")", visible(class), visible(label))
+        });
+        let message = format!(
+            "{:.1} % of the predictions of {variant} are right, and {:.1} % would be with other names \
+             for its classes{example}: its classes are numbered or ordered in another way than the \
+             labels. Write both in the same way",
+            found.right * 100.0,
+            found.would * 100.0
+        );
+        let (value, state) = (Some(gain(&found)), CheckState::Blocking);
+        return Some(Check {
+            name,
+            state,
+            subject: None,
+            value,
+            limit: RENAMED,
+            variants,
+            message,
+        });
+    }
+    let state = if is_strange { CheckState::Blocking } else { CheckState::Ok };
+    let message = format!(
+        "{:.1} % of the predictions of {worst} are of a class that no label has{}",
+        value * 100.0,
+        if is_strange { ": write predictions and labels in the same way" } else { "" }
+    );
+    let value = Some(*value);
+    Some(Check { name, state, subject: None, value, limit: STRANGE, variants, message })
+}
+
+/// The best names for the classes of a variant: each class gets one label, and each label one class, the most frequent
+/// combinations first.
+fn renamed(outcomes: &Outcomes, tally: &Tally, variant: usize) -> Option<Renamed> {
+    let mut table: BTreeMap<[u16; 2], u64> = BTreeMap::new();
+    let (mut all, mut right) = (0, 0);
+    for (row, _) in tally.rows().filter(|(_, arm)| *arm == variant) {
+        let Some(pair) = outcomes.classes.pair(row) else { continue };
+        all += 1;
+        // The accuracy of the pair is the first column.
+        let values = outcomes.row(u32::try_from(row).unwrap_or(u32::MAX));
+        right += u64::from(values.first().is_some_and(|value| *value > 0.5));
+        *table.entry(pair).or_default() += 1;
+    }
+    let mut cells: Vec<([u16; 2], u64)> =
+        table.into_iter().filter(|(_, count)| *count >= CELL).collect();
+    cells.sort_by_key(|(pair, count)| (std::cmp::Reverse(*count), *pair));
+    let (mut classes, mut labels) = (BTreeSet::new(), BTreeSet::new());
+    let (mut would, mut example) = (0, None);
+    for ([class, label], count) in cells {
+        if classes.contains(&class) || labels.contains(&label) {
+            continue;
+        }
+        classes.insert(class);
+        labels.insert(label);
+        would += count;
+        if class != label && example.is_none() {
+            example = outcomes.classes.name(class).zip(outcomes.classes.name(label));
+        }
+    }
+    let share = |count: u64| float(count) / float(all);
+    (all >= ENOUGH).then(|| Renamed {
+        right: share(right),
+        would: share(would),
+        example: example.map(|(class, label)| (class.to_owned(), label.to_owned())),
+    })
+}

@@ -1,0 +1,107 @@
+//! Whether the values of one variant are in another unit: cents beside euros, milliseconds beside seconds.
+//!
+//! A variant changes who buys, and a little how much; it does not multiply the values of nearly all rows by thirty. The
+//! quartiles of the sizes show such a factor, whatever the few largest values are.
+
+use std::collections::BTreeMap;
+
+use crate::answer::Role;
+use crate::check::{Check, CheckName, CheckState};
+use crate::figures::digits;
+use crate::join::{Shape, Tally};
+use crate::metric::{Metric, Origin};
+use crate::sizes::Sizes;
+use crate::source::outcomes::Outcomes;
+use crate::sums::Placed;
+
+/// All three quartiles differ by more: minutes and seconds differ by 60, cents by 100, milliseconds by 1000. With twenty
+/// values of each variant, quartiles of equal distributions that are as skewed as a lognormal with σ = 2 do so in less
+/// than one of 10⁸ experiments.
+const FACTOR: f64 = 30.0;
+/// Fewer values show nothing.
+const ENOUGH: u64 = 20;
+
+/// One check for each metric of the outcomes that decides.
+pub(crate) fn scales(
+    outcomes: &Outcomes,
+    tally: &Tally,
+    placed: Option<&Placed>,
+    shape: Shape,
+    metrics: &[Metric],
+    names: &[&str],
+) -> Vec<Check> {
+    let by_request = placed.is_none().then(|| of_requests(outcomes, tally, shape.arms));
+    let sizes = by_request.as_deref().or_else(|| placed.map(|placed| placed.sizes.as_slice()));
+    let metrics = metrics.iter().filter(|metric| metric.role != Role::Exploratory);
+    let columns = metrics.filter_map(|metric| match metric.origin {
+        Origin::Column(column) => Some((metric, sizes?.get(column)?)),
+        _ => None,
+    });
+    columns.map(|(metric, sizes)| scale(metric, sizes, shape, names)).collect()
+}
+
+/// The sizes of the values of requests, by column and variant.
+fn of_requests(outcomes: &Outcomes, tally: &Tally, arms: usize) -> Vec<Vec<Sizes>> {
+    let mut all = vec![vec![Sizes::default(); arms]; outcomes.columns.len()];
+    for (row, arm) in tally.rows() {
+        let values = outcomes.row(u32::try_from(row).unwrap_or(u32::MAX));
+        for (sizes, value) in all.iter_mut().zip(values) {
+            if let Some(sizes) = sizes.get_mut(arm) {
+                sizes.add(*value);
+            }
+        }
+    }
+    all
+}
+
+fn scale(metric: &Metric, sizes: &[Sizes], shape: Shape, names: &[&str]) -> Check {
+    let enough = |arm: usize| sizes.get(arm).filter(|sizes| sizes.count() >= ENOUGH);
+    let factor = |arm: usize| {
+        let (own, baseline) = (enough(arm)?, enough(shape.baseline)?);
+        let ratios = [0.25, 0.5, 0.75]
+            .map(|share| Some(own.quantile(share)?.log2() - baseline.quantile(share)?.log2()));
+        let [Some(low), Some(middle), Some(high)] = ratios else { return None };
+        let is_beyond = [low, middle, high].iter().all(|ratio| *ratio > FACTOR.log2())
+            || [low, middle, high].iter().all(|ratio| *ratio < -FACTOR.log2());
+        Some((arm, middle.exp2(), is_beyond))
+    };
+    let found = shape.candidates().filter_map(factor);
+    let worst = found.max_by(|a, b| {
+        let far = |found: &(usize, f64, bool)| (found.2, found.1.log2().abs());
+        let (one, two) = (far(a), far(b));
+        one.0.cmp(&two.0).then(one.1.total_cmp(&two.1))
+    });
+    let name = |arm: usize| names.get(arm).copied().unwrap_or("?");
+    let metric_name = &metric.name;
+    let failed = worst.filter(|(.., is_beyond)| *is_beyond);
+    let message = match failed {
+        Some((arm, factor, _)) => {
+            let median = |arm: usize| {
+                enough(arm)
+                    .and_then(|sizes| sizes.quantile(0.5))
+                    .map_or_else(String::new, |size| digits(size, 2))
+            };
+            format!(
+                "the values of {metric_name} are about {} times as large for {} as for the baseline: \
+                 half of them are above {}, and of the baseline's above {}, and both quartiles differ \
+                 as much. One variant counts in another unit, such as cents or milliseconds",
+                digits(factor, 2),
+                name(arm),
+                median(arm),
+                median(shape.baseline),
+            )
+        }
+        None => format!("the values of {metric_name} are of one size in all variants"),
+    };
+    let medians = (0..shape.arms)
+        .filter_map(|arm| Some((name(arm).to_owned(), sizes.get(arm)?.quantile(0.5)?)));
+    Check {
+        name: CheckName::ValueScale,
+        state: if failed.is_some() { CheckState::Blocking } else { CheckState::Ok },
+        subject: Some(metric_name.clone()),
+        value: worst.map(|(_, factor, _)| factor.max(1.0 / factor)),
+        limit: FACTOR,
+        variants: medians.collect::<BTreeMap<_, _>>(),
+        message,
+    }
+}
