@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_metric_that_cannot_be_read_has_its_path() {
         let problems = parsed(
-            r#"{"metrics": ["a=median", "error_rate:1pt", "b"], "guardrails": ["b:5%", "latency_p95:much", "c=ratio:5%"],
+            r#"{"metrics": ["a=median", "error_rate:1pt", "b", "cost"], "guardrails": ["b:5%", "latency_p95:much", "c=ratio:5%"],
             "segments": ["x"], "cap": {"b": "99%", "c": "99%", "latency_mean": "99%", "d": "99%"}}"#,
         )
         .unwrap_err();
@@ -309,6 +309,7 @@ mod tests {
             format!("{at}.segments unsupported"),
             format!("{at}.metrics[0] bad-metric"),
             format!("{at}.metrics[1] bad-metric"),
+            format!("{at}.metrics[3] bad-metric"),
             format!("{at}.guardrails[0] bad-metric"),
             format!("{at}.guardrails[1] bad-metric"),
             format!("{at}.cap.c bad-metric"),

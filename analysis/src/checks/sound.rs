@@ -27,6 +27,7 @@ use crate::reason::Note;
 use crate::row::{Marks, Row, Sink, key};
 use crate::source::{Source, Trial};
 use crate::sums::{Summation, place};
+use crate::weights::Weights;
 use crate::window::Window;
 use sidetrack_stats::dice::Dice;
 
@@ -120,6 +121,8 @@ struct Life {
     rows: Vec<(Row, u64)>,
     outcomes: Outcomes,
     phases: Vec<Phase>,
+    /// The candidate's share on each day.
+    shares: Vec<f64>,
 }
 
 impl World {
@@ -137,8 +140,10 @@ impl World {
         (of_day, phases)
     }
 
-    fn live(&self, dice: &mut Dice) -> Life {
+    fn live(&self, seed: u64) -> Life {
+        let dice = &mut Dice::new(seed);
         let (of_day, phases) = self.phases();
+        let experiment = experiment();
         let mut rows = Vec::new();
         let mut table = match self.labels {
             Labels::Units => "unit,time,revenue\n".to_owned(),
@@ -148,8 +153,10 @@ impl World {
         for day in 0..DAYS {
             let weekend = self.weekly && day % 7 > 4;
             for number in 0..if weekend { self.users / 2 } else { self.users } {
-                let unit = format!("{day}-{number}");
-                let (bucket, able, luck) = (dice.uniform(), dice.uniform(), dice.uniform());
+                let unit = format!("{seed}-{day}-{number}");
+                // As the proxy draws it, since checks draw it again.
+                let bucket = f64::from(experiment.arm.bucket(unit.as_bytes()).get()) / 1e6;
+                let (able, luck) = (dice.uniform(), dice.uniform());
                 let visits = (1.0 - dice.uniform()).powf(-1.0 / self.tail).min(2000.0);
                 let mut time = DAY * day + (dice.uniform() * DAY as f64) as u64;
                 for visit in 0..visits as u64 {
@@ -196,8 +203,8 @@ impl World {
         rows.sort_by_key(|(row, _)| row.time);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(relative(&table).as_bytes()).unwrap();
-        let outcomes = Outcomes::read(file.path(), &experiment()).unwrap();
-        Life { rows, outcomes, phases }
+        let outcomes = Outcomes::read(file.path(), &experiment).unwrap();
+        Life { rows, outcomes, phases, shares: (0..DAYS).map(self.share).collect() }
     }
 }
 
@@ -314,7 +321,21 @@ impl Life {
             planned: 10_000,
         };
         let rows = Some((&self.outcomes, &counts));
-        let checks = checks(rows, &joined, Some(&arms), few, &metrics, &[], false);
+        // The weights of the day.
+        let of_candidate = self.shares.get(day as usize).copied().unwrap_or_default();
+        let weights = format!("fancy={}/1000000", (of_candidate * 1e6).round());
+        let weights = Weights::parse(&weights, &experiment);
+        let sample = Sample::new(&experiment, &self.outcomes, &joined, shape, weights.as_ref());
+        let (outcomes, counts, tally) = (&self.outcomes, &counts, &joined.tally);
+        let unmatched = Unmatched { outcomes, counts, tally, sample: &sample, names: &names };
+        // Labels of the whole experiment are in the file from the first day on.
+        let unmatched = (!by_request).then(|| unmatched.check());
+        let more = few
+            .into_iter()
+            .chain(placed.and_then(|placed| ends(placed, tally, &names)))
+            .chain(unmatched)
+            .chain(scales(outcomes, tally, placed, shape, &metrics, &names));
+        let checks = checks(rows, &joined, Some(&arms), more, &metrics, &[], false);
         let observed = observed(&sums, shape, true);
         let srm = srm(&experiment, &self.phases, &observed, true);
         let split = (srm.verdict == SrmVerdict::Mismatch).then(|| "srm".to_owned());
@@ -335,7 +356,7 @@ fn all_checks_together_stop_hardly_any_sound_experiment() {
         let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let Some(world) = WORLDS.get(at / runs) else { break };
         let seed = 1000 * (at / runs) + at % runs;
-        let life = world.live(&mut Dice::new(seed as u64));
+        let life = world.live(seed as u64);
         let stopped = (0..DAYS).try_for_each(|day| {
             let found = life.blocks(world.metric, day);
             if found.is_empty() {

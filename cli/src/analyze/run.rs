@@ -167,7 +167,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
 /// Reads a number of units.
 fn planned_units(text: &str) -> Result<u64, String> {
     text.parse().ok().filter(|units| *units >= 100).ok_or_else(|| {
-        "not a whole number of at least 100; `sidetrack size` computes how many units an effect \
+        "expected a whole number of at least 100; `sidetrack size` computes how many units an effect \
          needs"
             .to_owned()
     })

@@ -142,6 +142,8 @@ fn a_trial_that_another_file_selects_has_its_own_outcomes() {
     let trials = two_trials(true);
     trials.folder.write("experiment.json", &trials.files[1]);
     let found = trials.folder.analysis(&[&REVENUE[..], &["--trial", &trials.names[0]]].concat());
+    let words = "are digests with its own salt, and the file has another one";
+    assert!(found["reasons"][0].as_str().unwrap().contains(words), "{:#}", found["reasons"]);
     assert_eq!(found["decision"], "invalid");
 }
 

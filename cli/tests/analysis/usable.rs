@@ -144,10 +144,11 @@ fn errors_of_readers_are_in_words() {
     };
     for (options, words) in [
         (&["--outcomes", "none.csv"][..], "cannot read none.csv: the file does not exist"),
-        (&["--outcomes", "empty"], "cannot read empty: it is a directory"),
+        (&["--outcomes", "empty"], "it is a folder, and each analysis reads one file of outcomes"),
         (&["--outcomes", "empty.csv"], "the file is empty"),
         (&["--outcomes", "cut.csv.gz"], "cannot read cut.csv.gz: the gzip data breaks off"),
         (&["--planned-units", "many"], "expected a whole number"),
+        (&["--planned-units", "0"], "expected a whole number of at least 100"),
         (&["--alpha", "small"], "expected a number"),
         (&["--since", "yesterday"], "\"yesterday\" is not a time"),
     ] {

@@ -392,3 +392,65 @@ fn a_check_that_is_allowed_is_marked_in_every_output() {
         assert!(page.contains(&head) && page.contains(&mark), "{name}");
     }
 }
+
+/// What is planted for a check.
+fn planted(name: CheckName) -> &'static Plant {
+    PLANTS.iter().find(|plant| plant.name == name).unwrap()
+}
+
+#[test]
+fn the_split_of_a_day_is_accepted_with_the_split() {
+    let story = Story::new();
+    let plant = planted(CheckName::UnitsPerDay);
+    let (found, text, code) = analyzed(&folder(plant, &story), plant, &["--allow-srm"]);
+    assert_eq!((names(&found, "accepted"), code), (vec!["units_per_day"], 0), "{text}");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("(accepted by --allow-srm, as a part of the split)"), "{text}");
+    assert!(words.contains("units_per_day failed, and --allow-srm decides anyway"), "{text}");
+    assert!(!words.contains("--allow units_per_day"), "{text}");
+}
+
+/// All users of a variant come half as often again.
+#[test]
+fn a_variant_whose_users_all_come_more_often_needs_one_permission() {
+    let plant = Plant {
+        state: "warning",
+        ..plant(CheckName::HeavyUnits, UNITS, |story| {
+            let more = story.requests.clone();
+            // Only users with many requests are heavy.
+            for (at, mut request) in more.into_iter().enumerate() {
+                let heavy = request.user % 40 == 0;
+                for visit in 0..if heavy { 12 } else { u64::from(at % 2 == 0) } {
+                    if request.fancy || (visit > 0 && at % 6 == 0) {
+                        request.id = format!("c0c0c0c0-{visit:04x}-4000-8000-{at:012x}");
+                        request.time += 1000;
+                        story.requests.push(request.clone());
+                    }
+                }
+            }
+        })
+    };
+    let folder = folder(&plant, &Story::new());
+    let (found, text, code) = analyzed(&folder, &plant, &[]);
+    assert_eq!((names(&found, "blocking"), code), (vec!["requests_per_unit"], 1), "{text}");
+    assert!(names(&found, "warning").contains(&"heavy_units"), "{text}");
+    let (found, text, code) = analyzed(&folder, &plant, &["--allow", "requests_per_unit"]);
+    assert_eq!((&found["decision"], code), (&"promote".into(), 0), "{text}");
+}
+
+#[test]
+fn units_without_a_row_are_counted_as_zero_in_words() {
+    let plant = Plant { state: "ok", ..plant(CheckName::LabelCoverage, UNITS, |_| {}) };
+    let folder = folder(&plant, &Story::new());
+    let (_, text, _) = analyzed(&folder, &plant, &[]);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("% of the units have no row of revenue and count as 0"), "{text}");
+    let rated = ["--metric", "revenue=mean:absent=missing"];
+    let (found, text, _) = analyzed(&folder, &plant, &rated);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!words.contains("count as 0"), "{text}");
+    let mut checks = found["checks"].as_array().unwrap().iter();
+    let coverage = checks.find(|check| check["name"] == "label_coverage").unwrap();
+    let message = coverage["message"].as_str().unwrap();
+    assert!(message.contains("% of the baseline's units have it, and "), "{message}");
+}
