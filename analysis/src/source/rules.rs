@@ -239,7 +239,7 @@ impl<'p> LineRules<'p> {
         let foreign = drawn.zip(bucket).is_some_and(|(unit, bucket)| {
             u64::from(self.experiment.arm.bucket(unit.as_bytes()).get()) != bucket
         });
-        if let Some(unit) = plain.filter(|unit| key(unit) % SAMPLE == 0) {
+        if let Some(unit) = plain.filter(|unit| key(unit).is_multiple_of(SAMPLE)) {
             let digest = self.experiment.exposure.pseudonym(unit.as_bytes());
             self.aside = Some(Aside::Digest(key(&digest)));
         }
