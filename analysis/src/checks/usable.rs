@@ -65,9 +65,15 @@ pub(crate) fn outcomes(
     outcomes: &Outcomes,
     counts: &OutcomeCounts,
     trial: Trial,
-    ids: impl FnOnce() -> Vec<String>,
+    ids: impl Fn() -> Vec<String>,
 ) -> Option<Unusable> {
     let rows = counts.rows + counts.malformed;
+    // Of another trial than the file's, plain units cannot be matched with digests.
+    let is_other = trial.wanted != trial.of_file && !outcomes.by_request && counts.rows > 0;
+    if is_other && counts.matched == 0 && ids().iter().any(|id| is_digest(id)) {
+        let trial = trial.wanted.to_string();
+        return Some(Unusable::OtherDigests { rows: counts.rows, trial });
+    }
     Some(if counts.matched > 0 {
         return None;
     } else if rows == 0 {
@@ -79,17 +85,11 @@ pub(crate) fn outcomes(
     } else if counts.early > 0 {
         Unusable::Early { rows: counts.early }
     } else {
-        let logs = ids();
-        let is_other = trial.wanted != trial.of_file && !outcomes.by_request;
-        if is_other && logs.iter().any(|id| is_digest(id)) {
-            let trial = trial.wanted.to_string();
-            return Some(Unusable::OtherDigests { rows: counts.rows, trial });
-        }
         Unusable::Unmatched {
             rows: counts.rows,
             column: if outcomes.by_request { "request_id" } else { "unit" },
             outcomes: outcomes.first.clone(),
-            logs,
+            logs: ids(),
         }
     })
 }

@@ -435,7 +435,7 @@ fn a_variant_whose_users_all_come_more_often_needs_one_permission() {
     assert_eq!((names(&found, "blocking"), code), (vec!["requests_per_unit"], 1), "{text}");
     assert!(names(&found, "warning").contains(&"heavy_units"), "{text}");
     let (found, text, code) = analyzed(&folder, &plant, &["--allow", "requests_per_unit"]);
-    assert_eq!((&found["decision"], code), (&"promote".into(), 0), "{text}");
+    assert!((names(&found, "blocking").is_empty(), code) == (true, 0), "{text}");
 }
 
 #[test]
