@@ -461,7 +461,7 @@ fn a_fixed_test_decides_at_the_planned_units_only() {
 }
 
 #[test]
-fn a_gzip_log_that_breaks_off_is_noted() {
+fn a_gzip_log_that_breaks_off_does_not_decide() {
     let log: String = (0..400).map(|unit| line(unit, unit, &ok(100))).collect();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(log.as_bytes()).unwrap();
@@ -470,9 +470,9 @@ fn a_gzip_log_that_breaks_off_is_noted() {
     assert_eq!((found.lines.used, notes(&found)), (400, vec![]));
     whole.truncate(whole.len() - 4);
     let (found, _) = analyzed(FILE, &whole, None, &settings()).unwrap();
-    let cut = notes(&found);
-    assert!(matches!(cut[..], [Note::DamagedGzip { .. }]), "{cut:?}");
-    assert_eq!(found.lines.used, 400);
+    let cut = found.checks.iter().find(|check| check.name == CheckName::DamagedLines).unwrap();
+    assert!(cut.blocks() && cut.message.contains("the gzip data breaks off"), "{cut:?}");
+    assert_eq!((found.decision, found.lines.used), (Decision::Invalid, 400));
 }
 
 #[test]

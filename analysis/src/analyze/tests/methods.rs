@@ -251,7 +251,8 @@ fn a_cap_at_zero_decides_nothing_and_says_so() {
     let candidate = &analysis.metrics[0].candidates[0];
     assert_eq!((candidate.p_value, candidate.decision), (None, Conclusion::Undefined));
     let reasons = reasons(&analysis);
-    let words = "the cap of revenue is 0, since so many units have no more (90 %)";
+    let words = "revenue is capped at 0, which 90 % of all units do not exceed: no positive value is \
+                 left to compare";
     assert!(reasons.contains(words), "{reasons}");
 }
 
