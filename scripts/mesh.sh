@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the programs of `make test-mesh` into .tools/mesh/bin, from ordinary Go modules at fixed versions: etcd, the API
-# server of Kubernetes, kubectl, istiod, Istio's agent, helm, crane (a registry), and sidetrack-istiod (tests/mesh/istiod). Copies
-# what the API server needs beside them, into .tools/mesh/share: the definitions of Istio and of the Gateway API, and the
-# template of the agent's bootstrap.
+# Builds the programs of `make test-mesh` into .tools/mesh/bin, from ordinary Go modules at fixed versions: etcd, the
+# API server of Kubernetes, kubectl, istiod, Istio's agent, helm, crane (a registry), and sidetrack-istiod
+# (tests/mesh/istiod). Copies what the API server needs beside them, into .tools/mesh/share: the definitions of Istio and
+# of the Gateway API, and the template of the agent's bootstrap.
 #
 #   scripts/mesh.sh              everything
 #   scripts/mesh.sh kubectl …    only these programs
@@ -23,10 +23,12 @@ say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
 
 need_go() {
-    command -v go >/dev/null || die "go is missing: install Go 1.26 or newer (https://go.dev/dl). Only make test-mesh needs it"
+    command -v go >/dev/null \
+        || die "go is missing: install Go 1.26 or newer (https://go.dev/dl). Only make test-mesh needs it"
     local version
     version="$(GOTOOLCHAIN=local go env GOVERSION)"
-    printf '%s\n' go1.26 "$version" | sort -CV || die "$version is too old: install Go 1.26 or newer. Only make test-mesh needs it"
+    printf '%s\n' go1.26 "$version" | sort -CV \
+        || die "$version is too old: install Go 1.26 or newer. Only make test-mesh needs it"
 }
 
 # program NAME FOLDER TAGS FLAGS PACKAGE SOURCES...: builds a package in the context of the module in FOLDER.

@@ -1,8 +1,8 @@
 //! A real mesh on this machine: etcd, the API server of Kubernetes, istiod, an image registry, and pods with Istio's
 //! agent and Envoy. `scripts/setup.sh mesh` builds the programs.
 //!
-//! The test process runs in namespaces of its own ([`Mesh::shared`] restarts it there): ports are fixed and free, pods have
-//! addresses and networks of their own, the agent's cache is private, and everything ends with the process. Nothing
+//! The test process runs in namespaces of its own ([`Mesh::shared`] restarts it there): ports are fixed and free, pods
+//! have addresses and networks of their own, the agent's cache is private, and everything ends with the process. Nothing
 //! outside is changed, and root is not needed.
 //!
 //! | address | program |
@@ -52,8 +52,8 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// The control plane of this process. Starts it at the first call, and first restarts the process in namespaces of its
-    /// own, with the same arguments. So call it before anything else.
+    /// The control plane of this process. The first call restarts the process in namespaces of its own, with the same
+    /// arguments, and starts it. So call it before anything else.
     ///
     /// # Panics
     /// If a program is missing or does not start, or the machine does not allow the namespaces.

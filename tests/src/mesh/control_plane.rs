@@ -1,7 +1,7 @@
 //! etcd, the API server, istiod and the registry.
 //!
-//! istiod gets the flags of an installation without TLS between its parts, as no certificate authority runs here, and without the
-//! two filters that upstream Envoy lacks (ALPN, exchange of metadata).
+//! istiod gets the flags of an installation without TLS between its parts, as no certificate authority runs here, and
+//! without the two filters that upstream Envoy lacks (ALPN, exchange of metadata).
 
 use std::fs;
 use std::path::Path;

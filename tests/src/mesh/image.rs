@@ -37,7 +37,7 @@ impl Registry {
         Ok(Self { port, _program: program })
     }
 
-    /// Packages a module and pushes the image. Returns what `sidetrack package --json` says: `url`, `digest`, `sha256`, ….
+    /// Packages a module and pushes the image. Returns the report of `sidetrack package --json`.
     ///
     /// # Errors
     /// If the command or the registry refuse it.

@@ -15,8 +15,8 @@ pub(super) const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 /// The addresses of Services.
 pub(super) const SERVICES: &str = "10.96.0.0/16";
 
-/// The first command in the namespaces. The agent keeps its modules in /var/lib/istio, which nobody can change: so /var/lib
-/// is replaced by a folder in memory that shows what was there.
+/// The first command in the namespaces. The agent keeps its modules in /var/lib/istio, which is not configurable. So a
+/// folder in memory, which shows what was there, replaces /var/lib.
 const SETUP: &str = r#"set -e
 ip link set lo up
 there=$PWD

@@ -122,7 +122,8 @@ impl Mesh {
         Ok(pod)
     }
 
-    /// A gateway `gateway` in this namespace with the label `istio: NAMESPACE`, so that no other test's Gateway selects it.
+    /// A gateway `gateway` in this namespace with the label `istio: NAMESPACE`. So Gateways of other tests do not select
+    /// it.
     ///
     /// # Errors
     /// As for [`Mesh::pod`].

@@ -10,28 +10,26 @@ use super::{Mesh, Pod};
 use crate::prometheus::Prometheus;
 
 impl Mesh {
-    /// Starts a Prometheus with this rule file that scrapes Envoy and the agent of these pods, and istiod, twice a second.
-    ///
-    /// The jobs have the names and labels that Istio's documentation uses: `envoy-stats`, `istio-agent` and `istiod`, with the
-    /// labels `namespace` and `pod`.
+    /// The job of the proxies.
+    pub const JOB: &'static str = "istio-proxy";
+
+    /// Starts a Prometheus with these rules. Twice a second, it scrapes istiod under the job `istiod`, and these pods
+    /// under [`Mesh::JOB`]: their agents, which add Envoy's metrics to their own.
     ///
     /// # Errors
     /// If Prometheus does not start.
     pub async fn prometheus(&self, pods: &[&Pod], rules: &str) -> Result<Prometheus> {
-        let targets = |port: u16| -> Vec<Value> {
-            let target = |pod: &&Pod| {
-                json!({"targets": [pod.addr(port).to_string()],
-                    "labels": {"namespace": pod.namespace(), "pod": pod.name()}})
-            };
-            pods.iter().map(target).collect()
+        let target = |pod: &&Pod| {
+            json!({"targets": [pod.addr(15020).to_string()],
+                "labels": {"namespace": pod.namespace(), "pod": pod.name()}})
         };
+        let proxies: Vec<Value> = pods.iter().map(target).collect();
         let job = |name: &str, path: &str, targets: Vec<Value>| json!({"job_name": name, "metrics_path": path, "static_configs": targets});
         let configuration = json!({
             "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
             "rule_files": ["rules.yaml"],
             "scrape_configs": [
-                job("envoy-stats", "/stats/prometheus", targets(15090)),
-                job("istio-agent", "/metrics", targets(15020)),
+                job(Self::JOB, "/stats/prometheus", proxies),
                 job("istiod", "/metrics", vec![json!({"targets": [format!("{NODE}:15014")]})]),
             ],
         });

@@ -1,7 +1,7 @@
 //! Tests on a real mesh: API server, istiod, Istio's agent, Envoy. They need the programs of `scripts/setup.sh mesh`.
 //!
-//! `make test-mesh` runs all of them, `cargo test -p sidetrack-tests --test mesh split::` those of one module. Each test
-//! begins with `Mesh::shared()`, except those of `goldens` and `corpora`, which only run istiod's code.
+//! `make test-mesh` runs all of them, `cargo test --test mesh split::` those of one module. Each test begins with
+//! `Mesh::shared()`, except those of `goldens` and `corpora`, which only run istiod's code.
 
 #![expect(
     clippy::indexing_slicing,
@@ -21,5 +21,6 @@ mod helm;
 mod outages;
 mod plugin;
 mod random;
+mod server;
 mod split;
 mod stand;

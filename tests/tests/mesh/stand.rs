@@ -131,7 +131,8 @@ impl Stand {
         sidetrack_command(&[&arguments[..], options].concat()).unwrap()
     }
 
-    fn file(&self, experiment: &Value) -> String {
+    /// Writes the experiment to a file.
+    pub(crate) fn file(&self, experiment: &Value) -> String {
         self.mesh.file(&format!("{}.json", self.models), &experiment.to_string()).unwrap()
     }
 
