@@ -32,7 +32,9 @@ done
 cd "$there"
 mkdir -p /var/lib/istio /var/lib/sidetrack-mesh
 ip addr add 10.244.0.1/32 dev lo
-exec "$@"
+# Not exec: the first process of the namespace would ignore Ctrl-C.
+"$@"
+exit $?
 "#;
 
 /// Restarts this process in the namespaces, unless it is there.

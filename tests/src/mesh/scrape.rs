@@ -13,7 +13,7 @@ impl Mesh {
     /// The job of the proxies.
     pub const JOB: &'static str = "istio-proxy";
 
-    /// Starts a Prometheus with these rules. Twice a second, it scrapes istiod under the job `istiod`, and these pods
+    /// Starts a Prometheus with these rules. Each second, it scrapes istiod under the job `istiod`, and these pods
     /// under [`Mesh::JOB`]: their agents, which add Envoy's metrics to their own.
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl Mesh {
         let proxies: Vec<Value> = pods.iter().map(target).collect();
         let job = |name: &str, path: &str, targets: Vec<Value>| json!({"job_name": name, "metrics_path": path, "static_configs": targets});
         let configuration = json!({
-            "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
             "rule_files": ["rules.yaml"],
             "scrape_configs": [
                 job(Self::JOB, "/stats/prometheus", proxies),

@@ -21,6 +21,5 @@ mod helm;
 mod outages;
 mod plugin;
 mod random;
-mod server;
 mod split;
 mod stand;
