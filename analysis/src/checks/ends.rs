@@ -17,6 +17,9 @@ use crate::sums::Placed;
 /// Significance level for all variants together: a less probable gap at the end of a variant's rows is not chance.
 const LEVEL: f64 = 1e-9;
 
+/// With fewer rows before the end, of the variant or of the others, its rate of rows is unknown.
+const ENOUGH: u64 = 20;
+
 /// What a variant has before and after the end of its outcomes.
 #[derive(Default)]
 struct Side {
@@ -85,6 +88,9 @@ fn missing(
                 side.requests += u64::from(counts.requests);
             }
         }
+    }
+    if own[0].rows.min(others[0].rows) < ENOUGH {
+        return None;
     }
     let expected = |[before, after]: &[Side; 2]| {
         float(before.rows) * float(after.requests) / float(before.requests.max(1))
