@@ -175,6 +175,8 @@ pub mod route {
     pub const FAILOVER: &str = "sidetrack-failover:";
     /// The stat prefix of a route for requests without the filter's headers; the experiment follows.
     pub const BYPASS: &str = "sidetrack-bypass:";
+    /// The same in Istio, where the stat prefix becomes part of a metric's name.
+    pub const ISTIO_BYPASS: &str = "sidetrack-bypass-";
 }
 
 /// How the names of the filter's headers begin by default.

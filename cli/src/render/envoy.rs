@@ -27,7 +27,7 @@ use sidetrack::quantity::Millis;
 use super::{headers, hosts, vocabulary};
 use crate::template;
 pub(crate) use address::{Address, Endpoint};
-pub(super) use args::{Args, run};
+pub(super) use args::{Args, duration, run};
 pub(super) use clusters::cluster;
 use clusters::{Cluster, baseline, clusters};
 use fragment::Fragment;
@@ -311,7 +311,7 @@ fn rewritten<'a>(plan: &Plan, clusters: &'a [Cluster]) -> Vec<&'a str> {
 }
 
 /// Seconds as Envoy writes a length of time: `0s`, `1.500s`.
-fn seconds(time: Millis) -> String {
+pub(super) fn seconds(time: Millis) -> String {
     let (whole, rest) = (time.seconds(), time.get() % 1000);
     if rest == 0 { format!("{whole}s") } else { format!("{whole}.{rest:03}s") }
 }

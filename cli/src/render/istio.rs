@@ -7,16 +7,27 @@
 //! `--mesh-config` writes them for Istio's Helm chart.
 
 mod args;
+mod checks;
 mod destination;
 mod experiments;
-pub(crate) mod page;
+mod hosts;
+mod merge;
+mod page;
+mod place;
+mod release;
 mod routes;
+mod subsets;
+mod values;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use serde::Serialize;
 
+use sidetrack::quantity::Millis;
+
 use crate::load::Loaded;
-pub(super) use args::{Args, Flags, name, run};
+pub(super) use args::{Args, Flags, run};
+use release::Release;
+pub(super) use values::name;
 
 /// What the manifests depend on besides the experiments.
 #[derive(Clone, Debug)]
@@ -36,6 +47,10 @@ pub(crate) struct Options {
     pub(crate) gateway: Option<String>,
     /// The hosts of the routes; empty: those of the experiments, else the baseline's service.
     pub(crate) host: Vec<String>,
+    /// Whether a gateway routes all other requests of the hosts to the baseline too.
+    pub(crate) catch_all: bool,
+    /// Namespace and name of the waypoint.
+    pub(crate) waypoint: Option<(String, String)>,
     /// The one service of all variants, which are subsets of its pods; `None`: a service for each.
     pub(crate) service: Option<String>,
     /// The label of the pods whose value is the subset's name.
@@ -51,8 +66,20 @@ pub(crate) struct Options {
     /// The Secret to pull the image with.
     pub(crate) pull_secret: Option<String>,
     pub(crate) fail_strategy: FailStrategy,
+    /// The time that a candidate has to begin its response; zero: no limit.
+    pub(crate) timeout: Millis,
     /// Whether to write the EnvoyFilter that removes the filter's headers from clients' requests.
     pub(crate) guard: bool,
+    /// The providers of access logs that these proxies keep.
+    pub(crate) access_log_provider: Vec<String>,
+    /// Labels of the resources.
+    pub(crate) label: Vec<(String, String)>,
+    /// The revision of Istio that reads the resources; `None`: all of them.
+    pub(crate) revision: Option<String>,
+    /// The oldest release of Istio in the mesh; `None`: unknown.
+    pub(crate) istio: Option<Release>,
+    /// The VirtualService that takes our routes; `None`: one of our own.
+    pub(crate) merge_into: Option<merge::Existing>,
 }
 
 /// The proxies that run the filter.
@@ -94,17 +121,23 @@ pub(crate) enum FailStrategy {
 
 /// All manifests as one text. `waves` adds the order in which Argo CD applies them.
 pub(crate) fn manifests(loaded: &Loaded, options: &Options, waves: bool) -> anyhow::Result<String> {
+    let carried = carried(loaded, options)?;
+    page::Page::new(&loaded.plan, &carried, options, waves)?.manifests()
+}
+
+/// The file for the filter, if these options can carry it.
+fn carried(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
     possible(options)?;
     destination::known(&loaded.plan, options)?;
     experiments::possible(&loaded.plan)?;
-    let carried = experiments::rewritten(loaded, options)?;
-    page::manifests(&loaded.plan, &carried, options, waves)
+    experiments::rewritten(loaded, options)
 }
 
 /// Refuses options that cannot work together.
 fn possible(options: &Options) -> anyhow::Result<()> {
+    let topology = options.topology;
     if options.route == Routing::Envoyfilter {
-        if options.topology == Topology::Waypoint {
+        if topology == Topology::Waypoint {
             bail!(
                 "--route envoyfilter does not work with --topology waypoint\n  hint: istiod does not patch \
                  the routes of a waypoint; use --route virtualservice"
@@ -117,14 +150,34 @@ fn possible(options: &Options) -> anyhow::Result<()> {
             );
         }
     }
-    if options.topology == Topology::Waypoint && !options.selector.is_empty() {
+    if topology == Topology::Waypoint && !options.selector.is_empty() {
         bail!(
             "--selector does not work with --topology waypoint\n  hint: a waypoint ignores selectors; \
              the filter is attached to a service, which --host names"
         );
     }
-    if options.topology != Topology::Gateway && options.gateway.is_some() {
-        bail!("--gateway works only with --topology gateway\n  hint: remove --gateway");
+    if topology != Topology::Gateway {
+        for (is_given, name) in
+            [(options.gateway.is_some(), "--gateway"), (options.catch_all, "--catch-all")]
+        {
+            ensure!(!is_given, "{name} works only with --topology gateway\n  hint: remove {name}");
+        }
+    }
+    if topology != Topology::Waypoint && options.waypoint.is_some() {
+        bail!("--waypoint works only with --topology waypoint\n  hint: remove --waypoint");
+    }
+    if options.merge_into.is_some() && options.route == Routing::Envoyfilter {
+        bail!(
+            "--merge-into does not work with --route envoyfilter\n  hint: use --route virtualservice"
+        );
+    }
+    let needed = Release::TRAFFIC_EXTENSION;
+    if let Some(release) = options.istio.filter(|release| *release < needed) {
+        ensure!(
+            options.kind != Kind::TrafficExtension,
+            "--kind trafficextension requires Istio {needed}, but --istio is {release}\n  hint: use --kind wasmplugin, \
+             which all releases accept"
+        );
     }
     Ok(())
 }

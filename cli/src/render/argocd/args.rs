@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 
+use sidetrack::plan::Plan;
+
 use super::phases::Phase;
 use super::{Options, istio, tree};
 use crate::exit::ExitStatus;
@@ -53,7 +55,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    fn options(&self) -> Options {
+    fn options(&self, plan: &Plan) -> Options {
         let out = self.out.as_deref().unwrap_or_else(|| Path::new("ab"));
         Options {
             file: self.file.file_name().map(|name| name.to_string_lossy().into_owned()),
@@ -63,7 +65,7 @@ impl Args {
             project: self.project.clone(),
             argocd_namespace: self.argocd_namespace.clone(),
             phases: self.phase.clone(),
-            istio: self.flags.options(),
+            istio: self.flags.options(plan),
         }
     }
 }
@@ -84,7 +86,7 @@ fn within(out: &Path) -> String {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
-    let files = tree::files(&loaded, &args.options())?;
+    let files = tree::files(&loaded, &args.options(&loaded.plan))?;
     let Some(folder) = &args.out else {
         for file in files.iter().filter(|file| !file.is_script()) {
             write!(out, "---\n# File: {}\n{}", file.path, file.text.trim_start_matches("---\n"))?;

@@ -165,7 +165,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
 
 /// Why an Envoy on this machine could not load the module. With a module that it cannot load, Envoy
 /// rejects the configuration.
-fn notice(wasm: &str) -> Option<String> {
+pub(in crate::render) fn notice(wasm: &str) -> Option<String> {
     let path = Path::new(wasm);
     if !path.exists() {
         return Some(format!(
@@ -177,7 +177,7 @@ fn notice(wasm: &str) -> Option<String> {
     Module::read(path).err().map(|error| format!("{error:#}"))
 }
 
-fn duration(text: &str) -> Result<Millis, String> {
+pub(in crate::render) fn duration(text: &str) -> Result<Millis, String> {
     // Envoy's limit for durations is much higher, but a year is a mistake already.
     const LONGEST: Millis = Millis::new(365 * 86_400_000);
     Millis::parse(text)

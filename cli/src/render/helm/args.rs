@@ -38,7 +38,7 @@ pub(in crate::render) struct Args {
 
 pub(in crate::render) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
-    let options = Options { version: args.chart_version.clone(), istio: args.flags.options() };
+    let options = Options { version: args.chart_version.clone(), istio: args.flags.options(&loaded.plan) };
     let files = files(&loaded, &options)?;
     match &args.out {
         Some(folder) => folder::write(folder, &files, args.force, out)?,

@@ -3,15 +3,23 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::ensure;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
+use sidetrack::plan::Plan;
+use sidetrack::quantity::Millis;
 
-use super::destination::{self, Mapping};
-use super::{FailStrategy, Kind, Options, Routing, Topology, manifests, page};
+use super::destination::Mapping;
+use super::merge::Existing;
+use super::page::{self, Page};
+use super::release::Release;
+use super::values::{self, gateway, host, label, label_key, name, sha256, waypoint};
+use super::{FailStrategy, Kind, Options, Routing, Topology, carried};
 use crate::exit::ExitStatus;
 use crate::load;
-use crate::out::Out;
+use crate::out::{Ink, Out};
+use crate::render::envoy::duration;
+use crate::wrap;
 
 /// Write the Istio manifests of an experiment: the filter, the routes and the access log
 ///
@@ -21,11 +29,17 @@ use crate::out::Out;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     sidetrack render istio experiment.yaml --namespace models \\\n    \
-    --gateway istio-ingress/predictor-gateway > ab.yaml\n  \
+    --gateway istio-ingress/predictor-gateway \\\n    \
+    --host predictor.example.com > ab.yaml\n  \
     sidetrack render istio experiment.yaml --namespace models \\\n    \
-    --topology sidecar --selector app=frontend\n  \
+    --topology sidecar --selector app=frontend --port 8080\n  \
     sidetrack render istio experiment.yaml --namespace models \\\n    \
     --topology waypoint --service predictor\n\n\
+    With a VirtualService that exists, and the way back:\n  \
+    kubectl -n models get virtualservice predictor -o yaml > now.yaml\n  \
+    sidetrack render istio experiment.yaml --merge-into now.yaml > ab.yaml\n  \
+    sidetrack render istio experiment.yaml --merge-into now.yaml \\\n    \
+    --rollback > rollback.sh\n\n\
     Once for the mesh, its metric labels and log format:\n  \
     sidetrack render istio experiment.yaml --mesh-config > mesh.yaml")]
 pub(crate) struct Args {
@@ -33,6 +47,14 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(flatten)]
     flags: Flags,
+    /// Write the routes into this VirtualService, which stays in force: in front of each of its routes
+    /// that leads to a baseline
+    #[arg(long, value_name = "FILE", conflicts_with = "mesh_config")]
+    merge_into: Option<PathBuf>,
+    /// Write a shell script instead, which stops the experiment, leaves the routes to the baseline (or
+    /// the VirtualService of --merge-into), and removes the rest
+    #[arg(long, conflicts_with = "mesh_config")]
+    rollback: bool,
     /// Write only the mesh's settings (metric labels and the format of the access log), as values
     /// for Istio's Helm chart istiod
     #[arg(long)]
@@ -51,9 +73,9 @@ pub(in crate::render) struct Flags {
     /// A route for each candidate, or one route whose cluster the filter's header names
     #[arg(long, value_enum, default_value = "virtualservice")]
     route: Routing,
-    /// The name of the resources
-    #[arg(long, default_value = "sidetrack", value_parser = name)]
-    name: String,
+    /// The name of the resources [default: sidetrack- and the first experiment]
+    #[arg(long, value_parser = name)]
+    name: Option<String>,
     /// The namespace of the services and of the routes
     #[arg(long, default_value = "default", value_parser = name)]
     namespace: String,
@@ -67,10 +89,17 @@ pub(in crate::render) struct Flags {
     /// The Gateway that receives the requests, as VirtualServices refer to it
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = gateway)]
     gateway: Option<String>,
-    /// A host of the routes; may be repeated [default: the hosts of the experiments, else the
-    /// baseline's service]
+    /// The waypoint of the service, for its guard [default: waypoint, in the service's namespace]
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = waypoint)]
+    waypoint: Option<(String, String)>,
+    /// A host of the routes; may be repeated. '*' takes all hosts of a Gateway [default: the hosts of
+    /// the experiments; in sidecars and waypoints, else the baseline's service]
     #[arg(long, value_name = "HOST", value_parser = host)]
     host: Vec<String>,
+    /// At a gateway, route all other requests of the hosts to the baseline too [default: those to the
+    /// experiments' paths]
+    #[arg(long)]
+    catch_all: bool,
     /// One service for all variants, each of which is a subset of its pods [default: a service for
     /// each variant, with the name of its cluster]
     #[arg(long, value_name = "HOST", value_parser = host)]
@@ -78,8 +107,8 @@ pub(in crate::render) struct Flags {
     /// The label of the pods whose value is the name of the subset
     #[arg(long, value_name = "LABEL", default_value = "version", value_parser = label_key)]
     subset_label: String,
-    /// The port of the services; required for services with several ports and for --route
-    /// envoyfilter
+    /// The port of the services; required for services with several ports, for --route envoyfilter,
+    /// and in sidecars
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
     /// The destination of a variant or mirror, if the options above do not fit; may be repeated
@@ -97,24 +126,44 @@ pub(in crate::render) struct Flags {
     /// What a proxy does if it cannot fetch the filter, or if the filter crashes
     #[arg(long, value_enum, default_value = "open")]
     fail_strategy: FailStrategy,
-    /// Omit the EnvoyFilter that removes the filter's headers from clients' requests; it requires
-    /// Istio 1.29
+    /// The time that a candidate has to begin its response; a response that has begun may take longer.
+    /// 0s: none
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    timeout: Millis,
+    /// Omit the EnvoyFilter that removes the filter's headers from clients' requests. Then, while the
+    /// filter is absent, a client's header can choose the variant
     #[arg(long)]
     no_guard: bool,
+    /// A provider of access logs that these proxies keep beside Sidetrack's, such as envoy; may be
+    /// repeated
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    access_log_provider: Vec<String>,
+    /// A label of all resources; may be repeated
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = label)]
+    label: Vec<(String, String)>,
+    /// The revision of Istio that reads the resources, as their label istio.io/rev [default: all]
+    #[arg(long, value_name = "REVISION", value_parser = name)]
+    istio_revision: Option<String>,
+    /// The oldest release of Istio in the mesh: 1.28 or newer. What it cannot do is refused
+    #[arg(long, value_name = "RELEASE")]
+    istio: Option<Release>,
 }
 
 impl Flags {
-    pub(in crate::render) fn options(&self) -> Options {
+    /// The options for the experiments of `plan`.
+    pub(in crate::render) fn options(&self, plan: &Plan) -> Options {
         Options {
             topology: self.topology,
             kind: self.kind,
             route: self.route,
-            name: self.name.clone(),
+            name: self.name.clone().unwrap_or_else(|| values::name_of(plan)),
             namespace: self.namespace.clone(),
             filter_namespace: self.filter_namespace.clone(),
             selector: self.selector.clone(),
             gateway: self.gateway.clone(),
+            waypoint: self.waypoint.clone(),
             host: self.host.clone(),
+            catch_all: self.catch_all,
             service: self.service.clone(),
             subset_label: self.subset_label.clone(),
             port: self.port,
@@ -123,21 +172,72 @@ impl Flags {
             sha256: self.sha256.clone(),
             pull_secret: self.pull_secret.clone(),
             fail_strategy: self.fail_strategy,
+            timeout: self.timeout,
             guard: !self.no_guard,
+            access_log_provider: self.access_log_provider.clone(),
+            label: self.label.clone(),
+            revision: self.istio_revision.clone(),
+            istio: self.istio,
+            merge_into: None,
         }
     }
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
-    let text = if args.mesh_config {
-        page::mesh(&loaded.plan)?
+    if args.mesh_config {
+        out.write_all(page::mesh(&loaded.plan)?.as_bytes())?;
+        return Ok(ExitStatus::Success);
+    }
+    let options = args.options(&loaded.plan)?;
+    let carried = carried(&loaded, &options)?;
+    let page = Page::new(&loaded.plan, &carried, &options, false)?;
+    let text = if args.rollback {
+        page.rollback(loaded.plan.experiments.len())?
     } else {
-        manifests(&loaded, &args.flags.options(), false)?
+        page.manifests()?
     };
     out.write_all(text.as_bytes())?;
+    for guess in page.guesses() {
+        // If stderr is closed, the manifests are still complete.
+        writeln!(std::io::stderr().lock(), "{}", wrap::note("", &guess, Ink::stderr())).ok();
+    }
     Ok(ExitStatus::Success)
 }
+
+impl Args {
+    /// The options, with what the VirtualService of `--merge-into` has.
+    fn options(&self, plan: &Plan) -> anyhow::Result<Options> {
+        let mut options = self.flags.options(plan);
+        let Some(file) = &self.merge_into else { return Ok(options) };
+        let existing = Existing::read(file)?;
+        if options.host.is_empty() {
+            options.host = existing.list("hosts");
+        }
+        let gateways = existing.list("gateways");
+        match options.topology {
+            Topology::Gateway if options.gateway.is_none() => {
+                let first = gateways.into_iter().find(|name| name != MESH_GATEWAY);
+                let namespace = existing.namespace().unwrap_or(&options.namespace);
+                options.gateway = first.map(|name| match name.contains('/') {
+                    true => name,
+                    false => format!("{namespace}/{name}"),
+                });
+            }
+            Topology::Sidecar | Topology::Waypoint => ensure!(
+                gateways.is_empty() || gateways.iter().any(|name| name == MESH_GATEWAY),
+                "the VirtualService {} is for gateways, but --topology is not gateway",
+                existing.name()
+            ),
+            Topology::Gateway => {}
+        }
+        options.merge_into = Some(existing);
+        Ok(options)
+    }
+}
+
+/// The sidecars of the mesh, in a list of gateways.
+const MESH_GATEWAY: &str = "mesh";
 
 impl ValueEnum for Topology {
     fn value_variants<'a>() -> &'a [Self] {
@@ -199,46 +299,4 @@ impl ValueEnum for FailStrategy {
             ),
         })
     }
-}
-
-pub(in crate::render) fn name(text: &str) -> anyhow::Result<String> {
-    anyhow::ensure!(destination::is_label(text), "must be {}", destination::LABEL);
-    Ok(text.to_owned())
-}
-
-fn host(text: &str) -> anyhow::Result<String> {
-    let rest = text.strip_prefix("*.").unwrap_or(text);
-    let good = text == "*" || rest.split('.').all(destination::is_label);
-    anyhow::ensure!(
-        good,
-        "must be a lower-case host name, optionally with \"*.\" in front, or \"*\""
-    );
-    Ok(text.to_owned())
-}
-
-fn label_key(text: &str) -> anyhow::Result<String> {
-    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    anyhow::ensure!(
-        !text.is_empty() && text.bytes().all(inside),
-        "must consist of letters, digits, '-', '_', '.' and '/'"
-    );
-    Ok(text.to_owned())
-}
-
-fn label(text: &str) -> anyhow::Result<(String, String)> {
-    let (label, value) = text.split_once('=').context("expected LABEL=VALUE")?;
-    Ok((label_key(label)?, label_key(value)?))
-}
-
-fn gateway(text: &str) -> anyhow::Result<String> {
-    let parts = text.split('/').map(destination::is_label).collect::<Vec<_>>();
-    anyhow::ensure!(parts == [true, true], "expected NAMESPACE/NAME");
-    Ok(text.to_owned())
-}
-
-fn sha256(text: &str) -> anyhow::Result<String> {
-    let text = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
-    let hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    anyhow::ensure!(hex, "must have 64 hexadecimal digits");
-    Ok(text)
 }

@@ -2,65 +2,166 @@
 
 use serde_json::{Value, json};
 use sidetrack::plan::Plan;
+use sidetrack::quantity::Millis;
 
-use super::destination::{Destination, qualified};
-use super::routes::{Route, routes};
-use super::{FailStrategy, Kind, Options, Topology};
+use super::checks::{checks, guesses};
+use super::merge::{Existing, Ours};
+use super::place::Place;
+use super::routes::{Route, Routes, routes};
+use super::subsets::rules;
+use super::{FailStrategy, Kind, Options};
 use crate::load::Loaded;
+use crate::render::envoy::seconds;
 use crate::render::{headers, vocabulary};
-use crate::words::host;
 use crate::{template, yaml};
 
-const TEMPLATES: [(&str, &str); 2] = [
-    ("istio.yaml", include_str!("../../../templates/istio/istio.yaml")),
-    ("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml")),
+/// A template with the macros that all resources share in front of it.
+macro_rules! resource {
+    ($name:literal) => {
+        (
+            $name,
+            concat!(
+                include_str!("../../../templates/istio/macros.yaml"),
+                include_str!(concat!("../../../templates/istio/", $name))
+            ),
+        )
+    };
+}
+
+/// The parts of the page, in the order in which they are applied.
+const PARTS: [(&str, &str); 6] = [
+    resource!("head.yaml"),
+    resource!("destinationrule.yaml"),
+    resource!("guard.yaml"),
+    resource!("virtualservice.yaml"),
+    resource!("filter.yaml"),
+    resource!("telemetry.yaml"),
 ];
 
-/// The default Gateway.
-const GATEWAY: &str = "istio-ingress/gateway";
+/// The part that `--merge-into` replaces.
+const ROUTES: &str = "virtualservice.yaml";
 
-/// All manifests. `plan` is the plan of the original file; `carried` is the file for the filter.
-pub(super) fn manifests(
-    plan: &Plan,
-    carried: &Loaded,
-    options: &Options,
-    waves: bool,
-) -> anyhow::Result<String> {
-    let (routes, destinations) = routes(plan, options)?;
-    let place = Place::of(plan, options, &routes)?;
-    let names = &plan.settings.headers;
-    let mut hidden = vec![names.cluster.as_str(), names.mirror.as_str()];
-    hidden.extend(headers::testers(plan));
-    let mut context = json!({
-        "topology": options.topology,
-        "kind": options.kind,
-        "extension": options.kind == Kind::TrafficExtension,
-        "waves": waves,
-        "name": options.name,
-        "namespace": options.namespace,
-        "filter_namespace": place.filter_namespace,
-        "selector": place.selector,
-        "target": place.target,
-        "gateway": place.gateway,
-        "hosts": place.hosts,
-        "url": url(options),
-        "sha256": options.sha256,
-        "pull_secret": options.pull_secret,
-        "reload": options.fail_strategy == FailStrategy::Reload,
-        "plugin_config": yaml::write(&carried.node)?,
-        "hash": carried.plan.hash.to_string(),
-        "experiments": plan.experiments.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
-        "by_header": routes.iter().any(|route| route.by_header),
-        "rules": rules(&destinations, options),
-        "hidden": hidden,
-        "guarded": options.guard && options.topology != Topology::Waypoint,
-        "own": headers::own(plan),
-        "cluster_header": names.cluster,
-        "checks": checks(&place, options, &destinations),
-        "routes": routes,
-    });
-    vocabulary::add(&mut context, &names.prefix);
-    template::render(&TEMPLATES, "istio.yaml", &context)
+const ROLLBACK: [(&str, &str); 1] =
+    [("rollback.sh", include_str!("../../../templates/istio/rollback.sh"))];
+
+const MESH: [(&str, &str); 1] = [("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml"))];
+
+/// What the templates need.
+pub(super) struct Page<'a> {
+    options: &'a Options,
+    place: Place,
+    routes: Routes,
+    hidden: Vec<&'a str>,
+    timeout: Option<String>,
+    context: Value,
+}
+
+impl<'a> Page<'a> {
+    /// `plan` is the plan of the original file; `carried` is the file for the filter.
+    pub(super) fn new(
+        plan: &'a Plan,
+        carried: &Loaded,
+        options: &'a Options,
+        waves: bool,
+    ) -> anyhow::Result<Self> {
+        let place = Place::of(plan, options)?;
+        let routes = routes(plan, options, &place)?;
+        let names = &plan.settings.headers;
+        let mut hidden = vec![names.cluster.as_str(), names.mirror.as_str()];
+        hidden.extend(headers::testers(plan));
+        let timeout = (options.timeout > Millis::ZERO).then(|| seconds(options.timeout));
+        let mut context = json!({
+            "topology": options.topology,
+            "kind": options.kind,
+            "extension": options.kind == Kind::TrafficExtension,
+            "waves": waves,
+            "group": options.name,
+            "label": options.label,
+            "revision": options.revision,
+            "name": options.name,
+            "namespace": options.namespace,
+            "filter_namespace": place.filter_namespace,
+            "selector": place.selector,
+            "target": place.target,
+            "waypoint": place.waypoint,
+            "gateway": place.gateway,
+            "hosts": place.hosts,
+            "url": url(options),
+            "sha256": options.sha256,
+            "pull_secret": options.pull_secret,
+            "reload": options.fail_strategy == FailStrategy::Reload,
+            "timeout": timeout,
+            "access_log_providers": options.access_log_provider,
+            "plugin_config": yaml::write(&carried.node)?,
+            "hash": carried.plan.hash.to_string(),
+            "experiments": plan.experiments.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
+            "by_header": routes.tagged.iter().any(|route| route.by_header),
+            "rules": rules(&routes.destinations, options),
+            "hidden": hidden,
+            "guarded": options.guard,
+            "own": headers::own(plan),
+            "cluster_header": names.cluster,
+            "guesses": guesses(&place, options),
+            "checks": checks(plan, &place, options, &routes.destinations),
+            "routes": routes.all(),
+        });
+        vocabulary::add(&mut context, &names.prefix);
+        Ok(Self { options, place, routes, hidden, timeout, context })
+    }
+
+    /// All manifests.
+    pub(super) fn manifests(&self) -> anyhow::Result<String> {
+        let mut page = String::new();
+        for (name, _) in PARTS {
+            match &self.options.merge_into {
+                Some(existing) if name == ROUTES => page.push_str(&self.merged(existing)?),
+                _ => page.push_str(&template::render(&PARTS, name, &self.context)?),
+            }
+        }
+        Ok(page)
+    }
+
+    fn merged(&self, existing: &Existing) -> anyhow::Result<String> {
+        let routes: Vec<Route> =
+            self.routes.tagged.iter().chain(&self.routes.bypass).cloned().collect();
+        let merged = existing.merged(&Ours {
+            routes: &routes,
+            namespace: &self.options.namespace,
+            hidden: &self.hidden,
+            timeout: self.timeout.as_deref(),
+        })?;
+        Ok(format!(
+            "---\n# The VirtualService {} with copies of its routes for the filter's headers, in front of each route that\n\
+             # leads to a baseline. Its own routes are unchanged.\n{merged}",
+            existing.name()
+        ))
+    }
+
+    /// A script that removes the experiments and leaves the routes to the baseline.
+    pub(super) fn rollback(&self, experiments: usize) -> anyhow::Result<String> {
+        let mut context = self.context.clone();
+        let Some(values) = context.as_object_mut() else { return Ok(String::new()) };
+        values.insert("routes".to_owned(), json!(self.routes.left));
+        let left = match &self.options.merge_into {
+            Some(existing) => existing.original()?,
+            None => template::render(&PARTS, ROUTES, &values)?,
+        };
+        let root = if self.options.kind == Kind::TrafficExtension { "/spec/wasm" } else { "/spec" };
+        let off = |index| {
+            let path = format!("{root}/pluginConfig/experiments/{index}/enabled");
+            json!({"op": "add", "path": path, "value": false})
+        };
+        let patch: Vec<Value> = (0..experiments).map(off).collect();
+        values.insert("patch".to_owned(), Value::from(patch).to_string().into());
+        values.insert("routes_left".to_owned(), left.trim_start_matches("---\n").into());
+        values.insert("restored".to_owned(), self.options.merge_into.is_some().into());
+        template::render(&ROLLBACK, "rollback.sh", &context)
+    }
+
+    /// What no option sets.
+    pub(super) fn guesses(&self) -> Vec<String> {
+        guesses(&self.place, self.options)
+    }
 }
 
 /// The mesh's settings.
@@ -73,169 +174,11 @@ pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
         },
     });
     vocabulary::add(&mut context, &names.prefix);
-    template::render(&TEMPLATES, "mesh.yaml", &context)
+    template::render(&MESH, "mesh.yaml", &context)
 }
 
-/// The proxies that run the filter, and their requests.
-struct Place {
-    filter_namespace: String,
-    selector: Vec<(String, String)>,
-    /// The service that a waypoint's filter is bound to.
-    target: Option<String>,
-    gateway: Option<String>,
-    hosts: Vec<String>,
-}
-
-impl Place {
-    fn of(plan: &Plan, options: &Options, routes: &[Route]) -> anyhow::Result<Self> {
-        let in_gateway = options.topology == Topology::Gateway;
-        let gateway =
-            in_gateway.then(|| options.gateway.clone().unwrap_or_else(|| GATEWAY.to_owned()));
-        let hosts = hosts(plan, options, routes);
-        let mut selector = options.selector.clone();
-        if selector.is_empty() && in_gateway {
-            selector.push(("istio".to_owned(), "ingressgateway".to_owned()));
-        }
-        let mut filter_namespace = options.filter_namespace.clone();
-        let mut target = None;
-        if options.topology == Topology::Waypoint {
-            let (service, namespace) = service(&hosts, &options.namespace)?;
-            anyhow::ensure!(
-                filter_namespace.as_ref().is_none_or(|given| *given == namespace),
-                "--filter-namespace is {}, but must be {namespace}, the namespace of the service {service}\n  \
-                 hint: remove --filter-namespace",
-                filter_namespace.unwrap_or_default()
-            );
-            (target, filter_namespace) = (Some(service), Some(namespace));
-        }
-        let of_gateway =
-            gateway.as_ref().and_then(|gateway| Some(gateway.split_once('/')?.0.to_owned()));
-        let filter_namespace =
-            filter_namespace.or(of_gateway).unwrap_or_else(|| options.namespace.clone());
-        Ok(Self { filter_namespace, selector, target, gateway, hosts })
-    }
-}
-
-/// The hosts of the routes: behind a gateway the hosts that clients call, otherwise hosts of services.
-fn hosts(plan: &Plan, options: &Options, routes: &[Route]) -> Vec<String> {
-    let namespace = &options.namespace;
-    let in_gateway = options.topology == Topology::Gateway;
-    let given = options.host.iter();
-    let mut hosts: Vec<String> = if in_gateway {
-        given.cloned().collect()
-    } else {
-        given.map(|host| qualified(host, namespace)).collect()
-    };
-    if hosts.is_empty() && options.topology != Topology::Waypoint {
-        let all = plan.experiments.iter().flat_map(|experiment| &experiment.conditions.hosts);
-        hosts.extend(all.map(host));
-        // An experiment without hosts matches all hosts.
-        if plan.experiments.iter().any(|experiment| experiment.conditions.hosts.is_empty()) {
-            hosts.clear();
-        }
-    }
-    if hosts.is_empty() {
-        let baseline = routes.last().map(|route| route.destination.host.clone());
-        hosts.extend(if in_gateway { Some("*".to_owned()) } else { baseline });
-    }
-    hosts.sort();
-    hosts.dedup();
-    hosts
-}
-
-/// Name and namespace of the service that a waypoint's filter is attached to.
-fn service(hosts: &[String], namespace: &str) -> anyhow::Result<(String, String)> {
-    let [host] = hosts else {
-        anyhow::bail!(
-            "--topology waypoint requires a single host, but there are several: {}\n  \
-             hint: render the manifests once for each service, with --host",
-            hosts.join(", ")
-        );
-    };
-    let mut parts = host.split('.');
-    let name = parts.next().unwrap_or_default().to_owned();
-    Ok((name, parts.next().unwrap_or(namespace).to_owned()))
-}
-
-fn url(options: &Options) -> String {
+/// The URL of the filter's image.
+pub(super) fn url(options: &Options) -> String {
     let version = env!("CARGO_PKG_VERSION");
     options.url.clone().unwrap_or_else(|| format!("oci://registry.example.com/sidetrack:{version}"))
-}
-
-/// A DestinationRule for each service that is split into subsets.
-fn rules(destinations: &[Destination], options: &Options) -> Vec<Value> {
-    let mut hosts: Vec<&str> = Vec::new();
-    for destination in destinations.iter().filter(|destination| destination.subset.is_some()) {
-        if !hosts.contains(&destination.host.as_str()) {
-            hosts.push(&destination.host);
-        }
-    }
-    let rule = |host: &&str| {
-        let mut subsets: Vec<&String> = destinations
-            .iter()
-            .filter(|d| d.host == **host)
-            .filter_map(|d| d.subset.as_ref())
-            .collect();
-        subsets.dedup();
-        let name = if hosts.len() == 1 {
-            options.name.clone()
-        } else {
-            format!("{}-{}", options.name, host.split('.').next().unwrap_or_default())
-        };
-        // Proxies in other namespaces read the DestinationRule from the service's namespace.
-        let namespace =
-            host.strip_suffix(".svc.cluster.local").and_then(|host| Some(host.split_once('.')?.1));
-        json!({
-            "name": name, "namespace": namespace.unwrap_or(&options.namespace), "host": host,
-            "label": options.subset_label, "subsets": subsets,
-        })
-    };
-    hosts.iter().map(rule).collect()
-}
-
-/// The assumptions of the manifests, each with a way to check it.
-fn checks(place: &Place, options: &Options, destinations: &[Destination]) -> Vec<String> {
-    let namespace = &place.filter_namespace;
-    let mut checks = Vec::new();
-    if options.url.is_none() {
-        checks.push(format!("{} is a placeholder: set your image with --url.", url(options)));
-    }
-    let labels: Vec<String> =
-        place.selector.iter().map(|(label, value)| format!("{label}={value}")).collect();
-    match &place.target {
-        Some(service) => checks.push(format!(
-            "The service {service} has a waypoint: kubectl -n {namespace} get service {service} --show-labels (istio.io/use-waypoint)"
-        )),
-        None if labels.is_empty() => {
-            checks.push(format!("All sidecars in {namespace} run the filter; select some of them with --selector."));
-        }
-        None => checks.push(format!("These pods run the filter: kubectl -n {namespace} get pods -l {}", labels.join(","))),
-    }
-    if let Some(gateway) = &place.gateway {
-        checks.push(format!(
-            "The Gateway {gateway} accepts {}, and no other VirtualService has routes for it.",
-            place.hosts.join(", ")
-        ));
-    } else {
-        checks.push(format!(
-            "Clients address {}, and no other VirtualService has routes for it.",
-            place.hosts.join(", ")
-        ));
-    }
-    let mut hosts: Vec<&str> =
-        destinations.iter().map(|destination| destination.host.as_str()).collect();
-    hosts.dedup();
-    checks.push(format!("The services exist: {}", hosts.join(", ")));
-    if destinations.iter().any(|destination| destination.subset.is_some()) {
-        let label = &options.subset_label;
-        checks.push(format!(
-            "Their pods have the label {label}: kubectl -n {} get pods -L {label}",
-            options.namespace
-        ));
-    }
-    checks.push(
-        "The mesh has the log format and the metric labels: sidetrack render istio FILE --mesh-config"
-            .to_owned(),
-    );
-    checks
 }

@@ -1,208 +1,331 @@
-//! The routes of the VirtualService, first to last: a route for each candidate, then the baseline's.
+//! The routes of the VirtualService, first to last:
 //!
-//! A request without the filter's headers takes the route to the baseline of its experiment. All routes
-//! remove the headers that must not reach the model.
+//! 1. a route for each variant, which the filter's headers select;
+//! 2. a route for each experiment's requests that the filter has not seen: to the baseline, and counted;
+//! 3. what remains: to the baseline's service, whatever its subset, so that no other manifest can take it down.
+//!
+//! All routes remove the headers that must not reach the model.
 
-use anyhow::Context;
+mod matches;
+
+use anyhow::ensure;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sidetrack::matching::{Match, Text, ValueRule};
-use sidetrack::plan::{Experiment, HeaderNames, Plan, VariantId};
+use sidetrack::plan::{Experiment, Plan, VariantId};
 
 use super::destination::{self, Destination};
-use super::{Options, Routing};
-use crate::render::envoy::{cluster, mirrors};
-use crate::render::hosts;
+use super::place::Place;
+use super::{Options, Routing, Topology};
+use crate::render::envoy::{cluster, has_fallback, mirrors};
+use matches::Matches;
 
 /// One entry of `http`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Route {
     pub(super) name: String,
     /// The purpose of the route.
     note: String,
-    /// The condition of `match`; `None` matches all requests.
+    /// The alternatives of `match`; empty: all requests.
     #[serde(rename = "match")]
-    conditions: Option<Value>,
+    pub(super) matches: Vec<Value>,
     pub(super) destination: Destination,
-    mirror: Option<Destination>,
+    pub(super) mirror: Option<Destination>,
     /// Destinations with weight 0, so that the proxy knows their clusters.
     also: Vec<Destination>,
     /// Whether an EnvoyFilter lets a header choose the cluster instead.
     pub(super) by_header: bool,
+    /// Whether it leads to candidates, whose time to respond is limited.
+    pub(super) is_limited: bool,
+    /// The experiment, if it is for the requests of one.
+    pub(super) experiment: String,
+    /// The destination of its baseline.
+    pub(super) baseline: Destination,
+    /// Whether it is for requests that the filter has not seen.
+    pub(super) is_bypass: bool,
 }
 
-/// The routes, and their destinations without duplicates.
-pub(super) fn routes(
-    plan: &Plan,
-    options: &Options,
-) -> anyhow::Result<(Vec<Route>, Vec<Destination>)> {
-    let names = &plan.settings.headers;
-    let at = |experiment: &Experiment, variant: VariantId| {
-        let name = experiment.variants[variant].name.as_str();
-        destination::of(cluster(experiment, variant), Some(name), options)
-    };
-    let mirrors = mirrors(plan);
-    let first = plan
-        .experiments
-        .first()
-        .context("the file has no experiments, so there is nothing to route")?;
-    let default = at(first, first.baseline)?;
-    let mut fallbacks = Vec::new();
-    for experiment in &plan.experiments {
-        fallbacks.push(at(experiment, experiment.baseline)?);
-    }
-    let one_baseline = fallbacks.iter().all(|fallback| *fallback == default);
-    let mut routes = Vec::new();
-    let mut variants = Vec::new();
-    for experiment in &plan.experiments {
-        for (index, variant) in experiment.variants.entries() {
-            variants.push((experiment, index, variant, at(experiment, index)?));
-        }
-    }
-    for mirror in &mirrors {
-        let copies = mirror.map(|mirror| destination::of(mirror, None, options)).transpose()?;
-        let copied =
-            |name: &str| format!("{name}{}", mirror.map_or_else(String::new, |m| format!(".{m}")));
-        if options.route == Routing::Envoyfilter {
-            let mut conditions = vec![(names.cluster.clone(), json!({}))];
-            conditions
-                .extend(mirror.map(|mirror| (names.mirror.clone(), json!({"exact": mirror}))));
-            routes.push(Route {
-                name: copied("sidetrack-chosen"),
-                note: "The filter has chosen a cluster: the EnvoyFilter routes by the filter's header. Without the \
-                       EnvoyFilter, this is the baseline."
-                    .to_owned(),
-                conditions: Some(json!({"headers": conditions.into_iter().collect::<serde_json::Map<_, _>>()})),
-                destination: default.clone(),
-                mirror: copies,
-                also: others(&default, variants.iter().map(|(.., destination)| destination)),
-                by_header: true,
-            });
-            continue;
-        }
-        for (experiment, index, variant, destination) in &variants {
-            // The baseline needs a route of its own only where the last route is not quite the same.
-            if *index == experiment.baseline && mirror.is_none() && one_baseline {
-                continue;
-            }
-            let alone = plan.experiments.len() == 1;
-            routes.push(Route {
-                name: copied(&if alone {
-                    variant.name.clone()
-                } else {
-                    format!("{}.{}", experiment.name, variant.name)
-                }),
-                note: mirror.map_or_else(String::new, |mirror| {
-                    format!("The filter requests a copy for {mirror}.")
-                }),
-                conditions: Some(tagged(names, experiment, &variant.name, alone, *mirror)),
-                destination: destination.clone(),
-                mirror: copies.clone(),
-                also: Vec::new(),
-                by_header: false,
-            });
-        }
-    }
-    if !one_baseline {
-        for (experiment, destination) in plan.experiments.iter().zip(fallbacks) {
-            routes.push(Route {
-                name: format!("{}.baseline", experiment.name),
-                note: format!("{} without the filter: its baseline.", experiment.name),
-                conditions: conditions(&experiment.conditions),
-                destination,
-                mirror: None,
-                also: Vec::new(),
-                by_header: false,
-            });
-        }
-    }
-    // Nothing gets past a route without conditions.
-    if let Some(all) = routes.iter().position(|route| route.conditions.is_none()) {
-        routes.truncate(all + 1);
-    } else {
-        routes.push(Route {
-            name: "baseline".to_owned(),
-            note: "All other requests, and all requests while the filter is absent: the baseline."
-                .to_owned(),
-            conditions: None,
-            destination: default,
+impl Route {
+    fn new(name: String, note: &str, matches: Vec<Value>, destination: Destination) -> Self {
+        Self {
+            name,
+            experiment: String::new(),
+            baseline: destination.clone(),
+            is_bypass: false,
+            note: note.to_owned(),
+            matches,
+            destination,
             mirror: None,
             also: Vec::new(),
             by_header: false,
-        });
-    }
-    let mut destinations: Vec<Destination> =
-        variants.into_iter().map(|(.., destination)| destination).collect();
-    for mirror in mirrors.into_iter().flatten() {
-        destinations.push(destination::of(mirror, None, options)?);
-    }
-    let destinations =
-        others(&Destination { host: String::new(), port: None, subset: None }, destinations.iter());
-    Ok((routes, destinations))
-}
-
-/// These destinations but `one`, each once.
-fn others<'a>(one: &Destination, all: impl Iterator<Item = &'a Destination>) -> Vec<Destination> {
-    let mut others: Vec<Destination> = Vec::new();
-    for destination in all {
-        if destination != one && !others.contains(destination) {
-            others.push(destination.clone());
+            is_limited: false,
         }
     }
-    others
 }
 
-/// What holds for the requests of a variant.
-fn tagged(
-    names: &HeaderNames,
-    experiment: &Experiment,
-    variant: &str,
-    alone: bool,
-    mirror: Option<&str>,
-) -> Value {
-    let mut headers = serde_json::Map::new();
-    headers.insert(names.variant.clone(), json!({"exact": variant}));
-    if !alone {
-        headers.insert(names.experiment.clone(), json!({"exact": experiment.name}));
-    }
-    if let Some(mirror) = mirror {
-        headers.insert(names.mirror.clone(), json!({"exact": mirror}));
-    }
-    json!({"headers": headers})
+/// A variant and its destination.
+struct Arm<'a> {
+    experiment: &'a Experiment,
+    variant: VariantId,
+    name: &'a str,
+    destination: Destination,
 }
 
-/// An experiment's own conditions, as `match` writes them; `None` when it takes every request.
-fn conditions(Match { hosts, path, methods, headers, body: _ }: &Match) -> Option<Value> {
-    let mut all = serde_json::Map::new();
-    if let Some(regex) = hosts::regex(hosts) {
-        all.insert("authority".to_owned(), json!({"regex": regex}));
+impl Arm<'_> {
+    fn is_baseline(&self) -> bool {
+        self.variant == self.experiment.baseline
     }
-    match path {
-        Some(Text::Exact(path)) => all.insert("uri".to_owned(), json!({"exact": path})),
-        Some(Text::Prefix(path)) => all.insert("uri".to_owned(), json!({"prefix": path})),
-        None => None,
+}
+
+/// All routes, and their destinations without duplicates.
+pub(super) struct Routes {
+    pub(super) tagged: Vec<Route>,
+    pub(super) bypass: Vec<Route>,
+    pub(super) rest: Vec<Route>,
+    /// What remains when the filter is removed: the baselines without conditions on the filter.
+    pub(super) left: Vec<Route>,
+    pub(super) destinations: Vec<Destination>,
+}
+
+impl Routes {
+    pub(super) fn all(&self) -> Vec<&Route> {
+        self.tagged.iter().chain(&self.bypass).chain(&self.rest).collect()
+    }
+}
+
+pub(super) fn routes(plan: &Plan, options: &Options, place: &Place) -> anyhow::Result<Routes> {
+    let mut arms = Vec::new();
+    for experiment in &plan.experiments {
+        for (variant, of) in experiment.variants.entries() {
+            let name = of.name.as_str();
+            let destination = destination::of(cluster(experiment, variant), Some(name), options)?;
+            arms.push(Arm { experiment, variant, name, destination });
+        }
+    }
+    let mut destinations: Vec<Destination> = Vec::new();
+    let copies = mirrors(plan).into_iter().flatten();
+    let copies = copies.map(|mirror| destination::of(mirror, None, options));
+    for destination in arms.iter().map(|arm| Ok(arm.destination.clone())).chain(copies) {
+        let destination = destination?;
+        if !destinations.contains(&destination) {
+            destinations.push(destination);
+        }
+    }
+    has_ports(&destinations, place)?;
+    let matches = Matches {
+        names: &plan.settings.headers,
+        place,
+        is_alone: plan.experiments.len() == 1,
+        port: addressed_port(&arms, place),
     };
-    if !methods.is_empty() {
-        all.insert("method".to_owned(), json!({"regex": methods.join("|")}));
-    }
-    let (mut with, mut without) = (serde_json::Map::new(), serde_json::Map::new());
-    for header in headers {
-        match &header.rule {
-            ValueRule::Value(Text::Exact(text)) => {
-                with.insert(header.name.clone(), json!({"exact": text}))
-            }
-            ValueRule::Value(Text::Prefix(text)) => {
-                with.insert(header.name.clone(), json!({"prefix": text}))
-            }
-            ValueRule::Present(true) => with.insert(header.name.clone(), json!({})),
-            ValueRule::Present(false) => without.insert(header.name.clone(), json!({})),
+    let mut tagged = Vec::new();
+    for mirror in mirrors(plan) {
+        let copies = mirror.map(|mirror| destination::of(mirror, None, options)).transpose()?;
+        let mut routes = match options.route {
+            Routing::Virtualservice => by_variant(&arms, &matches, mirror),
+            Routing::Envoyfilter => by_cluster(plan, &arms, &matches, options, mirror),
         };
+        for route in &mut routes {
+            route.mirror.clone_from(&copies);
+        }
+        tagged.append(&mut routes);
     }
-    if !with.is_empty() {
-        all.insert("headers".to_owned(), with.into());
+    let baselines: Vec<&Arm<'_>> = arms.iter().filter(|arm| arm.is_baseline()).collect();
+    let rest = rest(&baselines, &matches);
+    Ok(Routes {
+        tagged,
+        bypass: bypass(&baselines, &matches),
+        left: left(&baselines, &matches, &rest),
+        rest,
+        destinations,
+    })
+}
+
+/// A sidecar sends requests without a port to the port that the client addressed, which another service may not have.
+fn has_ports(destinations: &[Destination], place: &Place) -> anyhow::Result<()> {
+    if place.topology != Topology::Sidecar {
+        return Ok(());
     }
-    if !without.is_empty() {
-        all.insert("withoutHeaders".to_owned(), without.into());
+    let lost = destinations.iter().find(|d| d.port.is_none() && !place.is_addressed(&d.host));
+    ensure!(
+        lost.is_none(),
+        "--topology sidecar requires a port, but {} has none\n  hint: add --port PORT, the port of the services; \
+         without it, a sidecar sends the requests to the port that the client called, which this service may not have",
+        lost.map_or_else(String::new, ToString::to_string)
+    );
+    Ok(())
+}
+
+/// The port that clients address, if the variants are subsets of the addressed service on one port. Requests to its
+/// other ports keep their own.
+fn addressed_port(arms: &[Arm<'_>], place: &Place) -> Option<u16> {
+    let first = arms.first()?.destination.port?;
+    let same = |arm: &Arm<'_>| {
+        place.is_addressed(&arm.destination.host) && arm.destination.port == Some(first)
+    };
+    arms.iter().all(same).then_some(first)
+}
+
+/// A route for each variant.
+fn by_variant(arms: &[Arm<'_>], matches: &Matches<'_>, mirror: Option<&str>) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for arm in arms {
+        let name = if matches.is_alone {
+            arm.name.to_owned()
+        } else {
+            format!("{}.{}", arm.experiment.name, arm.name)
+        };
+        let note = match mirror {
+            Some(mirror) => format!("The filter requests a copy for {mirror}."),
+            None => String::new(),
+        };
+        let condition = matches.tagged(arm.experiment, arm.name, mirror);
+        let mut route =
+            Route::new(copied(name, mirror), &note, vec![condition], arm.destination.clone());
+        route.is_limited = !arm.is_baseline();
+        route.experiment.clone_from(&arm.experiment.name);
+        if let Some(baseline) = baseline_of(arm.experiment, arms) {
+            route.baseline = baseline.clone();
+        }
+        routes.push(route);
     }
-    (!all.is_empty()).then(|| all.into())
+    routes
+}
+
+fn baseline_of<'a>(experiment: &Experiment, arms: &'a [Arm<'_>]) -> Option<&'a Destination> {
+    let is_it = |arm: &&Arm<'_>| arm.is_baseline() && arm.experiment.name == experiment.name;
+    arms.iter().find(is_it).map(|arm| &arm.destination)
+}
+
+/// A route for each experiment, whose cluster comes from the filter's header.
+fn by_cluster(
+    plan: &Plan,
+    arms: &[Arm<'_>],
+    matches: &Matches<'_>,
+    options: &Options,
+    mirror: Option<&str>,
+) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for experiment in &plan.experiments {
+        let Some(baseline) = baseline_of(experiment, arms) else { continue };
+        let mut others: Vec<Destination> = Vec::new();
+        for arm in arms.iter().filter(|arm| arm.experiment.name == experiment.name) {
+            if arm.destination != *baseline && !others.contains(&arm.destination) {
+                others.push(arm.destination.clone());
+            }
+        }
+        let name = if matches.is_alone {
+            format!("{}-chosen", options.name)
+        } else {
+            format!("{}-chosen.{}", options.name, experiment.name)
+        };
+        let mut route = Route::new(
+            copied(name, mirror),
+            "The filter has chosen a cluster: the EnvoyFilter routes by the filter's header. Without the EnvoyFilter, \
+             this is the baseline.",
+            vec![matches.chosen(experiment, mirror)],
+            baseline.clone(),
+        );
+        route.also = others;
+        route.by_header = true;
+        route.is_limited = true;
+        routes.push(route);
+    }
+    routes
+}
+
+fn copied(name: String, mirror: Option<&str>) -> String {
+    mirror.map_or(name.clone(), |mirror| format!("{name}.{mirror}"))
+}
+
+/// Without the filter, each experiment's requests take their baseline.
+fn bypass(baselines: &[&Arm<'_>], matches: &Matches<'_>) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for arm in baselines.iter().filter(|arm| has_fallback(arm.experiment)) {
+        let name = if matches.is_alone {
+            "bypass".to_owned()
+        } else {
+            format!("{}.bypass", arm.experiment.name)
+        };
+        let note = format!(
+            "Requests of {} without the filter: the baseline. They are counted for an alert.",
+            arm.experiment.name
+        );
+        routes.push(Route::new(
+            name,
+            &note,
+            matches.bypass(arm.experiment),
+            arm.destination.clone(),
+        ));
+    }
+    routes
+}
+
+/// The routes without the filter: each experiment's requests to its baseline, then the rest.
+fn left(baselines: &[&Arm<'_>], matches: &Matches<'_>, rest: &[Route]) -> Vec<Route> {
+    let mut left = Vec::new();
+    for arm in baselines.iter().filter(|arm| has_fallback(arm.experiment)) {
+        let name = if matches.is_alone {
+            "baseline".to_owned()
+        } else {
+            format!("{}.baseline", arm.experiment.name)
+        };
+        let conditions = matches.untagged(arm.experiment);
+        let is_all = conditions.iter().any(|one| *one == json!({}));
+        let conditions = if is_all { Vec::new() } else { conditions };
+        let note = format!("Requests of {}: the baseline.", arm.experiment.name);
+        left.push(Route::new(name, &note, conditions, arm.destination.clone()));
+        if is_all {
+            return left;
+        }
+    }
+    left.extend(rest.iter().cloned());
+    left
+}
+
+/// The remaining requests take their baseline's service, without its subset: it exists whatever DestinationRules say.
+fn rest(baselines: &[&Arm<'_>], matches: &Matches<'_>) -> Vec<Route> {
+    let place = matches.place;
+    let service = |arm: &Arm<'_>| {
+        let port = arm.destination.port.filter(|_| !place.is_addressed(&arm.destination.host));
+        Destination { host: arm.destination.host.clone(), port, subset: None }
+    };
+    let mut routes: Vec<Route> = Vec::new();
+    let note = "All other requests of these hosts and paths: the baseline's service.";
+    let Some(first) = baselines.first() else { return routes };
+    let is_same = baselines.iter().all(|arm| service(arm) == service(first));
+    if !(place.takes_all && is_same) {
+        for arm in baselines {
+            let conditions = matches.surroundings(arm.experiment);
+            let is_all = conditions.iter().any(|one| *one == json!({}));
+            match routes.last_mut().filter(|last| last.destination == service(arm) && !is_all) {
+                Some(last) => last.matches.extend(conditions),
+                None => {
+                    let name = format!("{}.rest", arm.experiment.name);
+                    let conditions = if is_all { Vec::new() } else { conditions };
+                    routes.push(Route::new(name, note, conditions, service(arm)));
+                }
+            }
+            // No request gets past a route without conditions.
+            if is_all {
+                break;
+            }
+        }
+        let own_hosts = baselines.iter().filter(|arm| place.needs_authority(arm.experiment));
+        for arm in own_hosts.filter(|_| place.takes_all) {
+            let name = format!("{}.hosts", arm.experiment.name);
+            routes.push(Route::new(name, note, matches.hosts(arm.experiment), service(arm)));
+        }
+    }
+    if place.takes_all && routes.last().is_none_or(|last| !last.matches.is_empty()) {
+        routes.push(Route::new("rest".to_owned(), "", Vec::new(), service(first)));
+    }
+    match routes.as_mut_slice() {
+        [.., last] if last.matches.is_empty() => {
+            last.name = "rest".to_owned();
+            last.note = "All other requests: the baseline's service.".to_owned();
+        }
+        [only] => only.name = "rest".to_owned(),
+        _ => {}
+    }
+    routes
 }

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Removes {{ experiments }} from Istio, written by `sidetrack render istio --rollback`. After the first step, all users get
+# the baseline. No step interrupts traffic.
+set -eu
+
+echo "1. Stop the experiments, also for open connections"
+kubectl --namespace {{ filter_namespace }} patch {{ kind|lower }} {{ name }} --type json --patch '{{ patch }}'
+
+echo "2. {{ "Restore the routes" if restored else "Leave only the routes to the baseline" }}"
+kubectl apply --filename - <<'YAML'
+{{ routes_left|trim }}
+YAML
+
+echo "3. Remove the filter, the access log and the guard"
+kubectl --namespace {{ filter_namespace }} delete {{ kind|lower }}/{{ name }} telemetry/{{ name }} --ignore-not-found
+{% if guarded %}
+kubectl --namespace {{ waypoint[0] if waypoint else filter_namespace }} delete envoyfilter/{{ name }} --ignore-not-found
+{% endif %}
+{% if not restored or rules %}
+
+# What remains{{ ", because requests of these hosts need it until another VirtualService has routes for them" if not restored }}:
+{% if not restored %}
+#   kubectl --namespace {{ namespace }} delete virtualservice/{{ name }}
+{% endif %}
+{% for rule in rules %}
+#   kubectl --namespace {{ rule.namespace }} delete destinationrule/{{ rule.name }}
+{% endfor %}
+{% endif %}
