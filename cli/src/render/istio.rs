@@ -19,12 +19,15 @@ mod routes;
 mod subsets;
 mod values;
 
+use std::path::Path;
+
 use anyhow::{bail, ensure};
 use serde::Serialize;
 
 use sidetrack::quantity::Millis;
 
 use crate::load::Loaded;
+use crate::package::Module;
 pub(super) use args::{Args, Flags, run};
 use release::Release;
 pub(super) use values::name;
@@ -128,9 +131,20 @@ pub(crate) fn manifests(loaded: &Loaded, options: &Options, waves: bool) -> anyh
 /// The file for the filter, if these options can carry it.
 fn carried(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
     possible(options)?;
+    loadable(options)?;
     destination::known(&loaded.plan, options)?;
     experiments::possible(&loaded.plan)?;
     experiments::rewritten(loaded, options)
+}
+
+/// Refuses a module on this machine that Envoy cannot load: with it, a proxy answers 500 to all requests.
+fn loadable(options: &Options) -> anyhow::Result<()> {
+    let path = options.url.as_deref().and_then(|url| url.strip_prefix("file://")).map(Path::new);
+    // The path is the proxies'; this machine may have another file there, or none.
+    match path.filter(|path| path.is_file()) {
+        Some(path) => Module::read(path).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// Refuses options that cannot work together.
