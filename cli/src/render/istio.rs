@@ -58,6 +58,8 @@ pub(crate) struct Options {
     pub(crate) service: Option<String>,
     /// The label of the pods whose value is the subset's name.
     pub(crate) subset_label: String,
+    /// The namespace of the DestinationRule; `None`: the service's.
+    pub(crate) subset_namespace: Option<String>,
     /// The port of the services.
     pub(crate) port: Option<u16>,
     /// Destinations that differ from the rules above.

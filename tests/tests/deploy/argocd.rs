@@ -72,7 +72,8 @@ impl Lab {
     }
 
     fn render(&self, options: &[&str]) -> Output {
-        let arguments = ["render", "argocd", "experiment.json", "--out", "ab"];
+        let arguments =
+            ["render", "argocd", "experiment.json", "--out", "ab", "--host", "a.example.com"];
         Command::new(artifact::cli())
             .args(arguments)
             .args(options)
@@ -265,7 +266,11 @@ fn nothing_is_overwritten_unasked() {
 #[test]
 fn without_a_folder_all_of_it_is_one_stream_of_yaml() {
     let file = root().join("istio/experiment.yaml");
-    let run = Command::new(artifact::cli()).args(["render", "argocd"]).arg(file).output().unwrap();
+    let run = Command::new(artifact::cli())
+        .args(["render", "argocd", "--host", "a.example.com"])
+        .arg(file)
+        .output()
+        .unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&good(run)).unwrap();
     let kinds: Vec<&str> =
         documents.iter().filter_map(|document| document.get("kind")?.as_str()).collect();

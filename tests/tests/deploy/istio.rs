@@ -129,6 +129,207 @@ fn what_cannot_work_is_refused_with_a_way_out() {
     refused(&good, &["--selector", "app=\n"], 2, ["--selector", "letters, digits"]);
     refused(&good, &["--sha256", "abc"], 2, ["--sha256", "64 hexadecimal"]);
     refused(&good, &["--gateway", "gateway"], 2, ["--gateway", "NAMESPACE/NAME"]);
+    let mut anywhere = everything();
+    anywhere["experiments"][1]["match"] = serde_json::json!({});
+    refused(&anywhere, &[], 2, ["experiments[1] has no `match.hosts`", "--host '*'"]);
+    let sidecar = ["--topology", "sidecar"];
+    refused(&good, &sidecar, 2, ["match.hosts has \"*.example.org\"", "--host SERVICE"]);
+    for host in ["*", "*.models.svc.cluster.local"] {
+        for topology in [sidecar, waypoint] {
+            refused(
+                &good,
+                &[&topology[..], &["--host", host]].concat(),
+                2,
+                ["works only with --topology gateway", "take the requests of all services"],
+            );
+        }
+    }
+    let at = ["--host", "predictor"];
+    refused(&good, &[&sidecar[..], &at].concat(), 2, ["requires a port", "--port PORT"]);
+    let waypoint = [&waypoint[..], &at].concat();
+    refused(
+        &good,
+        &[&waypoint[..], &["--waypoint", "gateways/waypoint"]].concat(),
+        2,
+        ["requires Istio 1.30.3", "--istio 1.30.3"],
+    );
+    refused(
+        &good,
+        &[&waypoint[..], &["--waypoint", "gateways/waypoint", "--istio", "1.30"]].concat(),
+        2,
+        ["requires Istio 1.30.3", "use a waypoint in default"],
+    );
+    refused(
+        &good,
+        &["--topology", "waypoint", "--host", "predictor.other.svc.cluster.local"],
+        2,
+        ["is in the namespace other", "use --namespace other"],
+    );
+    refused(
+        &good,
+        &["--kind", "trafficextension", "--istio", "1.29.6"],
+        2,
+        ["requires Istio 1.30, but --istio is 1.29.6", "--kind wasmplugin"],
+    );
+    refused(&good, &["--istio", "1.27.9"], 2, ["older than 1.28", "--istio"]);
+    refused(&good, &["--waypoint", "a/b"], 2, ["only with --topology waypoint", "remove"]);
+    refused(&good, &[&waypoint[..], &["--catch-all"]].concat(), 2, ["--catch-all", "gateway"]);
+    let broken = folder.path().join("cut.wasm");
+    std::fs::write(&broken, b"\0asm\x01\0\0\0\x01").unwrap();
+    let url = format!("file://{}", broken.display());
+    refused(&good, &["--url", &url], 1, ["not a valid WebAssembly module", "truncated"]);
+    let routes = folder.path().join("routes.yaml");
+    std::fs::write(&routes, text("virtualservice.yaml")).unwrap();
+    refused(
+        &good,
+        &["--merge-into", routes.to_str().unwrap()],
+        2,
+        [
+            "no route of the VirtualService predictor leads to old.default.svc.cluster.local",
+            "--service",
+        ],
+    );
+    refused(&good, &["--merge-into", "none.yaml"], 2, ["cannot read none.yaml", "No such file"]);
+}
+
+/// The VirtualService that `render` writes for these experiments.
+fn routes(experiments: &Value, options: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("experiments.json");
+    std::fs::write(&file, experiments.to_string()).unwrap();
+    let run = Command::new(artifact::cli())
+        .args(["render", "istio", "--namespace", "models"])
+        .arg(&file)
+        .args(options)
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{options:?}\n{}", complaints(&run));
+    let documents: Vec<Value> =
+        serde_saphyr::from_multiple(&String::from_utf8(run.stdout).unwrap()).unwrap();
+    documents.into_iter().find(|document| document["kind"] == "VirtualService").unwrap()
+}
+
+/// Destination and conditions of the routes with these names.
+fn named(service: &Value, suffix: &str) -> Vec<(String, String)> {
+    let routes = service["spec"]["http"].as_array().unwrap().iter();
+    let routes = routes.filter(|route| route["name"].as_str().unwrap().ends_with(suffix));
+    let text = |route: &Value| {
+        let host = route["route"][0]["destination"]["host"].as_str().unwrap();
+        (host.split('.').next().unwrap().to_owned(), route["match"].to_string())
+    };
+    routes.map(text).collect()
+}
+
+fn pair(hosts: [&str; 2], paths: [Option<&str>; 2]) -> Value {
+    let one = |index: usize| {
+        let mut conditions = serde_json::json!({"hosts": [hosts[index]]});
+        if let Some(path) = paths[index] {
+            conditions["path"] = serde_json::json!({"prefix": path});
+        }
+        let (old, new) = (format!("old-{index}"), format!("new-{index}"));
+        serde_json::json!({
+            "name": format!("e{index}"), "unit": [{"header": "x-user-id"}], "match": conditions,
+            "baseline": old, "variants": [{"name": old}, {"name": new, "weight": 10}],
+        })
+    };
+    serde_json::json!({"experiments": [one(0), one(1)]})
+}
+
+/// A request outside an experiment's conditions takes the baseline of its own host, never another's.
+#[test]
+fn each_host_has_its_own_baseline() {
+    let experiments = pair(["a.example.com", "b.example.com"], [None, Some("/b")]);
+    let rest = named(&routes(&experiments, &[]), ".rest");
+    assert_eq!(rest.len(), 2, "{rest:?}");
+    for ((service, conditions), (expected, host)) in
+        rest.iter().zip([("old-0", "a\\\\.example"), ("old-1", "b\\\\.example")])
+    {
+        assert_eq!(service, expected);
+        assert!(conditions.contains(host), "{conditions}");
+    }
+    assert!(rest[1].1.contains("/b"), "limited to the experiment's path: {}", rest[1].1);
+    let all = routes(&experiments, &["--catch-all"]);
+    let hosts = named(&all, ".hosts");
+    assert_eq!(
+        hosts.iter().map(|(service, _)| service.as_str()).collect::<Vec<_>>(),
+        ["old-0", "old-1"]
+    );
+    let last = all["spec"]["http"].as_array().unwrap().last().unwrap();
+    assert!(last["match"].is_null(), "{last}");
+}
+
+/// istiod refuses hosts that include one another, and expressions of more than 1024 bytes.
+#[test]
+fn hosts_are_such_that_istiod_accepts_them() {
+    let included = pair(["a.example.com", "*.example.com"], [None, None]);
+    let service = routes(&included, &[]);
+    assert_eq!(service["spec"]["hosts"], serde_json::json!(["*.example.com"]));
+    let mut many = pair(["a.example.com", "b.example.com"], [None, None]);
+    let hosts: Vec<String> = (0..99).map(|n| format!("host-{n}.example.com")).collect();
+    many["experiments"][0]["match"]["hosts"] = serde_json::json!(hosts);
+    let service = routes(&many, &[]);
+    let regexes: Vec<&str> = service["spec"]["http"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|route| route["match"].as_array().into_iter().flatten())
+        .filter_map(|one| one["authority"]["regex"].as_str())
+        .collect();
+    assert!(regexes.len() > 4 && regexes.iter().all(|regex| regex.len() <= 1024), "{regexes:?}");
+}
+
+/// Two teams with two files on one gateway: no resource of one has the name of the other's.
+#[test]
+fn resources_are_named_after_the_file() {
+    let one = pair(["a.example.com", "b.example.com"], [None, None]);
+    let name = |options: &[&str]| routes(&one, options)["metadata"]["name"].clone();
+    assert_eq!(name(&[]), "sidetrack-e0");
+    assert_eq!(name(&["--name", "mine"]), "mine");
+    let labeled = routes(&one, &["--label", "team=a", "--istio-revision", "1-31"]);
+    let labels = &labeled["metadata"]["labels"];
+    assert_eq!(
+        (&labels["team"], &labels["istio.io/rev"]),
+        (&"a".into(), &"1-31".into()),
+        "{labels}"
+    );
+    assert_eq!(labels["app.kubernetes.io/part-of"], "sidetrack-e0");
+}
+
+/// What the script of `--rollback` leaves are the routes to the baselines, whether or not the filter is there.
+#[test]
+fn a_rollback_leaves_the_routes_to_the_baseline() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = root().join("istio/experiment.yaml");
+    let script = |options: &[&str]| {
+        let run = Command::new(artifact::cli())
+            .args(["render", "istio", "--namespace", "models", "--rollback"])
+            .arg(&file)
+            .args(options)
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{}", complaints(&run));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    let left = |script: &str| -> Value {
+        let (_, rest) = script.split_once("<<'YAML'\n").unwrap();
+        serde_saphyr::from_str(rest.split_once("\nYAML\n").unwrap().0).unwrap()
+    };
+    let own = script(&["--host", "predictor.example.com", "--service", "predictor"]);
+    let text = left(&own).to_string();
+    for gone in ["x-ab-variant", "x-ab-experiment", "enhanced-predictor", "statPrefix"] {
+        assert!(!text.contains(gone), "{gone}: {text}");
+    }
+    assert!(text.contains("\"subset\":\"baseline-predictor\""), "{text}");
+    let stops = own.find("/spec/pluginConfig/experiments/0/enabled").unwrap();
+    let order = ["kubectl apply", "delete wasmplugin/", "delete envoyfilter/"]
+        .map(|step| own.find(step).unwrap());
+    assert!(stops < order[0] && order.is_sorted(), "{own}");
+    let existing = folder.path().join("routes.yaml");
+    let theirs = root().join("tests/golden/istio/newest/given/virtualservice.yaml");
+    std::fs::copy(&theirs, &existing).unwrap();
+    let merged = script(&["--merge-into", existing.to_str().unwrap()]);
+    let before: Value = serde_saphyr::from_str(&std::fs::read_to_string(theirs).unwrap()).unwrap();
+    assert_eq!(left(&merged), before);
 }
 
 #[test]

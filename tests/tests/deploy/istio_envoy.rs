@@ -53,7 +53,7 @@ impl Case {
     const fn waypoint(name: &'static str) -> Self {
         let chain = Some("inbound-vip|8080|http|predictor.models.svc.cluster.local");
         let entry = Entry { listener: "main_internal", chain };
-        Self { release: Release::Newest, name, entry, host: "predictor.models", guard: false }
+        Self { release: Release::Newest, name, entry, host: "predictor.models", guard: true }
     }
 
     const fn without_guard(self) -> Self {
@@ -95,8 +95,10 @@ impl Case {
         running.the_split_is_that_of_the_command(&assigned).await;
         running.metrics_have_labels(&assigned).await;
         running.the_log_has_each_request(&assigned).await;
+        running.bypasses_are_counted(0).await;
         let running = Running::start(self, false).await;
         running.all_users_get_the_baseline().await;
+        running.bypasses_are_counted(40).await;
     }
 }
 
@@ -128,6 +130,9 @@ works! {
         Case::sidecar(Release::Newest, "sidecar-trafficextension", OF_PREDICTOR);
     sidecar_with_clusters_from_a_header:
         Case::sidecar(Release::Newest, "sidecar-cluster-header", OF_PREDICTOR);
+    gateway_with_routes_of_its_own: Case::gateway(Release::Newest, "gateway-merged");
+    gateway_with_a_rule_that_hides_others:
+        Case::gateway(Release::Newest, "gateway-hidden-destinationrule");
     waypoint_with_subsets: Case::waypoint("waypoint-subsets");
     waypoint_with_services: Case::waypoint("waypoint-services");
     waypoint_with_a_traffic_extension: Case::waypoint("waypoint-trafficextension");
@@ -162,7 +167,9 @@ fn goldens_are_of_what_the_command_renders() {
                 continue;
             };
             let mut arguments = command.arguments.clone();
-            arguments[2] = folder.join(&arguments[2]).to_str().unwrap().to_owned();
+            for argument in arguments.iter_mut().filter(|argument| argument.starts_with("given/")) {
+                *argument = folder.join(&argument).to_str().unwrap().to_owned();
+            }
             let written = sidetrack_command(&arguments).unwrap_or_else(|error| panic!("{error}"));
             let kept = std::fs::read_to_string(folder.join(&output)).unwrap();
             let difference = written.lines().zip(kept.lines()).find(|(new, old)| new != old);
@@ -201,6 +208,8 @@ fn routes_name_clusters_that_exist() {
     for (name, entry) in [
         ("gateway-subsets", Case::gateway(Release::Newest, "").entry),
         ("gateway-two-experiments", Case::gateway(Release::Newest, "").entry),
+        ("gateway-hidden-destinationrule", Case::gateway(Release::Newest, "").entry),
+        ("gateway-merged", Case::gateway(Release::Newest, "").entry),
         ("sidecar-services", Case::gateway(Release::Newest, "").entry),
         ("waypoint-services", Case::waypoint("").entry),
         ("httproute-gateway", Case::gateway(Release::Newest, "").entry),
@@ -225,4 +234,58 @@ fn routes_name_clusters_that_exist() {
         }
         assert!(seen >= 2, "{name}: {seen}");
     }
+}
+
+/// A pod without the filter has no guard, so it must have no route that a header selects.
+#[tokio::test]
+async fn sidecar_without_the_filter() {
+    let case = Case::sidecar(Release::Newest, "sidecar-other", OF_PREDICTOR);
+    let running = Running::start(case, false).await;
+    for user in running::users().iter().take(40) {
+        let mut forged = running.request(user);
+        for name in ["x-ab-variant", "x-ab-assigned", "x-ab-force"] {
+            forged = forged.header(name, ENHANCED);
+        }
+        assert_eq!(running.client.send(forged).await.unwrap().status, 200);
+    }
+    running.served(&[(BASELINE, 40)]);
+    running.bypasses_are_counted(0).await;
+}
+
+/// The time of a candidate is limited until its response begins, not until it ends, and only its.
+#[test]
+fn only_candidates_have_a_limit() {
+    let golden = Golden::read(Release::Newest, "gateway-subsets").unwrap();
+    let entry = Case::gateway(Release::Newest, "").entry;
+    let hosts = golden.route_configuration(entry).unwrap()["virtual_hosts"].clone();
+    let routes = hosts.as_array().unwrap().iter().flat_map(|host| host["routes"].as_array());
+    let mut limits = BTreeMap::new();
+    for route in routes.flatten() {
+        assert_eq!(route["route"]["timeout"], "0s", "{route}");
+        let name = route["name"].as_str().unwrap().to_owned();
+        limits.insert(name, route["route"]["retry_policy"]["per_try_timeout"].clone());
+    }
+    assert_eq!(limits.remove(ENHANCED).unwrap(), "300s");
+    assert!(limits.len() > 2 && limits.values().all(Value::is_null), "{limits:?}");
+}
+
+/// Requests to the pod keep the mesh's access log, although the sidecar's own requests have ours.
+#[test]
+fn sidecars_keep_the_log_of_incoming_requests() {
+    let golden = Golden::read(Release::Newest, "sidecar-default-log").unwrap();
+    let listener = |name: &str| golden.listeners.iter().find(|it| it["name"] == name).unwrap();
+    let logs = |name: &str| {
+        let chains = listener(name)["filter_chains"].as_array().unwrap().iter();
+        let filters = chains.flat_map(|chain| chain["filters"].as_array().unwrap());
+        let managers =
+            filters.filter(|filter| filter["typed_config"].get("http_filters").is_some());
+        managers.map(|manager| manager["typed_config"]["access_log"].clone()).collect::<Vec<_>>()
+    };
+    let inbound = logs("virtualInbound");
+    assert!(!inbound.is_empty());
+    for log in inbound {
+        assert!(log[0]["typed_config"]["path"] == "/dev/stdout", "{log}");
+        assert!(!log.to_string().contains("json_format"), "{log}");
+    }
+    assert!(logs("0.0.0.0_8080")[0].to_string().contains("json_format"));
 }

@@ -79,6 +79,8 @@ fn every_form_is_accepted() {
             let run = Command::new(artifact::cli())
                 .args(["render", "istio", "tests/golden/istio/everything.json"])
                 .args(options)
+                // The file has hosts that only a gateway can serve.
+                .args((topology != "gateway").then_some(["--host", "predictor"]).into_iter().flatten())
                 .args(["--sha256", &digest, "--pull-secret", "registry"])
                 .args(["--fail-strategy", "reload"])
                 .args(["--destination", "New_Model=models.other.svc.cluster.local:81/v2"])
@@ -117,7 +119,7 @@ experiments:
     for kind in ["wasmplugin", "trafficextension"] {
         let tree = folder.path().join(kind);
         let run = Command::new(artifact::cli())
-            .args(["render", "argocd", "--kind", kind])
+            .args(["render", "argocd", "--host", "predictor.example.com", "--kind", kind])
             .arg("--out")
             .arg(&tree)
             .arg(&experiments)

@@ -107,6 +107,10 @@ pub(in crate::render) struct Flags {
     /// The label of the pods whose value is the name of the subset
     #[arg(long, value_name = "LABEL", default_value = "version", value_parser = label_key)]
     subset_label: String,
+    /// The namespace of the DestinationRule. In the proxies' namespace, no other rule can hide it, but it
+    /// hides the policies of other rules for the service [default: the service's]
+    #[arg(long, value_name = "NAMESPACE", value_parser = name)]
+    subset_namespace: Option<String>,
     /// The port of the services; required for services with several ports, for --route envoyfilter,
     /// and in sidecars
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -166,6 +170,7 @@ impl Flags {
             catch_all: self.catch_all,
             service: self.service.clone(),
             subset_label: self.subset_label.clone(),
+            subset_namespace: self.subset_namespace.clone(),
             port: self.port,
             destination: self.destination.clone(),
             url: self.url.clone(),

@@ -133,17 +133,26 @@ fn of_destinations(place: &Place, options: &Options, destinations: &[Destination
     if destinations.iter().any(|d| d.port.is_none() && !place.is_addressed(&d.host)) {
         checks.push("Each of them has a single port. Otherwise, set it with --port.".to_owned());
     }
-    if destinations.iter().any(|destination| destination.subset.is_some()) {
+    let has_subsets = destinations.iter().any(|destination| destination.subset.is_some());
+    if has_subsets {
         let label = &options.subset_label;
         checks.push(format!(
             "Their pods have the label {label}: kubectl -n {} get pods -L {label}",
             options.namespace
         ));
-        checks.push(format!(
+    }
+    match &options.subset_namespace {
+        Some(namespace) if has_subsets => checks.push(format!(
+            "The services have no DestinationRule whose policies these proxies need: kubectl get destinationrules -A. \
+             The one in {namespace} hides them."
+        )),
+        None if has_subsets => checks.push(format!(
             "No DestinationRule for these services or for a wildcard is in the namespace {}: kubectl -n {} get \
-             destinationrules. It would hide the subsets, and requests of the experiment would get 503.",
+             destinationrules. It would hide the subsets, and requests of the experiment would get 503. To prevent that, \
+             put the subsets there with --subset-namespace.",
             place.filter_namespace, place.filter_namespace
-        ));
+        )),
+        _ => {}
     }
     checks
 }

@@ -171,8 +171,15 @@ impl Ours<'_> {
             .map_or_else(|| index.to_string(), ToOwned::to_owned);
         copy.insert("name".to_owned(), format!("{of}.{}", ours.name).into());
         copy.insert("match".to_owned(), both.into());
-        if !ours.is_bypass {
-            copy.insert("route".to_owned(), json!([{"destination": written(&ours.destination)}]));
+        // Without the filter, their own destination serves the requests, unless it has the pods of all versions.
+        if !ours.is_bypass || ours.destination.subset.is_some() {
+            let mut destination = written(&ours.destination);
+            if let (None, Some(port)) =
+                (ours.destination.port, theirs.pointer("/route/0/destination/port"))
+            {
+                destination["port"] = port.clone();
+            }
+            copy.insert("route".to_owned(), json!([{"destination": destination}]));
         }
         if let Some(mirror) = &ours.mirror {
             copy.remove("mirrors");

@@ -28,8 +28,11 @@ pub(super) fn rules(destinations: &[Destination], options: &Options) -> Vec<Valu
         // Proxies in other namespaces read the DestinationRule from the service's namespace.
         let namespace =
             host.strip_suffix(".svc.cluster.local").and_then(|host| Some(host.split_once('.')?.1));
+        let namespace = namespace.unwrap_or(&options.namespace);
+        let given = options.subset_namespace.as_deref();
         json!({
-            "name": name, "namespace": namespace.unwrap_or(&options.namespace), "host": host,
+            "name": name, "namespace": given.unwrap_or(namespace), "host": host,
+            "is_private": given.is_some_and(|given| given != namespace),
             "label": options.subset_label, "subsets": subsets,
         })
     };

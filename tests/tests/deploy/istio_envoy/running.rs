@@ -218,6 +218,28 @@ impl Running {
         self.served(&[(BASELINE, 40)]);
     }
 
+    /// The counter of requests without the filter, whose name Istio makes of the route's prefix.
+    pub async fn bypasses_are_counted(&self, expected: u64) {
+        if self.golden.stats.is_null() {
+            return;
+        }
+        let count = async || {
+            let page = self.envoy.prometheus().await.unwrap();
+            let is_it = |line: &&str| {
+                line.starts_with("envoy_vhost_")
+                    && line
+                        .contains("_route_sidetrack_bypass_financial_ab_test_upstream_rq_completed")
+            };
+            let values = page.lines().filter(is_it).filter_map(|line| line.rsplit_once(' '));
+            let counts: Vec<u64> = values.map(|(_, value)| value.parse().unwrap()).collect();
+            counts.iter().sum::<u64>()
+        };
+        self.until(&format!("{expected} requests bypass the filter"), async || {
+            count().await == expected
+        })
+        .await;
+    }
+
     /// How many requests each model served since the start; the others none.
     pub(super) fn served(&self, expected: &[(&'static str, u64)]) {
         let counts: BTreeMap<&str, u64> = self
