@@ -80,7 +80,12 @@ fn every_form_is_accepted() {
                 .args(["render", "istio", "tests/golden/istio/everything.json"])
                 .args(options)
                 // The file has hosts that only a gateway can serve.
-                .args((topology != "gateway").then_some(["--host", "predictor"]).into_iter().flatten())
+                .args(
+                    (topology != "gateway")
+                        .then_some(["--host", "predictor"])
+                        .into_iter()
+                        .flatten(),
+                )
                 .args(["--sha256", &digest, "--pull-secret", "registry"])
                 .args(["--fail-strategy", "reload"])
                 .args(["--destination", "New_Model=models.other.svc.cluster.local:81/v2"])

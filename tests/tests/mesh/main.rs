@@ -21,5 +21,6 @@ mod helm;
 mod outages;
 mod plugin;
 mod random;
+mod readme;
 mod split;
 mod stand;
