@@ -4,7 +4,10 @@
 set -eu
 
 echo "1. Stop the experiments, also for open connections"
-kubectl --namespace {{ filter_namespace }} patch {{ kind|lower }} {{ name }} --type json --patch '{{ patch }}'
+filter="kubectl --namespace {{ filter_namespace }}"
+if [ -n "$($filter get {{ kind|lower }} {{ name }} --ignore-not-found --output name)" ]; then
+  $filter patch {{ kind|lower }} {{ name }} --type json --patch '{{ patch }}'
+fi
 
 echo "2. {{ "Restore the routes" if restored else "Leave only the routes to the baseline" }}"
 kubectl apply --filename - <<'YAML'

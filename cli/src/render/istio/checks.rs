@@ -30,7 +30,7 @@ pub(super) fn checks(
             .to_owned(),
     ];
     checks.extend(of_proxies(plan, place, options));
-    checks.extend(of_routes(place));
+    checks.extend(of_routes(place, options.merge_into.is_some()));
     checks.extend(of_destinations(place, options, destinations));
     checks.extend(of_telemetry(place, options));
     checks.extend(of_names(plan));
@@ -73,9 +73,16 @@ fn of_proxies(plan: &Plan, place: &Place, options: &Options) -> Vec<String> {
     checks
 }
 
-fn of_routes(place: &Place) -> Vec<String> {
+fn of_routes(place: &Place, is_merged: bool) -> Vec<String> {
     let hosts = place.hosts.join(", ");
     let mut checks = Vec::new();
+    if is_merged {
+        checks.push(
+            "The VirtualService in the cluster is still that of --merge-into. Keep the file for --rollback."
+                .to_owned(),
+        );
+        return checks;
+    }
     match (&place.gateway, place.topology) {
         (Some(gateway), _) => {
             checks.push(format!(
