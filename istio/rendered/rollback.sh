@@ -4,7 +4,10 @@
 set -eu
 
 echo "1. Stop the experiments, also for open connections"
-kubectl --namespace istio-ingress patch wasmplugin sidetrack-financial-ab-test --type json --patch '[{"op":"add","path":"/spec/pluginConfig/experiments/0/enabled","value":false}]'
+filter="kubectl --namespace istio-ingress"
+if [ -n "$($filter get wasmplugin sidetrack-financial-ab-test --ignore-not-found --output name)" ]; then
+  $filter patch wasmplugin sidetrack-financial-ab-test --type json --patch '[{"op":"add","path":"/spec/pluginConfig/experiments/0/enabled","value":false}]'
+fi
 
 echo "2. Leave only the routes to the baseline"
 kubectl apply --filename - <<'YAML'

@@ -173,12 +173,11 @@ impl Ours<'_> {
         copy.insert("match".to_owned(), both.into());
         // Without the filter, their own destination serves the requests, unless it has the pods of all versions.
         if !ours.is_bypass || ours.destination.subset.is_some() {
-            let mut destination = written(&ours.destination);
-            if let (None, Some(port)) =
-                (ours.destination.port, theirs.pointer("/route/0/destination/port"))
-            {
-                destination["port"] = port.clone();
-            }
+            // Ours has a port only if an option sets it.
+            let port = theirs.pointer("/route/0/destination/port/number").and_then(Value::as_u64);
+            let port = port.and_then(|port| u16::try_from(port).ok());
+            let port = ours.destination.port.or(port);
+            let destination = written(&Destination { port, ..ours.destination.clone() });
             copy.insert("route".to_owned(), json!([{"destination": destination}]));
         }
         if let Some(mirror) = &ours.mirror {
@@ -196,9 +195,9 @@ impl Ours<'_> {
 
     /// Adds the headers that must not reach the model to those that the route removes.
     fn hide(&self, route: &mut Map<String, Value>) {
-        let removed = ["headers", "request"].iter().fold(Some(route), |at, key| {
-            at?.entry(*key).or_insert_with(|| json!({})).as_object_mut()
-        });
+        let removed = ["headers", "request"]
+            .iter()
+            .try_fold(route, |at, key| at.entry(*key).or_insert_with(|| json!({})).as_object_mut());
         let Some(request) = removed else { return };
         let list = request.entry("remove").or_insert_with(|| json!([]));
         if let Value::Array(list) = list {

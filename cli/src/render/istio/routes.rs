@@ -234,7 +234,10 @@ fn by_cluster(
 }
 
 fn copied(name: String, mirror: Option<&str>) -> String {
-    mirror.map_or(name.clone(), |mirror| format!("{name}.{mirror}"))
+    match mirror {
+        Some(mirror) => format!("{name}.{mirror}"),
+        None => name,
+    }
 }
 
 /// Without the filter, each experiment's requests take their baseline.
