@@ -21,7 +21,8 @@ use crate::render::folder;
 #[command(after_help = "Example:\n  \
     sidetrack render argocd experiment.yaml --out ab \\\n    \
     --repo https://git.example.com/models.git --namespace models \\\n    \
-    --gateway istio-ingress/predictor-gateway --phase canary=5 --phase full=30")]
+    --gateway istio-ingress/predictor-gateway --host predictor.example.com \\\n    \
+    --phase canary=5 --phase full=30")]
 pub(crate) struct Args {
     /// The experiment file, YAML or JSON; "-" reads stdin
     file: PathBuf,

@@ -17,7 +17,8 @@ use crate::render::folder;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     sidetrack render helm experiment.yaml --out chart --namespace models \\\n    \
-    --gateway istio-ingress/predictor-gateway --url oci://registry.example.com/sidetrack:1\n  \
+    --gateway istio-ingress/predictor-gateway --host predictor.example.com \\\n    \
+    --url oci://registry.example.com/sidetrack:1\n  \
     helm install ab chart --namespace models\n  \
     helm upgrade ab chart --namespace models -f experiment.yaml")]
 pub(in crate::render) struct Args {
@@ -38,7 +39,8 @@ pub(in crate::render) struct Args {
 
 pub(in crate::render) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
-    let options = Options { version: args.chart_version.clone(), istio: args.flags.options(&loaded.plan) };
+    let options =
+        Options { version: args.chart_version.clone(), istio: args.flags.options(&loaded.plan) };
     let files = files(&loaded, &options)?;
     match &args.out {
         Some(folder) => folder::write(folder, &files, args.force, out)?,
