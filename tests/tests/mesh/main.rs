@@ -11,6 +11,7 @@
 )]
 
 mod admission;
+mod alerts;
 mod changes;
 mod corpora;
 mod delivery;
@@ -22,5 +23,6 @@ mod outages;
 mod plugin;
 mod random;
 mod readme;
+mod server;
 mod split;
 mod stand;
