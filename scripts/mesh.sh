@@ -110,7 +110,7 @@ SUMS
 }
 
 # Sidecars intercept connections with it.
-iptables() {
+redirection() {
     local dir=.tools/mesh/iptables scratch
     if [ -x "$dir/bin/iptables" ] || [ -x /usr/sbin/iptables ] || command -v iptables >/dev/null; then
         return
@@ -143,5 +143,5 @@ for name in ${*:-${parts[*]}}; do
 done
 share
 neighbours
-iptables
+redirection
 say "control planes: $bin"
