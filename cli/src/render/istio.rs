@@ -11,6 +11,7 @@ mod checks;
 mod destination;
 mod experiments;
 mod hosts;
+mod identity;
 mod merge;
 mod page;
 mod place;
@@ -83,6 +84,11 @@ pub(crate) struct Options {
     pub(crate) revision: Option<String>,
     /// The oldest release of Istio in the mesh; `None`: unknown.
     pub(crate) istio: Option<Release>,
+    /// The tokens whose claim is the unit; `None`: clients send the unit.
+    pub(crate) tokens: Option<identity::Tokens>,
+    pub(crate) testers: identity::Testers,
+    /// Whether spans have the experiment and the variant as tags.
+    pub(crate) trace_tags: bool,
     /// The VirtualService that takes our routes; `None`: one of our own.
     pub(crate) merge_into: Option<merge::Existing>,
 }
@@ -136,6 +142,7 @@ fn carried(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
     loadable(options)?;
     destination::known(&loaded.plan, options)?;
     experiments::possible(&loaded.plan)?;
+    identity::possible(&loaded.plan, options)?;
     experiments::rewritten(loaded, options)
 }
 

@@ -29,3 +29,11 @@ kubectl --namespace {{ waypoint[0] if waypoint else filter_namespace }} delete e
 #   kubectl --namespace {{ rule.namespace }} delete destinationrule/{{ rule.name }}
 {% endfor %}
 {% endif %}
+{% if identity.tokens %}
+
+# The verification of tokens remains, because others may rely on it:
+#   kubectl --namespace {{ filter_namespace }} delete requestauthentication/{{ name }}{{ " authorizationpolicy/" ~ name ~ "-token" if identity.tokens.required }}
+{% endif %}
+{% if identity.testers %}
+kubectl --namespace {{ filter_namespace }} delete authorizationpolicy/{{ name }}-testers --ignore-not-found
+{% endif %}

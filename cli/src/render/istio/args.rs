@@ -10,10 +10,13 @@ use sidetrack::plan::Plan;
 use sidetrack::quantity::Millis;
 
 use super::destination::Mapping;
+use super::identity::{Keys, Testers, Tokens};
 use super::merge::Existing;
 use super::page::{self, Page};
 use super::release::Release;
-use super::values::{self, gateway, host, label, label_key, name, sha256, waypoint};
+use super::values::{
+    self, claim, gateway, host, key_set, label, label_key, name, principal, sha256, waypoint,
+};
 use super::{FailStrategy, Kind, Options, Routing, Topology, carried};
 use crate::exit::ExitStatus;
 use crate::load;
@@ -142,6 +145,36 @@ pub(in crate::render) struct Flags {
     /// repeated
     #[arg(long, value_name = "NAME", value_parser = name)]
     access_log_provider: Vec<String>,
+    /// Take the unit from tokens of this issuer: a claim sets the header that the experiments name.
+    /// A request without a token has no unit
+    #[arg(long, value_name = "ISSUER")]
+    jwt_issuer: Option<String>,
+    /// Where the issuer's keys are [default: where its OpenID configuration says]
+    #[arg(long, value_name = "URL", requires = "jwt_issuer")]
+    jwks_uri: Option<String>,
+    /// The issuer's keys, a file with a JSON Web Key Set
+    #[arg(long, value_name = "FILE", value_parser = key_set, requires = "jwt_issuer", conflicts_with = "jwks_uri")]
+    jwks: Option<String>,
+    /// The claim with the unit
+    #[arg(long, value_name = "CLAIM", default_value = "sub", requires = "jwt_issuer")]
+    jwt_claim: String,
+    /// An audience that the token must name; may be repeated
+    #[arg(long, value_name = "AUDIENCE", requires = "jwt_issuer")]
+    jwt_audience: Vec<String>,
+    /// Reject requests without a token
+    #[arg(long, requires = "jwt_issuer")]
+    jwt_required: bool,
+    /// A claim of the tokens that may override assignments and ask for explanations; may be repeated
+    #[arg(long, value_name = "CLAIM=VALUE", value_parser = claim)]
+    override_claim: Vec<(String, String)>,
+    /// An identity of mutual TLS that may do so, such as cluster.local/ns/qa/sa/tester; may be
+    /// repeated
+    #[arg(long, value_name = "PRINCIPAL", value_parser = principal)]
+    override_principal: Vec<String>,
+    /// Add the experiment, the variant and the trial to the spans of these proxies. These tags replace
+    /// those of the mesh
+    #[arg(long)]
+    trace_tags: bool,
     /// A label of all resources; may be repeated
     #[arg(long, value_name = "LABEL=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
@@ -157,6 +190,12 @@ impl Flags {
     /// The options for the experiments of `plan`.
     pub(in crate::render) fn options(&self, plan: &Plan) -> Options {
         Options {
+            tokens: self.tokens(),
+            testers: Testers {
+                claims: self.override_claim.clone(),
+                principals: self.override_principal.clone(),
+            },
+            trace_tags: self.trace_tags,
             topology: self.topology,
             kind: self.kind,
             route: self.route,
@@ -185,6 +224,21 @@ impl Flags {
             istio: self.istio,
             merge_into: None,
         }
+    }
+
+    fn tokens(&self) -> Option<Tokens> {
+        let keys = match (&self.jwks_uri, &self.jwks) {
+            (Some(uri), _) => Keys::At(uri.clone()),
+            (None, Some(keys)) => Keys::Inline(keys.clone()),
+            (None, None) => Keys::Discovered,
+        };
+        Some(Tokens {
+            issuer: self.jwt_issuer.clone()?,
+            keys,
+            claim: self.jwt_claim.clone(),
+            audiences: self.jwt_audience.clone(),
+            required: self.jwt_required,
+        })
     }
 }
 

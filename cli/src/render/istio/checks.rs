@@ -6,7 +6,7 @@ use super::destination::Destination;
 use super::page::url;
 use super::place::Place;
 use super::release::Release;
-use super::{Kind, Options, Topology};
+use super::{Kind, Options, Topology, identity};
 
 /// What no option sets, as sentences.
 pub(super) fn guesses(place: &Place, options: &Options) -> Vec<String> {
@@ -33,6 +33,13 @@ pub(super) fn checks(
     checks.extend(of_routes(place, options.merge_into.is_some()));
     checks.extend(of_destinations(place, options, destinations));
     checks.extend(of_telemetry(place, options));
+    checks.extend(identity::checks(plan, options));
+    if options.trace_tags {
+        checks.push(
+            "The mesh has a provider of traces, and needs no other custom tags on the spans of these proxies."
+                .to_owned(),
+        );
+    }
     checks.extend(of_names(plan));
     checks
 }

@@ -9,7 +9,7 @@ use super::merge::{Existing, Ours};
 use super::place::Place;
 use super::routes::{Route, Routes, routes};
 use super::subsets::rules;
-use super::{FailStrategy, Kind, Options};
+use super::{FailStrategy, Kind, Options, identity};
 use crate::load::Loaded;
 use crate::render::envoy::seconds;
 use crate::render::{headers, vocabulary};
@@ -29,10 +29,11 @@ macro_rules! resource {
 }
 
 /// The parts of the page, in the order in which they are applied.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 7] = [
     resource!("head.yaml"),
     resource!("destinationrule.yaml"),
     resource!("guard.yaml"),
+    resource!("identity.yaml"),
     resource!("virtualservice.yaml"),
     resource!("filter.yaml"),
     resource!("telemetry.yaml"),
@@ -99,7 +100,10 @@ impl<'a> Page<'a> {
             "rules": rules(&routes.destinations, options),
             "hidden": hidden,
             "guarded": options.guard,
-            "own": headers::own(plan),
+            "own": removed(plan, options)?,
+            "identity": identity::values(plan, options)?,
+            "trace_tags": options.trace_tags,
+            "names": {"experiment": names.experiment, "variant": names.variant, "assigned": names.assigned},
             "cluster_header": names.cluster,
             "guesses": guesses(&place, options),
             "checks": checks(plan, &place, options, &routes.destinations),
@@ -162,6 +166,15 @@ impl<'a> Page<'a> {
     pub(super) fn guesses(&self) -> Vec<String> {
         guesses(&self.place, self.options)
     }
+}
+
+/// The headers that the guard removes from clients' requests.
+fn removed<'a>(plan: &'a Plan, options: &Options) -> anyhow::Result<Vec<&'a str>> {
+    let mut headers = headers::own(plan);
+    if options.tokens.is_some() {
+        headers.push(identity::unit_header(plan)?);
+    }
+    Ok(headers)
 }
 
 /// The mesh's settings.

@@ -1,6 +1,7 @@
 //! The values of options: names, hosts, labels and digests that Kubernetes and Istio accept.
 
 use anyhow::Context;
+use serde_json::Value;
 use sidetrack::names::plugin;
 use sidetrack::plan::Plan;
 
@@ -60,4 +61,34 @@ pub(super) fn sha256(text: &str) -> anyhow::Result<String> {
     let hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     anyhow::ensure!(hex, "must have 64 hexadecimal digits");
     Ok(text)
+}
+
+pub(super) fn claim(text: &str) -> anyhow::Result<(String, String)> {
+    let (claim, value) = text.split_once('=').context("expected CLAIM=VALUE")?;
+    anyhow::ensure!(
+        !claim.is_empty() && !claim.contains(['[', ']']) && !value.is_empty(),
+        "expected CLAIM=VALUE, such as groups=testers"
+    );
+    Ok((claim.to_owned(), value.to_owned()))
+}
+
+/// Istio compares it with the identity in the certificate, without its scheme.
+pub(super) fn principal(text: &str) -> anyhow::Result<String> {
+    let text = text.strip_prefix("spiffe://").unwrap_or(text);
+    anyhow::ensure!(
+        text.split('/').count() >= 5 || text.contains('*'),
+        "expected an identity such as cluster.local/ns/NAMESPACE/sa/SERVICE-ACCOUNT"
+    );
+    Ok(text.to_owned())
+}
+
+/// The JSON Web Key Set in a file.
+pub(super) fn key_set(path: &str) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path).context("cannot be read")?;
+    let set: Value = serde_json::from_str(&text).context("is not JSON")?;
+    anyhow::ensure!(
+        set.get("keys").is_some_and(Value::is_array),
+        "is not a JSON Web Key Set, which begins with {{\"keys\": ["
+    );
+    Ok(set.to_string())
 }
