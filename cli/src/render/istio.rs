@@ -110,6 +110,8 @@ pub(crate) enum Topology {
 pub(crate) enum Kind {
     WasmPlugin,
     TrafficExtension,
+    /// The only one that lets the filter wait for bodies.
+    EnvoyFilter,
 }
 
 /// How a request reaches its variant.
@@ -141,7 +143,7 @@ fn carried(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
     possible(options)?;
     loadable(options)?;
     destination::known(&loaded.plan, options)?;
-    experiments::possible(&loaded.plan)?;
+    experiments::possible(&loaded.plan, options.kind)?;
     identity::possible(&loaded.plan, options)?;
     experiments::rewritten(loaded, options)
 }
@@ -192,6 +194,18 @@ fn possible(options: &Options) -> anyhow::Result<()> {
     if options.merge_into.is_some() && options.route == Routing::Envoyfilter {
         bail!(
             "--merge-into does not work with --route envoyfilter\n  hint: use --route virtualservice"
+        );
+    }
+    if options.kind == Kind::EnvoyFilter {
+        ensure!(
+            topology != Topology::Waypoint,
+            "--kind envoyfilter does not work with --topology waypoint\n  hint: an EnvoyFilter would run the filter for \
+             all services of the waypoint; use --kind wasmplugin"
+        );
+        ensure!(
+            options.pull_secret.is_none(),
+            "--pull-secret does not work with --kind envoyfilter\n  hint: istiod reads secrets for WasmPlugins only; use \
+             a registry that the proxies may read"
         );
     }
     let needed = Release::TRAFFIC_EXTENSION;

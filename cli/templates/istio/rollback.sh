@@ -3,19 +3,21 @@
 # the baseline. No step interrupts traffic.
 set -eu
 
+{% if stops %}
 echo "1. Stop the experiments, also for open connections"
 filter="kubectl --namespace {{ filter_namespace }}"
 if [ -n "$($filter get {{ kind|lower }} {{ name }} --ignore-not-found --output name)" ]; then
   $filter patch {{ kind|lower }} {{ name }} --type json --patch '{{ patch }}'
 fi
 
+{% endif %}
 echo "2. {{ "Restore the routes" if restored else "Leave only the routes to the baseline" }}"
 kubectl apply --filename - <<'YAML'
 {{ routes_left|trim }}
 YAML
 
 echo "3. Remove the filter, the access log and the guard"
-kubectl --namespace {{ filter_namespace }} delete {{ kind|lower }}/{{ name }} telemetry/{{ name }} --ignore-not-found
+kubectl --namespace {{ filter_namespace }} delete {{ kind|lower }}/{{ filter_name }} telemetry/{{ name }} --ignore-not-found
 {% if guarded %}
 kubectl --namespace {{ waypoint[0] if waypoint else filter_namespace }} delete envoyfilter/{{ name }} --ignore-not-found
 {% endif %}

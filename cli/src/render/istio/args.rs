@@ -70,7 +70,8 @@ pub(in crate::render) struct Flags {
     /// The proxies that run the filter
     #[arg(long, value_enum, default_value = "gateway")]
     topology: Topology,
-    /// The resource that installs the filter: WasmPlugin, or its successor in Istio 1.30 (alpha)
+    /// The resource that installs the filter: WasmPlugin, its successor in Istio 1.30 (alpha), or
+    /// EnvoyFilter, which experiments that read bodies require
     #[arg(long, value_enum, default_value = "wasmplugin")]
     kind: Kind,
     /// A route for each candidate, or one route whose cluster the filter's header names
@@ -317,14 +318,11 @@ impl ValueEnum for Topology {
 
 impl ValueEnum for Kind {
     fn value_variants<'a>() -> &'a [Self] {
-        &[Self::WasmPlugin, Self::TrafficExtension]
+        &[Self::WasmPlugin, Self::TrafficExtension, Self::EnvoyFilter]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(match self {
-            Self::WasmPlugin => "wasmplugin",
-            Self::TrafficExtension => "trafficextension",
-        }))
+        Some(PossibleValue::new(self.name()))
     }
 }
 
@@ -357,5 +355,16 @@ impl ValueEnum for FailStrategy {
                  requires Istio 1.27",
             ),
         })
+    }
+}
+
+impl Kind {
+    /// The word for `--kind`.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::WasmPlugin => "wasmplugin",
+            Self::TrafficExtension => "trafficextension",
+            Self::EnvoyFilter => "envoyfilter",
+        }
     }
 }

@@ -9,20 +9,24 @@ use sidetrack::plan::Plan;
 use sidetrack::unit::UnitSource;
 
 use super::destination::{self, Destination};
-use super::{Options, Routing};
+use super::{Kind, Options, Routing};
 use crate::fault::Fault;
 use crate::load::Loaded;
 use crate::render::envoy::cluster;
 
 /// Rejects experiments that cannot work in Istio, before anything is written.
-pub(super) fn possible(plan: &Plan) -> anyhow::Result<()> {
+pub(super) fn possible(plan: &Plan, kind: Kind) -> anyhow::Result<()> {
+    if kind == Kind::EnvoyFilter {
+        return Ok(());
+    }
     for (i, experiment) in plan.experiments.iter().enumerate() {
         for (j, unit) in experiment.units.iter().enumerate() {
             if let UnitSource::Body(pointer) = unit {
                 bail!(Fault(format!(
-                    "experiments[{i}].unit[{j}].body is \"{pointer}\", but in Istio a unit must come from a header, \
-                     cookie or query parameter\n  hint: in Istio, a filter cannot wait for a request's body; let clients \
-                     send the identifier in a header, and name that header here"
+                    "experiments[{i}].unit[{j}].body is \"{pointer}\", but with --kind {} a unit must come from a \
+                     header, cookie or query parameter\n  hint: there, a filter cannot wait for a request's body; use \
+                     --kind envoyfilter, or let clients send the identifier in a header",
+                    kind.name()
                 )));
             }
         }
@@ -36,9 +40,10 @@ pub(super) fn possible(plan: &Plan) -> anyhow::Result<()> {
             continue;
         };
         bail!(Fault(format!(
-            "experiments[{i}].{feature} needs the request's body, which a filter cannot wait for in Istio\n  hint: if \
-             your gateway puts the model into a header, match that header, and let each variant name its own in \
-             request_headers or path"
+            "experiments[{i}].{feature} needs the request's body, which a filter cannot wait for with --kind {}\n  \
+             hint: use --kind envoyfilter; or if your gateway puts the model into a header, match that header, and let \
+             each variant name its own in request_headers or path",
+            kind.name()
         )));
     }
     Ok(())

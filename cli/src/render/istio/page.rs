@@ -29,13 +29,14 @@ macro_rules! resource {
 }
 
 /// The parts of the page, in the order in which they are applied.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 8] = [
     resource!("head.yaml"),
     resource!("destinationrule.yaml"),
     resource!("guard.yaml"),
     resource!("identity.yaml"),
     resource!("virtualservice.yaml"),
     resource!("filter.yaml"),
+    resource!("envoyfilter.yaml"),
     resource!("telemetry.yaml"),
 ];
 
@@ -93,6 +94,10 @@ impl<'a> Page<'a> {
             "reload": options.fail_strategy == FailStrategy::Reload,
             "timeout": timeout,
             "access_log_providers": options.access_log_provider,
+            "filter_name": filter_name(options),
+            "configuration": serde_json::to_string_pretty(&carried.node)?,
+            "bodies": plan.reads_bodies(),
+            "held": plan.settings.body_limit + HELD_MARGIN,
             "plugin_config": yaml::write(&carried.node)?,
             "hash": carried.plan.hash.to_string(),
             "experiments": plan.experiments.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -156,6 +161,9 @@ impl<'a> Page<'a> {
             json!({"op": "add", "path": path, "value": false})
         };
         let patch: Vec<Value> = (0..experiments).map(off).collect();
+        // The text in an EnvoyFilter cannot be patched. There, the routes without the candidates stop the experiments.
+        let patch = if self.options.kind == Kind::EnvoyFilter { Vec::new() } else { patch };
+        values.insert("stops".to_owned(), (!patch.is_empty()).into());
         values.insert("patch".to_owned(), Value::from(patch).to_string().into());
         values.insert("routes_left".to_owned(), left.trim_start_matches("---\n").into());
         values.insert("restored".to_owned(), self.options.merge_into.is_some().into());
@@ -166,6 +174,16 @@ impl<'a> Page<'a> {
     pub(super) fn guesses(&self) -> Vec<String> {
         guesses(&self.place, self.options)
     }
+}
+
+/// What Envoy may hold of a request beyond a body of `settings.body_limit`: all that it reads at once, and what the edits
+/// of a variant add.
+const HELD_MARGIN: u64 = (1 << 20) + (512 << 10);
+
+/// The name of the resource that installs the filter. The guard is an EnvoyFilter too.
+fn filter_name(options: &Options) -> String {
+    let suffix = if options.kind == Kind::EnvoyFilter { "-filter" } else { "" };
+    format!("{}{suffix}", options.name)
 }
 
 /// The headers that the guard removes from clients' requests.
