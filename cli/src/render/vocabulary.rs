@@ -11,10 +11,13 @@ pub(super) fn add(context: &mut Value, header_prefix: &str) {
     for (group, names) in [
         ("labels", json!(label::ALL)),
         ("metric", json!({ "config_hash": metric::CONFIG_HASH })),
-        ("variable", json!({
+        (
+            "variable",
+            json!({
                 "exposures": variable::EXPOSURES,
                 "wait_for_bodies": variable::WAIT_FOR_BODIES,
-            })),
+            }),
+        ),
         (
             "plugin",
             json!({

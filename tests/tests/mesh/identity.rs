@@ -36,7 +36,11 @@ fn token(secret: &[u8], claims: &Value) -> String {
         all[claim] = value.clone();
     }
     let header = json!({"alg": "HS256", "kid": "1", "typ": "JWT"});
-    let signed = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(all.to_string().as_bytes()));
+    let signed = format!(
+        "{}.{}",
+        base64url(header.to_string().as_bytes()),
+        base64url(all.to_string().as_bytes())
+    );
     let signature = base64url(&hmac(secret, signed.as_bytes()));
     format!("Bearer {signed}.{signature}")
 }
@@ -61,11 +65,18 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
     let mut experiment = experiment(30.0);
     experiment["experiments"][0]["overrides"] = json!({"header": "x-ab-force"});
     experiment["settings"] = json!({"debug": "allowed"});
-    let keys = json!({"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": base64url(SECRET)}]});
+    let keys =
+        json!({"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": base64url(SECRET)}]});
     let keys = mesh.file(&format!("{}.jwks", stand.models), &keys.to_string()).unwrap();
     let options = [
-        "--jwt-issuer", "https://login.example.com", "--jwks", &keys, "--jwt-claim", "email",
-        "--override-claim", "groups=testers",
+        "--jwt-issuer",
+        "https://login.example.com",
+        "--jwks",
+        &keys,
+        "--jwt-claim",
+        "email",
+        "--override-claim",
+        "groups=testers",
     ];
     let manifests = stand.rendered(&experiment, &options);
     mesh.apply(&manifests).unwrap();
@@ -90,10 +101,19 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
     }
     // Without a token there is no unit.
     for user in assigned.keys() {
-        let answer = send(&client, infer().header("x-user-id", user).header("X-User-Id", candidate)).await;
+        let answer =
+            send(&client, infer().header("x-user-id", user).header("X-User-Id", candidate)).await;
         assert_eq!(model(&answer), BASELINE, "{user} without a token");
     }
-    assert!(stand.baseline.requests().iter().rev().take(USERS).all(|seen| seen.header("x-user-id").is_none()));
+    assert!(
+        stand
+            .baseline
+            .requests()
+            .iter()
+            .rev()
+            .take(USERS)
+            .all(|seen| seen.header("x-user-id").is_none())
+    );
     let forged = token(b"another secret, which is as long as that", &json!({"email": candidate}));
     assert_eq!(send(&client, infer().header("authorization", &forged)).await.status, 401);
     let expired = token(SECRET, &json!({"email": candidate, "exp": 1_000_000_000}));
@@ -138,13 +158,19 @@ async fn a_unit_in_the_body_gets_the_variant_that_assign_says() {
     let gateway = stand.gateway();
     stand.in_force(&gateway, &experiment).await;
     let client = gateway.client(GATEWAY_PORT);
-    let request = |body: String| Request::post("/v2/models/forecast/infer", body).header("host", HOST);
+    let request =
+        |body: String| Request::post("/v2/models/forecast/infer", body).header("host", HOST);
     for (user, variant) in &stand.assigned(&experiment, USERS) {
         let body = json!({"inputs": [1, 2, 3], "user": {"id": user}}).to_string();
         assert_eq!(model(&send(&client, request(body)).await), *variant, "{user}");
     }
     // Larger than settings.body_limit: no unit, and no 413.
-    let candidate = stand.assigned(&experiment, USERS).into_iter().find(|(_, variant)| variant == ENHANCED).unwrap().0;
+    let candidate = stand
+        .assigned(&experiment, USERS)
+        .into_iter()
+        .find(|(_, variant)| variant == ENHANCED)
+        .unwrap()
+        .0;
     for size in [100 << 10, 1 << 20, 4 << 20] {
         let body = json!({"user": {"id": candidate}, "inputs": "x".repeat(size)}).to_string();
         assert_eq!(model(&send(&client, request(body)).await), BASELINE, "{size} bytes");

@@ -19,6 +19,7 @@ mod forged;
 mod gateway_api;
 mod goldens;
 mod helm;
+mod identity;
 mod outages;
 mod plugin;
 mod random;
