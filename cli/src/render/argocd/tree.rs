@@ -1,6 +1,6 @@
 //! The files of the folder.
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 
 use super::phases::{OFF, Weights, in_phase, overlays, written};
@@ -30,6 +30,10 @@ pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<Fi
     let prefix = match options.istio.kind {
         Kind::WasmPlugin => "/spec/pluginConfig/experiments",
         Kind::TrafficExtension => "/spec/wasm/pluginConfig/experiments",
+        Kind::EnvoyFilter => bail!(
+            "--kind envoyfilter does not work with render argocd\n  hint: an overlay changes the weights in \
+             `pluginConfig`, but an EnvoyFilter has the experiment file as a text; use --kind wasmplugin"
+        ),
     };
     let mut context = json!({
         "name": options.istio.name, "namespace": options.istio.namespace,
