@@ -44,6 +44,10 @@ struct Options {
 /// All manifests as one text.
 fn manifests(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
     let plan = &loaded.plan;
+    anyhow::ensure!(
+        options.kind != Kind::EnvoyFilter,
+        "--kind envoyfilter does not work with render gateway-api\n  hint: use --kind wasmplugin, or render istio"
+    );
     httproute::check_bodies(plan, "Istio")?;
     let routes = httproute::routes(plan, &options.routes)?;
     let carried = httproute::tagging(loaded, &[])?;

@@ -447,7 +447,7 @@ impl Random {
         if rollout {
             let weight = |random: &mut Self| json!({"candidate.0_x-": random.of(&[json!(0), json!(12.3456), json!(100)])});
             experiment["rollout"] = json!({
-                "start": self.of(&[json!("2026-11-23T09:00:00Z"), json!("1970-01-01T00:00:00.5+05:30"), json!("2030-02-01t10:00:00z")]),
+                "start": self.of(&[json!("2026-11-23T09:00:00Z"), json!("1970-01-01T00:00:00.5-05:30"), json!("2030-02-01T10:00:00+01:00")]),
                 "phases": [{"name": "a", "for": "1d2h3m4s5ms", "weights": weight(self)}, {"name": "b", "weights": weight(self)}],
             });
         }
