@@ -35,7 +35,7 @@ async fn the_definitions_of_argo_rollouts_and_flagger_accept_the_objects() {
     let file = mesh.file("delivery.json", &experiments().to_string()).unwrap();
     for (target, kind, more, number) in [
         ("argo-rollouts", "analysistemplates.argoproj.io", ["--count", "10"], 3),
-        ("flagger", "metrictemplates.flagger.app", ["--secret", "prometheus"], 10),
+        ("flagger", "metrictemplates.flagger.app", ["--secret", "prometheus"], 11),
     ] {
         let rendered = sidetrack_command(
             &[&["render", target, &file, "--namespace", &namespace], &more[..]].concat(),
