@@ -114,7 +114,7 @@ impl Source {
             min_requests: self.min_requests,
             errors: self
                 .max_errors
-                .map_or(experiment.breaker.error_rate.fraction(), |points| points / 100.0),
+                .map_or_else(|| experiment.breaker.error_rate.fraction(), |points| points / 100.0),
             latency: 1.0 + self.max_latency / 100.0,
             drift: self.max_drift / 100.0,
         }

@@ -75,14 +75,13 @@ impl Mesh {
     #[must_use]
     #[expect(clippy::panic, reason = "a harness fails loudly")]
     pub fn image(&self) -> &str {
-        let pushed = self.control_plane.image.get_or_init(|| {
+        self.control_plane.image.get_or_init(|| {
             let registry = &self.control_plane.registry;
             match registry.push(artifact::wasm(), "v1") {
                 Ok(_) => format!("oci://{}:{PORT}/sidetrack:v1", node::NODE),
                 Err(error) => panic!("{error:?}"),
             }
-        });
-        pushed
+        })
     }
 
     /// Writes a text into the folder of this mesh. Returns the path.

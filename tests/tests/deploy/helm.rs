@@ -1,11 +1,5 @@
 //! The chart in `deploy/helm/`: what the command in its README writes. `tests/tests/mesh/helm.rs` runs it.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test that cannot go on may stop"
-)]
-
 use std::path::Path;
 use std::process::Command;
 

@@ -35,7 +35,7 @@ impl Policy {
         // A new policy takes a moment.
         let wrong = policy.plugin("wrong", &json!({"experiments": 1}));
         mesh.until("the policy is in force", || {
-            Ok(!policy.tried(&[wrong.clone()]).messages.is_empty())
+            Ok(!policy.tried(std::slice::from_ref(&wrong)).messages.is_empty())
         })
         .unwrap();
         policy

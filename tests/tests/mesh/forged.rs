@@ -1,4 +1,5 @@
-//! A client never chooses the candidate by a header of its own: with the filter and without it.
+//! A client never chooses the candidate by a header of its own: with the filter, without it, and from a pod that never
+//! had it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -73,6 +74,7 @@ async fn at_sidecars() {
     mesh.apply(&manifests).unwrap();
     let frontend = stand.client("frontend");
     stand.in_force(&frontend, &experiment).await;
+    let batch = stand.client("batch");
     let assigned = stand.assigned(&experiment, USERS);
     let caller = Caller::new(&stand.service());
     let served = |pod: &Pod, forged: &[(&str, &str)]| {
@@ -80,6 +82,7 @@ async fn at_sidecars() {
     };
     for forged in forgeries() {
         assert_eq!(served(&frontend, &forged), assigned, "with the filter: {forged:?}");
+        assert_eq!(served(&batch, &forged), all_baseline(USERS), "another pod: {forged:?}");
     }
     mesh.delete(plugin(&manifests)).unwrap();
     let begun = Instant::now();

@@ -95,7 +95,7 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
     }
     for (user, variant) in &assigned {
         for forged in [user.as_str(), "user-0", candidate] {
-            let request = infer().header("authorization", &of(user)).header("x-user-id", forged);
+            let request = infer().header("authorization", of(user)).header("x-user-id", forged);
             assert_eq!(model(&send(&client, request).await), *variant, "{user} as {forged}");
         }
     }
@@ -125,7 +125,10 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
     for (name, value) in [("x-ab-force", ENHANCED), ("x-ab-debug", "1")] {
         let with = |token: Option<&str>| {
             let request = infer().header(name, value);
-            token.map_or(request.clone(), |token| request.header("authorization", token))
+            match token {
+                Some(token) => request.header("authorization", token),
+                None => request,
+            }
         };
         assert_eq!(send(&client, with(None)).await.status, 403, "{name}");
         assert_eq!(send(&client, with(Some(&user))).await.status, 403, "{name}");
@@ -144,7 +147,7 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
         assert!(begun.elapsed() < Duration::from_secs(20), "a request without a token is accepted");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(send(&client, infer().header("authorization", &of("user-0"))).await.status, 200);
+    assert_eq!(send(&client, infer().header("authorization", of("user-0"))).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

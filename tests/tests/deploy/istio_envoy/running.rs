@@ -219,7 +219,7 @@ impl Running {
     }
 
     /// The counter of requests without the filter, whose name Istio makes of the route's prefix.
-    pub async fn bypasses_are_counted(&self, expected: u64) {
+    pub(super) async fn bypasses_are_counted(&self, expected: u64) {
         if self.golden.stats.is_null() {
             return;
         }

@@ -63,16 +63,20 @@ impl Matches<'_> {
     pub(super) fn bypass(&self, experiment: &Experiment) -> Vec<Value> {
         let mut all = Vec::new();
         for mut one in self.conditions(experiment) {
+            let mut others = one.clone();
             let without = one.entry("withoutHeaders").or_insert_with(|| json!({}));
             if let Some(without) = without.as_object_mut() {
                 without.insert(self.names.experiment.clone(), json!({}));
             }
-            let others = one.clone();
             one.insert("statPrefix".to_owned(), bypass_stat(experiment).into());
             self.limit_to_filter(&mut one);
             all.push(Value::from(one));
-            // Pods without the filter bypass it too, but that is no fault to count.
+            // Pods without the filter bypass it too, but that is no fault to count. Nothing removes headers that
+            // they forge, so this match does not depend on them.
             if self.place.topology == Topology::Sidecar {
+                if others.is_empty() {
+                    others.insert("uri".to_owned(), json!({"prefix": "/"}));
+                }
                 all.push(others.into());
             }
         }
