@@ -202,8 +202,9 @@ fn a_metric_that_looks_misspelled_is_noticed() {
         )
     };
     let report = |plan: &str| json(&["check", "-", "--json"], file(plan).as_bytes());
-    let found =
-        report("{metrics: [acuracy, revenue], guardrails: ['eror_rate:0.5pt', 'latency_p90:5%']}");
+    let found = report(
+        "{metrics: [acuracy, revenue], guardrails: ['eror_rate:0.5pt', 'latency_p90:decrease:5%']}",
+    );
     let notices: Vec<String> = found["notices"]
         .as_array()
         .unwrap()
