@@ -51,6 +51,15 @@ def share_below(latencies, ms):
     return below, all_
 
 
+def distance(share, error, z):
+    """How far a share with this standard error is from its mean at a normal score: Wilson and Hilferty's gamma distribution."""
+    skewness = (1 - 2 * share) / (share * (1 - share)) * error
+    if skewness == 0:
+        return z * error
+    root = 1 + skewness / 6 * (z - skewness / 6)
+    return error * 2 / skewness * (root**3 - 1) if root > 0 else math.copysign(math.inf, z)
+
+
 class Quantiles:
     """A quantile of two arms: [(latencies with groups, units), (latencies with groups, units)] by stratum."""
 
@@ -96,7 +105,7 @@ class Quantiles:
 
     def reach(self, arm, z):
         ms, _, error = arm
-        value, low, high = quantile(ms, self.share), self.share - z * error, self.share + z * error
+        value, low, high = quantile(ms, self.share), self.share + distance(self.share, error, -z), self.share + distance(self.share, error, z)
         return value, value - quantile(ms, max(low, 0.0)), quantile(ms, high) - value if high < 1 else math.inf
 
     def half(self, arm):

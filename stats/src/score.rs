@@ -357,6 +357,15 @@ impl Score {
     }
 }
 
+/// How far the observed share of `n` independent trials is below and above its true `share` at `z` standard errors, with the score's
+/// correction for skewness: of rare events, the share falls less and rises more. Infinite beyond the end of the distribution.
+#[must_use]
+pub fn reach_of_share(share: f64, n: f64, z: f64) -> (f64, f64) {
+    let share = Share::of(share);
+    let law = Law::new(share.variance() / n, share.third() / (n * n));
+    (-law.distance(-z), law.distance(z))
+}
+
 /// `a b − c d`, rounded about once (Kahan): products near each other lose no digits.
 fn cross((a, b): (f64, f64), (c, d): (f64, f64)) -> f64 {
     let product = c * d;

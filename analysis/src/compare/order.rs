@@ -12,7 +12,7 @@ use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::distribution::normal;
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::result::{Comparison, Estimate, Interval, Test, Undefined};
-use sidetrack_stats::score::Score;
+use sidetrack_stats::score::{Score, reach_of_share};
 use sidetrack_stats::{float, strata};
 
 use crate::histogram::{Counts, Histogram, Position};
@@ -230,7 +230,10 @@ impl Arm {
     /// The latencies at the bounds of the share.
     fn reach(&self, share: f64, z: f64) -> Reach {
         let at = |share: f64| self.counts.quantile(share).map_or(0.0, |value| value / 1000.0);
-        let (low, high) = (share - z * self.error, share + z * self.error);
+        // Of as many independent requests as have this error.
+        let requests = share * (1.0 - share) / (self.error * self.error);
+        let (below, above) = reach_of_share(share, requests, z);
+        let (low, high) = (share - below, share + above);
         Reach {
             value: self.value,
             below: self.value - at(low.max(0.0)),

@@ -172,3 +172,22 @@ fn strata_count_within_themselves() {
     let (narrow, wide) = (merged.interval(1.96), wider.interval(1.96));
     assert!(wide.high - wide.low > 1.3 * (narrow.high - narrow.low));
 }
+
+#[test]
+fn an_observed_share_is_rarely_farther_from_the_true_one_than_its_reach() {
+    for (n, p) in [(250, 0.05), (250, 0.95), (1000, 0.01), (400, 0.5)] {
+        let (below, above) = reach_of_share(p, float(n), 1.96);
+        let far = |beyond: &dyn Fn(f64) -> bool| -> f64 {
+            let shares = binomial(n, p).into_iter().map(|(x, p)| (float(x) / float(n), p));
+            shares.filter(|(share, _)| beyond(*share)).map(|(_, p)| p).sum()
+        };
+        let (low, high) = (far(&|share| share < p - below), far(&|share| share > p + above));
+        // One event more or less is up to 0.8 points.
+        assert!(
+            (0.017..0.033).contains(&low) && (0.017..0.033).contains(&high),
+            "{n} {p}: {low} {high}"
+        );
+    }
+    let (below, above) = reach_of_share(0.05, 250.0, 1.96);
+    assert!(above > 1.1 * below, "{below} {above}");
+}
