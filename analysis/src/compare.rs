@@ -147,7 +147,13 @@ impl Data<'_> {
             }
             _ => (strata::merge(&sides, covariance, self.level), "means per unit"),
         };
+        // A single stratum whose units are in no other one is the whole.
+        let whole = scored.as_ref().and_then(|score| score.as_ref().ok());
+        let whole = whole.filter(|_| used.len() == 1 && covariance == 0.0).zip(comparison.ok());
         let within = |within: Within| {
+            if let Some((score, comparison)) = whole {
+                return Within { comparison, score: Some(Scored::Shares(score.clone())), ..within };
+            }
             let own = arms.get(within.stratum..=within.stratum).unwrap_or_default();
             within.scored(self.score(metric, own, 1.0).and_then(Result::ok), self.level)
         };

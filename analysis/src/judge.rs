@@ -51,8 +51,9 @@ impl Look {
         level: Fraction,
     ) -> Option<Interval> {
         match (self, score) {
+            // The comparison has the interval for a single look.
+            (Self::Fixed, _) => comparison.interval,
             (_, Some(score)) => Some(score.interval(self.critical(level, units).ok()?)),
-            (Self::Fixed, None) => comparison.interval,
             (Self::Always(sequence), None) => sequence.interval(comparison.estimate, units).ok(),
         }
     }
@@ -100,6 +101,27 @@ pub(crate) fn judge(
     level: Fraction,
     names: &Names<'_>,
 ) -> Vec<MetricResult> {
+    judge_with(measured, look, level, names, posterior)
+}
+
+/// The same without the probabilities of being the best. They choose among several winners and change no conclusion, and
+/// their integrals take most of the time.
+pub(crate) fn conclude_only(
+    measured: &[(Metric, Vec<Compared>)],
+    look: Look,
+    level: Fraction,
+    names: &Names<'_>,
+) -> Vec<MetricResult> {
+    judge_with(measured, look, level, names, |_, seen| vec![None; seen.len()])
+}
+
+fn judge_with(
+    measured: &[(Metric, Vec<Compared>)],
+    look: Look,
+    level: Fraction,
+    names: &Names<'_>,
+    posterior: impl Fn(&Metric, &[Seen<'_>]) -> Vec<Option<(f64, f64)>>,
+) -> Vec<MetricResult> {
     let seen: Vec<(&Metric, Vec<Seen<'_>>)> = measured
         .iter()
         .map(|(metric, found)| {
@@ -138,7 +160,8 @@ pub(crate) fn judge(
 
 /// Chooses the interval and the p-value for this look.
 fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) -> Seen<'c> {
-    let phases = found.strata.iter().map(|within| {
+    // Of a single phase, the result is that of the phase.
+    let phases = found.strata.iter().filter(|_| found.strata.len() > 1).map(|within| {
         let units = within.sizes.0 + within.sizes.1;
         look.interval(&within.comparison, within.score.as_ref(), units, level)
     });

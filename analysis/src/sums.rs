@@ -25,6 +25,7 @@ use crate::cap;
 use crate::join::{Cell, Joined, Shape, TOLD, Totals, UNTOLD, Unit, UnitTable};
 use crate::metric::{Measure, Metric, Origin};
 pub(crate) use balance::Balance;
+pub(crate) use heavy::threshold;
 pub(crate) use over_time::{OverTime, end};
 pub(crate) use placement::{Before, Placed, place};
 pub(crate) use tails::Tails;

@@ -16,6 +16,8 @@ pub(super) struct Arm {
     pairs: Pairs,
     /// Values of users that may be capped.
     values: Vec<f64>,
+    /// Numerators and denominators of users with heavy tails.
+    heavy: Vec<(f64, f64)>,
     /// Only of latencies, since it is large.
     histogram: Option<Box<Histogram>>,
 }
@@ -31,6 +33,26 @@ impl Arm {
     pub(super) fn add(&mut self, y: f64, x: f64) {
         // Numbers of this size are always taken.
         let _ = self.pairs.add(y, x);
+    }
+
+    /// A user's numerator and denominator, of which few decide.
+    pub(super) fn add_heavy(&mut self, y: f64, x: f64) {
+        self.heavy.push((y, x));
+        self.add(y, x);
+    }
+
+    /// The denominators of users with heavy tails.
+    pub(super) fn weights(&self) -> impl Iterator<Item = f64> {
+        self.heavy.iter().map(|(_, x)| *x)
+    }
+
+    /// The users with heavy tails, without those above a denominator.
+    pub(super) fn light(&self, most: f64) -> Pairs {
+        let mut pairs = Pairs::default();
+        for (y, x) in self.heavy.iter().filter(|(_, x)| *x <= most) {
+            let _ = pairs.add(*y, *x);
+        }
+        pairs
     }
 
     /// A user's value, which may be capped.
@@ -86,13 +108,13 @@ impl Arm {
         (self.events, self.units)
     }
 
-    /// The value as observed.
+    /// The value as observed, with the cap where it truly is.
     pub(super) fn value(&self, crowd: Crowd) -> f64 {
         if let Crowd::Latency(share) = crowd {
             let counts = self.histogram.as_deref().map(Histogram::total);
             return counts.and_then(|counts| counts.quantile(share)).unwrap_or(0.0) / 1000.0;
         }
-        let (y, x) = self.pairs(f64::INFINITY).means();
+        let (y, x) = self.pairs(crowd.limit()).means();
         if x == 0.0 { 0.0 } else { y / x }
     }
 }

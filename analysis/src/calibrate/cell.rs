@@ -1,6 +1,7 @@
 //! The grid of simulated experiments.
 
-use super::crowd::Crowd;
+use super::corner::{Corner, corners};
+use super::crowd::{Crowd, DRAWN, SKEWED};
 
 /// How often an experiment is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(super) enum Looks {
     Daily,
     /// Every day, and the fixed test at the planned number of units.
     Planned,
+    /// Every day, with the fixed test at half of the units: the plan, beyond which the looks go on.
+    Beyond,
     /// Every day, after which a bandit sets the next day's weights; to the planned number of units.
     Bandit,
 }
@@ -21,6 +24,7 @@ impl Looks {
             Self::Fixed => "once",
             Self::Daily => "daily",
             Self::Planned => "daily, planned",
+            Self::Beyond => "daily, beyond the plan",
             Self::Bandit => "daily, bandit",
         }
     }
@@ -39,6 +43,24 @@ pub(super) struct Cell {
     pub(super) units: u64,
     /// A guardrail's margin; `None`: a primary metric.
     pub(super) margin: Option<f64>,
+    /// Which case it is, in the grid of corners.
+    pub(super) corner: Option<Corner>,
+}
+
+impl Cell {
+    /// Whether it is large and even enough that power is promised.
+    pub(super) fn is_even(&self) -> bool {
+        self.share >= 0.5 && self.units >= 2000
+    }
+
+    /// The planned number of units.
+    pub(super) const fn planned(&self) -> Option<u64> {
+        match self.looks {
+            Looks::Daily => None,
+            Looks::Beyond => Some(self.units / 2),
+            Looks::Fixed | Looks::Planned | Looks::Bandit => Some(self.units),
+        }
+    }
 }
 
 /// Which experiments are simulated.
@@ -48,6 +70,8 @@ pub enum Grid {
     Coarse,
     /// Everything.
     Full,
+    /// The cases in which the usual formulas err most.
+    Corners,
 }
 
 /// Rates, shares and sizes of the whole grid.
@@ -57,20 +81,6 @@ const SIZES: [u64; 6] = [200, 1000, 4000, 20_000, 100_000, 1_000_000];
 /// Of users who are drawn one by one, not by the million.
 const DRAWN_SHARES: [f64; 4] = [0.01, 0.05, 0.2, 0.5];
 const DRAWN_SIZES: [u64; 4] = [200, 1000, 4000, 20_000];
-const DRAWN: [Crowd; 10] = [
-    Crowd::Errors(0.005),
-    Crowd::Errors(0.02),
-    Crowd::Errors(0.1),
-    Crowd::Ratio,
-    Crowd::Normal,
-    Crowd::ZeroInflated,
-    Crowd::LogNormal,
-    Crowd::Latency(0.5),
-    Crowd::Latency(0.95),
-    Crowd::Latency(0.99),
-];
-/// Values of which few decide a mean.
-const SKEWED: [Crowd; 4] = [Crowd::Skewed, Crowd::SkewedCapped, Crowd::Pareto, Crowd::ParetoCapped];
 /// Of errors: rates of the baseline, and margins.
 const MARGINS: [(f64, f64); 4] = [(0.005, 0.005), (0.005, 0.01), (0.02, 0.02), (0.1, 0.02)];
 /// Of latencies, the part of the quantile.
@@ -81,7 +91,14 @@ impl Grid {
         match self {
             Self::Coarse => coarse(),
             Self::Full => full(),
+            Self::Corners => corners(),
         }
+    }
+
+    /// How many experiments it has.
+    #[must_use]
+    pub fn experiments(self) -> usize {
+        self.cells().len()
     }
 
     /// Its name.
@@ -90,21 +107,27 @@ impl Grid {
         match self {
             Self::Coarse => "coarse",
             Self::Full => "full",
+            Self::Corners => "corners",
         }
     }
 }
 
-const fn primary(crowd: Crowd, looks: Looks, share: f64, units: u64) -> Cell {
-    Cell { crowd, looks, arms: 2, share, units, margin: None }
+pub(super) const fn primary(crowd: Crowd, looks: Looks, share: f64, units: u64) -> Cell {
+    Cell { crowd, looks, arms: 2, share, units, margin: None, corner: None }
 }
 
 /// A guardrail on errors: the baseline's rate and the margin.
-const fn errors((rate, margin): (f64, f64), looks: Looks, share: f64, units: u64) -> Cell {
+pub(super) const fn errors(
+    (rate, margin): (f64, f64),
+    looks: Looks,
+    share: f64,
+    units: u64,
+) -> Cell {
     Cell { margin: Some(margin), ..primary(Crowd::Errors(rate), looks, share, units) }
 }
 
 /// The guardrail on a latency.
-fn latency(quantile: f64, looks: Looks, share: f64, units: u64) -> Cell {
+pub(super) fn latency(quantile: f64, looks: Looks, share: f64, units: u64) -> Cell {
     let crowd = Crowd::Latency(quantile);
     Cell { margin: Some(crowd.margin_of(SLOWER)), ..primary(crowd, looks, share, units) }
 }
@@ -196,5 +219,8 @@ fn coarse() -> Vec<Cell> {
         cells.push(errors((0.02, 0.02), looks, 0.5, 2000));
         cells.push(latency(0.95, looks, 0.05, 1000));
     }
+    cells.push(latency(0.95, Looks::Fixed, 0.05, 4000));
+    cells.push(latency(0.95, Looks::Fixed, 0.5, 2000));
+    cells.push(latency(0.99, Looks::Fixed, 0.5, 2000));
     cells
 }

@@ -1,10 +1,13 @@
 use super::arm::Arm;
-use super::crowd::Crowd;
+use super::cell::primary as cell;
+use super::crowd::{Crowd, DRAWN, SKEWED};
 use super::*;
 use crate::answer::Role;
 
-fn cell(crowd: Crowd, looks: Looks, share: f64, units: u64) -> Cell {
-    Cell { crowd, looks, arms: 2, share, units, margin: None }
+/// An experiment of a grid with so many.
+fn simulate(cell: &Cell, index: usize, runs: u32, cells: usize) -> Row {
+    let stop = AtomicBool::new(false);
+    Simulation { cell, index, cells, stop: &stop }.row(runs).unwrap()
 }
 
 #[test]
@@ -47,17 +50,6 @@ fn a_candidate_at_the_margin_is_rarely_within_it() {
 }
 
 #[test]
-fn a_rate_fails_where_chance_cannot_explain_it() {
-    assert!(!too_many(25, 1000, 0.025, 1e-5));
-    assert!(!too_many(40, 1000, 0.025, 1e-5));
-    assert!(too_many(60, 1000, 0.025, 1e-5));
-    assert!(!too_many(0, 1000, 0.025, 1e-5));
-    assert!(too_many(1000, 1000, 0.025, 1e-5));
-    let lost = |promoted, oracle| loses(Counts { promoted, oracle, ..Counts::default() }, 1000);
-    assert_eq!([lost(700, 800), lost(680, 800)], [false, true]);
-}
-
-#[test]
 fn the_number_of_threads_changes_nothing() {
     let cells = [
         cell(Crowd::Share(0.02), Looks::Planned, 0.05, 1000),
@@ -72,19 +64,8 @@ fn the_number_of_threads_changes_nothing() {
 fn the_grid_has_every_metric_look_and_corner() {
     for grid in [Grid::Coarse, Grid::Full] {
         let cells = grid.cells();
-        for name in [
-            "share",
-            "error rate",
-            "ratio over users",
-            "mean, normal",
-            "mean, 95 % zero",
-            "mean, lognormal",
-            "mean, lognormal (σ 2)",
-            "mean, lognormal (σ 2), capped",
-            "mean, Pareto 1.1",
-            "mean, Pareto 1.1, capped",
-            "latency quantile",
-        ] {
+        for crowd in std::iter::once(Crowd::Share(0.02)).chain(DRAWN).chain(SKEWED) {
+            let name = crowd.name();
             for looks in [Looks::Fixed, Looks::Daily] {
                 let found = cells.iter().any(|cell| {
                     cell.crowd.name() == name && cell.looks == looks && cell.share <= 0.05
@@ -99,7 +80,48 @@ fn the_grid_has_every_metric_look_and_corner() {
             cells.iter().filter(of).any(|cell| cell.margin.is_some())
         };
         assert!(guarded(false) && guarded(true));
+        // Means of skewed values have power, too.
+        let skewed = cells.iter().filter(|cell| SKEWED.contains(&cell.crowd));
+        assert!(skewed.filter(|cell| cell.is_even()).any(|cell| better_by(cell).is_some()));
     }
+}
+
+#[test]
+fn the_work_visits_each_experiment_once_and_is_spread_over_the_grid() {
+    for grid in [Grid::Coarse, Grid::Full, Grid::Corners] {
+        let all = grid.experiments();
+        let mut visited: Vec<_> = (0..all).filter_map(|at| scattered(at, all)).collect();
+        let mut early = visited[..all / 4].to_vec();
+        early.sort_unstable();
+        assert!(early.windows(2).all(|pair| pair[1] - pair[0] < 10), "{early:?}");
+        visited.sort_unstable();
+        assert_eq!(visited, (0..all).collect::<Vec<_>>());
+        assert_eq!(scattered(all, all), None);
+    }
+}
+
+#[test]
+fn what_is_done_is_reported_when_it_is_stopped() {
+    let stop = AtomicBool::new(false);
+    let (runs, threads) = (NonZero::<u32>::MIN, NonZero::<usize>::MIN);
+    let settings = Settings { grid: Grid::Coarse, runs, threads };
+    let progress = |done: usize, _: usize| stop.store(done == 5, Ordering::Relaxed);
+    let found = calibrate(&settings, &progress, &stop);
+    assert_eq!((found.cells.len(), found.experiments), (5, Grid::Coarse.experiments()));
+    assert!(!found.ok);
+}
+
+#[test]
+fn a_rate_that_looks_too_high_is_simulated_again() {
+    // At the margin, which is found on neither side too often.
+    let guarded = Cell { margin: Some(0.2), ..cell(Crowd::Errors(0.02), Looks::Fixed, 0.5, 2000) };
+    let fine = simulate(&guarded, 3, 30, 1);
+    assert_eq!((fine.runs, fine.failed.as_slice()), (30, [].as_slice()));
+    let counts = Counts { promoted: 20, worse: 3, ..Counts::default() };
+    let rates = Rates { runs: 200, null: counts, better: None };
+    assert!(rates.look_high(&cell(Crowd::Errors(0.02), Looks::Fixed, 0.5, 2000)));
+    let row = rates.row(&cell(Crowd::Errors(0.02), Looks::Fixed, 0.5, 2000), 1);
+    assert_eq!(row.failed, ["false_promotions"]);
 }
 
 #[test]

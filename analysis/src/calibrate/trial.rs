@@ -1,5 +1,8 @@
 //! A simulated experiment, decided by the code that decides real ones.
 
+use std::collections::BTreeMap;
+
+use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::bandit::{Rule, State, weights};
 use sidetrack_stats::dice::Dice;
 use sidetrack_stats::float;
@@ -7,14 +10,16 @@ use sidetrack_stats::input::{Fraction, Proportion};
 
 use super::arm::Arm;
 use super::cell::{Cell, Looks};
+use super::crowd::Crowd;
 use crate::analyze::look;
 use crate::answer::{Conclusion, Decision, MetricResult, Role};
 use crate::cap;
+use crate::checks::few_units;
 use crate::compare::Data;
 use crate::join::Shape;
-use crate::judge::{Look, Names, judge};
+use crate::judge::{Look, Names, conclude_only};
 use crate::metric::Metric;
-use crate::sums::{MetricSums, Sums};
+use crate::sums::{MetricSums, Sums, threshold};
 use crate::verdict::{Grounds, verdict};
 
 /// What is true of the candidates, and what they are asked.
@@ -39,6 +44,8 @@ pub(super) struct Decided {
     pub(super) missed: bool,
     /// A guardrail was within its margin.
     pub(super) non_inferior: bool,
+    /// A guardrail was beyond its margin.
+    pub(super) inferior: bool,
     /// A test that knows the variances would have promoted.
     pub(super) oracle: bool,
 }
@@ -55,7 +62,7 @@ pub(super) fn run(cell: &Cell, truth: Truth, dice: &mut Dice) -> Decided {
     let metric = cell.crowd.metric(role, margin);
     let days = if cell.looks == Looks::Fixed { 1 } else { super::DAYS };
     let adaptive = cell.looks == Looks::Bandit;
-    let planned = (cell.looks != Looks::Daily).then_some(cell.units);
+    let planned = cell.planned();
     let mut bandit = Bandit::new(cell);
     let mut strata = vec![vec![Arm::default(); cell.arms]];
     let mut decided = Decided::default();
@@ -73,7 +80,8 @@ pub(super) fn run(cell: &Cell, truth: Truth, dice: &mut Dice) -> Decided {
         seen.decide(&mut decided);
         let done = match truth {
             Truth::Better(_) => decided.promoted && decided.oracle,
-            _ => decided.promoted && decided.worse && decided.missed,
+            Truth::AtMargin(_) => decided.non_inferior && decided.inferior && decided.missed,
+            Truth::Equal => decided.promoted && decided.worse && decided.missed,
         };
         if done {
             break;
@@ -165,27 +173,24 @@ impl Seen<'_> {
         let sums = Sums {
             totals: slots().map(Arm::totals).collect(),
             answered: slots().map(Arm::count).collect(),
-            metrics: vec![MetricSums { pairs, ..MetricSums::default() }],
+            metrics: vec![MetricSums { pairs, light: self.light(), ..MetricSums::default() }],
             ..Sums::default()
         };
         let data = Data { sums: &sums, shape, units: true, level: LEVEL };
         let compared =
             sums.metrics.iter().map(|of| (self.metric.clone(), data.compare(self.metric, of)));
-        let mut compared: Vec<_> = compared.collect();
-        if self.cell.arms == 2 {
-            // Which of several winners is the best is not asked, and the integrals of shares take most of the time.
-            let all = compared.iter_mut().flat_map(|(_, compared)| compared);
-            all.for_each(|compared| compared.posteriors = None);
-        }
+        let compared: Vec<_> = compared.collect();
         let variants: Vec<&str> = NAMES.into_iter().take(self.cell.arms).collect();
         let candidates = variants.get(1..).unwrap_or_default();
         let strata = vec![None; self.strata.len()];
         let names = Names { variants: variants.clone(), baseline: 0, strata };
-        let results = judge(&compared, self.look, LEVEL, &names);
+        // Which of several winners is the best is not asked.
+        let results = conclude_only(&compared, self.look, LEVEL, &names);
+        let few = few_units(&data, std::slice::from_ref(self.metric), &results, &variants);
         let verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: None,
-            checks: &[],
+            checks: &few,
             srm_mismatch: false,
             allow_srm: false,
             request_level: false,
@@ -196,9 +201,25 @@ impl Seen<'_> {
         });
         decided.promoted |= verdict.decision == Decision::Promote;
         decided.oracle |= matches!(self.truth, Truth::Better(_)) && self.is_clear();
-        for result in &results {
-            self.note(result, decided);
+        if verdict.decision != Decision::Invalid {
+            results.iter().for_each(|result| self.note(result, decided));
         }
+    }
+
+    /// Of users with heavy tails: the sums without the heaviest, as the check for them needs.
+    fn light(&self) -> Vec<Pairs> {
+        if !matches!(self.cell.crowd, Crowd::Heavy(_)) {
+            return Vec::new();
+        }
+        let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
+        let slots = || self.strata.iter().flatten();
+        for requests in slots().flat_map(Arm::weights) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+            let requests = requests as u64;
+            *counts.entry(requests).or_default() += 1;
+        }
+        let most = float(threshold(vec![counts]));
+        slots().map(|arm| arm.light(most)).collect()
     }
 
     fn note(&self, result: &MetricResult, decided: &mut Decided) {
@@ -206,6 +227,7 @@ impl Seen<'_> {
             let truth = shift(self.cell, self.truth, arm + 1);
             decided.worse |= candidate.decision == Conclusion::Worse;
             decided.non_inferior |= candidate.decision == Conclusion::NonInferior;
+            decided.inferior |= candidate.decision == Conclusion::Inferior;
             // The level of an interval is that of each.
             if let (0, [Some(low), Some(high)]) = (arm, candidate.ci) {
                 decided.missed |= !(low..=high).contains(&truth);

@@ -18,24 +18,31 @@ impl Data<'_> {
             Some((stratum, ((&one.0.histogram, one.1), (&two.0.histogram, two.1))))
         };
         let strata: Vec<(usize, Stratum<'_>)> = (0..self.shape.strata).filter_map(both).collect();
-        let within = |(stratum, table): &(usize, Stratum<'_>)| {
-            let quantiles = Quantiles::new(share, &[*table]).ok()?;
+        let alone: Vec<_> = strata
+            .iter()
+            .map(|(_, table)| Quantiles::new(share, std::slice::from_ref(table)))
+            .collect();
+        let within = |((stratum, table), alone): (&(usize, Stratum<'_>), &Result<Quantiles, _>)| {
+            let quantiles = alone.as_ref().ok()?;
             Some(Within {
                 stratum: *stratum,
                 sizes: (table.0.1, table.1.1),
                 comparison: quantiles.comparison(self.level),
-                score: Some(Scored::Quantile(quantiles)),
+                score: Some(Scored::Quantile(quantiles.clone())),
             })
         };
-        let is_bounded = |table: &Stratum<'_>| {
-            Quantiles::new(share, &[*table]).is_ok_and(|quantiles| quantiles.is_bounded())
+        let is_bounded =
+            |alone: &Result<Quantiles, _>| alone.as_ref().is_ok_and(Quantiles::is_bounded);
+        let with_bounds = || strata.iter().zip(&alone).filter(|(_, alone)| is_bounded(alone));
+        let tables: Vec<Stratum<'_>> = if alone.iter().any(is_bounded) {
+            with_bounds().map(|((_, table), _)| *table).collect()
+        } else {
+            strata.iter().map(|(_, table)| *table).collect()
         };
-        let all = strata.iter().map(|(_, table)| *table);
-        let mut tables: Vec<Stratum<'_>> = all.clone().filter(is_bounded).collect();
-        if tables.is_empty() {
-            tables = all.collect();
-        }
-        let merged = Quantiles::new(share, &tables);
+        let merged = match alone.as_slice() {
+            [single] => single.clone(),
+            _ => Quantiles::new(share, &tables),
+        };
         let sizes = tables.iter().fold((0, 0), |sum, (one, two)| (sum.0 + one.1, sum.1 + two.1));
         Compared {
             candidate,
@@ -45,7 +52,7 @@ impl Data<'_> {
                 .map(|found| found.comparison(self.level))
                 .map_err(|why| *why),
             method: method("quantiles, order statistics and design effect", tables.len()),
-            strata: strata.iter().filter_map(within).collect(),
+            strata: strata.iter().zip(&alone).filter_map(within).collect(),
             posteriors: None,
             score: merged.ok().map(Scored::Quantile),
         }

@@ -31,7 +31,7 @@ pub(super) fn counts(table: &UnitTable) -> BTreeMap<u64, u64> {
 }
 
 /// The number of requests above which a unit is among the heaviest. There may be none, if many have equally many.
-pub(super) fn threshold(shards: Vec<BTreeMap<u64, u64>>) -> u64 {
+pub(crate) fn threshold(shards: Vec<BTreeMap<u64, u64>>) -> u64 {
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     for (requests, units) in shards.into_iter().flatten() {
         *counts.entry(requests).or_default() += units;
