@@ -5,10 +5,15 @@ mod table;
 use std::io::{IsTerminal as _, Write as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args as Arguments;
-use sidetrack_analysis::calibrate::{BOTH_SIDES, Calibration, Grid, ONE_SIDE, Settings, calibrate};
+use sidetrack_analysis::calibrate::{
+    AGAIN, BOTH_SIDES, Calibration, Grid, ONE_SIDE, Settings, calibrate,
+};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::atomic;
 use crate::exit::ExitStatus;
@@ -19,21 +24,28 @@ use crate::out::Out;
 ///
 /// Simulates experiments over a grid of metrics, rates, shares and sizes, and decides each as analyze
 /// run does, with one look or one a day for two weeks. Counts false promotions and false "worse" among
-/// equal variants, guardrails that pass although the candidate is worse by the margin, intervals that
-/// miss the truth, and the power compared with a test that knows the variances. Exit 1 if a rate is
-/// above its nominal level by more than chance explains (0.1 % over the whole grid).
+/// equal variants, guardrails that are found within or beyond their margin although the candidate is
+/// worse by exactly the margin, intervals that miss the truth, and the power compared with a test that
+/// knows the variances. A rate that looks too high is simulated again with ten times the runs. Exit 1
+/// if a rate is above its nominal level by more than chance explains (0.1 % over the whole grid).
 #[derive(Arguments)]
-#[command(after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --markdown")]
+#[command(
+    after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --markdown\n  \
+                  sidetrack calibrate --corners"
+)]
 pub(crate) struct Args {
-    /// The corners of the grid, within a minute (the default)
-    #[arg(long, conflicts_with = "full")]
+    /// A coarse grid, within a minute (the default)
+    #[arg(long, conflicts_with_all = ["full", "corners"])]
     coarse: bool,
-    /// The whole grid, which takes long
-    #[arg(long)]
+    /// The whole grid: about 20 minutes of CPU time, shared by all cores. Ctrl-C prints what is done
+    #[arg(long, conflicts_with = "corners")]
     full: bool,
-    /// Runs of each experiment
-    #[arg(long, value_name = "N", default_value = "200")]
-    runs: NonZero<u32>,
+    /// The cases in which the usual formulas err most
+    #[arg(long)]
+    corners: bool,
+    /// Runs of each experiment (default: 200, with --corners 1000)
+    #[arg(long, value_name = "N")]
+    runs: Option<NonZero<u32>>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -45,33 +57,86 @@ pub(crate) struct Args {
     update: Option<PathBuf>,
 }
 
+impl Args {
+    const fn grid(&self) -> Grid {
+        match (self.full, self.corners) {
+            (true, _) => Grid::Full,
+            (_, true) => Grid::Corners,
+            _ => Grid::Coarse,
+        }
+    }
+}
+
+/// Whether a signal asked to stop.
+static STOP: AtomicBool = AtomicBool::new(false);
+
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
-    let grid = if args.full { Grid::Full } else { Grid::Coarse };
+    let grid = args.grid();
+    let runs = args.runs.or_else(|| NonZero::new(if args.corners { 1000 } else { 200 }));
+    let runs = runs.unwrap_or(NonZero::<u32>::MIN);
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let text = args.update.as_ref().map(|path| Marked::read(path, grid)).transpose()?;
-    let shown = std::io::stderr().is_terminal();
-    let progress = |done: usize, all: usize| {
-        if shown {
-            eprint!("\r{done} of {all} experiments");
-            if done == all {
-                eprintln!();
-            }
-        }
-    };
-    let found = calibrate(&Settings { grid, runs: args.runs, threads }, &progress);
+    std::thread::spawn(stop_at_signal);
+    let found = calibrate(&Settings { grid, runs, threads }, &progress(), &STOP);
     if args.json {
         out.json(&found)?;
     } else if args.markdown {
         out.write_all(markdown(&found, grid).as_bytes())?;
     } else {
-        write_text(&found, out)?;
+        write_text(&found, grid, out)?;
     }
-    if let (Some(path), Some(text)) = (&args.update, text) {
+    let done = found.cells.len();
+    if done < found.experiments {
+        let update = if args.update.is_some() { "; --update: the file is unchanged" } else { "" };
+        eprintln!("interrupted: {done} of {} experiments are done{update}", found.experiments);
+    } else if let (Some(path), Some(text)) = (&args.update, text) {
         let text = text.with(&markdown(&found, grid));
         atomic::write(path, text.as_bytes())
             .with_context(|| format!("--update: cannot write {}", path.display()))?;
     }
     Ok(if found.ok { ExitStatus::Success } else { ExitStatus::Problems })
+}
+
+/// Sets the flag at Ctrl-C or SIGTERM, so that the work ends with what is done. Without a runtime, signals end the process.
+fn stop_at_signal() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        let Ok(mut interrupt) = signal(SignalKind::interrupt()) else { return };
+        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        STOP.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Shows how much is done, and about how long the rest takes: at every experiment in a terminal, else at each tenth of a work
+/// that takes more than a minute.
+fn progress() -> impl Fn(usize, usize) + Sync {
+    let begun = Instant::now();
+    let shown = std::io::stderr().is_terminal();
+    move |done: usize, all: usize| {
+        let elapsed = begun.elapsed();
+        let rest = time_left(elapsed, done, all);
+        let line = format!("{done} of {all} experiments, about {rest} left");
+        if shown {
+            let end = if done == all { "\n" } else { "" };
+            eprint!("\r{line}     {end}");
+        } else if elapsed > Duration::from_mins(1) && 10 * done / all > 10 * (done - 1) / all {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// In words, from the part that is done.
+fn time_left(elapsed: Duration, done: usize, all: usize) -> String {
+    let rest = elapsed.as_secs() * (all - done) as u64 / done.max(1) as u64;
+    match rest {
+        0..100 => format!("{rest} s"),
+        _ => format!("{} min", rest.div_ceil(60)),
+    }
 }
 
 fn failed(found: &Calibration) -> usize {
@@ -80,32 +145,56 @@ fn failed(found: &Calibration) -> usize {
 
 /// The table, below a line that says what made it.
 fn markdown(found: &Calibration, grid: Grid) -> String {
-    let line = format!(
-        "sidetrack {}, {} grid: {} experiments, {} runs each, {} above their nominal rates",
-        env!("CARGO_PKG_VERSION"),
-        found.grid,
-        found.cells.len(),
-        found.runs,
-        failed(found)
-    );
     let rows = match grid {
         Grid::Coarse => table::all(found),
         Grid::Full => table::worst(found),
+        Grid::Corners => table::corners(found),
     };
-    format!("{line}\n\n{}", table::markdown(&rows))
+    format!(
+        "sidetrack {}, {}\n\n{}",
+        env!("CARGO_PKG_VERSION"),
+        summary(found),
+        table::markdown(&rows)
+    )
 }
 
-fn write_text(found: &Calibration, out: &mut Out) -> anyhow::Result<()> {
+/// What was run, and how far a rate of these runs may be from the truth.
+fn summary(found: &Calibration) -> String {
+    let done = found.cells.len();
+    let unfinished =
+        if done < found.experiments { format!(" ({done} are done)") } else { String::new() };
+    let again = found.cells.iter().filter(|row| row.runs > found.runs).count();
+    let error = |runs: u32| {
+        let rate = ONE_SIDE * (1.0 - ONE_SIDE) / f64::from(runs);
+        format!("{:.2} points", 100.0 * rate.sqrt())
+    };
+    format!(
+        "{} grid: {} experiments{unfinished},\n{} runs each (standard error at {} %: {}),\n{again} of \
+         them again with {} (standard error: {}); {} above their nominal rates",
+        found.grid,
+        found.experiments,
+        found.runs,
+        100.0 * ONE_SIDE,
+        error(found.runs),
+        found.runs.saturating_mul(AGAIN),
+        error(found.runs.saturating_mul(AGAIN)),
+        failed(found)
+    )
+}
+
+fn write_text(found: &Calibration, grid: Grid, out: &mut Out) -> anyhow::Result<()> {
+    writeln!(out, "{}", summary(found))?;
     writeln!(
         out,
-        "{} of {} experiments fail: {} runs each, nominal {} % on one side and {} % on both\n",
-        failed(found),
-        found.cells.len(),
-        found.runs,
+        "nominal: {} % on one side and {} % on both; ! marks a rate that is too high\n",
         100.0 * ONE_SIDE,
         100.0 * BOTH_SIDES
     )?;
-    Ok(out.write_all(table::plain(&table::all(found)).as_bytes())?)
+    let rows = match grid {
+        Grid::Corners => table::corners(found),
+        Grid::Coarse | Grid::Full => table::all(found),
+    };
+    Ok(out.write_all(table::plain(&rows).as_bytes())?)
 }
 
 /// A text with a table between markers.
@@ -134,5 +223,17 @@ impl Marked {
 
     fn with(&self, table: &str) -> String {
         format!("{}\n{table}\n{}", self.before, self.after)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_that_of_the_part_that_is_done() {
+        let left = |seconds, done| time_left(Duration::from_secs(seconds), done, 100);
+        assert_eq!([left(30, 50), left(60, 10), left(0, 1)], ["30 s", "9 min", "0 s"]);
+        assert_eq!(left(60, 100), "0 s");
     }
 }

@@ -10,7 +10,7 @@ const NONE: &str = "–";
 
 /// An experiment a row.
 pub(super) fn all(found: &Calibration) -> Rows {
-    const HEAD: [&str; 12] = [
+    const HEAD: [&str; 13] = [
         "metric",
         "rate",
         "looks",
@@ -21,6 +21,7 @@ pub(super) fn all(found: &Calibration) -> Rows {
         "promoted",
         "worse",
         "passed",
+        "broken",
         "missed",
         "power / oracle",
     ];
@@ -30,8 +31,17 @@ pub(super) fn all(found: &Calibration) -> Rows {
 
 /// The highest rates of each metric and way of looking, and where the power is lowest.
 pub(super) fn worst(found: &Calibration) -> Rows {
-    const HEAD: [&str; 8] =
-        ["metric", "looks", "experiments", "promoted", "worse", "passed", "missed", "power lost"];
+    const HEAD: [&str; 9] = [
+        "metric",
+        "looks",
+        "experiments",
+        "promoted",
+        "worse",
+        "passed",
+        "broken",
+        "missed",
+        "power lost",
+    ];
     let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
     let mut kinds: Vec<(&str, &str)> = Vec::new();
     for row in &found.cells {
@@ -59,11 +69,30 @@ pub(super) fn worst(found: &Calibration) -> Rows {
             highest(|row| row.false_promotions, "false_promotions"),
             highest(|row| row.false_worse, "false_worse"),
             highest(|row| row.false_non_inferior, "false_non_inferior"),
+            highest(|row| row.false_inferior, "false_inferior"),
             highest(|row| Some(row.missed), "missed"),
             highest(lost, "power"),
         ]);
     }
     rows
+}
+
+/// The cases in which the usual formulas err most, with the rate at which they do.
+pub(super) fn corners(found: &Calibration) -> Rows {
+    let head = ["corner", "before", "now", "nominal", "runs"].map(str::to_owned).to_vec();
+    let row = |row: &Row| {
+        let corner = row.corner?;
+        let nominal = format!("{:.1} %", 100.0 * corner.nominal);
+        let (name, before) = (corner.name.to_owned(), corner.before.to_owned());
+        Some(vec![
+            name,
+            before,
+            rated(row, "corner", Some(corner.now)),
+            nominal,
+            row.runs.to_string(),
+        ])
+    };
+    std::iter::once(head).chain(found.cells.iter().filter_map(row)).collect()
 }
 
 /// Where a rate was found.
@@ -136,6 +165,7 @@ fn cells(row: &Row) -> Vec<String> {
         rated(row, "false_promotions", row.false_promotions),
         rated(row, "false_worse", row.false_worse),
         rated(row, "false_non_inferior", row.false_non_inferior),
+        rated(row, "false_inferior", row.false_inferior),
         rated(row, "missed", Some(row.missed)),
         power,
     ]
