@@ -8,14 +8,14 @@
 
 mod args;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use serde_json::{Value, json};
 use sidetrack::config::Node;
 use sidetrack::names::proxy_setting;
 use sidetrack::plan::Plan;
-use sidetrack::unit::UnitSource;
 
 use super::httproute::{self, Routes};
+use super::istio::identity;
 use super::{headers, vocabulary};
 use crate::load::Loaded;
 use crate::{template, yaml};
@@ -70,7 +70,7 @@ fn manifests(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
             "--jwt-issuer does not work with --no-guard\n  \
              hint: without the guard, a client without a token could send any identity"
         );
-        let header = unit_header(plan)?;
+        let header = identity::unit_header(plan)?;
         guard.push(header.to_owned());
         jwt = json!({
             "issuer": it.issuer, "jwks_uri": it.jwks_uri, "claim": it.claim, "audiences": it.audiences,
@@ -119,24 +119,6 @@ fn envoy_proxy(plan: &Plan, options: &Options) -> anyhow::Result<String> {
     });
     vocabulary::add(&mut context, &names.prefix);
     template::render(&TEMPLATES, "envoy-proxy.yaml", &context)
-}
-
-/// The header that the token sets: the one from which all experiments take their units.
-fn unit_header(plan: &Plan) -> anyhow::Result<&str> {
-    let mut headers = plan.experiments.iter().map(|experiment| match experiment.units.first() {
-        Some(UnitSource::Header(name)) => Some(name.as_str()),
-        _ => None,
-    });
-    let first = headers.next().flatten().context(
-        "--jwt-issuer needs a header as the first source of the unit, which the token's claim then sets\n  \
-         hint: unit: [{header: x-user-id}]",
-    )?;
-    ensure!(
-        headers.all(|header| header == Some(first)),
-        "--jwt-issuer needs the same header as the first source of the unit in all experiments\n  \
-         hint: use {first} in all of them"
-    );
-    Ok(first)
 }
 
 /// The HTTPRoutes whose requests run the filter: ours, and those that stay for requests without a tag.

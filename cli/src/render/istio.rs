@@ -11,7 +11,7 @@ mod checks;
 mod destination;
 mod experiments;
 mod hosts;
-mod identity;
+pub(super) mod identity;
 mod merge;
 mod page;
 mod place;

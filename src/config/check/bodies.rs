@@ -10,8 +10,8 @@ use crate::matching::{BodyValue, Text, ValueRule};
 use crate::plan::{Notice, PerVariant, Variant};
 
 /// Holding a request to read its body needs Envoy's permission. Without it the request would hang.
-const NEEDED: &str = "bodies are read where Envoy lets the filter wait for them, which `render envoy` sets up and Istio \
-                      does not offer";
+const NEEDED: &str = "bodies are read where Envoy lets the filter wait for them, which `render envoy` and \
+                      `render istio --kind envoyfilter` set up";
 
 impl Checker<'_> {
     /// Notes what depends on Envoy's permission and on the limit; `without` is what happens

@@ -85,7 +85,7 @@ pub(super) fn possible(plan: &Plan, options: &Options) -> anyhow::Result<()> {
 }
 
 /// The header that the token sets: the one from which all experiments take their units first.
-pub(super) fn unit_header(plan: &Plan) -> anyhow::Result<&str> {
+pub(in crate::render) fn unit_header(plan: &Plan) -> anyhow::Result<&str> {
     let mut headers = plan.experiments.iter().map(|experiment| match experiment.units.first() {
         Some(UnitSource::Header(name)) => Some(name.as_str()),
         _ => None,
