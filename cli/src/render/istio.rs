@@ -8,7 +8,7 @@
 
 mod args;
 mod checks;
-mod destination;
+pub(super) mod destination;
 mod experiments;
 mod hosts;
 pub(super) mod identity;
@@ -142,7 +142,7 @@ pub(crate) fn manifests(loaded: &Loaded, options: &Options, waves: bool) -> anyh
 fn carried(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
     possible(options)?;
     loadable(options)?;
-    destination::known(&loaded.plan, options)?;
+    destination::known(&loaded.plan, options.destination.iter().map(|it| it.of.as_str()))?;
     experiments::possible(&loaded.plan, options.kind)?;
     identity::possible(&loaded.plan, options)?;
     experiments::rewritten(loaded, options)

@@ -5,7 +5,6 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
-use sidetrack::plan::Plan;
 
 use super::Options;
 use crate::render::labels::{LABEL, is_label};
@@ -34,7 +33,7 @@ pub(in crate::render) struct Backend {
 #[derive(Clone, Debug)]
 pub(crate) struct Mapping {
     /// A variant, its cluster, or the cluster of a mirror, as in the experiment file.
-    of: String,
+    pub(super) of: String,
     to: Written,
 }
 
@@ -114,28 +113,6 @@ impl Written {
             port: if kind == Kind::Service { port } else { self.port },
         })
     }
-}
-
-/// Rejects a mapping of a variant or cluster that the file does not have.
-pub(super) fn known(plan: &Plan, options: &Options) -> anyhow::Result<()> {
-    let mut names: Vec<&str> = Vec::new();
-    for experiment in &plan.experiments {
-        for variant in &experiment.variants {
-            names.push(&variant.name);
-            names.extend(variant.cluster.as_deref());
-        }
-        names.extend(experiment.mirror.iter().map(|mirror| mirror.cluster.as_str()));
-    }
-    names.sort_unstable();
-    names.dedup();
-    let stray = options.destination.iter().find(|mapping| !names.contains(&mapping.of.as_str()));
-    stray.map_or(Ok(()), |stray| {
-        bail!(
-            "--destination: unknown variant or cluster \"{}\"; expected one of: {}",
-            stray.of,
-            names.join(", ")
-        )
-    })
 }
 
 /// The backend of a variant's or a mirror's cluster. `variant` is the variant's name, `None` for a

@@ -13,6 +13,7 @@ use super::scope::{Scope, scopes};
 use super::{Grant, Kind, Options, Parent, Route, Routes, Rule};
 use crate::render::envoy::cluster;
 use crate::render::headers;
+use crate::render::istio::destination;
 
 /// The most rules of a route, and the most matches of all of them.
 const MOST_RULES: usize = 16;
@@ -24,7 +25,7 @@ const MOST_REMOVED: usize = 16;
 
 /// The routes of all experiments.
 pub(in crate::render) fn routes(plan: &Plan, options: &Options) -> anyhow::Result<Routes> {
-    backend::known(plan, options)?;
+    destination::known(plan, options.destination.iter().map(|it| it.of.as_str()))?;
     let mut writer = Writer { plan, options, removed: removed(plan)?, backends: Vec::new() };
     let mut routes = Vec::new();
     if options.beside.is_empty() {

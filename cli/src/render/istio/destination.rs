@@ -24,7 +24,7 @@ pub(super) struct Destination {
 #[derive(Clone, Debug)]
 pub(crate) struct Mapping {
     /// A variant, its cluster, or the cluster of a mirror, as in the experiment file.
-    of: String,
+    pub(super) of: String,
     destination: Destination,
 }
 
@@ -73,26 +73,24 @@ pub(super) fn qualified(host: &str, namespace: &str) -> String {
     }
 }
 
-/// Rejects a mapping of a variant or cluster that the file does not have.
-pub(super) fn known(plan: &Plan, options: &Options) -> anyhow::Result<()> {
+/// Rejects a `--destination` for a variant or cluster that the file does not have.
+pub(in crate::render) fn known<'a>(
+    plan: &Plan,
+    mut given: impl Iterator<Item = &'a str>,
+) -> anyhow::Result<()> {
     let mut names: Vec<&str> = Vec::new();
     for experiment in &plan.experiments {
-        names.extend(
-            experiment
-                .variants
-                .iter()
-                .flat_map(|v| [Some(v.name.as_str()), v.cluster.as_deref()])
-                .flatten(),
-        );
+        for variant in &experiment.variants {
+            names.push(&variant.name);
+            names.extend(variant.cluster.as_deref());
+        }
         names.extend(experiment.mirror.iter().map(|mirror| mirror.cluster.as_str()));
     }
     names.sort_unstable();
     names.dedup();
-    let stray = options.destination.iter().find(|mapping| !names.contains(&mapping.of.as_str()));
-    stray.map_or(Ok(()), |stray| {
+    given.find(|name| !names.contains(name)).map_or(Ok(()), |stray| {
         bail!(
-            "--destination: unknown variant or cluster \"{}\"; expected one of: {}",
-            stray.of,
+            "--destination: unknown variant or cluster \"{stray}\"; expected one of: {}",
             names.join(", ")
         )
     })
