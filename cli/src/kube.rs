@@ -34,8 +34,8 @@ const COMPLETION: &str = "kubectl_complete-sidetrack";
 
 /// Ask about the experiment that lives in a cluster
 ///
-/// The experiment is that of the WasmPlugin, TrafficExtension or EnvoyExtensionPolicy that installs the
-/// filter. Without -n, all namespaces are searched.
+/// The experiment is that of the WasmPlugin, TrafficExtension, EnvoyFilter or EnvoyExtensionPolicy that
+/// installs the filter. Without -n, all namespaces are searched.
 #[derive(Parser)]
 #[command(name = PLUGIN, bin_name = "kubectl sidetrack", version, max_term_width = 80, after_help = EXITS)]
 struct Cli {

@@ -17,8 +17,9 @@ use crate::wrap;
 /// Check the live experiment and the mesh around it
 ///
 /// First the experiment, as `sidetrack check` does. Then the mesh: do pods run the filter, does each
-/// candidate have a route, do its service and its subset exist, do requests without the filter's header
-/// have a route, and are clients' own headers removed. Each problem has a hint.
+/// candidate have a route that no other route hides, do its service, subset and pods exist, does the
+/// Gateway accept the hosts, do requests without the filter's header have a route, and are clients'
+/// own headers removed. docs/kubectl.md lists all problems.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     kubectl sidetrack check\n  \

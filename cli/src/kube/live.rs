@@ -148,7 +148,7 @@ fn live(kind: &'static Kind, mut object: Value) -> Option<Live> {
         fields.entry("kind").or_insert_with(|| kind.name.into());
     }
     let tree: Node = serde_json::from_value(object.clone()).ok()?;
-    let experiments = (*manifest::of(&tree).first()?).clone();
+    let experiments = manifest::of(&tree).into_iter().next()?;
     let text =
         |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned);
     let (namespace, name) = (text("/metadata/namespace")?, text("/metadata/name")?);

@@ -1,6 +1,9 @@
 //! What an experiment needs of the mesh: proxies that run the filter, a route for each candidate and one for all other
 //! requests, services, subsets, and the removal of clients' own headers.
 
+mod gateways;
+mod order;
+mod pods;
 mod routes;
 
 use serde::Serialize;
@@ -47,7 +50,10 @@ fn problem(message: String, hint: &str) -> Finding {
 
 /// The objects around a plugin.
 struct Mesh {
+    virtual_services: Vec<Value>,
+    http_routes: Vec<Value>,
     routes: Vec<Route>,
+    gateways: Option<Vec<Value>>,
     services: Option<Vec<Value>>,
     rules: Option<Vec<Value>>,
     filters: Option<Vec<Value>>,
@@ -71,13 +77,19 @@ pub(super) fn findings(
         ),
         (number, None) => good(format!("{number} × {}", found.place)),
     });
+    let header = &plan.settings.headers.variant;
+    findings.extend(gateways::reported(&live.object, &live.to_string()));
     let mesh = Mesh::read(connection)?;
     findings.extend(guard(live, plan, &mesh));
+    findings.extend(gateways::findings(header, &found, &mesh));
+    findings.extend(gateways::of_routes(header, &mesh.http_routes));
     for experiment in &plan.experiments {
         for id in experiment.candidates() {
-            candidate(plan, experiment, variant(experiment, id), &mesh, &mut findings);
+            let name = variant(experiment, id);
+            findings.extend(candidate(plan, experiment, name, &mesh, connection)?);
         }
     }
+    findings.extend(order::findings(plan, &mesh));
     findings.extend(untagged(plan, &mesh));
     findings.extend(hosts(plan, &mesh));
     findings.extend(mesh.unread);
@@ -103,10 +115,20 @@ impl Mesh {
         let http_routes = list("httproutes.gateway.networking.k8s.io")?.unwrap_or_default();
         let rules = list("destinationrules.networking.istio.io")?;
         let filters = list("envoyfilters.networking.istio.io")?;
+        let gateways = list("gateways.networking.istio.io")?;
         let services = list("services")?;
         let mut routes: Vec<Route> = virtual_services.iter().flat_map(routes::of_service).collect();
         routes.extend(http_routes.iter().flat_map(routes::of_gateway_api));
-        Ok(Self { routes, services, rules, filters, unread })
+        Ok(Self {
+            virtual_services,
+            http_routes,
+            routes,
+            gateways,
+            services,
+            rules,
+            filters,
+            unread,
+        })
     }
 
     /// Whether a text stands anywhere in an EnvoyFilter of this namespace; of all without one.
@@ -145,14 +167,13 @@ fn candidate(
     experiment: &Experiment,
     name: &str,
     mesh: &Mesh,
-    findings: &mut Vec<Finding>,
-) {
+    connection: &Connection,
+) -> anyhow::Result<Vec<Finding>> {
     let headers = &plan.settings.headers;
     let by_cluster =
         experiment.variants.iter().any(|variant| variant.name == name && variant.cluster.is_some());
     if by_cluster && mesh.filter_says(None, &["cluster_header", &headers.cluster]) {
-        findings.push(good(format!("{name}: an EnvoyFilter routes by {}", headers.cluster)));
-        return;
+        return Ok(vec![good(format!("{name}: an EnvoyFilter routes by {}", headers.cluster))]);
     }
     let tagged: Vec<&Route> = mesh
         .routes
@@ -161,24 +182,30 @@ fn candidate(
         .filter(|route| route.allows(&headers.experiment, &experiment.name))
         .collect();
     if tagged.is_empty() {
-        findings.push(problem(
+        return Ok(vec![problem(
             format!(
                 "{name}: no route matches {}: {name}, so requests that the filter counts for {name} get another route",
                 headers.variant
             ),
             "compare the names letter by letter, and apply the routes of `sidetrack render` before the filter",
-        ));
-        return;
+        )]);
     }
+    let mut findings = Vec::new();
     for route in tagged {
         let to: Vec<String> = route.destinations.iter().map(ToString::to_string).collect();
-        let missing: Vec<Finding> =
-            route.destinations.iter().filter_map(|to| exists(name, to, route, mesh)).collect();
+        let mut missing = Vec::new();
+        for to in &route.destinations {
+            missing.extend(match exists(name, to, route, mesh) {
+                None => pods::missing(name, to, route, mesh, connection)?,
+                lacks => lacks,
+            });
+        }
         if missing.is_empty() {
             findings.push(good(format!("{name}: {route} → {}", to.join(", "))));
         }
         findings.extend(missing);
     }
+    Ok(findings)
 }
 
 /// What a destination lacks.

@@ -39,7 +39,9 @@ pub(super) fn of(live: &Live, connection: &Connection) -> anyhow::Result<Proxies
     if live.kind.name == "EnvoyExtensionPolicy" {
         return of_envoy_gateway(live, connection);
     }
-    let labels = live.object.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
+    let labels = ["/spec/selector/matchLabels", "/spec/workloadSelector/labels"]
+        .iter()
+        .find_map(|place| live.object.pointer(place).and_then(Value::as_object));
     if let Some(labels) = labels {
         let labels: Vec<String> = labels
             .iter()

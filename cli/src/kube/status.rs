@@ -162,6 +162,7 @@ fn url(live: &Live) -> Option<String> {
         "/spec/wasm/url",
         "/spec/wasm/0/code/image/url",
         "/spec/wasm/0/code/http/url",
+        "/spec/configPatches/0/patch/value/typed_config/config/vm_config/code/remote/http_uri/uri",
     ];
     places.iter().find_map(|place| live.text(place)).map(ToOwned::to_owned)
 }

@@ -36,6 +36,10 @@ pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<Fi
         options.istio.route == istio::Routing::Virtualservice,
         "--route envoyfilter does not work in a chart\n  hint: use --route virtualservice"
     );
+    anyhow::ensure!(
+        options.istio.kind != istio::Kind::EnvoyFilter,
+        "--kind envoyfilter does not work in a chart\n  hint: use --kind wasmplugin or --kind trafficextension"
+    );
     let text = istio::manifests(loaded, &options.istio, false)?;
     let chart = objects::templates(&text)?;
     let context = json!({

@@ -3,14 +3,15 @@
 # the baseline. No step interrupts traffic.
 set -eu
 
-{% if stops %}
 echo "1. Stop the experiments, also for open connections"
 filter="kubectl --namespace {{ filter_namespace }}"
-if [ -n "$($filter get {{ kind|lower }} {{ name }} --ignore-not-found --output name)" ]; then
-  $filter patch {{ kind|lower }} {{ name }} --type json --patch '{{ patch }}'
+if [ -n "$($filter get {{ kind|lower }} {{ filter_name }} --ignore-not-found --output name)" ]; then
+  $filter patch {{ kind|lower }} {{ filter_name }} --type json --patch-file /dev/stdin <<'JSON' ||
+{{ patch }}
+JSON
+    echo "The {{ kind }} differs from what was rendered. The next step stops the experiments for new requests."
 fi
 
-{% endif %}
 echo "2. {{ "Restore the routes" if restored else "Leave only the routes to the baseline" }}"
 kubectl apply --filename - <<'YAML'
 {{ routes_left|trim }}

@@ -320,6 +320,11 @@ fn a_rollback_leaves_the_routes_to_the_baseline() {
         assert!(!text.contains(gone), "{gone}: {text}");
     }
     assert!(text.contains("\"subset\":\"baseline-predictor\""), "{text}");
+    let by_filter = script(&["--host", "predictor.example.com", "--kind", "envoyfilter"]);
+    let (_, patch) = by_filter.split_once("<<'JSON' ||\n").unwrap();
+    let patch: Value = serde_json::from_str(patch.split_once("\nJSON\n").unwrap().0).unwrap();
+    let stopped = config::parse_json(patch[0]["value"].as_str().unwrap().as_bytes()).unwrap();
+    assert!(stopped.experiments.iter().all(|experiment| !experiment.enabled), "{patch:#}");
     let stops = own.find("/spec/pluginConfig/experiments/0/enabled").unwrap();
     let order = ["kubectl apply", "delete wasmplugin/", "delete envoyfilter/"]
         .map(|step| own.find(step).unwrap());
@@ -374,6 +379,10 @@ fn every_candidate_has_a_route_and_the_last_route_takes_the_rest() {
     let routes = service["spec"]["http"].as_array().unwrap();
     let (last, tagged) = routes.split_last().unwrap();
     assert!(last["match"].is_null(), "the default route has no condition");
+    assert!(last["route"][0]["destination"]["subset"].is_null(), "{last}");
+    let baseline = &tagged.last().unwrap();
+    assert_eq!(baseline["match"][0]["uri"]["prefix"], "/v2/models/forecast", "{baseline}");
+    assert_eq!(baseline["route"][0]["destination"]["subset"], "baseline", "{baseline}");
     let header = plan.settings.headers.variant.as_str();
     for experiment in &plan.experiments {
         for candidate in experiment.candidates() {
@@ -405,7 +414,8 @@ fn every_subset_that_a_route_names_exists_and_no_two_are_the_same_pods() {
         for target in route["route"].as_array().unwrap() {
             let target = &target["destination"];
             assert_eq!(target["host"], rule["spec"]["host"]);
-            assert!(subsets.iter().any(|subset| subset["name"] == target["subset"]), "{target}");
+            let of = |subset: &Value| subset["name"] == target["subset"];
+            assert!(target["subset"].is_null() || subsets.iter().any(of), "{target}");
         }
     }
     let labels: std::collections::BTreeSet<String> =

@@ -167,3 +167,158 @@ async fn kubectl_completes_the_words_of_the_plugin() {
     let completed = text(&kubectl(mesh, &["__complete", "sidetrack", "explain", "--bre"]));
     assert!(completed.starts_with("--breaker\t"), "{completed}");
 }
+
+/// The only kind that reads bodies carries the experiments as a text. Its rollback stops them in that text.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoyfilter_is_found_and_rolled_back() {
+    let mesh = Mesh::shared();
+    let stand = Stand::start(mesh).await;
+    let live = experiment(30.0);
+    let options = ["--name", "live", "--kind", "envoyfilter"];
+    let gateway = stand.gateway();
+    mesh.apply(&stand.rendered(&live, &options)).unwrap();
+    stand.in_force(&gateway, &live).await;
+    let ingress = ["-n", stand.ingress.as_str()];
+    let ask = |words: &[&str]| plugin(mesh, &[words, &ingress[..]].concat());
+
+    let status = json_of(&ask(&["status", "--json"]));
+    let object = format!("EnvoyFilter {}/live-filter", stand.ingress);
+    assert_eq!(status["object"], object.as_str(), "{status:#}");
+    assert_eq!(status["proxies"][0]["current"], true, "{status:#}");
+    assert!(status["url"].as_str().unwrap().starts_with("oci://"), "{status:#}");
+    let checked = ask(&["check"]);
+    assert!(checked.status.success(), "{}", text(&checked));
+    let request = [
+        "--path",
+        "/v2/models/forecast/infer",
+        "--host",
+        crate::stand::HOST,
+        "--header",
+        "x-user-id: user-1",
+    ];
+    let explained = json_of(&ask(&[&["explain", "--json"], &request[..]].concat()));
+    assert_eq!(explained["experiment"], "financial-ab-test", "{explained:#}");
+    let next = mesh.file("plugin-filter.json", &experiment(50.0).to_string()).unwrap();
+    let moved = json_of(&ask(&["plan", &next, "--json"]));
+    assert_eq!(moved["experiments"][0]["moves"][0]["percent"], "20", "{moved:#}");
+    // What kubectl prints is a file for the command, too.
+    let object = mesh
+        .kubectl(&[&["get", "envoyfilter", "live-filter", "-o", "yaml"], &ingress[..]].concat());
+    let file = mesh.file("plugin-filter.yaml", &object.unwrap()).unwrap();
+    sidetrack_command(&["check", &file]).unwrap();
+
+    let script = stand.rendered(&live, &[&options[..], &["--rollback"]].concat());
+    let (first, _) = script.split_once("echo \"2.").unwrap();
+    let shell = |script: &str| {
+        let kubectl = program("kubectl").unwrap();
+        let path =
+            format!("{}:{}", kubectl.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let run = Command::new("sh")
+            .args(["-c", script])
+            .env("PATH", path)
+            .env("KUBECONFIG", mesh.kubeconfig())
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{}", text(&run));
+        text(&run)
+    };
+    let said = shell(first);
+    assert!(said.contains("envoyfilter.networking.istio.io/live-filter patched"), "{said}");
+    mesh.until("the proxy has stopped the experiment", || {
+        let status = json_of(&ask(&["status", "--json"]));
+        let state = status["experiments"][0]["state"].as_str().unwrap();
+        assert!(state.starts_with("disabled"), "{status:#}");
+        Ok(status["proxies"][0]["current"] == true)
+    })
+    .unwrap();
+    shell(&script);
+    let gone = ask(&["status"]);
+    assert!(text(&gone).contains("has experiments; searched:"), "{}", text(&gone));
+    // What was removed already is no failure.
+    shell(&script);
+}
+
+/// Each of these is applied and repaired again.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_what_keeps_users_from_the_candidate() {
+    let mesh = Mesh::shared();
+    let stand = Stand::start(mesh).await;
+    let (models, ingress) = (stand.models.as_str(), stand.ingress.as_str());
+    let gateway_of = |hosts: &[&str], selector: &str| {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "Gateway",
+            "metadata": {"name": "predictors", "namespace": ingress},
+            "spec": {"selector": {"istio": selector}, "servers": [{
+                "port": {"number": 8080, "name": "http", "protocol": "HTTP"}, "hosts": hosts}]},
+        })
+    };
+    let older = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": "a-team", "namespace": models},
+        "spec": {"hosts": [crate::stand::HOST], "gateways": [format!("{ingress}/predictors")], "http": [
+            {"match": [{"uri": {"prefix": "/other"}}], "route": [{"destination": {"host": "predictor"}}]}]},
+    });
+    mesh.apply_objects(&[older.clone(), gateway_of(&[crate::stand::HOST], ingress)]).unwrap();
+    // Creation times have seconds.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let rendered = stand.rendered(&experiment(30.0), &["--name", "live"]);
+    mesh.apply(&rendered).unwrap();
+    let _pod = stand.gateway();
+    let good = plugin(mesh, &["check", "-n", ingress]);
+    assert!(good.status.success(), "{}", text(&good));
+
+    let problem = |what: &str, expected: &str| {
+        let checked = json_of(&plugin(mesh, &["check", "-n", ingress, "--json"]));
+        let problems: Vec<&Value> = checked["mesh"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["verdict"] == "problem")
+            .collect();
+        let found = problems.iter().any(|one| one["message"].as_str().unwrap().contains(expected));
+        assert!(found && checked["ok"] == false, "{what}: {problems:#?}");
+    };
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).unwrap();
+    let of = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap().clone();
+    let (mut first, mut lacking) = (of("VirtualService"), of("DestinationRule"));
+    let repaired = || mesh.apply(&rendered).unwrap();
+
+    let all = json!({"name": "all", "route": [{"destination": {"host": "predictor"}}]});
+    first["spec"]["http"].as_array_mut().unwrap().insert(0, all);
+    mesh.apply_objects(&[first]).unwrap();
+    problem(
+        "a catch-all in front",
+        &format!("VirtualService {models}/live, route all takes the requests of"),
+    );
+    repaired();
+
+    let mut taking = older.clone();
+    taking["spec"]["http"][0]["match"][0] = json!({"headers": {"x-ab-variant": {}}});
+    mesh.apply_objects(&[taking]).unwrap();
+    problem(
+        "an older VirtualService",
+        &format!("VirtualService {models}/a-team, route 1 takes requests for"),
+    );
+    mesh.apply_objects(&[older]).unwrap();
+
+    lacking["spec"]["subsets"].as_array_mut().unwrap().retain(|subset| subset["name"] != ENHANCED);
+    mesh.apply_objects(&[lacking]).unwrap();
+    problem("no subset", &format!("no DestinationRule defines the subset {ENHANCED}"));
+    repaired();
+
+    mesh.kubectl(&["label", "pod", "-n", models, ENHANCED, "--overwrite", "version=other"])
+        .unwrap();
+    problem("no pods", &format!("{models} has none"));
+    let label = format!("version={ENHANCED}");
+    mesh.kubectl(&["label", "pod", "-n", models, ENHANCED, "--overwrite", &label]).unwrap();
+
+    mesh.apply_objects(&[gateway_of(&["other.example.com"], ingress)]).unwrap();
+    problem("a host of no server", "does not accept");
+    mesh.apply_objects(&[gateway_of(&[crate::stand::HOST], "elsewhere")]).unwrap();
+    problem(
+        "other pods",
+        &format!("no pod of the Gateway {ingress}/predictors (istio=elsewhere) runs the filter"),
+    );
+    mesh.kubectl(&["delete", "gateways.networking.istio.io", "predictors", "-n", ingress]).unwrap();
+    problem("no Gateway", &format!("names the Gateway {ingress}/predictors, which does not exist"));
+}

@@ -1,19 +1,79 @@
-//! Random experiment files and options of `render istio`. The same seed gives the same case.
+//! Random experiment files, and commands that render them for a cluster. The same seed gives the same case.
+
+mod options;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
+use sidetrack_tests::artifact;
+use sidetrack_tests::mesh::program;
 
-/// An experiment file and options for `render istio`.
+/// The commands, with the number of cases that a cluster must have seen.
+pub(crate) const COMMANDS: [(&str, usize); 4] =
+    [("istio", 60), ("gateway-api", 30), ("envoy-gateway", 30), ("helm", 15)];
+
+/// An experiment file, and a command of `render` with options.
 #[derive(Debug)]
 pub(crate) struct Case {
-    pub(crate) experiments: Value,
-    pub(crate) options: Vec<String>,
+    pub(crate) command: &'static str,
+    experiments: Value,
+    options: Vec<&'static str>,
 }
 
+/// The case of a seed, whose command is `COMMANDS[seed % 4]`.
 pub(crate) fn case(seed: u64) -> Case {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
+    let index = usize::try_from(seed).unwrap() % COMMANDS.len();
+    let command = COMMANDS[index].0;
     let experiments: Vec<Value> =
         (0..random.up_to(3)).map(|n| experiment(&mut random, n)).collect();
-    Case { experiments: json!({"experiments": experiments}), options: options(&mut random) }
+    let mut file = json!({"experiments": experiments});
+    if random.one_in(6) {
+        file["settings"] = json!({"header_prefix": "x-team-", "exposure_unit": "none"});
+    }
+    Case { command, experiments: file, options: options::of(command, &mut random) }
+}
+
+impl Case {
+    /// The manifests, or the message of `render` that refuses the case.
+    pub(crate) fn render(&self, folder: &Path) -> Result<String, String> {
+        let file = folder.join("experiments.json");
+        fs::write(&file, self.experiments.to_string()).unwrap();
+        let chart = folder.join("chart");
+        let mut command = Command::new(artifact::cli());
+        command.current_dir(super::corpora::root()).args(["render", self.command]).arg(&file);
+        if self.command == "helm" {
+            command.arg("--force").arg("--out").arg(&chart);
+        }
+        let run = command.args(&self.options).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let message = text(run.stderr);
+        match run.status.code() {
+            Some(0) => {}
+            Some(1 | 2) => {
+                // What is wrong, and what to do. A value that no option takes would be a mistake of this test.
+                let is_told = message.starts_with("error") && message.len() > 40;
+                let is_of_clap =
+                    message.contains("invalid value") || message.contains("unexpected");
+                assert!(is_told && !is_of_clap, "{self:#?}\n{message}");
+                assert!(run.stdout.is_empty(), "{self:#?}");
+                return Err(message);
+            }
+            _ => panic!("{self:#?}\n{message}"),
+        }
+        if self.command != "helm" {
+            return Ok(text(run.stdout));
+        }
+        let helm = Command::new(program("helm").unwrap())
+            .args(["template", "ab"])
+            .arg(&chart)
+            .output()
+            .unwrap();
+        assert!(helm.status.success(), "{self:#?}\n{}", String::from_utf8_lossy(&helm.stderr));
+        Ok(text(helm.stdout))
+    }
 }
 
 /// SplitMix64.
@@ -67,19 +127,32 @@ const HOSTS: &[&str] = &[
     "*.a.example.org",
 ];
 const PATHS: &[&str] = &["/", "/v2/models/forecast", "/v2/%2F", "/v1:predict"];
-const VALUES: &[&str] =
-    &["yes", "1", "null", "*", "a b", "\"", "é", "# no comment", "{x}", "%20", "~"];
+const VALUES: &[&str] = &[
+    "yes",
+    "1",
+    "null",
+    "*",
+    "a b",
+    "\"",
+    "é",
+    "# no comment",
+    "{x}",
+    "%20",
+    "~",
+    "{{ x }}",
+    "it's",
+];
 const METHODS: &[&str] = &["GET", "POST", "PUT", "DELETE"];
 
 fn experiment(random: &mut Random, number: usize) -> Value {
     let variants = random.up_to(4) + 1;
     let model = |n: usize| format!("model-{number}-{n}");
     let weight = 100 / variants;
-    let clusters = random.one_in(3);
+    let (clusters, rollout) = (random.one_in(3), random.one_in(6));
     let list: Vec<Value> = (0..variants)
         .map(|n| {
             let mut variant = json!({"name": model(n)});
-            if n > 0 {
+            if n > 0 && !rollout {
                 variant["weight"] = json!(random.up_to(weight));
             }
             if clusters {
@@ -88,6 +161,10 @@ fn experiment(random: &mut Random, number: usize) -> Value {
             }
             if random.one_in(5) {
                 variant["request_headers"] = json!({"x-model-version": random.of(VALUES)});
+            }
+            if random.one_in(12) {
+                variant["path"] =
+                    json!({"replace_prefix": ["/v2/models", format!("/v{n}/models")]});
             }
             variant
         })
@@ -98,6 +175,10 @@ fn experiment(random: &mut Random, number: usize) -> Value {
         "baseline": model(0),
         "variants": list,
     });
+    if rollout {
+        let weights = json!({model(1): random.up_to(weight)});
+        experiment["rollout"] = json!({"start": "2026-11-23T09:00:00Z", "phases": [{"name": "on", "weights": weights}]});
+    }
     let conditions = conditions(random);
     if conditions != json!({}) {
         experiment["match"] = conditions;
@@ -113,6 +194,15 @@ fn experiment(random: &mut Random, number: usize) -> Value {
     }
     if random.one_in(6) {
         experiment["enabled"] = json!(false);
+    }
+    if random.one_in(6) {
+        experiment["missing_unit"] = json!(random.of(&["random", "skip"]));
+    }
+    if random.one_in(6) {
+        experiment["breaker"] = json!({"error_rate": 2.5, "slow": {"over": "1.5s", "rate": 5}});
+    }
+    if random.one_in(20) {
+        experiment["unit"] = json!([{"body": "/user~1id"}, {"cookie": "on"}]);
     }
     experiment
 }
@@ -147,55 +237,8 @@ fn conditions(random: &mut Random) -> Value {
             .collect();
         conditions["headers"] = json!(headers);
     }
+    if random.one_in(20) {
+        conditions["body"] = json!([{"pointer": "/model", "exact": "forecast"}]);
+    }
     conditions
-}
-
-fn options(random: &mut Random) -> Vec<String> {
-    let mut options = vec!["--namespace", random.of(&["models", "default", "a-1"])];
-    let topology = random.of(&["gateway", "gateway", "sidecar", "waypoint"]);
-    options.extend(["--topology", topology]);
-    match topology {
-        "gateway" => options.extend(["--gateway", "istio-ingress/predictor-gateway"]),
-        "sidecar" if random.one_in(2) => options.extend(["--selector", "app=frontend"]),
-        _ => {}
-    }
-    if random.one_in(2) {
-        options.extend(["--host", random.of(HOSTS)]);
-    }
-    if random.one_in(4) {
-        options.extend(["--host", random.of(HOSTS)]);
-    }
-    if random.one_in(2) {
-        options.extend(["--service", "predictor"]);
-    }
-    if !random.one_in(3) {
-        options.extend(["--port", random.of(&["80", "8080"])]);
-    }
-    if random.one_in(4) {
-        options.extend(["--route", "envoyfilter"]);
-    }
-    if random.one_in(3) {
-        options.extend(["--kind", "trafficextension"]);
-    }
-    if random.one_in(4) {
-        options.extend(["--fail-strategy", random.of(&["open", "close", "reload"])]);
-    }
-    if random.one_in(5) {
-        options.push("--no-guard");
-    }
-    if random.one_in(5) {
-        options.extend(["--name", random.of(&["sidetrack-2", "team-a", "x"])]);
-    }
-    if random.one_in(5) {
-        options.extend(["--pull-secret", "registry"]);
-    }
-    if random.one_in(5) {
-        let urls = [
-            "file:///etc/sidetrack.wasm",
-            "oci://example.com:5000/a/b:1",
-            "https://example.com/x.wasm",
-        ];
-        options.extend(["--url", random.of(&urls)]);
-    }
-    options.into_iter().map(str::to_owned).collect()
 }

@@ -17,6 +17,8 @@ pub(super) struct Route {
     pub(super) hosts: Vec<String>,
     /// Whether it is a gateway's, and not one inside the mesh.
     pub(super) at_gateway: bool,
+    /// The whole condition, as a VirtualService writes it; null: all requests.
+    pub(super) condition: Value,
 }
 
 /// Where a route leads.
@@ -74,15 +76,15 @@ pub(super) fn service_of<'a>(host: &'a str, namespace: &'a str) -> Option<(&'a s
     (rest == "svc" || rest.starts_with("svc.")).then_some((name, namespace))
 }
 
-fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer).and_then(Value::as_str)
 }
 
-fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+pub(super) fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn texts(value: &Value, pointer: &str) -> Vec<String> {
+pub(super) fn texts(value: &Value, pointer: &str) -> Vec<String> {
     list(value, pointer).iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
 }
 
@@ -116,12 +118,14 @@ pub(super) fn of_service(object: &Value) -> Vec<Route> {
             };
             headers.into_iter().flatten().map(header).collect::<Vec<_>>()
         };
-        let mut conditions: Vec<_> = list(http, "/match").iter().map(headers_of).collect();
+        let mut conditions: Vec<_> =
+            list(http, "/match").iter().map(|one| (headers_of(one), one.clone())).collect();
         if conditions.is_empty() {
-            conditions.push(Vec::new());
+            conditions.push((Vec::new(), Value::Null));
         }
-        for headers in conditions {
+        for (headers, condition) in conditions {
             routes.push(Route {
+                condition,
                 owner: owner.clone(),
                 name: text(http, "/name")
                     .map_or_else(|| (index + 1).to_string(), ToOwned::to_owned),
@@ -167,6 +171,7 @@ pub(super) fn of_gateway_api(object: &Value) -> Vec<Route> {
         }
         for headers in conditions {
             routes.push(Route {
+                condition: Value::Null,
                 owner: owner.clone(),
                 name: text(rule, "/name")
                     .map_or_else(|| (index + 1).to_string(), ToOwned::to_owned),

@@ -1,6 +1,7 @@
 //! The manifests: the values for the templates, and the guesses to review.
 
 use serde_json::{Value, json};
+use sidetrack::config::Node;
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Millis;
 
@@ -55,6 +56,8 @@ pub(super) struct Page<'a> {
     routes: Routes,
     hidden: Vec<&'a str>,
     timeout: Option<String>,
+    /// The file for the filter.
+    carried: Node,
     context: Value,
 }
 
@@ -115,7 +118,7 @@ impl<'a> Page<'a> {
             "routes": routes.all(),
         });
         vocabulary::add(&mut context, &names.prefix);
-        Ok(Self { options, place, routes, hidden, timeout, context })
+        Ok(Self { options, place, routes, hidden, timeout, carried: carried.node.clone(), context })
     }
 
     /// All manifests.
@@ -155,19 +158,43 @@ impl<'a> Page<'a> {
             Some(existing) => existing.original()?,
             None => template::render(&PARTS, ROUTES, &values)?,
         };
-        let root = if self.options.kind == Kind::TrafficExtension { "/spec/wasm" } else { "/spec" };
-        let off = |index| {
-            let path = format!("{root}/pluginConfig/experiments/{index}/enabled");
-            json!({"op": "add", "path": path, "value": false})
-        };
-        let patch: Vec<Value> = (0..experiments).map(off).collect();
-        // The text in an EnvoyFilter cannot be patched. There, the routes without the candidates stop the experiments.
-        let patch = if self.options.kind == Kind::EnvoyFilter { Vec::new() } else { patch };
-        values.insert("stops".to_owned(), (!patch.is_empty()).into());
-        values.insert("patch".to_owned(), Value::from(patch).to_string().into());
+        values.insert("patch".to_owned(), self.stop(experiments)?.to_string().into());
         values.insert("routes_left".to_owned(), left.trim_start_matches("---\n").into());
         values.insert("restored".to_owned(), self.options.merge_into.is_some().into());
         template::render(&ROLLBACK, "rollback.sh", &context)
+    }
+
+    /// The JSON Patch that disables the experiments of the resource that installs the filter.
+    fn stop(&self, experiments: usize) -> anyhow::Result<Value> {
+        let root = match self.options.kind {
+            Kind::WasmPlugin => "/spec/pluginConfig",
+            Kind::TrafficExtension => "/spec/wasm/pluginConfig",
+            // The configuration is a text here, and is replaced as a whole.
+            Kind::EnvoyFilter => {
+                let path =
+                    "/spec/configPatches/0/patch/value/typed_config/config/configuration/value";
+                return Ok(json!([{"op": "replace", "path": path, "value": self.disabled()?}]));
+            }
+        };
+        let off = |index| {
+            let path = format!("{root}/experiments/{index}/enabled");
+            json!({"op": "add", "path": path, "value": false})
+        };
+        Ok((0..experiments).map(off).collect())
+    }
+
+    /// The file for the filter with all experiments disabled, as a text.
+    fn disabled(&self) -> anyhow::Result<String> {
+        let mut node = self.carried.clone();
+        if let Some(Node::List(experiments)) = node.get_mut("experiments") {
+            for experiment in experiments {
+                if let Node::Map(keys) = experiment {
+                    keys.retain(|(key, _)| key != "enabled");
+                    keys.push(("enabled".to_owned(), Node::Bool(false)));
+                }
+            }
+        }
+        Ok(serde_json::to_string_pretty(&node)?)
     }
 
     /// What no option sets.
