@@ -176,7 +176,7 @@ fn experiment(random: &mut Random, number: usize) -> Value {
         "variants": list,
     });
     if rollout {
-        let weights = json!({model(1): random.up_to(weight)});
+        let weights = json!({(model(1)): random.up_to(weight)});
         experiment["rollout"] = json!({"start": "2026-11-23T09:00:00Z", "phases": [{"name": "on", "weights": weights}]});
     }
     let conditions = conditions(random);

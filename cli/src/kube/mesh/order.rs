@@ -26,8 +26,8 @@ pub(super) fn findings(plan: &Plan, mesh: &Mesh) -> Vec<Finding> {
             else {
                 continue;
             };
-            let before = routes.iter().take(index);
-            let first = before.into_iter().find(|first| covers(&first.condition, &route.condition));
+            let covered = |first: &&Route| covers(&first.condition, &route.condition);
+            let first = routes.iter().take(index).find(covered);
             // A copy of the candidate's route for other requests.
             if let Some(first) = first.filter(|first| !first.requires(header, name)) {
                 hidden.push(name);
