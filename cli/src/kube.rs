@@ -116,11 +116,12 @@ pub(crate) fn run(out: &mut Out) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(fault::wrong_use(&error)),
     };
     let (target, connection) = (&given.target, &given.connection);
+    let find = || live::find(target, connection);
     match &given.command {
-        Command::Status(args) => status::run(args, target, connection, out).map(Into::into),
-        Command::Check(args) => check::run(args, target, connection, out).map(Into::into),
+        Command::Status(args) => status::run(args, &find()?, connection, out).map(Into::into),
+        Command::Check(args) => check::run(args, &find()?, connection, out).map(Into::into),
         Command::Explain(args) => {
-            let live = live::find(target, connection)?;
+            let live = find()?;
             let plan = live.good()?.plan;
             if !args.json {
                 writeln!(out, "{}", out.ink().dim(format!("{live}, hash {}", plan.hash.short())))?;

@@ -15,6 +15,7 @@ mod headers;
 mod helm;
 mod hosts;
 mod httproute;
+mod image;
 mod istio;
 mod labels;
 mod prometheus;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use super::connection::Connection;
-use super::live::{self, Live, Target};
+use super::live::Live;
 use super::mesh::{self, Finding, Verdict};
 use crate::check;
 use crate::exit::ExitStatus;
@@ -42,14 +42,13 @@ struct Report<'a> {
 
 pub(super) fn run(
     args: &Args,
-    target: &Target,
+    live: &Live,
     connection: &Connection,
     out: &mut Out,
 ) -> anyhow::Result<ExitStatus> {
-    let live = live::find(target, connection)?;
     let checked = live.source.parse();
     let findings = match &checked {
-        Ok(loaded) => mesh::findings(&live, &loaded.plan, connection)?,
+        Ok(loaded) => mesh::findings(live, &loaded.plan, connection)?,
         // What the routes should be is not known.
         Err(_) => Vec::new(),
     };
@@ -62,7 +61,7 @@ pub(super) fn run(
     } else {
         check::print(&live.source, &checked, args.moment.get(), out)?;
         if checked.is_ok() {
-            write_mesh(&live, &findings, broken, out)?;
+            write_mesh(live, &findings, broken, out)?;
         }
     }
     Ok(if good { ExitStatus::Success } else { ExitStatus::Problems })

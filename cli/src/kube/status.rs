@@ -10,7 +10,7 @@ use sidetrack::quantity::Timestamp;
 use sidetrack_lab::Scrape;
 
 use super::connection::Connection;
-use super::live::{self, Live, Target};
+use super::live::Live;
 use super::proxies::{self, Answer};
 use crate::exit::ExitStatus;
 use crate::load::count;
@@ -102,17 +102,16 @@ struct Breaker {
 
 pub(super) fn run(
     args: &Args,
-    target: &Target,
+    live: &Live,
     connection: &Connection,
     out: &mut Out,
 ) -> anyhow::Result<ExitStatus> {
-    let live = live::find(target, connection)?;
     let checked = live.source.parse();
     let plan = checked.as_ref().ok().map(|loaded| &loaded.plan);
-    let found = proxies::of(&live, connection)?;
+    let found = proxies::of(live, connection)?;
     let answers = found.ask(args.proxies, args.metrics_port, connection);
     let now = args.moment.get();
-    let (applied, applied_by) = last_change(&live);
+    let (applied, applied_by) = last_change(live);
     let report = Report {
         object: live.to_string(),
         ok: plan.is_some(),
@@ -120,7 +119,7 @@ pub(super) fn run(
         generation: live.object.pointer("/metadata/generation").and_then(Value::as_u64),
         applied,
         applied_by,
-        url: url(&live),
+        url: url(live),
         deleted: live.text("/metadata/deletionTimestamp").map(ToOwned::to_owned),
         experiments: plan
             .iter()

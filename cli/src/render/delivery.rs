@@ -51,10 +51,10 @@ struct Source {
     #[arg(long, value_name = "POINTS", default_value = "5", value_parser = positive)]
     max_drift: f64,
     /// The namespace of the objects
-    #[arg(long, default_value = "default", value_parser = super::istio::name)]
+    #[arg(long, default_value = "default", value_parser = super::labels::name)]
     namespace: String,
     /// How the names of the objects begin
-    #[arg(long, default_value = "sidetrack", value_parser = super::istio::name)]
+    #[arg(long, default_value = "sidetrack", value_parser = super::labels::name)]
     name: String,
 }
 

@@ -16,7 +16,7 @@ use sidetrack::plan::Plan;
 
 use super::httproute::{self, Routes};
 use super::istio::identity;
-use super::{headers, vocabulary};
+use super::{headers, image, vocabulary};
 use crate::load::Loaded;
 use crate::{template, yaml};
 pub(super) use args::{Args, run};
@@ -88,8 +88,8 @@ fn manifests(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
         "grants": routes.grants,
         "targets": targets(options, &routes),
         "bypasses": bypasses(options, &routes),
-        "url": url(options),
-        "image": image(options),
+        "url": image::url(options.url.as_ref()),
+        "image": image_name(options),
         "sha256": options.sha256,
         "pull_secret": options.pull_secret,
         "plugin_config": yaml::write(&carried.node)?,
@@ -151,14 +151,9 @@ fn bypasses(options: &Options, routes: &Routes) -> Vec<Value> {
     bypasses
 }
 
-fn url(options: &Options) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    options.url.clone().unwrap_or_else(|| format!("oci://registry.example.com/sidetrack:{version}"))
-}
-
 /// The name of the image, unless the module is fetched by HTTP.
-fn image(options: &Options) -> Option<String> {
-    let url = url(options);
+fn image_name(options: &Options) -> Option<String> {
+    let url = image::url(options.url.as_ref());
     if url.starts_with("http://") || url.starts_with("https://") {
         return None;
     }
@@ -170,9 +165,7 @@ fn checks(options: &Options, routes: &Routes) -> Vec<String> {
     let mut checks = Vec::new();
     let (namespace, gateway) = &options.gateway;
     let services = &options.routes.namespace;
-    if options.url.is_none() {
-        checks.push(format!("{} is a placeholder: set your image with --url.", url(options)));
-    }
+    checks.extend(image::guess(options.url.as_ref()));
     checks.push(format!(
         "The Gateway exists and is programmed: kubectl -n {namespace} get gateway {gateway}"
     ));

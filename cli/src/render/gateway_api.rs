@@ -11,7 +11,7 @@ use sidetrack::plan::Plan;
 
 use super::httproute::{self, Parent, Routes};
 use super::istio::{FailStrategy, Kind};
-use super::{headers, vocabulary};
+use super::{headers, image, vocabulary};
 use crate::load::Loaded;
 use crate::{template, yaml};
 pub(super) use args::{Args, run};
@@ -67,7 +67,7 @@ fn manifests(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
         "bypasses": if waypoint { Vec::new() } else { bypasses(&routes) },
         "kind": options.kind,
         "extension": options.kind == Kind::TrafficExtension,
-        "url": url(options),
+        "url": image::url(options.url.as_ref()),
         "sha256": options.sha256,
         "pull_secret": options.pull_secret,
         "reload": options.fail_strategy == FailStrategy::Reload,
@@ -114,18 +114,11 @@ fn bypasses(routes: &Routes) -> Vec<Value> {
     bypasses
 }
 
-fn url(options: &Options) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    options.url.clone().unwrap_or_else(|| format!("oci://registry.example.com/sidetrack:{version}"))
-}
-
 /// The assumptions of the manifests, each with a way to check it.
 fn checks(plan: &Plan, options: &Options, routes: &Routes) -> Vec<String> {
     let mut checks = Vec::new();
     let (namespace, gateway) = &options.gateway;
-    if options.url.is_none() {
-        checks.push(format!("{} is a placeholder: set your image with --url.", url(options)));
-    }
+    checks.extend(image::guess(options.url.as_ref()));
     checks.push(format!(
         "The Gateway exists and is programmed: kubectl -n {namespace} get gateway {gateway}"
     ));
@@ -137,14 +130,17 @@ fn checks(plan: &Plan, options: &Options, routes: &Routes) -> Vec<String> {
         Parent::Service { name } => {
             let services = &options.routes.namespace;
             checks.push(format!(
-                "The service {name} uses the waypoint: kubectl -n {services} get service {name} --show-labels (istio.io/use-waypoint)"
+                "The service {name} uses the waypoint: kubectl -n {services} get service {name} --show-labels \
+                 (istio.io/use-waypoint)"
             ));
             checks.push(format!(
-                "Requests from an ingress gateway pass the waypoint: kubectl -n {services} label service {name} istio.io/ingress-use-waypoint=true"
+                "Requests from an ingress gateway pass the waypoint: kubectl -n {services} label service {name} \
+                 istio.io/ingress-use-waypoint=true"
             ));
             if services != namespace {
                 checks.push(
-                    "The waypoint is in another namespace than the service, so Istio is 1.30.3, 1.31 or newer: older waypoints do not start."
+                    "The waypoint is in another namespace than the service, so Istio is 1.30.3, 1.31 or newer: older \
+                     waypoints do not start."
                         .to_owned(),
                 );
             }

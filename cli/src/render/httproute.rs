@@ -24,7 +24,7 @@ use sidetrack::unit::UnitSource;
 
 use crate::fault::Fault;
 use crate::load::Loaded;
-pub(super) use args::{Flags, name, namespaced, sha256};
+pub(super) use args::Flags;
 pub(super) use backend::Backend;
 pub(crate) use backend::{Kind, Mapping, Written};
 pub(super) use existing::Existing;

@@ -31,7 +31,6 @@ use crate::load::Loaded;
 use crate::package::Module;
 pub(super) use args::{Args, Flags, run};
 use release::Release;
-pub(super) use values::name;
 
 /// What the manifests depend on besides the experiments.
 #[derive(Clone, Debug)]

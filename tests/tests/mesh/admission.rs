@@ -74,8 +74,15 @@ fn right() -> Value {
                           "headers": [{"name": "x-tenant", "exact": "acme"}]},
                 "unit": [{"header": "x-user-id"}, {"cookie": "session", "mint": {"max_age": "30d"}}],
                 "baseline": "stable",
-                "variants": [{"name": "stable"}, {"name": "new", "weight": 30, "reserve": 50.5}, {"name": "other", "weight": 0}],
-                "breaker": {"error_rate": 5, "slow": {"over": "200ms", "rate": 5}, "open_for": "1m", "max_open_for": "1m30s"},
+                "variants": [
+                    {"name": "stable"},
+                    {"name": "new", "weight": 30, "reserve": 50.5},
+                    {"name": "other", "weight": 0},
+                ],
+                "breaker": {
+                    "error_rate": 5, "slow": {"over": "200ms", "rate": 5},
+                    "open_for": "1m", "max_open_for": "1m30s",
+                },
                 "layer": {"name": "checkout", "from": 0, "to": 50},
                 "overrides": {"header": "x-ab-force", "units": {"qa alice": "new"}},
             },
@@ -87,7 +94,9 @@ fn right() -> Value {
                 "layer": {"name": "checkout", "from": 50, "to": 100},
             },
         ],
-        "settings": {"body_limit": "64KiB", "debug": {"token_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}},
+        "settings": {"body_limit": "64KiB", "debug": {
+            "token_sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        }},
     })
 }
 
@@ -233,7 +242,8 @@ fn wrong() -> Vec<(&'static str, Value, &'static str)> {
         (
             "/experiments/0/overrides/units",
             json!({"qa alice": "newest"}),
-            "experiments[0].overrides.units.\"qa alice\" is \"newest\", but must be one of the variants: stable, new, other",
+            "experiments[0].overrides.units.\"qa alice\" is \"newest\", but must be one of the variants: stable, \
+             new, other",
         ),
         (
             "/experiments/0/unit/0/header",
@@ -394,7 +404,9 @@ impl Random {
             file["settings"] = json!({
                 "header_prefix": self.of(&[json!("x-ab-"), json!("x-team-")]),
                 "response_headers": self.coin(),
-                "body_limit": self.of(&[json!("64KiB"), json!(1), json!("1MiB512KiB"), json!(16_777_216), json!("16MiB")]),
+                "body_limit": self.of(&[
+                    json!("64KiB"), json!(1), json!("1MiB512KiB"), json!(16_777_216), json!("16MiB"),
+                ]),
                 "exposure_unit": self.of(&[json!("digest"), json!("plain"), json!("none")]),
                 "debug": self.of(&[json!("denied"), json!("allowed"), json!({"token_sha256": "AB".repeat(32)})]),
             });
@@ -445,10 +457,19 @@ impl Random {
             "name": format!("Experiment.{number}"), "baseline": "base", "variants": variants, "unit": unit,
         });
         if rollout {
-            let weight = |random: &mut Self| json!({"candidate.0_x-": random.of(&[json!(0), json!(12.3456), json!(100)])});
+            let weight = |random: &mut Self| {
+                let weight = random.of(&[json!(0), json!(12.3456), json!(100)]);
+                json!({"candidate.0_x-": weight})
+            };
             experiment["rollout"] = json!({
-                "start": self.of(&[json!("2026-11-23T09:00:00Z"), json!("1970-01-01T00:00:00.5-05:30"), json!("2030-02-01T10:00:00+01:00")]),
-                "phases": [{"name": "a", "for": "1d2h3m4s5ms", "weights": weight(self)}, {"name": "b", "weights": weight(self)}],
+                "start": self.of(&[
+                    json!("2026-11-23T09:00:00Z"), json!("1970-01-01T00:00:00.5-05:30"),
+                    json!("2030-02-01T10:00:00+01:00"),
+                ]),
+                "phases": [
+                    {"name": "a", "for": "1d2h3m4s5ms", "weights": weight(self)},
+                    {"name": "b", "weights": weight(self)},
+                ],
             });
         }
         if self.coin() {
@@ -456,11 +477,14 @@ impl Random {
             experiment["enabled"] = json!(self.coin());
             experiment["missing_unit"] =
                 self.of(&[json!("baseline"), json!("random"), json!("skip")]);
-            experiment["mirror"] = json!({"cluster": "shadow", "percent": self.of(&[json!(0), json!(0.0001), json!(100)])});
+            let percent = self.of(&[json!(0), json!(0.0001), json!(100)]);
+            experiment["mirror"] = json!({"cluster": "shadow", "percent": percent});
         }
         if self.coin() {
             experiment["match"] = json!({
-                "hosts": [self.of(&[json!("a"), json!("*.example.com."), json!("-a-.b_c"), json!("[::1]"), json!("10.0.0.1")])],
+                "hosts": [self.of(&[
+                    json!("a"), json!("*.example.com."), json!("-a-.b_c"), json!("[::1]"), json!("10.0.0.1"),
+                ])],
                 "path": self.of(&[json!({"exact": "/v2/x"}), json!({"prefix": "/v2"})]),
                 "methods": ["POST", "M-SEARCH"],
                 "headers": [{"name": "x-a", "present": self.coin()}, {"name": "x-b", "prefix": "a"}],

@@ -1,7 +1,8 @@
 //! A cluster accepts all manifests that the project ships or renders, or `render` refuses first.
 //!
-//! The answers are those of Kubernetes' validation on Istio's definitions and of istiod's webhook, both by the program of
-//! `tests/mesh/istiod/`. It gets many files at once, as it needs most of its time to start.
+//! The answers are those of Kubernetes' validation on Istio's definitions and of istiod's webhook, both
+//! by the program of `tests/mesh/istiod/`. It gets many files at once, as it needs most of its time to
+//! start.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -49,11 +49,15 @@ fn doubles(value: &mut Value) {
 fn rich(weight: f64) -> Value {
     json!({
         "experiments": [{
-            "name": "financial-ab-test", "salt": "0123", "match": {"hosts": ["predictor.example.com"], "path": {"prefix": "/v2/models"}},
+            "name": "financial-ab-test", "salt": "0123",
+            "match": {"hosts": ["predictor.example.com"], "path": {"prefix": "/v2/models"}},
             "unit": [{"header": "x-user-id"}, {"cookie": "on"}], "baseline": "old",
             "variants": [
                 {"name": "old", "cluster": "old"},
-                {"name": "new", "cluster": "new", "weight": weight, "reserve": 50, "request_headers": {"x-a": "{{ yes }}", "x-b": "\"é\" # no"}},
+                {
+                    "name": "new", "cluster": "new", "weight": weight, "reserve": 50,
+                    "request_headers": {"x-a": "{{ yes }}", "x-b": "\"é\" # no"},
+                },
             ],
             "breaker": {"error_rate": 2.5, "min_requests": 1_000_000, "slow": {"over": "200ms", "rate": 5}},
             "mirror": {"cluster": "copies", "percent": 10},

@@ -177,7 +177,8 @@ fn experiment(random: &mut Random, number: usize) -> Value {
     });
     if rollout {
         let weights = json!({(model(1)): random.up_to(weight)});
-        experiment["rollout"] = json!({"start": "2026-11-23T09:00:00Z", "phases": [{"name": "on", "weights": weights}]});
+        let phases = json!([{"name": "on", "weights": weights}]);
+        experiment["rollout"] = json!({"start": "2026-11-23T09:00:00Z", "phases": phases});
     }
     let conditions = conditions(random);
     if conditions != json!({}) {

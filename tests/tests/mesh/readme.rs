@@ -1,5 +1,5 @@
-//! The commands of `istio/README.md`, one after the other, as a reader runs them: on the real API server, with a gateway
-//! and two models behind it.
+//! The commands of `istio/README.md`, one after the other, as a reader runs them: on the real API
+//! server, with a gateway and two models behind it.
 
 use std::collections::BTreeMap;
 use std::fs;

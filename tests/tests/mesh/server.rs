@@ -1,7 +1,7 @@
 //! The API server with istiod's webhook takes random renderings of each command, or `render` refuses them first.
 //!
-//! `corpora.rs` asks Istio's code directly; here the answers come through `kubectl apply --dry-run=server`, also those about
-//! the kinds of Envoy Gateway.
+//! `corpora.rs` asks Istio's code directly; here the answers come through `kubectl apply
+//! --dry-run=server`, also those about the kinds of Envoy Gateway.
 
 use std::collections::BTreeSet;
 

@@ -29,7 +29,7 @@ pub(in crate::render) struct Args {
     #[command(flatten)]
     source: Source,
     /// The Secret with the credentials for Prometheus, in the namespace of the objects
-    #[arg(long, value_name = "NAME", value_parser = crate::render::istio::name)]
+    #[arg(long, value_name = "NAME", value_parser = crate::render::labels::name)]
     secret: Option<String>,
 }
 

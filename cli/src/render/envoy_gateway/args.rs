@@ -9,7 +9,8 @@ use super::{Jwt, Options, envoy_proxy, manifests};
 use crate::exit::ExitStatus;
 use crate::load;
 use crate::out::Out;
-use crate::render::httproute::{self, Parent, namespaced, sha256};
+use crate::render::httproute::{self, Parent};
+use crate::render::labels::{namespaced, sha256};
 
 /// Write HTTPRoutes for an experiment, and the filter for Envoy Gateway
 ///

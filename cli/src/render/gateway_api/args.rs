@@ -9,8 +9,9 @@ use super::{Options, manifests};
 use crate::exit::ExitStatus;
 use crate::load;
 use crate::out::Out;
-use crate::render::httproute::{self, Parent, name, namespaced, sha256};
+use crate::render::httproute::{self, Parent};
 use crate::render::istio::{FailStrategy, Kind};
+use crate::render::labels::{name, namespaced, sha256};
 
 /// Write HTTPRoutes for an experiment, and the filter for an Istio gateway or waypoint
 ///

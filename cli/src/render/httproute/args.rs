@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 use sidetrack::plan::Plan;
 
 use super::{Existing, Kind, Mapping, Options, Parent, Written, existing};
 use crate::load::Source;
-use crate::render::labels::{LABEL, is_label};
+use crate::render::labels::{is_label, label, name, name_of};
 
 /// The flags for [`Options`].
 #[derive(clap::Args)]
@@ -83,7 +83,7 @@ impl Flags {
         let namespace = self.namespace.clone().or(found).unwrap_or_else(|| "default".to_owned());
         let port = self.port.or_else(|| beside.first().and_then(Existing::port));
         Ok(Options {
-            name: self.name.clone().unwrap_or_else(|| default_name(plan)),
+            name: self.name.clone().unwrap_or_else(|| name_of(plan)),
             namespace,
             parent: parent(self.listener.clone()),
             host: self.host.clone(),
@@ -111,45 +111,6 @@ impl ValueEnum for Kind {
             Self::InferencePool => "inferencepool",
         }))
     }
-}
-
-/// A name that two files on one gateway do not share.
-fn default_name(plan: &Plan) -> String {
-    let first = plan.experiments.first().map_or("", |experiment| experiment.name.as_str());
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    let name: String = format!("sidetrack-{first}").chars().map(plain).take(63).collect();
-    name.trim_end_matches('-').to_owned()
-}
-
-fn label(text: &str) -> anyhow::Result<(String, String)> {
-    let (label, value) = text.split_once('=').context("expected LABEL=VALUE")?;
-    let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-    ensure!(
-        !label.is_empty() && label.bytes().chain(value.bytes()).all(inside),
-        "must consist of letters, digits, '-', '_', '.' and '/'"
-    );
-    Ok((label.to_owned(), value.to_owned()))
-}
-
-/// The name of a resource.
-pub(in crate::render) fn name(text: &str) -> anyhow::Result<String> {
-    ensure!(is_label(text), "must be {LABEL}");
-    Ok(text.to_owned())
-}
-
-/// `NAMESPACE/NAME`.
-pub(in crate::render) fn namespaced(text: &str) -> anyhow::Result<(String, String)> {
-    let (namespace, name) = text.split_once('/').context("expected NAMESPACE/NAME")?;
-    ensure!(is_label(namespace) && is_label(name), "expected NAMESPACE/NAME, each of {LABEL}");
-    Ok((namespace.to_owned(), name.to_owned()))
-}
-
-/// The digest of an image or a file.
-pub(in crate::render) fn sha256(text: &str) -> anyhow::Result<String> {
-    let text = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
-    let hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    ensure!(hex, "must have 64 hexadecimal digits");
-    Ok(text)
 }
 
 fn host(text: &str) -> anyhow::Result<String> {

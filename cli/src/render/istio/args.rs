@@ -14,14 +14,13 @@ use super::identity::{Keys, Testers, Tokens};
 use super::merge::Existing;
 use super::page::{self, Page};
 use super::release::Release;
-use super::values::{
-    self, claim, gateway, host, key_set, label, label_key, name, principal, sha256, waypoint,
-};
+use super::values::{claim, host, key_set, principal};
 use super::{FailStrategy, Kind, Options, Routing, Topology, carried};
 use crate::exit::ExitStatus;
 use crate::load;
 use crate::out::{Ink, Out};
 use crate::render::envoy::duration;
+use crate::render::labels::{label, label_key, name, name_of, namespaced, sha256};
 use crate::wrap;
 
 /// Write the Istio manifests of an experiment: the filter, the routes and the access log
@@ -91,10 +90,10 @@ pub(in crate::render) struct Flags {
     #[arg(long, value_name = "LABEL=VALUE", value_parser = label)]
     selector: Vec<(String, String)>,
     /// The Gateway that receives the requests, as VirtualServices refer to it
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = gateway)]
-    gateway: Option<String>,
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+    gateway: Option<(String, String)>,
     /// The waypoint of the service, for its guard [default: waypoint, in the service's namespace]
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = waypoint)]
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced)]
     waypoint: Option<(String, String)>,
     /// A host of the routes; may be repeated. '*' takes all hosts of a Gateway [default: the hosts of
     /// the experiments; in sidecars and waypoints, else the baseline's service]
@@ -200,11 +199,11 @@ impl Flags {
             topology: self.topology,
             kind: self.kind,
             route: self.route,
-            name: self.name.clone().unwrap_or_else(|| values::name_of(plan)),
+            name: self.name.clone().unwrap_or_else(|| name_of(plan)),
             namespace: self.namespace.clone(),
             filter_namespace: self.filter_namespace.clone(),
             selector: self.selector.clone(),
-            gateway: self.gateway.clone(),
+            gateway: self.gateway.as_ref().map(|(namespace, name)| format!("{namespace}/{name}")),
             waypoint: self.waypoint.clone(),
             host: self.host.clone(),
             catch_all: self.catch_all,

@@ -3,17 +3,15 @@
 use sidetrack::plan::Plan;
 
 use super::destination::Destination;
-use super::page::url;
 use super::place::Place;
 use super::release::Release;
 use super::{Kind, Options, Topology, identity};
+use crate::render::image;
 
 /// What no option sets, as sentences.
 pub(super) fn guesses(place: &Place, options: &Options) -> Vec<String> {
     let mut guesses = place.guesses.clone();
-    if options.url.is_none() {
-        guesses.push(format!("{} is a placeholder: set your image with --url.", url(options)));
-    }
+    guesses.extend(image::guess(options.url.as_ref()));
     guesses
 }
 

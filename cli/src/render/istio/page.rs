@@ -13,7 +13,7 @@ use super::subsets::rules;
 use super::{FailStrategy, Kind, Options, identity};
 use crate::load::Loaded;
 use crate::render::envoy::seconds;
-use crate::render::{headers, vocabulary};
+use crate::render::{headers, image, vocabulary};
 use crate::{template, yaml};
 
 /// A template with the macros that all resources share in front of it.
@@ -40,6 +40,9 @@ const PARTS: [(&str, &str); 8] = [
     resource!("envoyfilter.yaml"),
     resource!("telemetry.yaml"),
 ];
+
+/// The part with the filter in an EnvoyFilter.
+const FILTER: &str = "envoyfilter.yaml";
 
 /// The part that `--merge-into` replaces.
 const ROUTES: &str = "virtualservice.yaml";
@@ -91,7 +94,7 @@ impl<'a> Page<'a> {
             "waypoint": place.waypoint,
             "gateway": place.gateway,
             "hosts": place.hosts,
-            "url": url(options),
+            "url": image::url(options.url.as_ref()),
             "sha256": options.sha256,
             "pull_secret": options.pull_secret,
             "reload": options.fail_strategy == FailStrategy::Reload,
@@ -169,18 +172,25 @@ impl<'a> Page<'a> {
         let root = match self.options.kind {
             Kind::WasmPlugin => "/spec/pluginConfig",
             Kind::TrafficExtension => "/spec/wasm/pluginConfig",
-            // The configuration is a text here, and is replaced as a whole.
-            Kind::EnvoyFilter => {
-                let path =
-                    "/spec/configPatches/0/patch/value/typed_config/config/configuration/value";
-                return Ok(json!([{"op": "replace", "path": path, "value": self.disabled()?}]));
-            }
+            Kind::EnvoyFilter => return self.stop_text(),
         };
         let off = |index| {
             let path = format!("{root}/experiments/{index}/enabled");
             json!({"op": "add", "path": path, "value": false})
         };
         Ok((0..experiments).map(off).collect())
+    }
+
+    /// The configuration is a text in an EnvoyFilter, and is replaced as a whole.
+    fn stop_text(&self) -> anyhow::Result<Value> {
+        let text = template::render(&PARTS, FILTER, &self.context)?;
+        let objects: Vec<Value> =
+            yaml::read_all(&text).map_err(|error| anyhow::anyhow!("the manifests: {error}"))?;
+        let mut paths = Vec::new();
+        objects.iter().for_each(|object| texts(object, "", &mut paths));
+        let disabled = self.disabled()?;
+        let replace = |path| json!({"op": "replace", "path": path, "value": disabled});
+        Ok(paths.into_iter().map(replace).collect())
     }
 
     /// The file for the filter with all experiments disabled, as a text.
@@ -206,6 +216,27 @@ impl<'a> Page<'a> {
 /// What Envoy may hold of a request beyond a body of `settings.body_limit`: all that it reads at once, and what the edits
 /// of a variant add.
 const HELD_MARGIN: u64 = (1 << 20) + (512 << 10);
+
+/// The JSON Pointers of the texts with experiments.
+fn texts(value: &Value, at: &str, paths: &mut Vec<String>) {
+    match value {
+        Value::String(text) if text.starts_with('{') && text.contains("\"experiments\"") => {
+            paths.push(at.to_owned());
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                texts(item, &format!("{at}/{index}"), paths);
+            }
+        }
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                let key = key.replace('~', "~0").replace('/', "~1");
+                texts(field, &format!("{at}/{key}"), paths);
+            }
+        }
+        _ => {}
+    }
+}
 
 /// The name of the resource that installs the filter. The guard is an EnvoyFilter too.
 fn filter_name(options: &Options) -> String {
@@ -233,10 +264,4 @@ pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
     });
     vocabulary::add(&mut context, &names.prefix);
     template::render(&MESH, "mesh.yaml", &context)
-}
-
-/// The URL of the filter's image.
-pub(super) fn url(options: &Options) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    options.url.clone().unwrap_or_else(|| format!("oci://registry.example.com/sidetrack:{version}"))
 }
