@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use sidetrack::names::metric;
 use sidetrack_lab::{
     Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request, prometheus_value,
 };
@@ -23,13 +24,14 @@ struct Proxy {
     _dir: tempfile::TempDir,
 }
 
-/// An Envoy with two workers whose bootstrap went through `change`.
+/// An Envoy with two workers whose bootstrap went through `change`. A request without a unit skips the
+/// experiment.
 async fn proxy(wasm: &Path, change: impl FnOnce(String) -> String) -> Result<Proxy> {
     let dir = tempfile::Builder::new().prefix("sidetrack-missing-").tempdir()?;
     let stubs = [ModelStub::start(BASELINE).await?, ModelStub::start(CANDIDATE).await?];
     let file = dir.path().join("experiment.json");
     let experiments = json!({"experiments": [{
-        "name": "a.b", "unit": [{"header": "x-user-id"}], "baseline": BASELINE,
+        "name": "a.b", "unit": [{"header": "x-user-id"}], "missing_unit": "skip", "baseline": BASELINE,
         "variants": [{"name": BASELINE, "cluster": BASELINE}, {"name": CANDIDATE, "cluster": CANDIDATE, "weight": 50}],
     }]});
     fs::write(&file, experiments.to_string())?;
@@ -100,6 +102,22 @@ async fn a_worker_without_its_filter_shows_in_the_route_that_only_such_requests_
         "Envoy counts its VMs after all"
     );
     Ok(())
+}
+
+/// So the alert for the route subtracts what the filter counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_skipped_request_is_counted_by_the_route_and_by_the_filter() -> Result<()> {
+    let proxy = proxy(artifact::wasm(), |text| text).await?;
+    ensure!(proxy.round().await? == (16, 0), "the filter is on both workers");
+    for client in &proxy.clients {
+        let answer = client.send(Request::get("/")).await?;
+        ensure!(answer.status == 200 && answer.header("x-ab-variant").is_none(), "{answer:?}");
+    }
+    ensure!(proxy.metric(BYPASS, &ROUTE).await? == Some(16.0), "{}", proxy.envoy.report().await);
+    until("the filter has counted the same requests", async || {
+        Ok(proxy.metric(metric::MISSING_UNIT, &[("experiment", "a.b")]).await? == Some(16.0))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -276,7 +276,8 @@ fn filter() -> Vec<Panel> {
             .query(second(metric::OVERRIDES), "overridden"),
         Panel::lines(
             "Past the filter",
-            "Requests that the filter should have seen and did not, and configurations that it rejected.",
+            "Requests that the filter should have seen and did not, and configurations that it rejected. With \
+             `missing_unit: skip`, requests without a unit count as well.",
             "reqps",
         )
         .query(bypass, "without the filter")
