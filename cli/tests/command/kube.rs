@@ -384,12 +384,20 @@ fn the_object_is_found_or_the_message_says_how_to() {
         "kind": "EnvoyExtensionPolicy", "metadata": {"name": "third", "namespace": "d"},
         "spec": {"wasm": [{"name": "other"}, {"config": experiments()}]},
     });
+    let filter = json!({
+        "kind": "EnvoyFilter", "metadata": {"name": "fourth", "namespace": "e"},
+        "spec": {"configPatches": [{"patch": {"value": {"typed_config": {"config": {
+            "configuration": {"value": experiments().to_string()},
+        }}}}}]},
+    });
+    cluster.list("envoyfilters.networking.istio.io", &[filter]);
     cluster.list("trafficextensions.extensions.istio.io", &[extension]);
     cluster.list("envoyextensionpolicies.gateway.envoyproxy.io", &[policy]);
     for (name, object) in [
         ("next", "TrafficExtension c/next"),
         ("trafficextension/next", "TrafficExtension c/next"),
         ("EnvoyExtensionPolicy/third", "EnvoyExtensionPolicy d/third"),
+        ("fourth", "EnvoyFilter e/fourth"),
     ] {
         let output = cluster.run(&["explain", "--name", name]);
         assert!(stdout(&output).starts_with(object), "{name}: {output:?}");
