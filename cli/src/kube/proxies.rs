@@ -8,6 +8,8 @@ use super::live::Live;
 
 /// The container of Istio's proxy.
 const CONTAINER: &str = "istio-proxy";
+/// The namespace whose objects are for all namespaces, unless the mesh configuration names another one.
+const ROOT: &str = "istio-system";
 /// The label of the pods that Istio creates for a Gateway or a waypoint.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 /// How many pods are asked at a time.
@@ -47,7 +49,12 @@ pub(super) fn of(live: &Live, connection: &Connection) -> anyhow::Result<Proxies
             .iter()
             .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
             .collect();
-        return pods(&live.namespace, &labels.join(","), connection);
+        let labels = labels.join(",");
+        if live.namespace == ROOT {
+            let place = format!("pods with {labels}, in all namespaces");
+            return listed(place, Scope::All, &labels, connection);
+        }
+        return pods(&live.namespace, &labels, connection);
     }
     let targets = live.object.pointer("/spec/targetRefs").and_then(Value::as_array);
     let target = targets
@@ -56,9 +63,12 @@ pub(super) fn of(live: &Live, connection: &Connection) -> anyhow::Result<Proxies
     if let Some(target) = target {
         return of_target(live, target, connection);
     }
-    let mut all = pods(&live.namespace, "", connection)?;
+    let (scope, place) = match live.namespace.as_str() {
+        ROOT => (Scope::All, "sidecars and gateways in all namespaces".to_owned()),
+        namespace => (Scope::Of(namespace), format!("sidecars in the namespace {namespace}")),
+    };
+    let mut all = listed(place, scope, "", connection)?;
     all.pods.retain(has_proxy);
-    all.place = format!("sidecars in the namespace {}", live.namespace);
     Ok(all)
 }
 
@@ -149,9 +159,18 @@ fn of_envoy_gateway(live: &Live, connection: &Connection) -> anyhow::Result<Prox
 
 fn pods(namespace: &str, labels: &str, connection: &Connection) -> anyhow::Result<Proxies> {
     let place = format!("pods in {namespace} with {labels}");
+    listed(place, Scope::Of(namespace), labels, connection)
+}
+
+fn listed(
+    place: String,
+    scope: Scope<'_>,
+    labels: &str,
+    connection: &Connection,
+) -> anyhow::Result<Proxies> {
     let selector = Some(labels).filter(|labels| !labels.is_empty());
     let port = 15090;
-    Ok(match connection.list("pods", Scope::Of(namespace), selector)? {
+    Ok(match connection.list("pods", scope, selector)? {
         Listed::Items(pods) => Proxies { place, pods, unknown: None, port },
         Listed::Unknown => Proxies { place, pods: Vec::new(), unknown: None, port },
         Listed::Forbidden(said) => unknown(said),
