@@ -163,8 +163,7 @@ fn experiment(random: &mut Random, number: usize) -> Value {
                 variant["request_headers"] = json!({"x-model-version": random.of(VALUES)});
             }
             if random.one_in(12) {
-                variant["path"] =
-                    json!({"replace_prefix": ["/v2/models", format!("/v{n}/models")]});
+                variant["path"] = json!({"replace_prefix": ["/v2/models", format!("/new/{n}")]});
             }
             variant
         })
@@ -202,7 +201,7 @@ fn experiment(random: &mut Random, number: usize) -> Value {
     if random.one_in(6) {
         experiment["breaker"] = json!({"error_rate": 2.5, "slow": {"over": "1.5s", "rate": 5}});
     }
-    if random.one_in(20) {
+    if random.one_in(40) {
         experiment["unit"] = json!([{"body": "/user~1id"}, {"cookie": "on"}]);
     }
     experiment
@@ -238,7 +237,7 @@ fn conditions(random: &mut Random) -> Value {
             .collect();
         conditions["headers"] = json!(headers);
     }
-    if random.one_in(20) {
+    if random.one_in(40) {
         conditions["body"] = json!([{"pointer": "/model", "exact": "forecast"}]);
     }
     conditions

@@ -152,6 +152,15 @@ pub(super) fn with_headers(target: &Target, headers: &[Value]) -> anyhow::Result
          hint: use fewer headers in the experiment's match",
         all.len()
     );
+    for header in &all {
+        let text = |key: &str| header.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (name, value) = (text("name"), text("value"));
+        ensure!(
+            is_value(value),
+            "the condition on the header {name} has \"{value}\", but the Gateway API allows only visible ASCII \
+             characters, with single spaces between them\n  hint: match another value, or only `present: true`"
+        );
+    }
     if !all.is_empty() {
         target.insert("headers".to_owned(), all.into());
     }
@@ -170,6 +179,13 @@ fn exact(path: &str) -> Value {
 
 fn typed(kind: &str, value: &str) -> Value {
     json!({"type": kind, "value": value})
+}
+
+/// Whether the Gateway API accepts this as the value of a header.
+fn is_value(value: &str) -> bool {
+    let words: Vec<&str> = value.split([' ', '\t']).collect();
+    value.len() <= 4096
+        && words.iter().all(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic()))
 }
 
 /// Whether the Gateway API accepts this as an exact path or a prefix.
@@ -200,6 +216,17 @@ mod tests {
 
     fn prefix(text: &str) -> Option<Text> {
         Some(Text::Prefix(text.to_owned()))
+    }
+
+    #[test]
+    fn values_of_headers_are_those_of_the_gateway_api() {
+        let with = |value: &str| with_headers(&Map::new(), &[header("x-a", value)]);
+        for good in ["a", "a b", "\"", "{x}", "a\tb"] {
+            assert!(with(good).is_ok(), "{good}");
+        }
+        for bad in ["", "é", "a  b", " a", "a "] {
+            assert!(with(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -31,35 +31,65 @@ const ISTIO: &[Choice] = &[
         1,
         &[
             &["--gateway", "istio-ingress/predictor-gateway"],
-            &["--gateway", "istio-ingress/predictor-gateway", "--catch-all"],
+            &["--gateway", "istio-ingress/predictor-gateway", "--host", "*"],
             &[
                 "--gateway",
                 "istio-ingress/predictor-gateway",
+                "--host",
+                "a.example.com",
+                "--catch-all",
+            ],
+            &[
+                "--gateway",
+                "istio-ingress/g",
+                "--host",
+                "*.example.com",
+                "--filter-namespace",
+                "a-1",
+            ],
+            &[
+                "--gateway",
+                "a/g",
+                "--host",
+                "b.example.com",
+                "--host",
+                "a.example.com",
                 "--selector",
                 "istio=a",
-                "--selector",
-                "app.k8s.io/b=c",
             ],
-            &["--gateway", "istio-ingress/predictor-gateway", "--filter-namespace", "a-1"],
             &["--topology", "sidecar"],
-            &["--topology", "sidecar", "--selector", "app=frontend"],
-            &["--topology", "sidecar", "--filter-namespace", "clients"],
+            &[
+                "--topology",
+                "sidecar",
+                "--host",
+                "predictor",
+                "--selector",
+                "app=a",
+                "--selector",
+                "k8s.io/b=c",
+            ],
+            &[
+                "--topology",
+                "sidecar",
+                "--host",
+                "predictor.models",
+                "--filter-namespace",
+                "clients",
+            ],
             &["--topology", "waypoint"],
-            &["--topology", "waypoint", "--waypoint", "models/other"],
-            &["--topology", "waypoint", "--waypoint", "gateways/other", "--istio", "1.31.1"],
+            &["--topology", "waypoint", "--host", "predictor", "--waypoint", "models/other"],
+            &[
+                "--topology",
+                "waypoint",
+                "--host",
+                "predictor",
+                "--waypoint",
+                "w/other",
+                "--istio",
+                "1.31.1",
+            ],
         ],
     ),
-    (
-        2,
-        &[
-            &["--host", "a.example.com"],
-            &["--host", "*.example.com"],
-            &["--host", "predictor"],
-            &["--host", "predictor.models"],
-            &["--host", "predictor.models.svc.cluster.local"],
-        ],
-    ),
-    (8, &[&["--host", "b.example.com"], &["--host", "*"]]),
     (
         2,
         &[
@@ -73,8 +103,7 @@ const ISTIO: &[Choice] = &[
             ],
         ],
     ),
-    (2, &[&["--port", "80"], &["--port", "8080"]]),
-    (3, &[&["--port", "65535"]]),
+    (1, &[&[], &["--port", "80"], &["--port", "8080"], &["--port", "65535"]]),
     (3, &[&["--kind", "trafficextension"], &["--kind", "envoyfilter"], &["--kind", "wasmplugin"]]),
     (5, &[&["--fail-strategy", "reload"], &["--fail-strategy", "open"]]),
     (6, &[&["--no-guard"]]),
@@ -160,15 +189,6 @@ const HTTPROUTES: &[Choice] = &[
     (
         1,
         &[
-            &["--host", "a.example.com"],
-            &["--host", "*.example.com", "--host", "b.example.org"],
-            &["--any-host"],
-            &[],
-        ],
-    ),
-    (
-        1,
-        &[
             &["--port", "80"],
             &["--port", "8080"],
             &["--port", "65535"],
@@ -202,7 +222,9 @@ const GATEWAY_API: &[Choice] = &[
     (
         1,
         &[
-            &["--gateway", "istio-ingress/gateway"],
+            &["--gateway", "istio-ingress/gateway", "--host", "a.example.com"],
+            &["--gateway", "models/gateway", "--host", "*.example.com", "--host", "b.example.org"],
+            &["--gateway", "models/gateway", "--any-host"],
             &["--gateway", "models/gateway"],
             &["--waypoint", "models/waypoint", "--service", "predictor"],
             &["--waypoint", "gateways/waypoint", "--service", "predictor"],
@@ -215,7 +237,15 @@ const GATEWAY_API: &[Choice] = &[
 ];
 
 const ENVOY_GATEWAY: &[Choice] = &[
-    (1, &[&["--gateway", "models/gateway"], &["--gateway", "ingress/gateway"]]),
+    (
+        1,
+        &[
+            &["--gateway", "models/gateway", "--host", "a.example.com"],
+            &["--gateway", "ingress/gateway", "--host", "*.example.com", "--host", "b.example.org"],
+            &["--gateway", "ingress/gateway", "--any-host"],
+            &["--gateway", "models/gateway"],
+        ],
+    ),
     (3, &[&["--url", "oci://example.com:5000/a/b:1"], &["--url", "https://example.com/x.wasm"]]),
     (
         5,
