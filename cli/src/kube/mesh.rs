@@ -5,6 +5,7 @@ mod gateways;
 mod order;
 mod pods;
 mod routes;
+mod services;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -81,15 +82,16 @@ pub(super) fn findings(
     findings.extend(gateways::reported(&live.object, &live.to_string()));
     let mesh = Mesh::read(connection)?;
     findings.extend(guard(live, plan, &mesh));
-    findings.extend(gateways::findings(header, &found, &mesh));
-    findings.extend(gateways::of_routes(header, &mesh.http_routes));
+    let services = services::of(live, plan, &found, &mesh);
+    findings.extend(gateways::findings(&services, &found, &mesh));
+    findings.extend(gateways::of_routes(live, header, &mesh.http_routes));
     for experiment in &plan.experiments {
         for id in experiment.candidates() {
             let name = variant(experiment, id);
             findings.extend(candidate(plan, experiment, name, &mesh, connection)?);
         }
     }
-    findings.extend(order::findings(plan, &mesh));
+    findings.extend(order::findings(plan, &services, &mesh));
     findings.extend(untagged(plan, &mesh));
     findings.extend(hosts(plan, &mesh));
     findings.extend(mesh.unread);

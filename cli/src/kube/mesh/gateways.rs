@@ -3,16 +3,16 @@
 use serde_json::Value;
 
 use super::order::qualified;
-use super::routes::{Route, list, of_service, text, texts};
-use super::{Finding, Mesh, problem};
+use super::routes::{Route, list, text, texts};
+use super::{Finding, Mesh, problem, services};
+use crate::kube::live::Live;
 use crate::kube::proxies::Proxies;
 
-/// What is wrong with the Gateways of the VirtualServices that have routes by this header.
-pub(super) fn findings(header: &str, proxies: &Proxies, mesh: &Mesh) -> Vec<Finding> {
+/// What is wrong with the Gateways of these VirtualServices.
+pub(super) fn findings(services: &[&Value], proxies: &Proxies, mesh: &Mesh) -> Vec<Finding> {
     let Some(gateways) = &mesh.gateways else { return Vec::new() };
     let mut findings = Vec::new();
-    let is_tagged = |service: &&Value| of_service(service).iter().any(|route| route.names(header));
-    for service in mesh.virtual_services.iter().filter(is_tagged) {
+    for service in services {
         let namespace = text(service, "/metadata/namespace").unwrap_or_default();
         let name = text(service, "/metadata/name").unwrap_or_default();
         let owner = format!("VirtualService {namespace}/{name}");
@@ -40,7 +40,7 @@ pub(super) fn findings(header: &str, proxies: &Proxies, mesh: &Mesh) -> Vec<Find
     findings
 }
 
-fn full_name(object: &Value) -> String {
+pub(super) fn full_name(object: &Value) -> String {
     let of = |pointer| text(object, pointer).unwrap_or_default();
     format!("{}/{}", of("/metadata/namespace"), of("/metadata/name"))
 }
@@ -67,15 +67,22 @@ fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
+/// Whether a pod has the labels that a Gateway selects.
+pub(super) fn selects(gateway: &Value, pod: &Value) -> bool {
+    let labels = gateway.pointer("/spec/selector").and_then(Value::as_object);
+    let own = pod.pointer("/metadata/labels");
+    labels.is_some_and(|labels| {
+        let has =
+            |(label, value): (&String, &Value)| own.and_then(|own| own.get(label)) == Some(value);
+        labels.iter().all(has)
+    })
+}
+
 /// The pods of the Gateway must be among those that run the filter.
 fn elsewhere(gateway: &Value, name: &str, proxies: &Proxies) -> Option<Finding> {
     let labels = gateway.pointer("/spec/selector")?.as_object()?;
-    let has = |pod: &Value| {
-        labels.iter().all(|(label, value)| {
-            pod.pointer("/metadata/labels").and_then(|labels| labels.get(label)) == Some(value)
-        })
-    };
-    if labels.is_empty() || proxies.pods.is_empty() || proxies.pods.iter().any(has) {
+    let is_served = proxies.pods.iter().any(|pod| selects(gateway, pod));
+    if labels.is_empty() || proxies.pods.is_empty() || is_served {
         return None;
     }
     let labels: Vec<String> = labels
@@ -111,10 +118,10 @@ pub(super) fn reported(object: &Value, owner: &str) -> Vec<Finding> {
         .collect()
 }
 
-/// The HTTPRoutes among these that have rules by this header, with what is reported about each.
-pub(super) fn of_routes(header: &str, http_routes: &[Value]) -> Vec<Finding> {
+/// What is reported about the HTTPRoutes of the same rendering that have rules by this header.
+pub(super) fn of_routes(live: &Live, header: &str, http_routes: &[Value]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for object in http_routes {
+    for object in http_routes.iter().filter(|route| services::is_sibling(live, route)) {
         let routes: Vec<Route> = super::routes::of_gateway_api(object);
         if let Some(route) = routes.iter().find(|route| route.names(header)) {
             findings.extend(reported(object, &route.owner));

@@ -9,7 +9,7 @@ use crate::words::variant;
 
 /// What hides the routes of the candidates: earlier routes of the same VirtualService, and VirtualServices for the same
 /// hosts.
-pub(super) fn findings(plan: &Plan, mesh: &Mesh) -> Vec<Finding> {
+pub(super) fn findings(plan: &Plan, services: &[&Value], mesh: &Mesh) -> Vec<Finding> {
     let header = &plan.settings.headers.variant;
     let candidates: Vec<&str> = plan
         .experiments
@@ -17,7 +17,7 @@ pub(super) fn findings(plan: &Plan, mesh: &Mesh) -> Vec<Finding> {
         .flat_map(|experiment| experiment.candidates().map(|id| variant(experiment, id)))
         .collect();
     let mut findings = Vec::new();
-    for service in &mesh.virtual_services {
+    for service in services {
         let routes = super::routes::of_service(service);
         let mut hidden: Vec<&str> = Vec::new();
         for (index, route) in routes.iter().enumerate() {
