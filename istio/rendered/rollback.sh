@@ -6,7 +6,10 @@ set -eu
 echo "1. Stop the experiments, also for open connections"
 filter="kubectl --namespace istio-ingress"
 if [ -n "$($filter get wasmplugin sidetrack-financial-ab-test --ignore-not-found --output name)" ]; then
-  $filter patch wasmplugin sidetrack-financial-ab-test --type json --patch '[{"op":"add","path":"/spec/pluginConfig/experiments/0/enabled","value":false}]'
+  $filter patch wasmplugin sidetrack-financial-ab-test --type json --patch-file /dev/stdin <<'JSON' ||
+[{"op":"add","path":"/spec/pluginConfig/experiments/0/enabled","value":false}]
+JSON
+    echo "The WasmPlugin differs from what was rendered. The next step stops the experiments for new requests."
 fi
 
 echo "2. Leave only the routes to the baseline"
