@@ -14,18 +14,18 @@ mlflow: ## also fetch MLflow, which is large: its tests and examples/mlflow need
 wasm: setup ## build the filter: dist/sidetrack.wasm
 	@scripts/build-wasm.sh
 
-cli: ## build the command: dist/sidetrack
+cli: wasm ## build the command with the filter inside: dist/sidetrack
 	@scripts/build-cli.sh
 
 install: cli ## install the command, also as kubectl sidetrack, with its manual pages (PREFIX, default /usr/local)
 	@scripts/install.sh
 
-demo: wasm cli ## watch an A/B test in a real Envoy on this machine
-	dist/sidetrack demo --wasm dist/sidetrack.wasm
+demo: cli ## watch an A/B test in a real Envoy on this machine
+	dist/sidetrack demo
 
-recording: wasm cli ## record the demo: docs/images/demo.svg and demo.cast
+recording: cli ## record the demo: docs/images/demo.svg and demo.cast
 	@scripts/record-demo.py --cast docs/images/demo.cast --svg docs/images/demo.svg --until "no files are left" -- \
-		dist/sidetrack demo --wasm dist/sidetrack.wasm --for 8s --no-keep
+		dist/sidetrack demo --for 8s --no-keep
 
 mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through an A/B test to its promotion
 	@examples/mlflow/run.sh

@@ -24,7 +24,7 @@ for sources in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
 done
 export CARGO_ENCODED_RUSTFLAGS="$flags"
 cargo build --locked -p sidetrack-filter --profile wasm --target wasm32-wasip1
-cargo build --locked --release -p sidetrack-cli
+SIDETRACK_EMBED="$CARGO_TARGET_DIR/wasm32-wasip1/wasm/sidetrack_filter.wasm" cargo build --locked --release -p sidetrack-cli
 host="$(rustc -vV | sed -n 's/^host: //p')"
 cp "$CARGO_TARGET_DIR/wasm32-wasip1/wasm/sidetrack_filter.wasm" "$out/sidetrack.wasm"
 strip -S -o "$out/sidetrack-$host" "$CARGO_TARGET_DIR/release/sidetrack"

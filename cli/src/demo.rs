@@ -11,22 +11,20 @@ mod observe;
 mod runner;
 mod testbed;
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args as Arguments, ValueEnum};
 
+use crate::filter::Filter;
+use crate::interrupt::Interrupt;
+use crate::local;
 use crate::out::Out;
-use draw::{Screen, Targets, Traffic};
-use input::{Interrupt, Kind, OPEN_FOR, Scenario};
+use crate::screen::Screen;
+use draw::{Targets, Traffic};
+use input::{Kind, OPEN_FOR, Scenario};
 use runner::{Observers, background_load, run as run_scenario};
-use testbed::{Bind, Options, Testbed, Variation};
-
-/// The ports that are tried first, as in the quick start.
-const PORT: u16 = 10_000;
-const ADMIN_PORT: u16 = 9901;
+use testbed::{Options, Testbed, Variation};
 
 /// The traffic while the user tries commands. Each request is a line in the exposure log, so it ends by itself.
 const BACKGROUND: Traffic = Traffic { rate: 500, length: Duration::from_secs(600) };
@@ -39,12 +37,10 @@ const BACKGROUND: Traffic = Traffic { rate: 500, length: Duration::from_secs(600
 #[derive(Arguments)]
 #[command(after_help = "Example:\n  sidetrack demo --for 10s --rate 1000")]
 pub(crate) struct Args {
-    /// The filter
-    #[arg(long, value_name = "PATH", default_value = "dist/sidetrack.wasm")]
-    wasm: PathBuf,
-    /// The Envoy program [default: the one that `make setup` fetches, or on PATH]
-    #[arg(long, value_name = "PATH")]
-    envoy: Option<PathBuf>,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    proxy: local::Args,
     /// What to show: the split of live traffic, the failure of a model, or both
     #[arg(long, value_name = "NAME", default_value = "all")]
     scenario: Scenarios,
@@ -57,21 +53,9 @@ pub(crate) struct Args {
     /// End after the checks; the default without a terminal
     #[arg(long)]
     no_keep: bool,
-    /// Worker threads of Envoy
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
-    workers: u32,
     /// Requests per second, at least 500 for the failure of a model
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     rate: u32,
-    /// Port of Envoy on 127.0.0.1, 0 for any free one [default: 10000, or the next free port]
-    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
-    port: Option<u16>,
-    /// Address and port of Envoy instead of --port
-    #[arg(long, value_name = "IP:PORT")]
-    listen: Option<SocketAddr>,
-    /// Address and port of Envoy's admin interface [default: 127.0.0.1:9901, or the next free port]
-    #[arg(long, value_name = "IP:PORT")]
-    admin: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -100,33 +84,12 @@ fn length(text: &str) -> Result<Duration, String> {
 }
 
 impl Args {
-    fn bind(&self) -> Bind {
-        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        match (self.listen, self.port) {
-            (Some(addr), _) => Bind::Exact(addr),
-            (None, Some(port)) => Bind::Exact(local(port)),
-            (None, None) => Bind::FirstFree(local(PORT)),
-        }
-    }
-
-    fn admin(&self) -> Bind {
-        let default = Bind::FirstFree(SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT)));
-        self.admin.map_or(default, Bind::Exact)
-    }
-
     fn options(&self, kind: Kind) -> Options {
         let variation = match kind {
             Kind::Split => Variation::default(),
             Kind::Outage => Variation { open_for: Some(OPEN_FOR), failover: true },
         };
-        Options {
-            wasm: self.wasm.clone(),
-            envoy: self.envoy.clone(),
-            workers: self.workers,
-            listen: self.bind(),
-            admin: self.admin(),
-            variation,
-        }
+        Options { filter: self.filter.clone(), proxy: self.proxy.clone(), variation }
     }
 
     fn scenario(&self, kind: Kind, testbed: &Testbed) -> Scenario {

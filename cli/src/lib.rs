@@ -13,15 +13,20 @@ mod check;
 mod completions;
 mod demo;
 mod digest;
+mod edit;
 mod exit;
 mod explain;
 mod export;
 mod fault;
+mod filter;
 mod http;
 mod import;
+mod init;
+mod interrupt;
 mod kube;
 mod lines;
 mod load;
+mod local;
 mod man;
 mod manifest;
 mod mlflow;
@@ -30,13 +35,18 @@ mod out;
 mod package;
 mod plan;
 mod pointer;
+mod promote;
 mod render;
 mod roster;
+mod run;
 mod schema;
+mod screen;
+mod set;
 mod simulate;
 mod size;
 mod table;
 mod template;
+mod unit;
 mod words;
 mod wrap;
 pub mod yaml;
@@ -60,11 +70,15 @@ const EXITS: &str = "Exit codes: 0 success, 1 problems in the input or the data,
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Args),
+    Run(Box<run::Args>),
     Check(check::Args),
     Explain(explain::Args),
     Assign(assign::Args),
     Simulate(simulate::Args),
     Plan(plan::Args),
+    Set(set::Args),
+    Promote(promote::Args),
     Size(size::Args),
     Analyze(analyze::Args),
     Bandit(bandit::Args),
@@ -97,11 +111,15 @@ pub fn run() -> ExitCode {
         Err(error) => return fault::wrong_use(&error),
     };
     let done = match &given.command {
+        Command::Init(args) => code(init::run(args, &mut out)),
+        Command::Run(args) => code(run::run(args, &mut out)),
         Command::Check(args) => code(check::run(args, &mut out)),
         Command::Explain(args) => code(explain::run(args, &mut out)),
         Command::Assign(args) => code(assign::run(args, &mut out)),
         Command::Simulate(args) => code(simulate::run(args, &mut out)),
         Command::Plan(args) => code(plan::run(args, &mut out)),
+        Command::Set(args) => code(set::run(args, &mut out)),
+        Command::Promote(args) => code(promote::run(args, &mut out)),
         Command::Size(args) => code(size::run(args, &mut out)),
         Command::Analyze(args) => code(analyze::run(args, &mut out)),
         Command::Bandit(args) => code(bandit::run(args, &mut out)),

@@ -72,6 +72,11 @@ impl Source {
         Ok(Self { name, text, json, tree: None })
     }
 
+    /// A text that this command wrote.
+    pub(crate) fn of_text(name: String, text: String) -> Self {
+        Self { name, text: text.into_bytes(), json: false, tree: None }
+    }
+
     /// What an object of a cluster carries. It has no lines.
     pub(crate) fn of_tree(name: String, tree: Node) -> Self {
         Self { name, text: Vec::new(), json: false, tree: Some(tree) }
@@ -94,7 +99,12 @@ impl Source {
 
     /// A source with this text in place of the file's.
     pub(crate) fn with(&self, text: String) -> Self {
-        Self { name: self.name.clone(), text: text.into_bytes(), json: self.json, tree: None }
+        self.of_bytes(text.into_bytes())
+    }
+
+    /// The same, for a text that may not be UTF-8.
+    pub(crate) fn of_bytes(&self, text: Vec<u8>) -> Self {
+        Self { name: self.name.clone(), text, json: self.json, tree: None }
     }
 
     /// The parsed file, or all its problems.

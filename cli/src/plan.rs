@@ -91,8 +91,25 @@ pub(crate) fn write_text(
     report::write_text(&compare(old, new, now), out)
 }
 
+/// The moves in one line: `old → new 10 %`, and what else the change means. Empty if nothing moves.
+pub(crate) fn in_words(old: &Plan, new: &Plan, now: Timestamp) -> String {
+    let mut parts = Vec::new();
+    for experiment in compare(old, new, now).experiments {
+        let several = old.experiments.len() + new.experiments.len() > 2;
+        let of = if several { format!("{}: ", experiment.name) } else { String::new() };
+        let place = |name: &Option<String>| name.clone().unwrap_or_else(|| "(none)".to_owned());
+        let moves = experiment.moves.iter();
+        parts.extend(moves.map(|step| {
+            format!("{of}{} → {} {} %", place(&step.from), place(&step.to), step.percent)
+        }));
+        parts.extend(experiment.notes.iter().map(|note| format!("{of}{note}")));
+    }
+    parts.join("; ")
+}
+
+/// The units that move, by experiment.
 #[derive(Serialize)]
-struct Report {
+pub(crate) struct Report {
     at: String,
     /// Whether any unit moves between two candidates.
     swap: bool,
@@ -127,7 +144,20 @@ struct Listed {
     swap: bool,
 }
 
-fn compare(old: &Plan, new: &Plan, now: Timestamp) -> Report {
+impl Report {
+    /// Whether any unit moves between two candidates.
+    pub(crate) const fn has_swap(&self) -> bool {
+        self.swap
+    }
+}
+
+/// Writes the report as text.
+pub(crate) fn write_report(report: &Report, out: &mut Out) -> anyhow::Result<()> {
+    report::write_text(report, out)
+}
+
+/// Compares two versions of a file at a moment.
+pub(crate) fn compare(old: &Plan, new: &Plan, now: Timestamp) -> Report {
     let mut experiments = Vec::new();
     for experiment in &old.experiments {
         let twin = new.experiments.iter().find(|other| other.name == experiment.name);

@@ -23,7 +23,9 @@ mod vocabulary;
 
 use clap::Subcommand;
 
-pub(crate) use envoy::{Endpoint, Failover, Options, bootstrap};
+pub(crate) use envoy::{
+    Address, Endpoint, Failover, Options, Upstreams, bootstrap, cluster_names, filter,
+};
 
 use crate::exit::ExitStatus;
 use crate::out::Out;

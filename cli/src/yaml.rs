@@ -36,6 +36,22 @@ pub(crate) fn write(value: &impl Serialize) -> anyhow::Result<String> {
     Ok(serde_saphyr::to_string_with_options(value, options)?)
 }
 
+/// A text as a YAML file writes it: plain where YAML 1.1 and 1.2 read it as the same text, else in double quotes.
+pub(crate) fn scalar(text: &str) -> String {
+    let first = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '/');
+    let inside = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    let word = text.to_ascii_lowercase();
+    let is_word = matches!(
+        word.as_str(),
+        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+    );
+    if first && inside && !is_word {
+        text.to_owned()
+    } else {
+        serde_json::Value::from(text).to_string()
+    }
+}
+
 fn options(max_documents: usize) -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {

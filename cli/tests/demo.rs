@@ -1,13 +1,15 @@
 //! `sidetrack demo` as a process: its output, its exit status, its ports, and that it leaves nothing behind.
 
-#[path = "demo/running.rs"]
 mod running;
+#[path = "demo/subject.rs"]
+mod subject;
 
 use std::io::Write;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use running::{Demo, Running, Sabotaged, port_of_demo, shell, wasm};
+use running::{Running, shell, wasm};
+use subject::{Demo, Sabotaged, port_of_demo};
 
 /// Without a terminal it ends by itself.
 #[test]
@@ -229,7 +231,7 @@ fn both_scenarios_run_and_a_signal_is_not_a_failure() {
 fn a_missing_file_is_named() {
     let demo = Demo::new();
     for (arguments, hint) in [
-        (["--wasm", "no/such.wasm"], "`make wasm` builds it"),
+        (["--wasm", "no/such.wasm"], "`make wasm` builds dist/sidetrack.wasm"),
         (["--envoy", "/no/such/envoy"], "--envoy is /no/such/envoy, which is not a file"),
     ] {
         let (status, text) = demo.run(&arguments);

@@ -5,14 +5,12 @@ mod commands;
 mod explanation;
 mod outage;
 mod progress;
-mod screen;
 mod style;
 mod verdict;
 mod view;
 
 pub(crate) use commands::{Targets, Traffic, commands};
 pub(crate) use progress::progress;
-pub(crate) use screen::Screen;
 pub(crate) use verdict::verdict;
 pub(crate) use view::{frame, header};
 

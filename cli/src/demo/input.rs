@@ -1,9 +1,7 @@
 //! The inputs of the demo: scenarios, traffic, signals.
 
-mod interrupt;
 mod scenario;
 mod traffic;
 
-pub(crate) use interrupt::Interrupt;
 pub(crate) use scenario::{BreakerState, Kind, OPEN_FOR, Scenario, Step, Until};
 pub(crate) use traffic::{PATH, Source, Visit};

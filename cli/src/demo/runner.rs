@@ -7,14 +7,16 @@ use anyhow::Context as _;
 use sidetrack_lab::{Behavior, Load, LoadOptions};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use super::draw::{self, Screen};
-use super::input::{BreakerState, Interrupt, Kind, Scenario, Step, Until, Visit};
+use super::draw;
+use super::input::{BreakerState, Kind, Scenario, Step, Until, Visit};
 use super::observe::{
     Check, EventLog, Expected, RateWindow, Recorder, Scrape, Snapshot, checks, per_second,
 };
 use super::testbed::Testbed;
 use crate::fault::Fault;
+use crate::interrupt::Interrupt;
 use crate::moment;
+use crate::screen::Screen;
 
 /// The maximum number of requests in flight.
 const CONNECTIONS: u8 = 16;

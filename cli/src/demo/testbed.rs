@@ -1,14 +1,16 @@
 //! The testbed: a real Envoy with the filter, and a model stub for each variant.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use sidetrack::config::{self, Node};
 use sidetrack::plan::{Experiment, Plan, VariantId};
-use sidetrack_lab::{Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, first_free_port};
+use sidetrack_lab::{Client, Envoy, ModelStub};
 use tempfile::TempDir;
 
+use crate::filter::Filter;
+use crate::local::{self, Local};
 use crate::render;
 use crate::yaml;
 
@@ -18,27 +20,12 @@ const EXPERIMENT: &str = include_str!("../../../envoy/experiment.yaml");
 /// The largest request body, in bytes, that failover keeps for the second attempt.
 const FAILOVER_BUFFER: u32 = 1 << 20;
 
-/// How often a start is repeated after another process took the chosen port.
-const START_ATTEMPTS: u32 = 3;
-
 /// The inputs of a start.
 #[derive(Clone)]
 pub(crate) struct Options {
-    pub(crate) wasm: PathBuf,
-    pub(crate) envoy: Option<PathBuf>,
-    pub(crate) workers: u32,
-    pub(crate) listen: Bind,
-    pub(crate) admin: Bind,
+    pub(crate) filter: Filter,
+    pub(crate) proxy: local::Args,
     pub(crate) variation: Variation,
-}
-
-/// An address for Envoy to listen on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bind {
-    /// This address; port 0 is any free one.
-    Exact(SocketAddr),
-    /// This address, or the next free port.
-    FirstFree(SocketAddr),
 }
 
 /// How the experiment differs from the quick start.
@@ -65,23 +52,6 @@ pub(crate) struct Testbed {
     dir: TempDir,
 }
 
-impl Bind {
-    fn resolve(self) -> anyhow::Result<SocketAddr> {
-        match self {
-            // Envoy sets SO_REUSEPORT: without this test, two Envoys would share the port.
-            Self::Exact(addr) => match TcpListener::bind(addr) {
-                Ok(_) => Ok(addr),
-                Err(error) => anyhow::bail!(
-                    "cannot listen on {addr}: {error}\n  hint: choose another port, or 0 for any free one"
-                ),
-            },
-            Self::FirstFree(addr) => {
-                Ok(SocketAddr::new(addr.ip(), first_free_port(addr.ip(), addr.port())?))
-            }
-        }
-    }
-}
-
 /// The experiment file of the demo, as text tree and as plan.
 pub(crate) fn experiments(variation: Variation) -> anyhow::Result<(Node, Plan)> {
     let mut node: Node = yaml::parse(EXPERIMENT).map_err(anyhow::Error::msg)?;
@@ -106,10 +76,9 @@ fn first_experiment(node: &mut Node) -> Option<&mut Vec<(String, Node)>> {
 impl Testbed {
     /// Starts the models and Envoy, and returns when Envoy is ready.
     pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
-        let binary = envoy(options.envoy.as_deref())?;
-        let wasm = wasm(&options.wasm)?;
         let (node, plan) = experiments(options.variation)?;
         let dir = tempfile::Builder::new().prefix("sidetrack-demo-").tempdir()?;
+        let wasm = options.filter.find(dir.path())?;
         let experiment = plan.experiments.first().context("the demo's file has no experiment")?;
         let mut models = Vec::new();
         let mut endpoints = Vec::new();
@@ -137,28 +106,8 @@ impl Testbed {
             };
             render::bootstrap(&plan, &node, &options)
         };
-        let mut attempt = 1;
-        let envoy = loop {
-            let bootstrap = bootstrap(options.listen.resolve()?, options.admin.resolve()?)?;
-            let mut start = EnvoyOptions::new(binary.clone(), bootstrap);
-            start.concurrency = options.workers;
-            // The default flush interval of the access log is 10 s.
-            start.extra_args = ["--file-flush-interval-msec", "500"].map(String::from).to_vec();
-            match Envoy::start(start).await {
-                Err(error)
-                    if attempt < START_ATTEMPTS && format!("{error:#}").contains("cannot bind") =>
-                {
-                    attempt += 1;
-                }
-                started => break started?,
-            }
-        };
-        let ip = match options.listen {
-            Bind::Exact(addr) | Bind::FirstFree(addr) => addr.ip(),
-        };
-        let addr = reachable(ip, envoy.listener_port("predictors").await?);
-        let version = envoy.version().await?.unwrap_or_default();
-        let (workers, client) = (options.workers, Client::new(addr));
+        let Local { envoy, version, addr } = Local::start(&options.proxy, bootstrap).await?;
+        let (workers, client) = (options.proxy.workers, Client::new(addr));
         Ok(Self { plan, models, envoy, version, workers, addr, client, dir })
     }
 
@@ -186,28 +135,6 @@ impl Testbed {
     }
 }
 
-fn envoy(given: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let Some(path) = given else { return EnvoyBinary::find() };
-    ensure!(path.is_file(), "--envoy is {}, which is not a file", path.display());
-    Ok(path.to_owned())
-}
-
-fn wasm(path: &Path) -> anyhow::Result<PathBuf> {
-    let hint = "hint: `make wasm` builds it, or pass its path with --wasm";
-    ensure!(path.is_file(), "no filter module at {}\n{hint}", path.display());
-    path.canonicalize().with_context(|| format!("finding {}", path.display()))
-}
-
 fn exposures_in(dir: &TempDir) -> PathBuf {
     dir.path().join("exposures.jsonl")
-}
-
-/// The address at which a listener on all addresses is reached from this machine.
-const fn reachable(ip: IpAddr, port: u16) -> SocketAddr {
-    let ip = match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, port)
 }

@@ -7,7 +7,6 @@ mod trial;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::Context as _;
 use sidetrack::config;
@@ -19,6 +18,7 @@ use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load::count;
 use crate::out::Out;
+use crate::unit::Unit;
 use crate::yaml;
 use trial::{Choices, Trial};
 
@@ -54,28 +54,6 @@ pub(crate) struct Args {
     /// Write to this file, which must not exist [default: stdout]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-}
-
-/// A unit source.
-#[derive(Clone, Debug, serde::Serialize)]
-struct Unit {
-    kind: &'static str,
-    name: String,
-}
-
-impl FromStr for Unit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (given, name) = text.split_once(':').unwrap_or((text, ""));
-        let kind = ["header", "cookie", "query", "body"].into_iter().find(|kind| *kind == given);
-        match kind.filter(|_| !name.is_empty()) {
-            Some(kind) => Ok(Self { kind, name: name.to_owned() }),
-            None => {
-                Err("expected header:NAME, cookie:NAME, query:NAME or body:/POINTER".to_owned())
-            }
-        }
-    }
 }
 
 /// `KEY=VALUE`, neither of them empty.

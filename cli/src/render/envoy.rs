@@ -27,6 +27,7 @@ use sidetrack::quantity::Millis;
 use super::{headers, hosts, vocabulary};
 use crate::template;
 pub(crate) use address::{Address, Endpoint};
+pub(crate) use args::Upstreams;
 pub(super) use args::{Args, duration, run};
 pub(super) use clusters::cluster;
 use clusters::{Cluster, baseline, clusters};
@@ -147,6 +148,12 @@ pub(crate) struct Failover {
 /// The whole bootstrap.
 pub(crate) fn bootstrap(plan: &Plan, node: &Node, options: &Options) -> anyhow::Result<String> {
     render("bootstrap", None, plan, node, options)
+}
+
+/// The names of all clusters that the file needs, each once.
+pub(crate) fn cluster_names<'a>(plan: &'a Plan, options: &'a Options) -> Vec<&'a str> {
+    let first = plan.experiments.first().map(baseline);
+    clusters::names(plan, options.default_cluster.as_deref().or(first).unwrap_or_default())
 }
 
 /// The filter alone, as the discovery resource that `--watch` reads.

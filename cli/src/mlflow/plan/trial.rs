@@ -5,11 +5,11 @@ use std::fmt;
 use serde::Serialize;
 use sidetrack::quantity::Ppm;
 
-use super::Unit;
 use crate::fault::Fault;
 use crate::mlflow::registry::Version;
 use crate::mlflow::{CANDIDATE, CHAMPION, CLUSTER, EXPERIMENT, WEIGHT, names};
 use crate::template::{Escape, environment, value};
+use crate::unit::Unit;
 use crate::words::visible;
 
 const TEMPLATE: &str = include_str!("../../../templates/mlflow.yaml");

@@ -9,8 +9,8 @@ use serde::Serialize;
 /// A host and a port.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Address {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl FromStr for Address {

@@ -41,6 +41,46 @@ pub(crate) struct Args {
     /// resolved by DNS, port 8080]
     #[arg(long, value_name = "CLUSTER=ADDRESS")]
     endpoint: Vec<Endpoint>,
+    #[command(flatten)]
+    upstreams: Upstreams,
+    /// The address and port to listen on
+    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:10000", value_parser = Address::to_listen)]
+    listen: Address,
+    /// The address and port of Envoy's admin interface
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901", value_parser = Address::to_listen)]
+    admin: Address,
+    /// Read the filter's configuration from this file and follow its changes, instead of an inline
+    /// configuration
+    #[arg(long, value_name = "PATH")]
+    watch: Option<PathBuf>,
+    /// Write only the filter's configuration: the file for --watch. Repeat the options of the
+    /// bootstrap, because the filter depends on them
+    #[arg(long, requires = "watch")]
+    filter_only: bool,
+    /// Write only a piece, for an Envoy that has a configuration already. Use the same options for
+    /// all pieces
+    #[arg(long, value_enum, value_name = "PIECE")]
+    fragment: Option<Fragment>,
+    /// Let Envoy's routes add the experiment and variant headers, which costs less than in the
+    /// filter. Requires variants without clusters and with unique names
+    #[arg(long, conflicts_with = "failover")]
+    lean: bool,
+    /// The filter's plugin name, a label of its metrics. In one proxy, each experiment file needs its
+    /// own [default: sidetrack- and the name of the first experiment]
+    #[arg(long, value_name = "NAME", value_parser = plugin)]
+    plugin: Option<String>,
+    /// The path of the access log
+    #[arg(long, value_name = "PATH", default_value = "/dev/stdout", value_parser = NonEmptyStringValueParser::new())]
+    access_log: String,
+    /// Send a span for each request to this OpenTelemetry Collector (OTLP over gRPC), with the
+    /// experiment and the variant as attributes
+    #[arg(long, value_name = "HOST:PORT")]
+    traces: Option<Address>,
+}
+
+/// How Envoy reaches the models, and how long it waits for them.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Upstreams {
     /// The protocol of a cluster's models, or of all clusters: http1, http2, auto (with TLS, what the
     /// server selects, otherwise http1) or client (as the client; the models must speak both)
     /// [default: http2 for grpc URLs, otherwise auto]
@@ -63,24 +103,6 @@ pub(crate) struct Args {
     /// experiment]
     #[arg(long, value_name = "CLUSTER", value_parser = NonEmptyStringValueParser::new())]
     default_cluster: Option<String>,
-    /// The address and port to listen on
-    #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:10000", value_parser = Address::to_listen)]
-    listen: Address,
-    /// The address and port of Envoy's admin interface
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901", value_parser = Address::to_listen)]
-    admin: Address,
-    /// Read the filter's configuration from this file and follow its changes, instead of an inline
-    /// configuration
-    #[arg(long, value_name = "PATH")]
-    watch: Option<PathBuf>,
-    /// Write only the filter's configuration: the file for --watch. Repeat the options of the
-    /// bootstrap, because the filter depends on them
-    #[arg(long, requires = "watch")]
-    filter_only: bool,
-    /// Write only a piece, for an Envoy that has a configuration already. Use the same options for
-    /// all pieces
-    #[arg(long, value_enum, value_name = "PIECE")]
-    fragment: Option<Fragment>,
     /// Retry requests that fail at a candidate on the baseline. Requires variants with clusters, and
     /// models for which processing a request twice is harmless
     #[arg(long)]
@@ -91,21 +113,25 @@ pub(crate) struct Args {
     /// With --failover, the largest request body that is buffered for the retry, such as 64KiB
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = size)]
     failover_buffer: u32,
-    /// Let Envoy's routes add the experiment and variant headers, which costs less than in the
-    /// filter. Requires variants without clusters and with unique names
-    #[arg(long, conflicts_with = "failover")]
-    lean: bool,
-    /// The filter's plugin name, a label of its metrics. In one proxy, each experiment file needs its
-    /// own [default: sidetrack- and the name of the first experiment]
-    #[arg(long, value_name = "NAME", value_parser = plugin)]
-    plugin: Option<String>,
-    /// The path of the access log
-    #[arg(long, value_name = "PATH", default_value = "/dev/stdout", value_parser = NonEmptyStringValueParser::new())]
-    access_log: String,
-    /// Send a span for each request to this OpenTelemetry Collector (OTLP over gRPC), with the
-    /// experiment and the variant as attributes
-    #[arg(long, value_name = "HOST:PORT")]
-    traces: Option<Address>,
+}
+
+impl Upstreams {
+    /// The options of the bootstrap with these values, and the defaults of all others.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            protocol: self.upstream_protocol.clone(),
+            ca_file: self.ca_file.clone(),
+            timeout: self.timeout,
+            idle_timeout: self.idle_timeout,
+            upgrade: self.upgrade.clone(),
+            default_cluster: self.default_cluster.clone(),
+            failover: self.failover.then(|| Failover {
+                methods: self.failover_methods.clone(),
+                buffer: self.failover_buffer,
+            }),
+            ..Options::default()
+        }
+    }
 }
 
 impl Args {
@@ -118,23 +144,14 @@ impl Args {
         Options {
             wasm: self.wasm.clone(),
             endpoint: self.endpoint.clone(),
-            protocol: self.upstream_protocol.clone(),
-            ca_file: self.ca_file.clone(),
-            timeout: self.timeout,
-            idle_timeout: self.idle_timeout,
-            upgrade: self.upgrade.clone(),
-            default_cluster: self.default_cluster.clone(),
             listen: self.listen.clone(),
             admin: self.admin.clone(),
             watch: self.watch.clone(),
-            failover: self.failover.then(|| Failover {
-                methods: self.failover_methods.clone(),
-                buffer: self.failover_buffer,
-            }),
             lean: self.lean,
             access_log: self.access_log.clone(),
             plugin: self.plugin.clone(),
             traces: self.traces.clone(),
+            ..self.upstreams.options()
         }
     }
 }

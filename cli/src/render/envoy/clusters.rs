@@ -75,7 +75,7 @@ pub(super) fn clusters(
 }
 
 /// The names of all clusters, each once.
-fn names<'a>(plan: &'a Plan, default: &'a str) -> Vec<&'a str> {
+pub(super) fn names<'a>(plan: &'a Plan, default: &'a str) -> Vec<&'a str> {
     let mut names: Vec<&str> = Vec::new();
     for experiment in &plan.experiments {
         names.extend(experiment.variants.ids().map(|variant| cluster(experiment, variant)));

@@ -1,8 +1,8 @@
-//! Ctrl-C, SIGTERM and SIGHUP as an event, so that the demo stops its child processes before it ends.
+//! Ctrl-C, SIGTERM and SIGHUP as an event, so that a command stops its child processes before it ends.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end the demo. From `listen` on, they no longer end the process by themselves.
+/// The signals that end the command. From `listen` on, they no longer end the process by themselves.
 pub(crate) struct Interrupt {
     interrupt: Signal,
     terminate: Signal,

@@ -11,7 +11,7 @@ const END: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// The demo's output. Dropping it restores the terminal.
+/// The output of a command that draws. Dropping it restores the terminal.
 pub(crate) struct Screen<'o> {
     out: &'o mut Out,
     is_live: bool,

@@ -1,0 +1,172 @@
+//! The experiment file while it runs: good edits become the next configuration, wrong ones change nothing.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use sidetrack::config::Node;
+use sidetrack::plan::Plan;
+use sidetrack_lab::FileWatch;
+use tokio::time::Instant;
+
+use super::endpoints;
+use super::event::{Event, Kind};
+use crate::load::{Loaded, Source, count};
+use crate::render::{Endpoint, Options};
+use crate::words::visible;
+use crate::{moment, plan};
+
+/// The limit for Envoy to take over a file.
+const TAKEOVER: Duration = Duration::from_secs(5);
+
+/// The file, and what is in force.
+pub(super) struct Follower {
+    /// As it was given.
+    name: String,
+    watch: FileWatch,
+    source: Source,
+    endpoints: Vec<Endpoint>,
+    current: Next,
+    /// A file that was published and is not in force yet: until when, and what to say then.
+    pending: Option<(Instant, String)>,
+    /// Why the file on disk is not in force.
+    problem: Option<String>,
+    /// The last error of reading the file, so that it is reported once.
+    unreadable: Option<String>,
+}
+
+/// A file, and the proxy's options for it.
+pub(super) struct Next {
+    pub(super) loaded: Loaded,
+    pub(super) options: Options,
+}
+
+/// What an edit leads to.
+pub(super) enum Change {
+    Accepted(Box<Next>),
+    Rejected(Event),
+}
+
+impl Follower {
+    pub(super) fn new(path: &Path, loaded: Loaded, options: Options) -> anyhow::Result<Self> {
+        let name = visible(&path.to_string_lossy());
+        let watch = FileWatch::open(path).with_context(|| format!("cannot read {name}"))?;
+        let source = Source::read(path)?;
+        let endpoints = options.endpoint.clone();
+        let text = format!("{name} is in force: {}", loaded.plan.hash.short());
+        let current = Next { loaded, options };
+        let pending = Some((Instant::now() + TAKEOVER, text));
+        let (problem, unreadable) = (None, None);
+        Ok(Self { name, watch, source, endpoints, current, pending, problem, unreadable })
+    }
+
+    /// The file's name, as it was given.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) const fn plan(&self) -> &Plan {
+        &self.current.loaded.plan
+    }
+
+    pub(super) const fn node(&self) -> &Node {
+        &self.current.loaded.node
+    }
+
+    pub(super) const fn options(&self) -> &Options {
+        &self.current.options
+    }
+
+    /// Why the file on disk is not in force; `None` if it is.
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Reads the file if it has changed.
+    pub(super) fn poll(&mut self) -> Option<Change> {
+        let content = match self.watch.changed() {
+            Ok(None) => {
+                self.unreadable = None;
+                return None;
+            }
+            Ok(Some(content)) => content.to_vec(),
+            Err(error) => {
+                let why = format!("cannot read it: {}", sidetrack_analysis::in_words(&error));
+                if self.unreadable.replace(why.clone()).as_ref() == Some(&why) {
+                    return None;
+                }
+                return Some(Change::Rejected(self.reject(&why)));
+            }
+        };
+        let source = self.source.of_bytes(content);
+        let loaded = match source.parse() {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                let found = count(problems.0.len(), "problem");
+                let placed = source.placed(&problems);
+                let first = placed.first().map(|(place, problem)| {
+                    let place = place.map(|place| place.to_string()).unwrap_or_default();
+                    let path = if problem.path.is_empty() { "the file" } else { &problem.path };
+                    format!("{}{place}: {}", visible(path), visible(&problem.message))
+                });
+                let why = format!("{found}. {}", first.unwrap_or_default());
+                return Some(Change::Rejected(self.reject(&why)));
+            }
+        };
+        match endpoints::adapted(&self.current.options, &self.endpoints, &loaded.plan) {
+            Ok(options) => Some(Change::Accepted(Box::new(Next { loaded, options }))),
+            Err(error) => Some(Change::Rejected(self.reject(&format!("{error:#}")))),
+        }
+    }
+
+    /// Notes that the file on disk does not take effect.
+    pub(super) fn reject(&mut self, why: &str) -> Event {
+        let hash = self.plan().hash.short();
+        self.problem = Some(why.to_owned());
+        Event::new(
+            Kind::Rejected,
+            format!("{} does not take effect, {hash} stays in force: {why}", self.name),
+        )
+    }
+
+    /// Notes that a file was published to Envoy.
+    pub(super) fn accept(&mut self, next: Next, now: Instant) {
+        let (old, new) = (self.plan(), &next.loaded.plan);
+        let mut text = format!("{} is in force: {}", self.name, new.hash.short());
+        let moves = plan::in_words(old, new, moment::now());
+        if !moves.is_empty() {
+            write!(text, "; {moves}").ok();
+        }
+        let is_same = old.hash == new.hash;
+        self.problem = None;
+        if !is_same {
+            self.pending = Some((now + TAKEOVER, text));
+        }
+        self.current = next;
+    }
+
+    /// What to report about the published file, given the hash in force in Envoy and the tail of its log.
+    pub(super) fn confirm(
+        &mut self,
+        hash: Option<u32>,
+        now: Instant,
+        log: impl FnOnce() -> String,
+    ) -> Option<Event> {
+        let (deadline, text) = self.pending.take()?;
+        if hash == Some(self.plan().hash.first_32_bits()) {
+            return Some(Event::new(Kind::InForce, text));
+        }
+        if now < deadline {
+            self.pending = Some((deadline, text));
+            return None;
+        }
+        let found = hash.map_or_else(|| "nothing".to_owned(), |hash| format!("{hash:08x}"));
+        let why = format!("Envoy has not taken it over. Its log ends with:\n{}", log());
+        self.problem = Some(why.clone());
+        Some(Event::new(
+            Kind::Rejected,
+            format!("{} does not take effect, {found} stays in force: {why}", self.name),
+        ))
+    }
+}
