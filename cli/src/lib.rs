@@ -35,6 +35,7 @@ mod out;
 mod package;
 mod plan;
 mod pointer;
+mod prometheus;
 mod promote;
 mod render;
 mod roster;
@@ -44,6 +45,7 @@ mod screen;
 mod set;
 mod simulate;
 mod size;
+mod status;
 mod table;
 mod template;
 mod unit;
@@ -72,6 +74,7 @@ const EXITS: &str = "Exit codes: 0 success, 1 problems in the input or the data,
 enum Command {
     Init(init::Args),
     Run(Box<run::Args>),
+    Status(status::Args),
     Check(check::Args),
     Explain(explain::Args),
     Assign(assign::Args),
@@ -113,6 +116,7 @@ pub fn run() -> ExitCode {
     let done = match &given.command {
         Command::Init(args) => code(init::run(args, &mut out)),
         Command::Run(args) => code(run::run(args, &mut out)),
+        Command::Status(args) => code(status::run(args, &mut out)),
         Command::Check(args) => code(check::run(args, &mut out)),
         Command::Explain(args) => code(explain::run(args, &mut out)),
         Command::Assign(args) => code(assign::run(args, &mut out)),

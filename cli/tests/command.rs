@@ -17,12 +17,16 @@ mod bandit;
 mod check;
 #[path = "command/delivery.rs"]
 mod delivery;
+#[path = "command/edit.rs"]
+mod edit;
 #[path = "command/explain.rs"]
 mod explain;
 #[path = "command/gateway.rs"]
 mod gateway;
 #[path = "command/helm.rs"]
 mod helm;
+#[path = "command/init.rs"]
+mod init;
 #[path = "command/kserve.rs"]
 mod kserve;
 #[path = "command/kube.rs"]
@@ -39,6 +43,8 @@ mod seldon;
 mod simulate;
 #[path = "command/size.rs"]
 mod size;
+#[path = "command/status.rs"]
+mod status;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -160,11 +166,16 @@ fn known(schema: &serde_json::Value, value: &serde_json::Value, at: &str) {
 #[test]
 fn each_command_has_help_with_an_example() {
     for command in [
+        "init",
+        "run",
+        "status",
         "check",
         "explain",
         "assign",
         "simulate",
         "plan",
+        "set",
+        "promote",
         "schema",
         "size",
         "analyze",

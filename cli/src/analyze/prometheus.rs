@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args as Arguments;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sidetrack::names::label::{EXPERIMENT, LE, MODEL, PHASE, STATUS};
 use sidetrack::names::metric;
 use sidetrack::names::status::{ABORTED, ERROR, SUCCESS};
@@ -19,11 +19,11 @@ use sidetrack_stats::input::{Fraction, Proportion};
 use sidetrack_stats::score::Score;
 
 use super::figures::{digits, signed};
-use crate::http::{agent, unreachable};
 use crate::load::{File, chosen, load};
 use crate::out::Out;
+use crate::prometheus::{Prometheus, Sample};
 use crate::table::{Align, Table};
-use crate::words::{variant, visible};
+use crate::words::variant;
 
 /// Report error rates and latencies from Prometheus, by the variant that served
 ///
@@ -50,11 +50,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// How long to wait for an answer.
-const ANSWER: Duration = Duration::from_secs(30);
 const RIGHT: Align = Align::Right;
-const HINT_URL: &str =
-    "hint: --url must be the address of a Prometheus server, such as http://prometheus:9090";
 
 /// Limitations of all numbers.
 const CAVEATS: [&str; 3] = [
@@ -101,7 +97,7 @@ struct Compared {
 pub(super) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let plan = load(&args.file.file)?.plan;
     let experiment = chosen(&plan, args.experiment.as_deref())?;
-    let source = Prometheus::new(&args.url);
+    let source = Prometheus::new(&args.url, "--url");
     let answer = ask(&source, experiment, args.since)?;
     if args.json {
         out.json(&answer)?
@@ -220,75 +216,6 @@ fn quantile(histogram: &[(f64, f64)], share: f64) -> Option<f64> {
         (low, below) = (*bound, *up_to);
     }
     None
-}
-
-/// A Prometheus server.
-struct Prometheus {
-    url: String,
-    agent: ureq::Agent,
-}
-
-#[derive(Deserialize)]
-struct Reply {
-    status: String,
-    #[serde(default)]
-    error: String,
-    data: Option<Found>,
-}
-
-#[derive(Deserialize)]
-struct Found {
-    result: Vec<Sample>,
-}
-
-/// A number with labels.
-#[derive(Deserialize)]
-struct Sample {
-    metric: BTreeMap<String, String>,
-    /// A time and a number as text.
-    value: (f64, String),
-}
-
-impl Sample {
-    fn label(&self, name: &str) -> &str {
-        self.metric.get(name).map_or("", String::as_str)
-    }
-
-    fn value(&self) -> Option<f64> {
-        self.value.1.parse().ok().filter(|value: &f64| value.is_finite())
-    }
-
-    /// Rounded, because `increase` extrapolates and counts are not whole.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-    fn count(&self) -> u64 {
-        self.value().map_or(0, |value| value.max(0.0).round() as u64)
-    }
-}
-
-impl Prometheus {
-    fn new(url: &str) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned(), agent: agent(ANSWER) }
-    }
-
-    fn query(&self, query: &str) -> anyhow::Result<Vec<Sample>> {
-        let url = format!("{}/api/v1/query", self.url);
-        let call = format!("GET {url}");
-        let failed = |error: ureq::Error| unreachable(&call, &error, HINT_URL);
-        let mut reply = self.agent.get(&url).query("query", query).call().map_err(failed)?;
-        let status = reply.status();
-        let text = reply.body_mut().read_to_string().map_err(failed)?;
-        let reply: Reply = serde_json::from_str(&text).map_err(|_| {
-            anyhow::anyhow!(
-                "{call}: status {status}, but not an answer of Prometheus\n  {HINT_URL}"
-            )
-        })?;
-        anyhow::ensure!(
-            reply.status == "success",
-            "{call}: Prometheus rejected the query: {}",
-            visible(&reply.error)
-        );
-        Ok(reply.data.map(|data| data.result).unwrap_or_default())
-    }
 }
 
 fn write_text(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {

@@ -52,6 +52,11 @@ impl Scrape {
         Some(self.sum(metric, labels)?.round() as u64)
     }
 
+    /// All series: name, labels and value.
+    pub fn series(&self) -> impl Iterator<Item = (&str, &[(String, String)], f64)> {
+        self.series.iter().map(|series| (series.name.as_str(), &*series.labels, series.value))
+    }
+
     /// The values of all series whose names begin like this: some proxies leave labels in the names.
     pub fn values(&self, prefix: &str) -> impl Iterator<Item = f64> {
         self.series
