@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     filter: Filter,
     #[command(flatten)]
-    proxy: local::Args,
+    proxy: local::Options,
     /// What to show: the split of live traffic, the failure of a model, or both
     #[arg(long, value_name = "NAME", default_value = "all")]
     scenario: Scenarios,

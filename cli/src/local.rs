@@ -18,7 +18,7 @@ const LISTENER: &str = "predictors";
 
 /// Where Envoy is, and where it listens.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Options {
     /// The Envoy program [default: ENVOY_PATH, the one that `make setup` fetches, or on PATH]
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
@@ -54,7 +54,7 @@ pub(crate) struct Local {
     pub(crate) addr: SocketAddr,
 }
 
-impl Args {
+impl Options {
     /// The Envoy program.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Local {
     /// Starts Envoy with the bootstrap for these addresses of listener and admin interface, and returns when it is
     /// ready.
     pub(crate) async fn start(
-        args: &Args,
+        args: &Options,
         bootstrap: impl Fn(SocketAddr, SocketAddr) -> anyhow::Result<String>,
     ) -> anyhow::Result<Self> {
         let program = args.program()?;

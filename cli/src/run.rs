@@ -65,7 +65,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value = ".sidetrack")]
     dir: PathBuf,
     #[command(flatten)]
-    proxy: local::Args,
+    proxy: local::Options,
     #[command(flatten)]
     upstreams: Upstreams,
     #[command(flatten)]

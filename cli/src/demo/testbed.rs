@@ -24,7 +24,7 @@ const FAILOVER_BUFFER: u32 = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct Options {
     pub(crate) filter: Filter,
-    pub(crate) proxy: local::Args,
+    pub(crate) proxy: local::Options,
     pub(crate) variation: Variation,
 }
 

@@ -19,7 +19,7 @@ const HEALTHY: Duration = Duration::from_secs(60);
 
 /// Envoy, or the wait for its next start.
 pub(super) struct Supervisor {
-    args: local::Args,
+    args: local::Options,
     state: State,
     wait: Duration,
     /// Of the last start that succeeded.
@@ -40,7 +40,7 @@ impl Supervisor {
     ///
     /// If it cannot be started.
     pub(super) async fn start(
-        args: &local::Args,
+        args: &local::Options,
         resources: &mut Resources<'_>,
     ) -> anyhow::Result<Self> {
         let local = start(args, resources).await?;
@@ -107,7 +107,7 @@ impl Supervisor {
     }
 }
 
-async fn start(args: &local::Args, resources: &mut Resources<'_>) -> anyhow::Result<Local> {
+async fn start(args: &local::Options, resources: &mut Resources<'_>) -> anyhow::Result<Local> {
     let resources = RefCell::new(resources);
     Local::start(args, |listen, admin| resources.borrow_mut().bootstrap(listen, admin)).await
 }
