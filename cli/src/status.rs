@@ -101,7 +101,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     if args.json {
         out.json(&report)?;
     } else {
-        let file = args.file.as_ref().map(|file| visible(&file.to_string_lossy()));
+        let named = |file: &PathBuf| match file.to_string_lossy() {
+            name if name == "-" => "stdin".to_owned(),
+            name => visible(&name),
+        };
+        let file = args.file.as_ref().map(named);
         write_text(&report, file.as_deref(), out)?;
     }
     Ok(if report.ok { ExitStatus::Success } else { ExitStatus::Problems })

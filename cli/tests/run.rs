@@ -34,6 +34,11 @@ fn it_serves_follows_the_file_and_survives_envoy() {
     assert!(event["text"].as_str().unwrap().ends_with("; old → new 50 %"), "{event}");
     assert_eq!(served(&live.send("/predict", 0..20), "new"), 20);
 
+    // `status` asks the same Envoy.
+    let admin = live.admin();
+    let text = live.folder.sidetrack(&["status", "experiment.yaml", "--admin", &admin], "");
+    assert!(text.contains("is in force in 1 of 1 proxies") && text.contains("100 %"), "{text}");
+
     // A wrong one changes nothing.
     live.folder.write(&EXPERIMENT.replace("weight: 50", "weight: 500"));
     let event = live.until("rejected");

@@ -27,6 +27,7 @@ experiments:
       - name: new    # 'quoted': here
         weight: 30   # percent
         reserve: 50
+        cluster: two
 ";
 
 #[test]
@@ -95,11 +96,8 @@ fn lines_with_crlf_stay_so() {
 
 #[test]
 fn what_cannot_be_edited_is_an_error_and_never_another_file() {
-    let anchor = "w: &w 30\n";
-    let _ = anchor;
-    let shared = BLOCK
-        .replace("- name: old\n        cluster: one", "- name: old\n        cluster: &c one")
-        .replace("reserve: 50", "reserve: 50\n        cluster: *c");
+    let shared =
+        BLOCK.replace("cluster: one", "cluster: &c one").replace("cluster: two", "cluster: *c");
     let error = edited(&shared, |draft| {
         draft.set("experiments[0].variants[1]", "cluster", &Node::Text("two".to_owned()), "name");
     });

@@ -5,8 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+/// The name of the exposures in the folder.
+const EXPOSURES: &str = "exposures.jsonl";
+
 /// The folder of this run. Dropping it releases the lock; its files stay.
 pub(super) struct Folder {
+    /// As it was given, for messages.
+    given: PathBuf,
     path: PathBuf,
     envoy: PathBuf,
     _lock: File,
@@ -18,7 +23,8 @@ impl Folder {
     /// # Errors
     ///
     /// If it cannot be written, or another run uses it.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(given: &Path) -> anyhow::Result<Self> {
+        let path = given;
         let cannot = || format!("--dir: cannot write to {}", path.display());
         let is_new = !path.exists();
         fs::create_dir_all(path).with_context(cannot)?;
@@ -38,7 +44,7 @@ impl Folder {
         }
         let envoy = path.join("envoy");
         fs::create_dir_all(&envoy).with_context(cannot)?;
-        Ok(Self { path, envoy, _lock: lock })
+        Ok(Self { given: given.to_owned(), path, envoy, _lock: lock })
     }
 
     /// Where Envoy reads its configuration.
@@ -48,6 +54,11 @@ impl Folder {
 
     /// The exposures: one JSON line per request.
     pub(super) fn exposures(&self) -> PathBuf {
-        self.path.join("exposures.jsonl")
+        self.path.join(EXPOSURES)
+    }
+
+    /// The same path as a user would write it.
+    pub(super) fn shown_exposures(&self) -> PathBuf {
+        self.given.join(EXPOSURES)
     }
 }

@@ -121,7 +121,7 @@ fn promote_makes_the_winner_the_baseline() {
             "        # percent\n",
         );
     assert_eq!(edit.text(), expected);
-    let text = stdout(&output);
+    let text = stdout(&output).replace("\n        ", " ");
     assert!(text.contains("→ new") && text.contains("all units are drawn again"), "{text}");
     // A second promotion on the same day is another trial.
     let output = edit.run("promote", &["old"]);

@@ -194,6 +194,11 @@ impl Live {
         self.started.as_ref().unwrap()["url"].as_str().unwrap().to_owned()
     }
 
+    /// The address of Envoy's admin interface.
+    pub(super) fn admin(&self) -> String {
+        self.started.as_ref().unwrap()["admin"].as_str().unwrap().to_owned()
+    }
+
     /// The process id of Envoy.
     pub(super) fn envoy(&self) -> u64 {
         self.started.as_ref().unwrap()["pid"].as_u64().unwrap()

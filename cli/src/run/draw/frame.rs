@@ -30,7 +30,7 @@ pub(super) fn header(
         String::new(),
         fact("send to", ink.bold(format!("http://{addr}")).to_string()),
         fact("admin", format!("http://{admin}")),
-        fact("exposures", folder.exposures().display().to_string()),
+        fact("exposures", folder.shown_exposures().display().to_string()),
     ];
     let first = follower.plan().experiments.first();
     lines.extend(first.map(|experiment| fact("try", request::example(experiment, *addr))));
@@ -154,7 +154,7 @@ pub(super) fn event(event: &Event, ink: Ink) -> Vec<String> {
 
 /// After the end: where the data are, and what to do with them.
 pub(super) fn farewell(follower: &Follower, folder: &Folder, ink: Ink) -> Vec<String> {
-    let exposures = folder.exposures();
+    let exposures = folder.shown_exposures();
     vec![
         ink.dim(" Envoy has stopped. Analyze the exposures with the outcomes of your predictions:")
             .to_string(),

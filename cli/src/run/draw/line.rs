@@ -8,7 +8,7 @@ pub(super) fn state(state: &State) -> String {
     let clock = at.split_once('T').map_or("", |(_, time)| time.trim_end_matches('Z'));
     let variants: Vec<String> = state.variants.iter().map(variant).collect();
     format!(
-        "{clock}  {}: {} requests, {:.0}/s; {}",
+        " {clock}  {}: {} requests, {:.0}/s; {}",
         state.name,
         state.requests,
         state.rate,
