@@ -219,7 +219,7 @@ fn scalar(text: &str, ends: impl Fn(char) -> bool) -> Option<usize> {
     }
     let comment = text.find(" #").unwrap_or(text.len());
     let text = text.get(..comment)?;
-    let end = text.find(|c| ends(c)).unwrap_or(text.len());
+    let end = text.find(ends).unwrap_or(text.len());
     let length = text.get(..end)?.trim_end().len();
     (length > 0).then_some(length)
 }

@@ -135,7 +135,7 @@ impl Live {
         let (old, new) = (old.unwrap(), new.unwrap());
         let mut command = folder.command(&["run", "experiment.yaml"]);
         command.args(["--endpoint", &format!("old={}", old.addr())]);
-        command.args(["--endpoint", &format!("new={}", at.unwrap_or(new.addr()))]);
+        command.args(["--endpoint", &format!("new={}", at.unwrap_or_else(|| new.addr()))]);
         command.args(["--port", "0", "--admin", "127.0.0.1:0", "--wasm"]).arg(wasm()).args(options);
         let child = Running::start(&mut command);
         let (text, seen, started) = (String::new(), 0, None);
