@@ -1,5 +1,10 @@
 //! A folder with an experiment file, two services, and the command that runs it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its command fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot run its command fails"
+)]
 
 use std::io::Write;
 use std::net::SocketAddr;
