@@ -149,6 +149,9 @@ fn experiment(random: &mut Random, number: usize) -> Value {
     let model = |n: usize| format!("model-{number}-{n}");
     let weight = 100 / variants;
     let (clusters, rollout) = (random.one_in(3), random.one_in(6));
+    let conditions = conditions(random);
+    let path = conditions["path"].as_object().and_then(|path| path.values().next()?.as_str());
+    let is_model = path.is_none_or(|path| path.starts_with("/v2/models"));
     let list: Vec<Value> = (0..variants)
         .map(|n| {
             let mut variant = json!({"name": model(n)});
@@ -162,7 +165,7 @@ fn experiment(random: &mut Random, number: usize) -> Value {
             if random.one_in(5) {
                 variant["request_headers"] = json!({"x-model-version": random.of(VALUES)});
             }
-            if random.one_in(12) {
+            if is_model && random.one_in(12) {
                 variant["path"] = json!({"replace_prefix": ["/v2/models", format!("/new/{n}")]});
             }
             variant
@@ -179,7 +182,6 @@ fn experiment(random: &mut Random, number: usize) -> Value {
         let phases = json!([{"name": "on", "weights": weights}]);
         experiment["rollout"] = json!({"start": "2026-11-23T09:00:00Z", "phases": phases});
     }
-    let conditions = conditions(random);
     if conditions != json!({}) {
         experiment["match"] = conditions;
     }
@@ -199,7 +201,7 @@ fn experiment(random: &mut Random, number: usize) -> Value {
         experiment["missing_unit"] = json!(random.of(&["random", "skip"]));
     }
     if random.one_in(6) {
-        experiment["breaker"] = json!({"error_rate": 2.5, "slow": {"over": "1.5s", "rate": 5}});
+        experiment["breaker"] = json!({"error_rate": 2.5, "slow": {"over": "1500ms", "rate": 5}});
     }
     if random.one_in(40) {
         experiment["unit"] = json!([{"body": "/user~1id"}, {"cookie": "on"}]);
