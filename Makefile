@@ -33,7 +33,7 @@ mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through 
 test: ## run all tests, including those in a real Envoy
 	@scripts/test.py
 
-test-mesh: ## run the tests on a real Istio: API server, istiod, agent (needs Go; the first build takes 10 minutes)
+test-mesh: ## run the tests on real control planes: API server, istiod, Envoy Gateway (needs Go; the first build takes 10 minutes)
 	@scripts/test.py --mesh
 
 golden-istio: ## write tests/golden/istio/newest again: what istiod makes of our manifests (needs Go); review the diff

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Builds the programs of `make test-mesh` into .tools/mesh/bin, from ordinary Go modules at fixed versions: etcd, the
-# API server of Kubernetes, kubectl, istiod, Istio's agent, helm, crane (a registry), and sidetrack-istiod
-# (tests/mesh/istiod). Copies what the API server needs beside them, into .tools/mesh/share: the definitions of Istio and
-# of the Gateway API, and the template of the agent's bootstrap.
+# Builds the programs of `make test-mesh` into .tools/mesh/bin, from ordinary Go modules at fixed versions: etcd, the API
+# server of Kubernetes, kubectl, istiod, Istio's agent, helm, crane (a registry), sidetrack-istiod (tests/mesh/istiod) and
+# Envoy Gateway. Copies what the API server needs beside them, into .tools/mesh/share: the definitions of Istio, of the
+# Gateway API and of Envoy Gateway, and the template of the agent's bootstrap.
 #
 #   scripts/mesh.sh              everything
 #   scripts/mesh.sh kubectl …    only these programs
 #
-# All programs are in one Go module, tests/mesh, so they compile their common dependencies once. A program is kept until
-# its version, its flags, its sources or Go change. The first build takes about 8 minutes on two idle cores,
-# 5 GB of disk for Go's module and build caches, and 3 GB of memory for the linker.
+# All programs but Envoy Gateway are in one Go module, tests/mesh, so they compile their common dependencies once; its
+# own dependencies differ. A program is kept until its version, its flags, its sources or Go change. The first build
+# takes about 10 minutes on two idle cores, 6 GB of disk for Go's module and build caches, and 3 GB of memory for the
+# linker.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/apt.sh
@@ -51,7 +52,7 @@ program() {
 
 # part NAME: a program of others, or our own.
 part() {
-    local sources=() tags=vtprotobuf,disable_pgv version=k8s.io/component-base/version package
+    local sources=() folder=tests/mesh tags=vtprotobuf,disable_pgv version=k8s.io/component-base/version package
     local flags="-s -w -X $version.gitVersion=v$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=36"
     flags="$flags -X istio.io/istio/pkg/version.buildVersion=$istio"
     case "$1" in
@@ -66,9 +67,10 @@ part() {
             sources=(tests/mesh/istiod/*.go tests/mesh/istiod/*/*.go)
             ;;
         crane) package=github.com/google/go-containerregistry/cmd/$1 ;;
+        envoy-gateway) package=github.com/envoyproxy/gateway/cmd/$1 folder=tests/mesh/$1 tags='' flags="-s -w" ;;
         *) die "unknown program $1; expected one of: ${parts[*]}" ;;
     esac
-    program "$1" tests/mesh "$tags" "$flags" "$package" "${sources[@]}"
+    program "$1" "$folder" "$tags" "$flags" "$package" "${sources[@]}"
 }
 
 # Files that the modules carry.
@@ -109,6 +111,20 @@ SUMS
     printf '%s\n' "${modules[*]}" > "$share/neighbours"
 }
 
+# The definitions of Envoy Gateway.
+envoy_gateway() {
+    local stamp module
+    stamp="$(sha256sum < tests/mesh/envoy-gateway/go.mod)"
+    [ "$(cat "$share/envoy-gateway.stamp" 2>/dev/null)" != "$stamp" ] || return 0
+    module="$(cd tests/mesh/envoy-gateway && go mod download github.com/envoyproxy/gateway \
+        && go list -m -f '{{.Dir}}' github.com/envoyproxy/gateway)"
+    for file in "$module"/charts/gateway-helm/charts/crds/crds/generated/*.yaml; do
+        printf -- '---\n'
+        cat "$file"
+    done > "$share/envoy-gateway.yaml"
+    printf '%s\n' "$stamp" > "$share/envoy-gateway.stamp"
+}
+
 # Sidecars intercept connections with it.
 redirection() {
     local dir=.tools/mesh/iptables scratch
@@ -134,7 +150,7 @@ RUN
 }
 
 # The order of the fewest repeated compilations.
-parts=(etcd kube-apiserver kubectl pilot-discovery sidetrack-istiod helm pilot-agent crane)
+parts=(etcd kube-apiserver kubectl pilot-discovery sidetrack-istiod helm pilot-agent crane envoy-gateway)
 
 need_go
 # shellcheck disable=SC2048,SC2086 # names of programs contain no spaces
@@ -144,4 +160,5 @@ done
 share
 neighbours
 redirection
+envoy_gateway
 say "control planes: $bin"

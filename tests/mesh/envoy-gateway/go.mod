@@ -1,4 +1,4 @@
-module sidetrack.dev/tests/mesh/envoy-gateway
+module example.com/sidetrack/mesh/envoy-gateway
 
 go 1.26.7
 

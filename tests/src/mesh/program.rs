@@ -25,7 +25,13 @@ impl Program {
     /// # Errors
     /// If it cannot be started.
     pub fn start(name: &str, log: PathBuf, mut command: Command) -> Result<Self> {
-        let file = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        // For appending: Envoy opens its standard output again for the access log.
+        let _ = fs::remove_file(&log);
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("creating {}", log.display()))?;
         // Its own group: a program that starts others ends with them.
         command.stdout(file.try_clone()?).stderr(file).process_group(0);
         let child = command.spawn().with_context(|| format!("starting {name}: {command:?}"))?;
@@ -45,6 +51,15 @@ impl Program {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Writes this to the program's input, and closes it.
+    ///
+    /// # Errors
+    /// If the program has no input or has ended.
+    pub fn send(&mut self, text: &str) -> Result<()> {
+        let mut stdin = self.child.stdin.take().context("the program has no input")?;
+        stdin.write_all(text.as_bytes()).with_context(|| format!("writing to {}", self.name))
     }
 
     pub(super) fn child(&mut self) -> &mut Child {

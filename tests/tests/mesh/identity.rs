@@ -29,8 +29,18 @@ fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
     hash(0x5c, &hash(0x36, message))
 }
 
+/// The keys of the issuer.
+pub(crate) fn keys() -> Value {
+    json!({"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": base64url(SECRET)}]})
+}
+
 /// A token of the issuer with these claims beside its own.
-fn token(secret: &[u8], claims: &Value) -> String {
+pub(crate) fn token(claims: &Value) -> String {
+    signed(SECRET, claims)
+}
+
+/// A token with these claims, signed with this secret.
+fn signed(secret: &[u8], claims: &Value) -> String {
     let mut all = json!({"iss": "https://login.example.com", "exp": 4_000_000_000_u64});
     for (claim, value) in claims.as_object().unwrap() {
         all[claim] = value.clone();
@@ -65,9 +75,7 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
     let mut experiment = experiment(30.0);
     experiment["experiments"][0]["overrides"] = json!({"header": "x-ab-force"});
     experiment["settings"] = json!({"debug": "allowed"});
-    let keys =
-        json!({"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": base64url(SECRET)}]});
-    let keys = mesh.file(&format!("{}.jwks", stand.models), &keys.to_string()).unwrap();
+    let keys = mesh.file(&format!("{}.jwks", stand.models), &keys().to_string()).unwrap();
     let options = [
         "--jwt-issuer",
         "https://login.example.com",
@@ -84,7 +92,7 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
     stand.in_force(&gateway, &experiment).await;
     let client = gateway.client(GATEWAY_PORT);
     let assigned = stand.assigned(&experiment, USERS);
-    let of = |user: &str| token(SECRET, &json!({"email": user, "sub": "not this one"}));
+    let of = |user: &str| token(&json!({"email": user, "sub": "not this one"}));
     let candidate = assigned.iter().find(|(_, variant)| *variant == ENHANCED).unwrap().0;
 
     // The tokens may arrive after the filter.
@@ -114,14 +122,14 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
             .take(USERS)
             .all(|seen| seen.header("x-user-id").is_none())
     );
-    let forged = token(b"another secret, which is as long as that", &json!({"email": candidate}));
+    let forged = signed(b"another secret, which is as long as that", &json!({"email": candidate}));
     assert_eq!(send(&client, infer().header("authorization", &forged)).await.status, 401);
-    let expired = token(SECRET, &json!({"email": candidate, "exp": 1_000_000_000}));
+    let expired = token(&json!({"email": candidate, "exp": 1_000_000_000}));
     assert_eq!(send(&client, infer().header("authorization", &expired)).await.status, 401);
 
     // Overrides and explanations are for testers.
-    let tester = token(SECRET, &json!({"email": "qa", "groups": ["users", "testers"]}));
-    let user = token(SECRET, &json!({"email": "user-0", "groups": ["users"]}));
+    let tester = token(&json!({"email": "qa", "groups": ["users", "testers"]}));
+    let user = token(&json!({"email": "user-0", "groups": ["users"]}));
     for (name, value) in [("x-ab-force", ENHANCED), ("x-ab-debug", "1")] {
         let with = |token: Option<&str>| {
             let request = infer().header(name, value);

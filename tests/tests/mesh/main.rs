@@ -15,6 +15,7 @@ mod alerts;
 mod changes;
 mod corpora;
 mod delivery;
+mod envoy_gateway;
 mod forged;
 mod gateway_api;
 mod goldens;
