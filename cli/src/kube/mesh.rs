@@ -6,6 +6,7 @@ mod order;
 mod pods;
 mod routes;
 mod services;
+mod subsets;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -17,6 +18,7 @@ use super::live::Live;
 use super::proxies;
 use crate::words::{host, variant};
 use routes::{Destination, Route};
+use subsets::{Lack, Service};
 
 /// Something that was examined.
 #[derive(Debug, Serialize)]
@@ -58,6 +60,8 @@ struct Mesh {
     services: Option<Vec<Value>>,
     rules: Option<Vec<Value>>,
     filters: Option<Vec<Value>>,
+    /// The namespaces of the proxies.
+    proxies: Vec<String>,
     /// What could not be read.
     unread: Vec<Finding>,
 }
@@ -80,7 +84,14 @@ pub(super) fn findings(
     });
     let header = &plan.settings.headers.variant;
     findings.extend(gateways::reported(&live.object, &live.to_string()));
-    let mesh = Mesh::read(connection)?;
+    let mut namespaces: Vec<String> = found
+        .pods
+        .iter()
+        .filter_map(|pod| pod.pointer("/metadata/namespace")?.as_str().map(ToOwned::to_owned))
+        .collect();
+    namespaces.sort();
+    namespaces.dedup();
+    let mesh = Mesh::read(connection, namespaces)?;
     findings.extend(guard(live, plan, &mesh));
     let services = services::of(live, plan, &found, &mesh);
     findings.extend(gateways::findings(&services, &found, &mesh));
@@ -92,6 +103,7 @@ pub(super) fn findings(
         }
     }
     findings.extend(order::findings(plan, &services, &mesh));
+    findings.extend(baselines(plan, &mesh));
     findings.extend(untagged(plan, &mesh));
     findings.extend(hosts(plan, &mesh));
     findings.extend(mesh.unread);
@@ -99,7 +111,7 @@ pub(super) fn findings(
 }
 
 impl Mesh {
-    fn read(connection: &Connection) -> anyhow::Result<Self> {
+    fn read(connection: &Connection, proxies: Vec<String>) -> anyhow::Result<Self> {
         let mut unread = Vec::new();
         let mut list = |resource: &str| -> anyhow::Result<Option<Vec<Value>>> {
             let mut listed = connection.list(resource, Scope::All, None)?;
@@ -129,6 +141,7 @@ impl Mesh {
             services,
             rules,
             filters,
+            proxies,
             unread,
         })
     }
@@ -228,24 +241,58 @@ fn exists(name: &str, to: &Destination, route: &Route, mesh: &Mesh) -> Option<Fi
         ));
     }
     let (subset, rules) = (to.subset.as_ref()?, mesh.rules.as_ref()?);
-    let defines = |rule: &Value| {
-        let own = rule.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
-        let host = rule.pointer("/spec/host").and_then(Value::as_str).unwrap_or_default();
-        let subsets = rule.pointer("/spec/subsets").and_then(Value::as_array);
-        routes::service_of(host, own) == Some((service, namespace))
-            && subsets
-                .into_iter()
-                .flatten()
-                .any(|it| it.get("name").and_then(Value::as_str) == Some(subset.as_str()))
-    };
-    (!rules.iter().any(defines)).then(|| {
-        problem(
+    let proxies: Vec<&str> = mesh.proxies.iter().map(String::as_str).collect();
+    let lack = subsets::lack(subset, Service { name: service, namespace }, &proxies, rules)?;
+    Some(match lack {
+        Lack::Undefined => problem(
             format!(
                 "{name}: no DestinationRule defines the subset {subset} of {namespace}/{service}"
             ),
             "its requests fail with 503",
-        )
+        ),
+        Lack::Hidden { namespace: of, by } => problem(
+            format!(
+                "{name}: the {by} hides the subset {subset} of {namespace}/{service} from proxies in {of}"
+            ),
+            &format!(
+                "its requests fail with 503; define the subsets in {of}, where the exact host comes first: sidetrack \
+                 render istio --subset-namespace {of}"
+            ),
+        ),
+        Lack::NotExported { namespace: of, rule } => problem(
+            format!(
+                "{name}: the {rule} defines the subset {subset} of {namespace}/{service}, but proxies in {of} do not \
+                 read it"
+            ),
+            "its requests fail with 503; correct exportTo, or move the rule to the namespace of the service",
+        ),
     })
+}
+
+/// What the destinations of all other routes lack, in the objects that route the candidates.
+fn baselines(plan: &Plan, mesh: &Mesh) -> Vec<Finding> {
+    let header = &plan.settings.headers.variant;
+    let candidates: Vec<&str> = plan
+        .experiments
+        .iter()
+        .flat_map(|experiment| experiment.candidates().map(|id| variant(experiment, id)))
+        .collect();
+    let is_tagged = |route: &Route| candidates.iter().any(|name| route.requires(header, name));
+    // Other objects route the variants of other teams.
+    let is_ours = |route: &&Route| {
+        mesh.routes.iter().any(|other| other.owner == route.owner && is_tagged(other))
+    };
+    let is_other = |route: &&Route| !is_tagged(route);
+    let mut findings: Vec<Finding> = Vec::new();
+    for route in mesh.routes.iter().filter(is_ours).filter(is_other) {
+        for to in &route.destinations {
+            let Some(found) = exists("the baseline", to, route, mesh) else { continue };
+            if findings.iter().all(|finding| finding.message != found.message) {
+                findings.push(found);
+            }
+        }
+    }
+    findings
 }
 
 /// Requests without the filter's headers need a route in each object that routes by them.

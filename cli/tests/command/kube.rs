@@ -323,6 +323,19 @@ fn check_examines_the_mesh_around_the_experiment() {
         assert!(!found[0]["hint"].as_str().unwrap().is_empty(), "{found:?}");
     }
     let cluster = mesh();
+    cluster.list(
+        "destinationrules.networking.istio.io",
+        &[
+            json!({
+                "metadata": {"name": "sidetrack", "namespace": "models"},
+                "spec": {"host": "predictor.models.svc.cluster.local",
+                    "subsets": [{"name": "old"}, {"name": "new"}]},
+            }),
+            json!({"metadata": {"name": "mtls", "namespace": "istio-ingress"}, "spec": {"host": "*.local"}}),
+        ],
+    );
+    snapshot("kube_check_hidden", cluster.seen(&["check"]));
+    let cluster = mesh();
     cluster.list("pods", none);
     let report = cluster.json(&["check", "--json"]);
     assert_eq!(report["ok"], false);

@@ -2,16 +2,17 @@
 
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sidetrack_tests::artifact;
-use sidetrack_tests::mesh::{Mesh, program};
+use sidetrack_tests::mesh::{Mesh, Pod, program};
 use sidetrack_tests::world::sidetrack_command;
 
-use crate::stand::{BASELINE, ENHANCED, Stand, experiment};
+use crate::stand::{BASELINE, Caller, ENHANCED, GATEWAY_PORT, HOST, Stand, experiment};
 
 /// `kubectl sidetrack …`, with a PATH that has kubectl and the links of an installation.
-fn plugin(mesh: &Mesh, arguments: &[&str]) -> Output {
+pub(crate) fn plugin(mesh: &Mesh, arguments: &[&str]) -> Output {
     kubectl(mesh, &[&["sidetrack"], arguments].concat())
 }
 
@@ -35,7 +36,7 @@ fn kubectl(mesh: &Mesh, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -58,8 +59,7 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
     let gateway = stand.gateway();
     stand.in_force(&gateway, &live).await;
     let ingress = stand.ingress.as_str();
-    let request =
-        ["--path", "/v2/models/forecast/infer", "--host", crate::stand::HOST, "--json", "--header"];
+    let request = ["--path", "/v2/models/forecast/infer", "--host", HOST, "--json", "--header"];
 
     // Each answer is that of the file.
     let file = mesh.file("plugin-live.json", &live.to_string()).unwrap();
@@ -135,6 +135,92 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
         "{}",
         text(&checked)
     );
+}
+
+/// Waits until a request of the experiment gets this status.
+async fn until_status(gateway: &Pod, status: u16) {
+    let client = gateway.client(GATEWAY_PORT);
+    let begun = Instant::now();
+    loop {
+        let answer = client.send(Caller::new(HOST).request("user-0")).await.unwrap();
+        if answer.status == status {
+            return;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{}, expected {status}\n{}",
+            answer.status,
+            gateway.log_tail(10)
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_rule_that_hides_the_subsets_is_reported() {
+    let mesh = Mesh::shared();
+    let stand = Stand::start(mesh).await;
+    // Names of its own: `check` looks at all routes for a name.
+    let mut experiment = experiment(30.0);
+    experiment["experiments"][0]["baseline"] = json!("hidden-old");
+    experiment["experiments"][0]["variants"] =
+        json!([{"name": "hidden-old"}, {"name": "hidden-new", "weight": 30}]);
+    let destinations = [("hidden-old", BASELINE), ("hidden-new", ENHANCED)]
+        .map(|(variant, subset)| format!("{variant}={}/{subset}", stand.service()));
+    let [old, new] = &destinations;
+    let rendered = |more: &[&str]| {
+        let options = ["--name", "hidden", "--destination", old, "--destination", new];
+        stand.rendered(&experiment, &[&options[..], more].concat())
+    };
+    mesh.apply(&rendered(&[])).unwrap();
+    let gateway = stand.gateway();
+    stand.in_force(&gateway, &experiment).await;
+    until_status(&gateway, 200).await;
+    let ingress = stand.ingress.as_str();
+    let check = || plugin(mesh, &["check", "-n", ingress]);
+    assert!(check().status.success(), "{}", text(&check()));
+
+    // Rules elsewhere change nothing, and are not reported.
+    let rule = |namespace: &str, name: &str, host: &str| {
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "DestinationRule",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"host": host, "trafficPolicy": {"connectionPool": {"http": {"maxRetries": 7}}}},
+        })
+    };
+    let harmless = [
+        rule(&stand.models, "defaults", "*.local"),
+        rule(&stand.models, "more", "predictor"),
+        rule(ingress, "outside", "*.example.com"),
+    ];
+    mesh.apply_objects(&harmless).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    until_status(&gateway, 200).await;
+    assert!(check().status.success(), "{}", text(&check()));
+
+    mesh.apply_objects(&[rule(ingress, "defaults", "*.local")]).unwrap();
+    until_status(&gateway, 503).await;
+    let checked = check();
+    assert_eq!(checked.status.code(), Some(1), "{}", text(&checked));
+    let report = json_of(&plugin(mesh, &["check", "-n", ingress, "--json"]));
+    let problems: Vec<String> = report["mesh"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["verdict"] == "problem")
+        .map(|finding| format!("{} ({})", finding["message"], finding["hint"]))
+        .collect();
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    for (problem, subset) in problems.iter().zip([ENHANCED, BASELINE]) {
+        let by = format!("DestinationRule {ingress}/defaults (*.local) hides the subset {subset}");
+        let hint = format!("--subset-namespace {ingress}");
+        assert!(problem.contains(&by) && problem.contains(&hint), "{problem}");
+    }
+
+    // The hint helps.
+    mesh.apply(&rendered(&["--subset-namespace", ingress])).unwrap();
+    until_status(&gateway, 200).await;
+    assert!(check().status.success(), "{}", text(&check()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
