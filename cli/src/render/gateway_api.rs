@@ -137,6 +137,11 @@ fn checks(plan: &Plan, options: &Options, routes: &Routes) -> Vec<String> {
                 "Requests from an ingress gateway pass the waypoint: kubectl -n {services} label service {name} \
                  istio.io/ingress-use-waypoint=true"
             ));
+            checks.push(format!(
+                "No client of the service has a sidecar. It goes past the waypoint and its guard, but has these routes, \
+                 so its own {}variant chooses the variant. With sidecars, use render istio --topology waypoint.",
+                plan.settings.headers.prefix
+            ));
             if services != namespace {
                 checks.push(
                     "The waypoint is in another namespace than the service, so Istio is 1.30.3, 1.31 or newer: older \

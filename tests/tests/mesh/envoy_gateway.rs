@@ -282,7 +282,7 @@ async fn changes_under_load(scene: &Scene<'_>) {
     assert!(policy["message"].as_str().is_some_and(|it| it.contains("404")), "{policy}");
     let checked = plugin(mesh, &["check", "--json", "-n", &scene.stand.models]);
     assert_eq!(checked.status.code(), Some(1), "{}", text(&checked));
-    assert!(text(&checked).contains("has not accepted it"), "{}", text(&checked));
+    assert!(text(&checked).contains("its controller reports"), "{}", text(&checked));
     scene.apply(&experiment(30.0));
     scene.until("the module is back", &at(30.0)).await;
 

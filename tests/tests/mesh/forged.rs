@@ -11,7 +11,7 @@ use crate::stand::{BASELINE, Caller, ENHANCED, GATEWAY_PORT, HOST, Stand, experi
 const USERS: usize = 100;
 
 /// Everything that a client may try.
-fn forgeries() -> Vec<Vec<(&'static str, &'static str)>> {
+pub(crate) fn forgeries() -> Vec<Vec<(&'static str, &'static str)>> {
     vec![
         vec![("x-ab-variant", ENHANCED)],
         vec![("X-AB-Variant", ENHANCED)],
@@ -95,5 +95,27 @@ async fn at_sidecars() {
             all_baseline(USERS),
             "without the filter: {forged:?}"
         );
+    }
+}
+
+/// Sidecars go past a waypoint, its filter and its guard. The waypoint itself is not run here.
+#[tokio::test(flavor = "multi_thread")]
+async fn past_a_waypoint() {
+    let mesh = Mesh::shared();
+    let stand = Stand::start(mesh).await;
+    let waypoint = format!("{}/waypoint", stand.models);
+    let options = ["--topology", "waypoint", "--waypoint", &waypoint];
+    mesh.apply(&stand.render(&experiment(30.0), &options)).unwrap();
+    let caller = Caller::new(&stand.service());
+    let users: Vec<String> = (0..USERS).map(|user| format!("user-{user}")).collect();
+    for namespace in [&stand.models, &stand.ingress] {
+        let client = stand.client_in(namespace, "batch");
+        // The routes arrive with the sidecar's first configuration.
+        let served =
+            |forged: &[(&str, &str)]| stand.served_in(&client, &caller.with(forged), users.clone());
+        assert_eq!(served(&[]), all_baseline(USERS), "from {namespace}");
+        for forged in forgeries() {
+            assert_eq!(served(&forged), all_baseline(USERS), "from {namespace}: {forged:?}");
+        }
     }
 }

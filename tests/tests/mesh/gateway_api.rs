@@ -34,11 +34,16 @@ fn gateway(stand: &Stand) -> Pod {
         },
     });
     mesh.apply_objects(&[object]).unwrap();
+    services(stand);
+    pod
+}
+
+/// A service for each model.
+fn services(stand: &Stand) {
     for model in [&stand.baseline, &stand.enhanced] {
         let name = model.name();
-        mesh.service(name, &json!({"version": name}), &[Port::HTTP], &[model]).unwrap();
+        stand.mesh.service(name, &json!({"version": name}), &[Port::HTTP], &[model]).unwrap();
     }
-    pod
 }
 
 fn render(stand: &Stand, experiment: &Value, more: &[&str]) -> String {
@@ -156,6 +161,30 @@ async fn rules_beside_a_route_take_only_tagged_requests() {
     until(&pod, &caller, &stand.assigned(&experiment, USERS), "beside the route").await;
     mesh.delete(&manifests).unwrap();
     until(&pod, &caller, &all_baseline(), "the route alone again").await;
+}
+
+/// A limit, which the documentation names: an HTTPRoute for a service holds for sidecars too, which go past the waypoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecars_go_past_a_waypoint_and_can_choose_by_header() {
+    let mesh = Mesh::shared();
+    let stand = Stand::start(mesh).await;
+    services(&stand);
+    let file = stand.file(&experiment(30.0));
+    let waypoint = format!("{}/waypoint", stand.models);
+    let place = ["--waypoint", &waypoint, "--namespace", &stand.models, "--service", "predictor"];
+    let command = ["render", "gateway-api", &file, "--port", "8080", "--url", mesh.image()];
+    mesh.apply(&sidetrack_command(&[&command[..], &place].concat()).unwrap()).unwrap();
+    let client = stand.client("batch");
+    let caller = Caller::new(&stand.service());
+    let forged =
+        caller.with(&[("x-ab-variant", ENHANCED), ("x-ab-experiment", "financial-ab-test")]);
+    let users: Vec<String> = all_baseline().into_keys().collect();
+    let begun = Instant::now();
+    while stand.served_in(&client, &caller, users.clone()) != all_baseline() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "without headers: the baseline");
+    }
+    let served = stand.served_in(&client, &forged, users);
+    assert!(served.values().all(|model| model == ENHANCED), "{served:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -66,8 +66,13 @@ impl Stand {
 
     /// A client with a sidecar, the application `app`.
     pub(crate) fn client(&self, app: &str) -> Pod {
-        let options = PodOptions::new(Role::Sidecar, &self.models, app, &[("app", app)]);
-        self.mesh.pod(options).unwrap()
+        self.client_in(&self.models, app)
+    }
+
+    /// A client with a sidecar in this namespace, with the label of Istio's injection.
+    pub(crate) fn client_in(&self, namespace: &str, app: &str) -> Pod {
+        let labels = [("app", app), ("security.istio.io/tlsMode", "istio")];
+        self.mesh.pod(PodOptions::new(Role::Sidecar, namespace, app, &labels)).unwrap()
     }
 
     /// The Service's name that callers in the mesh address.

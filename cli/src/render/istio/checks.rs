@@ -160,8 +160,8 @@ fn of_destinations(place: &Place, options: &Options, destinations: &[Destination
         )),
         None if has_subsets => checks.push(format!(
             "No DestinationRule for these services or for a wildcard is in the namespace {}: kubectl -n {} get \
-             destinationrules. It would hide the subsets, and requests of the experiment would get 503. To prevent that, \
-             put the subsets there with --subset-namespace.",
+             destinationrules. It would hide the subsets, and requests of the experiment would get 503; kubectl sidetrack \
+             check reports it. To prevent that, put the subsets there with --subset-namespace.",
             place.filter_namespace, place.filter_namespace
         )),
         _ => {}

@@ -137,8 +137,7 @@ impl<'a> Page<'a> {
     }
 
     fn merged(&self, existing: &Existing) -> anyhow::Result<String> {
-        let routes: Vec<Route> =
-            self.routes.tagged.iter().chain(&self.routes.bypass).cloned().collect();
+        let routes: Vec<Route> = self.routes.added().cloned().collect();
         let merged = existing.merged(&Ours {
             routes: &routes,
             namespace: &self.options.namespace,

@@ -1,8 +1,9 @@
 //! The routes of the VirtualService, first to last:
 //!
-//! 1. a route for each variant, which the filter's headers select;
-//! 2. a route for each experiment's requests that the filter has not seen: to the baseline, and counted;
-//! 3. what remains: to the baseline's service, whatever its subset, so that no other manifest can take it down.
+//! 1. at a waypoint, all requests of sidecars, which go past it;
+//! 2. a route for each variant, which the filter's headers select;
+//! 3. a route for each experiment's requests that the filter has not seen: to the baseline, and counted;
+//! 4. what remains: to the baseline's service, whatever its subset, so that no other manifest can take it down.
 //!
 //! All routes remove the headers that must not reach the model.
 
@@ -18,6 +19,9 @@ use super::place::Place;
 use super::{Options, Routing, Topology};
 use crate::render::envoy::{cluster, has_fallback, mirrors};
 use matches::Matches;
+
+/// The label that Istio's injection gives to each pod with a sidecar.
+const SIDECAR: (&str, &str) = ("security.istio.io/tlsMode", "istio");
 
 /// One entry of `http`.
 #[derive(Clone, Debug, Serialize)]
@@ -78,6 +82,8 @@ impl Arm<'_> {
 
 /// All routes, and their destinations without duplicates.
 pub(super) struct Routes {
+    /// Those of sidecars that go past the waypoint with the filter.
+    pub(super) sidecars: Vec<Route>,
     pub(super) tagged: Vec<Route>,
     pub(super) bypass: Vec<Route>,
     pub(super) rest: Vec<Route>,
@@ -88,7 +94,12 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn all(&self) -> Vec<&Route> {
-        self.tagged.iter().chain(&self.bypass).chain(&self.rest).collect()
+        self.added().chain(&self.rest).collect()
+    }
+
+    /// The routes that others do not have.
+    pub(super) fn added(&self) -> impl Iterator<Item = &Route> {
+        self.sidecars.iter().chain(&self.tagged).chain(&self.bypass)
     }
 }
 
@@ -131,10 +142,12 @@ pub(super) fn routes(plan: &Plan, options: &Options, place: &Place) -> anyhow::R
     }
     let baselines: Vec<&Arm<'_>> = arms.iter().filter(|arm| arm.is_baseline()).collect();
     let rest = rest(&baselines, &matches);
+    let left = left(&baselines, &matches, &rest);
     Ok(Routes {
+        sidecars: sidecars(&left, &matches),
         tagged,
         bypass: bypass(&baselines, &matches),
-        left: left(&baselines, &matches, &rest),
+        left,
         rest,
         destinations,
     })
@@ -253,14 +266,42 @@ fn bypass(baselines: &[&Arm<'_>], matches: &Matches<'_>) -> Vec<Route> {
             "Requests of {} without the filter: the baseline. They are counted for an alert.",
             arm.experiment.name
         );
-        routes.push(Route::new(
-            name,
-            &note,
-            matches.bypass(arm.experiment),
-            arm.destination.clone(),
-        ));
+        let mut route =
+            Route::new(name, &note, matches.bypass(arm.experiment), arm.destination.clone());
+        route.is_bypass = true;
+        routes.push(route);
     }
     routes
+}
+
+/// At a waypoint, the routes for sidecars. They go past the waypoint, its filter and its guard, so no header may choose
+/// a variant for them. The label tells them apart: all injected pods have it, and a waypoint drops conditions on labels.
+fn sidecars(left: &[Route], matches: &Matches<'_>) -> Vec<Route> {
+    if matches.place.topology != Topology::Waypoint {
+        return Vec::new();
+    }
+    let all = [json!({})];
+    let of_sidecars = |route: &Route| {
+        let conditions = if route.matches.is_empty() { &all[..] } else { &route.matches };
+        let mut only = route.clone();
+        only.name = format!("sidecars.{}", route.name);
+        only.note = format!("Sidecars, which go past the waypoint. {}", route.note);
+        only.is_bypass = true;
+        only.matches = conditions
+            .iter()
+            .filter_map(Value::as_object)
+            .map(|condition| {
+                let mut condition = condition.clone();
+                condition.insert("sourceLabels".to_owned(), json!({SIDECAR.0: SIDECAR.1}));
+                if let Some(port) = matches.port.filter(|_| route.destination.port.is_some()) {
+                    condition.insert("port".to_owned(), port.into());
+                }
+                condition.into()
+            })
+            .collect();
+        only
+    };
+    left.iter().map(of_sidecars).collect()
 }
 
 /// The routes without the filter: each experiment's requests to its baseline, then the rest.

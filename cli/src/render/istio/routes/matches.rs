@@ -162,8 +162,8 @@ impl Matches<'_> {
                     one.insert("sourceLabels".to_owned(), labels.into());
                 }
             }
-            // A sidecar of another namespace goes past the waypoint, so it must not have these routes. Istio drops
-            // conditions with labels here.
+            // Sidecars go past the waypoint, so they must not have these routes. Those of Istio's injection have routes
+            // of their own before these; this is for others. At a waypoint, Istio drops conditions with labels.
             (Topology::Waypoint, Some((namespace, _))) => {
                 one.insert("sourceNamespace".to_owned(), json!(namespace));
             }
