@@ -66,7 +66,10 @@ impl Controller {
     /// Starts the controller. The definitions of its resources are there afterwards.
     pub(super) async fn start(mesh: &Mesh) -> Result<Self> {
         let definitions = program("envoy-gateway")?.with_file_name("../share/envoy-gateway.yaml");
-        mesh.kubectl(&["apply", "--server-side", "-f", &definitions.to_string_lossy()])?;
+        let definitions = definitions.to_string_lossy();
+        let apply = || mesh.kubectl(&["apply", "--server-side", "-f", &definitions]);
+        // They are large: the API server of a busy machine may need more than its limit of time.
+        apply().or_else(|_| apply()).or_else(|_| apply())?;
         mesh.kubectl(&["wait", "--for=condition=established", "--timeout=60s", "crd", "--all"])?;
         mesh.kubectl(&["create", "namespace", NAMESPACE])?;
         let folder = mesh.folder().join("envoy-gateway");
