@@ -91,7 +91,15 @@ pub(super) fn findings(
         .collect();
     namespaces.sort();
     namespaces.dedup();
-    let mesh = Mesh::read(connection, namespaces)?;
+    let mut mesh = Mesh::read(connection, namespaces)?;
+    // Other teams may have variants of the same name.
+    let owners: Vec<String> = services::of(live, plan, &found, &mesh)
+        .into_iter()
+        .map(|service| routes::owner("VirtualService", service).0)
+        .collect();
+    mesh.routes.retain(|route| {
+        !route.owner.starts_with("VirtualService ") || owners.contains(&route.owner)
+    });
     findings.extend(guard(live, plan, &mesh));
     let services = services::of(live, plan, &found, &mesh);
     findings.extend(gateways::findings(&services, &found, &mesh));

@@ -53,8 +53,19 @@ fn json_of(output: &Output) -> Value {
 async fn the_live_experiment_is_explained_compared_and_checked() {
     let mesh = Mesh::shared();
     let stand = Stand::start(mesh).await;
-    let live = experiment(30.0);
-    let rendered = stand.rendered(&live, &["--name", "live"]);
+    // Names of its own: without its routes, `check` looks at those of others.
+    let named = |weight: f64| {
+        let mut named = experiment(weight);
+        named["experiments"][0]["baseline"] = json!("live-old");
+        named["experiments"][0]["variants"] =
+            json!([{"name": "live-old"}, {"name": "live-new", "weight": weight, "reserve": 50}]);
+        named
+    };
+    let [old, new] = [("live-old", BASELINE), ("live-new", ENHANCED)]
+        .map(|(variant, subset)| format!("{variant}={}/{subset}", stand.service()));
+    let live = named(30.0);
+    let options = ["--name", "live", "--destination", &old, "--destination", &new];
+    let rendered = stand.rendered(&live, &options);
     mesh.apply(&rendered).unwrap();
     let gateway = stand.gateway();
     stand.in_force(&gateway, &live).await;
@@ -86,12 +97,12 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
     let checked = plugin(mesh, &["check", "-n", ingress]);
     assert!(checked.status.success(), "{}", text(&checked));
     assert!(
-        text(&checked).contains(&format!("{ENHANCED}: VirtualService {}/live", stand.models)),
+        text(&checked).contains(&format!("live-new: VirtualService {}/live", stand.models)),
         "{}",
         text(&checked)
     );
 
-    let next = mesh.file("plugin-next.json", &experiment(50.0).to_string()).unwrap();
+    let next = mesh.file("plugin-next.json", &named(50.0).to_string()).unwrap();
     let moved = json_of(&plugin(
         mesh,
         &["plan", &next, "-n", ingress, "--name", "wasmplugin/live", "--json"],
@@ -99,7 +110,7 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
     let step = &moved["experiments"][0]["moves"][0];
     assert_eq!(
         (step["from"].as_str(), step["to"].as_str(), step["percent"].as_str()),
-        (Some(BASELINE), Some(ENHANCED), Some("20"))
+        (Some("live-old"), Some("live-new"), Some("20"))
     );
 
     // A wrong file is applied: the proxy keeps the last good one, and the status says both.
@@ -131,7 +142,7 @@ async fn the_live_experiment_is_explained_compared_and_checked() {
     let checked = plugin(mesh, &["check", "-n", ingress]);
     assert_eq!(checked.status.code(), Some(1), "{}", text(&checked));
     assert!(
-        text(&checked).contains("no route matches x-ab-variant: enhanced-predictor"),
+        text(&checked).contains("no route matches x-ab-variant: live-new"),
         "{}",
         text(&checked)
     );
@@ -160,18 +171,9 @@ async fn until_status(gateway: &Pod, status: u16) {
 async fn a_destination_rule_that_hides_the_subsets_is_reported() {
     let mesh = Mesh::shared();
     let stand = Stand::start(mesh).await;
-    // Names of its own: `check` looks at all routes for a name.
-    let mut experiment = experiment(30.0);
-    experiment["experiments"][0]["baseline"] = json!("hidden-old");
-    experiment["experiments"][0]["variants"] =
-        json!([{"name": "hidden-old"}, {"name": "hidden-new", "weight": 30}]);
-    let destinations = [("hidden-old", BASELINE), ("hidden-new", ENHANCED)]
-        .map(|(variant, subset)| format!("{variant}={}/{subset}", stand.service()));
-    let [old, new] = &destinations;
-    let rendered = |more: &[&str]| {
-        let options = ["--name", "hidden", "--destination", old, "--destination", new];
-        stand.rendered(&experiment, &[&options[..], more].concat())
-    };
+    let experiment = experiment(30.0);
+    let rendered =
+        |more: &[&str]| stand.rendered(&experiment, &[&["--name", "hidden"][..], more].concat());
     mesh.apply(&rendered(&[])).unwrap();
     let gateway = stand.gateway();
     stand.in_force(&gateway, &experiment).await;

@@ -88,7 +88,8 @@ pub(super) fn texts(value: &Value, pointer: &str) -> Vec<String> {
     list(value, pointer).iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect()
 }
 
-fn owner(kind: &str, object: &Value) -> (String, String) {
+/// The name of an object, as `VirtualService models/sidetrack`, and its namespace.
+pub(super) fn owner(kind: &str, object: &Value) -> (String, String) {
     let namespace = text(object, "/metadata/namespace").unwrap_or_default();
     let name = text(object, "/metadata/name").unwrap_or_default();
     (format!("{kind} {namespace}/{name}"), namespace.to_owned())
