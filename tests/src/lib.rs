@@ -5,4 +5,5 @@ pub mod fake_host;
 pub mod istio;
 pub mod mesh;
 pub mod prometheus;
+pub mod token;
 pub mod world;

@@ -19,6 +19,7 @@
 //!
 //! Use `#[tokio::test(flavor = "multi_thread")]`: most calls of this module block.
 
+mod certificates;
 mod control_plane;
 mod image;
 mod kubectl;

@@ -40,6 +40,11 @@ pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<Fi
         options.istio.kind != istio::Kind::EnvoyFilter,
         "--kind envoyfilter does not work in a chart\n  hint: use --kind wasmplugin or --kind trafficextension"
     );
+    anyhow::ensure!(
+        options.istio.body_unit == istio::BodyUnit::Filter,
+        "--body-unit lua does not work in a chart\n  hint: the script depends on the experiments, which a release \
+         changes; apply the output of `sidetrack render istio`"
+    );
     let text = istio::manifests(loaded, &options.istio, false)?;
     let chart = objects::templates(&text)?;
     let context = json!({

@@ -7,6 +7,7 @@
 //! `--mesh-config` writes them for Istio's Helm chart.
 
 mod args;
+mod bodies;
 mod checks;
 pub(super) mod destination;
 mod experiments;
@@ -37,6 +38,7 @@ use release::Release;
 pub(crate) struct Options {
     pub(crate) topology: Topology,
     pub(crate) kind: Kind,
+    pub(crate) body_unit: BodyUnit,
     pub(crate) route: Routing,
     /// The name of the resources.
     pub(crate) name: String,
@@ -64,10 +66,16 @@ pub(crate) struct Options {
     pub(crate) port: Option<u16>,
     /// Destinations that differ from the rules above.
     pub(crate) destination: Vec<destination::Mapping>,
+    /// Whether each variant's requests get its service as their host.
+    pub(crate) rewrite_host: bool,
+    /// The service through which all variants are reached.
+    pub(crate) through: Option<destination::Destination>,
     /// The filter's image; `None`: a placeholder.
     pub(crate) url: Option<String>,
     /// The digest of the image's manifest, in hexadecimal.
     pub(crate) sha256: Option<String>,
+    /// Whether the module is also the access logger that reports failures to the filter.
+    pub(crate) failure_logger: bool,
     /// The Secret to pull the image with.
     pub(crate) pull_secret: Option<String>,
     pub(crate) fail_strategy: FailStrategy,
@@ -113,6 +121,15 @@ pub(crate) enum Kind {
     EnvoyFilter,
 }
 
+/// What reads units in request bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyUnit {
+    /// The filter, if its resource lets it wait.
+    Filter,
+    /// A script in front of the filter.
+    Lua,
+}
+
 /// How a request reaches its variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Routing {
@@ -142,7 +159,9 @@ fn carried(loaded: &Loaded, options: &Options) -> anyhow::Result<Loaded> {
     possible(options)?;
     loadable(options)?;
     destination::known(&loaded.plan, options.destination.iter().map(|it| it.of.as_str()))?;
-    experiments::possible(&loaded.plan, options.kind)?;
+    experiments::possible(&loaded.plan, options)?;
+    bodies::possible(&loaded.plan, options)?;
+    routes::possible(&loaded.plan, options)?;
     identity::possible(&loaded.plan, options)?;
     experiments::rewritten(loaded, options)
 }
@@ -205,6 +224,15 @@ fn possible(options: &Options) -> anyhow::Result<()> {
             options.pull_secret.is_none(),
             "--pull-secret does not work with --kind envoyfilter\n  hint: istiod reads secrets for WasmPlugins only; use \
              a registry that the proxies may read"
+        );
+    }
+    if options.failure_logger {
+        ensure!(
+            options.kind == Kind::EnvoyFilter,
+            "--failure-logger requires --kind envoyfilter, but --kind is {}\n  hint: istiod gives the filter of a {} \
+             variables of its own, so an access logger cannot share its virtual machine",
+            options.kind.name(),
+            if options.kind == Kind::WasmPlugin { "WasmPlugin" } else { "TrafficExtension" }
         );
     }
     let needed = Release::TRAFFIC_EXTENSION;

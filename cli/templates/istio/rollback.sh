@@ -19,6 +19,9 @@ YAML
 
 echo "3. Remove the filter, the access log and the guard"
 kubectl --namespace {{ filter_namespace }} delete {{ kind|lower }}/{{ filter_name }} telemetry/{{ name }} --ignore-not-found
+{% if lua %}
+kubectl --namespace {{ filter_namespace }} delete trafficextension/{{ name }}-body --ignore-not-found
+{% endif %}
 {% if guarded %}
 kubectl --namespace {{ waypoint[0] if waypoint else filter_namespace }} delete envoyfilter/{{ name }} --ignore-not-found
 {% endif %}

@@ -21,6 +21,8 @@ use crate::world::sidetrack_command;
 
 const LIMIT: Duration = Duration::from_secs(120);
 const TOKEN: &str = "token";
+/// The Service that spans are sent to.
+pub(super) const TRACER: &str = "spans.tracing.svc.cluster.local";
 
 /// The parts. They end in reverse order.
 #[derive(Debug)]
@@ -78,7 +80,7 @@ fn credentials() -> Result<()> {
     Ok(())
 }
 
-/// The settings of the mesh, as `render istio --mesh-config` writes them, without mTLS.
+/// The settings of the mesh, as `render istio --mesh-config` writes them.
 fn mesh_config() -> Result<()> {
     let experiment = json!({"experiments": [{
         "name": "any", "unit": [{"header": "x-user-id"}], "baseline": "a",
@@ -94,7 +96,11 @@ fn mesh_config() -> Result<()> {
     let settings = config.as_object_mut().context("meshConfig")?;
     settings.insert("rootNamespace".to_owned(), json!("istio-system"));
     settings.insert("trustDomain".to_owned(), json!("cluster.local"));
-    settings.insert("enableAutoMtls".to_owned(), json!(false));
+    // A tracer, for the tests that start it as a Service.
+    let tracer = json!({"name": "spans", "opentelemetry": {
+        "service": TRACER, "port": 8080, "http": {"path": "/v1/traces", "timeout": "5s"}}});
+    let providers = settings.get_mut("extensionProviders").and_then(Value::as_array_mut);
+    providers.context("extensionProviders")?.push(tracer);
     fs::write(Path::new(FOLDER).join("mesh.yaml"), config.to_string())?;
     Ok(())
 }
@@ -223,7 +229,7 @@ fn istiod() -> Result<Program> {
     Ok(istiod)
 }
 
-/// istiod's webhook, by address instead of a Service, and no mTLS.
+/// istiod's webhook, by address instead of a Service. Pods accept mTLS only in namespaces that say so.
 fn webhook() -> Result<()> {
     use base64::Engine as _;
     let ca = base64::engine::general_purpose::STANDARD

@@ -61,7 +61,7 @@ impl Mesh {
         let ip = Ipv4Addr::new(10, 244, 1, Self::next(&self.models)?);
         node::ip(&format!("addr add {ip}/32 dev lo"))?;
         let stub = ModelStub::start_at(name, SocketAddr::from((ip, MODEL_PORT))).await?;
-        self.pod_object(namespace, name, ip, labels, &json!({}))?;
+        self.pod_object(namespace, name, ip, labels, &json!({}), "default")?;
         Ok(Model { stub, ip, namespace: namespace.to_owned() })
     }
 
@@ -123,11 +123,13 @@ impl Mesh {
         ip: Ipv4Addr,
         labels: &Value,
         annotations: &Value,
+        account: &str,
     ) -> Result<()> {
         self.apply_objects(&[json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
-            "spec": {"nodeName": "node", "containers": [{"name": "main", "image": "none"}]},
+            "spec": {"nodeName": "node", "serviceAccountName": account,
+                "containers": [{"name": "main", "image": "none"}]},
         })])?;
         let status = json!({"status": {
             "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],

@@ -1,8 +1,8 @@
 //! A pod with Istio's agent and Envoy: a gateway, or a client with a sidecar.
 //!
 //! The agent starts Envoy itself, with Istio's bootstrap and flags, as in a cluster. Both run in a network and a mount
-//! namespace of their own. A sidecar intercepts all connections to Services by iptables, as Istio's init container
-//! arranges it; [`Pod::run_inside`] is the application.
+//! namespace of their own. A sidecar intercepts all connections to Services, and those to port 8080 of the pod, by
+//! iptables, as Istio's init container arranges it; [`Pod::run_inside`] and [`Pod::serve`] are the application.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,17 +12,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::{Value, json};
-use sidetrack_lab::{Client, EnvoyBinary, Request};
+use sidetrack_lab::{Client, EnvoyBinary, ModelStub, Request};
 
 use super::node::{FOLDER, NODE, SERVICES};
 use super::program::is_ok;
-use super::{Mesh, Program, built, node, program};
+use super::{Mesh, Program, built, certificates, node, program};
 
 /// Prepares the network and the agent's folder, then becomes the agent. `$1` is the address, `$2` the proxy's role.
 const START: &str = r#"set -e
@@ -36,6 +37,7 @@ ip route add 169.254.1.1 dev eth0
 ip route add default via 169.254.1.1
 if [ "$role" = sidecar ]; then
     "$iptables" -w -t nat -A OUTPUT -p tcp -d "$services" -j REDIRECT --to-ports 15001
+    "$iptables" -w -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 15006
 fi
 mount -t tmpfs tmpfs /var/lib/istio
 mkdir /var/lib/istio/data
@@ -77,6 +79,8 @@ pub struct PodOptions {
     pub annotations: BTreeMap<String, String>,
     /// Variables of the agent's environment, for example `WASM_MODULE_EXPIRY`.
     pub env: Vec<(String, String)>,
+    /// Its service account: the identity in mutual TLS.
+    pub account: String,
 }
 
 impl PodOptions {
@@ -91,7 +95,15 @@ impl PodOptions {
             labels: labels.iter().map(text).collect(),
             annotations: BTreeMap::new(),
             env: Vec::new(),
+            account: "default".to_owned(),
         }
+    }
+
+    /// The same pod with this service account.
+    #[must_use]
+    pub fn account(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.account);
+        self
     }
 
     /// The same pod with a variable in the agent's environment.
@@ -144,9 +156,11 @@ impl Mesh {
             ip,
             &json!(options.labels),
             &json!(options.annotations),
+            &options.account,
         )?;
         let folder = Path::new(FOLDER).join(format!("pod-{number}"));
         files(&folder)?;
+        certificates::write(&folder, &options.namespace, &options.account)?;
         let log = folder.join("log");
         let mut program = Program::start(&options.name, log, command(&options, ip, &folder)?)?;
         connect(&mut program, number, ip)?;
@@ -199,6 +213,7 @@ fn command(options: &PodOptions, ip: Ipv4Addr, folder: &Path) -> Result<Command>
             ("CREDENTIAL_FETCHER_TYPE", ""),
             ("POD_NAME", &options.name),
             ("POD_NAMESPACE", &options.namespace),
+            ("SERVICE_ACCOUNT", &options.account),
             ("INSTANCE_IP", &ip.to_string()),
             ("ISTIO_META_CLUSTER_ID", "Kubernetes"),
             ("ISTIO_META_ISTIO_VERSION", "1.32.0"),
@@ -288,14 +303,46 @@ impl Pod {
         T: Send + 'static,
         F: Future<Output = Result<T>>,
     {
-        let file = fs::File::open(format!("/proc/{}/ns/net", self.program.pid()))?;
+        let file = self.network()?;
         // A namespace belongs to a thread, so this one is not used again.
         let thread = thread::spawn(move || {
-            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-                .context("entering the network of a pod")?;
+            enter(&file)?;
             tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work())
         });
         thread.join().map_err(|_| anyhow::anyhow!("the work in the pod has panicked"))?
+    }
+
+    /// Starts a model in the pod, on port 8080. It ends with the process.
+    ///
+    /// # Errors
+    /// If it cannot listen.
+    pub fn serve(&self, name: &str) -> Result<Arc<ModelStub>> {
+        let (send, started) = mpsc::channel();
+        let (file, name) = (self.network()?, name.to_owned());
+        thread::spawn(move || {
+            let run = || -> Result<()> {
+                enter(&file)?;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(async {
+                    let addr = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080));
+                    let model = ModelStub::start_at(&name, addr).await.map(Arc::new);
+                    let is_running = model.is_ok();
+                    let _ = send.send(model);
+                    if is_running {
+                        std::future::pending::<()>().await;
+                    }
+                });
+                Ok(())
+            };
+            if let Err(error) = run() {
+                let _ = send.send(Err(error));
+            }
+        });
+        started.recv_timeout(Duration::from_secs(20)).context("starting a model in a pod")?
+    }
+
+    fn network(&self) -> Result<fs::File> {
+        Ok(fs::File::open(format!("/proc/{}/ns/net", self.program.pid()))?)
     }
 
     /// A page of Envoy's administration, for example `/config_dump`.
@@ -342,6 +389,12 @@ impl Pod {
     pub fn log_tail(&self, lines: usize) -> String {
         self.program.log_tail(lines)
     }
+}
+
+/// Moves this thread into a network.
+fn enter(network: &fs::File) -> Result<()> {
+    move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+        .context("entering the network of a pod")
 }
 
 async fn page(addr: SocketAddr, path: String) -> Result<String> {

@@ -12,6 +12,7 @@
 
 mod hosts;
 mod running;
+mod tokens;
 
 use std::collections::BTreeMap;
 
@@ -131,6 +132,7 @@ works! {
         Case::sidecar(Release::Newest, "sidecar-trafficextension", OF_PREDICTOR);
     sidecar_with_clusters_from_a_header:
         Case::sidecar(Release::Newest, "sidecar-cluster-header", OF_PREDICTOR);
+    gateway_with_hosts_of_the_variants: Case::gateway(Release::Newest, "gateway-rewrite-host");
     gateway_with_routes_of_its_own: Case::gateway(Release::Newest, "gateway-merged");
     gateway_with_a_rule_that_hides_others:
         Case::gateway(Release::Newest, "gateway-hidden-destinationrule");

@@ -1,58 +1,28 @@
 //! Identities that a client cannot forge: units from verified tokens, and overrides for testers only.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use sidetrack_lab::{Answer, Client, Request};
 use sidetrack_tests::mesh::Mesh;
+use sidetrack_tests::token::{ISSUER, Keys};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::stand::{BASELINE, ENHANCED, GATEWAY_PORT, HOST, Stand, experiment};
 
 const USERS: usize = 200;
-const SECRET: &[u8] = b"the secret of the issuer, 32 bytes or more";
-
-fn base64url(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// HMAC (RFC 2104) with SHA-256.
-fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
-    let mut block = [0; 64];
-    block[..key.len()].copy_from_slice(key);
-    let hash = |pad: u8, message: &[u8]| {
-        let key: Vec<u8> = block.iter().map(|byte| byte ^ pad).collect();
-        Sha256::digest([&key, message].concat()).to_vec()
-    };
-    hash(0x5c, &hash(0x36, message))
-}
+const KEYS: Keys = Keys::Secret(b"the secret of the issuer, 32 bytes or more");
 
 /// The keys of the issuer.
 pub(crate) fn keys() -> Value {
-    json!({"keys": [{"kty": "oct", "alg": "HS256", "kid": "1", "k": base64url(SECRET)}]})
+    KEYS.set()
 }
 
 /// A token of the issuer with these claims beside its own.
 pub(crate) fn token(claims: &Value) -> String {
-    signed(SECRET, claims)
-}
-
-/// A token with these claims, signed with this secret.
-fn signed(secret: &[u8], claims: &Value) -> String {
-    let mut all = json!({"iss": "https://login.example.com", "exp": 4_000_000_000_u64});
-    for (claim, value) in claims.as_object().unwrap() {
-        all[claim] = value.clone();
-    }
-    let header = json!({"alg": "HS256", "kid": "1", "typ": "JWT"});
-    let signed = format!(
-        "{}.{}",
-        base64url(header.to_string().as_bytes()),
-        base64url(all.to_string().as_bytes())
-    );
-    let signature = base64url(&hmac(secret, signed.as_bytes()));
-    format!("Bearer {signed}.{signature}")
+    KEYS.bearer(claims)
 }
 
 fn infer() -> Request {
@@ -75,10 +45,11 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
     let mut experiment = experiment(30.0);
     experiment["experiments"][0]["overrides"] = json!({"header": "x-ab-force"});
     experiment["settings"] = json!({"debug": "allowed"});
-    let keys = mesh.file(&format!("{}.jwks", stand.models), &keys().to_string()).unwrap();
+    let keys = KEYS.set().to_string();
+    let keys = mesh.file(&format!("{}.jwks", stand.models), &keys).unwrap();
     let options = [
         "--jwt-issuer",
-        "https://login.example.com",
+        ISSUER,
         "--jwks",
         &keys,
         "--jwt-claim",
@@ -92,7 +63,7 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
     stand.in_force(&gateway, &experiment).await;
     let client = gateway.client(GATEWAY_PORT);
     let assigned = stand.assigned(&experiment, USERS);
-    let of = |user: &str| token(&json!({"email": user, "sub": "not this one"}));
+    let of = |user: &str| KEYS.bearer(&json!({"email": user, "sub": "not this one"}));
     let candidate = assigned.iter().find(|(_, variant)| *variant == ENHANCED).unwrap().0;
 
     // The tokens may arrive after the filter.
@@ -122,14 +93,15 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
             .take(USERS)
             .all(|seen| seen.header("x-user-id").is_none())
     );
-    let forged = signed(b"another secret, which is as long as that", &json!({"email": candidate}));
+    let forged = Keys::Secret(b"another secret, which is as long as that")
+        .bearer(&json!({"email": candidate}));
     assert_eq!(send(&client, infer().header("authorization", &forged)).await.status, 401);
-    let expired = token(&json!({"email": candidate, "exp": 1_000_000_000}));
+    let expired = KEYS.bearer(&json!({"email": candidate, "exp": 1_000_000_000}));
     assert_eq!(send(&client, infer().header("authorization", &expired)).await.status, 401);
 
     // Overrides and explanations are for testers.
-    let tester = token(&json!({"email": "qa", "groups": ["users", "testers"]}));
-    let user = token(&json!({"email": "user-0", "groups": ["users"]}));
+    let tester = KEYS.bearer(&json!({"email": "qa", "groups": ["users", "testers"]}));
+    let user = KEYS.bearer(&json!({"email": "user-0", "groups": ["users"]}));
     for (name, value) in [("x-ab-force", ENHANCED), ("x-ab-debug", "1")] {
         let with = |token: Option<&str>| {
             let request = infer().header(name, value);
@@ -156,6 +128,59 @@ async fn the_token_is_the_unit_whatever_a_client_sends() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(send(&client, infer().header("authorization", of("user-0"))).await.status, 200);
+}
+
+/// Serves a text to every request, on the node.
+async fn serve(text: String) -> SocketAddr {
+    let listener = TcpListener::bind(("10.244.0.1", 0)).await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+                 connection: close\r\n\r\n{text}",
+                text.len()
+            );
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    addr
+}
+
+/// The keys come from the issuer's server, which istiod asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_verified_with_the_keys_of_a_server() {
+    let mesh = Mesh::shared();
+    let stand = Stand::start(mesh).await;
+    let experiment = experiment(30.0);
+    let (issuer, stranger) = (Keys::pair().unwrap(), Keys::pair().unwrap());
+    let keys = format!("http://{}/keys", serve(issuer.set().to_string()).await);
+    let options = ["--jwt-issuer", ISSUER, "--jwks-uri", &keys];
+    mesh.apply(&stand.rendered(&experiment, &[&options[..], &["--jwt-claim", "email"]].concat()))
+        .unwrap();
+    let gateway = stand.gateway();
+    stand.in_force(&gateway, &experiment).await;
+    let client = gateway.client(GATEWAY_PORT);
+    let assigned = stand.assigned(&experiment, USERS);
+    let candidate = assigned.iter().find(|(_, variant)| *variant == ENHANCED).unwrap().0;
+    let with =
+        |token: &str, user: &str| infer().header("authorization", token).header("x-user-id", user);
+    // Until istiod has fetched the keys, no token is valid.
+    let begun = Instant::now();
+    while send(&client, with(&issuer.bearer(&json!({"email": candidate})), "x")).await.status != 200
+    {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", gateway.log_tail(10));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    for (user, variant) in &assigned {
+        let answer = send(&client, with(&issuer.bearer(&json!({"email": user})), candidate)).await;
+        assert_eq!(model(&answer), *variant, "{user}");
+        let forged = send(&client, with(&stranger.bearer(&json!({"email": user})), user)).await;
+        assert_eq!(forged.status, 401, "{user}");
+    }
+    assert_eq!(model(&send(&client, infer().header("x-user-id", candidate)).await), BASELINE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

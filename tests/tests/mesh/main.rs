@@ -12,6 +12,7 @@
 
 mod admission;
 mod alerts;
+mod bodies;
 mod changes;
 mod corpora;
 mod delivery;
@@ -20,7 +21,10 @@ mod forged;
 mod gateway_api;
 mod goldens;
 mod helm;
+mod hosts;
 mod identity;
+mod modules;
+mod mtls;
 mod outages;
 mod plugin;
 mod random;
@@ -28,3 +32,5 @@ mod readme;
 mod server;
 mod split;
 mod stand;
+mod timeouts;
+mod traces;

@@ -130,7 +130,7 @@ impl Stand {
         let mut arguments =
             vec!["render", "istio", &file, "--namespace", &self.models, "--service", "predictor"];
         arguments.extend(["--port", "8080"]);
-        if !options.contains(&"--url") {
+        if !["--url", "--module-path"].iter().any(|given| options.contains(given)) {
             arguments.extend(["--url", self.mesh.image()]);
         }
         sidetrack_command(&[&arguments[..], options].concat()).unwrap()

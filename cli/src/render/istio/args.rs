@@ -9,13 +9,13 @@ use clap::builder::PossibleValue;
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Millis;
 
-use super::destination::Mapping;
+use super::destination::{Destination, Mapping};
 use super::identity::{Keys, Testers, Tokens};
 use super::merge::Existing;
 use super::page::{self, Page};
 use super::release::Release;
-use super::values::{claim, host, key_set, principal};
-use super::{FailStrategy, Kind, Options, Routing, Topology, carried};
+use super::values::{claim, host, key_set, module, principal};
+use super::{BodyUnit, FailStrategy, Kind, Options, Routing, Topology, carried};
 use crate::exit::ExitStatus;
 use crate::load;
 use crate::out::{Ink, Out};
@@ -73,6 +73,9 @@ pub(in crate::render) struct Flags {
     /// EnvoyFilter, which experiments that read bodies require
     #[arg(long, value_enum, default_value = "wasmplugin")]
     kind: Kind,
+    /// What reads units in request bodies
+    #[arg(long, value_enum, default_value = "filter")]
+    body_unit: BodyUnit,
     /// A route for each candidate, or one route whose cluster the filter's header names
     #[arg(long, value_enum, default_value = "virtualservice")]
     route: Routing,
@@ -121,12 +124,26 @@ pub(in crate::render) struct Flags {
     /// The destination of a variant or mirror, if the options above do not fit; may be repeated
     #[arg(long, value_name = "VARIANT=HOST[:PORT][/SUBSET]")]
     destination: Vec<Mapping>,
+    /// Send each variant's requests with its service as their host, as Knative needs it
+    #[arg(long)]
+    rewrite_host: bool,
+    /// The service through which all variants are reached, such as
+    /// knative-local-gateway.istio-system.svc.cluster.local:80
+    #[arg(long, value_name = "HOST[:PORT]", requires = "rewrite_host")]
+    through: Option<Destination>,
     /// The URL of the filter's image
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// The digest of the image's manifest
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     sha256: Option<String>,
+    /// The path of the module in the proxies' image or in a volume of theirs, instead of --url
+    #[arg(long, value_name = "PATH", value_parser = module, conflicts_with_all = ["url", "sha256", "pull_secret"])]
+    module_path: Option<String>,
+    /// Register the module also as the access logger that reports failures to the filter, which then
+    /// does not check each request. A proxy without the module refuses the listeners
+    #[arg(long, requires = "module_path")]
+    failure_logger: bool,
     /// The Secret to pull the image with, in the filter's namespace
     #[arg(long, value_name = "NAME")]
     pull_secret: Option<String>,
@@ -198,6 +215,7 @@ impl Flags {
             trace_tags: self.trace_tags,
             topology: self.topology,
             kind: self.kind,
+            body_unit: self.body_unit,
             route: self.route,
             name: self.name.clone().unwrap_or_else(|| name_of(plan)),
             namespace: self.namespace.clone(),
@@ -212,7 +230,13 @@ impl Flags {
             subset_namespace: self.subset_namespace.clone(),
             port: self.port,
             destination: self.destination.clone(),
-            url: self.url.clone(),
+            rewrite_host: self.rewrite_host,
+            through: self.through.clone().map(|through| through.qualified(&self.namespace)),
+            url: self
+                .url
+                .clone()
+                .or_else(|| self.module_path.as_ref().map(|path| format!("file://{path}"))),
+            failure_logger: self.failure_logger,
             sha256: self.sha256.clone(),
             pull_secret: self.pull_secret.clone(),
             fail_strategy: self.fail_strategy,
@@ -322,6 +346,22 @@ impl ValueEnum for Kind {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(PossibleValue::new(self.name()))
+    }
+}
+
+impl ValueEnum for BodyUnit {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Filter, Self::Lua]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Self::Filter => PossibleValue::new("filter")
+                .help("The filter, which can wait for them only with --kind envoyfilter"),
+            Self::Lua => PossibleValue::new("lua").help(
+                "A Lua script in front of the filter, where no EnvoyFilter is allowed; requires Istio 1.30",
+            ),
+        })
     }
 }
 

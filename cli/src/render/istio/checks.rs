@@ -5,7 +5,7 @@ use sidetrack::plan::Plan;
 use super::destination::Destination;
 use super::place::Place;
 use super::release::Release;
-use super::{Kind, Options, Topology, identity};
+use super::{BodyUnit, Kind, Options, Topology, identity};
 use crate::render::image;
 
 /// What no option sets, as sentences.
@@ -37,6 +37,13 @@ pub(super) fn checks(
             "The mesh has a provider of traces, and needs no other custom tags on the spans of these proxies."
                 .to_owned(),
         );
+    }
+    if options.body_unit == BodyUnit::Lua {
+        checks.push(format!(
+            "Istio is {} or newer. Clients send bodies with content-length; for a body without it, the script does not \
+             wait.",
+            Release::TRAFFIC_EXTENSION
+        ));
     }
     checks.extend(of_names(plan));
     checks
@@ -70,9 +77,17 @@ fn of_proxies(plan: &Plan, place: &Place, options: &Options) -> Vec<String> {
         ));
     }
     if let Some(path) = options.url.as_deref().and_then(|url| url.strip_prefix("file://")) {
+        let without = if options.failure_logger {
+            "refuses the listeners with the filter: a new one does not become ready, and a running one keeps its old \
+             listeners"
+        } else if options.kind == Kind::EnvoyFilter {
+            "serves the baseline if it is new, and keeps its old configuration if it runs"
+        } else {
+            "answers 500 to all requests, whatever failStrategy says"
+        };
         checks.push(format!(
             "All these proxies have the module {path} before you apply this, and new ones when they start. A proxy that \
-             cannot load the module answers 500 to all requests, whatever failStrategy says."
+             cannot load the module {without}."
         ));
     }
     checks

@@ -13,7 +13,7 @@ pub(super) use crate::render::labels::{LABEL, is_label};
 
 /// A service, by its host in the service registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Destination {
+pub(crate) struct Destination {
     pub(super) host: String,
     pub(super) port: Option<u16>,
     /// A subset that a DestinationRule defines.
@@ -142,6 +142,11 @@ fn outbound(cluster: &str) -> Option<Destination> {
 }
 
 impl Destination {
+    /// With the full host of its service.
+    pub(super) fn qualified(self, namespace: &str) -> Self {
+        Self { host: qualified(&self.host, namespace), ..self }
+    }
+
     /// The name that istiod gives the cluster in a sidecar or gateway; `None` without a port.
     pub(super) fn cluster(&self) -> Option<String> {
         let subset = self.subset.as_deref().unwrap_or_default();

@@ -9,23 +9,24 @@ use sidetrack::plan::Plan;
 use sidetrack::unit::UnitSource;
 
 use super::destination::{self, Destination};
-use super::{Kind, Options, Routing};
+use super::{BodyUnit, Kind, Options, Routing, bodies};
 use crate::fault::Fault;
 use crate::load::Loaded;
 use crate::render::envoy::cluster;
 
 /// Rejects experiments that cannot work in Istio, before anything is written.
-pub(super) fn possible(plan: &Plan, kind: Kind) -> anyhow::Result<()> {
+pub(super) fn possible(plan: &Plan, options: &Options) -> anyhow::Result<()> {
+    let (kind, has_script) = (options.kind, options.body_unit == BodyUnit::Lua);
     if kind == Kind::EnvoyFilter {
         return Ok(());
     }
     for (i, experiment) in plan.experiments.iter().enumerate() {
         for (j, unit) in experiment.units.iter().enumerate() {
-            if let UnitSource::Body(pointer) = unit {
+            if let (UnitSource::Body(pointer), false) = (unit, has_script) {
                 bail!(Fault(format!(
                     "experiments[{i}].unit[{j}].body is \"{pointer}\", but with --kind {} a unit must come from a \
                      header, cookie or query parameter\n  hint: there, a filter cannot wait for a request's body; use \
-                     --kind envoyfilter, or let clients send the identifier in a header",
+                     --kind envoyfilter or --body-unit lua, or let clients send the identifier in a header",
                     kind.name()
                 )));
             }
@@ -55,6 +56,9 @@ pub(super) fn rewritten(loaded: &Loaded, options: &Options) -> anyhow::Result<Lo
     let experiments = node.get_mut("experiments").context("the file has no experiments")?;
     let Node::List(experiments) = experiments else { bail!("`experiments` must be a list") };
     for (experiment, written) in loaded.plan.experiments.iter().zip(experiments) {
+        if options.body_unit == BodyUnit::Lua {
+            bodies::rewrite(&loaded.plan, written);
+        }
         let Some(Node::List(variants)) = written.get_mut("variants") else { continue };
         for ((id, variant), written) in experiment.variants.entries().zip(variants) {
             let Node::Map(keys) = written else { continue };

@@ -147,7 +147,7 @@ pub(super) struct Ours<'a> {
     pub(super) routes: &'a [Route],
     pub(super) namespace: &'a str,
     /// Request headers that must not reach the model.
-    pub(super) hidden: &'a [&'a str],
+    pub(super) hidden: &'a [String],
     /// The limit for candidates, as Istio writes it.
     pub(super) timeout: Option<&'a str>,
 }
@@ -179,6 +179,12 @@ impl Ours<'_> {
             let port = ours.destination.port.or(port);
             let destination = written(&Destination { port, ..ours.destination.clone() });
             copy.insert("route".to_owned(), json!([{"destination": destination}]));
+            if let Some(host) = &ours.authority {
+                let rewrite = copy.entry("rewrite").or_insert_with(|| json!({}));
+                if let Some(rewrite) = rewrite.as_object_mut() {
+                    rewrite.insert("authority".to_owned(), json!(host));
+                }
+            }
         }
         if let Some(mirror) = &ours.mirror {
             copy.remove("mirrors");
@@ -201,7 +207,7 @@ impl Ours<'_> {
         let Some(request) = removed else { return };
         let list = request.entry("remove").or_insert_with(|| json!([]));
         if let Value::Array(list) = list {
-            list.extend(self.hidden.iter().map(|&name| Value::from(name)));
+            list.extend(self.hidden.iter().map(|name| Value::from(name.as_str())));
         }
     }
 }

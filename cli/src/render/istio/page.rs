@@ -10,7 +10,7 @@ use super::merge::{Existing, Ours};
 use super::place::Place;
 use super::routes::{Route, Routes, routes};
 use super::subsets::rules;
-use super::{FailStrategy, Kind, Options, identity};
+use super::{FailStrategy, Kind, Options, bodies, identity};
 use crate::load::Loaded;
 use crate::render::envoy::seconds;
 use crate::render::{headers, image, vocabulary};
@@ -30,12 +30,13 @@ macro_rules! resource {
 }
 
 /// The parts of the page, in the order in which they are applied.
-const PARTS: [(&str, &str); 8] = [
+const PARTS: [(&str, &str); 9] = [
     resource!("head.yaml"),
     resource!("destinationrule.yaml"),
     resource!("guard.yaml"),
     resource!("identity.yaml"),
     resource!("virtualservice.yaml"),
+    resource!("body.yaml"),
     resource!("filter.yaml"),
     resource!("envoyfilter.yaml"),
     resource!("telemetry.yaml"),
@@ -57,7 +58,7 @@ pub(super) struct Page<'a> {
     options: &'a Options,
     place: Place,
     routes: Routes,
-    hidden: Vec<&'a str>,
+    hidden: Vec<String>,
     timeout: Option<String>,
     /// The file for the filter.
     carried: Node,
@@ -75,8 +76,9 @@ impl<'a> Page<'a> {
         let place = Place::of(plan, options)?;
         let routes = routes(plan, options, &place)?;
         let names = &plan.settings.headers;
-        let mut hidden = vec![names.cluster.as_str(), names.mirror.as_str()];
-        hidden.extend(headers::testers(plan));
+        let mut hidden = vec![names.cluster.clone(), names.mirror.clone()];
+        hidden.extend(headers::testers(plan).into_iter().map(ToOwned::to_owned));
+        hidden.extend(bodies::headers(plan, options));
         let timeout = (options.timeout > Millis::ZERO).then(|| seconds(options.timeout));
         let mut context = json!({
             "topology": options.topology,
@@ -120,6 +122,10 @@ impl<'a> Page<'a> {
             "checks": checks(plan, &place, options, &routes.destinations),
             "routes": routes.all(),
         });
+        if let Some(context) = context.as_object_mut() {
+            context.insert("failure_logger".to_owned(), options.failure_logger.into());
+            context.insert("lua".to_owned(), bodies::values(plan, options)?);
+        }
         vocabulary::add(&mut context, &names.prefix);
         Ok(Self { options, place, routes, hidden, timeout, carried: carried.node.clone(), context })
     }
@@ -244,11 +250,12 @@ fn filter_name(options: &Options) -> String {
 }
 
 /// The headers that the guard removes from clients' requests.
-fn removed<'a>(plan: &'a Plan, options: &Options) -> anyhow::Result<Vec<&'a str>> {
-    let mut headers = headers::own(plan);
+fn removed(plan: &Plan, options: &Options) -> anyhow::Result<Vec<String>> {
+    let mut headers: Vec<String> = headers::own(plan).into_iter().map(ToOwned::to_owned).collect();
     if options.tokens.is_some() {
-        headers.push(identity::unit_header(plan)?);
+        headers.push(identity::unit_header(plan)?.to_owned());
     }
+    headers.extend(bodies::headers(plan, options));
     Ok(headers)
 }
 

@@ -34,6 +34,8 @@ pub(super) struct Route {
     pub(super) matches: Vec<Value>,
     pub(super) destination: Destination,
     pub(super) mirror: Option<Destination>,
+    /// The host that the model gets, if it is not the client's.
+    pub(super) authority: Option<String>,
     /// Destinations with weight 0, so that the proxy knows their clusters.
     also: Vec<Destination>,
     /// Whether an EnvoyFilter lets a header choose the cluster instead.
@@ -59,6 +61,7 @@ impl Route {
             matches,
             destination,
             mirror: None,
+            authority: None,
             also: Vec::new(),
             by_header: false,
             is_limited: false,
@@ -93,6 +96,18 @@ pub(super) struct Routes {
 }
 
 impl Routes {
+    /// Each model gets its service's host, by way of `through` if there is one.
+    fn rewrite_hosts(&mut self, through: Option<&Destination>) {
+        let own = [&mut self.sidecars, &mut self.tagged, &mut self.bypass];
+        for route in own.into_iter().chain([&mut self.rest, &mut self.left]).flatten() {
+            route.authority = Some(route.destination.host.clone());
+            if let Some(through) = through {
+                route.destination.clone_from(through);
+            }
+        }
+        self.destinations.extend(through.cloned());
+    }
+
     pub(super) fn all(&self) -> Vec<&Route> {
         self.added().chain(&self.rest).collect()
     }
@@ -143,14 +158,52 @@ pub(super) fn routes(plan: &Plan, options: &Options, place: &Place) -> anyhow::R
     let baselines: Vec<&Arm<'_>> = arms.iter().filter(|arm| arm.is_baseline()).collect();
     let rest = rest(&baselines, &matches);
     let left = left(&baselines, &matches, &rest);
-    Ok(Routes {
+    let mut routes = Routes {
         sidecars: sidecars(&left, &matches),
         tagged,
         bypass: bypass(&baselines, &matches),
         left,
         rest,
         destinations,
-    })
+    };
+    if options.rewrite_host {
+        routes.rewrite_hosts(options.through.as_ref());
+    }
+    Ok(routes)
+}
+
+/// Refuses options that cannot work together.
+pub(super) fn possible(plan: &Plan, options: &Options) -> anyhow::Result<()> {
+    if !options.rewrite_host {
+        return Ok(());
+    }
+    ensure!(
+        options.route == Routing::Virtualservice,
+        "--rewrite-host does not work with --route envoyfilter\n  hint: one route leads to all variants there, so it \
+         cannot name the host of each; use --route virtualservice"
+    );
+    ensure!(
+        mirrors(plan).into_iter().flatten().next().is_none(),
+        "--rewrite-host does not work with a `mirror`\n  hint: the copies would have the host of the variant, not that \
+         of the mirror; remove `mirror`"
+    );
+    ensure!(
+        options.topology != Topology::Sidecar
+            || options.through.as_ref().is_none_or(|through| through.port.is_some()),
+        "--through requires a port with --topology sidecar\n  hint: --through HOST:PORT; without it, a sidecar sends the \
+         requests to the port that the client called"
+    );
+    ensure!(
+        options.through.is_none() || options.service.is_none(),
+        "--through does not work with --service\n  hint: a service in between selects the variant by the host, so each \
+         variant needs a service of its own"
+    );
+    ensure!(
+        options.through.is_none() || options.merge_into.is_none(),
+        "--through does not work with --merge-into\n  hint: the routes of that VirtualService do not name the baseline; \
+         render the routes without it"
+    );
+    Ok(())
 }
 
 /// A sidecar sends requests without a port to the port that the client addressed, which another service may not have.

@@ -15,6 +15,17 @@ pub(super) fn host(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())
 }
 
+/// An absolute path.
+pub(super) fn module(text: &str) -> anyhow::Result<String> {
+    anyhow::ensure!(
+        text.starts_with('/')
+            && !text.ends_with('/')
+            && text.bytes().all(|byte| byte.is_ascii_graphic()),
+        "must be an absolute path without spaces, such as /var/lib/sidetrack/sidetrack.wasm"
+    );
+    Ok(text.to_owned())
+}
+
 pub(super) fn claim(text: &str) -> anyhow::Result<(String, String)> {
     let (claim, value) = text.split_once('=').context("expected CLAIM=VALUE")?;
     anyhow::ensure!(

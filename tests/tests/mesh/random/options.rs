@@ -177,6 +177,14 @@ const ISTIO: &[Choice] = &[
 ];
 
 const ISTIO_ALONE: &[Choice] = &[
+    (8, &[&["--body-unit", "lua"]]),
+    (
+        5,
+        &[
+            &["--rewrite-host"],
+            &["--rewrite-host", "--through", "local-gateway.knative.svc.cluster.local:80"],
+        ],
+    ),
     (4, &[&["--route", "envoyfilter"], &["--route", "virtualservice"]]),
     (30, &[&["--merge-into", "tests/golden/istio/newest/given/virtualservice.yaml"]]),
 ];
