@@ -36,6 +36,8 @@ ip link set eth0 up
 ip route add 169.254.1.1 dev eth0
 ip route add default via 169.254.1.1
 if [ "$role" = sidecar ]; then
+    # Only root may write to the usual place.
+    export XTABLES_LOCKFILE="$PWD/xtables.lock"
     "$iptables" -w -t nat -A OUTPUT -p tcp -d "$services" -j REDIRECT --to-ports 15001
     "$iptables" -w -t nat -A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 15006
 fi
