@@ -93,7 +93,43 @@ fn what_cannot_work_is_refused_with_a_way_out() {
     let mut body = everything();
     body["experiments"][0]["unit"][1] = serde_json::json!({"body": "/user"});
     refused(&body, &[], 1, ["experiments[0].unit[1].body", "a header, cookie or query parameter"]);
+    refused(&body, &[], 1, ["--kind envoyfilter", "--body-unit lua"]);
+    let lua = ["--body-unit", "lua"];
+    let with_lua = |more: &[&'static str]| [&lua[..], more].concat();
+    refused(&body, &with_lua(&["--kind", "envoyfilter"]), 2, ["--kind envoyfilter", "remove"]);
+    refused(
+        &body,
+        &with_lua(&["--istio", "1.29"]),
+        2,
+        ["requires Istio 1.30", "--kind envoyfilter"],
+    );
+    refused(&everything(), &lua, 2, ["nothing to read", "remove --body-unit"]);
+    let mut large = body.clone();
+    large["settings"]["body_limit"] = "2MiB".into();
+    refused(&large, &lua, 2, ["at most 1MiB", "413"]);
+    let mut condition = body.clone();
+    condition["experiments"][0]["match"]["body"] =
+        serde_json::json!([{"pointer": "/model", "exact": "a"}]);
+    refused(&condition, &lua, 1, ["experiments[0].match.body", "--kind envoyfilter"]);
     let good = everything();
+    let file = ["--module-path", "/var/lib/sidetrack.wasm"];
+    refused(&good, &["--module-path", "x.wasm"], 2, ["--module-path", "an absolute path"]);
+    refused(&good, &[&file[..], &["--url", "oci://a/b"]].concat(), 2, ["--module-path", "--url"]);
+    refused(&good, &["--failure-logger"], 2, ["--failure-logger", "--module-path"]);
+    let logger = [&file[..], &["--failure-logger"]].concat();
+    refused(&good, &logger, 2, ["requires --kind envoyfilter", "virtual machine"]);
+    refused(&good, &["--through", "a:80"], 2, ["--through", "--rewrite-host"]);
+    refused(&good, &["--rewrite-host"], 2, ["does not work with a `mirror`", "remove `mirror`"]);
+    let by_header = ["--rewrite-host", "--route", "envoyfilter", "--port", "80"];
+    refused(&good, &by_header, 2, ["--route envoyfilter", "--route virtualservice"]);
+    let mut alone = everything();
+    for experiment in alone["experiments"].as_array_mut().unwrap() {
+        experiment.as_object_mut().unwrap().remove("mirror");
+    }
+    let through = ["--rewrite-host", "--through", "local-gateway"];
+    refused(&alone, &[&through[..], &["--service", "a"]].concat(), 2, ["--service", "by the host"]);
+    let sidecar = ["--topology", "sidecar", "--host", "a"];
+    refused(&alone, &[&through[..], &sidecar].concat(), 2, ["requires a port", "HOST:PORT"]);
     let mut unnamed = everything();
     unnamed["experiments"][0]["variants"][1]["cluster"] = "New.Model".into();
     refused(&unnamed, &[], 2, ["New.Model cannot name a service", "--destination New_Model="]);
