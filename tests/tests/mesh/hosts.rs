@@ -65,8 +65,9 @@ async fn each_variant_gets_its_own_host() {
     let hosts: BTreeMap<String, String> =
         assigned.iter().map(|(user, variant)| (user.clone(), host(variant))).collect();
     get_hosts(&gateway, &[&stand.baseline, &stand.enhanced], &hosts).await;
-    let served = Caller::new(HOST).served(&gateway.client(GATEWAY_PORT), assigned.keys().cloned());
-    assert_eq!(served.await.unwrap(), assigned);
+    let (caller, client) = (Caller::new(HOST), gateway.client(GATEWAY_PORT));
+    let served = caller.served(&client, assigned.keys().cloned()).await.unwrap();
+    assert_eq!(served, assigned);
 
     // Through a gateway that selects the variant by the host.
     let local = mesh.model(&stand.models, "local-gateway", &json!({"app": "local"})).await.unwrap();
