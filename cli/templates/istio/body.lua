@@ -1,7 +1,7 @@
 -- Copies the unit from a JSON body into a header, for the filter: a string's text, or a number as it is written.
 -- Of a repeated key the last counts. A body that is not JSON has no unit.
 local LIMIT = {{ body_limit }}  -- settings.body_limit, in bytes
-local OWN = { {{ lua_headers }} }
+local OWN = {{ lua_headers }}
 local RULES = {
 {% for rule in lua_rules %}
   { {{ rule }} },

@@ -32,6 +32,8 @@ done
 cd "$there"
 mkdir -p /var/lib/istio /var/lib/sidetrack-mesh
 ip addr add 10.244.0.1/32 dev lo
+# Pods reach each other by way of the node.
+echo 1 > /proc/sys/net/ipv4/ip_forward
 # Not exec: the first process of the namespace would ignore Ctrl-C.
 "$@"
 exit $?
