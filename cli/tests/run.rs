@@ -48,6 +48,11 @@ fn it_serves_follows_the_file_and_survives_envoy() {
     let state = live.until("state");
     assert!(state["problem"].as_str().unwrap().contains("500"), "{state}");
 
+    // The edit is taken back: the file that is in force all the time is on disk again.
+    live.folder.write(&EXPERIMENT.replace("weight: 50", "weight: 100"));
+    live.until("in_force");
+    assert_eq!(live.until("state")["problem"], serde_json::Value::Null);
+
     // A cluster without an address is a wrong edit as well.
     live.folder.write(&EXPERIMENT.replace("cluster: new", "cluster: newer"));
     assert!(

@@ -138,9 +138,10 @@ impl Follower {
         if !moves.is_empty() {
             write!(text, "; {moves}").ok();
         }
-        let is_same = old.hash == new.hash;
+        // Also when an edit was taken back: its problem is over.
+        let is_news = old.hash != new.hash || self.problem.is_some();
         self.problem = None;
-        if !is_same {
+        if is_news {
             self.pending = Some((now + TAKEOVER, text));
         }
         self.current = next;
