@@ -14,8 +14,6 @@ mod follow;
 mod observe;
 mod resources;
 mod supervise;
-#[cfg(test)]
-mod tests;
 
 use std::path::PathBuf;
 use std::time::Duration;

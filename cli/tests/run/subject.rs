@@ -34,6 +34,14 @@ experiments:
     breaker: {open_for: 60s}
 ";
 
+/// What a request got: the status, the variant that the filter reports, and the model that answered.
+#[derive(Debug)]
+pub(super) struct Got {
+    pub(super) status: u16,
+    variant: String,
+    model: String,
+}
+
 /// A folder that the command runs in.
 pub(super) struct Folder {
     dir: tempfile::TempDir,
@@ -209,8 +217,8 @@ impl Live {
         self.started.as_ref().unwrap()["pid"].as_u64().unwrap()
     }
 
-    /// One request for each of these users; the status and the served variant of each.
-    pub(super) fn send(&mut self, path: &str, users: Range<usize>) -> Vec<(u16, String)> {
+    /// One request for each of these users.
+    pub(super) fn send(&mut self, path: &str, users: Range<usize>) -> Vec<Got> {
         let addr: SocketAddr = self.url().strip_prefix("http://").unwrap().parse().unwrap();
         let client = Client::new(addr);
         self.runtime.block_on(async {
@@ -218,15 +226,16 @@ impl Live {
             for user in users {
                 let request = Request::post(path, "{}").header("x-user-id", format!("user-{user}"));
                 let answer = client.send(request).await.unwrap();
-                let variant = answer.header_text("x-ab-variant").unwrap_or_default();
-                answers.push((answer.status, variant));
+                let text = |name: &str| answer.header_text(name).unwrap_or_default();
+                let (variant, model) = (text("x-ab-variant"), text("x-model"));
+                answers.push(Got { status: answer.status, variant, model });
             }
             answers
         })
     }
 
     /// Sends requests until the answers have this property: Envoy takes over a new route within moments.
-    pub(super) fn eventually(&mut self, path: &str, has: impl Fn(&[(u16, String)]) -> bool) {
+    pub(super) fn eventually(&mut self, path: &str, has: impl Fn(&[Got]) -> bool) {
         let deadline = Instant::now() + LIMIT;
         loop {
             let answers = self.send(path, 0..20);
@@ -263,7 +272,7 @@ impl Live {
     }
 }
 
-/// How many requests a variant served.
-pub(super) fn served(answers: &[(u16, String)], variant: &str) -> u64 {
-    answers.iter().filter(|(_, served)| served == variant).count() as u64
+/// How many requests a variant served: the filter says so, and its model answered.
+pub(super) fn served(answers: &[Got], variant: &str) -> u64 {
+    answers.iter().filter(|got| got.variant == variant && got.model == variant).count() as u64
 }

@@ -66,3 +66,41 @@ fn quoted(text: &str) -> String {
         format!("'{}'", text.replace('\'', "'\\''"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(experiment: &str) -> String {
+        let json = format!(
+            r#"{{"experiments": [{{"name": "e", "baseline": "b", "variants": [{{"name": "b"}},
+            {{"name": "c", "weight": 10}}], {experiment}}}]}}"#
+        );
+        let plan = sidetrack::config::parse_json(json.as_bytes()).unwrap();
+        example(plan.experiments.first().unwrap(), SocketAddr::from(([127, 0, 0, 1], 80)))
+    }
+
+    #[test]
+    fn a_request_has_the_unit_and_all_conditions() {
+        for (experiment, expected) in [
+            (
+                r#""unit": [{"header": "x-user-id"}], "match": {"path": {"exact": "/invocations"}}"#,
+                "curl -i http://127.0.0.1:80/invocations -H 'x-user-id: user-1' -d '{}'",
+            ),
+            (
+                r#""unit": [{"query": "u"}], "match": {"hosts": ["*.example.com"], "methods": ["GET"]}"#,
+                "curl -i 'http://127.0.0.1:80/?u=user-1' -H 'host: www.example.com'",
+            ),
+            (
+                r#""unit": [{"cookie": "id"}], "match": {"methods": ["PUT"], "headers": [{"name": "x-t", "exact": "it's"}]}"#,
+                r"curl -i http://127.0.0.1:80/ --cookie id=user-1 -H 'x-t: it'\''s' -X PUT",
+            ),
+            (
+                r#""unit": [{"body": "/user/id"}]"#,
+                r#"curl -i http://127.0.0.1:80/ -H 'content-type: application/json' -d '{"user": {"id": "user-1"}}'"#,
+            ),
+        ] {
+            assert_eq!(of(experiment), expected);
+        }
+    }
+}
