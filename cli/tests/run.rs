@@ -107,7 +107,10 @@ fn a_failing_service_opens_its_breaker_and_is_reported() {
 #[test]
 fn a_service_that_does_not_run_is_named_and_may_start_later() {
     let folder = Folder::new(EXPERIMENT);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound, so that no other process gets the port, and not listening.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap();
     let mut live = Live::start_in(folder, &[], Some(port));
     let event = live.until("endpoint");
     let text = event["text"].as_str().unwrap();

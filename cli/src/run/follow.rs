@@ -32,6 +32,8 @@ pub(super) struct Follower {
     pending: Option<(Instant, String)>,
     /// Why the file on disk is not in force.
     problem: Option<String>,
+    /// A new content, until the next read finds the same: an editor may write in several steps.
+    unsettled: Option<Vec<u8>>,
     /// The last error of reading the file, so that it is reported once.
     unreadable: Option<String>,
 }
@@ -57,8 +59,18 @@ impl Follower {
         let text = format!("{name} is in force: {}", loaded.plan.hash.short());
         let current = Next { loaded, options };
         let pending = Some((Instant::now() + TAKEOVER, text));
-        let (problem, unreadable) = (None, None);
-        Ok(Self { name, watch, source, endpoints, current, pending, problem, unreadable })
+        let (problem, unsettled, unreadable) = (None, None, None);
+        Ok(Self {
+            name,
+            watch,
+            source,
+            endpoints,
+            current,
+            pending,
+            problem,
+            unsettled,
+            unreadable,
+        })
     }
 
     /// The file's name, as it was given.
@@ -88,9 +100,12 @@ impl Follower {
         let content = match self.watch.changed() {
             Ok(None) => {
                 self.unreadable = None;
+                self.unsettled.take()?
+            }
+            Ok(Some(content)) => {
+                self.unsettled = Some(content.to_vec());
                 return None;
             }
-            Ok(Some(content)) => content.to_vec(),
             Err(error) => {
                 let why = format!("cannot read it: {}", sidetrack_analysis::in_words(&error));
                 if self.unreadable.replace(why.clone()).as_ref() == Some(&why) {
