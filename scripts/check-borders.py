@@ -18,7 +18,10 @@ ALLOWED = {
     "sidetrack-analysis": {CORE, STATS, "csv", "flate2", "hashbrown", "memchr", "serde", "serde_json"},
 }
 # The lab starts Envoy and model stubs for anyone, and knows no experiments.
-FORBIDDEN = {"sidetrack-lab": {CORE, PROXY, STATS, "sidetrack-analysis", "sidetrack-cli"}}
+FORBIDDEN = {
+    "sidetrack-lab": {CORE, PROXY, STATS, "sidetrack-analysis", "sidetrack-cli", "sidetrack-store"},
+    "sidetrack-store": {PROXY, STATS, "sidetrack-cli", "sidetrack-lab"},
+}
 
 metadata = subprocess.run(["cargo", "metadata", "--no-deps", "--format-version=1"], cwd=ROOT, check=True,
                           capture_output=True, text=True, timeout=120)

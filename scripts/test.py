@@ -45,7 +45,7 @@ STAGES = {
     "stats/simulations": (BUSY, 15), "cli/analysis": (BUSY, 15), "cli/calibration": (BUSY, 40), "corpora": (BUSY, 10), "core": (BUSY, 10), "unit-analysis": (BUSY, 10),
     "prometheus_envoy": (WAITS, 72), "argocd": (WAITS, 51), "cli/mlflow_story": (WAITS, 28), "cli/mlflow": (WAITS, 25),
     "operations": (WAITS, 16), "bodies": (WAITS, 16), "istio": (WAITS, 15), "istio_envoy": (WAITS, 12),
-    "package": (WAITS, 10), "cli/run": (WAITS, 30), "endings": (WAITS, 30),
+    "store_envoy": (WAITS, 15), "cli/store": (WAITS, 40), "package": (WAITS, 10), "cli/run": (WAITS, 30), "endings": (WAITS, 30),
     "mesh/changes": (WAITS, 120), "mesh/envoy_gateway": (WAITS, 100), "mesh/outages": (WAITS, 90),
     "mesh/split": (WAITS, 60),
 }

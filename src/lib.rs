@@ -34,4 +34,5 @@ pub mod quantity;
 pub mod request;
 pub mod rewrite;
 pub mod rollout;
+pub mod roster;
 pub mod unit;

@@ -26,7 +26,7 @@ use crate::judge::{Look, Names, judge};
 use crate::metric::{Available, Metric, MetricRequests, Origin};
 use crate::over_time::{Series, series};
 use crate::phases::Book;
-use crate::plan::{Exploratory, accepted, in_force};
+use crate::plan::{AnalysisPlan, Exploratory, accepted, in_force};
 use crate::reason::{Note, Reason, Unusable};
 use crate::row::Excluded;
 use crate::short::Short;
@@ -39,6 +39,9 @@ use reading::{Read, Reading};
 
 /// The planned units if the user gives none: the confidence sequence is narrowest around this number.
 pub const DEFAULT_UNITS: u64 = 10_000;
+
+/// The level of significance if the user gives none.
+pub const ALPHA: f64 = 0.05;
 
 /// What is analyzed.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +89,39 @@ pub struct Settings {
     pub exclude_breaker: bool,
     /// How many threads work; the result does not depend on it.
     pub threads: NonZero<usize>,
+}
+
+impl Settings {
+    /// The analysis that the plan of the file describes: what `analyze run` does without options.
+    ///
+    /// # Errors
+    /// The level of significance is not a fraction, which cannot be.
+    pub fn planned(
+        planned: Option<&AnalysisPlan>,
+        threads: NonZero<usize>,
+    ) -> Result<Self, Invalid> {
+        let mut exploratory = Vec::new();
+        let nothing = MetricRequests::default();
+        Ok(Self {
+            trial: None,
+            window: Window::default(),
+            metrics: planned.map_or_else(
+                || nothing.clone(),
+                |plan| plan.metrics(nothing.clone(), &mut exploratory),
+            ),
+            caps: planned.map_or_else(Vec::new, |plan| plan.caps(&[], &mut exploratory)),
+            attribution: planned.and_then(|plan| plan.attribution),
+            exploratory,
+            prices: Vec::new(),
+            planned_units: planned.and_then(|plan| plan.planned_units),
+            level: Fraction::new(ALPHA)?,
+            allow_srm: false,
+            allowed: Vec::new(),
+            assume_independent_requests: false,
+            exclude_breaker: false,
+            threads,
+        })
+    }
 }
 
 /// Which pass over the logs is running.

@@ -52,7 +52,7 @@ mod verdict;
 mod weights;
 mod window;
 
-pub use analyze::{DEFAULT_UNITS, Input, Pass, Settings, analyze};
+pub use analyze::{ALPHA, DEFAULT_UNITS, Input, Pass, Settings, analyze};
 pub use answer::Analysis;
 pub use cap::Cap;
 pub use check::{Check, CheckName, CheckState};
@@ -63,7 +63,7 @@ pub use over_time::{LiftOverTime, Point, Series, SplitOverTime};
 pub use reason::{Effect, Finding, Note, Reason, RowProblem, Unusable};
 pub use scale::Scale;
 pub use short::Short;
-pub use source::Logs;
 pub use source::outcomes::{ACCURACY, Outcomes};
+pub use source::{Clock, Logs, Text};
 pub use strata::{MARK, Strata};
 pub use window::{Moment, Window};

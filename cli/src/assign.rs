@@ -12,8 +12,8 @@ use crate::fault::Fault;
 use crate::load::{File, chosen, count, load};
 use crate::moment::Moment;
 use crate::out::{Ink, Out};
-use crate::roster::{Place, Roster};
 use crate::words::{phase, variant};
+use sidetrack::roster::{Place, Roster};
 
 /// Bytes that are read and written at once.
 const BUFFER: usize = 1 << 18;

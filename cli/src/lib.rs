@@ -38,14 +38,15 @@ mod pointer;
 mod prometheus;
 mod promote;
 mod render;
-mod roster;
 mod run;
 mod schema;
 mod screen;
+mod serve;
 mod set;
 mod simulate;
 mod size;
 mod status;
+mod store;
 mod table;
 mod template;
 mod unit;
@@ -93,6 +94,8 @@ enum Command {
     Export(export::Args),
     Package(package::Args),
     Demo(demo::Args),
+    Serve(serve::Args),
+    Store(store::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -135,6 +138,8 @@ pub fn run() -> ExitCode {
         Command::Export(args) => code(export::run(args, &mut out)),
         Command::Package(args) => code(package::run(args, &mut out)),
         Command::Demo(args) => code(demo::run(args, &mut out)),
+        Command::Serve(args) => code(serve::run(args, &mut out)),
+        Command::Store(args) => code(store::run(args, &mut out)),
         Command::Completions(args) => code(completions::run(args, &mut out)),
         Command::Man(args) => code(man::run(args, &mut out)),
     };

@@ -14,8 +14,8 @@ use crate::exit::ExitStatus;
 use crate::load::load;
 use crate::moment::Moment;
 use crate::out::Out;
-use crate::roster::{Place, Roster};
 use moves::{Move, Stay, moves};
+use sidetrack::roster::{Place, Roster};
 
 /// Compare two versions of a file: which units move
 ///

@@ -5,8 +5,8 @@
 use sidetrack::quantity::Timestamp;
 
 /// Parses timestamps of one log.
-#[derive(Default)]
-pub(super) struct Clock {
+#[derive(Debug, Default)]
+pub struct Clock {
     day: [u8; 10],
     midnight: u64,
 }
@@ -16,7 +16,8 @@ impl Clock {
     ///
     /// RFC 3339; the same with a space instead of the `T`, with a comma before the decimals, or without an offset,
     /// which is UTC; or the seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size.
-    pub(super) fn read(&mut self, text: &str) -> Option<u64> {
+    #[must_use]
+    pub fn read(&mut self, text: &str) -> Option<u64> {
         let fast = self.fast(text.as_bytes());
         let parse = |text: &str| Timestamp::parse(text).map(Timestamp::get);
         fast.or_else(|| parse(text)).or_else(|| parse(&as_rfc3339(text)?)).or_else(|| epoch(text))

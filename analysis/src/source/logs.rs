@@ -3,6 +3,7 @@
 //! Gzip is detected by the first bytes, not by the name. A gzip file that breaks off, as during log rotation, yields the
 //! lines before the damage and a warning. Memory is one block per thread, however long a file is.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -16,10 +17,21 @@ use crate::error::{Error, Part, in_words};
 use crate::figures::visible;
 use crate::reason::Note;
 
+/// A log that is not a file: a store's. It gives the same text each time it is opened.
+pub trait Text: Send + Sync {
+    /// Opens it at the beginning.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn open(&self) -> io::Result<Box<dyn Read>>;
+}
+
 /// The files of an analysis.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Logs {
     paths: Vec<PathBuf>,
+    /// In place of the files, with a name for messages.
+    text: Option<(String, Arc<dyn Text>)>,
     /// Bytes on disk, 0 when unknown.
     size: u64,
     /// Bytes read so far, for the progress.
@@ -53,13 +65,27 @@ impl Logs {
             }
             seen.push(same);
         }
-        Ok(Self { paths: paths.to_vec(), size, done: Arc::default() })
+        Ok(Self { paths: paths.to_vec(), text: None, size, done: Arc::default() })
+    }
+
+    /// A log that is not a file.
+    #[must_use]
+    pub fn of(name: &str, text: Arc<dyn Text>) -> Self {
+        Self {
+            paths: Vec::new(),
+            text: Some((name.to_owned(), text)),
+            size: 0,
+            done: Arc::default(),
+        }
     }
 
     /// The name of a file in messages.
     #[must_use]
     pub fn name(&self, file: usize) -> String {
-        self.paths.get(file).map(|path| name(path)).unwrap_or_default()
+        match &self.text {
+            Some((name, _)) => name.clone(),
+            None => self.paths.get(file).map(|path| name(path)).unwrap_or_default(),
+        }
     }
 
     /// The size on disk in bytes; 0 if unknown.
@@ -87,6 +113,11 @@ impl Logs {
     pub(super) fn read(&self, take: &mut dyn FnMut(Block) -> bool) -> Result<Vec<Note>, Error> {
         self.done.store(0, Ordering::Relaxed);
         let mut warnings = Vec::new();
+        if let Some((name, text)) = &self.text {
+            let raw = text.open().map_err(Error::read(name))?;
+            self.read_one(0, name, raw, &mut warnings, take)?;
+            return Ok(warnings);
+        }
         for (file, path) in self.paths.iter().enumerate() {
             let file_name = name(path);
             #[expect(clippy::disallowed_methods, reason = "`-` names the standard input")]
@@ -95,33 +126,54 @@ impl Logs {
             } else {
                 Box::new(File::open(path).map_err(Error::read(&file_name))?)
             };
-            let counted = Counted { raw, done: Arc::clone(&self.done) };
-            let mut raw = BufReader::with_capacity(1 << 18, counted);
-            let gzip = raw.fill_buf().map_err(Error::read(&file_name))?.starts_with(&[0x1f, 0x8b]);
-            let text: Box<dyn Read> =
-                if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-            let mut blocks = Blocks::new(text);
-            loop {
-                match blocks.next(file) {
-                    Ok(Some(block)) => {
-                        if !take(block) {
-                            return Ok(warnings);
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(error) if gzip && is_damage(&error) => {
-                        warnings.push(Note::DamagedGzip {
-                            file: file_name,
-                            error: in_words(&error).to_string(),
-                            lines: blocks.lines_so_far(),
-                        });
-                        break;
-                    }
-                    Err(error) => return Err(Error::read(&file_name)(error)),
-                }
+            if !self.read_one(file, &file_name, raw, &mut warnings, take)? {
+                break;
             }
         }
         Ok(warnings)
+    }
+
+    /// Gives the blocks of one log. Returns whether `take` wants more.
+    fn read_one(
+        &self,
+        file: usize,
+        file_name: &str,
+        raw: Box<dyn Read>,
+        warnings: &mut Vec<Note>,
+        take: &mut dyn FnMut(Block) -> bool,
+    ) -> Result<bool, Error> {
+        let counted = Counted { raw, done: Arc::clone(&self.done) };
+        let mut raw = BufReader::with_capacity(1 << 18, counted);
+        let gzip = raw.fill_buf().map_err(Error::read(file_name))?.starts_with(&[0x1f, 0x8b]);
+        let text: Box<dyn Read> =
+            if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+        let mut blocks = Blocks::new(text);
+        loop {
+            match blocks.next(file) {
+                Ok(Some(block)) => {
+                    if !take(block) {
+                        return Ok(false);
+                    }
+                }
+                Ok(None) => return Ok(true),
+                Err(error) if gzip && is_damage(&error) => {
+                    warnings.push(Note::DamagedGzip {
+                        file: file_name.to_owned(),
+                        error: in_words(&error).to_string(),
+                        lines: blocks.lines_so_far(),
+                    });
+                    return Ok(true);
+                }
+                Err(error) => return Err(Error::read(file_name)(error)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.text.as_ref().map(|(name, _)| name);
+        f.debug_struct("Logs").field("paths", &self.paths).field("text", &text).finish()
     }
 }
 

@@ -136,24 +136,46 @@ impl Outcomes {
                     .to_owned(),
             ));
         }
-        let mut text = text::open(path, &name)?;
-        let start = text.fill_buf().map_err(Error::read(&name))?.trim_ascii_start();
+        Self::read_text(text::open(path, &name)?, &name, experiment, named)
+    }
+
+    /// Reads rows that are not in a file, such as those of a store; `name` is for messages.
+    ///
+    /// # Errors
+    /// As [`Outcomes::read`].
+    pub fn from_reader(
+        rows: Box<dyn io::Read>,
+        name: &str,
+        experiment: &Experiment,
+        named: &[&str],
+    ) -> Result<Self, Error> {
+        Self::read_text(text::of(rows, name)?, name, experiment, named)
+    }
+
+    fn read_text(
+        mut text: Box<dyn io::BufRead>,
+        name: &str,
+        experiment: &Experiment,
+        named: &[&str],
+    ) -> Result<Self, Error> {
+        let input = |problem: String| Error::input(Part::Outcomes(Some(name.to_owned())), problem);
+        let start = text.fill_buf().map_err(Error::read(name))?.trim_ascii_start();
         let (mut rows, head) = if start.starts_with(b"{") || start.starts_with(b"[") {
             let mut all = Vec::new();
-            text.read_to_end(&mut all).map_err(Error::read(&name))?;
+            text.read_to_end(&mut all).map_err(Error::read(name))?;
             let json = Json::new(all).map_err(input)?;
             let head = Head::of_keys(&json.keys).map_err(input)?;
             (Rows::Json(json), head)
         } else {
             let mut records = Records::new(text);
-            let mut first = records.first().map_err(Error::read(&name))?;
+            let mut first = records.first().map_err(Error::read(name))?;
             // Programs write comments above the header.
             while first.as_deref().is_some_and(|line| line.starts_with(b"#")) {
-                first = records.first().map_err(Error::read(&name))?;
+                first = records.first().map_err(Error::read(name))?;
             }
             // Excel's own way to name the separator; the header shows it as well.
             if first.as_deref().is_some_and(|line| line.len() == 5 && line.starts_with(b"sep=")) {
-                first = records.first().map_err(Error::read(&name))?;
+                first = records.first().map_err(Error::read(name))?;
             }
             let first = first.ok_or_else(|| input("the file is empty".to_owned()))?;
             let head = Head::of(&first).map_err(input)?;
@@ -162,7 +184,7 @@ impl Outcomes {
         };
         let mut table = Table::new(head, experiment, named);
         let mut record = Record::default();
-        while let Some((line, found)) = rows.next(&mut record).map_err(Error::read(&name))? {
+        while let Some((line, found)) = rows.next(&mut record).map_err(Error::read(name))? {
             table.out.read += 1;
             match found {
                 Ok(()) => table.row(line, &record).map_err(input)?,

@@ -19,8 +19,8 @@ use sidetrack::quantity::Millis;
 use sidetrack_analysis::answer::Decision;
 use sidetrack_analysis::plan::{AnalysisPlan, Exploratory};
 use sidetrack_analysis::{
-    Cap, CheckName, Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price, Settings,
-    Short, Strata, Window, analyze,
+    ALPHA, Cap, CheckName, Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price,
+    Settings, Short, Strata, Window, analyze,
 };
 
 use crate::fault::Fault;
@@ -28,9 +28,6 @@ use crate::load::{File, Loaded, Source, chosen};
 use crate::out::Out;
 use mistake::mistake;
 use progress::Progress;
-
-/// The level of significance if none is given.
-const ALPHA: f64 = 0.05;
 
 /// Analyze an experiment from its access logs
 ///

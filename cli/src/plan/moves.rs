@@ -253,9 +253,9 @@ mod tests {
             // Whatever a unit does is among the moves and stays.
             for unit in 0..200u32 {
                 let unit = unit.to_string();
-                let name = |experiment: &Experiment| match crate::roster::Roster::new(experiment, Timestamp::new(0)).place(unit.as_bytes()) {
-                    crate::roster::Place::Variant(variant, _) => Some(experiment.variants[variant].name.clone()),
-                    crate::roster::Place::Excluded => None,
+                let name = |experiment: &Experiment| match sidetrack::roster::Roster::new(experiment, Timestamp::new(0)).place(unit.as_bytes()) {
+                    sidetrack::roster::Place::Variant(variant, _) => Some(experiment.variants[variant].name.clone()),
+                    sidetrack::roster::Place::Excluded => None,
                 };
                 let (from, to) = (name(&old), name(&new));
                 let known = moves.iter().any(|step| step.from == from && step.to == to)

@@ -35,7 +35,7 @@ use fragment::Fragment;
 pub(super) use routes::mirrors;
 pub(crate) use routes::{bypass_stat, has_fallback};
 
-const TEMPLATES: [(&str, &str); 13] = [
+const TEMPLATES: [(&str, &str); 14] = [
     ("bootstrap", include_str!("../../templates/envoy/bootstrap.yaml")),
     ("fragment", include_str!("../../templates/envoy/fragment.yaml")),
     ("ecds", include_str!("../../templates/envoy/ecds.yaml")),
@@ -43,6 +43,7 @@ const TEMPLATES: [(&str, &str); 13] = [
     ("filter", include_str!("../../templates/envoy/filter.yaml")),
     ("http_filter", include_str!("../../templates/envoy/http_filter.yaml")),
     ("guard", include_str!("../../templates/envoy/guard.yaml")),
+    ("otlp", include_str!("../../templates/envoy/otlp.yaml")),
     ("access_log", include_str!("../../templates/envoy/access_log.yaml")),
     ("traces", include_str!("../../templates/envoy/traces.yaml")),
     ("stats_tags", include_str!("../../templates/envoy/stats_tags.yaml")),
@@ -52,11 +53,12 @@ const TEMPLATES: [(&str, &str); 13] = [
 ];
 
 /// The parts that other templates include, each after those that it includes itself.
-const PARTS: [&str; 9] = [
+const PARTS: [&str; 10] = [
     "vm",
     "filter",
     "http_filter",
     "guard",
+    "otlp",
     "access_log",
     "traces",
     "stats_tags",
@@ -105,6 +107,8 @@ pub(crate) struct Options {
     pub(crate) plugin: Option<String>,
     /// The OpenTelemetry Collector that receives spans; `None`: no spans.
     pub(crate) traces: Option<Address>,
+    /// The experiment store or OpenTelemetry Collector that receives exposures; `None`: the access log only.
+    pub(crate) otlp: Option<Address>,
 }
 
 impl Default for Options {
@@ -126,6 +130,7 @@ impl Default for Options {
             access_log: "/dev/stdout".to_owned(),
             plugin: None,
             traces: None,
+            otlp: None,
         }
     }
 }
@@ -220,7 +225,7 @@ fn render(
         "options": {
             "wasm": options.wasm, "listen": options.listen, "admin": options.admin,
             "watch": options.watch, "access_log": options.access_log,
-            "traces": options.traces,
+            "traces": options.traces, "otlp": options.otlp,
             "timeout": seconds(options.timeout), "idle_timeout": seconds(options.idle_timeout),
         },
         "is_fragment": piece.is_some(),

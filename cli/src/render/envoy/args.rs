@@ -76,6 +76,10 @@ pub(crate) struct Args {
     /// experiment and the variant as attributes
     #[arg(long, value_name = "HOST:PORT")]
     traces: Option<Address>,
+    /// Send exposures to this experiment store (`sidetrack serve`) or OpenTelemetry Collector (OTLP
+    /// over gRPC), in addition to the access log
+    #[arg(long, value_name = "HOST:PORT")]
+    otlp: Option<Address>,
 }
 
 /// How Envoy reaches the models, and how long it waits for them.
@@ -151,6 +155,7 @@ impl Args {
             access_log: self.access_log.clone(),
             plugin: self.plugin.clone(),
             traces: self.traces.clone(),
+            otlp: self.otlp.clone(),
             ..self.upstreams.options()
         }
     }

@@ -2,22 +2,23 @@
 //!
 //! `decide` answers for requests; this answers for a million units a second, and a test holds the two together.
 
-use sidetrack::plan::{Experiment, PerVariant, VariantId};
-use sidetrack::quantity::{Bucket, Ppm, Timestamp};
-use sidetrack::rollout::InForce;
+use crate::plan::{Experiment, PerVariant, VariantId};
+use crate::quantity::{Bucket, Ppm, Timestamp};
+use crate::rollout::InForce;
 
 /// An experiment at a moment.
-pub(crate) struct Roster<'p> {
+#[derive(Debug)]
+pub struct Roster<'p> {
     experiment: &'p Experiment,
     /// `None` while all units get the baseline: disabled, or not started.
     weights: Option<&'p PerVariant<Ppm>>,
     /// The index of the phase in force.
-    pub(crate) phase: Option<usize>,
+    pub phase: Option<usize>,
 }
 
 /// What the experiment does with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub enum Place {
     /// It gets this variant; with the bucket, when one was drawn.
     Variant(VariantId, Option<Bucket>),
     /// It is outside the experiment's slots of its layer.
@@ -25,7 +26,9 @@ pub(crate) enum Place {
 }
 
 impl<'p> Roster<'p> {
-    pub(crate) fn new(experiment: &'p Experiment, now: Timestamp) -> Self {
+    /// The experiment as it is at this moment.
+    #[must_use]
+    pub fn new(experiment: &'p Experiment, now: Timestamp) -> Self {
         let (weights, phase) = match experiment.schedule.at(now) {
             InForce::NotStarted => (None, None),
             InForce::Weights(weights, phase) => (Some(weights), phase),
@@ -34,7 +37,8 @@ impl<'p> Roster<'p> {
     }
 
     /// What becomes of a unit.
-    pub(crate) fn place(&self, unit: &[u8]) -> Place {
+    #[must_use]
+    pub fn place(&self, unit: &[u8]) -> Place {
         let experiment = self.experiment;
         if !experiment.enabled {
             return Place::Variant(experiment.baseline, None);
@@ -67,9 +71,9 @@ impl<'p> Roster<'p> {
 
 #[cfg(test)]
 mod tests {
+    use crate::decide::{Gate, Outcome, Reason, World, decide};
+    use crate::plan::Plan;
     use proptest::prelude::*;
-    use sidetrack::decide::{Gate, Outcome, Reason, World, decide};
-    use sidetrack::plan::Plan;
 
     use super::*;
 
@@ -82,7 +86,7 @@ mod tests {
                 {{"name": "two", "weights": {{"c": 20, "d": 30}}}}]}},
             "layer": {{"name": "l", "from": 20, "to": 90}}, "overrides": {{"units": {{"qa": "c"}}}}}}]}}"#
         );
-        sidetrack::config::parse_json(json.as_bytes()).unwrap()
+        crate::config::parse_json(json.as_bytes()).unwrap()
     }
 
     fn decided(plan: &Plan, unit: &[u8], now: Timestamp) -> (Place, Option<usize>) {

@@ -1,0 +1,161 @@
+//! A load for `sidetrack serve`: exposures over gRPC and outcomes over HTTP, as fast as they are acknowledged.
+//!
+//! `cargo run --release -p sidetrack-store --example load -- 127.0.0.1:8088 20 forecast`: seconds, and the experiment.
+
+#![expect(clippy::print_stdout, reason = "a program for measurements")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Records of a request: what Envoy's 64 KiB of buffer hold.
+const BATCH: u64 = 100;
+const SENDERS: u64 = 8;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn record(experiment: &str, run: u128, number: u64) -> LogRecord {
+    let user = number.wrapping_mul(2_654_435_761) % 50_000;
+    let variant = if user % 2 == 0 { "plain" } else { "fancy" };
+    let exposure = format!(
+        "trial=5cda82bb config=0a1b2c3d weights=fancy=500000/500000 reason=hash bucket={user} unit={user:032x}"
+    );
+    let values = [
+        ("request_id", format!("{run:x}-{number}")),
+        ("exposure", exposure),
+        ("experiment", experiment.to_owned()),
+        ("assigned", variant.to_owned()),
+        ("served", variant.to_owned()),
+        ("phase", "-".to_owned()),
+        ("status", "200".to_owned()),
+        ("flags", "-".to_owned()),
+        ("duration", (number % 90).to_string()),
+        ("first_byte", "7".to_owned()),
+        ("first_body", "7".to_owned()),
+        ("attempts", "1".to_owned()),
+        ("rescued", "-".to_owned()),
+        ("cluster", variant.to_owned()),
+    ];
+    let attributes = values.map(|(key, value)| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(Value::StringValue(value)) }),
+        ..KeyValue::default()
+    });
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time_unix_nano = u64::try_from(now.as_nanos()).unwrap_or(0);
+    LogRecord { time_unix_nano, attributes: attributes.into(), ..LogRecord::default() }
+}
+
+/// What all senders did.
+#[derive(Default)]
+struct Sums {
+    next: AtomicU64,
+    acknowledged: AtomicU64,
+    refused: AtomicU64,
+    slowest: AtomicU64,
+}
+
+impl Sums {
+    fn took(&self, begun: Instant, records: u64) {
+        self.acknowledged.fetch_add(records, Ordering::Relaxed);
+        let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.slowest.fetch_max(took, Ordering::Relaxed);
+    }
+}
+
+async fn exposures(
+    addr: SocketAddr,
+    experiment: String,
+    run: u128,
+    end: Instant,
+    sums: Arc<Sums>,
+) -> Result<(), Failure> {
+    let mut client = LogsServiceClient::connect(format!("http://{addr}")).await?;
+    while Instant::now() < end {
+        let first = sums.next.fetch_add(BATCH, Ordering::Relaxed);
+        let log_records =
+            (first..first + BATCH).map(|number| record(&experiment, run, number)).collect();
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+        let begun = Instant::now();
+        match client.export(ExportLogsServiceRequest { resource_logs }).await {
+            Ok(_) => sums.took(begun, BATCH),
+            Err(_) => drop(sums.refused.fetch_add(BATCH, Ordering::Relaxed)),
+        }
+    }
+    Ok(())
+}
+
+async fn outcomes(
+    addr: SocketAddr,
+    run: u128,
+    end: Instant,
+    sums: Arc<Sums>,
+) -> Result<(), Failure> {
+    let mut stream = TcpStream::connect(addr).await?;
+    let mut answer = vec![0; 1 << 16];
+    while Instant::now() < end {
+        let first = sums.next.fetch_add(BATCH, Ordering::Relaxed);
+        let rows: Vec<String> = (first..first + BATCH)
+            .map(|number| format!("{{\"request_id\": \"{run:x}-{number}\", \"accuracy\": 1}}"))
+            .collect();
+        let body = rows.join("\n");
+        let head = format!(
+            "POST /v1/outcomes HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/x-ndjson\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let begun = Instant::now();
+        stream.write_all(format!("{head}{body}").as_bytes()).await?;
+        let read = stream.read(&mut answer).await?;
+        let good = answer.get(..read).is_some_and(|answer| answer.starts_with(b"HTTP/1.1 200"));
+        if good {
+            sums.took(begun, BATCH);
+        } else {
+            sums.refused.fetch_add(BATCH, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let mut given = std::env::args().skip(1);
+    let addr: SocketAddr = given.next().unwrap_or_else(|| "127.0.0.1:8088".to_owned()).parse()?;
+    let seconds: u64 = given.next().unwrap_or_else(|| "20".to_owned()).parse()?;
+    let experiment = given.next().unwrap_or_else(|| "forecast".to_owned());
+    let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (of_exposures, of_outcomes) = (Arc::new(Sums::default()), Arc::new(Sums::default()));
+    let mut tasks = Vec::new();
+    for _ in 0..SENDERS {
+        let sums = Arc::clone(&of_exposures);
+        tasks.push(tokio::spawn(exposures(addr, experiment.clone(), run, end, sums)));
+    }
+    for _ in 0..SENDERS / 2 {
+        tasks.push(tokio::spawn(outcomes(addr, run, end, Arc::clone(&of_outcomes))));
+    }
+    for task in tasks {
+        task.await??;
+    }
+    for (what, sums) in [("exposures", of_exposures), ("outcomes", of_outcomes)] {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        println!(
+            "{what}: {} a second, {} acknowledged, {} refused, slowest answer {} ms",
+            count(&sums.acknowledged) / seconds.max(1),
+            count(&sums.acknowledged),
+            count(&sums.refused),
+            count(&sums.slowest)
+        );
+    }
+    Ok(())
+}

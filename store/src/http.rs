@@ -1,0 +1,134 @@
+//! The interface: HTTP/1.1, HTTP/2 and gRPC on one port.
+//!
+//! A sender is answered when its records are durable. Bodies are limited in size, all bodies that are being read in their sum, and
+//! records in their rate; a sender beyond a limit is told when to try again.
+
+mod access;
+mod body;
+mod grpc;
+mod logs;
+mod ofrep;
+mod outcomes;
+mod problem;
+mod rate;
+mod read;
+mod stats;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::LogsServiceServer;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tonic::codec::CompressionEncoding;
+
+pub use access::{Access, Tls};
+
+use crate::error::Error;
+use crate::store::Store;
+use problem::Problem;
+use rate::Rate;
+
+/// How long a client may take for the head of a request.
+const HEAD: Duration = Duration::from_secs(10);
+/// How long requests may take to end when the server stops.
+const END: Duration = Duration::from_secs(5);
+/// All bodies that are being read, in KiB.
+const BODIES: usize = 256 << 10;
+
+/// What every request needs.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    store: Arc<Store>,
+    access: Arc<Access>,
+    bodies: Arc<Semaphore>,
+    rate: Arc<Rate>,
+}
+
+/// A server that runs until it is stopped.
+#[derive(Debug)]
+pub struct Server {
+    handle: Handle<std::net::SocketAddr>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Server {
+    /// Serves a store on this listener. Call it within a tokio runtime.
+    ///
+    /// # Errors
+    /// Other machines reach the listener, and it has no token or no TLS; or the certificate cannot be read.
+    pub fn start(store: Arc<Store>, listener: TcpListener, access: Access) -> Result<Self, Error> {
+        let folder = store.path().to_owned();
+        let fail = |error| Error::io(&folder)(error);
+        access.check(listener.local_addr().map_err(&fail)?)?;
+        listener.set_nonblocking(true).map_err(&fail)?;
+        let tls = access.tls.as_ref().map(Tls::configuration).transpose()?;
+        let app = App {
+            rate: Arc::new(Rate::new(access.max_rate)),
+            store,
+            access: Arc::new(access),
+            bodies: Arc::new(Semaphore::new(BODIES)),
+        };
+        let service = router(app).into_make_service();
+        let handle = Handle::new();
+        let task = if let Some(tls) = tls {
+            let mut server = axum_server::from_tcp_rustls(listener, tls).map_err(&fail)?;
+            limit(server.http_builder());
+            tokio::spawn(server.handle(handle.clone()).serve(service))
+        } else {
+            let mut server = axum_server::from_tcp(listener).map_err(&fail)?;
+            limit(server.http_builder());
+            tokio::spawn(server.handle(handle.clone()).serve(service))
+        };
+        Ok(Self { handle, task })
+    }
+
+    /// Takes no more requests, and returns when those that run have ended, at the latest after a few seconds.
+    pub async fn stop(self) {
+        self.handle.graceful_shutdown(Some(END));
+        // A panic of a connection was reported where it happened.
+        self.task.await.ok();
+    }
+}
+
+fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(64)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+}
+
+fn router(app: App) -> Router {
+    let grpc = LogsServiceServer::new(grpc::Receiver::new(app.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(app.access.max_body);
+    let grpc = tonic::service::Routes::new(grpc).into_axum_router();
+    Router::new()
+        .route("/v1/logs", post(logs::take))
+        .route("/v1/outcomes", post(outcomes::take))
+        .route("/v1/outcomes/{request_id}", post(outcomes::take_one))
+        .route("/v1/experiments", get(read::experiments))
+        .route("/v1/experiments/{name}", get(read::experiment))
+        .route("/v1/experiments/{name}/series", get(read::series))
+        .route("/v1/experiments/{name}/log", get(read::log))
+        .route("/ofrep/v1/evaluate/flags", post(ofrep::all))
+        .route("/ofrep/v1/evaluate/flags/{name}", post(ofrep::one))
+        .route("/healthz", get(stats::healthy))
+        .route("/readyz", get(stats::ready))
+        .route("/metrics", get(stats::metrics))
+        .route("/openapi.json", get(read::openapi))
+        .method_not_allowed_fallback(async || Problem::method())
+        .with_state(app.clone())
+        .merge(grpc)
+        .fallback(async || {
+            Problem::not_found("the path does not exist; GET /openapi.json lists all")
+        })
+        .layer(axum::middleware::from_fn_with_state(app, access::guard))
+}

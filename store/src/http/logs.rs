@@ -1,0 +1,64 @@
+//! `POST /v1/logs`: exposures as OTLP over HTTP, in protobuf or JSON.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use prost::Message as _;
+
+use super::App;
+use super::body::{self, media_type};
+use super::problem::Problem;
+use crate::otlp;
+use crate::store::Taken;
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+pub(super) async fn take(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let kind = media_type(&headers);
+    if kind != PROTOBUF && kind != JSON {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("content-type is {kind:?}, but must be {PROTOBUF} or {JSON}"),
+        ));
+    }
+    let content = body::read(&app, &headers, body).await?;
+    let request = if kind == JSON {
+        serde_json::from_slice(&content.bytes).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Problem::bad_request(format!("not OTLP in JSON, at line {line}, column {column}"))
+        })?
+    } else {
+        ExportLogsServiceRequest::decode(&*content.bytes)
+            .map_err(|_| Problem::bad_request("not OTLP in protobuf"))?
+    };
+    let records = otlp::records(&request, &app.store.catalog());
+    app.rate.take(records.len()).map_err(|seconds| {
+        let detail = "more records per second than --max-rate allows";
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds)
+    })?;
+    let answer = answer(app.store.take(records).await?);
+    Ok(if kind == JSON {
+        let text = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
+        ([(header::CONTENT_TYPE, JSON)], text).into_response()
+    } else {
+        ([(header::CONTENT_TYPE, PROTOBUF)], answer.encode_to_vec()).into_response()
+    })
+}
+
+/// What a sender of OTLP gets: nothing if all is stored, else how many records were rejected, which it must not send again.
+pub(super) fn answer(taken: Taken) -> ExportLogsServiceResponse {
+    let partial = (taken.rejected > 0).then(|| ExportLogsPartialSuccess {
+        rejected_log_records: i64::try_from(taken.rejected).unwrap_or(i64::MAX),
+        error_message: taken.example.unwrap_or_default(),
+    });
+    ExportLogsServiceResponse { partial_success: partial }
+}

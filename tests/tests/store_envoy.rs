@@ -1,0 +1,132 @@
+//! A real Envoy sends its exposures to a real `sidetrack serve`: all are stored, and the verdict is that of the access log.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on may stop"
+)]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use sidetrack_lab::{Client, Envoy, EnvoyBinary, EnvoyOptions, ModelStub, Request};
+use sidetrack_tests::artifact;
+
+const REQUESTS: u64 = 1000;
+
+/// A server that is killed when it is dropped.
+struct Serve {
+    child: Child,
+    client: Client,
+    addr: SocketAddr,
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+impl Serve {
+    fn start(folder: &Path, listen: &str) -> Result<Self> {
+        let mut child = Command::new(artifact::cli())
+            .args(["serve", "--store", "data", "experiment.json", "--listen", listen])
+            .current_dir(folder)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("no stdout")?).lines();
+        let addr = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
+            .context("it does not start")?;
+        Ok(Self { child, client: Client::new(addr), addr })
+    }
+
+    async fn get(&self, path: &str) -> Result<Value> {
+        let answer = self.client.send(Request::get(path)).await?;
+        serde_json::from_slice(&answer.body).with_context(|| format!("{answer:?}"))
+    }
+
+    /// Waits until so many exposures are stored.
+    async fn until(&self, requests: u64) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let all = self.get("/v1/experiments").await?;
+            let stored = all["experiments"][0]["live"]["requests"].as_u64();
+            if stored == Some(requests) {
+                return Ok(());
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(30), "{requests} wanted: {all:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let output = Command::new(artifact::cli()).args(arguments).current_dir(folder).output()?;
+    ensure!(output.status.code() != Some(2), "{arguments:?}: {output:?}");
+    Ok(output.stdout)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_envoy_sends_is_what_it_logs() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let folder = dir.path();
+    let (plain, fancy) = (ModelStub::start("plain").await?, ModelStub::start("fancy").await?);
+    fancy.set(sidetrack_lab::Behavior::ErrorEvery(20));
+    let experiment = json!({"experiments": [{
+        "name": "forecast", "match": {"path": {"prefix": "/v2/"}},
+        "unit": [{"header": "x-user-id"}], "baseline": "plain",
+        "variants": [{"name": "plain", "cluster": "plain"}, {"name": "fancy", "cluster": "fancy", "weight": 40}],
+        "breaker": {"mode": "disabled"},
+        "analysis": {"metrics": ["error_rate"], "planned_units": 10000},
+    }]});
+    std::fs::write(folder.join("experiment.json"), experiment.to_string())?;
+    let serve = Serve::start(folder, "127.0.0.1:0")?;
+    let wasm = artifact::wasm().display().to_string();
+    let mut arguments = vec!["render", "envoy", "experiment.json", "--wasm", &wasm];
+    let endpoints = [&plain, &fancy].map(|stub| format!("{}={}", stub.name(), stub.addr()));
+    let (otlp, log) = (serve.addr.to_string(), folder.join("access.log").display().to_string());
+    arguments.extend(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    arguments.extend(["--otlp", &otlp, "--access-log", &log]);
+    for endpoint in &endpoints {
+        arguments.extend(["--endpoint", endpoint]);
+    }
+    let bootstrap = String::from_utf8(run(folder, &arguments)?)?;
+    let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
+    options.concurrency = 2;
+    let envoy = Envoy::start(options).await?;
+    let port = envoy.listener_port("predictors").await?;
+    let client = Client::new(SocketAddr::from(([127, 0, 0, 1], port)));
+    for number in 0..REQUESTS {
+        let user = format!("user-{}", number % 331);
+        let path = if number % 10 == 9 { "/other" } else { "/v2/models/forecast/infer" };
+        client.send(Request::post(path, "{}").header("x-user-id", user)).await?;
+    }
+    // Requests outside of the experiment are not sent.
+    serve.until(REQUESTS * 9 / 10).await?;
+    envoy.stop().await?;
+    let outside = serve.client.send(Request::get("/metrics")).await?;
+    let metrics = String::from_utf8_lossy(&outside.body).into_owned();
+    ensure!(metrics.contains("{result=\"outside\"} 0\n"), "{metrics}");
+    ensure!(metrics.contains("{result=\"malformed\"} 0\n"), "{metrics}");
+    let mut stored = serve.get("/v1/experiments/forecast").await?;
+    stored.as_object_mut().unwrap().remove("live");
+    let report = ["analyze", "run", "experiment.json", "--json", "--exposures", "access.log"];
+    let mut logged: Value = serde_json::from_slice(&run(folder, &report)?)?;
+    // The log has the requests outside of the experiment as well.
+    for (lines, wanted) in [(&mut stored["lines"], 900), (&mut logged["lines"], 1000)] {
+        ensure!(lines["read"] == wanted, "{lines}");
+        let lines = lines.as_object_mut().unwrap();
+        lines.remove("read");
+        lines.remove("excluded");
+    }
+    ensure!(stored == logged, "stored: {stored:#}\nlogged: {logged:#}");
+    Ok(())
+}
