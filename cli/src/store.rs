@@ -56,8 +56,8 @@ enum Command {
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     match &args.command {
-        Command::Info { store, json } => info(&open(store)?, *json, out),
-        Command::Forget { store, units, json } => forget(&open(store)?, units, *json, out),
+        Command::Info { store, json } => info(&*open(store)?, *json, out),
+        Command::Forget { store, units, json } => forget(&*open(store)?, units, *json, out),
     }
 }
 

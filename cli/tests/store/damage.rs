@@ -88,6 +88,7 @@ fn a_damaged_segment_is_named_and_new_records_are_taken() {
     let lines = Traffic::new(EXPERIMENT, START).lines(3000);
     let server = folder.serve(&[]);
     server.post("/v1/logs", JSON, otlp(&lines));
+    server.post("/v1/outcomes", CSV, labels(&lines));
     server.stop();
     folder.serve(&[]).stop_when_rolled(&folder);
     let segment = segments(&folder).pop().unwrap();

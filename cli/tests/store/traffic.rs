@@ -29,7 +29,7 @@ pub(crate) struct Traffic {
 impl Traffic {
     pub(crate) fn new(file: &str, start: u64) -> Self {
         let plan = sidetrack::config::parse_json(file.as_bytes()).unwrap();
-        let exposures = Exposures::new(&plan, &plan.experiments[0]);
+        let exposures = Exposures::new(&plan, plan.experiments.first().unwrap());
         Self { plan, exposures, start, next: 0 }
     }
 
@@ -48,7 +48,7 @@ impl Traffic {
         let Outcome::Decided(decision) = decide(&self.plan, &request, &mut world, &mut ()) else {
             panic!("no decision")
         };
-        let experiment = &self.plan.experiments[0];
+        let experiment = self.plan.experiments.first().unwrap();
         let unit = experiment.exposure.pseudonym(user.as_bytes());
         let text = self.exposures.text(&decision, Some(unit.as_bytes()));
         let variant = &experiment.variants[decision.assigned].name;

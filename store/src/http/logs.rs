@@ -47,7 +47,10 @@ pub(super) async fn take(
     })?;
     let answer = answer(app.store.take(records).await?);
     Ok(if kind == JSON {
-        let text = serde_json::to_string(&answer).unwrap_or_else(|_| "{}".to_owned());
+        // What is not there is left out, as other receivers do.
+        let text =
+            answer.partial_success.as_ref().and_then(|_| serde_json::to_string(&answer).ok());
+        let text = text.unwrap_or_else(|| "{}".to_owned());
         ([(header::CONTENT_TYPE, JSON)], text).into_response()
     } else {
         ([(header::CONTENT_TYPE, PROTOBUF)], answer.encode_to_vec()).into_response()
