@@ -26,7 +26,8 @@ fn answer(stand: &Stand, pod: &Pod, headers: &[(&str, &str)]) -> anyhow::Result<
 async fn only_the_principal_of_a_tester_overrides() {
     let mesh = Mesh::shared();
     let stand = Stand::start(mesh).await;
-    let mut experiment = experiment(0.0);
+    // Not 0: a candidate without a weight is not served, whoever asks.
+    let mut experiment = experiment(1.0);
     experiment["experiments"][0]["overrides"] = json!({"header": "x-ab-force"});
     let principal = format!("cluster.local/ns/{}/sa/tester", stand.models);
     mesh.apply(&stand.rendered(&experiment, &["--override-principal", &principal])).unwrap();
