@@ -88,17 +88,28 @@ impl AnalysisPlan {
         asked: &MetricRequests,
         exploratory: &mut Vec<Exploratory>,
     ) -> Self {
-        let mut plan = self.clone();
         if asked.primary.is_empty() {
-            return plan;
+            return self.clone();
         }
+        let plan = self.known(outcomes);
+        let of = |plan: &Self| -> Vec<String> {
+            plan.metrics.iter().chain(&plan.guardrails).map(|metric| metric.name.clone()).collect()
+        };
+        let known = of(&plan);
+        let lost = of(self).into_iter().filter(|name| !known.contains(name));
+        exploratory.extend(lost.map(Exploratory::LeftOut));
+        plan
+    }
+
+    /// The plan without the metrics that these outcomes do not have.
+    #[must_use]
+    pub fn known(&self, outcomes: Option<&Outcomes>) -> Self {
+        let mut plan = self.clone();
         let is_known = |name: &str| {
             BUILT_IN.contains(&name)
                 || outcomes.is_some_and(|outcomes| outcomes.columns.iter().any(|it| it == name))
         };
         for metrics in [&mut plan.metrics, &mut plan.guardrails] {
-            let lost = metrics.iter().filter(|metric| !is_known(&metric.name));
-            exploratory.extend(lost.map(|metric| Exploratory::LeftOut(metric.name.clone())));
             metrics.retain(|metric| is_known(&metric.name));
         }
         plan.caps.retain(|cap| is_known(&cap.metric));

@@ -84,6 +84,13 @@ impl<'s> Draft<'s> {
         }
     }
 
+    /// Puts comments above the line of a key of the map at `path`.
+    pub(crate) fn comment_above(&mut self, path: &str, key: &str, comments: &[String]) {
+        if self.text.comment_above(&format!("{path}.{key}"), comments).is_none() {
+            self.fail(path, key);
+        }
+    }
+
     fn fail(&mut self, path: &str, key: &str) {
         self.stuck.get_or_insert_with(|| format!("{path}.{key}"));
     }

@@ -3,6 +3,7 @@
 //! One file per subcommand. Each returns an exit status. Results go to stdout, errors to stderr. A
 //! reader that closes the pipe early is not an error.
 
+mod advance;
 mod analyze;
 mod assign;
 mod atomic;
@@ -83,6 +84,7 @@ enum Command {
     Plan(plan::Args),
     Set(set::Args),
     Promote(promote::Args),
+    Advance(Box<advance::Args>),
     Size(size::Args),
     Analyze(analyze::Args),
     Bandit(bandit::Args),
@@ -127,6 +129,7 @@ pub fn run() -> ExitCode {
         Command::Plan(args) => code(plan::run(args, &mut out)),
         Command::Set(args) => code(set::run(args, &mut out)),
         Command::Promote(args) => code(promote::run(args, &mut out)),
+        Command::Advance(args) => code(advance::run(args, &mut out)),
         Command::Size(args) => code(size::run(args, &mut out)),
         Command::Analyze(args) => code(analyze::run(args, &mut out)),
         Command::Bandit(args) => code(bandit::run(args, &mut out)),

@@ -11,6 +11,8 @@
     reason = "a test that fails may say so abruptly, and its numbers are small"
 )]
 
+#[path = "analysis/advance.rs"]
+mod advance;
 #[path = "analysis/bandit.rs"]
 mod bandit;
 #[path = "analysis/broken.rs"]

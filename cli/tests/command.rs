@@ -176,6 +176,7 @@ fn each_command_has_help_with_an_example() {
         "plan",
         "set",
         "promote",
+        "advance",
         "schema",
         "size",
         "analyze",

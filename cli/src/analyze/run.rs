@@ -4,6 +4,7 @@ mod exposures;
 mod headline;
 mod html;
 mod mistake;
+pub(crate) mod planned;
 mod progress;
 mod report;
 mod textfile;

@@ -124,6 +124,15 @@ impl Text {
         Some(())
     }
 
+    /// Puts comments above the line of a key, as deep as that line.
+    pub(super) fn comment_above(&mut self, path: &str, comments: &[String]) -> Option<()> {
+        let (line, _) = self.key(path)?;
+        let depth = self.text.get(line..)?.find(|c: char| c != ' ')?;
+        let comment = |comment: &String| format!("{}# {comment}\n", " ".repeat(depth));
+        self.edits.push((line..line, comments.iter().map(comment).collect()));
+        Some(())
+    }
+
     /// The text with all edits.
     pub(super) fn finish(mut self) -> String {
         // From the end, so that earlier places stay valid; of several at one place, the first one ends up first.
