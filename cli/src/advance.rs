@@ -26,7 +26,7 @@ use crate::load::{Loaded, chosen};
 use crate::moment::Moment;
 use crate::out::Out;
 use crate::set;
-use crate::words::{percent, variant, visible};
+use crate::words::{variant, visible};
 use change::Change;
 use decide::{Action, Facts, Verdict, decide};
 
@@ -118,8 +118,8 @@ struct Answer {
     valid: bool,
     reasons: Vec<String>,
     /// Percent, before and after.
-    from: String,
-    to: String,
+    from: f64,
+    to: f64,
     /// The present step, from 1; null outside of the steps.
     step: Option<usize>,
     steps: usize,
@@ -187,7 +187,7 @@ fn round(args: &Args) -> anyhow::Result<Answer> {
     let old = source.good()?;
     let experiment = chosen(&old.plan, args.experiment.as_deref())?;
     let (candidate, weight) = candidate(experiment, args.candidate.as_deref())?;
-    let planned = steps(&old, experiment, candidate, weight)?;
+    let planned = steps(&old, experiment)?;
     let text = String::from_utf8_lossy(source.bytes());
     let subject =
         evidence::Subject { text: &text, plan: &old.plan, experiment, planned, candidate, weight };
@@ -233,8 +233,8 @@ fn round(args: &Args) -> anyhow::Result<Answer> {
         candidate: candidate.to_owned(),
         action: verdict.action.as_str(),
         valid: verdict.action != Action::Invalid,
-        from: weight.to_string(),
-        to: target(&verdict, weight).to_string(),
+        from: percents(weight),
+        to: percents(target(&verdict, weight)),
         step: planned.steps.iter().position(|step| step.weight == weight).map(|at| at + 1),
         steps: planned.steps.len(),
         about: verdict.about.map(|about| about.to_string()),
@@ -252,6 +252,10 @@ fn round(args: &Args) -> anyhow::Result<Answer> {
         },
         reasons: verdict.reasons,
     })
+}
+
+fn percents(weight: Ppm) -> f64 {
+    f64::from(weight.get()) / 10_000.0
 }
 
 fn target(verdict: &Verdict, weight: Ppm) -> Ppm {
@@ -293,13 +297,8 @@ fn candidate<'e>(
     Ok((variant(experiment, id), weights[id]))
 }
 
-/// The plan of the experiment, which must have steps that fit the weight.
-fn steps<'l>(
-    loaded: &'l Loaded,
-    experiment: &Experiment,
-    candidate: &str,
-    weight: Ppm,
-) -> anyhow::Result<&'l AnalysisPlan> {
+/// The plan of the experiment, which must have steps.
+fn steps<'l>(loaded: &'l Loaded, experiment: &Experiment) -> anyhow::Result<&'l AnalysisPlan> {
     let name = &experiment.name;
     anyhow::ensure!(
         matches!(experiment.schedule, Schedule::Fixed(_)),
@@ -309,21 +308,10 @@ fn steps<'l>(
         ))
     );
     let planned = set::analysis(loaded, name).filter(|plan| !plan.steps.is_empty());
-    let planned = planned.ok_or_else(|| {
-        Fault(format!(
-            "{name} has no analysis.steps\n  \
-             hint: write the weights to go through, such as analysis: {{steps: [{{weight: 5, min_for: 1d}}, {{weight: 30}}]}}"
-        ))
-    })?;
-    let is_step = planned.steps.iter().any(|step| step.weight == weight);
-    anyhow::ensure!(
-        weight == Ppm::ZERO || is_step,
-        Fault(format!(
-            "the weight of {candidate} is {}, which is not one of its steps: {}\n  \
-             hint: set it to a step, or change the steps",
-            percent(weight),
-            planned.steps.iter().map(|step| percent(step.weight)).collect::<Vec<_>>().join(", ")
-        ))
-    );
-    Ok(planned)
+    let missing = || {
+        let example = "analysis: {steps: [{weight: 5, min_for: 1d}, {weight: 30}]}";
+        let hint = format!("hint: write the weights to go through, such as {example}");
+        Fault(format!("{name} has no analysis.steps\n  {hint}"))
+    };
+    Ok(planned.ok_or_else(missing)?)
 }

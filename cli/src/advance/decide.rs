@@ -131,7 +131,14 @@ pub(super) fn decide(facts: &Facts<'_>) -> Verdict {
     }
     let at = facts.steps.iter().position(|step| step.weight == weight);
     let Some(step) = at.and_then(|at| facts.steps.get(at)) else {
-        return because(Action::Hold, &format!("the weight of {candidate} is not a step"));
+        let steps = facts.steps.iter().map(|step| percent(step.weight));
+        let steps = steps.collect::<Vec<_>>().join(", ");
+        let weight = percent(weight);
+        let reason = format!(
+            "the weight of {candidate} is {weight}, which is not one of its steps: {steps}; set it \
+             to a step"
+        );
+        return because(Action::Hold, &reason);
     };
     let held = missing(facts, evidence, step);
     if !held.reasons.is_empty() {

@@ -134,7 +134,7 @@ fn it_goes_through_all_steps_and_the_verdict_promotes() {
     let (code, answer) = test.json(&[]);
     assert_eq!(
         (code, &answer["action"], &answer["to"]),
-        (0, &"raise".into(), &"30".into()),
+        (0, &"raise".into(), &30.0.into()),
         "{answer}"
     );
     let third = at_weight("30");
@@ -277,7 +277,6 @@ fn files_that_advance_cannot_take_are_refused() {
     for (file, code, words) in [
         (with_rollout, 1, "steps beside a rollout"),
         (without, 1, "has no analysis.steps"),
-        (at_weight("7"), 1, "not one of its steps: 5 %, 15 %, 30 %"),
         (two, 2, "--candidate: fancy, other"),
     ] {
         let test = Test::new(&file);
@@ -290,6 +289,17 @@ fn files_that_advance_cannot_take_are_refused() {
     folder.write("experiment.json", value.to_string());
     let (code, _, error) = folder.text(&["advance", "experiment.json"]);
     assert!(code == 1 && error.contains("no comments"), "{error}");
+}
+
+#[test]
+fn a_weight_between_steps_holds_and_is_still_rolled_back() {
+    let file = at_weight("7");
+    for (fancy, wanted, words) in [(0.7, 4, "not one of its steps"), (0.2, 3, "worse")] {
+        let mut test = Test::new(&file);
+        test.days(&file, 2, 4000, fancy);
+        let (code, text, error) = test.with_logs(&[]);
+        assert!(code == wanted && text.contains(words), "{text}{error}");
+    }
 }
 
 #[test]

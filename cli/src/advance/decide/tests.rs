@@ -194,7 +194,7 @@ fn old_missing_or_foreign_evidence_holds() {
     held(&decided(5, |_, evidence| *evidence = None), "--exposures");
     let verdict = decided(5, |_, evidence| evidence.as_mut().unwrap().phase = None);
     held(&verdict, "not in force yet");
-    held(&decided(7, |_, _| {}), "is not a step");
+    held(&decided(7, |_, _| {}), "7 %, which is not one of its steps: 5 %, 15 %, 30 %");
     held(&decided(5, |facts, _| facts.enabled = false), "disabled");
 }
 
