@@ -336,7 +336,7 @@ impl Work<'_> {
             srm,
             checks,
             breaker,
-            torn_units: main.sums.torn,
+            torn_units: if main.units { main.sums.torn } else { 0 },
             moved_units: main.sums.moved,
             worth: expected_values(&results, &self.settings.prices),
             metrics: results,

@@ -96,6 +96,8 @@ pub struct Row {
     pub false_non_inferior: Option<f64>,
     /// Worse by the margin: found beyond it.
     pub false_inferior: Option<f64>,
+    /// Equal variants: the guardrail was found beyond its margin.
+    pub false_harm: Option<f64>,
     /// Intervals that missed the truth, at any look.
     pub missed: f64,
     /// A better candidate was promoted.
@@ -181,7 +183,13 @@ impl Simulation<'_> {
             Some(by) => Some(self.count(Truth::Better(by), runs, stream + 1)?),
             None => None,
         };
-        Some(Rates { runs, null, better })
+        let equal = match truth {
+            Truth::AtMargin(_) if self.cell.corner.is_none() => {
+                Some(self.count(Truth::Equal, runs, stream + 1)?)
+            }
+            _ => None,
+        };
+        Some(Rates { runs, null, better, equal })
     }
 
     fn count(&self, truth: Truth, runs: u32, stream: u64) -> Option<Counts> {

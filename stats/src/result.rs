@@ -93,20 +93,22 @@ impl Undefined {
             Self::FewEvents => "few_events",
         }
     }
+
+    /// The reason as part of a sentence.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::ZeroVariance => "zero variance",
+            Self::ZeroBaseline => "the baseline is zero, or not distinguishable from zero",
+            Self::TooFew => "too few data",
+            Self::FewEvents => "too few events (each variant needs 5, observed or expected)",
+        }
+    }
 }
 
 impl fmt::Display for Undefined {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ZeroVariance => "undefined: zero variance",
-            Self::ZeroBaseline => {
-                "undefined: the baseline is zero, or not distinguishable from zero"
-            }
-            Self::TooFew => "undefined: too few data",
-            Self::FewEvents => {
-                "undefined: too few events (each variant needs 5, observed or expected)"
-            }
-        })
+        write!(f, "undefined: {}", self.reason())
     }
 }
 

@@ -70,11 +70,12 @@ impl fmt::Display for Trap {
             }
             Self::PooledPhases => {
                 "the counts are summed over phases with different weights, so a drift of the metric would appear as a \
-                 difference between the variants; pass each phase separately"
+                 difference between the variants; give --baseline and --candidate once for \
+                 each phase, or use `sidetrack analyze run`, which separates the phases of a log"
             }
             Self::PooledBandit => {
-                "a bandit chose the weights from earlier outcomes, so sums over batches are biased; pass each batch of \
-                 constant weights separately"
+                "a bandit chose the weights from earlier outcomes, so sums over batches are biased; give --baseline and \
+                 --candidate once for each batch, or use `sidetrack analyze run`, which separates the batches of a log"
             }
         })
     }

@@ -49,6 +49,8 @@ pub(super) struct Rates {
     pub(super) null: Counts,
     /// A candidate that is better.
     pub(super) better: Option<Counts>,
+    /// Equal variants, where `null` is a candidate at the margin.
+    pub(super) equal: Option<Counts>,
 }
 
 impl Rates {
@@ -73,6 +75,7 @@ impl Rates {
             ("false_worse", primary && high(null.worse, ONE_SIDE)),
             ("false_non_inferior", !primary && high(null.non_inferior, ONE_SIDE)),
             ("false_inferior", !primary && high(null.inferior, ONE_SIDE)),
+            ("false_harm", self.equal.is_some_and(|found| high(found.inferior, ONE_SIDE))),
             ("missed", high(null.missed, BOTH_SIDES)),
             ("power", cell.is_even() && self.better.is_some_and(weak)),
         ];
@@ -88,7 +91,7 @@ impl Rates {
         let share = |count: u64| float(count) / float(self.all());
         let primary = cell.margin.is_none();
         let null = self.null;
-        // Four rates of each experiment.
+        // Four rates of each experiment at most.
         let alarm = FALSE_ALARM / float(4 * cells as u64);
         Row {
             metric: cell.crowd.name(),
@@ -103,6 +106,7 @@ impl Rates {
             false_worse: primary.then(|| share(null.worse)),
             false_non_inferior: (!primary).then(|| share(null.non_inferior)),
             false_inferior: (!primary).then(|| share(null.inferior)),
+            false_harm: self.equal.map(|found| share(found.inferior)),
             missed: share(null.missed),
             power: self.better.map(|found| share(found.promoted)),
             oracle: self.better.map(|found| share(found.oracle)),

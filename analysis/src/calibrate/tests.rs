@@ -118,7 +118,7 @@ fn a_rate_that_looks_too_high_is_simulated_again() {
     let fine = simulate(&guarded, 3, 30, 1);
     assert_eq!((fine.runs, fine.failed.as_slice()), (30, [].as_slice()));
     let counts = Counts { promoted: 20, worse: 3, ..Counts::default() };
-    let rates = Rates { runs: 200, null: counts, better: None };
+    let rates = Rates { runs: 200, null: counts, better: None, equal: None };
     assert!(rates.look_high(&cell(Crowd::Errors(0.02), Looks::Fixed, 0.5, 2000)));
     let row = rates.row(&cell(Crowd::Errors(0.02), Looks::Fixed, 0.5, 2000), 1);
     assert_eq!(row.failed, ["false_promotions"]);

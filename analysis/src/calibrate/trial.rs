@@ -25,7 +25,7 @@ use crate::verdict::{Grounds, verdict};
 /// What is true of the candidates, and what they are asked.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Truth {
-    /// All variants are equal; a primary metric.
+    /// All variants are equal.
     Equal,
     /// The first candidate is better by this much, in the direction of the goal.
     Better(f64),
@@ -55,11 +55,8 @@ const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 /// Runs an experiment to its end, or to the first decision.
 pub(super) fn run(cell: &Cell, truth: Truth, dice: &mut Dice) -> Decided {
-    let (role, margin) = match truth {
-        Truth::AtMargin(margin) => (Role::Guardrail, Some(margin)),
-        _ => (Role::Primary, None),
-    };
-    let metric = cell.crowd.metric(role, margin);
+    let role = if cell.margin.is_some() { Role::Guardrail } else { Role::Primary };
+    let metric = cell.crowd.metric(role, cell.margin);
     let days = if cell.looks == Looks::Fixed { 1 } else { super::DAYS };
     let adaptive = cell.looks == Looks::Bandit;
     let planned = cell.planned();
@@ -81,6 +78,7 @@ pub(super) fn run(cell: &Cell, truth: Truth, dice: &mut Dice) -> Decided {
         let done = match truth {
             Truth::Better(_) => decided.promoted && decided.oracle,
             Truth::AtMargin(_) => decided.non_inferior && decided.inferior && decided.missed,
+            Truth::Equal if cell.margin.is_some() => decided.inferior,
             Truth::Equal => decided.promoted && decided.worse && decided.missed,
         };
         if done {

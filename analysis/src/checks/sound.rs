@@ -24,7 +24,7 @@ use crate::judge::{Names, judge};
 use crate::metric::{Available, MetricRequests};
 use crate::phases::Phase;
 use crate::reason::Note;
-use crate::row::{Marks, Row, Sink, key};
+use crate::row::{Aside, Marks, Row, Sink, key};
 use crate::source::{Source, Trial};
 use crate::sums::{Summation, place};
 use crate::weights::Weights;
@@ -42,6 +42,8 @@ const FILE: &[u8] =
 enum Labels {
     /// A label of each answered request, delayed by so many days on average; `failed`: also of failed requests.
     Requests { delay: f64, failed: bool },
+    /// A predicted class of each answered request, and the true one.
+    Classes,
     /// Purchases of users with their times.
     Units,
 }
@@ -57,6 +59,12 @@ struct World {
     /// The shape of the Pareto distribution of visits.
     tail: f64,
     errors: f64,
+    /// The share of answers that blame the client.
+    refused: f64,
+    /// Of so many labels of requests in the logs, one more is of a request that they do not have.
+    strangers: Option<u64>,
+    /// The lines of so many days name no trial, as of an older version.
+    untold: u64,
     /// Half as many users at weekends.
     weekly: bool,
     labels: Labels,
@@ -70,11 +78,14 @@ const PLAIN: World = World {
     users: 300,
     tail: 2.5,
     errors: 0.02,
+    refused: 0.0,
+    strangers: None,
+    untold: 0,
     weekly: false,
     labels: LABELS,
     metric: "accuracy",
 };
-const WORLDS: [World; 12] = [
+const WORLDS: [World; 16] = [
     PLAIN,
     World { name: "canary", share: |_| 0.05, users: 600, ..PLAIN },
     World { name: "weekly", weekly: true, users: 500, ..PLAIN },
@@ -105,6 +116,10 @@ const WORLDS: [World; 12] = [
         weekly: true,
         ..PLAIN
     },
+    World { name: "updated proxies", untold: 6, share: ramp, users: 400, ..PLAIN },
+    World { name: "labels of others", strangers: Some(3), tail: 1.5, ..PLAIN },
+    World { name: "client errors", refused: 0.1, tail: 1.5, ..PLAIN },
+    World { name: "classes", labels: Labels::Classes, share: |_| 0.1, users: 600, ..PLAIN },
 ];
 
 fn ramp(day: u64) -> f64 {
@@ -117,12 +132,21 @@ fn ramp(day: u64) -> f64 {
 
 /// Everything that happens in two weeks.
 struct Life {
-    /// By time, each with the time at which its label is known.
-    rows: Vec<(Row, u64)>,
-    outcomes: Outcomes,
+    /// By time.
+    seen: Vec<Seen>,
+    /// The header of the outcomes, and their rows with the time at which each is known, by this time.
+    head: &'static str,
+    labels: Vec<(u64, String)>,
     phases: Vec<Phase>,
     /// The candidate's share on each day.
     shares: Vec<f64>,
+}
+
+/// A request that counts.
+struct Seen {
+    row: Row,
+    /// The digest of its unit, if it is looked up.
+    digest: Option<u64>,
 }
 
 impl World {
@@ -144,18 +168,23 @@ impl World {
         let dice = &mut Dice::new(seed);
         let (of_day, phases) = self.phases();
         let experiment = experiment();
-        let mut rows = Vec::new();
-        let mut table = match self.labels {
-            Labels::Units => "unit,time,revenue\n".to_owned(),
-            Labels::Requests { .. } => "request_id,correct\n".to_owned(),
+        let head = match self.labels {
+            Labels::Units => "unit,time,revenue\n",
+            Labels::Requests { .. } => "request_id,correct\n",
+            Labels::Classes => "request_id,prediction,label\n",
         };
-        let mut labels = 0;
+        let mut seen: Vec<Seen> = Vec::new();
+        // When each is known, its text, and the number of its request.
+        let mut labels: Vec<(u64, String, Option<usize>)> = Vec::new();
         for day in 0..DAYS {
             let weekend = self.weekly && day % 7 > 4;
             for number in 0..if weekend { self.users / 2 } else { self.users } {
                 let unit = format!("{seed}-{day}-{number}");
                 // As the proxy draws it, since checks draw it again.
                 let bucket = f64::from(experiment.arm.bucket(unit.as_bytes()).get()) / 1e6;
+                let is_looked_up = key(&unit).is_multiple_of(8);
+                let digest = || key(&experiment.exposure.pseudonym(unit.as_bytes()));
+                let digest = is_looked_up.then(digest);
                 let (able, luck) = (dice.uniform(), dice.uniform());
                 let visits = (1.0 - dice.uniform()).powf(-1.0 / self.tail).min(2000.0);
                 let mut time = DAY * day + (dice.uniform() * DAY as f64) as u64;
@@ -164,78 +193,76 @@ impl World {
                         // Heavy users come often: all visits are within a week or so.
                         time += (dice.exponential() * 7.0 * DAY as f64 / visits) as u64;
                     }
-                    let Some(stratum) = of_day.get((time / DAY) as usize) else { break };
+                    let today = time / DAY;
+                    let Some(stratum) = of_day.get(today as usize) else { break };
                     let failed = dice.uniform() < self.errors * 2.0 * luck;
-                    let mut outcome = None;
-                    let mut known = time;
+                    let refused = !failed && dice.uniform() < self.refused * 2.0 * luck;
+                    let right = |dice: &mut Dice| dice.uniform() < 0.7 + 0.3 * able;
+                    let id = seen.len();
                     match self.labels {
                         Labels::Requests { delay, failed: all } if all || !failed => {
-                            known += (delay * dice.exponential() * DAY as f64) as u64;
-                            let right = dice.uniform() < 0.7 + 0.3 * able;
-                            table += &format!("{labels},{}\n", u8::from(right));
-                            outcome = Some(labels);
-                            labels += 1;
+                            let later = (delay * dice.exponential() * DAY as f64) as u64;
+                            let label = format!("{id},{}", u8::from(right(dice)));
+                            labels.push((START + time + later, label, Some(id)));
+                        }
+                        Labels::Classes if !failed => {
+                            let class = dice.bits() % 5;
+                            let other = if right(dice) { class } else { dice.bits() % 5 };
+                            let label = format!("{id},class {other},class {class}");
+                            labels.push((START + time, label, Some(id)));
                         }
                         Labels::Units if dice.uniform() < 0.05 => {
                             let revenue = 5.0 + 20.0 * dice.exponential();
-                            let later = time + (dice.exponential() * 3_600_000.0) as u64;
-                            table += &format!("{unit},{later},{revenue:.2}\n");
+                            let later = START + time + (dice.exponential() * 3_600_000.0) as u64;
+                            labels.push((later, format!("{unit},{later},{revenue:.2}"), None));
                         }
                         _ => {}
                     }
-                    let arm = u8::from(bucket < (self.share)(time / DAY));
-                    let marks = Marks { failed, ..Marks::default() };
+                    if self.strangers.is_some_and(|of| (id as u64).is_multiple_of(of)) {
+                        labels.push((START + time, format!("of others {id},1"), None));
+                    }
+                    let arm = u8::from(bucket < (self.share)(today));
+                    let untold = today < self.untold;
+                    let marks = Marks { failed, refused, untold, ..Marks::default() };
                     let row = Row {
                         unit: Some(key(&unit)),
-                        position: rows.len() as u64,
+                        position: id as u64,
                         time: START + time,
                         duration: 20 + (40.0 * dice.exponential()) as u32,
                         print: None,
-                        outcome,
+                        outcome: None,
                         stratum: *stratum,
                         arm,
                         marks,
                     };
-                    rows.push((row, START + known));
+                    seen.push(Seen { row, digest });
                 }
             }
         }
-        rows.sort_by_key(|(row, _)| row.time);
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(relative(&table).as_bytes()).unwrap();
-        let outcomes = Outcomes::read(file.path(), &experiment).unwrap();
-        Life { rows, outcomes, phases, shares: (0..DAYS).map(self.share).collect() }
+        labels.sort_by_key(|(known, ..)| *known);
+        for (number, (.., request)) in (0u32..).zip(&labels) {
+            if let Some(seen) = request.and_then(|request| seen.get_mut(request)) {
+                seen.row.outcome = Some(number);
+            }
+        }
+        seen.sort_by_key(|seen| seen.row.time);
+        let labels = labels.into_iter().map(|(known, text, _)| (known, text)).collect();
+        Life { seen, head, labels, phases, shares: (0..DAYS).map(self.share).collect() }
     }
 }
 
 /// 2026-03-02T00:00:00Z, a Monday.
 const START: u64 = 1_772_409_600_000;
 
-/// Makes times since the start times since 1970.
-fn relative(table: &str) -> String {
-    let mut lines = table.lines();
-    let head = lines.next().unwrap_or_default();
-    let mut out = format!("{head}\n");
-    for line in lines {
-        let fields: Vec<&str> = line.split(',').collect();
-        match fields.as_slice() {
-            [unit, time, value] => {
-                out += &format!("{unit},{},{value}\n", START + time.parse::<u64>().unwrap());
-            }
-            _ => out += &format!("{line}\n"),
-        }
-    }
-    out
-}
-
 fn experiment() -> sidetrack::plan::Experiment {
     sidetrack::config::parse_json(FILE).unwrap().experiments.into_iter().next().unwrap()
 }
 
-/// The rows until a time.
+/// The rows until a time, and how many rows of outcomes are known.
 struct Until<'l> {
     life: &'l Life,
     time: u64,
+    known: usize,
 }
 
 impl Source for Until<'_> {
@@ -247,9 +274,13 @@ impl Source for Until<'_> {
     }
 
     fn rows(&self, (): &(), sink: &mut impl Sink) {
-        for (row, known) in self.life.rows.iter().take_while(|(row, _)| row.time < self.time) {
-            let outcome = row.outcome.filter(|_| *known < self.time);
+        for Seen { row, digest } in &self.life.seen {
+            if row.time >= self.time {
+                break;
+            }
+            let outcome = row.outcome.filter(|outcome| (*outcome as usize) < self.known);
             sink.row(&Row { outcome, ..*row }, None);
+            digest.iter().for_each(|digest| sink.aside(Aside::Digest(*digest)));
         }
     }
 
@@ -259,22 +290,32 @@ impl Source for Until<'_> {
 }
 
 impl Life {
+    /// The outcomes that are known before a time.
+    fn known(&self, time: u64) -> Outcomes {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let known = self.labels.iter().take_while(|(known, _)| *known < time);
+        let text: String = known.flat_map(|(_, text)| [text, "\n"]).collect();
+        file.write_all([self.head, &text].concat().as_bytes()).unwrap();
+        Outcomes::read(file.path(), &experiment()).unwrap()
+    }
+
     /// What blocks a decision at the end of a day.
     fn blocks(&self, metric: &str, day: u64) -> Vec<String> {
         let experiment = experiment();
         let time = START + (day + 1) * DAY;
         let shape = Shape::new(&experiment, self.phases.len());
-        let source = Until { life: self, time };
-        let joined = join(&source, shape, (&self.outcomes, false), 1, &|_| ()).unwrap();
-        let by_request = self.outcomes.by_request;
+        let outcomes = &self.known(time);
+        let source = Until { life: self, time, known: outcomes.rows() };
+        let joined = join(&source, shape, (outcomes, false), 1, &|_| ()).unwrap();
+        let by_request = outcomes.by_request;
         let until = sidetrack::quantity::Timestamp::new(time).to_string().parse().unwrap();
         let window = Window { since: None, until: Some(until) };
         let trial = sidetrack::exposure::trial(&experiment).parse().unwrap();
         let trial = Trial { wanted: trial, of_file: trial };
-        let placed = (!by_request).then(|| place(&joined, &self.outcomes, window, None, trial));
-        let binary = vec![by_request; self.outcomes.columns.len()];
+        let placed = (!by_request).then(|| place(&joined, outcomes, window, None, trial));
+        let binary = vec![by_request; outcomes.columns.len()];
         let available = Available {
-            columns: &self.outcomes.columns,
+            columns: &outcomes.columns,
             by_request,
             binary: &binary,
             ignored: &[],
@@ -310,7 +351,7 @@ impl Life {
         let judged =
             judge(&compared, look, level, &Names { variants: names.to_vec(), baseline: 0, strata });
         let few = few_units(&data, &metrics, &judged, &names);
-        let counts = outcome_counts(&self.outcomes, &joined.tally, placed, &[]);
+        let counts = outcome_counts(outcomes, &joined.tally, placed, &names);
         let arms = Arms {
             sums: &sums,
             shape,
@@ -320,20 +361,21 @@ impl Life {
             by_request,
             planned: 10_000,
         };
-        let rows = Some((&self.outcomes, &counts));
+        let rows = Some((outcomes, &counts));
         // The weights of the day.
         let of_candidate = self.shares.get(day as usize).copied().unwrap_or_default();
         let weights = format!("fancy={}/1000000", (of_candidate * 1e6).round());
         let weights = Weights::parse(&weights, &experiment);
-        let sample = Sample::new(&experiment, &self.outcomes, &joined, shape, weights.as_ref());
-        let (outcomes, counts, tally) = (&self.outcomes, &counts, &joined.tally);
+        let sample = Sample::new(&experiment, outcomes, &joined, shape, weights.as_ref());
+        let (counts, tally) = (&counts, &joined.tally);
         let unmatched = Unmatched { outcomes, counts, tally, sample: &sample, names: &names };
-        // Labels of the whole experiment are in the file from the first day on.
-        let unmatched = (!by_request).then(|| unmatched.check());
+        let classes = by_request.then(|| classes(outcomes, counts, tally, &names)).flatten();
         let more = few
             .into_iter()
             .chain(placed.and_then(|placed| ends(placed, tally, &names)))
-            .chain(unmatched)
+            .chain([unmatched.check()])
+            .chain(classes)
+            .chain([twice(&joined), untold(tally, &sums)])
             .chain(scales(outcomes, tally, placed, shape, &metrics, &names));
         let checks = checks(rows, &joined, Some(&arms), more, &metrics, &[], false);
         let observed = observed(&sums, shape, true);

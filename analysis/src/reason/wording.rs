@@ -43,7 +43,7 @@ impl fmt::Display for Reason {
             Self::NotJudged { variant, metric, guardrail, why } => {
                 let guardrail = if *guardrail { "the guardrail " } else { "" };
                 write!(f, "{guardrail}{metric} cannot be judged for {variant}")?;
-                why.map_or(Ok(()), |why| write!(f, ": {why}"))
+                why.map_or(Ok(()), |why| write!(f, ": {}", why.reason()))
             }
             Self::NoDifference { variant, metric } => write!(
                 f,

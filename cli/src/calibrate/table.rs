@@ -10,7 +10,7 @@ const NONE: &str = "–";
 
 /// An experiment a row.
 pub(super) fn all(found: &Calibration) -> Rows {
-    const HEAD: [&str; 13] = [
+    const HEAD: [&str; 14] = [
         "metric",
         "rate",
         "looks",
@@ -22,6 +22,7 @@ pub(super) fn all(found: &Calibration) -> Rows {
         "worse",
         "passed",
         "broken",
+        "harmed",
         "missed",
         "power / oracle",
     ];
@@ -31,7 +32,7 @@ pub(super) fn all(found: &Calibration) -> Rows {
 
 /// The highest rates of each metric and way of looking, and where the power is lowest.
 pub(super) fn worst(found: &Calibration) -> Rows {
-    const HEAD: [&str; 9] = [
+    const HEAD: [&str; 10] = [
         "metric",
         "looks",
         "experiments",
@@ -39,6 +40,7 @@ pub(super) fn worst(found: &Calibration) -> Rows {
         "worse",
         "passed",
         "broken",
+        "harmed",
         "missed",
         "power lost",
     ];
@@ -70,6 +72,7 @@ pub(super) fn worst(found: &Calibration) -> Rows {
             highest(|row| row.false_worse, "false_worse"),
             highest(|row| row.false_non_inferior, "false_non_inferior"),
             highest(|row| row.false_inferior, "false_inferior"),
+            highest(|row| row.false_harm, "false_harm"),
             highest(|row| Some(row.missed), "missed"),
             highest(lost, "power"),
         ]);
@@ -166,6 +169,7 @@ fn cells(row: &Row) -> Vec<String> {
         rated(row, "false_worse", row.false_worse),
         rated(row, "false_non_inferior", row.false_non_inferior),
         rated(row, "false_inferior", row.false_inferior),
+        rated(row, "false_harm", row.false_harm),
         rated(row, "missed", Some(row.missed)),
         power,
     ]

@@ -1,24 +1,11 @@
 //! Error rates by simulation, with fixed seeds.
 
+use sidetrack_stats::dice::Dice;
+
 use super::*;
 
 const LEVEL: Fraction = Fraction::FIVE_PERCENT;
 const Z: f64 = 1.959_963_984_540_054;
-
-/// A linear congruential generator (Knuth's MMIX).
-struct Dice(u64);
-
-impl Dice {
-    fn uniform(&mut self) -> f64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (f64::from(u32::try_from(self.0 >> 32).unwrap()) + 0.5) / 4_294_967_296.0
-    }
-
-    fn normal(&mut self) -> f64 {
-        normal::quantile(self.uniform())
-    }
-}
 
 /// How latencies are distributed over units and requests.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +23,7 @@ impl Shape {
     fn draw(self, dice: &mut Dice, units: u32, factor: f64) -> Histogram {
         let mut histogram = Histogram::default();
         for _ in 0..units {
-            let unit = dice.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let unit = dice.bits();
             let own = (0.7 * dice.normal()).exp();
             loop {
                 let latency = match self {
@@ -68,7 +55,7 @@ impl Shape {
 fn errors(shape: Shape, share: f64, sizes: (u32, u32), repetitions: u32) -> (f64, f64) {
     let (mut slower, mut faster) = (0u32, 0u32);
     for number in 0..repetitions {
-        let mut dice = Dice(u64::from(number) * 7919 + u64::from(sizes.1));
+        let mut dice = Dice::new(u64::from(number) * 7919 + u64::from(sizes.1));
         let (one, two) = (shape.draw(&mut dice, sizes.0, 1.0), shape.draw(&mut dice, sizes.1, 1.0));
         let strata = [((&one, sizes.0.into()), (&two, sizes.1.into()))];
         let Ok(test) = Quantiles::new(share, &strata).unwrap().test() else { continue };
@@ -111,7 +98,7 @@ fn intervals_hold_the_true_difference() {
         for sizes in [(250, 250), (950, 100)] {
             let (mut low, mut high) = (0u32, 0u32);
             for number in 0..REPETITIONS {
-                let mut dice = Dice(u64::from(number) * 104_729 + u64::from(sizes.1));
+                let mut dice = Dice::new(u64::from(number) * 104_729 + u64::from(sizes.1));
                 let one = shape.draw(&mut dice, sizes.0, 1.0);
                 let two = shape.draw(&mut dice, sizes.1, 1.3);
                 let strata = [((&one, sizes.0.into()), (&two, sizes.1.into()))];
@@ -135,7 +122,7 @@ fn intervals_hold_the_true_difference() {
 fn a_slower_candidate_is_found() {
     let mut found = 0;
     for number in 0..50 {
-        let mut dice = Dice(number * 31);
+        let mut dice = Dice::new(number * 31);
         let one = Shape::Tail.draw(&mut dice, 3000, 1.0);
         let two = Shape::Tail.draw(&mut dice, 300, 1.4);
         let strata = [((&one, 3000), (&two, 300))];
@@ -148,7 +135,7 @@ fn a_slower_candidate_is_found() {
 #[test]
 fn there_is_no_verdict_before_five_requests_are_expected_beyond_the_quantile() {
     let of = |units: u32| {
-        let mut dice = Dice(7);
+        let mut dice = Dice::new(7);
         let one = Shape::Single.draw(&mut dice, 4000, 1.0);
         let two = Shape::Single.draw(&mut dice, units, 1.0);
         let found = Quantiles::new(0.99, &[((&one, 4000), (&two, units.into()))]).unwrap();

@@ -47,7 +47,7 @@ fn reasons_name_variant_metric_and_numbers() {
         (not_judged(false, None), "accuracy cannot be judged for fancy"),
         (
             not_judged(true, Some(sidetrack_stats::result::Undefined::TooFew)),
-            "the guardrail accuracy cannot be judged for fancy: undefined: too few data",
+            "the guardrail accuracy cannot be judged for fancy: too few data",
         ),
         (
             Reason::NoDifference { variant: variant.clone(), metric },

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use sidetrack_analysis::answer::Decision;
 use sidetrack_analysis::{Analysis, Finding, Reason};
+use sidetrack_stats::result::Undefined;
 
 /// `Promote enhanced-predictor: it is better than …`; with a mark if it is not what was planned, or if checks failed.
 pub(super) fn headline(analysis: &Analysis) -> String {
@@ -148,10 +149,12 @@ fn open(analysis: &Analysis) -> String {
         Reason::NoDifference { variant, metric } => {
             Some(format!("{variant} shows no significant difference in {metric}"))
         }
-        Reason::NotJudged { metric, guardrail: false, why, .. } => Some(why.map_or_else(
-            || format!("{metric} cannot be judged"),
-            |why| format!("{metric} cannot be judged ({why})"),
-        )),
+        Reason::NotJudged { metric, guardrail: false, why, .. } => Some(match why {
+            Some(Undefined::TooFew) => format!("too few data to judge {metric}"),
+            Some(Undefined::FewEvents) => format!("too few events to judge {metric}"),
+            Some(Undefined::ZeroVariance) => format!("the values of {metric} do not vary"),
+            Some(Undefined::ZeroBaseline) | None => format!("{metric} cannot be judged"),
+        }),
         _ => None,
     });
     let other = || "the question is still open".to_owned();
