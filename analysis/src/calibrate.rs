@@ -24,7 +24,7 @@ use sidetrack_stats::float;
 
 pub use cell::Grid;
 use cell::{Cell, Looks};
-pub use corner::Corner;
+pub use corner::{Corner, Wrong};
 use rates::{Counts, Rates};
 use trial::{Truth, run};
 

@@ -63,7 +63,7 @@ pub use over_time::{LiftOverTime, Point, Series, SplitOverTime};
 pub use reason::{Effect, Finding, Note, Reason, RowProblem, Unusable};
 pub use scale::Scale;
 pub use short::Short;
-pub use source::outcomes::{ACCURACY, Outcomes};
+pub use source::outcomes::{ACCURACY, EqualRows, Outcomes};
 pub use source::{Clock, Logs, Text};
 pub use strata::{MARK, Strata};
 pub use window::{Moment, Window};

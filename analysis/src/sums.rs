@@ -27,7 +27,7 @@ use crate::metric::{Measure, Metric, Origin};
 pub(crate) use balance::Balance;
 pub(crate) use heavy::threshold;
 pub(crate) use over_time::{OverTime, end};
-pub(crate) use placement::{Before, Placed, place};
+pub(crate) use placement::{Before, Echoes, Placed, place};
 pub(crate) use tails::Tails;
 use values::{Value, Values, value};
 

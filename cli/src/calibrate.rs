@@ -30,7 +30,7 @@ use crate::out::Out;
 /// if a rate is above its nominal level by more than chance explains (0.1 % over the whole grid).
 #[derive(Arguments)]
 #[command(
-    after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --markdown\n  \
+    after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --csv > calibration.csv\n  \
                   sidetrack calibrate --corners"
 )]
 pub(crate) struct Args {
@@ -49,8 +49,11 @@ pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print a table in Markdown, as docs/statistics.md has it; with --full the worst of each metric
+    /// Print CSV: an experiment a line, rates from 0 to 1, as docs/calibration.csv has it of --full
     #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// Print a table in Markdown, as docs/statistics.md has it; with --full the worst of each metric
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
     markdown: bool,
     /// Replace the table between its markers in this file
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
@@ -80,6 +83,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let found = calibrate(&Settings { grid, runs, threads }, &progress(), &STOP);
     if args.json {
         out.json(&found)?;
+    } else if args.csv {
+        out.write_all(&table::csv(&found)?)?;
     } else if args.markdown {
         out.write_all(markdown(&found, grid).as_bytes())?;
     } else {
@@ -227,13 +232,4 @@ impl Marked {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_time_left_is_that_of_the_part_that_is_done() {
-        let left = |seconds, done| time_left(Duration::from_secs(seconds), done, 100);
-        assert_eq!([left(30, 50), left(60, 10), left(0, 1)], ["30 s", "9 min", "0 s"]);
-        assert_eq!(left(60, 100), "0 s");
-    }
-}
+mod tests;

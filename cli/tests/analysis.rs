@@ -31,6 +31,8 @@ mod exit;
 mod folders;
 #[path = "analysis/identity.rs"]
 mod identity;
+#[path = "analysis/items.rs"]
+mod items;
 #[path = "analysis/life.rs"]
 mod life;
 #[path = "analysis/long.rs"]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sums::Before;
+use crate::sums::{Before, Echoes};
 
 /// Lines of the logs, by what became of them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -86,6 +86,9 @@ pub struct OutcomeCounts {
     /// Requests with a row, and those that share it.
     #[serde(skip)]
     pub(crate) sharing: (u64, u64),
+    /// Rows by unit that say again what another row said a moment before, by variant.
+    #[serde(skip)]
+    pub(crate) echoes: Vec<(String, Echoes)>,
     /// By variant: predictions of a class that labels have, and others.
     #[serde(skip)]
     pub(crate) classes: BTreeMap<String, [u64; 2]>,

@@ -32,8 +32,10 @@ pub(super) enum Crowd {
     Pareto,
     /// The same, capped.
     ParetoCapped,
-    /// Revenue per request of users with Pareto numbers of requests of this index.
-    Heavy(f64),
+    /// Revenue per request of users with Pareto numbers of requests of index 1.2.
+    Heavy,
+    /// The same of index 1.05.
+    VeryHeavy,
     /// A quantile of the latency of requests: lognormal around 100 ms, and users differ in their speed.
     Latency(f64),
 }
@@ -87,7 +89,8 @@ impl Crowd {
             Self::SkewedCapped => "mean, lognormal (σ 2), capped",
             Self::Pareto => "mean, Pareto 1.1",
             Self::ParetoCapped => "mean, Pareto 1.1, capped",
-            Self::Heavy(_) => "ratio over heavy users",
+            Self::Heavy => "ratio, Pareto 1.2 requests",
+            Self::VeryHeavy => "ratio, Pareto 1.05 requests",
             Self::Latency(_) => "latency quantile",
         }
     }
@@ -105,7 +108,9 @@ impl Crowd {
         let (measure, origin, goal) = match self {
             Self::Share(_) => (Measure::Proportion, Origin::Column(0), Goal::Increase),
             Self::Errors(_) => (Measure::Ratio, Origin::Errors, Goal::Decrease),
-            Self::Ratio | Self::Heavy(_) => (Measure::Ratio, Origin::Column(0), Goal::Increase),
+            Self::Ratio | Self::Heavy | Self::VeryHeavy => {
+                (Measure::Ratio, Origin::Column(0), Goal::Increase)
+            }
             Self::Latency(share) => (Measure::Quantile(share), Origin::Latency, Goal::Decrease),
             _ => (Measure::Mean, Origin::Column(0), Goal::Increase),
         };
@@ -141,7 +146,7 @@ impl Crowd {
             Self::Share(rate) | Self::Errors(rate) => shift * 1.2 < rate.min(1.0 - rate),
             Self::Latency(_) => shift < 0.5 * self.value(),
             // Without a variance, no test that knows it is a standard.
-            Self::Pareto | Self::Heavy(_) => false,
+            Self::Pareto | Self::Heavy | Self::VeryHeavy => false,
             _ => true,
         }
     }
@@ -194,7 +199,7 @@ impl Crowd {
                 let (mean, square) = (below(1.0) + cap * above, below(2.0) + cap * cap * above);
                 square - mean * mean
             }
-            Self::Pareto | Self::Heavy(_) => f64::INFINITY,
+            Self::Pareto | Self::Heavy | Self::VeryHeavy => f64::INFINITY,
             Self::Latency(share) => {
                 // Of the share of requests below the quantile, over the squared density there.
                 let pairs = together(share) - share * share;
@@ -234,7 +239,8 @@ impl Crowd {
                 Self::SkewedCapped => arm.add_value((2.0 * dice.normal()).exp() + shift),
                 Self::Pareto => arm.add(pareto(dice) + shift, 1.0),
                 Self::ParetoCapped => arm.add_value(pareto(dice) + shift),
-                Self::Heavy(index) => {
+                Self::Heavy | Self::VeryHeavy => {
+                    let index = if self == Self::Heavy { 1.2 } else { 1.05 };
                     let requests = dice.pareto(index).floor();
                     arm.add_heavy((2.0 * dice.uniform() + shift) * requests, requests);
                 }

@@ -138,3 +138,61 @@ fn latencies_are_decided_like_other_metrics() {
     assert!((oracle - 0.8).abs() < 0.16 && (power - oracle).abs() < 0.12, "{row:?}");
     assert!(row.missed < 0.16 && row.failed.is_empty(), "{row:?}");
 }
+
+/// What docs/calibration.csv has of each experiment, by column.
+fn published() -> Vec<Vec<String>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/calibration.csv");
+    let text = std::fs::read_to_string(path).unwrap();
+    let fields = |line: &str| {
+        // Within quotes, a comma is text.
+        let parts = line.split('"').enumerate();
+        let parts = parts
+            .map(|(at, part)| if at % 2 == 0 { part.replace(',', "\t") } else { part.to_owned() });
+        parts.collect::<String>().split('\t').map(str::to_owned).collect()
+    };
+    text.lines().skip(1).map(fields).collect()
+}
+
+#[test]
+fn the_published_table_is_of_this_grid_and_of_these_methods() {
+    const HINT: &str = "docs/calibration.csv is of another version; renew it with sidetrack calibrate --full \
+                        --csv --update docs/statistics.md > docs/calibration.csv";
+    let (cells, rows) = (Grid::Full.cells(), published());
+    assert_eq!(rows.len(), cells.len(), "{HINT}");
+    let number = |text: &String| text.parse::<f64>().ok();
+    let mut simulated = Vec::new();
+    for (index, (cell, row)) in cells.iter().zip(&rows).enumerate() {
+        let kind = (cell.crowd.name(), cell.looks.name());
+        assert_eq!((row[0].as_str(), row[2].as_str()), kind, "{index}: {HINT}");
+        let of_row = [1, 3, 4, 5, 6].map(|column: usize| number(&row[column]));
+        let of_cell = [
+            cell.crowd.rate(),
+            Some(cell.arms as f64),
+            Some(cell.share),
+            Some(cell.units as f64),
+            cell.margin,
+        ];
+        assert_eq!(of_row, of_cell, "{index}: {HINT}");
+        // A small experiment of each kind is simulated again, with the same random numbers.
+        let kind = (kind, cell.margin.is_some());
+        if cell.units > 1000 || cell.units < 500 || cell.share < 0.05 || simulated.contains(&kind) {
+            continue;
+        }
+        simulated.push(kind);
+        let found = simulate(cell, index, 200, cells.len());
+        let rates = [
+            found.false_promotions,
+            found.false_worse,
+            found.false_non_inferior,
+            found.false_inferior,
+            found.false_harm,
+            Some(found.missed),
+            found.power,
+            found.oracle,
+        ];
+        assert_eq!(row[7], found.runs.to_string(), "{kind:?}: {HINT}");
+        let published: Vec<_> = row[8..].iter().map(number).collect();
+        assert_eq!(published, rates, "{kind:?}: {HINT}");
+    }
+    assert!(simulated.len() > 20, "{simulated:?}");
+}

@@ -206,7 +206,7 @@ impl Seen<'_> {
 
     /// Of users with heavy tails: the sums without the heaviest, as the check for them needs.
     fn light(&self) -> Vec<Pairs> {
-        if !matches!(self.cell.crowd, Crowd::Heavy(_)) {
+        if !matches!(self.cell.crowd, Crowd::Heavy | Crowd::VeryHeavy) {
             return Vec::new();
         }
         let mut counts: BTreeMap<u64, u64> = BTreeMap::new();

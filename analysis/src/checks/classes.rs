@@ -29,6 +29,8 @@ struct Renamed {
     /// The share that is right, and the share that would be.
     right: f64,
     would: f64,
+    /// The same of the classes that get another name alone: of five classes, two may be swapped.
+    of_renamed: (f64, f64),
     /// A class that is renamed, and its new name.
     example: Option<(String, String)>,
 }
@@ -51,8 +53,9 @@ pub(crate) fn classes(
     let renamed = all.filter_map(|(arm, name)| Some((*name, renamed(outcomes, tally, arm)?)));
     let gain = |found: &Renamed| found.would - found.right;
     let most = renamed.max_by(|a, b| gain(&a.1).total_cmp(&gain(&b.1)));
-    let renamed =
-        most.filter(|(_, found)| gain(found) > RENAMED && found.would > 2.0 * found.right);
+    let renamed = most.filter(|(_, found)| {
+        gain(found) > RENAMED && found.of_renamed.1 > 2.0 * found.of_renamed.0
+    });
     if let Some((variant, found)) = renamed.filter(|_| !is_strange) {
         let example = found.example.as_ref().map_or_else(String::new, |(class, label)| {
             format!(" (\"{}\" for \"{}\")", visible(class), visible(label))
@@ -89,20 +92,22 @@ pub(crate) fn classes(
 /// combinations first.
 fn renamed(outcomes: &Outcomes, tally: &Tally, variant: usize) -> Option<Renamed> {
     let mut table: BTreeMap<[u16; 2], u64> = BTreeMap::new();
-    let (mut all, mut right) = (0, 0);
+    let (mut all, mut right) = (0, BTreeMap::<u16, u64>::new());
     for (row, _) in tally.rows().filter(|(_, arm)| *arm == variant) {
         let Some(pair) = outcomes.classes.pair(row) else { continue };
         all += 1;
         // The accuracy of the pair is the first column.
         let values = outcomes.row(u32::try_from(row).unwrap_or(u32::MAX));
-        right += u64::from(values.first().is_some_and(|value| *value > 0.5));
+        let is_right = values.first().is_some_and(|value| *value > 0.5);
+        *right.entry(pair[0]).or_default() += u64::from(is_right);
         *table.entry(pair).or_default() += 1;
     }
     let mut cells: Vec<([u16; 2], u64)> =
         table.into_iter().filter(|(_, count)| *count >= CELL).collect();
     cells.sort_by_key(|(pair, count)| (std::cmp::Reverse(*count), *pair));
     let (mut classes, mut labels) = (BTreeSet::new(), BTreeSet::new());
-    let (mut would, mut example) = (0, None);
+    let right_of = |class: u16| right.get(&class).copied().unwrap_or_default();
+    let (mut would, mut of_renamed, mut example) = (0, (0, 0), None);
     for ([class, label], count) in cells {
         if classes.contains(&class) || labels.contains(&label) {
             continue;
@@ -110,14 +115,20 @@ fn renamed(outcomes: &Outcomes, tally: &Tally, variant: usize) -> Option<Renamed
         classes.insert(class);
         labels.insert(label);
         would += count;
-        if class != label && example.is_none() {
+        // Classes in other letters are the same: as many are right as the cell has.
+        if class == label || right_of(class) >= count {
+            continue;
+        }
+        of_renamed = (of_renamed.0 + right_of(class), of_renamed.1 + count);
+        if example.is_none() {
             example = outcomes.classes.name(class).zip(outcomes.classes.name(label));
         }
     }
     let share = |count: u64| float(count) / float(all);
     (all >= ENOUGH).then(|| Renamed {
-        right: share(right),
+        right: share(right.values().sum()),
         would: share(would),
+        of_renamed: (share(of_renamed.0), share(of_renamed.1)),
         example: example.map(|(class, label)| (class.to_owned(), label.to_owned())),
     })
 }

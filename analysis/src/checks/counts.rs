@@ -127,6 +127,10 @@ pub(crate) fn outcome_counts(
         shortly_before: placed.map_or(0, |placed| placed.shortly),
         before: placed.map_or_else(Before::default, |placed| placed.before),
         sharing: tally.sharing(),
+        echoes: placed.map_or_else(Vec::new, |placed| {
+            let names = variants.iter().map(|name| (*name).to_owned());
+            names.zip(placed.echoes.iter().copied()).collect()
+        }),
         classes,
         other_time: placed.map_or(0, |placed| placed.other_time),
         other_trial: placed.map_or(0, |placed| placed.other_trial),

@@ -1,11 +1,15 @@
 //! Checks of the outcomes as they were read: rows and values that cannot be used.
 
+use sidetrack_stats::float;
+
+use super::arms::chernoff;
 use super::share;
 use crate::answer::OutcomeCounts;
 use crate::answer::Role;
 use crate::check::{Check, CheckName, CheckState};
 use crate::metric::{Metric, Origin};
-use crate::source::outcomes::Outcomes;
+use crate::source::outcomes::{EqualRows, Outcomes};
+use crate::sums::Echoes;
 use std::collections::BTreeMap;
 
 /// Above this share of rows that cannot be used, the remaining rows are not a random sample: in a metric of 1 % that only
@@ -42,7 +46,7 @@ pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metri
     if !outcomes.by_request {
         checks.push(ambiguous(counts));
         checks.push(early(counts));
-        checks.push(repeated(outcomes));
+        checks.push(echoing(counts).unwrap_or_else(|| repeated(outcomes)));
     } else {
         checks.push(shared(counts));
     }
@@ -160,18 +164,66 @@ fn early(counts: &OutcomeCounts) -> Check {
     Check { name, state, subject: None, value: Some(value), limit: EARLY, variants, message }
 }
 
+/// Rows of one variant come again a moment later, and those of the others do not: a pipeline delivers them several times,
+/// and gives each delivery a time or an identifier of its own. They count each.
+fn echoing(counts: &OutcomeCounts) -> Option<Check> {
+    // As large a part of the sound rows in all variants; a variant may change a little how often a unit does the same again.
+    const RATIO: f64 = 2.0;
+    const CHANCE: f64 = 1e-6;
+    let sum = |of: fn(&Echoes) -> u64| counts.echoes.iter().map(|(_, echoes)| of(echoes)).sum();
+    let (rows, again, units): (u64, u64, u64) =
+        (sum(|arm| arm.rows), sum(|arm| arm.again), sum(|arm| arm.units));
+    let part = |arm: &Echoes| share(arm.again, arm.rows - arm.again);
+    let lost = |(name, arm): &(String, Echoes)| {
+        let others = share(again - arm.again, rows - arm.rows - (again - arm.again));
+        let own = share(arm.rows - arm.again, rows - again - (arm.rows - arm.again));
+        let (found, units) = (float(arm.units), float(units));
+        let is_chance =
+            chernoff(found, own * units, units) * float(counts.echoes.len() as u64) > CHANCE;
+        let is_far = part(arm) > RATIO * others && part(arm) - others > LOST;
+        (is_far && found > own * units && !is_chance).then(|| (name.clone(), part(arm), others))
+    };
+    let found = counts.echoes.iter().filter_map(lost);
+    let (name, value, others) = found.max_by(|one, two| one.1.total_cmp(&two.1))?;
+    let message = format!(
+        "{:.1} % of the outcome rows of {name} have the unit and the values of another row that came \
+         less than a minute before, or of which no time is known, and {:.1} % of the others': the rows \
+         of {name} were delivered several times. Remove copies",
+        value * 100.0,
+        others * 100.0
+    );
+    let variants = counts.echoes.iter().map(|(name, arm)| (name.clone(), part(arm))).collect();
+    let (name, state) = (CheckName::RepeatedRows, CheckState::Blocking);
+    Some(Check {
+        name,
+        state,
+        subject: None,
+        value: Some(value),
+        limit: RATIO * others,
+        variants,
+        message,
+    })
+}
+
 /// Rows without a time that come again in the same order: a part of the file was delivered twice. They count twice, since
 /// other rows of a unit may be equal.
 fn repeated(outcomes: &Outcomes) -> Check {
     let (timed, untimed) = (outcomes.timed, outcomes.untimed);
     let again = [
         (timed.scattered + timed.alike, {
+            let skipped = timed.equal == EqualRows::Skip;
             format!(
-                "have the unit, the time and the values of another row; {} are equal to it and were \
-                 skipped, and {} differ in another column and count. They are deliveries or copies of \
-                 a join, or purchases of one moment, as the items of an order. Remove copies; add up \
-                 purchases, to one row with the sum for each unit and time",
-                timed.scattered, timed.alike
+                "have the unit, the time and the values of another row; {} are equal to it and {}, and \
+                 {} differ in another column and count. They are deliveries or copies of a join, or \
+                 purchases of one moment, as the items of an order. Remove copies{}",
+                timed.scattered,
+                if skipped { "were skipped" } else { "count" },
+                timed.alike,
+                if skipped {
+                    "; if all are purchases, --allow repeated_rows counts each"
+                } else {
+                    ""
+                }
             )
         }),
         (if untimed.diverse { untimed.repeated - untimed.in_runs } else { 0 }, {

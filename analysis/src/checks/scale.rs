@@ -1,6 +1,6 @@
 //! Whether the values of one variant are in another unit: cents beside euros, milliseconds beside seconds.
 //!
-//! A variant changes who buys, and a little how much; it does not multiply the values of nearly all rows by thirty. The
+//! A variant changes who buys, and a little how much; it does not multiply the values of nearly all rows. The
 //! quartiles of the sizes show such a factor, whatever the few largest values are.
 
 use std::collections::BTreeMap;
@@ -20,6 +20,9 @@ use crate::sums::Placed;
 const FACTOR: f64 = 30.0;
 /// Fewer values show nothing.
 const ENOUGH: u64 = 20;
+/// With so many values of each variant, a smaller factor is no chance either: currencies differ by seven, centimeters and
+/// millimeters by ten. Of equal values with σ = 2, the quartiles then differ by one of less than 10⁸ experiments.
+const SURE: (u64, f64) = (200, 5.0);
 
 /// One check for each metric of the outcomes that decides.
 pub(crate) fn scales(
@@ -54,6 +57,11 @@ fn of_requests(outcomes: &Outcomes, tally: &Tally, arms: usize) -> Vec<Vec<Sizes
     all
 }
 
+/// Beyond which factor so many values are in another unit.
+const fn limit(values: u64) -> f64 {
+    if values >= SURE.0 { SURE.1 } else { FACTOR }
+}
+
 fn scale(metric: &Metric, sizes: &[Sizes], shape: Shape, names: &[&str]) -> Check {
     let enough = |arm: usize| sizes.get(arm).filter(|sizes| sizes.count() >= ENOUGH);
     let factor = |arm: usize| {
@@ -61,8 +69,9 @@ fn scale(metric: &Metric, sizes: &[Sizes], shape: Shape, names: &[&str]) -> Chec
         let ratios = [0.25, 0.5, 0.75]
             .map(|share| Some(own.quantile(share)?.log2() - baseline.quantile(share)?.log2()));
         let [Some(low), Some(middle), Some(high)] = ratios else { return None };
-        let is_beyond = [low, middle, high].iter().all(|ratio| *ratio > FACTOR.log2())
-            || [low, middle, high].iter().all(|ratio| *ratio < -FACTOR.log2());
+        let limit = limit(own.count().min(baseline.count())).log2();
+        let is_beyond = [low, middle, high].iter().all(|ratio| *ratio > limit)
+            || [low, middle, high].iter().all(|ratio| *ratio < -limit);
         Some((arm, middle.exp2(), is_beyond))
     };
     let found = shape.candidates().filter_map(factor);
@@ -100,7 +109,7 @@ fn scale(metric: &Metric, sizes: &[Sizes], shape: Shape, names: &[&str]) -> Chec
         state: if failed.is_some() { CheckState::Blocking } else { CheckState::Ok },
         subject: Some(metric_name.clone()),
         value: worst.map(|(_, factor, _)| factor.max(1.0 / factor)),
-        limit: FACTOR,
+        limit: limit(sizes.iter().map(Sizes::count).min().unwrap_or_default()),
         variants: medians.collect::<BTreeMap<_, _>>(),
         message,
     }

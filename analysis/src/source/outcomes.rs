@@ -10,6 +10,7 @@
 mod again;
 mod classes;
 mod columns;
+mod echoes;
 mod head;
 mod ids;
 mod json;
@@ -29,7 +30,6 @@ use sidetrack::plan::Experiment;
 use super::logs::name as file_name;
 use crate::attribution::stray;
 use crate::error::{Error, Part};
-use crate::row::mix;
 use classes::Numbers;
 #[cfg(test)]
 pub(crate) use columns::NoMetric;
@@ -81,6 +81,9 @@ pub struct Outcomes {
     pub(crate) untimed: Untimed,
     /// Rows about units with a time that are equal, or nearly so, to an earlier one.
     pub(crate) timed: Timed,
+    /// By row: it says again what a row of its unit said a moment before. Empty of rows about requests, and if the values
+    /// are so few that this is no sign.
+    pub(crate) echoes: Vec<bool>,
     /// Rows whose request had a row with other values before.
     pub(crate) conflicting: u64,
     /// A sample of its units, as it writes them.
@@ -99,11 +102,24 @@ pub(crate) struct Untimed {
     pub(crate) diverse: bool,
 }
 
+/// What becomes of rows about units that are equal to an earlier row, time and all. Rows that come again in the order of
+/// the earlier ones were delivered twice and never count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EqualRows {
+    /// They are deliveries.
+    #[default]
+    Skip,
+    /// They are events of one moment, as the items of an order.
+    Count,
+}
+
 /// Rows about units with a time, beside an earlier row of the same unit and time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Timed {
-    /// Rows that are equal to it and were skipped, without those that come in the order of the earlier rows.
+    /// Rows that are equal to it, without those that come in the order of the earlier rows.
     pub(crate) scattered: u64,
+    /// What became of them.
+    pub(crate) equal: EqualRows,
     /// Rows that count, have its values, and differ from it in text or in an identifier.
     pub(crate) alike: u64,
 }
@@ -126,6 +142,19 @@ impl Outcomes {
         path: &Path,
         experiment: &Experiment,
         named: &[&str],
+    ) -> Result<Self, Error> {
+        Self::read_with(path, experiment, named, EqualRows::default())
+    }
+
+    /// Reads the file as [`Outcomes::read_naming`]; `equal` says what rows about units count.
+    ///
+    /// # Errors
+    /// As [`Outcomes::read`].
+    pub fn read_with(
+        path: &Path,
+        experiment: &Experiment,
+        named: &[&str],
+        equal: EqualRows,
     ) -> Result<Self, Error> {
         let name = file_name(path);
         let input = |problem: String| Error::input(Part::Outcomes(Some(name.clone())), problem);
@@ -182,7 +211,7 @@ impl Outcomes {
             records.separate(head.separator);
             (Rows::Table(records), head)
         };
-        let mut table = Table::new(head, experiment, named);
+        let mut table = Table::new(head, experiment, named, equal);
         let mut record = Record::default();
         while let Some((line, found)) = rows.next(&mut record).map_err(Error::read(name))? {
             table.out.read += 1;
@@ -223,22 +252,21 @@ impl Outcomes {
         })
     }
 
-    /// How many rows about units have the time and the values of an earlier row of their unit.
-    fn alike(&self) -> u64 {
-        if self.by_request {
-            return 0;
-        }
-        let mut seen: HashTable<u64> = HashTable::new();
-        let mut alike = 0;
-        for (keys, time, values) in self.units() {
-            let (Some(time), [key, _]) = (time, keys) else { continue };
-            let row = values.iter().fold(mix(key, time), |hash, value| mix(hash, value.to_bits()));
-            match seen.find(row, |known| *known == row) {
-                Some(_) => alike += 1,
-                None => drop(seen.insert_unique(row, row, |known| *known)),
+    /// Removes rows about units, given in order.
+    fn remove(&mut self, rows: &[u32]) {
+        let mut gone = vec![false; self.rows()];
+        for row in rows {
+            if let Some(gone) = gone.get_mut(*row as usize) {
+                *gone = true;
             }
         }
-        alike
+        let width = self.columns.len().max(1);
+        keep(&mut self.values, width, &gone);
+        keep(&mut self.keys, 1, &gone);
+        keep(&mut self.digests, 1, &gone);
+        keep(&mut self.times, 1, &gone);
+        keep(&mut self.known, 1, &gone);
+        self.repeated += rows.len() as u64;
     }
 
     /// The earliest time of a row; `None` if no row has a time.
@@ -274,6 +302,16 @@ impl Outcomes {
         let values = self.values.iter().skip(column).step_by(self.columns.len().max(1));
         values.filter(|value| value.is_finite()).all(|value| *value == 0.0 || *value == 1.0)
     }
+}
+
+/// Keeps the values of the rows that are not gone; each has so many.
+fn keep<T>(values: &mut Vec<T>, width: usize, gone: &[bool]) {
+    let mut at = 0;
+    values.retain(|_| {
+        let is_gone = gone.get(at / width).copied().unwrap_or(false);
+        at += 1;
+        !is_gone
+    });
 }
 
 /// Rows, as a table or as JSON.

@@ -7,7 +7,7 @@
 
 mod others;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sidetrack::quantity::Millis;
 
@@ -58,6 +58,15 @@ impl Before {
     }
 }
 
+/// Matched rows of a variant, and those that say again what a row of their unit said a moment before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Echoes {
+    pub(crate) rows: u64,
+    pub(crate) again: u64,
+    /// How many units have such rows.
+    pub(crate) units: u64,
+}
+
 /// Outcomes about units, beside the units of the log.
 #[derive(Debug, Default)]
 pub(crate) struct Placed {
@@ -76,6 +85,8 @@ pub(crate) struct Placed {
     /// Those of them that are late enough to be a matter of clocks.
     pub(crate) shortly: u64,
     pub(crate) before: Before,
+    /// By variant.
+    pub(crate) echoes: Vec<Echoes>,
     /// Rows outside the time that is analyzed.
     pub(crate) other_time: u64,
     /// Matched rows from after the attribution window.
@@ -125,7 +136,8 @@ pub(crate) fn place(
     let mut untimed = 0;
     // Rows are known from here on.
     let known = outcomes.first_time().max(window.since.map(|since| since.time().get()));
-    for (keys, time, values) in outcomes.units() {
+    let mut echoing = BTreeSet::new();
+    for (row, (keys, time, values)) in outcomes.units().enumerate() {
         placed.timed |= time.is_some();
         if time.is_some_and(|time| !window.contains(time)) {
             placed.other_time += 1;
@@ -178,6 +190,16 @@ pub(crate) fn place(
             untimed += u64::from(!known);
         }
         let arm = usize::from(cell.arm);
+        if let Some(again) = outcomes.echoes.get(row) {
+            if placed.echoes.len() <= arm {
+                placed.echoes.resize(arm + 1, Echoes::default());
+            }
+            if let Some(echoes) = placed.echoes.get_mut(arm) {
+                echoes.rows += 1;
+                echoes.again += u64::from(*again);
+                echoes.units += u64::from(*again && echoing.insert(keys));
+            }
+        }
         for (sizes, value) in placed.sizes.iter_mut().zip(values) {
             if sizes.len() <= arm {
                 sizes.resize(arm + 1, Sizes::default());

@@ -20,8 +20,8 @@ use sidetrack::quantity::Millis;
 use sidetrack_analysis::answer::Decision;
 use sidetrack_analysis::plan::{AnalysisPlan, Exploratory};
 use sidetrack_analysis::{
-    ALPHA, Cap, CheckName, Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes, Price,
-    Settings, Short, Strata, Window, analyze,
+    ALPHA, Cap, CheckName, EqualRows, Input, Logs, MetricRequest, MetricRequests, Moment, Outcomes,
+    Price, Settings, Short, Strata, Window, analyze,
 };
 
 use crate::fault::Fault;
@@ -91,7 +91,8 @@ pub(crate) struct Args {
     /// Decide despite a sample ratio mismatch
     #[arg(long)]
     allow_srm: bool,
-    /// Decide despite a check of the data that fails; the report names it
+    /// Decide despite a check of the data that fails; the report names it. With repeated_rows, rows by
+    /// unit that are equal, time and all, count each
     #[arg(long, value_name = "CHECK")]
     allow: Vec<CheckName>,
     /// Decide by requests although users were randomized
@@ -125,7 +126,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let strata = Strata::new(experiment, &text).map_err(mistake)?;
     let named = args.named(planned);
     let named: Vec<&str> = named.iter().map(MetricRequest::name).collect();
-    let read = |path| Outcomes::read_naming(path, experiment, &named);
+    let equal = if args.allow.contains(&CheckName::RepeatedRows) {
+        EqualRows::Count
+    } else {
+        EqualRows::Skip
+    };
+    let read = |path| Outcomes::read_with(path, experiment, &named, equal);
     let outcomes = args.outcomes.as_deref().map(read);
     let outcomes = outcomes.transpose().map_err(mistake)?;
     let settings = args.settings(planned, outcomes.as_ref())?;

@@ -1,6 +1,6 @@
 //! The tables of a calibration.
 
-use sidetrack_analysis::calibrate::{Calibration, Row};
+use sidetrack_analysis::calibrate::{Calibration, Row, Wrong};
 use sidetrack_analysis::figures;
 
 /// Rows of cells; the first one is the head.
@@ -82,20 +82,61 @@ pub(super) fn worst(found: &Calibration) -> Rows {
 
 /// The cases in which the usual formulas err most, with the rate at which they do.
 pub(super) fn corners(found: &Calibration) -> Rows {
-    let head = ["corner", "before", "now", "nominal", "runs"].map(str::to_owned).to_vec();
-    let row = |row: &Row| {
+    const HEAD: [&str; 11] = [
+        "decision", "metric", "rate", "looks", "share", "units", "margin", "before", "now",
+        "nominal", "runs",
+    ];
+    let cells = |row: &Row| {
         let corner = row.corner?;
-        let nominal = format!("{:.1} %", 100.0 * corner.nominal);
-        let (name, before) = (corner.name.to_owned(), corner.before.to_owned());
-        Some(vec![
-            name,
-            before,
-            rated(row, "corner", Some(corner.now)),
-            nominal,
-            row.runs.to_string(),
-        ])
+        let wrong = match corner.wrong {
+            Wrong::Promoted => "promoted",
+            Wrong::Different => "better or worse",
+            Wrong::Passed => "passed",
+            Wrong::Broken => "broken",
+        };
+        let [from, to] = corner.before.map(figures::percent);
+        let before =
+            if from == to { to } else { format!("{} to {to}", from.trim_end_matches(" %")) };
+        let [metric, rate, looks, _, share, units, margin] = experiment(row);
+        let now = rated(row, "corner", Some(corner.now));
+        let (nominal, runs) = (figures::percent(corner.nominal), row.runs.to_string());
+        let wrong = wrong.to_owned();
+        Some(vec![wrong, metric, rate, looks, share, units, margin, before, now, nominal, runs])
     };
-    std::iter::once(head).chain(found.cells.iter().filter_map(row)).collect()
+    let head = HEAD.map(str::to_owned).to_vec();
+    std::iter::once(head).chain(found.cells.iter().filter_map(cells)).collect()
+}
+
+/// As CSV: an experiment a line, and rates as numbers from 0 to 1.
+pub(super) fn csv(found: &Calibration) -> anyhow::Result<Vec<u8>> {
+    const HEAD: [&str; 16] = [
+        "metric",
+        "rate",
+        "looks",
+        "variants",
+        "share",
+        "units",
+        "margin",
+        "runs",
+        "false_promotions",
+        "false_worse",
+        "false_non_inferior",
+        "false_inferior",
+        "false_harm",
+        "missed",
+        "power",
+        "oracle",
+    ];
+    let mut lines = csv::Writer::from_writer(Vec::new());
+    lines.write_record(HEAD)?;
+    for row in &found.cells {
+        lines.serialize((
+            (row.metric, row.rate, row.looks, row.variants, row.share, row.units, row.margin),
+            (row.runs, row.false_promotions, row.false_worse, row.false_non_inferior),
+            (row.false_inferior, row.false_harm, row.missed, row.power, row.oracle),
+        ))?;
+    }
+    Ok(lines.into_inner()?)
 }
 
 /// Where a rate was found.
@@ -142,9 +183,26 @@ fn rated(row: &Row, name: &str, value: Option<f64>) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| format!("{:.1} %{mark}", 100.0 * value))
 }
 
+/// What is simulated.
+fn experiment(row: &Row) -> [String; 7] {
+    let margin = match row.margin {
+        Some(margin) if row.metric.starts_with("latency") => format!("{:.0} ms", 1000.0 * margin),
+        Some(margin) => format!("{:.1} pt", 100.0 * margin),
+        None => NONE.to_owned(),
+    };
+    [
+        row.metric.to_owned(),
+        row.rate.map_or_else(|| NONE.to_owned(), figures::percent),
+        row.looks.to_owned(),
+        row.variants.to_string(),
+        figures::percent(row.share),
+        row.units.to_string(),
+        margin,
+    ]
+}
+
 /// An experiment's cells.
 fn cells(row: &Row) -> Vec<String> {
-    let given = |value: Option<f64>| value.map_or_else(|| NONE.to_owned(), figures::percent);
     let power = match (row.power, row.oracle) {
         (Some(power), Some(oracle)) => {
             let mark = if row.failed.contains(&"power") { " !" } else { "" };
@@ -152,19 +210,7 @@ fn cells(row: &Row) -> Vec<String> {
         }
         _ => NONE.to_owned(),
     };
-    let margin = match row.margin {
-        Some(margin) if row.metric.starts_with("latency") => format!("{:.0} ms", 1000.0 * margin),
-        Some(margin) => format!("{:.1} pt", 100.0 * margin),
-        None => NONE.to_owned(),
-    };
-    vec![
-        row.metric.to_owned(),
-        given(row.rate),
-        row.looks.to_owned(),
-        row.variants.to_string(),
-        figures::percent(row.share),
-        row.units.to_string(),
-        margin,
+    let rates = [
         rated(row, "false_promotions", row.false_promotions),
         rated(row, "false_worse", row.false_worse),
         rated(row, "false_non_inferior", row.false_non_inferior),
@@ -172,5 +218,6 @@ fn cells(row: &Row) -> Vec<String> {
         rated(row, "false_harm", row.false_harm),
         rated(row, "missed", Some(row.missed)),
         power,
-    ]
+    ];
+    experiment(row).into_iter().chain(rates).collect()
 }

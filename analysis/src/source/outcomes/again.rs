@@ -3,6 +3,8 @@
 //! A unit may buy the same twice, so such a row by itself shows nothing. But where whole runs of rows come again in the
 //! same order, the file, or a part of it, was delivered twice.
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
 
 /// So many rows in the order of earlier ones, about so many units, are no chance.
@@ -12,22 +14,32 @@ const UNITS: usize = 3;
 /// The rows so far.
 #[derive(Debug, Default)]
 pub(super) struct Again {
-    /// The latest row with this content: hash and number.
+    /// The latest row with this content: hash and place.
     latest: HashTable<(u64, u64)>,
-    rows: u64,
+    /// The last row's content: equal rows that follow one another, as the items of an order, are one place in a run.
+    last: Option<u64>,
+    places: u64,
+    /// How many rows there are.
+    pub(super) rows: u64,
     run: Run,
     /// Rows that are equal to an earlier one.
     pub(super) repeated: u64,
     /// Those of them within runs.
     pub(super) in_runs: u64,
+    /// The numbers of these.
+    pub(super) delivered: Vec<Range<u64>>,
 }
 
 /// Rows that follow one another as the earlier rows do to which they are equal.
 #[derive(Debug, Default)]
 struct Run {
-    /// The earlier row of the last row.
+    /// The place of the earlier row of the last row.
     earlier: u64,
+    /// The first row.
+    first: u64,
     length: u64,
+    /// Rows beside these that are equal to the row before them.
+    more: u64,
     /// Its first units.
     units: Vec<u64>,
     is_counted: bool,
@@ -38,16 +50,27 @@ impl Again {
     pub(super) fn add(&mut self, unit: u64, content: u64) -> bool {
         let row = self.rows;
         self.rows += 1;
+        if self.last.replace(content) == Some(content) {
+            self.repeated += 1;
+            if self.run.is_counted {
+                self.lengthen(1);
+            } else if self.run.length > 0 {
+                self.run.more += 1;
+            }
+            return true;
+        }
+        let place = self.places;
+        self.places += 1;
         let entry = self.latest.entry(content, |(known, _)| *known == content, |entry| entry.0);
-        let mut entry = entry.or_insert((content, row));
-        let earlier = std::mem::replace(&mut entry.get_mut().1, row);
-        if earlier == row {
+        let mut entry = entry.or_insert((content, place));
+        let earlier = std::mem::replace(&mut entry.get_mut().1, place);
+        if earlier == place {
             self.run = Run::default();
             return false;
         }
         self.repeated += 1;
         if self.run.length == 0 || self.run.earlier + 1 != earlier {
-            self.run = Run::default();
+            self.run = Run { first: row, ..Run::default() };
         }
         let run = &mut self.run;
         run.earlier = earlier;
@@ -56,12 +79,22 @@ impl Again {
             run.units.push(unit);
         }
         if run.is_counted {
-            self.in_runs += 1;
+            self.lengthen(1);
         } else if run.length >= RUN && run.units.len() == UNITS {
             run.is_counted = true;
-            self.in_runs += run.length;
+            let (first, rows) = (run.first, run.length + run.more);
+            self.delivered.push(first..first);
+            self.lengthen(rows);
         }
         true
+    }
+
+    /// Adds rows to the last run.
+    fn lengthen(&mut self, rows: u64) {
+        self.in_runs += rows;
+        if let Some(run) = self.delivered.last_mut() {
+            run.end += rows;
+        }
     }
 }
 
@@ -88,6 +121,19 @@ mod tests {
         assert_eq!(counts(file(100).chain(file(100))), (100, 100));
         assert_eq!(counts(file(100).chain(file(100)).chain(file(100))), (200, 200));
         assert_eq!(counts(file(100).chain(file(120).skip(80))), (20, 20), "an overlap");
+    }
+
+    #[test]
+    fn equal_items_of_an_order_do_not_hide_a_file_that_comes_again() {
+        let items = file(100).flat_map(|row| std::iter::repeat_n(row, 1 + (row.1 == 3) as usize));
+        let (all, pairs) = (items.clone().count() as u64, 14);
+        assert_eq!(counts(items.clone()), (pairs, 0));
+        assert_eq!(counts(items.clone().chain(items.clone())), (pairs + all, all));
+        let mut again = Again::default();
+        for (unit, value) in items.clone().chain(items).chain(file(200).skip(150)) {
+            again.add(unit, crate::row::mix(unit, value));
+        }
+        assert_eq!(again.delivered, [all..2 * all], "which rows");
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl Ids {
 }
 
 /// Other spellings of a unit that programs make of it: letters in one case, a number as a float or without its leading
-/// zeros, quotes around a text.
+/// zeros, quotes around a text, a prefix that names its kind (`web:17`).
 pub(crate) fn spellings(unit: &str) -> Vec<String> {
     let trimmed =
         unit.trim_matches(|letter: char| "\"'".contains(letter) || letter.is_whitespace());
@@ -36,6 +36,9 @@ pub(crate) fn spellings(unit: &str) -> Vec<String> {
     let mut all = vec![trimmed.to_lowercase(), trimmed.to_uppercase(), trimmed.to_owned()];
     if let Some(whole) = trimmed.strip_suffix(".0").filter(|whole| is_number(whole)) {
         all.push(whole.to_owned());
+    }
+    if let Some((_, rest)) = trimmed.rsplit_once([':', '|', '/']) {
+        all.push(rest.to_owned());
     }
     if is_number(trimmed) {
         all.extend([trimmed.trim_start_matches('0').to_owned(), format!("{trimmed}.0")]);
@@ -69,6 +72,7 @@ mod tests {
         assert_eq!(spellings("17.0"), ["17"]);
         assert_eq!(spellings("0017"), ["0017.0", "17"]);
         assert_eq!(spellings("'a'"), ["A", "a"]);
+        assert_eq!(spellings("web:7"), ["7", "WEB:7"]);
         assert!(spellings("17").contains(&"17.0".to_owned()));
     }
 }

@@ -8,16 +8,17 @@ use sidetrack::plan::Experiment;
 use super::again::Again;
 use super::classes::Classes;
 use super::columns::{Column, UNREADABLE};
+use super::echoes::{Echoes, echoes};
 use super::head::{ACCURACY, Head};
 use super::records::Record;
 use super::value::{Cause, Value, is_missing_class, value};
-use super::{EXAMPLES, Outcomes, Timed, Untimed};
+use super::{EXAMPLES, EqualRows, Outcomes, Timed, Untimed};
 use crate::figures::visible;
 use crate::row::{key, mix};
 use crate::source::clock::Clock;
 
 /// How many different values show that two equal ones are no chance.
-const DIVERSE: usize = 1000;
+pub(super) const DIVERSE: usize = 1000;
 
 pub(super) struct Table<'e> {
     head: Head,
@@ -33,8 +34,11 @@ pub(super) struct Table<'e> {
     /// Their hashes, row by row.
     pairs: Vec<u64>,
     pub(super) out: Outcomes,
+    equal: EqualRows,
     /// Rows about units with a time, which identifies a delivery.
     delivered: Again,
+    /// Those that are equal to an earlier one and count: the number among all of them, and the number in `out`.
+    counted: Vec<(u64, u32)>,
     /// Rows about units without a time.
     again: Again,
     /// Hashes of the values of such rows, up to [`DIVERSE`].
@@ -42,7 +46,12 @@ pub(super) struct Table<'e> {
 }
 
 impl<'e> Table<'e> {
-    pub(super) fn new(head: Head, experiment: &'e Experiment, named: &'e [&'e str]) -> Self {
+    pub(super) fn new(
+        head: Head,
+        experiment: &'e Experiment,
+        named: &'e [&'e str],
+        equal: EqualRows,
+    ) -> Self {
         let columns: Vec<Column> = head.columns().into_iter().map(Column::new).collect();
         let out = Outcomes {
             by_request: head.by_request,
@@ -59,7 +68,9 @@ impl<'e> Table<'e> {
             classes: Classes::default(),
             pairs: Vec::new(),
             out,
+            equal,
             delivered: Again::default(),
+            counted: Vec::new(),
             again: Again::default(),
             distinct: HashTable::new(),
         }
@@ -250,9 +261,13 @@ impl<'e> Table<'e> {
             // A unit may have several rows, but not twice the same at one moment.
             if let Some(time) = time {
                 let row = mix(mix(key_of, time), mix(content, text));
+                let at = self.delivered.rows;
                 if self.delivered.add(key_of, row) {
-                    out.repeated += 1;
-                    return Ok(());
+                    if self.equal == EqualRows::Skip {
+                        out.repeated += 1;
+                        return Ok(());
+                    }
+                    self.counted.push((at, number));
                 }
             } else {
                 if self.distinct.len() < DIVERSE {
@@ -287,8 +302,9 @@ impl<'e> Table<'e> {
                     .to_owned(),
             );
         }
-        let named = self.named;
-        let Self { mut columns, mut out, mut classes, delivered, again, distinct, head, .. } = self;
+        let (named, equal) = (self.named, self.equal);
+        let Self { mut columns, mut out, mut classes, delivered, counted, .. } = self;
+        let (again, distinct, head) = (self.again, self.distinct, self.head);
         let width = columns.len().max(1);
         if head.pair.is_some() {
             let right = classes.right()?;
@@ -332,9 +348,29 @@ impl<'e> Table<'e> {
                 out.unreadable.push(column.unreadable);
             }
         }
-        out.timed = Timed { scattered: delivered.repeated - delivered.in_runs, alike: out.alike() };
+        let scattered = delivered.repeated - delivered.in_runs;
+        if equal == EqualRows::Count {
+            out.remove(&delivered_again(&counted, &delivered));
+        }
+        let Echoes { rows, alike } = echoes(&out);
+        let alike = alike - if equal == EqualRows::Count { scattered } else { 0 };
+        out.timed = Timed { scattered, alike, equal };
+        out.echoes = rows;
         Ok(out)
     }
+}
+
+/// The rows that count although they are equal to an earlier one, and that were delivered again.
+fn delivered_again(counted: &[(u64, u32)], delivered: &Again) -> Vec<u32> {
+    let mut runs = delivered.delivered.iter().peekable();
+    let mut rows = Vec::new();
+    for (at, row) in counted {
+        while runs.next_if(|run| run.end <= *at).is_some() {}
+        if runs.peek().is_some_and(|run| run.contains(at)) {
+            rows.push(*row);
+        }
+    }
+    rows
 }
 
 /// A prediction and its label.
