@@ -52,6 +52,19 @@ fn the_cases_in_which_the_usual_formulas_err_hold_their_levels_and_are_in_the_ha
     assert!(table("corners").lines().count() > Grid::Corners.experiments());
 }
 
+#[test]
+fn a_rate_that_looks_too_high_is_simulated_again_with_ten_times_the_runs() {
+    let found: serde_json::Value =
+        serde_json::from_slice(&calibrate(&["--runs", "20", "--json"]).stdout).unwrap();
+    let runs = found["cells"].as_array().unwrap().iter().map(|cell| cell["runs"].as_u64().unwrap());
+    let (again, once): (Vec<u64>, Vec<u64>) = runs.partition(|runs| *runs != 20);
+    // Of so few runs, two errors look like many.
+    assert!(!again.is_empty() && again.len() < once.len() / 2, "{again:?}");
+    assert!(again.iter().all(|runs| *runs == 200), "{again:?}");
+    let text = stdout(&calibrate(&["--runs", "20"]));
+    assert!(text.contains(&format!("\n{} of them again with 200 (", again.len())), "{text}");
+}
+
 /// Whether a process handles SIGINT, which would end it before: bit 1 of the signals that it catches.
 fn catches_interrupts(id: &str) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
