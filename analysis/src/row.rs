@@ -34,7 +34,7 @@ pub struct Marks {
     pub failed: bool,
     /// The client left before the end of the response.
     pub aborted: bool,
-    /// The response blames the client: a 4xx.
+    /// The response is not that of a model: a redirect, or a 4xx, which blames the client.
     pub refused: bool,
     /// Another variant than the assigned one served it.
     pub elsewhere: bool,

@@ -37,7 +37,7 @@ pub(crate) struct Args {
     /// A coarse grid, within a minute (the default)
     #[arg(long, conflicts_with_all = ["full", "corners"])]
     coarse: bool,
-    /// The whole grid: about 20 minutes of CPU time, shared by all cores. Ctrl-C prints what is done
+    /// The whole grid: about 11 minutes of CPU time, shared by all cores. Ctrl-C prints what is done
     #[arg(long, conflicts_with = "corners")]
     full: bool,
     /// The cases in which the usual formulas err most

@@ -217,7 +217,7 @@ impl<'p> LineRules<'p> {
         let marks = Marks {
             failed: rescued || ended == Status::Error,
             aborted: ended == Status::Aborted,
-            refused: (400..500).contains(&status),
+            refused: (300..500).contains(&status),
             elsewhere: rescued || elsewhere,
             breaker: matches!(reason, Some("breaker_open" | "probe")),
             untold: false,

@@ -1,6 +1,6 @@
 //! Who answered, and how: candidates that refuse requests, and candidates that serve none.
 //!
-//! A status of 400 to 499 does not count as an error. But if a candidate answers many more requests with one than the
+//! A status of 300 to 499 does not count as an error. But if a candidate answers many more requests with one than the
 //! baseline, the variants do not do the same work: such answers are quick and empty.
 
 use sidetrack_stats::float;
@@ -9,7 +9,7 @@ use super::Arms;
 use crate::check::{Check, CheckName};
 use crate::sums::Balance;
 
-/// As many more points of the requests may end with a 4xx: a variant may be stricter.
+/// As many more points of the requests may end with a redirect or a 4xx: a variant may be stricter.
 const MORE: f64 = 0.01;
 /// The level of the test: a change of 4xx may be meant, so only what is certain blocks.
 const CERTAIN: f64 = 1e-6;
@@ -17,7 +17,7 @@ const CERTAIN: f64 = 1e-6;
 const SERVED: f64 = 0.01;
 
 impl Arms<'_> {
-    /// Whether a candidate answers clearly more requests with a 4xx than the baseline.
+    /// Whether a candidate answers clearly more requests with a redirect or a 4xx than the baseline.
     pub(super) fn client_errors(&self, balance: &Balance) -> Check {
         let all = self.differences(&balance.refused);
         let worst = all.iter().find(|(_, found)| found.difference > MORE && found.p < CERTAIN);
@@ -25,14 +25,14 @@ impl Arms<'_> {
         let value = worst.map(|(_, found)| found.difference).or(largest);
         let message = match worst {
             Some((arm, found)) => format!(
-                "{} answers {:.1} points more of its requests with a status of 400 to 499 than the \
+                "{} answers {:.1} points more of its requests with a status of 300 to 499 than the \
                  baseline (p < {CERTAIN:e}). Such answers are no errors and often quick: the variant \
-                 lacks a path, a right or a field that its clients use, or refuses more",
+                 lacks a path, a right or a field that its clients use, redirects them, or refuses more",
                 self.name(*arm),
                 found.difference * 100.0
             ),
             None => {
-                "no variant answers clearly more requests with a status of 400 to 499 than the \
+                "no variant answers clearly more requests with a status of 300 to 499 than the \
                      baseline"
                     .to_owned()
             }

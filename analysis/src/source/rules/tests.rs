@@ -139,6 +139,7 @@ fn marks_say_what_happened() {
         assert_eq!(marks(&change), [true, false, false, false], "{broken}");
     }
     assert!(row(&[status("\"status\":404")]).marks.refused && !row(&[]).marks.refused);
+    assert!(row(&[status("\"status\":302")]).marks.refused);
     assert_eq!(marks(&[status("\"status\":503"), gone]), [true, false, false, false]);
     assert!(!marks(&[status("\"status\":0"), flags("\"flags\":\"DCX\"")])[1]);
     assert_eq!(marks(&[("\"served\":\"c\"", "\"served\":\"b\"")]), [false, false, true, false]);
