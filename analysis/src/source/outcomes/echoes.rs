@@ -35,9 +35,8 @@ pub(super) fn echoes(outcomes: &Outcomes) -> Echoes {
     rows.sort_unstable();
     let mut found = Echoes { rows: vec![false; outcomes.rows()], alike: 0 };
     for (one, two) in rows.iter().zip(rows.iter().skip(1)) {
-        let apart = two.1 - one.1;
-        if one.0 == two.0 && apart < MOMENT {
-            found.alike += u64::from(apart == 0 && two.1 < u64::MAX);
+        if one.0 == two.0 && two.1 - one.1 < MOMENT {
+            found.alike += u64::from(one.1 == two.1 && two.1 < u64::MAX);
             if let Some(echo) = found.rows.get_mut(two.2 as usize) {
                 *echo = true;
             }
