@@ -165,7 +165,7 @@ impl Outcomes {
                     .to_owned(),
             ));
         }
-        Self::read_text(text::open(path, &name)?, &name, experiment, named)
+        Self::read_text(text::open(path, &name)?, &name, experiment, named, equal)
     }
 
     /// Reads rows that are not in a file, such as those of a store; `name` is for messages.
@@ -178,7 +178,7 @@ impl Outcomes {
         experiment: &Experiment,
         named: &[&str],
     ) -> Result<Self, Error> {
-        Self::read_text(text::of(rows, name)?, name, experiment, named)
+        Self::read_text(text::of(rows, name)?, name, experiment, named, EqualRows::default())
     }
 
     fn read_text(
@@ -186,6 +186,7 @@ impl Outcomes {
         name: &str,
         experiment: &Experiment,
         named: &[&str],
+        equal: EqualRows,
     ) -> Result<Self, Error> {
         let input = |problem: String| Error::input(Part::Outcomes(Some(name.to_owned())), problem);
         let start = text.fill_buf().map_err(Error::read(name))?.trim_ascii_start();
