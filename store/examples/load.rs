@@ -25,7 +25,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn record(experiment: &str, run: u128, number: u64) -> LogRecord {
     let user = number.wrapping_mul(2_654_435_761) % 50_000;
-    let variant = if user % 2 == 0 { "plain" } else { "fancy" };
+    let variant = if user.is_multiple_of(2) { "plain" } else { "fancy" };
     let exposure = format!(
         "trial=5cda82bb config=0a1b2c3d weights=fancy=500000/500000 reason=hash bucket={user} unit={user:032x}"
     );

@@ -15,7 +15,7 @@ pub enum Keys {
     /// A secret of at most 64 bytes, for HS256.
     Secret(&'static [u8]),
     /// A key pair, for ES256.
-    Pair(KeyPair),
+    Pair(Box<KeyPair>),
 }
 
 impl Keys {
@@ -24,7 +24,7 @@ impl Keys {
     /// # Errors
     /// If the machine has no randomness.
     pub fn pair() -> anyhow::Result<Self> {
-        Ok(Self::Pair(KeyPair::generate()?))
+        Ok(Self::Pair(Box::new(KeyPair::generate()?)))
     }
 
     /// What verifies the tokens, as a JSON Web Key Set (RFC 7517).

@@ -42,7 +42,7 @@ fn killed_under_load_it_loses_nothing_and_counts_nothing_twice() {
                         let sent = send(&format!("{url}/v1/logs"), "POST", &kind, body.as_bytes());
                         if sent.is_ok_and(|answer| answer.status == 200) {
                             acknowledged.lock().unwrap().insert(number);
-                            if number % 5 == 0 {
+                            if number.is_multiple_of(5) {
                                 // A repeat, which an unreliable network makes of its own.
                                 send(&format!("{url}/v1/logs"), "POST", &kind, body.as_bytes())
                                     .ok();

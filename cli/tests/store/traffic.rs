@@ -60,7 +60,7 @@ impl Traffic {
             "assigned": variant,
             "served": variant,
             "phase": null,
-            "status": if number % 41 == 0 { 503 } else { 200 },
+            "status": if number.is_multiple_of(41) { 503 } else { 200 },
             "flags": "-",
             "duration": 10 + number % 37,
             "first_byte": 9,

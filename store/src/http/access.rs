@@ -110,9 +110,10 @@ pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) 
     let is_grpc = is_grpc(request.headers());
     let refused = match app.access.token_sha256 {
         Some(_) if is_probe => None,
-        Some(digest) => (!has_token(request.headers(), &digest)).then(|| {
-            (StatusCode::UNAUTHORIZED, "a bearer token is missing or wrong (header authorization)")
-        }),
+        Some(digest) => (!has_token(request.headers(), &digest)).then_some((
+            StatusCode::UNAUTHORIZED,
+            "a bearer token is missing or wrong (header authorization)",
+        )),
         None if is_grpc || is_this_machine(&request) => None,
         None => Some((
             StatusCode::FORBIDDEN,

@@ -42,19 +42,19 @@ async fn unit(
     flag: Option<&str>,
 ) -> Result<String, Response> {
     let content = body::read(app, headers, body).await.map_err(Problem::into_response)?;
-    let bad = |code, details| Err(refused(StatusCode::BAD_REQUEST, flag, code, details));
+    let bad = |code, details| refused(StatusCode::BAD_REQUEST, flag, code, details);
     let Ok(request) = serde_json::from_slice::<Value>(&content.bytes) else {
-        return bad("PARSE_ERROR", "the body is not JSON");
+        return Err(bad("PARSE_ERROR", "the body is not JSON"));
     };
     match request.pointer("/context/targetingKey") {
         Some(Value::String(key)) if !key.is_empty() && key.len() <= LONGEST => Ok(key.clone()),
         Some(Value::String(key)) if key.len() > LONGEST => {
-            bad("INVALID_CONTEXT", "targetingKey is longer than 512 bytes")
+            Err(bad("INVALID_CONTEXT", "targetingKey is longer than 512 bytes"))
         }
         None | Some(Value::Null | Value::String(_)) => {
-            bad("TARGETING_KEY_MISSING", "context.targetingKey is the unit, and is missing")
+            Err(bad("TARGETING_KEY_MISSING", "context.targetingKey is the unit, and is missing"))
         }
-        Some(_) => bad("INVALID_CONTEXT", "targetingKey must be text"),
+        Some(_) => Err(bad("INVALID_CONTEXT", "targetingKey must be text")),
     }
 }
 

@@ -18,7 +18,7 @@ fn a_segment_gives_the_rows_that_were_written() {
     let count = GROUP as u64 + 5;
     segment.write(folder.path(), rows(count)).unwrap().publish().unwrap();
     assert!(segment.path(folder.path()).starts_with(folder.path().join("experiment=..")));
-    assert_eq!(Segment::all(folder.path(), None).unwrap(), [segment.clone()]);
+    assert_eq!(Segment::all(folder.path(), None).unwrap(), std::slice::from_ref(&segment));
     assert!(Segment::all(folder.path(), Some("e")).unwrap().is_empty());
     let read: Vec<Exposure> =
         segment.read(folder.path()).unwrap().unwrap().collect::<Result<_, _>>().unwrap();
