@@ -1,10 +1,6 @@
 //! A real Envoy sends its exposures to a real `sidetrack serve`: all are stored, and the verdict is that of the access log.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that cannot go on may stop"
-)]
+#![expect(clippy::indexing_slicing, reason = "a test that cannot go on may stop")]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;

@@ -46,7 +46,7 @@ fn fields(mut message: &[u8]) -> Vec<(u64, &[u8])> {
     fields
 }
 
-fn inner<'a>(message: &'a [u8], number: u64) -> impl Iterator<Item = &'a [u8]> {
+fn inner(message: &[u8], number: u64) -> impl Iterator<Item = &[u8]> {
     fields(message).into_iter().filter(move |(of, _)| *of == number).map(|(_, value)| value)
 }
 
