@@ -201,7 +201,7 @@ def prepare(progress, mesh):
     stages = [
         # Without a build cache, Go needs 20 minutes beside the other compilations.
         Stage("tools", ["scripts/setup.sh", "tests", "mesh" if mesh else "mlflow"], limit=3600 if mesh else LIMIT),
-        Stage("test binaries", compile_tests, on_line=cargo.line),
+        Stage("test binaries", compile_tests, on_line=cargo.line, limit=max(LIMIT, 2400)),
         Stage("modules", ["sh", "-c", "scripts/build-wasm.sh && scripts/build-wasm.sh crashing"]),
     ]
     progress.total = len(stages)
