@@ -8,7 +8,7 @@ use sidetrack_tests::token::Keys;
 use super::running::{Running, users};
 use super::{Case, ENHANCED};
 
-/// The key in `tests/golden/istio/newest/given/keys.json`.
+/// The key in `tests/golden/istio/newest/given/keys.jwks`.
 const KEYS: Keys = Keys::Secret(b"the secret of the issuer, 32 bytes or more");
 
 /// Tokens are verified, and requests without one are rejected, before the filter decides.
