@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use flate2::read::GzDecoder;
+use http_body_util::BodyExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
@@ -13,6 +14,10 @@ use super::problem::{Problem, SOON};
 
 /// How long a body may take.
 const LONGEST: Duration = Duration::from_secs(30);
+
+/// How much of a refused body is read, in bytes, and for how long.
+const DISCARDED: usize = 16 << 20;
+const DISCARDING: Duration = Duration::from_secs(5);
 
 /// A body, and the room that it takes.
 pub(super) struct Content {
@@ -27,6 +32,19 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
     given.trim().to_ascii_lowercase()
 }
 
+/// Reads a refused body and drops it: a client that still sends when the connection closes does not see the answer.
+async fn discard(mut body: Body) {
+    let all = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, |data| data.len());
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
+    };
+    let _ended = tokio::time::timeout(DISCARDING, all).await;
+}
+
 pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<Content, Problem> {
     let most = app.access.max_body;
     let too_large = || {
@@ -36,6 +54,7 @@ pub(super) async fn read(app: &App, headers: &HeaderMap, body: Body) -> Result<C
     let length = headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > most) {
+        discard(body).await;
         return Err(too_large());
     }
     let encoding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
