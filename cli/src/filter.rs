@@ -28,7 +28,7 @@ impl Filter {
     ///
     /// # Errors
     ///
-    /// If there is no module, or the given one is not the filter.
+    /// If the module does not exist, or the given one is not the filter.
     pub(crate) fn find(&self, folder: &Path) -> anyhow::Result<PathBuf> {
         let path = match (&self.wasm, EMBEDDED) {
             (Some(path), _) => path.clone(),

@@ -145,7 +145,7 @@ fn from_options(args: &Args) -> anyhow::Result<Answers> {
     }
     let (Some(api), true) = (args.api, missing.is_empty()) else {
         anyhow::bail!(
-            "there is no terminal to ask on, and these options are missing:\n  {}",
+            "stdin is not a terminal, and these options are missing:\n  {}",
             missing.join("\n  ")
         );
     };

@@ -20,8 +20,9 @@ use crate::sums::Placed;
 const FACTOR: f64 = 30.0;
 /// Fewer values show nothing.
 const ENOUGH: u64 = 20;
-/// With so many values of each variant, a smaller factor is no chance either: currencies differ by seven, centimeters and
-/// millimeters by ten. Of equal values with σ = 2, the quartiles then differ by one of less than 10⁸ experiments.
+/// With this many values of each variant, a smaller factor is a fault as well, not chance: currencies can differ by a
+/// factor of seven, centimeters and millimeters by ten. Equal distributions with σ = 2 exceed it in fewer than one of 10⁸
+/// experiments.
 const SURE: (u64, f64) = (200, 5.0);
 
 /// One check for each metric of the outcomes that decides.

@@ -81,8 +81,8 @@ pub struct Outcomes {
     pub(crate) untimed: Untimed,
     /// Rows about units with a time that are equal, or nearly so, to an earlier one.
     pub(crate) timed: Timed,
-    /// By row: it says again what a row of its unit said a moment before. Empty of rows about requests, and if the values
-    /// are so few that this is no sign.
+    /// By row: whether it repeats the values of a row of its unit from less than a minute before. Empty for rows about
+    /// requests, and if there are too few distinct values to conclude anything.
     pub(crate) echoes: Vec<bool>,
     /// Rows whose request had a row with other values before.
     pub(crate) conflicting: u64,

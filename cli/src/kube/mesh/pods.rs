@@ -40,7 +40,7 @@ pub(super) fn missing(
             Listed::Forbidden(_) => false,
         })
     };
-    // A machine that is no pod may have the labels in its own way.
+    // A machine that is not a pod may have the labels from another source.
     if !is_none("pods", Some(&labels))? || !is_none("workloadentries.networking.istio.io", None)? {
         return Ok(None);
     }
