@@ -1,6 +1,6 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help golden-istio setup mlflow wasm cli install demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench clean
+.PHONY: help golden-istio setup mlflow wasm cli install demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench bench-analysis bench-ways clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -8,7 +8,7 @@ help: ## list the targets
 setup: ## fetch what cargo does not: the wasm target, Envoy, a Python environment
 	@scripts/setup.sh
 
-mlflow: ## also fetch MLflow, which is large: its tests and examples/mlflow need it
+mlflow: ## also fetch MLflow, which is large: its tests and examples/pipeline need it
 	@scripts/setup.sh mlflow
 
 wasm: setup ## build the filter: dist/sidetrack.wasm
@@ -27,8 +27,9 @@ recording: cli ## record the demo: docs/images/demo.svg and demo.cast
 	@scripts/record-demo.py --cast docs/images/demo.cast --svg docs/images/demo.svg --until "no files are left" -- \
 		dist/sidetrack demo --for 8s --no-keep
 
-mlflow-demo: mlflow wasm cli ## watch a model go from MLflow's registry through an A/B test to its promotion
-	@examples/mlflow/run.sh
+mlflow-demo: mlflow wasm cli ## watch models go from MLflow's registry through A/B tests to a promotion or a rollback
+	@scripts/setup.sh tests
+	@examples/pipeline/run.sh
 
 test: ## run all tests, including those in a real Envoy
 	@scripts/test.py
@@ -56,10 +57,17 @@ lint: setup ## check the formatting, the lints and the documentation
 	cargo fmt --check
 	cargo clippy --workspace --exclude sidetrack-filter --all-targets -- -D warnings
 	cargo clippy -p sidetrack-filter --target wasm32-wasip1 -- -D warnings
-	.tools/py/bin/zizmor --offline --quiet --config .github/zizmor.yml .github/workflows
+	.tools/py/bin/zizmor --offline --quiet --config .github/zizmor.yml .github/workflows \
+		examples/pipeline/advance.yml examples/pipeline/follow.yml
 
 bench: wasm ## measure the cost of a request in a real Envoy: instructions, time, memory (needs valgrind and wrk)
 	@benches/run.sh
+
+bench-analysis: cli ## measure `analyze run` beside DuckDB: 10 million lines (LINES=1000000 for fewer)
+	@benches/run.sh --analysis --lines $(or $(LINES),10000000)
+
+bench-ways: cli ## measure the same analysis from each format of files and by each engine (fetches Spark)
+	@benches/run.sh --ways
 
 clean: ## remove build results, but not .tools
 	cargo clean

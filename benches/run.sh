@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds what the benchmark needs and runs it. Arguments go to bench.py.
+# Builds what the benchmark needs and runs it. Arguments go to bench.py; after --analysis, to
+# analysis.py, and after --ways to ways.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -16,6 +17,16 @@ router_environment() {
     printf '%s\n' "$stamp" > "$dir/stamp"
 }
 
+if [ "${1:-}" = --analysis ]; then
+    router_environment
+    exec .tools/bench/bin/python -B benches/analysis.py "${@:2}"
+fi
+if [ "${1:-}" = --ways ]; then
+    router_environment
+    scripts/setup.sh tests
+    scripts/setup.sh spark
+    exec .tools/bench/bin/python -B benches/ways.py "${@:2}"
+fi
 missing=()
 for program in valgrind wrk taskset; do
     command -v "$program" >/dev/null || missing+=("$program")

@@ -20,6 +20,7 @@ ALLOWED = {
 # The lab starts Envoy and model stubs for anyone, and knows no experiments.
 FORBIDDEN = {
     "sidetrack-lab": {CORE, PROXY, STATS, "sidetrack-analysis", "sidetrack-cli", "sidetrack-store"},
+    "sidetrack-input": {PROXY, STATS, "sidetrack-cli", "sidetrack-lab", "sidetrack-store"},
     "sidetrack-store": {PROXY, STATS, "sidetrack-cli", "sidetrack-lab"},
 }
 

@@ -21,10 +21,10 @@ counted="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=3 -Cllvm-a
 native="$counted -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing"
 
 if [ "$#" -eq 0 ]; then
-    set -- config request body decision filter
+    set -- config request body decision store filter
 fi
 
-# The four targets of the core: all of their code is instrumented.
+# The targets of the core and the store: all of their code is instrumented.
 of_core() {
     RUSTFLAGS="$native" cargo build --quiet --manifest-path fuzz/Cargo.toml --target-dir "$build/core" \
         --release --target "$host" --bin "$1"
@@ -44,9 +44,9 @@ of_module() {
 
 for target in "$@"; do
     case "$target" in
-        config|request|body|decision) of_core "$target" ;;
+        config|request|body|decision|store) of_core "$target" ;;
         filter) of_module ;;
-        *) die "unknown target $target; expected: config, request, body, decision or filter" ;;
+        *) die "unknown target $target; expected: config, request, body, decision, store or filter" ;;
     esac
     corpus="fuzz/corpus/$target" known="fuzz/regressions/$target" found="$build/found/$target"
     mkdir -p "$corpus" "$known" "$found"

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Builds the programs of `make test-mesh` into .tools/mesh/bin, from ordinary Go modules at fixed versions: etcd, the API
-# server of Kubernetes, kubectl, istiod, Istio's agent, helm, crane (a registry), sidetrack-istiod (tests/mesh/istiod) and
-# Envoy Gateway. Copies what the API server needs beside them, into .tools/mesh/share: the definitions of Istio, of the
+# server of Kubernetes, kubectl, istiod, Istio's agent, helm, crane (a registry), sidetrack-istiod (tests/mesh/istiod),
+# Envoy Gateway and an OpenTelemetry Collector (tests/mesh/collector). Copies what the API server needs beside them, into .tools/mesh/share: the definitions of Istio, of the
 # Gateway API and of Envoy Gateway, and the template of the agent's bootstrap.
 #
 #   scripts/mesh.sh              everything
 #   scripts/mesh.sh kubectl …    only these programs
 #
-# All programs but Envoy Gateway are in one Go module, tests/mesh, so they compile their common dependencies once; its
-# own dependencies differ. A program is kept until its version, its flags, its sources or Go change. The first build
+# All programs but the last two are in one Go module, tests/mesh, so they compile their common dependencies once; the
+# dependencies of these two differ. A program is kept until its version, its flags, its sources or Go change. The first build
 # takes about 10 minutes on two idle cores, 6 GB of disk for Go's module and build caches, and 3 GB of memory for the
 # linker.
 set -euo pipefail
@@ -67,6 +67,7 @@ part() {
             sources=(tests/mesh/istiod/*.go tests/mesh/istiod/*/*.go)
             ;;
         crane) package=github.com/google/go-containerregistry/cmd/$1 ;;
+        collector) package=. folder=tests/mesh/$1 tags='' flags="-s -w" sources=(tests/mesh/collector/main.go) ;;
         envoy-gateway) package=github.com/envoyproxy/gateway/cmd/$1 folder=tests/mesh/$1 tags='' flags="-s -w" ;;
         *) die "unknown program $1; expected one of: ${parts[*]}" ;;
     esac
@@ -150,7 +151,7 @@ RUN
 }
 
 # The order of the fewest repeated compilations.
-parts=(etcd kube-apiserver kubectl pilot-discovery sidetrack-istiod helm pilot-agent crane envoy-gateway)
+parts=(etcd kube-apiserver kubectl pilot-discovery sidetrack-istiod helm pilot-agent crane envoy-gateway collector)
 
 need_go
 # shellcheck disable=SC2048,SC2086 # names of programs contain no spaces

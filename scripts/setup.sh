@@ -3,9 +3,13 @@
 # checks. Can be run repeatedly; existing tools are kept.
 #
 #   scripts/setup.sh rust       only the wasm target
-#   scripts/setup.sh tests      also the tools of the tests: Prometheus with promtool, Chromium, a registry for images
+#   scripts/setup.sh tests      also the tools of the tests: Prometheus with promtool, Chromium, a registry for images,
+#                               Schemathesis, OpenFeature's SDKs, moto, an S3 server, GrowthBook's engine, and
+#                               the engines
+#   scripts/setup.sh engines    only the engines of `analyze sql`: DuckDB, ClickHouse, PostgreSQL, and a parser of SQL
+#   scripts/setup.sh spark      also Spark, which is large and needs Java 17; its test and examples/spark need it
 #   scripts/setup.sh mutants    only cargo-mutants, for `make mutants`
-#   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/mlflow need it
+#   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/pipeline need it
 #   scripts/setup.sh mesh       also the control planes of `make test-mesh`; builds them with Go, see scripts/mesh.sh
 #
 # The tools are in .tools/. Only Chromium is a system package: it is installed if this runs as root in a container or in
@@ -124,8 +128,8 @@ browser() {
         fi
     done
     if ! command -v apt-get >/dev/null || ! may_install; then
-        # Only two tests need it, so this is a warning. Those tests fail and report it again.
-        say "warning: Chromium is missing, so two tests will fail. It is only installed into the system on request." \
+        # Only a few tests need it, so this is a warning. Those tests fail and report it again.
+        say "warning: Chromium is missing, so some tests will fail. It is only installed into the system on request." \
             "Run: sudo apt-get install --no-install-recommends chromium" \
             "(or SIDETRACK_INSTALL=1 scripts/setup.sh tests, or set SIDETRACK_CHROMIUM)" >&2
         return
@@ -138,11 +142,74 @@ browser() {
     say "Chromium: $(command -v chromium)"
 }
 
+# node_packages DIR SOURCES WHAT: installs exactly the packages of a lockfile.
+node_packages() {
+    local dir="$1" sources="$2" what="$3" stamp
+    stamp="$(cat "$sources/package.json" "$sources/package-lock.json" | cksum)"
+    if [ "$(cat "$dir/stamp" 2>/dev/null)" = "$stamp" ]; then
+        say "$what: $dir"
+        return
+    fi
+    if ! command -v npm >/dev/null; then
+        say "warning: npm is missing, so tests will fail that need $what. Install Node.js 20 or newer" >&2
+        return
+    fi
+    say "creating $dir: $what"
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    cp "$sources/package.json" "$sources/package-lock.json" "$dir"
+    (cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --silent) || die "fetching $what failed, see above"
+    printf '%s\n' "$stamp" > "$dir/stamp"
+}
+
+# What tests the interface of the store.
+store_clients() {
+    python_environment .tools/store scripts/store-requirements.txt "Schemathesis and OpenFeature's SDK for Python"
+    node_packages .tools/openfeature tests/openfeature "OpenFeature's SDKs for JavaScript"
+    node_packages .tools/axe tests/axe "axe-core, which checks that people can use the page"
+}
+
+# A server of S3 on loopback, for the tests of s3://.
+object_store() {
+    python_environment .tools/moto scripts/moto-requirements.txt "moto, a server of S3"
+}
+
+# What the SQL for a warehouse is run by, and what reads its result.
+growthbook() {
+    python_environment .tools/growthbook scripts/growthbook-requirements.txt "DuckDB, sqlglot and GrowthBook's engine"
+}
+
 mlflow() {
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
         || die "MLflow's packages need Python 3.11 or newer; found $(python3 --version)"
     [ -f .tools/mlflow/stamp ] || say "installing MLflow (a minute or two, 850 MB of disk)"
     python_environment .tools/mlflow scripts/mlflow-requirements.txt MLflow
+}
+
+# DuckDB and ClickHouse run within Python. PostgreSQL is a system package, whose server the tests start by themselves.
+engines() {
+    local as_root=()
+    python_environment .tools/engines scripts/engines-requirements.txt "DuckDB, ClickHouse and sqlglot"
+    if compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
+        say "PostgreSQL: $(echo /usr/lib/postgresql/*/bin)"
+        return
+    fi
+    if ! command -v apt-get >/dev/null || ! may_install; then
+        say "warning: PostgreSQL is missing, so a test will fail. It is only installed into the system on request." \
+            "Run: sudo apt-get install --no-install-recommends postgresql" \
+            "(or SIDETRACK_INSTALL=1 scripts/setup.sh engines)" >&2
+        return
+    fi
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    say "installing PostgreSQL into the system with apt-get (about 60 MB)"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql >/dev/null \
+        || die "installing PostgreSQL failed, see above"
+}
+
+spark() {
+    command -v java >/dev/null || die "java is missing: install Java 17 or newer (Debian: openjdk-17-jre-headless)"
+    python_environment .tools/spark scripts/spark-requirements.txt "Spark (about 450 MB)"
 }
 
 mutants() {
@@ -158,6 +225,7 @@ mutants() {
 case "$*" in
     rust) wasm_target; exit ;;
     mutants) mutants; exit ;;
+    engines) need_python "needed for the engines"; engines; exit ;;
 esac
 wasm_target
 envoy
@@ -165,9 +233,10 @@ need_python "needed to check schemas"
 python_environment .tools/py scripts/requirements.txt "Python environment"
 for more in "$@"; do
     case "$more" in
-        tests) prometheus_server; browser; scripts/registry.sh ;;
+        tests) prometheus_server; browser; scripts/registry.sh; store_clients; object_store; growthbook; engines ;;
         mlflow) mlflow ;;
+        spark) spark ;;
         mesh) scripts/mesh.sh ;;
-        *) die "unknown part $more; expected: tests, mlflow or mesh, or only rust or mutants" ;;
+        *) die "unknown part $more; expected: tests, mlflow, spark or mesh, or only rust, mutants or engines" ;;
     esac
 done

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Tests that take too long for every change: tests/tests/filter/long at full size, every scenario on every supported Envoy,
-# a simulated year of the breaker, its speed with each fault on a real Envoy, each fuzzer, and the reproducibility of the module.
+# a simulated year of the breaker, its speed with each fault on a real Envoy, each fuzzer, the interface of the store,
+# the query of sums in Spark, and the reproducibility of the module.
 #
 #   scripts/test-long.sh                    all parts, about an hour on two cores
-#   scripts/test-long.sh envoys             only this part; parts: breaker, envoys, long, year, fuzz, same
+#   scripts/test-long.sh envoys             only this part; parts: breaker, envoys, long, year, fuzz, same, store, durability, spark
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -11,7 +12,7 @@ say() { printf 'test-long: %s\n' "$*"; }
 die() { printf 'test-long: error: %s\n' "$*" >&2; exit 1; }
 
 if [ "$#" -eq 0 ]; then
-    set -- same year breaker envoys fuzz long
+    set -- same year breaker envoys fuzz store spark long durability
 fi
 
 envoys() {
@@ -35,8 +36,24 @@ breaker() {
     SIDETRACK_LONG=1 cargo test --test breaker_envoy every_fault_in_time -- --nocapture
 }
 
+# Ten minutes of traffic with kills, a full disk and restarts; as root with a disk of its own.
+durability() {
+    SIDETRACK_LONG=1 cargo test --test store_envoy durability:: -- --nocapture
+}
+
 year() {
     SIDETRACK_LONG=1 cargo test --release -p sidetrack --lib year:: -- --nocapture
+}
+
+# The interface of the store, for ten minutes.
+store() {
+    SIDETRACK_LONG=1 cargo test --test network openapi:: -- --nocapture
+}
+
+# The query of sums on two executors; fetches Spark.
+spark() {
+    scripts/setup.sh spark
+    cargo test --test analysis spark -- --ignored --nocapture
 }
 
 fuzz() {
@@ -61,7 +78,7 @@ same() {
 
 for part in "$@"; do
     case "$part" in
-        breaker|envoys|long|year|fuzz|same) "$part" ;;
-        *) die "unknown part $part; expected: breaker, envoys, long, year, fuzz or same" ;;
+        breaker|envoys|long|year|fuzz|same|store|durability|spark) "$part" ;;
+        *) die "unknown part $part; expected: breaker, envoys, long, year, fuzz, same, store, durability or spark" ;;
     esac
 done

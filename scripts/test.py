@@ -43,11 +43,11 @@ STAGES = {
     "breaker_envoy": (QUIET, 165), "cli/demo": (QUIET, 30), "rollouts": (QUIET, 15), "latency": (QUIET, 6),
     "long": (BUSY, 46), "envoy": (BUSY, 120), "unit-core": (BUSY, 40), "scale": (BUSY, 15), "wasm": (BUSY, 15),
     "stats/simulations": (BUSY, 15), "cli/analysis": (BUSY, 15), "cli/calibration": (BUSY, 40), "corpora": (BUSY, 10), "core": (BUSY, 10), "unit-analysis": (BUSY, 10),
-    "prometheus_envoy": (WAITS, 72), "argocd": (WAITS, 51), "cli/mlflow_story": (WAITS, 28), "cli/mlflow": (WAITS, 25),
+    "prometheus_envoy": (WAITS, 72), "argocd": (WAITS, 51), "cli/pipeline": (WAITS, 150), "cli/mlflow": (WAITS, 140),
     "operations": (WAITS, 16), "bodies": (WAITS, 16), "istio": (WAITS, 15), "istio_envoy": (WAITS, 12),
-    "store_envoy": (WAITS, 15), "cli/store": (WAITS, 40), "package": (WAITS, 10), "cli/run": (WAITS, 30), "endings": (WAITS, 30),
+    "store_envoy": (WAITS, 60), "readme": (WAITS, 60), "cli/store": (WAITS, 40), "store/page": (WAITS, 90), "package": (WAITS, 10), "cli/run": (WAITS, 45), "endings": (WAITS, 30),
     "mesh/changes": (WAITS, 120), "mesh/envoy_gateway": (WAITS, 100), "mesh/outages": (WAITS, 90),
-    "mesh/split": (WAITS, 60),
+    "mesh/split": (WAITS, 60), "mesh/advance": (WAITS, 120), "mesh/otlp": (WAITS, 20),
 }
 
 

@@ -7,14 +7,18 @@
 mod analysis;
 mod check;
 mod decode;
+mod model;
 mod node;
 mod problem;
 mod raw;
 mod value;
 
-pub use analysis::{AnalysisPlan, Step, analysis_plans};
+pub use analysis::{
+    AnalysisPlan, Bayes, BayesRule, MOST_SEGMENTS, Methods, ModelPrice, Step, analysis_plans,
+};
 use decode::Decode;
 pub use decode::did_you_mean;
+pub use model::{Model, Task};
 pub use node::Node;
 use problem::Path;
 pub use problem::{Code, Problem, Problems};
@@ -31,7 +35,7 @@ pub fn parse_json(text: &[u8]) -> Result<Plan, Problems> {
     if text.trim_ascii().is_empty() {
         return Err(syntax("it is empty"));
     }
-    let node = serde_json::from_slice(text).map_err(|error| syntax(&error.to_string()))?;
+    let node = serde_json::from_slice(text).map_err(|error| syntax(&json_problem(&error)))?;
     parse(&node)
 }
 
@@ -59,6 +63,23 @@ pub fn syntax(error: &str) -> Problems {
         message: format!("cannot be read: {error}"),
         hint: "an experiment file is YAML or JSON".to_owned(),
     }])
+}
+
+/// Why a text is not JSON, or not what it must be, in words: `it ends in the middle of a value, at line 2 column 0`.
+#[must_use]
+pub fn json_problem(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    for (said, meant) in [
+        ("EOF while parsing ", "it ends in the middle of "),
+        ("invalid type: ", "it has "),
+        ("invalid value: ", "it has "),
+        ("missing field ", "it lacks the key "),
+    ] {
+        if let Some(rest) = text.strip_prefix(said) {
+            return format!("{meant}{}", rest.replacen(" at line", ", at line", 1));
+        }
+    }
+    text
 }
 
 /// The rules for single values, for generators of other checks: the JSON Schema with the keys `x-allowed` (the words

@@ -261,6 +261,29 @@ pub mod log {
     pub const CLUSTER: &str = "cluster";
 }
 
+/// Fields of the access log about language models, by OpenTelemetry's conventions for generative AI.
+pub mod gen_ai {
+    /// The model that the client asked for.
+    pub const REQUEST_MODEL: &str = "gen_ai.request.model";
+    /// The model that answered, if it is another one.
+    pub const RESPONSE_MODEL: &str = "gen_ai.response.model";
+    /// Tokens of the request, those from a cache included.
+    pub const INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+    /// Tokens of the request that come from a cache.
+    pub const CACHED_TOKENS: &str = "gen_ai.usage.cache_read.input_tokens";
+    /// Tokens of the answer.
+    pub const OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+
+    /// The fields with what Envoy writes there behind Envoy AI Gateway, whose AIGatewayRoute names the keys of tokens.
+    pub const OPERATORS: [(&str, &str); 5] = [
+        (REQUEST_MODEL, "%REQ(X-AI-EG-MODEL)%"),
+        (RESPONSE_MODEL, "%DYNAMIC_METADATA(io.envoy.ai_gateway:model_name_override)%"),
+        (INPUT_TOKENS, "%DYNAMIC_METADATA(io.envoy.ai_gateway:llm_input_token)%"),
+        (CACHED_TOKENS, "%DYNAMIC_METADATA(io.envoy.ai_gateway:llm_cached_input_token)%"),
+        (OUTPUT_TOKENS, "%DYNAMIC_METADATA(io.envoy.ai_gateway:llm_output_token)%"),
+    ];
+}
+
 /// Attributes of a proxy's spans, by OpenTelemetry's conventions for feature flags.
 pub mod span {
     /// The experiment.

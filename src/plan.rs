@@ -8,7 +8,9 @@ mod id;
 #[cfg(test)]
 mod tests;
 
-pub use choices::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
+pub use choices::{
+    Assignment, BreakerMode, Correction, ExposureUnit, MissingUnit, SequentialMethod,
+};
 pub use id::{ExperimentId, PerExperiment, PerVariant, VariantId};
 
 use crate::body::Edit;

@@ -6,11 +6,13 @@ from collections import defaultdict
 import numpy as np
 from scipy import stats
 
+from covariates import adjusted
 from comparing import Score, both_sides, holm, look, merge, ratio, score_tables, split_p, weights, welch
 from data import Cell, aborted, failed, generate, values
 from over_time import series
 from posteriors import best_beta, best_normal
 from quantiles import Quantiles, group
+from segments import segments
 
 PHASES = ["one", "two"]
 TOLERANCE = 5000  # how far the clock of the outcomes may be behind
@@ -20,8 +22,9 @@ FEW = "; undefined: too few events (each variant needs 5, observed or expected)"
 def analyze(case):
     """Everything that an analysis must say."""
     phased, units = case["phased"], case["units"]
-    requests, by_request, by_unit = generate(case["seed"], case["count"], overlap=case["overlap"], phased=phased,
-                                               late=case["late"])
+    requests, by_request, by_unit, before = generate(case["seed"], case["count"], overlap=case["overlap"], phased=phased,
+                                                     late=case["late"], covariate=case["covariate"])
+    fill = np.mean(list(before.values())) if before else None
     strata = PHASES if phased else [None]
     stratum_of = (lambda r: r["period"]) if phased else (lambda r: 0)
     weights_of = case["weights"]
@@ -32,14 +35,14 @@ def analyze(case):
     first = {unit: min(own.values(), key=lambda c: (c.first, c.stratum)) for unit, own in cells.items()}
     outcome = {}
     if case["outcomes"] == "request":
-        outcome = {name: dict(accuracy=correct, score=score, time=time) for name, correct, score, time in by_request}
+        outcome = {name: dict(accuracy=correct, score=score, time=time) for name, correct, score, time, _ in by_request}
         for own in cells.values():
             for cell in own.values():
                 cell.columns = [outcome[r["name"]] for r in cell.requests if r["name"] in outcome]
     # Outcomes count for a time from the unit's first request in the phase.
     attribution = case["attribution"]
     is_late = lambda cell, time: attribution is not None and time is not None and time >= cell.first + attribution
-    counts = dict(matched=0, unmatched=0, early=0, late=0, untimed=0)
+    counts = dict(matched=len(before), unmatched=0, early=0, late=0, untimed=0)
     unknown = set()
     if case["outcomes"] == "request":
         for own in cells.values():
@@ -53,7 +56,7 @@ def analyze(case):
         for unit, own in cells.items():
             for cell in own.values() if timed else [first[unit]]:
                 cell.columns = []
-        for unit, time, converted, basket in by_unit:
+        for unit, time, converted, basket, _ in by_unit:
             if unit not in first:
                 counts["unmatched"] += 1
             elif time is not None and time + TOLERANCE < first[unit].first:
@@ -111,6 +114,18 @@ def analyze(case):
 
     def compare(metric, candidate):
         """The comparison, both sizes, the posterior's shares, and the comparison within each stratum."""
+        plain = compare_plain(metric, candidate)
+        if not before or metric["origin"] not in ("basket", "converted"):
+            return plain
+        pairs = {(s, a): slot_values(metric, s, a) for s in range(len(strata)) for a in (0, candidate)}
+        found, sides = adjusted(metric["measure"], pairs, range(len(strata)), candidate, before, fill)
+        return dict(found, plain=plain[0], plain_sides=plain[1]), sides, None
+
+    def slot_values(metric, s, a, keep=None):
+        found = [(u, values(metric, c)) for u, c in in_slot(s, a) if keep is None or u in keep]
+        return {u: v for u, v in found if v is not None}
+
+    def compare_plain(metric, candidate, keep=None):
         measure = metric["measure"]
         if isinstance(measure, float):
             return compare_quantiles(metric, candidate)
@@ -119,10 +134,11 @@ def analyze(case):
         pairs = {}
         for s in range(len(strata)):
             for a in (0, candidate):
-                found = [(u, values(metric, c)) for u, c in in_slot(s, a)]
-                pairs[s, a] = {u: v for u, v in found if v is not None}
+                pairs[s, a] = slot_values(metric, s, a, keep)
         sides = [both_sides(list(pairs[s, 0].values()), list(pairs[s, candidate].values())) for s in range(len(strata))]
         w = weights([(a[2], b[2]) for a, b in sides])
+        if not any(w):
+            return None, sides, None
         # How far each unit pulls the merged difference, over all of its slots.
         pull = defaultdict(list)
         for s in range(len(strata)):
@@ -190,13 +206,11 @@ def analyze(case):
                 row.append((latencies, size))
             if row[0][0] and row[1][0]:
                 tables[s] = row
-        # Strata that are too small to bound the quantile do not count, unless there is no other.
-        large = {s: row for s, row in tables.items() if Quantiles(share, [row]).is_bounded()} or tables
-        sides = [((0, 0, large[s][0][1]), (0, 0, large[s][1][1])) if s in large else ((0, 0, 0), (0, 0, 0)) for s in range(len(strata))]
-        found = Quantiles(share, list(large.values())).found()
+        sides = [((0, 0, tables[s][0][1]), (0, 0, tables[s][1][1])) if s in tables else ((0, 0, 0), (0, 0, 0)) for s in range(len(strata))]
+        found = Quantiles(share, list(tables.values())).found()
         within = {s: Quantiles(share, [row]).found() for s, row in tables.items()}
         shown = [(s, (0, 0, one[1]), (0, 0, two[1])) for s, (one, two) in tables.items()]
-        method = "quantiles, order statistics and design effect"
+        method = "score test of quantiles, design effect"
         return dict(found, method=method, within=within, shown=shown), sides, None
 
     def skewness(metric):
@@ -216,6 +230,10 @@ def analyze(case):
              and m["measure"] in ("mean", "ratio")] if units else []
     want = dict(metrics={}, counts=counts, capped=capped, open=open_units, skewness={m["name"]: skewness(m) for m in means})
     want = dict(want, units=[sum(f[a] for f in firsts) for a in range(3)])
+    if units:
+        # Each unit once, for the variant of the last phase in which it was seen.
+        lasts = [max(own.values(), key=lambda c: (c.first, c.stratum)) for own in cells.values()]
+        want["units"] = [sum(c.arm == a for c in lasts) for a in range(3)]
     want["requests"] = [sum(r["arm"] == a for r in requests) for a in range(3)]
     want["elsewhere"] = [sum(r["arm"] == a and r["rescued"] for r in requests) for a in range(3)]
     want["torn"] = 0 if not units else sum(
@@ -250,8 +268,24 @@ def analyze(case):
                 n=sizes, values=found["values"], diff=found["difference"], ci=under["ci"], lift=found["lift"],
                 lift_ci=under["lift_ci"], p=under["p"], phases=phases if len(shown) > 1 else [],
                 variance=found["variance"], variances=found["variances"], shares=shares, statistic=found["statistic"], df=found["df"],
+                adjustment=adjustment(found, planned, always),
                 method=found["method"] + merged(len(within)) + ("" if found["p"] is not None else FEW),
             )
+    found_by = {}
+    for name in case["segments"]:
+        found_by[name] = {u: (None, 0) for u in cells}
+        if name in ("country", "city"):
+            rows = [(r["unit"], r["time"], r["line"], r[name]) for r in requests]
+        elif name == "device":
+            devices = {row[0]: row[4] for row in by_request}
+            rows = [(r["unit"], r["time"], r["line"], devices.get(r["name"])) for r in requests]
+        else:
+            rows = [(unit, time or 0, row, tier) for row, (unit, time, _, _, tier) in enumerate(by_unit)]
+        for unit, time, _, value in sorted((row for row in rows if row[3] and row[0] in cells), key=lambda row: row[:3], reverse=True):
+            found_by[name][unit] = (value, time)
+    if case["segments"]:
+        within = lambda metric, candidate, keep: compare_plain(metric, candidate, keep)[:2]
+        want["segments"] = segments(case, found_by, first, weights_of, strata, within, seen, planned, always)
     for role, adjust in (("primary", holm), ("exploratory", stats.false_discovery_control)):
         own = [(m["name"], c) for m in case["metrics"] if m["role"] == role for c in (1, 2)]
         own = [key for key in own if seen[key]["p"] is not None]
@@ -267,12 +301,26 @@ def analyze(case):
             shared = min(one["variances"][0], two["variances"][0])
             arms = [(0.0, math.sqrt(shared))] + [(f["diff"], math.sqrt(f["variance"] - shared)) for f in (one, two)]
             found = best_normal(arms, lowest)
+        # The width of a quantile's interval tells no error if there are few requests.
+        unknown = name.startswith("latency_p") and any(f["method"].endswith(FEW) for f in (one, two))
         for f, (p, loss) in zip((one, two), found[1:]):
-            f["p_best"], f["loss"] = p, loss
+            f["p_best"], f["loss"] = (None, None) if unknown else (p, loss)
             del f["variance"], f["variances"], f["shares"]
         want["metrics"][name] = dict(role=metric["role"], candidates=[one, two])
     want["series"] = series(case, span, first, strata, weights_of, always, planned or 10_000, in_slot, slot, units)
     return want
+
+
+def adjustment(found, planned, always):
+    """What there is without covariates, beside what they explain."""
+    if "plain" not in found:
+        return None
+    plain, sides = found["plain"], found["plain_sides"]
+    n = sum(side[i][2] for side in sides for i in (0, 1))
+    under = look(plain, n, planned or 10_000) if always else plain
+    return dict(theta=dict(pre=found["theta"]), variance_reduction=1 - found["variance"] / plain["variance"],
+                diff=plain["difference"], ci=under["ci"], relative_lift=plain["lift"], relative_lift_ci=under["lift_ci"],
+                p_value=under["p"])
 
 
 def merged(strata):

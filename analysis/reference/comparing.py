@@ -95,6 +95,11 @@ def likeliest(x1, n1, x2, n2, delta):
         p = (x1 + x2) / (n1 + n2)
         return p, p
     inside = lambda p: low + (high - low) * p
+    ends = slope(inside(1e-15)), slope(inside(1 - 1e-15))
+    if ends[0] * ends[1] > 0:
+        # The likelihood is largest at an end.
+        p = low if ends[0] < 0 else high
+        return p, p + delta
     p = inside(optimize.brentq(lambda p: slope(inside(p)), 1e-15, 1 - 1e-15, xtol=1e-18, rtol=1e-15))
     return p, p + delta
 
@@ -124,21 +129,40 @@ class Score:
         variance = apart * self.stretch
         distance = self.difference - delta
         distance = math.copysign(max(abs(distance) - step / 4, 0), distance)
+        if variance <= 0:
+            return math.copysign(1e9, distance) if distance else 0.0
         return unskewed(distance / math.sqrt(variance), third / variance**1.5)
 
     def interval(self, z):
-        end = lambda low, high, sign: optimize.brentq(lambda d: self.statistic(d) - sign * z, low, high, xtol=1e-16, rtol=1e-15)
-        return end(-1 + 1e-12, self.difference, 1), end(self.difference, 1 - 1e-12, -1)
+        def end(outer, sign):
+            beyond = lambda d: self.statistic(d) - sign * z
+            if beyond(outer) * beyond(self.difference) > 0:
+                return round(outer)
+            return optimize.brentq(beyond, *sorted((outer, self.difference)), xtol=1e-16, rtol=1e-15)
+
+        return end(-1 + 1e-12, 1), end(1 - 1e-12, -1)
 
     def lift_interval(self, z):
+        if min(self.values) <= 0 or sum(self.plain) <= 0:
+            return None
         ratio = math.log(self.values[1] / self.values[0])
         half = z * math.sqrt(sum(v / m**2 for v, m in zip(self.plain, self.values)))
         return math.exp(ratio - half) - 1, math.exp(ratio + half) - 1
 
+    def enough(self):
+        """Whether each arm has five units with and without an event, observed or expected."""
+        def reached(count):
+            own = [[count(x, n) for x, n in ((x1, n1), (x2, n2))] for _, x1, n1, x2, n2 in self.tables]
+            sizes = [(n1, n2) for _, _, n1, _, n2 in self.tables]
+            expected = lambda a: sum(sum(row) * n[a] / sum(n) for row, n in zip(own, sizes))
+            return all(max(sum(row[a] for row in own), expected(a)) >= 5 for a in (0, 1))
+        return reached(lambda x, n: x) and reached(lambda x, n: n - x)
+
     def found(self):
-        z = self.statistic(0.0)
+        z = self.statistic(0.0) if self.enough() else None
+        lift = self.difference / self.values[0] if self.values[0] > 0 else None
         return dict(values=self.values, variances=tuple(self.variances), difference=self.difference, variance=sum(self.variances), critical=Z, ci=self.interval(Z),
-                    p=2 * stats.norm.sf(abs(z)), statistic=z, df=None, lift=self.difference / self.values[0],
+                    p=None if z is None else 2 * stats.norm.sf(abs(z)), statistic=z, df=None, lift=lift,
                     lift_ci=self.lift_interval(Z), score=self)
 
 
@@ -170,7 +194,7 @@ def welch(a, b):
         v, df = [common / len(a), common / len(b)], len(a) + len(b) - 2
         test = stats.ttest_ind(b, a, equal_var=True)
     found = estimate((a.mean(), b.mean()), v, b.mean() - a.mean(), sum(v), float(df))
-    assert abs(found["p"] - test.pvalue) < 1e-9 * test.pvalue
+    assert found["p"] is None or abs(found["p"] - test.pvalue) < 1e-9 * test.pvalue
     return found, "t test of means per unit with the common variance" if pooled else "Welch's t test of means per unit"
 
 

@@ -19,10 +19,17 @@ class Random:
 
 
 
-def generate(seed, units, *, overlap, phased, late):
-    """Requests in the order of the log, outcomes by request, and outcomes by unit."""
+def country(unit, period, number):
+    """Of a request; some units move, and some are unknown."""
+    if unit % 13 == 3 and (period, number) != (0, 0):
+        return "FR"
+    return ["DE", "DE", "FR", "DE", "US", None, "FR", "DE", "US", "DE", "FR"][unit % 11]
+
+
+def generate(seed, units, *, overlap, phased, late, covariate):
+    """Requests in the order of the log, outcomes by request, outcomes by unit, and what was known of units before."""
     random = Random(seed)
-    requests, by_request, by_unit = [], [], []
+    requests, by_request, by_unit, before = [], [], [], {}
     for unit in range(units):
         draw = random.below(100)
         one = 1 if draw < 20 else 2 if draw < 30 and not late else 0
@@ -57,24 +64,30 @@ def generate(seed, units, *, overlap, phased, late):
                 name = f"u{unit}-{period}-{number}"
                 requests.append(
                     dict(line=len(requests) + 1, unit=unit, name=name, period=period, arm=seen, time=time, duration=duration,
-                         status=status, flags=flags, rescued=rescued)
+                         status=status, flags=flags, rescued=rescued, country=country(unit, period, number),
+                         city=f"c{unit % 25}")
                 )
                 if random.below(10) < 8:
                     correct = 1 if random.below(100) < 70 + 5 * arm - luck // 2 else 0
                     score = (random.below(9) + arm) * 0.25
                     score = None if random.below(7) == 0 else score
                     # Labels come up to an hour and a half later.
-                    by_request.append((name, correct, score, time + len(by_request) * 37 % 90 * 60_000))
+                    device = ["phone", "desk", ""][(unit + number) % 3]
+                    by_request.append((name, correct, score, time + len(by_request) * 37 % 90 * 60_000, device))
         rows = random.below(4)
-        for _ in range(rows):
+        for number in range(rows):
             is_timed = random.below(2) == 0
             time = START + random.below(7200) * 1000 if is_timed else None
             converted = 1 if random.below(100) < 25 + 6 * two else 0
-            by_unit.append((unit, time, converted, random.below(40) * 0.5 + two))
+            tier = "" if (unit + number) % 4 == 0 else ["free", "pro", "team"][(unit * 7 + number) % 3]
+            basket = random.below(40) * 0.5 + two + (luck * 0.5 if covariate else 0.0)
+            by_unit.append((unit, time, converted, basket, tier))
+        if covariate and random.below(9) > 0:
+            before[unit] = luck * 0.25 + random.below(8) * 0.5
         if unit % 50 == 0:
             # Of a unit that is not in the log.
-            by_unit.append((unit + 100_000, None, 1, 5.0))
-    return requests, by_request, by_unit
+            by_unit.append((unit + 100_000, None, 1, 5.0, "free"))
+    return requests, by_request, by_unit, before
 
 
 def aborted(r):

@@ -35,15 +35,14 @@ def series(case, span, first, strata, weights_of, always, planned, in_slot, slot
                     found["ci"] = look(found, n, planned)["ci"] if ok else None
                 points.append([end(index), found["difference"], found["ci"]])
         lift.append(points)
-        shown, all_, own, expected = [], 0, 0, 0.0
+        shown = []
         for index in range(MOMENTS if units else 0):
-            for s in range(len(strata)):
-                joined = [c for c in first.values() if c.stratum == s and moment(c.first) == index]
-                all_ += len(joined)
-                own += sum(c.arm == candidate for c in joined)
-                expected += len(joined) * weights_of[s][candidate]
-            if all_:
-                shown.append([end(index), own / all_, expected / all_])
+            # Of the last phase that has begun: all units that were seen in it so far.
+            for s in reversed(range(len(strata))):
+                seen = [[c for _, c in in_slot(s, a) if moment(c.first) <= index] for a in range(3)]
+                if any(seen):
+                    shown.append([end(index), len(seen[candidate]) / sum(map(len, seen)), weights_of[s][candidate]])
+                    break
         split.append(shown)
     latencies = []
     for a in range(3 if case["plots_latencies"] else 0):

@@ -1,13 +1,13 @@
-"""Latency quantiles from order statistics."""
+"""Latency quantiles by the score test of shares."""
 
 import hashlib
 import math
 from collections import defaultdict
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
-from comparing import Z, Score, events, weights
+from comparing import Z, unskewed, weights
 
 GROUPS = 100
 
@@ -33,12 +33,11 @@ def quantile(latencies, share):
 
 
 def group(r, units):
-    """The group of the jackknife: by a hash of the unit, without units by one of the line's number."""
-    key = r["line"] * 0x9E3779B97F4A7C15 % 2**64
-    if units:
-        key = int.from_bytes(hashlib.sha256(f"u{r['unit']}".encode()).digest()[:8], "big")
-    rotated = ((key << 32) | (key >> 32)) % 2**64
-    return rotated * GROUPS >> 64
+    """The group in histograms: by a hash of the unit, without units by one of the request."""
+    name = f"u{r['unit']}" if units else r["name"]
+    numbers = np.frombuffer(hashlib.sha256(name.encode()).digest()[:16], dtype=">u4")
+    factors = (500_009, 300_007, 200_003, 100_003)
+    return sum(int(n) * f for n, f in zip(numbers, factors)) % 2_147_483_647 % GROUPS
 
 
 def share_below(latencies, ms):
@@ -51,103 +50,148 @@ def share_below(latencies, ms):
     return below, all_
 
 
-def distance(share, error, z):
-    """How far a share with this standard error is from its mean at a normal score: Wilson and Hilferty's gamma distribution."""
-    skewness = (1 - 2 * share) / (share * (1 - share)) * error
-    if skewness == 0:
-        return z * error
-    root = 1 + skewness / 6 * (z - skewness / 6)
-    return error * 2 / skewness * (root**3 - 1) if root > 0 else math.copysign(math.inf, z)
-
-
 class Quantiles:
-    """A quantile of two arms: [(latencies with groups, units), (latencies with groups, units)] by stratum."""
+    """A quantile of two arms: [(latencies with groups, units), (latencies with groups, units)] by stratum.
+
+    The test asks how many requests of each arm are above a latency that both arms together have as their quantile, if the
+    candidate's latencies are taken as longer by a difference, or by a factor.
+    """
 
     def __init__(self, share, tables):
-        self.share, self.arms, events_of = share, [], []
-        sizes = [(a[1], b[1]) for a, b in tables]
-        self.weights = weights(sizes)
-        for a, b in tables:
-            common = 1000 * quantile([ms for ms, _ in a[0] + b[0]], share)
-            above = []
-            for latencies, _ in (a, b):
-                below, all_ = share_below(latencies, common)
-                above.append(list(zip(all_ - below, all_)))
-            events_of.append(above)
-            row = []
-            for latencies, _ in (a, b):
+        self.share, self.arms = share, []
+        self.weights = weights([(a[1], b[1]) for a, b in tables])
+        pulls = []
+        for w, arms in zip(self.weights, tables):
+            row, residuals = [], []
+            for latencies, _ in arms:
                 ms = [m for m, _ in latencies]
                 below, all_ = share_below(latencies, 1000 * quantile(ms, share))
-                residuals = (below - share * all_) / len(ms)
-                plain = share * (1 - share) / len(ms)
-                row.append([ms, residuals, plain, max((residuals**2).sum() / plain, 1.0)])
+                residuals.append((below - share * all_) / len(ms))
+                row.append([ms, max((residuals[-1] ** 2).sum() / (share * (1 - share) / len(ms)), 1.0)])
             n = [len(arm[0]) for arm in row]
-            common = sum(arm[3] * n for arm, n in zip(row, n)) / sum(n)
-            self.arms.append([(ms, residuals, math.sqrt(max(own, common) * plain)) for ms, residuals, plain, own in row])
-        self.stretch = 1.0
-        pulls = []
-        for w, row in zip(self.weights, self.arms):
-            pull = np.zeros(GROUPS)
-            for sign, arm in zip((-1, 1), row):
-                half = self.half(arm)
-                pull += sign * w * half / (Z * arm[2]) * arm[1]
-            pulls.append(pull)
+            common = sum(arm[1] * n for arm, n in zip(row, n)) / sum(n)
+            self.arms.append([(Distribution(ms), len(ms) / max(own, common)) for ms, own in row])
+            pulls.append(w * (residuals[1] - residuals[0]))
         apart = sum(p @ p for p in pulls)
-        cross = sum(pulls) @ sum(pulls) - apart
-        self.stretch = max(1 + cross / apart, 1.0) if apart else 1.0
-        tables = [(size, *events(*above)[1:]) for size, above in zip(sizes, events_of)]
-        self.score = Score(tables, self.stretch)
+        self.stretch = max(1 + (sum(pulls) @ sum(pulls) - apart) / apart, 1.0) if apart else 1.0
 
-    def is_bounded(self):
-        """Whether the requests of both arms bound the quantile at four standard errors, in each stratum."""
-        errors = [arm[2] for row in self.arms for arm in row]
-        return all(0 < self.share - 4 * error and self.share + 4 * error < 1 for error in errors)
+    def above(self, row, change, scale):
+        """The shares above the common quantile; the candidate's latencies are longer by `change`, on this scale."""
+        (one, n1), (two, n2) = row
+        at = (lambda c: c + change) if scale == "difference" else (lambda c: c * math.exp(change))
+        pooled = lambda c: (n1 * one.below(c) + n2 * two.below(at(c))) / (n1 + n2) - self.share
+        high = max(one.last, two.last)
+        while pooled(high) < 0:
+            high *= 2
+        # Within a bin the shares are straight lines, so the root of the pooled share is exact.
+        c = optimize.brentq(pooled, min(-high, -abs(change)) if scale == "difference" else 0.0, high, xtol=1e-13, rtol=1e-15)
+        return 1 - one.below(c), 1 - two.below(at(c))
 
-    def reach(self, arm, z):
-        ms, _, error = arm
-        value, low, high = quantile(ms, self.share), self.share + distance(self.share, error, -z), self.share + distance(self.share, error, z)
-        return value, value - quantile(ms, max(low, 0.0)), quantile(ms, high) - value if high < 1 else math.inf
+    def difference(self, change, scale):
+        found = [self.above(row, change, scale) for row in self.arms]
+        return sum(w * (b - a) for w, (a, b) in zip(self.weights, found))
 
-    def half(self, arm):
-        _, below, above = self.reach(arm, Z)
-        return (below + above) / 2 if math.isfinite(above) else below
+    def statistic(self, change, scale="difference"):
+        """The score of the merged difference of shares under equality, with its corrections."""
+        variance, third, step = self.law()
+        distance = self.difference(change, scale)
+        distance = math.copysign(max(abs(distance) - step / 4, 0), distance)
+        return unskewed(distance / math.sqrt(variance), third / variance**1.5)
 
-    def reaches(self, z):
-        out = []
-        for i in (0, 1):
-            found = [(w, *self.reach(row[i], z)) for w, row in zip(self.weights, self.arms)]
-            scale = math.sqrt(self.stretch)
-            out.append((sum(w * v for w, v, _, _ in found), *[scale * math.hypot(*[f[0] * f[k] for f in found]) for k in (2, 3)]))
-        return out
+    def law(self):
+        p, q = 1 - self.share, self.share
+        variance = third = step = 0.0
+        for w, ((_, n1), (_, n2)) in zip(self.weights, self.arms):
+            variance += w * w * p * q * (1 / n1 + 1 / n2)
+            third += w**3 * p * q * (q - p) * (1 / n2**2 - 1 / n1**2)
+            step += w * w * (1 / n1 + 1 / n2)
+        return variance * self.stretch, third, step
+
+    def solve(self, target, scale):
+        """The change at which the merged difference of shares is the target; None if no change is so large."""
+        if len(self.arms) == 1 and target == 0.0:
+            # Between two requests no latency is more likely than another: both quantiles are those of their requests.
+            (one, _), (two, _) = self.arms[0]
+            one, two = one.at(self.share), two.at(self.share)
+            return two - one if scale == "difference" else math.log(two / one)
+        far = 1000 * max(arm.last for row in self.arms for arm, _ in row) if scale == "difference" else 30.0
+        f = lambda change: self.difference(change, scale) - target
+        if f(-far) < 1e-12 or f(far) > -1e-12:
+            return None
+        return optimize.brentq(f, -far, far, xtol=1e-12, rtol=1e-15)
+
+    def ends(self, z, scale):
+        """Where the statistic is z and -z: the merged difference at which it is, and the change that has that difference."""
+        variance, third, step = self.law()
+        found = []
+        for sign in (1, -1):
+            score = lambda d: sign * unskewed(d / math.sqrt(variance), third / variance**1.5) - z
+            far = 40 * math.sqrt(variance)
+            if score(sign * far) < 0:
+                found.append(None)
+                continue
+            distance = optimize.brentq(score, sign * 1e-12, sign * far, xtol=1e-17, rtol=1e-15)
+            found.append(self.solve(distance + sign * step / 4, scale))
+        return found
 
     def interval(self, z):
-        (a, below_a, above_a), (b, below_b, above_b) = self.reaches(z)
-        low, high = b - a - math.hypot(below_b, above_a), b - a + math.hypot(above_b, below_a)
-        return low if math.isfinite(low) else None, high if math.isfinite(high) else None
+        return tuple(None if end is None else end / 1000 for end in self.ends(z, "difference"))
 
     def lift_interval(self, z):
-        (a, below_a, above_a), (b, below_b, above_b) = self.reaches(z)
-        down = lambda value, below: -math.log(max(value - below, 0) / value) if below < value else math.inf
-        up = lambda value, above: math.log((value + above) / value)
-        center = math.log(b / a)
-        low, high = center - math.hypot(down(b, below_b), up(a, above_a)), center + math.hypot(up(b, above_b), down(a, below_a))
-        return math.exp(low) - 1 if math.isfinite(low) else -1.0, math.exp(high) - 1 if math.isfinite(high) else None
+        low, high = self.ends(z, "ratio")
+        return -1.0 if low is None else math.expm1(low), None if high is None else math.expm1(high)
+
+    def slope(self, row):
+        """Seconds per share of the difference, between 1.96 standard errors below and above."""
+        (one, n1), (two, n2) = row
+        p, q, n = 1 - self.share, self.share, n1 + n2
+        most = min((p * n / n2), q * n / n1, q * n / n2, p * n / n1)
+        d = min(Z * math.sqrt(p * q * (1 / n1 + 1 / n2)), most)
+        shift = lambda d: (two.at(q - d * n1 / n) - one.at(q + d * n2 / n)) / 1000
+        return (shift(-d) - shift(d)) / (2 * d)
 
     def found(self):
-        (a, below_a, above_a), (b, below_b, above_b) = self.reaches(Z)
-        half = lambda below, above: (below + above) / 2 if math.isfinite(above) else below
-        variances = [(half(*r) / Z) ** 2 for r in ((below_a, above_a), (below_b, above_b))]
-        z, enough = self.score.statistic(0.0), self.enough()
-        return dict(values=(a, b), variances=tuple(variances), difference=b - a, variance=sum(variances), critical=Z,
-                    ci=self.interval(Z), p=2 * stats.norm.sf(abs(z)) if enough else None, statistic=z if enough else None, df=None,
-                    lift=(b - a) / a, lift_ci=self.lift_interval(Z), score=self)
+        slopes = [self.slope(row) for row in self.arms]
+        pull = [w / slope for w, slope in zip(self.weights, slopes)]
+        baseline = sum(p * row[0][0].at(self.share) / 1000 for p, row in zip(pull, self.arms)) / sum(pull)
+        difference, lift = self.solve(0.0, "difference") / 1000, math.expm1(self.solve(0.0, "ratio"))
+        independent = self.share * (1 - self.share)
+        variances = [self.stretch * sum((w / sum(pull)) ** 2 * independent / row[i][1] for w, row in zip(self.weights, self.arms))
+                     for i in (0, 1)]
+        z, enough = self.statistic(0.0), self.enough()
+        return dict(values=(baseline, baseline + difference), variances=tuple(variances), difference=difference,
+                    variance=sum(variances), critical=Z, ci=self.interval(Z), p=2 * stats.norm.sf(abs(z)) if enough else None,
+                    statistic=z if enough else None, df=None, lift=lift, lift_ci=self.lift_interval(Z), score=self)
 
     def enough(self):
         """Whether each arm has, or should have, five requests above the quantile of both, and five below."""
-        for count in (lambda x, n: x, lambda x, n: n - x):
-            for i in (1, 3):
-                observed = sum(count(t[i], t[i + 1]) for t in self.score.tables)
-                expected = sum((count(*t[1:3]) + count(*t[3:5])) * t[i + 1] / (t[2] + t[4]) for t in self.score.tables)
+        shares = [self.above(row, 0.0, "difference") for row in self.arms]
+        for count in (lambda x: x, lambda x: 1 - x):
+            for i in (0, 1):
+                observed = sum(count(s[i]) * row[i][1] for s, row in zip(shares, self.arms))
+                expected = sum(count(1 - self.share) * row[i][1] for row in self.arms)
                 if max(observed, expected) < 5:
                     return False
         return True
+
+
+class Distribution:
+    """Latencies in milliseconds, spread evenly within their bins: shares below, and latencies at shares."""
+
+    def __init__(self, ms):
+        bins = defaultdict(int)
+        for m in ms:
+            bins[bounds(m)] += 1
+        ordered = sorted(bins.items())
+        cumulated = np.cumsum([count for _, count in ordered]) / len(ms)
+        self.x = np.array([edge for (low, high), _ in ordered for edge in (low, high)])
+        self.y = np.array([share for end, start in zip(cumulated, [0.0, *cumulated[:-1]]) for share in (start, end)])
+        self.last = self.x[-1]
+
+    def below(self, ms):
+        return float(np.interp(ms, self.x, self.y))
+
+    def at(self, share):
+        i = max(int(np.searchsorted(self.y, share)), 1)
+        i += 1 - i % 2
+        return float(self.x[i - 1] + (self.x[i] - self.x[i - 1]) * (share - self.y[i - 1]) / (self.y[i] - self.y[i - 1]))

@@ -1,41 +1,42 @@
 //! The whole way of an analysis: source → rows → join → sums → checks → comparisons → verdict.
 
 mod methods;
+mod posteriors;
 mod reading;
+mod segmented;
+mod settings;
 
 use std::collections::BTreeSet;
-use std::num::NonZero;
 use std::sync::Arc;
 
-use sidetrack::names::log;
 use sidetrack::plan::{Assignment, Experiment};
-use sidetrack::quantity::{Millis, Timestamp};
-use sidetrack_stats::input::{Fraction, Invalid};
-use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
+use sidetrack::quantity::Timestamp;
 
 use crate::answer::{
-    Analysis, AnalysisUnit, Decision, MetricResult, OutcomeCounts, PlanCheck, Role, Srm, SrmVerdict,
+    Analysis, AnalysisUnit, Decision, OutcomeCounts, PlanCheck, Role, Srm, SrmVerdict,
 };
-use crate::cap::Cap;
 use crate::check::{Check, CheckName, CheckState};
-use crate::checks::{self, Arms, Evidence, Unmatched, share};
+use crate::checks::{self, Arms, Evidence, Touched, Unmatched, share};
 use crate::compare::Data;
 use crate::error::{Error, Part};
-use crate::expected_value::{Price, expected_values};
-use crate::judge::{Look, Names, judge};
-use crate::metric::{Available, Metric, MetricRequests, Origin};
+use crate::expected_value::expected_values;
+use crate::judge::Names;
+use crate::metric::{Metric, Origin};
 use crate::over_time::{Series, series};
 use crate::phases::Book;
-use crate::plan::{AnalysisPlan, Exploratory, accepted, in_force};
+use crate::plan::{accepted, in_force};
 use crate::reason::{Note, Reason, Unusable};
 use crate::row::Excluded;
-use crate::short::Short;
+use crate::segments::{Located, locate};
 use crate::source::outcomes::{ACCURACY, Outcomes};
 use crate::source::{Logs, Trial};
 use crate::strata::Strata;
+use crate::summary::{RowFacts, Summary};
 use crate::verdict::{Grounds, verdict};
-use crate::window::Window;
-use reading::{Read, Reading};
+pub(crate) use methods::look;
+use reading::Reading;
+pub(crate) use reading::{Read, selected, trial};
+pub use settings::Settings;
 
 /// The planned units if the user gives none: the confidence sequence is narrowest around this number.
 pub const DEFAULT_UNITS: u64 = 10_000;
@@ -58,70 +59,23 @@ pub struct Input<'a> {
     pub outcomes: Option<&'a Outcomes>,
 }
 
-/// How it is analyzed.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The trial; `None`: that of the experiment file.
-    pub trial: Option<Short>,
-    /// The time.
-    pub window: Window,
-    /// Requested metrics.
-    pub metrics: MetricRequests,
-    /// What was asked for beyond the plan of the file.
-    pub exploratory: Vec<Exploratory>,
-    /// Prices of metrics.
-    pub prices: Vec<Price>,
-    /// Units planned for all variants together.
-    pub planned_units: Option<u64>,
-    /// How long after a unit's first request in a phase its outcomes count.
-    pub attribution: Option<Millis>,
-    /// Caps of metrics.
-    pub caps: Vec<Cap>,
-    /// The level of significance.
-    pub level: Fraction,
-    /// Decide despite a sample ratio mismatch.
-    pub allow_srm: bool,
-    /// Decide despite these checks.
-    pub allowed: Vec<CheckName>,
-    /// Decide by requests although users were randomized.
-    pub assume_independent_requests: bool,
-    /// Leave out, for all variants, the minutes in which a breaker was open.
-    pub exclude_breaker: bool,
-    /// How many threads work; the result does not depend on it.
-    pub threads: NonZero<usize>,
+impl<'a> Input<'a> {
+    /// What it is about.
+    const fn subject(self) -> Subject<'a> {
+        let Self { experiment, strata, config_hash, .. } = self;
+        Subject { experiment, strata, config_hash }
+    }
 }
 
-impl Settings {
-    /// The analysis that the plan of the file describes: what `analyze run` does without options.
-    ///
-    /// # Errors
-    /// The level of significance is not a fraction, which cannot be.
-    pub fn planned(
-        planned: Option<&AnalysisPlan>,
-        threads: NonZero<usize>,
-    ) -> Result<Self, Invalid> {
-        let mut exploratory = Vec::new();
-        let nothing = MetricRequests::default();
-        Ok(Self {
-            trial: None,
-            window: Window::default(),
-            metrics: planned.map_or_else(
-                || nothing.clone(),
-                |plan| plan.metrics(nothing.clone(), &mut exploratory),
-            ),
-            caps: planned.map_or_else(Vec::new, |plan| plan.caps(&[], &mut exploratory)),
-            attribution: planned.and_then(|plan| plan.attribution),
-            exploratory,
-            prices: Vec::new(),
-            planned_units: planned.and_then(|plan| plan.planned_units),
-            level: Fraction::new(ALPHA)?,
-            allow_srm: false,
-            allowed: Vec::new(),
-            assume_independent_requests: false,
-            exclude_breaker: false,
-            threads,
-        })
-    }
+/// What data are about.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The experiment.
+    pub experiment: &'a Experiment,
+    /// Its strata.
+    pub strata: &'a Strata,
+    /// The hash of its file.
+    pub config_hash: &'a str,
 }
 
 /// Which pass over the logs is running.
@@ -145,13 +99,37 @@ pub fn analyze(
     settings: &Settings,
     progress: &(dyn Fn(Pass, u64) + Sync),
 ) -> Result<(Analysis, Series), Error> {
+    conclude(input.subject(), settings, &summarize(input, settings, progress)?)
+}
+
+/// The verdict from a summary.
+///
+/// # Errors
+/// Too few planned units.
+pub fn conclude(
+    subject: Subject<'_>,
+    settings: &Settings,
+    summary: &Summary,
+) -> Result<(Analysis, Series), Error> {
+    Judging { subject, settings, summary }.answer()
+}
+
+/// Reads the data, and sums them up. `progress` is called with the pass and the number of lines so far.
+///
+/// # Errors
+/// A mistake in the input, or a file that cannot be read.
+pub fn summarize(
+    input: Input<'_>,
+    settings: &Settings,
+    progress: &(dyn Fn(Pass, u64) + Sync),
+) -> Result<Summary, Error> {
     let none = Outcomes::default();
-    let trial = sidetrack::exposure::trial(input.experiment).parse();
-    let of_file = trial.map_err(|problem: String| Error::input(Part::Experiment, problem))?;
+    let of_file = trial(input.experiment)?;
     let work = Work {
         input,
         settings,
         outcomes: input.outcomes.unwrap_or(&none),
+        dimensions: locate(&settings.segments, input.outcomes.unwrap_or(&none)),
         trial: Trial { wanted: settings.trial.unwrap_or(of_file), of_file },
         book: Book::new(input.experiment, input.strata),
         progress,
@@ -159,11 +137,12 @@ pub fn analyze(
     work.run()
 }
 
-/// An analysis at work.
+/// Data that are read and summed up.
 struct Work<'a> {
     input: Input<'a>,
     settings: &'a Settings,
     outcomes: &'a Outcomes,
+    dimensions: Vec<Located>,
     trial: Trial,
     /// The sets of weights.
     book: Book,
@@ -171,7 +150,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn run(&self) -> Result<(Analysis, Series), Error> {
+    fn run(&self) -> Result<Summary, Error> {
         let metrics = self.metrics()?;
         let logs = self.input.logs;
         let mut reading =
@@ -191,7 +170,7 @@ impl Work<'_> {
             let problem = "stdin can be read only once; give the log as a file";
             return Err(Error::input(Part::ExcludeBreaker, problem));
         }
-        let breaker = checks::breaker(self.input.experiment, &first.joined.tally);
+        let breaker = Touched::new(self.input.experiment, &first.joined.tally);
         reading = Reading {
             pass: Pass::WithoutBreaker,
             timeline: Some(Arc::clone(&first.timeline)),
@@ -205,46 +184,54 @@ impl Work<'_> {
             Some(again) if exclude => (again, None),
             again => (first, again),
         };
-        self.answer(&main, other.as_ref(), breaker)
+        Ok(self.summary(main, other, breaker))
     }
+}
 
-    fn answer(
-        &self,
-        main: &Read,
-        other: Option<&Read>,
-        breaker: crate::answer::Breaker,
-    ) -> Result<(Analysis, Series), Error> {
-        let Input { experiment, strata, .. } = self.input;
+/// A summary that is judged.
+struct Judging<'a> {
+    subject: Subject<'a>,
+    settings: &'a Settings,
+    summary: &'a Summary,
+}
+
+impl Judging<'_> {
+    fn answer(&self) -> Result<(Analysis, Series), Error> {
+        let Subject { experiment, strata, .. } = self.subject;
+        let Summary { main, other, trial, .. } = self.summary;
+        let breaker = checks::breaker(experiment, &self.summary.breaker);
         let tally = &main.joined.tally;
         let phases = main.timeline.phases.as_slice();
         let observed = checks::observed(&main.sums, main.shape, main.units);
+        let seen = checks::seen(&main.sums, main.shape, main.units);
         let units = main.counted(observed.iter().flatten().sum());
         let wandering = !strata.adaptive && main.timeline.wanders();
         let adaptive = strata.adaptive || wandering;
-        let (look, planned_reached) =
-            look(self.settings.planned_units, self.settings.level, units, adaptive)
+        let looks = self.settings.methods.looks;
+        let (look, planned_reached, sequential) =
+            look(self.settings.planned_units, self.settings.level, units, adaptive, looks)
                 .map_err(|error| Error::input(Part::PlannedUnits, error.to_string()))?;
         let names = self.names(main);
         let results = self.judged(main, look, &names);
-        let without_breaker = other.map(|other| self.judged(other, look, &names));
-        let srm = checks::srm(experiment, phases, &observed, main.units);
+        let without_breaker = other.as_ref().map(|other| self.judged(other, look, &names));
+        let srm = checks::srm(experiment, phases, &observed, &seen, main.units);
         let request_level = !main.units && experiment.assignment == Assignment::UserHash;
         let other_weights = share(tally.left_out(Excluded::OtherWeights), tally.used);
         let candidates: Vec<&str> =
             main.shape.candidates().filter_map(|arm| names.variants.get(arm).copied()).collect();
-        let outcomes = self.input.outcomes.map(|outcomes| {
-            let counts =
-                checks::outcome_counts(outcomes, tally, main.placed.as_ref(), &names.variants);
+        let facts = self.summary.rows.as_ref();
+        let outcomes = facts.map(|facts| {
+            let counts = checks::outcome_counts(facts, main.placed.as_ref(), &names.variants);
             main.with_untimed(counts)
         });
-        let rows = self.input.outcomes.zip(outcomes.as_ref());
+        let rows = facts.zip(outcomes.as_ref());
         let arms = main.units.then(|| Arms {
             sums: &main.sums,
             shape: main.shape,
             phases,
             names: &names.variants,
             metrics: &main.metrics,
-            by_request: self.outcomes.by_request,
+            by_request: facts.is_some_and(|facts| facts.by_request),
             planned: self.settings.planned_units.unwrap_or(DEFAULT_UNITS),
         });
         let few = main
@@ -252,11 +239,14 @@ impl Work<'_> {
             .then(|| checks::few_units(&self.data(main), &main.metrics, &results, &names.variants));
         let placed = main.placed.as_ref();
         let ends = placed.and_then(|placed| checks::ends(placed, tally, &names.variants));
-        let of_rows = rows.map(|(outcomes, counts)| self.of_rows(main, outcomes, counts, &names));
+        let of_rows = rows.map(|(facts, counts)| self.of_rows(facts, counts, &names));
+        let labels = main.model.as_ref().and_then(|found| checks::labels(found, &main.metrics));
         let untold = main.units.then(|| checks::untold(tally, &main.sums));
         let more = few.into_iter().flatten().chain(ends).chain(of_rows.into_iter().flatten());
-        let more = more.chain(untold).chain(main.units.then(|| main.twice.clone()));
-        let checks = checks::checks(
+        let shown = self.shown(main, &results, look, &names, units);
+        let more = more.chain(shown.checks).chain(labels).chain(untold);
+        let more = more.chain(main.units.then(|| checks::twice(main.twice)));
+        let mut checks = checks::checks(
             rows,
             &main.joined,
             arms.as_ref(),
@@ -265,6 +255,7 @@ impl Work<'_> {
             &self.settings.allowed,
             self.settings.allow_srm,
         );
+        checks::not_checked(&mut checks, &self.summary.not_checked);
         let mut verdict = verdict(&Grounds {
             metrics: &results,
             without_breaker: without_breaker.as_deref(),
@@ -277,7 +268,7 @@ impl Work<'_> {
             candidates: &candidates,
             baseline: names.variants.get(names.baseline).copied().unwrap_or("the baseline"),
         });
-        if let Some(unusable) = self.unusable(main, outcomes.as_ref()) {
+        if let Some(unusable) = self.unusable(outcomes.as_ref()) {
             verdict.decision = Decision::Invalid;
             verdict.winner = None;
             let more = checks
@@ -310,15 +301,18 @@ impl Work<'_> {
         let chosen = self.chosen_primary(&main.metrics);
         let attribution = main.attributed(&names);
         let methods = methods::notes(attribution.as_ref(), &results);
-        let notes = chosen.into_iter().chain(notes).chain(methods).chain(main.absent_zero());
+        let unchecked = Some(&self.summary.not_checked).filter(|checks| !checks.is_empty());
+        let unchecked = unchecked.map(|checks| Note::NotChecked { checks: checks.clone() });
+        let notes = unchecked.into_iter().chain(chosen).chain(notes);
+        let notes = notes.chain(methods).chain(main.absent_zero());
         reasons.extend(notes.map(Reason::from));
         let data = self.data(main);
         let series = series(&data, &main.metrics, look, &names, phases, tally.span);
         let analysis = Analysis {
             version: 1,
             experiment: experiment.name.clone(),
-            config_hash: self.input.config_hash.to_owned(),
-            trial: self.trial.wanted.to_string(),
+            config_hash: self.subject.config_hash.to_owned(),
+            trial: trial.wanted.to_string(),
             other_trials: checks::other_trials(tally),
             from: tally.span.map(|(first, _)| Timestamp::new(first).to_string()),
             to: tally.span.map(|(_, last)| Timestamp::new(last).to_string()),
@@ -326,13 +320,22 @@ impl Work<'_> {
             test: look.mode(),
             alpha: self.settings.level.get(),
             planned_units: self.settings.planned_units,
+            sequential,
             counted_units: Some(units),
             attribution,
-            plan: self.plan(main, &srm, &checks),
+            plan: self.plan(&srm, &checks),
             adaptive,
-            lines: checks::line_counts(tally, self.input.logs),
+            lines: checks::line_counts(tally, &self.summary.files),
             outcomes,
-            variants: checks::variants(experiment, &main.sums, main.shape, &observed),
+            variants: checks::variants(experiment, &main.sums, main.shape, main.units),
+            phases: checks::phases(
+                experiment,
+                phases,
+                tally,
+                &main.sums,
+                (main.shape, main.units),
+                &arms.as_ref().map(Arms::refusing).unwrap_or_default(),
+            ),
             srm,
             checks,
             breaker,
@@ -340,34 +343,16 @@ impl Work<'_> {
             moved_units: main.sums.moved,
             worth: expected_values(&results, &self.settings.prices),
             metrics: results,
+            segments: shown.segments,
+            daily: shown.daily,
+            outlook: shown.outlook,
+            model: main.model.clone(),
             without_breaker,
             decision: verdict.decision,
             winner: verdict.winner,
             reasons,
         };
         Ok((analysis, series))
-    }
-
-    fn metrics(&self) -> Result<Vec<Metric>, Error> {
-        let outcomes = self.outcomes;
-        let binary: Vec<bool> =
-            (0..outcomes.columns.len()).map(|column| outcomes.is_binary(column)).collect();
-        let available = Available {
-            columns: &outcomes.columns,
-            by_request: outcomes.by_request,
-            binary: &binary,
-            ignored: &outcomes.ignored,
-            caps: &self.settings.caps,
-        };
-        let metrics = available.select(&self.settings.metrics)?;
-        for price in &self.settings.prices {
-            if !metrics.iter().any(|metric| metric.name == price.metric) {
-                let known: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
-                let problem = format!("unknown metric; expected one of: {}", known.join(", "));
-                return Err(Error::input(Part::Price(price.metric.clone()), problem));
-            }
-        }
-        Ok(metrics)
     }
 
     /// A column that decides although it was not named. Accuracy needs no name.
@@ -379,8 +364,9 @@ impl Work<'_> {
     }
 
     /// The plan of the file, and what goes beyond it.
-    fn plan(&self, main: &Read, srm: &Srm, checks: &[Check]) -> PlanCheck {
-        let digest = self.input.experiment.analysis.as_ref().map(sidetrack::exposure::short);
+    fn plan(&self, srm: &Srm, checks: &[Check]) -> PlanCheck {
+        let main = &self.summary.main;
+        let digest = self.subject.experiment.analysis.as_ref().map(sidetrack::exposure::short);
         let short = digest.as_ref().and_then(|digest| digest.parse().ok());
         let in_force = in_force(short, &main.joined.tally.seen.plans);
         // Without a plan, no option is beyond it.
@@ -392,36 +378,34 @@ impl Work<'_> {
     }
 
     /// Why there is nothing to decide from.
-    fn unusable(&self, main: &Read, counts: Option<&OutcomeCounts>) -> Option<Unusable> {
-        let Input { experiment, .. } = self.input;
-        let lines = checks::unusable_lines(&experiment.name, self.trial, &main.joined.tally);
+    fn unusable(&self, counts: Option<&OutcomeCounts>) -> Option<Unusable> {
+        let Subject { experiment, .. } = self.subject;
+        let Summary { main, trial, rows, ids, .. } = self.summary;
+        let lines = checks::unusable_lines(&experiment.name, *trial, &main.joined.tally);
         let independent = experiment.assignment == Assignment::RequestRandom
             || self.settings.assume_independent_requests;
         let planned = self.settings.planned_units.filter(|_| !main.units && !independent);
         let units = planned.map(|planned| Unusable::NoUnits { planned });
+        let outcomes = rows.as_ref().zip(counts);
         lines.or(units).or_else(|| {
-            let reading = Reading::default();
-            let field = if self.outcomes.by_request { log::REQUEST_ID } else { log::UNIT };
-            let ids = || self.source(&reading).first(field);
-            checks::unusable_outcomes(self.outcomes, counts?, self.trial, ids)
+            outcomes.and_then(|(rows, counts)| checks::unusable_outcomes(rows, counts, *trial, ids))
         })
     }
 
     /// The checks of the outcomes that need the logs.
     fn of_rows(
         &self,
-        main: &Read,
-        outcomes: &Outcomes,
+        outcomes: &RowFacts,
         counts: &OutcomeCounts,
         names: &Names<'_>,
     ) -> Vec<Check> {
-        let (tally, names) = (&main.joined.tally, names.variants.as_slice());
-        let unmatched = Unmatched { outcomes, counts, tally, sample: &main.sample, names };
+        let (main, names) = (&self.summary.main, names.variants.as_slice());
+        let unmatched = Unmatched { outcomes, counts, sample: &main.sample, names };
         let mut checks = vec![unmatched.check()];
         let placed = main.placed.as_ref();
-        checks.extend(checks::scales(outcomes, tally, placed, main.shape, &main.metrics, names));
+        checks.extend(checks::scales(outcomes, placed, main.shape, &main.metrics, names));
         checks.extend(
-            outcomes.by_request.then(|| checks::classes(outcomes, counts, tally, names)).flatten(),
+            outcomes.by_request.then(|| checks::classes(outcomes, counts, names)).flatten(),
         );
         checks
     }
@@ -431,18 +415,8 @@ impl Work<'_> {
         Data { sums: &read.sums, shape: read.shape, units: read.units, level }
     }
 
-    fn judged(&self, read: &Read, look: Look, names: &Names<'_>) -> Vec<MetricResult> {
-        let data = self.data(read);
-        let metrics = read.metrics.iter().zip(&read.sums.metrics);
-        let compared: Vec<_> =
-            metrics.map(|(metric, sums)| (metric.clone(), data.compare(metric, sums))).collect();
-        let mut results = judge(&compared, look, self.settings.level, names);
-        read.add_caps(&data, &mut results, names);
-        results
-    }
-
     fn names<'n>(&'n self, read: &'n Read) -> Names<'n> {
-        let variants = self.input.experiment.variants.iter();
+        let variants = self.subject.experiment.variants.iter();
         let strata = read.timeline.phases.iter();
         Names {
             variants: variants.map(|variant| variant.name.as_str()).collect(),
@@ -450,28 +424,6 @@ impl Work<'_> {
             strata: strata.map(|stratum| stratum.name.as_deref()).collect(),
         }
     }
-}
-
-/// A fixed test at the planned units, always-valid intervals before and beyond; and whether they are reached.
-///
-/// `adaptive`: the weights followed outcomes, as a bandit's do. How much each phase weighs then depends on what was found before, and a
-/// fixed test calls equal variants different in 7 % of the experiments instead of 5 %; the always-valid test holds for any weights that
-/// are set before a phase begins, so it decides at the planned units too.
-///
-/// # Errors
-/// Too few planned units.
-pub(crate) fn look(
-    planned: Option<u64>,
-    level: Fraction,
-    units: u64,
-    adaptive: bool,
-) -> Result<(Look, bool), Invalid> {
-    let reached = planned.is_some_and(|planned| units >= planned);
-    if !adaptive && planned.is_some_and(|planned| is_planned_look(planned, units)) {
-        return Ok((Look::Fixed, reached));
-    }
-    let sequence = ConfidenceSequence::new(planned.unwrap_or(DEFAULT_UNITS), level)?;
-    Ok((Look::Always(sequence), reached))
 }
 
 #[cfg(test)]

@@ -4,7 +4,11 @@
 //! an interval.
 
 mod counts;
+mod daily;
 mod metrics;
+mod model;
+mod outlook;
+mod segments;
 mod words;
 
 use std::collections::BTreeMap;
@@ -14,7 +18,11 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Check, CheckState};
 use crate::reason::Reason;
 pub use counts::*;
+pub use daily::*;
 pub use metrics::*;
+pub use model::*;
+pub use outlook::*;
+pub use segments::*;
 pub use words::*;
 
 /// A whole analysis.
@@ -44,6 +52,9 @@ pub struct Analysis {
     pub alpha: f64,
     /// Units planned for all variants together.
     pub planned_units: Option<u64>,
+    /// Where the data are among planned looks; absent without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequential: Option<LookResult>,
     /// Units that count towards the planned ones: with attribution of a primary metric, those whose window is over.
     #[serde(default)]
     pub counted_units: Option<u64>,
@@ -61,6 +72,9 @@ pub struct Analysis {
     pub outcomes: Option<OutcomeCounts>,
     /// The variants.
     pub variants: Vec<Variant>,
+    /// Each set of weights with its time, in the order of their beginnings.
+    #[serde(default)]
+    pub phases: Vec<PhaseTraffic>,
     /// The split.
     pub srm: Srm,
     /// Further checks of the data.
@@ -75,6 +89,18 @@ pub struct Analysis {
     pub moved_units: u64,
     /// The comparisons.
     pub metrics: Vec<MetricResult>,
+    /// The metrics that decide, by segment. They decide nothing there.
+    #[serde(default)]
+    pub segments: Vec<SegmentResult>,
+    /// The metrics that decide by day, and by days since the first request of a unit.
+    #[serde(default)]
+    pub daily: Vec<DailyResult>,
+    /// What the experiment can still find, and when it ends.
+    #[serde(default)]
+    pub outlook: Outlook,
+    /// Predictions and labels by variant; null unless the plan says where the outcomes have them.
+    #[serde(default)]
+    pub model: Option<ModelResult>,
     /// The expected value of each candidate.
     pub worth: Vec<ExpectedValue>,
     /// The metrics without the minutes in which a breaker was open; null when no breaker was open.
@@ -94,6 +120,19 @@ pub struct PlanCheck {
     pub digest: Option<String>,
     /// Why the analysis is exploratory; empty if it is the planned one.
     pub exploratory: Vec<String>,
+}
+
+/// Where the data are among planned looks (O'Brien and Fleming).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LookResult {
+    /// This look, or the next one; the first one is 1.
+    pub look: u32,
+    /// How many there are.
+    pub looks: u32,
+    /// Units that count.
+    pub units: u64,
+    /// At how many units the next look is; null at a look.
+    pub next_units: Option<u64>,
 }
 
 /// Which outcomes count: those of a time from the first request of their unit in a phase.
@@ -174,6 +213,34 @@ pub struct Srm {
     pub note: Option<String>,
 }
 
+/// The traffic of a phase.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PhaseTraffic {
+    /// Null if it is the only one.
+    pub phase: Option<String>,
+    /// The time of its first request; null without requests.
+    pub from: Option<String>,
+    /// The minute in which its requests really began; absent if that is `from`. Up to one in a thousand requests, or one,
+    /// may be earlier: a single wrong clock does not make a phase older.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady_from: Option<String>,
+    /// The time of its last request.
+    pub to: Option<String>,
+    /// Shares by variant.
+    pub shares: BTreeMap<String, f64>,
+    /// Units with a response in this phase by variant, also those of earlier phases; requests if the log has no units.
+    pub units: BTreeMap<String, u64>,
+    /// Requests in this phase by variant.
+    #[serde(default)]
+    pub requests: BTreeMap<String, u64>,
+    /// Of them, those for which the variant was asked itself: others answered the rest, as while its breaker is open.
+    #[serde(default)]
+    pub asked: BTreeMap<String, u64>,
+    /// Candidates that in this phase answer clearly more requests with a status of 300 to 499 than the baseline.
+    #[serde(default)]
+    pub refusing: Vec<String>,
+}
+
 /// The split within a phase.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SrmPhase {
@@ -187,8 +254,11 @@ pub struct SrmPhase {
     pub to: Option<String>,
     /// Shares by variant.
     pub expected: BTreeMap<String, f64>,
-    /// Units by variant; requests if the log has no units.
+    /// Units by variant whose first request was in this phase, which are tested; requests if the log has no units.
     pub observed: BTreeMap<String, u64>,
+    /// Units by variant that were seen in this phase, also those of earlier phases; requests if the log has no units.
+    #[serde(default)]
+    pub seen: BTreeMap<String, u64>,
     /// The p-value of this phase alone, which holds at every look.
     pub p_value: Option<f64>,
 }

@@ -37,6 +37,8 @@ pub enum CheckState {
     Blocking,
     /// Beyond the limit, and accepted with `--allow`.
     Accepted,
+    /// Unknown: the table of a summary has not what it needs.
+    NotChecked,
 }
 
 impl CheckState {
@@ -48,6 +50,7 @@ impl CheckState {
             Self::Warning => "warning",
             Self::Blocking => "blocking",
             Self::Accepted => "accepted",
+            Self::NotChecked => "not_checked",
         }
     }
 }
@@ -101,10 +104,16 @@ names! {
     FewUnits: "few_units", "What is left of a conclusion without the heaviest units.";
     LargeValues: "large_values", "What is left of a conclusion without the largest values.";
     TornUnits: "torn_units", "Units that were assigned to two variants.";
+    Covariate: "covariate", "Whether a covariate is from before the first exposure of each unit.";
     Skewness: "skewness", "Units of each variant, for the skewness of a metric.";
     RepeatedRows: "repeated_rows", "Rows about units that say again what earlier rows said.";
     SharedRows: "shared_rows", "Requests that share a row of the outcomes.";
     PredictedClasses: "predicted_classes", "Predictions of each variant with a class that no label has.";
+    SegmentValues: "segment_values", "Units that have a value of a dimension of segments.";
+    SegmentSplit: "segment_split", "The split of each segment.";
+    SegmentSum: "segment_sum", "Whether totals agree with their segments.";
+    EffectTrend: "effect_trend", "Whether an effect changes with the days since the first request.";
+    LabelClasses: "label_classes", "Labels of each variant by class.";
     ConflictingRows: "conflicting_rows", "Rows that contradict another row about the same request.";
 }
 

@@ -4,9 +4,11 @@ mod arms;
 mod breaker;
 mod classes;
 mod counts;
+mod covariates;
 mod ends;
 mod few;
 mod identity;
+mod labels;
 mod lines;
 mod notes;
 mod rows;
@@ -16,18 +18,23 @@ mod srm;
 mod unmatched;
 mod usable;
 
+use std::collections::BTreeMap;
+
 use crate::answer::OutcomeCounts;
 use crate::check::{Check, CheckName, CheckState};
 use crate::join::Joined;
 use crate::metric::Metric;
-use crate::source::outcomes::Outcomes;
+use crate::summary::RowFacts;
 pub(crate) use arms::Arms;
-pub(crate) use breaker::breaker;
+pub(crate) use breaker::{Touched, breaker};
 pub(crate) use classes::classes;
-pub(crate) use counts::{line_counts, observed, other_trials, outcome_counts, variants};
+pub(crate) use counts::{
+    line_counts, observed, other_trials, outcome_counts, phases, seen, variants,
+};
 pub(crate) use ends::ends;
 pub(crate) use few::few_units;
-pub(crate) use identity::{twice, untold};
+pub(crate) use identity::{named_twice, twice, untold};
+pub(crate) use labels::labels;
 pub(crate) use notes::{Evidence, notes};
 pub(crate) use scale::scales;
 pub(crate) use srm::srm;
@@ -38,7 +45,7 @@ pub(crate) use usable::{lines as unusable_lines, outcomes as unusable_outcomes};
 ///
 /// The split of each day is a part of the split, so `allow_srm` accepts it as well.
 pub(crate) fn checks(
-    outcomes: Option<(&Outcomes, &OutcomeCounts)>,
+    outcomes: Option<(&RowFacts, &OutcomeCounts)>,
     joined: &Joined,
     arms: Option<&Arms<'_>>,
     more: impl IntoIterator<Item = Check>,
@@ -61,6 +68,20 @@ pub(crate) fn checks(
         }
     }
     checks
+}
+
+/// Replaces the checks that could not be done, each with its reason.
+pub(crate) fn not_checked(checks: &mut Vec<Check>, names: &BTreeMap<CheckName, String>) {
+    checks.retain(|check| !names.contains_key(&check.name));
+    checks.extend(names.iter().map(|(name, why)| Check {
+        name: *name,
+        state: CheckState::NotChecked,
+        subject: None,
+        value: None,
+        limit: 0.0,
+        variants: BTreeMap::new(),
+        message: why.clone(),
+    }));
 }
 
 /// What ends the message of a check that was accepted with the split.

@@ -4,11 +4,13 @@
 //! so a user with a thousand requests is one user. A unit in several strata counts in each, as it was assigned there, and
 //! the variance accounts for it being the same unit. Without units, each request is taken as one.
 
+mod adjusted;
 mod by_request;
 mod order;
 mod quantile;
 mod scored;
 
+pub(crate) use adjusted::Adjusted;
 pub(crate) use scored::Scored;
 
 use sidetrack_stats::accumulate::Pairs;
@@ -47,6 +49,8 @@ pub(crate) struct Compared {
     pub(crate) posteriors: Option<(Beta, Beta)>,
     /// Of shares and quantiles: the test and the intervals, for any number of looks.
     pub(crate) score: Option<Scored>,
+    /// If covariates adjusted it.
+    pub(crate) adjusted: Option<Adjusted>,
 }
 
 /// A comparison within one stratum.
@@ -64,7 +68,10 @@ impl Data<'_> {
     pub(crate) fn compare(&self, metric: &Metric, sums: &MetricSums) -> Vec<Compared> {
         let compare = |candidate| match metric.measure {
             Measure::Quantile(share) => self.quantile(candidate, share),
-            _ if self.units => self.by_unit(metric, sums, candidate),
+            _ if self.units => {
+                let plain = self.by_unit(metric, sums, candidate);
+                self.adjusted(metric, sums, candidate, plain)
+            }
             _ => self.by_request(metric, candidate),
         };
         self.shape.candidates().map(compare).collect()
@@ -165,6 +172,7 @@ impl Data<'_> {
             strata: self.within(&sides).into_iter().map(within).collect(),
             posteriors: scored.as_ref().and_then(|score| score.as_ref().ok()?.posteriors()),
             score: scored.and_then(Result::ok).map(Scored::Shares),
+            adjusted: None,
         }
     }
 
@@ -182,6 +190,18 @@ impl Data<'_> {
     /// What units in several strata add to the variance of the merged difference: twice the sum, over pairs of slots, of
     /// both weights and the product of the residuals.
     fn covariance(&self, sides: &[(Side, Side)], sums: &MetricSums, candidate: usize) -> f64 {
+        let products = sums.crossings.iter().map(|(slots, product)| (*slots, *product));
+        self.crossed(sides, sums, candidate, products)
+    }
+
+    /// The same, given the products.
+    fn crossed(
+        &self,
+        sides: &[(Side, Side)],
+        sums: &MetricSums,
+        candidate: usize,
+        products: impl Iterator<Item = ((usize, usize), f64)>,
+    ) -> f64 {
         let sizes: Vec<(u64, u64)> =
             sides.iter().map(|(one, two)| (one.units, two.units)).collect();
         let weights = strata::weights(&sizes);
@@ -197,10 +217,9 @@ impl Data<'_> {
             let pairs = sums.pairs.get(slot)?;
             Some(sign * weight / (pairs.means().1 * float(pairs.count())))
         };
-        let term = |((one, two), product): (&(usize, usize), &f64)| {
-            Some(2.0 * pull(*one)? * pull(*two)? * product)
-        };
-        sums.crossings.iter().filter_map(term).sum()
+        products
+            .filter_map(|((one, two), product)| Some(2.0 * pull(one)? * pull(two)? * product))
+            .sum()
     }
 
     /// Units with a response, by slot; requests with a response if there are no units.

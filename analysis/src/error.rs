@@ -43,8 +43,12 @@ pub enum Part {
     Attribution,
     /// The cap of this metric.
     Cap(String),
+    /// This covariate.
+    Covariate(String),
     /// The choice to leave out the minutes of open breakers.
     ExcludeBreaker,
+    /// The table of a summary.
+    Summary,
 }
 
 impl Error {
@@ -58,9 +62,32 @@ impl Error {
     }
 }
 
+/// What is wrong with the data of a file, in words of this program. As the inside of an [`io::Error`], they are kept.
+#[derive(Clone, Debug)]
+pub struct Damage(pub String);
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Damage {}
+
+impl Damage {
+    /// An error of data that break off or are damaged: what came before counts.
+    #[must_use]
+    pub fn error(words: impl Into<String>) -> io::Error {
+        io::Error::new(ErrorKind::InvalidData, Self(words.into()))
+    }
+}
+
 /// The error of a file in words of this program, of the same kind.
 #[must_use]
 pub fn in_words(error: &io::Error) -> io::Error {
+    if let Some(damage) = error.get_ref().and_then(|inner| inner.downcast_ref::<Damage>()) {
+        return io::Error::new(error.kind(), damage.clone());
+    }
     let words = match error.kind() {
         ErrorKind::NotFound => "the file does not exist",
         ErrorKind::PermissionDenied => "permission denied",

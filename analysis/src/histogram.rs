@@ -6,6 +6,10 @@
 //!
 //! No histogram crate offers counts by group and interpolation within a bin.
 
+mod inverse;
+
+pub(crate) use inverse::Inverse;
+
 /// How many groups units fall in.
 pub(crate) const GROUPS: usize = 100;
 /// Below this each millisecond has its bin.
@@ -26,10 +30,15 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts a request of this many milliseconds.
+    /// Counts a request of this many milliseconds, of a unit with random bits.
     pub(crate) fn add(&mut self, unit: u64, milliseconds: u32) {
+        self.add_in(group(unit), milliseconds);
+    }
+
+    /// Counts a request of this many milliseconds in a group of units.
+    pub(crate) fn add_in(&mut self, group: usize, milliseconds: u32) {
         let bin = bin(milliseconds);
-        let Some(bins) = self.groups.get_mut(group(unit)) else { return };
+        let Some(bins) = self.groups.get_mut(group) else { return };
         bins.resize(bins.len().max(bin + 1), 0);
         if let Some(count) = bins.get_mut(bin) {
             *count = count.saturating_add(1);
@@ -44,6 +53,22 @@ impl Histogram {
                 *count = count.saturating_add(*more);
             }
         }
+    }
+
+    /// The counts that are not 0: bin, group and count.
+    pub(crate) fn cells(&self) -> impl Iterator<Item = (usize, usize, u32)> {
+        self.groups.iter().enumerate().flat_map(|(group, bins)| {
+            let bins = bins.iter().enumerate().filter(|(_, count)| **count > 0);
+            bins.map(move |(bin, count)| (bin, group, *count))
+        })
+    }
+
+    /// Adds a count of [`Histogram::cells`]. Bins and groups beyond all latencies are refused.
+    pub(crate) fn set(&mut self, bin: usize, group: usize, count: u32) -> Option<()> {
+        let bins = self.groups.get_mut(group).filter(|_| bin <= self::bin(u32::MAX))?;
+        bins.resize(bins.len().max(bin + 1), 0);
+        *bins.get_mut(bin)? += count;
+        Some(())
     }
 
     /// All groups in one.

@@ -5,6 +5,7 @@
 //! takes the pieces in the order of the source. So the rows of a unit always arrive in the same order, in the same table.
 
 mod chunks;
+mod days;
 mod lanes;
 mod repeats;
 mod tally;
@@ -18,24 +19,22 @@ use sidetrack::quantity::Millis;
 
 use crate::error::Error;
 use crate::histogram::{GROUPS, group};
-use crate::reason::Note;
-use crate::row::{Aside, Excluded, OtherLine, Place, Row, Sink, Whose};
+use crate::row::{Aside, Excluded, OtherLine, Place, Row, SegmentValue, Sink, Whose};
 use crate::short::Short;
 use crate::source::outcomes::Outcomes;
 use crate::source::{Source, Start};
+pub(crate) use days::{DAY, day};
 use lanes::Lanes;
 pub(crate) use repeats::Repeats;
-#[cfg(test)]
-pub(crate) use tally::Minute;
-pub(crate) use tally::Tally;
+pub(crate) use tally::{Damage, Minute, Tally};
 pub(crate) use trials::Exposed;
-pub(crate) use units::{Cell, Settled, TOLD, Totals, UNTOLD, Unit, UnitTable};
+pub(crate) use units::{Cell, Hit, Settled, TOLD, Totals, UNTOLD, Unit, UnitTable};
 
 /// How many shards there are. A divisor of the number of histogram groups, so that a group is in one shard.
 pub(crate) const SHARDS: usize = 20;
 
 /// Strata and variants: data are kept by slot, a variant in a stratum.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shape {
     pub(crate) strata: usize,
     pub(crate) arms: usize,
@@ -63,11 +62,12 @@ impl Shape {
 }
 
 /// Everything that was read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Joined {
     pub(crate) tally: Tally,
     pub(crate) shards: Vec<UnitTable>,
-    pub(crate) notes: Vec<Note>,
+    /// What a reader must know of the files, in words.
+    pub(crate) notes: Vec<String>,
     /// Requests of which it is not known whether they were delivered before.
     pub(crate) unchecked: u64,
 }
@@ -86,6 +86,24 @@ impl Joined {
             late: sum.late + more.late,
             untimed: sum.untimed + more.untimed,
         })
+    }
+
+    /// Gives units their values in the columns of outcomes about units, as (dimension, column): those of their earliest rows.
+    pub(crate) fn segment(&mut self, outcomes: &Outcomes, columns: &[(u8, usize)]) {
+        for (row, (keys, time, _)) in (0..).zip(outcomes.units()) {
+            for (dimension, column) in columns {
+                let Some(value) = outcomes.segment(*column, row) else { continue };
+                let (dimension, time) = (*dimension, time.unwrap_or_default());
+                let position = u64::from(row);
+                // The log has either of both keys.
+                for unit in keys {
+                    let value = SegmentValue { dimension, value, unit, time, position };
+                    if let Some(table) = self.shards.get_mut(shard(unit)) {
+                        table.segment(&value);
+                    }
+                }
+            }
+        }
     }
 
     /// The unit of this key: its shard and itself.
@@ -110,13 +128,19 @@ struct Batch {
     rows: Vec<Vec<Row>>,
     /// Units of other trials, by shard.
     others: Vec<Vec<Exposed>>,
+    /// Values of units in dimensions, by shard.
+    segments: Vec<Vec<SegmentValue>>,
     tally: Tally,
 }
 
 impl Batch {
     fn new(shape: Shape) -> Self {
-        let (rows, others) = (vec![Vec::new(); SHARDS], vec![Vec::new(); SHARDS]);
-        Self { rows, others, tally: Tally::new(shape) }
+        Self {
+            rows: vec![Vec::new(); SHARDS],
+            others: vec![Vec::new(); SHARDS],
+            segments: vec![Vec::new(); SHARDS],
+            tally: Tally::new(shape),
+        }
     }
 
     /// Drops the lines of requests that were delivered before.
@@ -168,6 +192,15 @@ impl Sink for Batch {
         }
     }
 
+    fn segment(&mut self, value: &SegmentValue, text: Option<&str>) {
+        if let Some(text) = text {
+            self.tally.text(value, text);
+        }
+        if let Some(values) = self.segments.get_mut(shard(value.unit)) {
+            values.push(*value);
+        }
+    }
+
     fn aside(&mut self, aside: Aside) {
         self.tally.aside(aside);
     }
@@ -184,11 +217,11 @@ impl Sink for Batch {
 pub(crate) fn join<S: Source>(
     source: &S,
     shape: Shape,
-    (outcomes, defer): (&Outcomes, bool),
+    (outcomes, defer, dimensions): (&Outcomes, bool, usize),
     threads: usize,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Joined, Error> {
-    let tables = (0..SHARDS).map(|_| UnitTable::new(shape, outcomes, defer)).collect();
+    let tables = (0..SHARDS).map(|_| UnitTable::new(shape, outcomes, defer, dimensions)).collect();
     let lanes = Lanes::new(Tally::new(shape).with_outcomes(outcomes), tables);
     let (pieces, todo) = mpsc::sync_channel::<(u64, S::Piece)>(threads);
     // Owned by the threads alone, so that the reader stops if they do.
@@ -222,6 +255,7 @@ pub(crate) fn join<S: Source>(
         notes
     })?;
     let (repeats, tally, shards) = lanes.into_parts();
+    let notes = notes.iter().map(ToString::to_string).collect();
     Ok(Joined { tally, shards, notes, unchecked: repeats.unchecked() })
 }
 
@@ -240,10 +274,12 @@ fn deliver(
         tally.lines
     })?;
     progress(read);
-    for (shard, (rows, others)) in batch.rows.iter_mut().zip(&mut batch.others).enumerate() {
+    let parts = batch.rows.iter_mut().zip(&mut batch.others).zip(&mut batch.segments);
+    for (shard, ((rows, others), segments)) in parts.enumerate() {
         lanes.shard(number, shard, |table| {
             rows.drain(..).for_each(|row| table.add(&row, outcomes));
             others.drain(..).for_each(|exposed| table.other_trials.add(exposed));
+            segments.drain(..).for_each(|value| table.segment(&value));
         })?;
     }
     Some(())

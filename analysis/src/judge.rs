@@ -1,5 +1,7 @@
 //! Judgement of comparisons: intervals that hold at every look, adjusted p-values, conclusions.
 
+use sidetrack::plan::Correction;
+use sidetrack_stats::group_sequential::Repeated;
 use sidetrack_stats::input::Fraction;
 use sidetrack_stats::multiplicity::{benjamini_hochberg, holm};
 use sidetrack_stats::normals;
@@ -13,7 +15,7 @@ use crate::answer::{
     CandidateResult, Conclusion, Goal, MetricResult, PhaseResult, Role, TestMode, Value,
 };
 use crate::compare::{Compared, Scored};
-use crate::metric::{Metric, Origin};
+use crate::metric::{Measure, Metric, Origin};
 
 /// How often the data may be looked at.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,19 @@ pub(crate) enum Look {
     Fixed,
     /// Any number of times.
     Always(ConfidenceSequence),
+    /// Primary metrics at planned looks, all others as without a plan for looks.
+    Planned(Planned),
+}
+
+/// Where the data are among the planned looks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Planned {
+    /// For intervals between two looks, and for other metrics than primary ones.
+    pub(crate) always: ConfidenceSequence,
+    /// Other metrics have the fixed test of the planned number of units.
+    pub(crate) fixed: bool,
+    /// The bounds of this look; `None` between two of them.
+    pub(crate) at: Option<Repeated>,
 }
 
 impl Look {
@@ -29,6 +44,21 @@ impl Look {
         match self {
             Self::Fixed => TestMode::Fixed,
             Self::Always(_) => TestMode::AlwaysValid,
+            Self::Planned(_) => TestMode::GroupSequential,
+        }
+    }
+
+    /// The look of a metric with this role.
+    pub(crate) const fn of(self, role: Role) -> Self {
+        match (self, role) {
+            (Self::Planned(planned), Role::Guardrail | Role::Exploratory) => {
+                if planned.fixed {
+                    Self::Fixed
+                } else {
+                    Self::Always(planned.always)
+                }
+            }
+            _ => self,
         }
     }
 
@@ -38,12 +68,15 @@ impl Look {
             Self::Fixed => {
                 Ok(Estimate { difference: 0.0, variance: 1.0, df: None }.critical(level))
             }
-            Self::Always(sequence) => sequence.critical(units),
+            Self::Always(sequence) | Self::Planned(Planned { always: sequence, at: None, .. }) => {
+                sequence.critical(units)
+            }
+            Self::Planned(Planned { at: Some(bounds), .. }) => Ok(bounds.critical()),
         }
     }
 
     /// The interval of a difference after `units` units.
-    fn interval(
+    pub(crate) fn interval(
         self,
         comparison: &Comparison,
         score: Option<&Scored>,
@@ -55,6 +88,12 @@ impl Look {
             (Self::Fixed, _) => comparison.interval,
             (_, Some(score)) => Some(score.interval(self.critical(level, units).ok()?)),
             (Self::Always(sequence), None) => sequence.interval(comparison.estimate, units).ok(),
+            (Self::Planned(_), None) => {
+                comparison.test.ok()?;
+                let half = self.critical(level, units).ok()? * comparison.estimate.se();
+                let center = comparison.estimate.difference;
+                Some(Interval { low: center - half, high: center + half })
+            }
         }
     }
 
@@ -63,6 +102,8 @@ impl Look {
         match self {
             Self::Fixed => Ok(test.p),
             Self::Always(sequence) => sequence.p_of_score(test.statistic, units),
+            Self::Planned(Planned { at: Some(bounds), .. }) => Ok(bounds.p_value(test.statistic)),
+            Self::Planned(_) => Err(Undefined::BetweenLooks),
         }
     }
 }
@@ -94,14 +135,26 @@ struct Seen<'c> {
     note: &'static str,
 }
 
-/// Judges all metrics at once, since p-values are adjusted for each other.
+/// Judges all metrics at once, since p-values are adjusted for each other: by Holm.
+#[cfg(test)]
 pub(crate) fn judge(
     measured: &[(Metric, Vec<Compared>)],
     look: Look,
     level: Fraction,
     names: &Names<'_>,
 ) -> Vec<MetricResult> {
-    judge_with(measured, look, level, names, posterior)
+    judge_by(measured, look, level, names, Correction::Holm)
+}
+
+/// Judges all metrics at once, since p-values are adjusted for each other.
+pub(crate) fn judge_by(
+    measured: &[(Metric, Vec<Compared>)],
+    look: Look,
+    level: Fraction,
+    names: &Names<'_>,
+    correction: Correction,
+) -> Vec<MetricResult> {
+    judge_with(measured, look, level, names, correction, posterior)
 }
 
 /// The same without the probabilities of being the best. They choose among several winners and change no conclusion, and
@@ -112,7 +165,7 @@ pub(crate) fn conclude_only(
     level: Fraction,
     names: &Names<'_>,
 ) -> Vec<MetricResult> {
-    judge_with(measured, look, level, names, |_, seen| vec![None; seen.len()])
+    judge_with(measured, look, level, names, Correction::Holm, |_, seen| vec![None; seen.len()])
 }
 
 fn judge_with(
@@ -120,6 +173,7 @@ fn judge_with(
     look: Look,
     level: Fraction,
     names: &Names<'_>,
+    correction: Correction,
     posterior: impl Fn(&Metric, &[Seen<'_>]) -> Vec<Option<(f64, f64)>>,
 ) -> Vec<MetricResult> {
     let seen: Vec<(&Metric, Vec<Seen<'_>>)> = measured
@@ -128,7 +182,7 @@ fn judge_with(
             (metric, found.iter().map(|found| see(metric, found, look, level)).collect())
         })
         .collect();
-    let adjusted = adjust(&seen);
+    let adjusted = adjust(&seen, correction);
     let mut results = Vec::new();
     for ((metric, seen), adjusted) in seen.iter().zip(adjusted) {
         let posterior = posterior(metric, seen);
@@ -160,6 +214,7 @@ fn judge_with(
 
 /// Chooses the interval and the p-value for this look.
 fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) -> Seen<'c> {
+    let look = look.of(metric.role);
     // Of a single phase, the result is that of the phase.
     let phases = found.strata.iter().filter(|_| found.strata.len() > 1).map(|within| {
         let units = within.sizes.0 + within.sizes.1;
@@ -193,21 +248,23 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
         seen.p = score.test().and_then(|test| look.p_value(test, units));
         return seen;
     }
-    if let Look::Always(sequence) = look {
+    if !matches!(look, Look::Fixed) {
         // How much wider the interval is that holds at every look.
-        let stretch =
-            sequence.interval(Estimate { difference: 0.0, variance: 1.0, df: None }, units);
+        let stretch = look.critical(level, units);
         let fixed = estimate.critical(level);
         seen.lift = seen.lift.zip(stretch.ok()).zip(comparison.lift.ok()).map(
             |((lift, stretch), center)| {
-                let factor = stretch.high / fixed;
+                let factor = stretch / fixed;
                 Interval {
                     low: center - (center - lift.low) * factor,
                     high: center + (lift.high - center) * factor,
                 }
             },
         );
-        seen.p = test.and_then(|_| sequence.p_value(estimate, units));
+        seen.p = match look {
+            Look::Always(sequence) => test.and_then(|_| sequence.p_value(estimate, units)),
+            _ => comparison.test.and_then(|test| look.p_value(test, units)),
+        };
     }
     if metric.origin == Origin::Latency {
         // Times are not negative, so they cannot fall by more than all of them.
@@ -221,8 +278,9 @@ fn see<'c>(metric: &Metric, found: &'c Compared, look: Look, level: Fraction) ->
     seen
 }
 
-/// Holm over primary metrics and candidates, Benjamini and Hochberg over exploratory ones; guardrails are not adjusted.
-fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
+/// The correction over primary metrics and candidates, Benjamini and Hochberg over exploratory ones; guardrails are not
+/// adjusted.
+fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)], correction: Correction) -> Vec<Vec<Option<PValue>>> {
     let mut adjusted: Vec<Vec<Option<PValue>>> =
         seen.iter().map(|(_, seen)| vec![None; seen.len()]).collect();
     for role in [Role::Primary, Role::Exploratory] {
@@ -238,8 +296,11 @@ fn adjust(seen: &[(&Metric, Vec<Seen<'_>>)]) -> Vec<Vec<Option<PValue>>> {
                 }
             }
         }
-        let p_values =
-            if role == Role::Primary { holm(&p_values) } else { benjamini_hochberg(&p_values) };
+        let p_values = match (role, correction) {
+            (Role::Primary, Correction::None) => p_values,
+            (Role::Primary, Correction::Holm) => holm(&p_values),
+            _ => benjamini_hochberg(&p_values),
+        };
         for ((row, column), p) in places.into_iter().zip(p_values) {
             if let Some(slot) = adjusted.get_mut(row).and_then(|row| row.get_mut(column)) {
                 *slot = Some(p);
@@ -262,7 +323,13 @@ fn posterior(metric: &Metric, seen: &[Seen<'_>]) -> Vec<Option<(f64, f64)>> {
             (posterior::best(&arms, lowest), posterior::expected_loss(&arms, lowest));
         return best.into_iter().zip(loss).skip(1).map(Some).collect();
     }
-    let comparisons: Option<Vec<Comparison>> = seen.iter().map(|seen| seen.comparison).collect();
+    // Of a few requests, the width of a quantile's interval tells no error to compute a probability with.
+    let known = |found: &Comparison| {
+        !matches!(metric.measure, Measure::Quantile(_))
+            || !matches!(found.test, Err(Undefined::FewEvents))
+    };
+    let comparisons = seen.iter().map(|seen| seen.comparison.filter(known));
+    let comparisons: Option<Vec<Comparison>> = comparisons.collect();
     let arms = comparisons.map(|comparisons| around_the_baseline(&comparisons));
     let best = arms.and_then(|arms| normals::best(&arms, lowest));
     best.map_or(none, |best| best.into_iter().skip(1).map(Some).collect())
@@ -341,6 +408,8 @@ fn candidate(
         undefined: seen.p.err(),
         decision: decided,
         phases: phases.collect(),
+        adjustment: None,
+        posterior: None,
     }
 }
 

@@ -4,17 +4,20 @@
 //! `latency_p95:20ms`.
 
 mod doubt;
-
-use std::str::FromStr;
+mod primary;
+mod request;
 
 use sidetrack::quantity::Ppm;
 
-use crate::answer::{Goal, Kind, MetricUnit, Role};
+use crate::answer::{Goal, Kind, LoggedColumn, MetricUnit, Role};
 use crate::cap::Cap;
 use crate::error::{Error, Part};
+use crate::llm::LlmMetric;
+use crate::model::ModelMetric;
 use crate::source::outcomes::{ACCURACY, Ignored};
 use doubt::Doubt;
 pub(crate) use doubt::words;
+pub use request::MetricRequest;
 
 /// How units become a number, with what a quantile needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,18 +85,26 @@ pub(crate) struct Metric {
     pub(crate) margin: Option<Margin>,
     /// The quantile of all units at which values are capped.
     pub(crate) cap: Option<Ppm>,
+    /// Which metric of predictions and labels it is, if the plan says where these are.
+    pub(crate) model: Option<ModelMetric>,
+    /// Which metric of a language model it is, if it is made from fields of the log.
+    pub(crate) llm: Option<LlmMetric>,
+    /// Of a ratio of two columns: that of the denominator.
+    pub(crate) per: Option<usize>,
 }
 
 impl Metric {
     /// Seconds for times; nothing for columns and fractions.
     pub(crate) fn unit(&self) -> Option<MetricUnit> {
-        (self.origin == Origin::Latency).then_some(MetricUnit::Seconds)
+        let is_time = self.origin == Origin::Latency || self.llm == Some(LlmMetric::FirstToken);
+        is_time.then_some(MetricUnit::Seconds)
     }
 
     /// Whether a value is a fraction of one.
     pub(crate) fn is_share(&self) -> bool {
         self.measure == Measure::Proportion
             || self.name == ACCURACY
+            || self.model.is_some_and(ModelMetric::is_share)
             || matches!(self.origin, Origin::Errors | Origin::Aborts)
     }
 
@@ -103,111 +114,6 @@ impl Metric {
             Margin::Absolute(margin) | Margin::Points(margin) => Some(margin),
             Margin::Relative(share) => baseline.map(|value| value.abs() * share),
         }
-    }
-}
-
-/// A metric as requested: `NAME[=KIND][:increase|decrease][:absent=zero|missing][:MARGIN]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MetricRequest {
-    pub(crate) name: String,
-    kind: Option<Kind>,
-    goal: Option<Goal>,
-    absent: Option<Absent>,
-    pub(crate) margin: Option<Margin>,
-}
-
-impl MetricRequest {
-    /// The metric's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Why its direction has to be given, if it is not. Of a built-in metric, it is known.
-    pub(crate) fn doubt(&self) -> Option<String> {
-        let is_built_in = self.name == LATENCY || BUILT_IN.contains(&self.name.as_str());
-        let doubt = Doubt::of(&self.name).filter(|_| !is_built_in && self.goal.is_none());
-        doubt.map(|doubt| doubt.to_string())
-    }
-
-    /// Everything by default.
-    fn of(name: &str) -> Self {
-        Self { name: name.to_owned(), kind: None, goal: None, absent: None, margin: None }
-    }
-}
-
-impl MetricRequest {
-    /// Whether it may be a mean per unit.
-    pub(crate) fn can_be_capped(&self) -> bool {
-        matches!(self.kind, None | Some(Kind::Mean))
-    }
-}
-
-impl FromStr for MetricRequest {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let mut parts = text.split(':');
-        let head = parts.next().unwrap_or_default();
-        let (name, kind) =
-            head.split_once('=').map_or((head, None), |(name, kind)| (name, Some(kind)));
-        if name.is_empty() {
-            return Err(format!(
-                "\"{text}\" has no name; expected NAME[=KIND][:increase|decrease][:MARGIN]"
-            ));
-        }
-        let kind = kind.map(|kind| match kind {
-            "proportion" => Ok(Kind::Proportion),
-            "mean" => Ok(Kind::Mean),
-            "ratio" => Ok(Kind::Ratio),
-            other => {
-                Err(format!("unknown kind \"{other}\"; expected one of: proportion, mean, ratio"))
-            }
-        });
-        let mut request = Self { kind: kind.transpose()?, ..Self::of(name) };
-        for part in parts {
-            match part {
-                "increase" => request.goal = Some(Goal::Increase),
-                "decrease" => request.goal = Some(Goal::Decrease),
-                "absent=zero" => request.absent = Some(Absent::Zero),
-                "absent=missing" => request.absent = Some(Absent::Missing),
-                margin => request.margin = Some(margin.parse()?),
-            }
-        }
-        if name == LATENCY || BUILT_IN.contains(&name) {
-            if request.kind.is_some() {
-                return Err(format!("{name} is built in and has a fixed kind; remove \"=…\""));
-            }
-            if request.absent.is_some() {
-                return Err(format!("{name} is built in and has no `absent`; remove it"));
-            }
-        }
-        Ok(request)
-    }
-}
-
-impl FromStr for Margin {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // A suffix, and what one of it is; the empty one last, since every text ends in it.
-        let units = [("%", 0.01), ("pt", 0.01), ("ms", 0.001), ("s", 1.0), ("", 1.0)];
-        let read = |(suffix, one): (&str, f64)| {
-            let value: f64 = text.strip_suffix(suffix)?.parse().ok()?;
-            let margin = match suffix {
-                "%" => Self::Relative(value * one),
-                "pt" => Self::Points(value * one),
-                _ => Self::Absolute(value * one),
-            };
-            (value.is_finite() && value >= 0.0).then_some(margin)
-        };
-        units.into_iter().find_map(read).ok_or_else(|| {
-            format!(
-                "\"{text}\" is neither increase nor decrease nor absent=zero nor absent=missing nor \
-                 a margin; expected for example 20ms, 0.5pt (percentage points), 5% (of the \
-                 baseline's value) or a number in the metric's own unit"
-            )
-        })
     }
 }
 
@@ -222,6 +128,12 @@ pub(crate) struct Available<'a> {
     pub(crate) ignored: &'a [Ignored],
     /// Caps of metrics.
     pub(crate) caps: &'a [Cap],
+    /// How many of the columns are metrics of predictions and labels.
+    pub(crate) modeled: usize,
+    /// Columns that are made from fields of the log.
+    pub(crate) logged: &'a [LoggedColumn],
+    /// Columns that are covariates.
+    pub(crate) covariates: &'a [String],
 }
 
 /// Requested metrics by role.
@@ -278,7 +190,8 @@ impl Available<'_> {
             }
         }
         let mut add = |name: &str, role: Role| {
-            let known = metrics.iter().any(|metric| metric.name == name);
+            let known = metrics.iter().any(|metric| metric.name == name)
+                || self.covariates.iter().any(|covariate| covariate == name);
             let request = MetricRequest::of(name);
             if let Some(metric) = self.metric(&request, role).ok().filter(|_| !known) {
                 metrics.push(metric);
@@ -290,8 +203,11 @@ impl Available<'_> {
         add("error_rate", Role::Guardrail);
         add("latency_p95", Role::Guardrail);
         add("abort_rate", Role::Guardrail);
-        for column in self.columns {
-            add(column, Role::Exploratory);
+        for (index, column) in self.columns.iter().enumerate() {
+            // No direction of a bias is better, so it is only a metric if one is asked for.
+            if self.model(index) != Some(ModelMetric::Bias) {
+                add(column, Role::Exploratory);
+            }
         }
         for name in ["latency_mean", "latency_p50", "latency_p99"] {
             add(name, Role::Exploratory);
@@ -299,6 +215,11 @@ impl Available<'_> {
         metrics.sort_by_key(|metric| metric.role);
         self.check_caps(&metrics)?;
         Ok(metrics)
+    }
+
+    /// Which metric of predictions and labels a column is.
+    fn model(&self, column: usize) -> Option<ModelMetric> {
+        ModelMetric::named(self.columns.get(column)?).filter(|_| self.modeled > 0)
     }
 
     /// Caps are for means of outcomes. Without outcomes, there is nothing to cap.
@@ -333,36 +254,6 @@ impl Available<'_> {
         self.caps.iter().find(|cap| cap.metric == name).map(|cap| cap.quantile)
     }
 
-    /// The primary metric where none is requested. A guess among several columns would decide by chance.
-    fn default_primary(&self, guardrails: &[MetricRequest]) -> Result<&str, Error> {
-        let wrong = |problem| Error::input(Part::Outcomes(None), problem);
-        if self.columns.iter().any(|name| name == ACCURACY) {
-            return Ok(ACCURACY);
-        }
-        let free = |name: &&String| !guardrails.iter().any(|request| request.name == **name);
-        let free: Vec<&str> = self.columns.iter().filter(free).map(String::as_str).collect();
-        match free.as_slice() {
-            [only] => match Doubt::of(only) {
-                None => Ok(only),
-                Some(doubt) => Err(wrong(format!(
-                    "{only} is the only column that may decide, but {doubt}\n  hint: name it and its \
-                     direction, as in --metric {only}:decrease"
-                ))),
-            },
-            [] if self.columns.is_empty() && !self.ignored.is_empty() => {
-                let ignored: Vec<String> = self.ignored.iter().map(Ignored::to_string).collect();
-                Err(wrong(format!("no column is a metric: {}", ignored.join(", "))))
-            }
-            [] => Ok("error_rate"),
-            several => Err(wrong(format!(
-                "several columns may be the primary metric: {}\n  hint: choose with --metric, as \
-                 in --metric {}",
-                several.join(", "),
-                example(several)
-            ))),
-        }
-    }
-
     fn metric(&self, request: &MetricRequest, role: Role) -> Result<Metric, String> {
         if request.name == LATENCY && self.columns.iter().any(|column| column == LATENCY) {
             return Err(
@@ -381,24 +272,61 @@ impl Available<'_> {
             "latency_p99" => Some((Origin::Latency, Measure::Quantile(0.99))),
             _ => None,
         };
-        let column = self.columns.iter().position(|column| column == name);
+        if self.covariates.iter().any(|covariate| covariate == name) {
+            return Err(
+                "it is a covariate, from before the experiment; a metric is from within it"
+                    .to_owned(),
+            );
+        }
+        let place = |name: &str| self.columns.iter().position(|column| column == name);
+        let parts = name.split_once('/').filter(|_| place(name).is_none());
+        let parts = parts.and_then(|(one, other)| Some((place(one)?, place(other)?)));
+        if parts.is_some() && !matches!(request.kind, None | Some(Kind::Ratio)) {
+            return Err(format!("{name} is a ratio of two columns; write {name}=ratio"));
+        }
+        let column = parts.map(|(one, _)| one).or_else(|| place(name));
         let (origin, measure) = match (column, built_in) {
+            (Some(column), _) if parts.is_some() => (Origin::Column(column), Measure::Ratio),
             (Some(column), _) => (Origin::Column(column), self.measure(column, request.kind)),
             (None, Some(built_in)) => built_in,
             (None, None) => {
                 if let Some(ignored) = self.ignored.iter().find(|ignored| ignored.name == name) {
                     return Err(format!("{ignored}; {}", ignored.needs()));
                 }
-                let columns = self.columns.iter().map(String::as_str);
-                let known: Vec<&str> = BUILT_IN.into_iter().chain(columns).collect();
-                return Err(format!("unknown metric; expected one of: {}", known.join(", ")));
+                let built_in = BUILT_IN.join(", ");
+                return Err(match self.columns.join(", ") {
+                    columns if columns.is_empty() => {
+                        format!("no outcome has {name}; metrics of requests are: {built_in}")
+                    }
+                    columns => format!(
+                        "no outcome has {name}; the outcomes have: {columns}; metrics of requests \
+                         are: {built_in}"
+                    ),
+                });
             }
         };
-        let doubt = Doubt::of(name).filter(|_| matches!(origin, Origin::Column(_)));
+        let model = column.and_then(|column| self.model(column));
+        if model.is_some() && request.kind.is_some_and(|kind| kind != Kind::Ratio) {
+            return Err(format!(
+                "{name} is a metric of the model and has a fixed kind; remove \"=…\""
+            ));
+        }
+        if model == Some(ModelMetric::Bias) && request.goal.is_none() {
+            return Err(format!(
+                "a bias is best at 0, so it has no direction of its own; write {name}:decrease if the \
+                 model predicts too much, or {name}:increase"
+            ));
+        }
+        let doubt =
+            Doubt::of(name).filter(|_| matches!(origin, Origin::Column(_)) && model.is_none());
         if let Some(doubt) = doubt.filter(|_| role != Role::Exploratory && request.goal.is_none()) {
             return Err(format!("{doubt}; write {name}:decrease or {name}:increase"));
         }
+        let is_logged = self.logged.iter().any(|logged| logged.column == name);
+        let llm = LlmMetric::named(name).filter(|_| is_logged);
         let default = match origin {
+            _ if llm.is_some() => llm.map_or(Goal::Decrease, LlmMetric::goal),
+            _ if model.is_some() => model.and_then(ModelMetric::goal).unwrap_or(Goal::Increase),
             Origin::Column(_) if doubt != Some(Doubt::Cost) => Goal::Increase,
             _ => Goal::Decrease,
         };
@@ -412,13 +340,16 @@ impl Available<'_> {
             (_, Some(_)) => return Err("only a guardrail has a margin".to_owned()),
             (_, None) => None,
         };
-        let is_binary =
-            |column: usize| measure != Measure::Mean && self.binary.get(column) == Some(&true);
+        let is_binary = |column: usize| {
+            parts.is_none() && measure != Measure::Mean && self.binary.get(column) == Some(&true)
+        };
         let is_share = match origin {
             Origin::Errors | Origin::Aborts => true,
             Origin::Latency => false,
             Origin::Column(column) => {
-                measure == Measure::Proportion || name == ACCURACY || is_binary(column)
+                measure == Measure::Proportion
+                    || name == ACCURACY
+                    || model.map_or_else(|| is_binary(column), ModelMetric::is_share)
             }
         };
         if matches!(margin, Some(Margin::Points(_))) && !is_share {
@@ -438,10 +369,12 @@ impl Available<'_> {
             );
         }
         // A unit without a label is not a wrong prediction.
-        let unlabeled = if name == ACCURACY { Absent::Missing } else { Absent::Zero };
+        let unlabeled =
+            if name == ACCURACY || model.is_some() { Absent::Missing } else { Absent::Zero };
         let absent = request.absent.unwrap_or(unlabeled);
-        let cap = self.cap(name);
-        Ok(Metric { name: name.to_owned(), role, measure, origin, goal, absent, margin, cap })
+        let (cap, per) = (self.cap(name), parts.map(|(_, per)| per));
+        let name = name.to_owned();
+        Ok(Metric { name, role, measure, origin, goal, absent, margin, cap, model, llm, per })
     }
 
     fn measure(&self, column: usize, kind: Option<Kind>) -> Measure {
@@ -450,6 +383,7 @@ impl Available<'_> {
             Some(Kind::Mean) => Measure::Mean,
             // A quantile of a column is undefined for a single request.
             Some(Kind::Ratio | Kind::Quantile) => Measure::Ratio,
+            None if self.model(column).is_some() => Measure::Ratio,
             // A cap is about the values of units.
             None if self.columns.get(column).is_some_and(|name| self.cap(name).is_some()) => {
                 Measure::Mean
@@ -464,13 +398,6 @@ impl Available<'_> {
             None => Measure::Mean,
         }
     }
-}
-
-/// How one of several columns is requested: one whose name says that higher is better, if there is one.
-fn example(columns: &[&str]) -> String {
-    let clear = columns.iter().find(|name| Doubt::of(name).is_none());
-    let first = || columns.first().map(|name| format!("{name}:decrease"));
-    clear.map(|name| (*name).to_owned()).or_else(first).unwrap_or_default()
 }
 
 /// Short for `latency_mean`.

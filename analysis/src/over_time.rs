@@ -3,6 +3,7 @@
 //! The effect at a moment is that of the units that had joined by then, with all that they did until now, so a single pass
 //! over the data suffices; the last moment equals the analysis. Intervals are those of the chosen look.
 
+use sidetrack_stats::input::Fraction;
 use sidetrack_stats::result::Comparison;
 use sidetrack_stats::{float, strata};
 
@@ -47,7 +48,7 @@ pub struct Point {
     pub interval: Option<(f64, f64)>,
 }
 
-/// A candidate's share of the units over time.
+/// A candidate's share of the units over time: of those seen in the phase of the moment so far.
 #[derive(Clone, Debug)]
 pub struct SplitOverTime {
     /// The candidate.
@@ -97,7 +98,7 @@ fn points(
     span: (u64, u64),
 ) -> Vec<Point> {
     let mut points = Vec::new();
-    for (index, pairs) in data.sums.over_time.values.iter().enumerate() {
+    for (index, pairs) in data.sums.over_time.accumulated().iter().enumerate() {
         let sides = data.sides(pairs, candidate);
         if let Some(score) = data.score(metric, &data.arms(pairs, candidate), 1.0) {
             let Ok(score) = score else { continue };
@@ -116,18 +117,19 @@ fn points(
         points.push(Point {
             time: end(index, span),
             difference: comparison.estimate.difference,
-            interval: interval(&comparison, units, look),
+            interval: interval(&comparison, units, look, data.level),
         });
     }
     points
 }
 
-fn interval(comparison: &Comparison, units: u64, look: Look) -> Option<(f64, f64)> {
-    let interval = match look {
-        Look::Fixed => comparison.interval,
-        Look::Always(sequence) => sequence.interval(comparison.estimate, units).ok(),
-    };
-    interval.map(|interval| (interval.low, interval.high))
+fn interval(
+    comparison: &Comparison,
+    units: u64,
+    look: Look,
+    level: Fraction,
+) -> Option<(f64, f64)> {
+    look.interval(comparison, None, units, level).map(|interval| (interval.low, interval.high))
 }
 
 fn split(
@@ -138,17 +140,18 @@ fn split(
 ) -> Vec<(u64, f64, f64)> {
     let share = |stratum: &Phase| stratum.shares.get(candidate).copied().unwrap_or(0.0);
     let shares: Vec<f64> = strata.iter().map(share).collect();
-    let (mut all, mut own, mut expected) = (0.0, 0.0, 0.0);
+    // By phase: units so far, and the candidate's.
+    let mut so_far = vec![(0_u64, 0_u64); shares.len()];
     let mut points = Vec::new();
     for (index, slots) in data.sums.over_time.units.iter().enumerate() {
-        for (counts, share) in slots.chunks(data.shape.arms.max(1)).zip(&shares) {
-            let units = float(counts.iter().sum());
-            all += units;
-            own += float(counts.get(candidate).copied().unwrap_or(0));
-            expected += share * units;
+        for (counts, (all, own)) in slots.chunks(data.shape.arms.max(1)).zip(&mut so_far) {
+            *all += counts.iter().sum::<u64>();
+            *own += counts.get(candidate).copied().unwrap_or(0);
         }
-        if all > 0.0 {
-            points.push((end(index, span), own / all, expected / all));
+        // Phases are in the order of their beginnings, and units have the shares of the last one.
+        let present = so_far.iter().zip(&shares).rev().find(|((all, _), _)| *all > 0);
+        if let Some(((all, own), share)) = present {
+            points.push((end(index, span), float(*own) / float(*all), *share));
         }
     }
     points
@@ -191,5 +194,21 @@ mod tests {
         // 48 moments of 100 ms each.
         let points = split(&data, &timeline.phases, (1000, 5800), 1);
         assert_eq!(points, [(1200, 0.25, 0.2), (1300, 0.25, 0.2), (1400, 0.4, 0.2)]);
+    }
+
+    #[test]
+    fn the_split_is_that_of_the_units_in_the_present_phase() {
+        let file = br#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "b",
+            "variants": [{"name": "b"}, {"name": "c", "weight": 20}]}]}"#;
+        let plan = sidetrack::config::parse_json(file).unwrap();
+        let experiment = plan.experiments.into_iter().next().unwrap();
+        // By moment: the first phase's units of both variants, and the second one's.
+        let units = vec![vec![4, 1, 0, 0], vec![4, 1, 1, 1], vec![0, 0, 4, 4]];
+        let sums = Sums { over_time: OverTime { units, values: Vec::new() }, ..Sums::default() };
+        let level = sidetrack_stats::input::Fraction::FIVE_PERCENT;
+        let data = Data { sums: &sums, shape: Shape::new(&experiment, 2), units: true, level };
+        let phases = [[0.8, 0.2], [0.5, 0.5]].map(|shares| Phase::of_shares(&shares));
+        let points = split(&data, &phases, (1000, 5800), 1);
+        assert_eq!(points, [(1100, 0.2, 0.2), (1200, 0.5, 0.5), (1300, 0.5, 0.5)]);
     }
 }

@@ -124,15 +124,25 @@ pub(crate) struct Phase {
     pub(crate) name: Option<String>,
     /// The share of each variant, by its index.
     pub(crate) shares: Vec<f64>,
+    /// The phase of the rollout that the proxies named.
+    pub(crate) rollout: Option<String>,
+    /// The weights, as the log carries them.
+    pub(crate) weights: String,
     /// The first and the last minute with a request.
-    minutes: (u64, u64),
+    pub(crate) minutes: (u64, u64),
 }
 
 impl Phase {
     /// A phase of these shares, for tests of what reads only them.
     #[cfg(test)]
     pub(crate) fn of_shares(shares: &[f64]) -> Self {
-        Self { name: None, shares: shares.to_vec(), minutes: (0, 0) }
+        Self {
+            name: None,
+            shares: shares.to_vec(),
+            rollout: None,
+            weights: String::new(),
+            minutes: (0, 0),
+        }
     }
 
     /// When it began and ended, rounded to the minute, in milliseconds since 1970.
@@ -164,32 +174,58 @@ impl Timeline {
             }
             pause = pause.saturating_mul(2);
         };
-        // The order is that of time, whatever the order in which threads met the sets.
-        let order = |(index, (from, _)): &(usize, (u64, u64))| {
+        // The order is that of time, whatever the order in which threads met the sets. Within a minute, the weights of
+        // the file are the newest.
+        let order = |(index, (from, to)): &(usize, (u64, u64))| {
             let set = sets.get(*index);
-            let place = set.and_then(|set| Some(set.of_file.as_ref()?.0)).unwrap_or(usize::MAX);
+            let place = set.and_then(|set| Some(set.of_file.as_ref()?.0));
             let text = set.map(|set| (set.phase.clone(), set.weights.text().to_owned()));
-            (*from, place, text)
+            (*from, *to, place, text)
         };
         let each = runs.iter().enumerate();
         let mut all: Vec<(usize, (u64, u64))> =
             each.flat_map(|(set, runs)| runs.iter().map(move |run| (set, *run))).collect();
         all.sort_by_cached_key(order);
-        let mut timeline = Self {
-            returns: runs.iter().any(|runs| runs.len() > 1),
-            starts: vec![Vec::new(); sets.len()],
-            phases: Vec::new(),
+        Self::of_runs(&sets, &all)
+    }
+
+    /// The phases of these sets of weights, each with its first and its last minute, in the order of time.
+    ///
+    /// # Errors
+    /// Weights that cannot be read; why.
+    pub(crate) fn of_phases(
+        experiment: &Experiment,
+        strata: &Strata,
+        phases: &[(Option<String>, String, (u64, u64))],
+    ) -> Result<Self, String> {
+        let book = Book::new(experiment, strata);
+        let run = |(rollout, weights, minutes): &(Option<String>, String, (u64, u64))| {
+            Ok((book.find(experiment, rollout.as_deref(), weights)?.0, *minutes))
         };
-        for (index, minutes) in &all {
+        let all: Vec<(usize, (u64, u64))> =
+            phases.iter().map(run).collect::<Result<_, String>>()?;
+        Ok(Self::of_runs(&book.read(), &all))
+    }
+
+    fn of_runs(sets: &[Arc<Set>], all: &[(usize, (u64, u64))]) -> Self {
+        let mut timeline =
+            Self { returns: false, starts: vec![Vec::new(); sets.len()], phases: Vec::new() };
+        for (index, minutes) in all {
             let Some(set) = sets.get(*index) else { continue };
             // At most as many as there are sets, or MOST_PHASES.
             let number = u8::try_from(timeline.phases.len()).unwrap_or(u8::MAX);
             if let Some(starts) = timeline.starts.get_mut(*index) {
                 starts.push((minutes.0, number));
+                timeline.returns |= starts.len() > 1;
             }
-            let name = if all.len() == 1 { set.title() } else { name(&sets, &all, set, *minutes) };
-            let shares = set.weights.shares().to_vec();
-            timeline.phases.push(Phase { name, shares, minutes: *minutes });
+            let name = if all.len() == 1 { set.title() } else { name(sets, all, set, *minutes) };
+            timeline.phases.push(Phase {
+                name,
+                shares: set.weights.shares().to_vec(),
+                rollout: set.phase.clone(),
+                weights: set.weights.text().to_owned(),
+                minutes: *minutes,
+            });
         }
         timeline
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use sidetrack::config::{self, Code, Node, Problem, Problems, Step};
+use sidetrack::config::{self, Code, Methods, Model, ModelPrice, Node, Problem, Problems, Step};
 use sidetrack::plan::Plan;
 use sidetrack::quantity::Millis;
 
@@ -13,8 +13,9 @@ use crate::cap::Cap;
 use crate::check::{Check, CheckState};
 use crate::checks::BY_SRM;
 use crate::metric::{BUILT_IN, MetricRequest, MetricRequests};
+use crate::model::ModelMetric;
+use crate::segments::{Dimension, dimension};
 use crate::short::Short;
-use crate::source::outcomes::Outcomes;
 
 /// An analysis plan, written before the data exist.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +30,16 @@ pub struct AnalysisPlan {
     pub attribution: Option<Millis>,
     /// The quantiles at which values of metrics are capped.
     pub caps: Vec<Cap>,
+    /// By what results are shown separately.
+    pub segments: Vec<String>,
+    /// Which columns of the outcomes hold predictions and labels.
+    pub model: Option<Model>,
+    /// What the tokens of language models cost.
+    pub prices: Vec<ModelPrice>,
     /// The weights through which the candidate is raised.
     pub steps: Vec<Step>,
+    /// Covariates, planned looks, corrections, and a prior.
+    pub methods: Methods,
 }
 
 /// Why an analysis is exploratory: something was chosen after the data could be seen, as far as one can know.
@@ -79,19 +88,26 @@ impl fmt::Display for Exploratory {
 }
 
 impl AnalysisPlan {
+    /// The columns of the outcomes that the plan names: they are read even if they look like identifiers or times.
+    #[must_use]
+    pub fn named(&self) -> Vec<&str> {
+        let metrics = self.metrics.iter().chain(&self.guardrails).flat_map(MetricRequest::columns);
+        metrics.chain(self.methods.covariates.iter().map(String::as_str)).collect()
+    }
+
     /// The plan without the metrics that these outcomes do not have, if a primary metric is asked for: a plan may have
     /// metrics of several files. Without one, they stay, and are a mistake.
     #[must_use]
     pub fn within(
         &self,
-        outcomes: Option<&Outcomes>,
+        columns: &[String],
         asked: &MetricRequests,
         exploratory: &mut Vec<Exploratory>,
     ) -> Self {
         if asked.primary.is_empty() {
             return self.clone();
         }
-        let plan = self.known(outcomes);
+        let plan = self.known(columns);
         let of = |plan: &Self| -> Vec<String> {
             plan.metrics.iter().chain(&plan.guardrails).map(|metric| metric.name.clone()).collect()
         };
@@ -103,16 +119,16 @@ impl AnalysisPlan {
 
     /// The plan without the metrics that these outcomes do not have.
     #[must_use]
-    pub fn known(&self, outcomes: Option<&Outcomes>) -> Self {
+    pub fn known(&self, columns: &[String]) -> Self {
         let mut plan = self.clone();
-        let is_known = |name: &str| {
-            BUILT_IN.contains(&name)
-                || outcomes.is_some_and(|outcomes| outcomes.columns.iter().any(|it| it == name))
-        };
+        let is_known =
+            |name: &str| BUILT_IN.contains(&name) || columns.iter().any(|column| column == name);
         for metrics in [&mut plan.metrics, &mut plan.guardrails] {
-            metrics.retain(|metric| is_known(&metric.name));
+            metrics
+                .retain(|metric| is_known(&metric.name) || metric.name.split('/').all(&is_known));
         }
         plan.caps.retain(|cap| is_known(&cap.metric));
+        plan.methods.covariates.retain(|covariate| is_known(covariate));
         plan
     }
 
@@ -147,6 +163,52 @@ impl AnalysisPlan {
             primary: and(asked.primary, &self.metrics),
             guardrail: and(asked.guardrail, &self.guardrails),
             exploratory: asked.exploratory,
+        }
+    }
+
+    /// By what results are shown: those of the plan, then those that are asked for. Segments decide nothing, so more of them
+    /// do not make the analysis exploratory.
+    #[must_use]
+    pub fn dimensions(&self, asked: &[String]) -> Vec<Dimension> {
+        let planned = self.segments.iter().map(|name| (name, true));
+        let asked = asked.iter().filter(|name| !self.segments.contains(name));
+        let all = planned.chain(asked.map(|name| (name, false)));
+        all.map(|(name, planned)| Dimension { name: name.clone(), planned }).collect()
+    }
+
+    /// The methods: those that are asked for, then those of the plan. Adds what is asked beyond the plan.
+    #[must_use]
+    pub fn methods(&self, asked: &Methods, exploratory: &mut Vec<Exploratory>) -> Methods {
+        let planned = &self.methods;
+        let covariates =
+            asked.covariates.iter().filter(|column| !planned.covariates.contains(column));
+        let options = covariates
+            .map(|column| format!("--covariate {column}"))
+            .chain(
+                asked
+                    .looks
+                    .filter(|looks| planned.looks != Some(*looks))
+                    .map(|looks| format!("--looks {looks}")),
+            )
+            .chain(
+                asked
+                    .correction
+                    .filter(|correction| planned.correction != Some(*correction))
+                    .map(|correction| format!("--correction {}", correction.as_str())),
+            )
+            .chain(
+                asked
+                    .bayes
+                    .filter(|bayes| planned.bayes != Some(*bayes))
+                    .map(|bayes| format!("--prior {}:{}", bayes.mean, bayes.sd)),
+            );
+        exploratory.extend(options.map(Exploratory::Unplanned));
+        let columns = if asked.covariates.is_empty() { planned } else { asked };
+        Methods {
+            covariates: columns.covariates.clone(),
+            looks: asked.looks.or(planned.looks),
+            correction: asked.correction.or(planned.correction),
+            bayes: asked.bayes.or(planned.bayes),
         }
     }
 
@@ -230,7 +292,9 @@ fn read(plan: &config::AnalysisPlan, at: &str, problems: &mut Vec<Problem>) -> A
                     return Err(format!("\"{}\" is given twice; give it one role", metric.name));
                 }
                 names.push(metric.name.clone());
-                match metric.doubt() {
+                let of_model = plan.model.is_some()
+                    && ModelMetric::named(&metric.name).is_some_and(|of| of.goal().is_some());
+                match metric.doubt().filter(|_| !of_model) {
                     Some(doubt) => Err(format!("\"{}\" has no direction: {doubt}", metric.name)),
                     None => Ok(metric),
                 }
@@ -252,6 +316,19 @@ fn read(plan: &config::AnalysisPlan, at: &str, problems: &mut Vec<Problem>) -> A
     };
     let (primary, guardrails) =
         (metrics(&plan.metrics, "metrics", false), metrics(&plan.guardrails, "guardrails", true));
+    for (index, segment) in plan.segments.iter().enumerate() {
+        if let Err(message) = dimension(segment) {
+            problems.push(Problem {
+                path: format!("{at}.segments[{index}]"),
+                code: Code::BadMetric,
+                message,
+                hint:
+                    "name a column of the outcomes or a field of the access log that the variants \
+                       cannot change, such as country"
+                        .to_owned(),
+            });
+        }
+    }
     let mut caps = Vec::new();
     for (metric, quantile) in plan.cap.iter().cloned() {
         let kind = |request: &MetricRequest| request.name == metric && !request.can_be_capped();
@@ -278,7 +355,11 @@ fn read(plan: &config::AnalysisPlan, at: &str, problems: &mut Vec<Problem>) -> A
         planned_units: plan.planned_units,
         attribution: plan.attribution,
         caps,
+        segments: plan.segments.clone(),
+        model: plan.model.clone(),
+        prices: plan.prices.clone(),
         steps: plan.steps.clone(),
+        methods: plan.methods.clone(),
     }
 }
 
@@ -310,19 +391,19 @@ mod tests {
     fn a_metric_that_cannot_be_read_has_its_path() {
         let problems = parsed(
             r#"{"metrics": ["a=median", "error_rate:1pt", "b", "cost"], "guardrails": ["b:5%", "latency_p95:much", "c=ratio:5%"],
-            "segments": ["x"], "cap": {"b": "99%", "c": "99%", "latency_mean": "99%", "d": "99%"}}"#,
+            "segments": ["x", "status"], "cap": {"b": "99%", "c": "99%", "latency_mean": "99%", "d": "99%"}}"#,
         )
         .unwrap_err();
         let found: Vec<String> =
             problems.0.iter().map(|problem| format!("{} {}", problem.path, problem.code)).collect();
         let at = "experiments[0].analysis";
         let wanted = [
-            format!("{at}.segments unsupported"),
             format!("{at}.metrics[0] bad-metric"),
             format!("{at}.metrics[1] bad-metric"),
             format!("{at}.metrics[3] bad-metric"),
             format!("{at}.guardrails[0] bad-metric"),
             format!("{at}.guardrails[1] bad-metric"),
+            format!("{at}.segments[1] bad-metric"),
             format!("{at}.cap.c bad-metric"),
             format!("{at}.cap.latency_mean bad-metric"),
         ];

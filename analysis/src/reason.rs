@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sidetrack_stats::result::Undefined;
 
-use crate::answer::{CandidateResult, CapResult, MetricResult};
+use crate::answer::{AdjustmentResult, CandidateResult, CapResult, MetricResult};
 use crate::check::Check;
 use crate::scale::Scale;
 pub use unusable::Unusable;
@@ -99,14 +99,21 @@ pub enum Reason {
 pub enum Note {
     /// The log has no units.
     IndependentRequests,
-    /// A gzip file is truncated or damaged.
-    DamagedGzip {
+    /// A compressed file, or one in frames, is truncated or damaged.
+    Damaged {
         /// The file.
         file: String,
         /// What the decoder reported.
         error: String,
         /// The lines before the damage, which count.
         lines: u64,
+    },
+    /// A file of records is truncated or damaged; the records before that count.
+    DamagedRecords {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        error: String,
     },
     /// A bandit set the weights.
     Adaptive {
@@ -117,6 +124,11 @@ pub enum Note {
     Wandering {
         /// How many phases there are.
         phases: u64,
+    },
+    /// Checks that the table of a summary does not allow.
+    NotChecked {
+        /// Their names, and why.
+        checks: std::collections::BTreeMap<crate::check::CheckName, String>,
     },
     /// The weights changed while the experiment ran.
     Phases {
@@ -184,6 +196,17 @@ pub enum Note {
         /// Where, and how many units.
         cap: CapResult,
     },
+    /// Covariates adjusted a metric.
+    Adjusted {
+        /// The candidate.
+        variant: String,
+        /// The metric.
+        metric: String,
+        /// How its values are shown.
+        scale: Scale,
+        /// By how much, and what there is without them.
+        adjustment: AdjustmentResult,
+    },
     /// Units without a row count as zero.
     AbsentZero {
         /// The metric.
@@ -218,7 +241,7 @@ pub enum RowProblem {
     Early,
     /// They are from after the unit's attribution window.
     Late,
-    /// The unit's latest exposure before them was, or may have been, in another trial.
+    /// Their request was in another trial, or the unit's latest exposure before them was, or may have been.
     OtherTrial,
 }
 

@@ -18,6 +18,8 @@ pub struct Row {
     pub print: Option<u64>,
     /// The row of the outcomes about this request.
     pub outcome: Option<u32>,
+    /// The group of the unit in histograms (see [`Id::group`]).
+    pub group: u8,
     /// The index of the stratum.
     pub stratum: u8,
     /// The index of the assigned variant.
@@ -46,6 +48,21 @@ pub struct Marks {
     pub foreign: bool,
 }
 
+/// The value of a dimension of segments at a request of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentValue {
+    /// The index of the dimension.
+    pub dimension: u8,
+    /// The [`key`] of the value.
+    pub value: u64,
+    /// 64 bits of the unit's hash.
+    pub unit: u64,
+    /// Milliseconds since 1970.
+    pub time: u64,
+    /// Where the row is in its source.
+    pub position: u64,
+}
+
 /// What else is known of a line, for the checks of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aside {
@@ -53,6 +70,8 @@ pub enum Aside {
     Digest(u64),
     /// The row of the outcomes about the request of a line that does not count.
     Outcome(u32),
+    /// The same, and the line is of another trial.
+    OtherTrial(u32),
 }
 
 /// Why a well-formed line does not count.
@@ -133,6 +152,9 @@ pub trait Sink {
     /// A line of another trial of the experiment, or of none.
     fn other_trial(&mut self, line: &OtherLine);
 
+    /// The value of a unit in a dimension of segments; with its text, if the piece has not had it before.
+    fn segment(&mut self, _: &SegmentValue, _: Option<&str>) {}
+
     /// What else is known of a line.
     fn aside(&mut self, _: Aside) {}
 
@@ -152,16 +174,51 @@ pub struct Place {
 /// A minute in milliseconds: the resolution of breaker intervals.
 pub(crate) const MINUTE: u64 = 60_000;
 
-/// What identifies a unit or a request in memory: 64 bits of its hash, whatever its form. Two of ten million share one
-/// with a probability of three in a million.
+/// What identifies a unit or a request in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id {
+    /// 64 bits of its hash, whatever its form. Two of ten million share one with a probability of three in a million.
+    pub key: u64,
+    /// The group of 100 in histograms. SQL computes it as well, so it needs products and remainders only: of the 32
+    /// hexadecimal digits of the text, or of the first 32 of its SHA-256, as four numbers.
+    pub group: u8,
+}
+
+impl Id {
+    /// The identity of a text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        // Digests and UUIDs are many, and cheaper to mix than to hash. All digits count: such ids may share their first
+        // half (times, padding) or their second.
+        if let Some((form, [high, low])) = hexadecimal(text.as_bytes()) {
+            return Self { key: mix(mix(form, high), low), group: group([high, low]) };
+        }
+        let digest = sidetrack::draw::sha256(text.as_bytes());
+        let [high, low] = digest
+            .first_chunk()
+            .map_or([0; 2], |digits| {
+                let number = u128::from_be_bytes(*digits);
+                [number >> 64, number & u128::from(u64::MAX)]
+            })
+            .map(|half| u64::try_from(half).unwrap_or_default());
+        Self { key: high, group: group([high, low]) }
+    }
+}
+
+/// The group of 32 hexadecimal digits. The products are below 2^53; the modulus is prime.
+fn group([high, low]: [u64; 2]) -> u8 {
+    const HALF: u64 = 0xffff_ffff;
+    let sum = (high >> 32) * 500_009
+        + (high & HALF) * 300_007
+        + (low >> 32) * 200_003
+        + (low & HALF) * 100_003;
+    u8::try_from(sum % 2_147_483_647 % 100).unwrap_or_default()
+}
+
+/// [`Id::key`] of a text.
 #[must_use]
 pub fn key(text: &str) -> u64 {
-    // Digests and UUIDs are many, and cheaper to mix than to hash. All digits count: such ids may share their first
-    // half (times, padding) or their second.
-    if let Some((form, [high, low])) = hexadecimal(text.as_bytes()) {
-        return mix(mix(form, high), low);
-    }
-    sidetrack::draw::sha256(text.as_bytes()).first_chunk().copied().map_or(0, u64::from_be_bytes)
+    Id::of(text).key
 }
 
 /// Whether a unit has the form of a digest: 32 lowercase hexadecimal digits. Some plain ids have it, too.
@@ -179,28 +236,33 @@ pub(crate) const fn mix(hash: u64, number: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// 32 lowercase hexadecimal digits, as they are or with the hyphens of a UUID: which of both, and both halves.
+/// 32 lowercase hexadecimal digits, as they are (1) or with the hyphens of a UUID (2): which of both, and both halves.
 fn hexadecimal(text: &[u8]) -> Option<(u64, [u64; 2])> {
-    let form = match text.len() {
-        32 => 1,
-        36 => 2,
-        _ => return None,
-    };
-    let (mut high, mut low) = (0, 0);
-    for (at, byte) in text.iter().enumerate() {
+    if let Ok(digits) = <&[u8; 32]>::try_from(text) {
+        let (high, low) = digits.split_at(16);
+        return Some((1, [number(high.iter())?, number(low.iter())?]));
+    }
+    let (first, rest) = <&[u8; 36]>::try_from(text).ok()?.split_at(8);
+    let (second, rest) = rest.strip_prefix(b"-")?.split_at_checked(4)?;
+    let (third, rest) = rest.strip_prefix(b"-")?.split_at_checked(4)?;
+    let (fourth, rest) = rest.strip_prefix(b"-")?.split_at_checked(4)?;
+    let last = rest.strip_prefix(b"-")?;
+    let high = number(first.iter().chain(second).chain(third))?;
+    Some((2, [high, number(fourth.iter().chain(last))?]))
+}
+
+/// Up to sixteen digits as a number.
+fn number<'d>(digits: impl Iterator<Item = &'d u8>) -> Option<u64> {
+    const NONE: u8 = 0xf0;
+    let (number, all) = digits.fold((0, 0), |(number, all), byte| {
         let digit = match byte {
             b'0'..=b'9' => byte - b'0',
             b'a'..=b'f' => byte - b'a' + 10,
-            b'-' if form == 2 && matches!(at, 8 | 13 | 18 | 23) => continue,
-            _ => return None,
+            _ => NONE,
         };
-        if form == 2 && matches!(at, 8 | 13 | 18 | 23) {
-            return None;
-        }
-        high = high << 4 | low >> 60;
-        low = low << 4 | u64::from(digit);
-    }
-    Some((form, [high, low]))
+        (number << 4 | u64::from(digit), all | digit)
+    });
+    (all < NONE).then_some(number)
 }
 
 #[cfg(test)]
@@ -233,6 +295,21 @@ mod tests {
         ids.iter().for_each(|id| spread[(key(id) >> 60) as usize] += 1);
         let even = ids.len() / 16;
         assert!(spread.iter().all(|count| count.abs_diff(even) < even / 10), "{spread:?}");
+    }
+
+    #[test]
+    fn groups_are_those_of_sql() {
+        // SELECT … of `analyze sql` in DuckDB; sequential ids fill all groups alike.
+        for (text, group) in [
+            ("abc", 72),
+            ("0192f5a1b3c470008000000000000001", 91),
+            ("0192f5a1-b3c4-7000-8000-000000000001", 91),
+        ] {
+            assert_eq!(Id::of(text).group, group, "{text}");
+        }
+        let mut counts = [0; 100];
+        (0..10_000u32).for_each(|id| counts[usize::from(Id::of(&format!("{id:032x}")).group)] += 1);
+        assert!(counts.iter().all(|count| (80..120).contains(count)), "{counts:?}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ const STEPS: f64 = 16.0;
 /// How many values have each size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sizes {
-    steps: BTreeMap<i32, u64>,
-    count: u64,
+    pub(crate) steps: BTreeMap<i32, u64>,
+    pub(crate) count: u64,
 }
 
 impl Sizes {

@@ -6,10 +6,15 @@
 mod blocks;
 mod clock;
 mod envelope;
+pub mod exposed;
+mod fields;
+mod file;
 mod line;
+mod llm;
 mod logs;
 pub mod outcomes;
 mod rules;
+mod table;
 mod torn;
 
 use std::collections::BTreeSet;
@@ -22,13 +27,16 @@ use crate::figures::visible;
 use crate::phases::{Book, Timeline};
 use crate::reason::Note;
 use crate::row::{Place, Sink, Whose};
+use crate::segments::Located;
 use crate::short::Short;
 use crate::strata::Strata;
 use crate::window::Window;
-pub use blocks::Block;
+use blocks::Block;
 pub use clock::Clock;
 use envelope::Inside;
-pub use logs::{Logs, Text};
+pub use file::{Count, Counted, Entry, Opened, Opener, Record, Records, Value};
+use line::Line;
+pub use logs::{Logs, Text, name as file_name};
 use outcomes::Outcomes;
 use rules::{Judged, LineRules};
 pub use torn::Start;
@@ -51,6 +59,33 @@ pub trait Source: Sync {
     fn file(&self, file: usize) -> String;
 }
 
+/// A part of the logs that one thread reads.
+pub enum Piece {
+    /// Whole lines.
+    Text(Block),
+    /// Records of another format.
+    Records {
+        /// Which file.
+        file: usize,
+        /// What decodes them.
+        records: Box<dyn Records>,
+    },
+}
+
+/// What is judged by itself.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, on the stack: a box would cost an allocation per row"
+)]
+enum Item<'a> {
+    /// A line of text.
+    Text(&'a [u8]),
+    /// A record, or a row of a table.
+    Fields(Line<'a>),
+    /// What cannot be read.
+    Lost(Whose, String),
+}
+
 /// Access logs as `sidetrack render` configures them.
 #[derive(Clone, Copy)]
 pub(crate) struct AccessLogs<'a> {
@@ -64,6 +99,8 @@ pub(crate) struct AccessLogs<'a> {
     /// The phases, when they are known; else each set of weights is one.
     pub(crate) timeline: Option<&'a Timeline>,
     pub(crate) outcomes: &'a Outcomes,
+    /// What units are segmented by.
+    pub(crate) dimensions: &'a [Located],
     /// Minutes to leave out.
     pub(crate) closed: &'a BTreeSet<u64>,
 }
@@ -84,62 +121,123 @@ impl AccessLogs<'_> {
         }
         let experiment = Some(self.experiment.name.as_str());
         // The logs have been read before, so an error now only means that less is shown.
-        let read = self.logs.read(&mut |block| {
-            for line in block.text.split(|byte| *byte == b'\n') {
-                let Ok(line) = envelope::without_prefix(line) else { continue };
-                let inner = envelope::inside(line);
-                let line = if let Inside::Line(inner) = &inner { inner } else { line };
-                let Ok(line) = line::Line::parse(line) else { continue };
-                let value = match field {
-                    log::UNIT => line.unit.id(),
-                    _ => line.request_id.id(),
+        let read = self.logs.read(&mut |piece| {
+            self.items(&piece, &mut |_, _, item| {
+                let value = match item {
+                    Item::Fields(line) => value_of(&line, field, experiment),
+                    Item::Text(line) => {
+                        let Ok(line) = envelope::without_prefix(line) else { return true };
+                        let inner = envelope::inside(line);
+                        let line = if let Inside::Line(inner) = &inner { inner } else { line };
+                        let line = Line::parse(line).ok();
+                        line.and_then(|line| value_of(&line, field, experiment))
+                    }
+                    Item::Lost(..) => None,
                 };
-                let value = value.ok().flatten().filter(|_| line.experiment.text() == experiment);
-                let value = value.map(|value| visible(&value));
                 found.extend(value.filter(|value| !found.contains(value)));
-                if found.len() == 3 {
-                    return false;
-                }
-            }
-            true
+                found.len() < 3
+            });
+            found.len() < 3
         });
         drop(read);
         found
     }
+
+    /// Gives each line, row or record of a piece to `take`, with its place and its position, until one is refused.
+    fn items(&self, piece: &Piece, take: &mut dyn FnMut(Place, u64, Item<'_>) -> bool) {
+        let name = &self.experiment.name;
+        let unknown = |ours: bool| {
+            if ours { Whose::Experiment } else { Whose::BeginsLike(Start::RECORD) }
+        };
+        match piece {
+            Piece::Text(block) => {
+                let place = |line: u64| Place { file: block.file, line };
+                for _ in 0..block.too_long {
+                    let lost = "a line of more than 8 MiB".to_owned();
+                    take(place(block.first_line), 0, Item::Lost(Whose::Unknown, lost));
+                }
+                if let Some(head) = &block.head {
+                    return table::rows(head, block, name, &mut |line, row| {
+                        let item = match row {
+                            table::Row::Fields(line) => Item::Fields(line),
+                            table::Row::Lost(problem, ours) => Item::Lost(unknown(ours), problem),
+                        };
+                        // Without the header, so that the rows have the numbers of lines of JSON.
+                        take(place(line), position(block.file, line - 1), item)
+                    });
+                }
+                each_line(block, &mut |number, line| {
+                    take(place(number), position(block.file, number), Item::Text(line))
+                });
+            }
+            Piece::Records { file, records } => records.read(&mut |line, entry| {
+                let item = match entry {
+                    Entry::Fields(Record(mut line)) => {
+                        line.take_exposure();
+                        Item::Fields(line)
+                    }
+                    Entry::Line(line) => Item::Text(line),
+                    Entry::Lost(problem) => Item::Lost(unknown(false), problem),
+                };
+                take(Place { file: *file, line }, position(*file, line), item)
+            }),
+        }
+    }
+}
+
+/// The unit or request id of a line of the experiment.
+fn value_of(line: &Line<'_>, field: &str, experiment: Option<&str>) -> Option<String> {
+    let value = match field {
+        log::UNIT => line.unit.id(),
+        _ => line.request_id.id(),
+    };
+    let value = value.ok().flatten().filter(|_| line.experiment.text() == experiment);
+    value.map(|value| visible(&value))
+}
+
+/// Gives the lines of a block that are not empty, each with its number, until one is refused.
+fn each_line(block: &Block, take: &mut dyn FnMut(u64, &[u8]) -> bool) {
+    let mut rest = block.text.as_slice();
+    let mut number = block.first_line;
+    while !rest.is_empty() {
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let (line, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+        rest = after.get(1..).unwrap_or_default();
+        if !line.trim_ascii().is_empty() && !take(number, line) {
+            return;
+        }
+        number += 1;
+    }
 }
 
 impl Source for AccessLogs<'_> {
-    type Piece = Block;
+    type Piece = Piece;
 
-    fn pieces(&self, take: &mut dyn FnMut(Block) -> bool) -> Result<Vec<Note>, Error> {
+    fn pieces(&self, take: &mut dyn FnMut(Piece) -> bool) -> Result<Vec<Note>, Error> {
         self.logs.read(take)
     }
 
-    fn rows(&self, block: &Block, sink: &mut impl Sink) {
+    fn rows(&self, piece: &Piece, sink: &mut impl Sink) {
         let mut rules = LineRules::new(*self);
-        let place = |line: u64| Place { file: block.file, line };
-        for _ in 0..block.too_long {
-            let problem = "a line of more than 8 MiB".to_owned();
-            sink.malformed(place(block.first_line), Whose::Unknown, problem);
-        }
-        let mut rest = block.text.as_slice();
-        let mut number = block.first_line;
-        while !rest.is_empty() {
-            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            let (line, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-            rest = after.get(1..).unwrap_or_default();
-            if !line.trim_ascii().is_empty() {
-                let position = position(block.file, number);
-                match envelope::without_prefix(line) {
-                    Ok(line) => judged(&mut rules, line, position, place(number), sink),
+        self.items(piece, &mut |place, position, item| {
+            match item {
+                Item::Text(line) => match envelope::without_prefix(line) {
+                    Ok(line) => judged(&mut rules, line, position, place, sink),
                     Err(problem) => {
-                        let whose = whose(line, &self.experiment.name);
-                        sink.malformed(place(number), whose, problem);
+                        sink.malformed(place, whose(line, &self.experiment.name), problem);
                     }
+                },
+                Item::Fields(line) => {
+                    let found = rules.judge_line(line, position);
+                    if found.is_ok() {
+                        sink.readable(Start::RECORD, is_ours(&found));
+                    }
+                    give(&mut rules, found, place, || Whose::Experiment, sink);
                 }
+                Item::Lost(whose, problem) => sink.malformed(place, whose, problem),
             }
-            number += 1;
-        }
+            true
+        });
     }
 
     fn file(&self, file: usize) -> String {
@@ -157,14 +255,14 @@ fn judged(
 ) {
     let found = rules.judge(line, position);
     if !matches!(found, Ok(Judged::OtherExperiment(None))) {
-        return give(rules, line, found, place, sink);
+        return give_line(rules, line, found, place, sink);
     }
     match envelope::inside(line) {
         Inside::Line(inner) => {
             let found = rules.judge(&inner, position);
             // The envelope begins as other envelopes do, and the line as other lines.
             begins(line, is_ours(&found), sink);
-            give(rules, &inner, found, place, sink);
+            give_line(rules, &inner, found, place, sink);
         }
         Inside::Torn(inner) => {
             let problem = "the line within the JSON object breaks off".to_owned();
@@ -181,12 +279,12 @@ fn judged(
             if envelope::is_default_log(line) {
                 sink.default_log();
             }
-            give(rules, line, found, place, sink);
+            give_line(rules, line, found, place, sink);
         }
     }
 }
 
-fn give(
+fn give_line(
     rules: &mut LineRules<'_>,
     line: &[u8],
     found: Result<Judged<'_>, String>,
@@ -195,14 +293,30 @@ fn give(
 ) {
     if found.is_ok() {
         begins(line, is_ours(&found), sink);
+    }
+    let name = rules.name();
+    give(rules, found, place, || whose(line, name), sink);
+}
+
+fn give(
+    rules: &mut LineRules<'_>,
+    found: Result<Judged<'_>, String>,
+    place: Place,
+    whose: impl FnOnce() -> Whose,
+    sink: &mut impl Sink,
+) {
+    if found.is_ok() {
         rules.aside.take().into_iter().for_each(|aside| sink.aside(aside));
+        for (value, text) in rules.segments.drain(..) {
+            sink.segment(&value, text.as_deref());
+        }
     }
     match found {
         Ok(Judged::Counts(row, plan)) => sink.row(&row, plan),
         Ok(Judged::Excluded(why)) => sink.excluded(why),
         Ok(Judged::OtherExperiment(name)) => sink.other_experiment(name.as_deref()),
         Ok(Judged::OtherTrial(line)) => sink.other_trial(&line),
-        Err(problem) => sink.malformed(place, whose(line, rules.name()), problem),
+        Err(problem) => sink.malformed(place, whose(), problem),
     }
 }
 
@@ -285,17 +399,20 @@ mod tests {
             strata: &strata,
             timeline: None,
             outcomes: &Outcomes::default(),
+            dimensions: &[],
             closed: &BTreeSet::new(),
         };
         let line = r#"{"time":"2026-11-23T09:00:00.000Z","experiment":"e","assigned":"b","status":200,"duration":1}"#;
         let text = format!("{line}\n \r\n{{}}\n7\n{line}").into_bytes();
         let mut words = Words::default();
-        logs.rows(&Block { file: 3, first_line: 16, text, too_long: 0 }, &mut words);
+        let block = Block { file: 3, first_line: 16, text, too_long: 0, head: None };
+        logs.rows(&Piece::Text(block), &mut words);
         let malformed = "3:19 Unknown not a JSON object";
         let wanted = ["row 30000000010", "experiment None", malformed, "row 30000000014"];
         assert_eq!(words.0, wanted);
         let mut words = Words::default();
-        logs.rows(&Block { file: 0, first_line: 5, text: Vec::new(), too_long: 2 }, &mut words);
+        let block = Block { file: 0, first_line: 5, text: Vec::new(), too_long: 2, head: None };
+        logs.rows(&Piece::Text(block), &mut words);
         assert_eq!(words.0, ["0:5 Unknown a line of more than 8 MiB"; 2]);
     }
 }

@@ -60,6 +60,22 @@ impl Strata {
         Ok(Self { list, adaptive })
     }
 
+    /// The weights of the file, as the log names them: of each phase of a rollout, or the fixed ones without a phase.
+    #[must_use]
+    pub fn weights(&self, experiment: &Experiment) -> Vec<(Option<String>, String)> {
+        let text = |stratum: &Stratum| {
+            let weights = sidetrack::exposure::weights(experiment, &|id| stratum.weights[id]);
+            (stratum.phase.clone(), weights)
+        };
+        self.list.iter().map(text).collect()
+    }
+
+    /// Whether a bandit set the weights.
+    #[must_use]
+    pub const fn is_adaptive(&self) -> bool {
+        self.adaptive
+    }
+
     /// The stratum of a line, by the phase that the proxy logged, else by the time. `None` if the file has no such phase.
     pub(crate) fn of(
         &self,

@@ -5,10 +5,15 @@
 //! several strata, the products of their residuals, which need the ratios of the first pass.
 
 mod balance;
+mod covariates;
+mod crossings;
+mod days;
 mod heavy;
 mod large;
 mod over_time;
 mod placement;
+mod presence;
+mod segments;
 mod tails;
 mod values;
 
@@ -17,18 +22,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use sidetrack_stats::accumulate::Pairs;
-use sidetrack_stats::ratio;
 
 use crate::answer::Role;
 use crate::attribution::Attribution;
 use crate::cap;
+use crate::covariate::Covariates;
 use crate::join::{Cell, Joined, Shape, TOLD, Totals, UNTOLD, Unit, UnitTable};
 use crate::metric::{Measure, Metric, Origin};
-pub(crate) use balance::Balance;
+use crate::segments::Chosen;
+pub(crate) use balance::{Balance, Weights};
+pub(crate) use covariates::{Adjusting, Gaps, Likeness, is_adjusted};
+pub(crate) use days::DaySums;
 pub(crate) use heavy::threshold;
+pub(crate) use large::adds_values;
 pub(crate) use over_time::{OverTime, end};
 pub(crate) use placement::{Before, Echoes, Placed, place};
-pub(crate) use tails::Tails;
+pub(crate) use presence::Presence;
+pub(crate) use segments::{SegmentSums, is_segmented};
+pub(crate) use tails::{Tails, needs_tails};
 use values::{Value, Values, value};
 
 /// All sums of an analysis.
@@ -53,10 +64,18 @@ pub(crate) struct Sums {
     /// By metric; empty for quantiles and without units.
     pub(crate) metrics: Vec<MetricSums>,
     pub(crate) over_time: OverTime,
+    /// By dimension.
+    pub(crate) segments: Vec<SegmentSums>,
+    /// By metric: by day. Empty without units.
+    pub(crate) days: Vec<DaySums>,
     /// Units with more requests than this are the heaviest.
     pub(crate) heavy: u64,
     /// Only with units.
     pub(crate) balance: Balance,
+    /// Where units were seen.
+    pub(crate) presence: Presence,
+    /// Only with covariates.
+    pub(crate) covariates: Likeness,
 }
 
 /// Units by whether their lines name the trial.
@@ -81,13 +100,15 @@ pub(crate) struct MetricSums {
     /// The pairs without a cap; empty if there is none.
     pub(crate) uncapped: Vec<Pairs>,
     /// For units in two slots, the product of their residuals `y − R x` there, summed over units.
-    pub(crate) crossings: BTreeMap<(usize, usize), f64>,
+    pub(crate) crossings: Products,
     /// The value at which units are capped.
     pub(crate) cap: Option<f64>,
     /// Units above the cap, by slot.
     pub(crate) capped: Vec<u64>,
     /// By slot; empty if no test of means decides.
     pub(crate) tails: Vec<Tails>,
+    /// Only of metrics that covariates adjust.
+    pub(crate) covariates: Option<Box<Adjusting>>,
 }
 
 /// What sums are made of.
@@ -96,7 +117,10 @@ pub(crate) struct Summation<'s> {
     pub(crate) joined: &'s Joined,
     /// Outcomes about units.
     pub(crate) placed: Option<&'s Placed>,
+    pub(crate) covariates: Option<&'s Covariates>,
     pub(crate) metrics: &'s [Metric],
+    /// The segments of each dimension.
+    pub(crate) segments: &'s Chosen,
     /// By metric: the value at which units are capped. [`Summation::run`] finds them.
     pub(crate) caps: Vec<Option<f64>>,
     /// By metric: the value above which a unit is among the largest. [`Summation::run`] finds them.
@@ -158,8 +182,8 @@ impl Summation<'_> {
             sums.merge(&shard.sums);
             several |= shard.several;
         }
-        sums.over_time.accumulate();
-        if self.units && self.metrics.iter().any(tails::needs_tails) {
+        self.add_days(&mut sums);
+        if self.units && self.metrics.iter().any(needs_tails) {
             for tails in self.each(|shard, table| self.tails(shard, table, &sums)) {
                 for (metric, more) in sums.metrics.iter_mut().zip(tails) {
                     metric.tails.resize(more.len(), Tails::default());
@@ -168,13 +192,9 @@ impl Summation<'_> {
             }
         }
         if several {
-            let crossings = self.each(|shard, table| self.crossings(shard, table, &sums));
-            for crossings in crossings {
-                for (metric, more) in sums.metrics.iter_mut().zip(crossings) {
-                    for (slots, product) in more {
-                        *metric.crossings.entry(slots).or_default() += product;
-                    }
-                }
+            self.cross_segments(&mut sums);
+            for shard in self.each(|shard, table| self.crossings(shard, table, &sums)) {
+                sums.metrics.iter_mut().zip(shard).for_each(|(metric, more)| more.add_to(metric));
             }
         }
         sums
@@ -197,6 +217,10 @@ impl Summation<'_> {
                     pairs,
                     cap,
                     capped: vec![0; slots],
+                    covariates: self
+                        .covariates
+                        .filter(|_| covariates::is_adjusted(metric))
+                        .map(|covariates| Box::new(Adjusting::new(covariates, slots))),
                     ..MetricSums::default()
                 }
             }
@@ -212,15 +236,19 @@ impl Summation<'_> {
             closes: None,
             metrics: self.metrics.iter().enumerate().map(of).collect(),
             over_time: OverTime::new(slots),
+            segments: self.empty_segments(),
+            days: Vec::new(),
             heavy: u64::MAX,
             balance: Balance::new(slots, self.shape.arms, self.columns()),
+            presence: Presence::new(slots, self.shape.arms),
+            covariates: Likeness::new(self.covariates, self.shape),
         }
     }
 
     /// How many columns the outcomes have.
     fn columns(&self) -> usize {
         let column = |metric: &Metric| match metric.origin {
-            Origin::Column(column) => column + 1,
+            Origin::Column(column) => 1 + metric.per.map_or(column, |per| per.max(column)),
             _ => 0,
         };
         self.metrics.iter().map(column).max().unwrap_or(0)
@@ -253,17 +281,28 @@ impl Summation<'_> {
         let mut sums = self.empty();
         let mut several = false;
         let span = self.joined.tally.span.unwrap_or_default();
-        let mut values = Values::new();
+        let (mut values, mut design) = (Values::new(), Vec::new());
         for unit in table.units() {
             let Some((first, cell)) = unit.first() else { continue };
             let begun = cell.first;
             let slot = self.slot(cell);
             add_one(&mut sums.firsts, slot);
-            sums.over_time.joined(begun, span, slot);
+            for (_, cell) in unit.cells() {
+                sums.over_time.joined(cell.first, span, self.slot(cell));
+                sums.presence.seen(self.slot(cell), cell);
+            }
+            if let Some((_, cell)) = unit.at(u64::MAX) {
+                sums.presence.last(cell);
+            }
+            let segments = self.segmented(&mut sums, unit, slot, begun);
             let requests = heavy::requests(unit);
             let is_heavy = requests > heavy;
             sums.balance.unit(slot, cell, requests, is_heavy);
             self.labels(&mut sums.balance, shard, table, unit);
+            if let Some(covariates) = self.covariates {
+                covariates.design(shard, first, &mut design);
+                sums.covariates.add(covariates, shard, first, slot);
+            }
             if let Some(attribution) = self.attribution {
                 let open = unit.cells().filter(|(_, cell)| self.is_open(cell));
                 let ends = open.map(|(_, cell)| attribution.end(cell.first).get());
@@ -283,6 +322,7 @@ impl Summation<'_> {
             for (_, cell) in unit.cells().filter(|(_, cell)| cell.answered() > 0) {
                 add_one(&mut sums.answered, self.slot(cell));
             }
+            let by_segment = &mut sums.segments;
             for (index, (metric, of)) in self.metrics.iter().zip(&mut sums.metrics).enumerate() {
                 if of.pairs.is_empty() {
                     continue;
@@ -290,6 +330,12 @@ impl Summation<'_> {
                 self.values(index, metric, shard, table, unit, first, &mut values);
                 for value in &values {
                     of.add(value, is_heavy);
+                    for (sums, (segment, _)) in by_segment.iter_mut().zip(&segments) {
+                        sums.value(index, *segment, value);
+                    }
+                    if let Some(adjusting) = &mut of.covariates {
+                        adjusting.add(value, &design);
+                    }
                     let Value { slot, y, x, .. } = *value;
                     if Some(index) == drawn {
                         sums.over_time.value(begun, span, slot, (y, x));
@@ -298,49 +344,6 @@ impl Summation<'_> {
             }
         }
         Shard { sums, several }
-    }
-
-    /// The second pass over a shard: products of residuals, by metric.
-    fn crossings(
-        &self,
-        shard: usize,
-        table: &UnitTable,
-        sums: &Sums,
-    ) -> Vec<BTreeMap<(usize, usize), f64>> {
-        let ratios: Vec<Vec<Option<f64>>> = sums
-            .metrics
-            .iter()
-            .map(|of| {
-                of.pairs
-                    .iter()
-                    .map(|pairs| ratio::ratio(pairs).ok().map(|ratio| ratio.value))
-                    .collect()
-            })
-            .collect();
-        let mut crossings = vec![BTreeMap::new(); self.metrics.len()];
-        let mut values = Values::new();
-        for unit in table.units().filter(|unit| unit.cells().nth(1).is_some()) {
-            let Some((first, _)) = unit.first() else { continue };
-            let metrics = self.metrics.iter().enumerate();
-            for (((index, metric), ratios), crossings) in metrics.zip(&ratios).zip(&mut crossings) {
-                if ratios.is_empty() {
-                    continue;
-                }
-                self.values(index, metric, shard, table, unit, first, &mut values);
-                values.sort_by_key(|value| value.slot);
-                let residual = |value: &Value| {
-                    let ratio = ratios.get(value.slot).copied().flatten()?;
-                    Some((value.slot, value.y - ratio * value.x))
-                };
-                let residuals: Vec<(usize, f64)> = values.iter().filter_map(residual).collect();
-                for (index, (one, a)) in residuals.iter().enumerate() {
-                    for (two, b) in residuals.iter().skip(index + 1) {
-                        *crossings.entry((*one, *two)).or_default() += a * b;
-                    }
-                }
-            }
-        }
-        crossings
     }
 
     /// Whether the attribution window of a unit is still open, in the phase of this cell.
@@ -364,25 +367,34 @@ impl Summation<'_> {
         let is_column = matches!(metric.origin, Origin::Column(_));
         let cap = self.caps.get(index).copied().flatten();
         for (number, cell) in unit.cells().filter(|(_, cell)| !is_column || !self.is_open(cell)) {
-            let column = match metric.origin {
-                Origin::Column(column) => match self.placed {
-                    Some(placed) if placed.timed || number == first => {
-                        placed.value(shard, column, number)
-                    }
-                    Some(_) => continue,
-                    None => table.column(column, number),
-                },
-                _ => (0.0, 0),
+            let of = |column: usize| match self.placed {
+                Some(placed) if placed.timed || number == first => {
+                    Some(placed.value(shard, column, number))
+                }
+                Some(_) => None,
+                None => Some(table.column(column, number)),
             };
-            if column.0.is_infinite() {
+            let column = match metric.origin {
+                Origin::Column(column) => of(column),
+                _ => Some((0.0, 0)),
+            };
+            let Some(column) = column else { continue };
+            let per = metric.per.and_then(of);
+            if column.0.is_infinite() || per.is_some_and(|(sum, _)| sum.is_infinite()) {
                 // A value of the unit cannot be read, and unknown is not zero.
                 values.clear();
                 return;
             }
-            if let Some((y, x)) = value(metric, cell, column) {
+            let found = match per {
+                // A unit without rows adds nothing to either sum.
+                Some((x, rows)) => (column.1 + rows > 0).then_some((column.0, x)),
+                None => value(metric, cell, column),
+            };
+            if let Some((y, x)) = found {
                 let whole = y;
                 let y = cap.map_or(y, |cap| y.min(cap));
-                values.push(Value { slot: self.slot(cell), y, x, whole });
+                let rows = column.1;
+                values.push(Value { slot: self.slot(cell), y, x, whole, rows });
             }
         }
     }
@@ -440,8 +452,31 @@ impl Sums {
         for (sum, more) in self.metrics.iter_mut().zip(&shard.metrics) {
             sum.merge(more);
         }
+        self.presence.merge(&shard.presence);
         self.over_time.merge(&shard.over_time);
+        for (sums, more) in self.segments.iter_mut().zip(&shard.segments) {
+            sums.merge(more);
+        }
         self.balance.merge(&shard.balance);
+        self.covariates.merge(&shard.covariates);
+    }
+}
+
+/// For pairs of slots, the product of residuals there, summed over units.
+pub(crate) type Products = BTreeMap<(usize, usize), f64>;
+
+/// Adds the products of a unit's residuals `y − R x`, with the ratio R of each slot.
+fn products(values: &mut Values, ratios: &[Option<f64>], products: &mut Products) {
+    values.sort_by_key(|value| value.slot);
+    let residual = |value: &Value| {
+        let ratio = ratios.get(value.slot).copied().flatten()?;
+        Some((value.slot, value.y - ratio * value.x))
+    };
+    let residuals: Vec<(usize, f64)> = values.iter().filter_map(residual).collect();
+    for (index, (one, a)) in residuals.iter().enumerate() {
+        for (two, b) in residuals.iter().skip(index + 1) {
+            *products.entry((*one, *two)).or_default() += a * b;
+        }
     }
 }
 

@@ -1,34 +1,37 @@
 //! `sidetrack advance`: through the steps of the analysis plan, as far as the evidence allows.
 //!
 //! [`decide`] is the whole decision, as a pure function. Around it: what the analysis says ([`evidence`]), what the
-//! proxies say ([`fleet`]), the edit of the file ([`change`]), and where it goes ([`git`]).
+//! proxies say ([`fleet`]) and the edit of the file ([`change`]), which [`look`] brings together for all commands that
+//! advance candidates. [`place`] is where the experiment is and where its change goes.
 
-mod change;
-mod decide;
+pub(crate) mod change;
+pub(crate) mod decide;
 mod evidence;
 mod fleet;
-mod git;
+mod kube;
+mod look;
+mod place;
 mod print;
-mod watch;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args as Arguments, ValueEnum};
 use serde::Serialize;
-use sidetrack::plan::Experiment;
 use sidetrack::quantity::{Millis, Ppm};
-use sidetrack::rollout::{InForce, Schedule};
-use sidetrack_analysis::plan::AnalysisPlan;
 
-use crate::fault::Fault;
-use crate::load::{Loaded, chosen};
+use crate::fault;
 use crate::moment::Moment;
-use crate::out::Out;
-use crate::set;
-use crate::words::{variant, visible};
-use change::Change;
-use decide::{Action, Facts, Verdict, decide};
+use crate::out::{Ink, Out};
+use crate::watch;
+use decide::{Action, Verdict};
+pub(crate) use evidence::EvidenceOptions;
+pub(crate) use fleet::ProxyOptions;
+use kube::{Cluster, Elector};
+pub(crate) use look::{Look, Question};
+use place::Place;
 
 /// Raise a candidate through the steps of its plan, or roll it back
 ///
@@ -48,11 +51,13 @@ use decide::{Action, Facts, Verdict, decide};
     sidetrack advance experiment.yaml --store http://127.0.0.1:8088 \\\n      \
     --apply git --push\n  \
     sidetrack advance experiment.yaml --store http://127.0.0.1:8088 \\\n      \
-    --prometheus http://prometheus:9090 --watch --every 10m"
+    --prometheus http://prometheus:9090 --watch --every 10m\n  \
+    sidetrack advance --apply kube -n models --name ab \\\n      \
+    --store https://store.models:8088 --watch"
 )]
 pub(crate) struct Args {
-    /// The experiment file, in YAML
-    file: PathBuf,
+    /// The experiment file, in YAML; with --apply kube, the experiment is that of the object
+    file: Option<PathBuf>,
     /// The experiment; required if the file has several
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
@@ -60,18 +65,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     candidate: Option<String>,
     #[command(flatten, next_help_heading = "Evidence")]
-    evidence: evidence::EvidenceOptions,
+    evidence: EvidenceOptions,
     /// Raise only by evidence that ends no longer ago than this, as in 1h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span)]
     max_age: Millis,
     #[command(flatten, next_help_heading = "Proxies")]
-    fleet: fleet::ProxyOptions,
+    fleet: ProxyOptions,
     /// Where the change goes
     #[arg(long, value_name = "WHERE", default_value = "file", help_heading = "Change")]
     apply: Apply,
     /// With --apply git: pull before the decision, and push the commit
     #[arg(long, help_heading = "Change")]
     push: bool,
+    #[command(flatten, next_help_heading = "Change in a cluster, with --apply kube")]
+    cluster: kube::ClusterOptions,
     /// Promote the winner after the last step, instead of printing the command
     #[arg(long, help_heading = "Change")]
     promote: bool,
@@ -102,6 +109,8 @@ enum Apply {
     File,
     /// Into the file, with a commit that has the reason as its message
     Git,
+    /// Into a WasmPlugin or TrafficExtension in a cluster, by server-side apply
+    Kube,
 }
 
 /// A decision for machines.
@@ -125,6 +134,8 @@ struct Answer {
     steps: usize,
     /// When time and units of the step will be reached, if they go on as so far.
     about: Option<String>,
+    /// Primary metrics that cannot be judged yet, which does not hold.
+    unjudged: Vec<String>,
     /// What `analyze run` says; null without evidence.
     decision: Option<&'static str>,
     /// Where the change went; null if nothing was changed.
@@ -137,10 +148,13 @@ struct Answer {
     /// What to run next; null if there is nothing to do.
     next: Option<String>,
     #[serde(skip)]
+    decided: Action,
+    #[serde(skip)]
     code: u8,
 }
 
-fn span(text: &str) -> Result<Millis, String> {
+/// A time of at least a second.
+pub(crate) fn span(text: &str) -> Result<Millis, String> {
     Millis::parse(text).filter(|time| *time >= Millis::new(1000)).ok_or_else(|| {
         "expected a time of at least 1s: a number with s, m, h or d, as in 10m".to_owned()
     })
@@ -151,10 +165,11 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         !args.push || args.apply == Apply::Git,
         "--push pushes a commit; add --apply git"
     );
+    let cluster = cluster(args)?;
     if args.watch {
-        return watch::run(args, out);
+        return watched(args, cluster, out);
     }
-    let answer = round(args)?;
+    let answer = round(args, cluster.as_deref(), None)?;
     if args.json {
         out.json(&answer)?;
     } else {
@@ -163,98 +178,147 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(answer.code))
 }
 
-/// One decision, and its change.
-fn round(args: &Args) -> anyhow::Result<Answer> {
-    let repository = match args.apply {
-        Apply::Git => Some(git::Repository::of(&args.file)?),
-        Apply::File => None,
-    };
-    let pushes = repository.as_ref().filter(|_| args.push && !args.dry_run);
-    if let Some(repository) = pushes {
-        repository.pull()?;
-        // What an earlier run could not push.
-        repository.push()?;
+/// The cluster of --apply kube.
+fn cluster(args: &Args) -> anyhow::Result<Option<Arc<Cluster>>> {
+    if args.apply != Apply::Kube {
+        anyhow::ensure!(
+            !args.cluster.is_given(),
+            "the options of a cluster, such as --name, work only with --apply kube"
+        );
+        return Ok(None);
     }
-    let source = set::read(&args.file)?;
     anyhow::ensure!(
-        !source.is_json(),
-        Fault(format!(
-            "{} is JSON, which has no comments, but a rollback leaves one that blocks raises\n  \
-             hint: write the experiment in YAML",
-            source.name
-        ))
+        args.file.is_none(),
+        "--apply kube takes no FILE: it reads the experiment from the object and changes it there\n  \
+         hint: name the object with --namespace and --name, or use --apply file or git"
     );
-    let old = source.good()?;
-    let experiment = chosen(&old.plan, args.experiment.as_deref())?;
-    let (candidate, weight) = candidate(experiment, args.candidate.as_deref())?;
-    let planned = steps(&old, experiment)?;
-    let text = String::from_utf8_lossy(source.bytes());
-    let subject =
-        evidence::Subject { text: &text, plan: &old.plan, experiment, planned, candidate, weight };
-    let found = args.evidence.read(&subject)?;
-    let id = experiment.variant(candidate.as_bytes());
-    let cluster = id.and_then(|id| experiment.variants[id].cluster.as_deref());
+    anyhow::ensure!(
+        !args.promote,
+        "--promote does not work with --apply kube: a new baseline also needs other routes\n  \
+         hint: run `sidetrack promote` on the file, and apply what `sidetrack render` writes"
+    );
+    Ok(Some(Arc::new(Cluster::connect(&args.cluster)?)))
+}
+
+/// Decisions until a signal ends them. In a cluster, only the holder of the lease decides.
+fn watched(args: &Args, cluster: Option<Arc<Cluster>>, out: &mut Out) -> anyhow::Result<ExitCode> {
+    // Dry runs change nothing, so they need no lease.
+    let acting = cluster.clone().filter(|_| !args.dry_run);
+    let elector = acting.clone().map(Elector::start);
+    let turn = async || {
+        if let Some(elector) = &elector {
+            elector.elected().await;
+        }
+    };
+    watch::every_turn(args.every, out, turn, |out| {
+        let answer = round(args, cluster.as_deref(), elector.as_ref()).inspect_err(|error| {
+            let reported = acting.as_ref().map_or(Ok(()), |cluster| cluster.report_error(error));
+            if let Err(error) = reported {
+                warn(&error.context("the error was not reported as an Event"));
+            }
+        })?;
+        if args.json {
+            return Ok(writeln!(out, "{}", serde_json::to_string(&answer)?)?);
+        }
+        Ok(writeln!(out, "{}", print::line(&answer))?)
+    })
+}
+
+/// Writes an error that does not end the command.
+fn warn(error: &anyhow::Error) {
+    let text = fault::text(error);
+    writeln!(std::io::stderr().lock(), "{} {text}", Ink::stderr().bad("error:")).ok();
+}
+
+/// One decision, and its change.
+fn round(
+    args: &Args,
+    cluster: Option<&Cluster>,
+    elector: Option<&Elector>,
+) -> anyhow::Result<Answer> {
+    let Some(cluster) = cluster else { return decided(args, &Place::of_file(args)?) };
+    cluster.decide(elector, |plugin| {
+        let answer = decided(args, &Place::Plugin(plugin))?;
+        if !args.dry_run
+            && let Err(error) = plugin.report(&answer, args.watch)
+        {
+            warn(&error.context("the decision was not reported as an Event"));
+        }
+        Ok(answer)
+    })
+}
+
+fn decided(args: &Args, place: &Place<'_>) -> anyhow::Result<Answer> {
+    place.prepare()?;
     let now = args.moment.get();
-    let block = change::block(&text, &experiment.name, candidate);
-    let verdict = decide(&Facts {
-        candidate,
-        steps: &planned.steps,
-        weight,
-        enabled: experiment.enabled,
-        block: block.as_deref(),
-        start: args.start,
-        evidence: found.as_ref(),
-        fleet: args.fleet.read(&experiment.name, candidate, cluster)?,
-        now,
-        max_age: args.max_age,
-    });
-    let change = Change { source: &source, old: &old, experiment, candidate, weight, now };
-    let edited = change.edited(&verdict, args.promote)?;
+    let removal = place.removal();
+    let look = Look::take(
+        place.source()?,
+        &Question {
+            experiment: args.experiment.as_deref(),
+            candidate: args.candidate.as_deref(),
+            evidence: &args.evidence,
+            fleet: &args.fleet,
+            max_age: args.max_age,
+            stop: None,
+            start: args.start,
+            notes: place.notes(&removal),
+            now,
+        },
+    )?;
+    let edited = look.edited(args.promote)?;
     let (mut applied, mut commit) = (None, None);
     if let Some(edited) = edited.as_ref().filter(|_| !args.dry_run) {
-        if let Some(repository) = &repository {
-            commit = Some(repository.commit(&edited.text, &change.message(&verdict))?);
-        } else {
-            change::write(&args.file, &edited.text)?;
-        }
+        commit = place.write(edited, &look)?;
         applied = Some(args.apply);
     }
-    if let Some(repository) = pushes {
-        repository.push()?;
+    place.finish()?;
+    let Look { weight, verdict, .. } = &look;
+    let hash = edited.as_ref().map_or(look.loaded.plan.hash, |edited| edited.loaded.plan.hash);
+    let (file, candidate) = (look.source.name.clone(), look.candidate()?.to_owned());
+    let next = match verdict.action {
+        Action::Promote if !args.promote => {
+            Some(format!("sidetrack promote {} {candidate}", place.file(&file)))
+        }
+        _ => None,
+    };
+    let mut reasons = verdict.reasons.clone();
+    if verdict.action == Action::End {
+        reasons.push("end the test with `enabled: false`, or set the weight to 0".to_owned());
     }
-    let hash = edited.as_ref().map_or(old.plan.hash, |edited| edited.loaded.plan.hash);
-    let file = source.name.clone();
-    let promotes = verdict.action == Action::Promote && !args.promote;
+    let (step, steps) = look.step()?;
     Ok(Answer {
         at: now.to_string(),
-        next: promotes.then(|| format!("sidetrack promote {file} {candidate}")),
+        next,
         file,
-        experiment: experiment.name.clone(),
-        candidate: candidate.to_owned(),
+        experiment: look.experiment()?.name.clone(),
+        candidate,
         action: verdict.action.as_str(),
         valid: verdict.action != Action::Invalid,
-        from: percents(weight),
-        to: percents(target(&verdict, weight)),
-        step: planned.steps.iter().position(|step| step.weight == weight).map(|at| at + 1),
-        steps: planned.steps.len(),
+        from: percents(*weight),
+        to: percents(target(verdict, *weight)),
+        step,
+        steps,
         about: verdict.about.map(|about| about.to_string()),
-        decision: found.as_ref().map(|found| found.decision.as_str()),
+        unjudged: look.unjudged.clone(),
+        decision: look.analysis.as_ref().map(|analysis| analysis.decision.as_str()),
         applied,
         dry_run: args.dry_run,
         commit,
         hash: hash.to_string(),
+        decided: verdict.action,
         code: match verdict.action {
             Action::Raise(_) => 0,
             Action::Promote if args.promote => 0,
             Action::RollBack => 3,
             Action::Invalid => 1,
-            Action::Hold | Action::Promote => 4,
+            Action::Hold | Action::Promote | Action::End => 4,
         },
-        reasons: verdict.reasons,
+        reasons,
     })
 }
 
-fn percents(weight: Ppm) -> f64 {
+pub(crate) fn percents(weight: Ppm) -> f64 {
     f64::from(weight.get()) / 10_000.0
 }
 
@@ -262,56 +326,6 @@ fn target(verdict: &Verdict, weight: Ppm) -> Ppm {
     match verdict.action {
         Action::Raise(to) => to,
         Action::RollBack => Ppm::ZERO,
-        Action::Hold | Action::Invalid | Action::Promote => weight,
+        Action::Hold | Action::Invalid | Action::Promote | Action::End => weight,
     }
-}
-
-/// The candidate to advance, and its weight.
-fn candidate<'e>(
-    experiment: &'e Experiment,
-    wanted: Option<&str>,
-) -> anyhow::Result<(&'e str, Ppm)> {
-    let ids: Vec<_> = experiment.candidates().collect();
-    let names: Vec<&str> = ids.iter().map(|id| variant(experiment, *id)).collect();
-    let id = match (wanted, ids.as_slice()) {
-        (None, [only]) => *only,
-        (None, _) => anyhow::bail!(
-            "{} has several candidates; choose one with --candidate: {}",
-            experiment.name,
-            names.join(", ")
-        ),
-        (Some(wanted), ids) => {
-            let found = ids.iter().find(|id| variant(experiment, **id) == wanted);
-            *found.ok_or_else(|| {
-                let wanted = visible(wanted);
-                Fault(format!(
-                    "--candidate: unknown candidate \"{wanted}\"; expected one of: {}",
-                    names.join(", ")
-                ))
-            })?
-        }
-    };
-    let InForce::Weights(weights, _) = experiment.schedule.at(crate::moment::now()) else {
-        return Ok((variant(experiment, id), Ppm::ZERO));
-    };
-    Ok((variant(experiment, id), weights[id]))
-}
-
-/// The plan of the experiment, which must have steps.
-fn steps<'l>(loaded: &'l Loaded, experiment: &Experiment) -> anyhow::Result<&'l AnalysisPlan> {
-    let name = &experiment.name;
-    anyhow::ensure!(
-        matches!(experiment.schedule, Schedule::Fixed(_)),
-        Fault(format!(
-            "{name} has a rollout: its weights belong to the clock\n  \
-             hint: replace the rollout by weights and analysis.steps"
-        ))
-    );
-    let planned = set::analysis(loaded, name).filter(|plan| !plan.steps.is_empty());
-    let missing = || {
-        let example = "analysis: {steps: [{weight: 5, min_for: 1d}, {weight: 30}]}";
-        let hint = format!("hint: write the weights to go through, such as {example}");
-        Fault(format!("{name} has no analysis.steps\n  {hint}"))
-    };
-    Ok(planned.ok_or_else(missing)?)
 }

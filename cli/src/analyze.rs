@@ -3,13 +3,17 @@
 //! One file per subcommand; `sidetrack-stats` has the statistics. Sums over phases, sums of a bandit's
 //! batches, and requests are rejected: their tests are invalid.
 
+mod drift;
 mod given;
 mod means;
 mod prometheus;
 mod proportions;
 mod report;
 pub(crate) mod run;
+mod shadow;
+mod sql;
 mod srm;
+mod summary;
 
 use std::process::ExitCode;
 
@@ -44,6 +48,10 @@ enum Question {
     Means(means::Args),
     Srm(srm::Args),
     Run(Box<run::Args>),
+    Sql(Box<sql::Args>),
+    Summary(Box<summary::Args>),
+    Shadow(Box<shadow::Args>),
+    Drift(Box<drift::Args>),
     Prometheus(prometheus::Args),
 }
 
@@ -53,6 +61,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         Question::Means(args) => means::run(args, out),
         Question::Srm(args) => srm::run(args, out),
         Question::Run(args) => run::run(args, out),
+        Question::Sql(args) => sql::run(args, out),
+        Question::Summary(args) => summary::run(args, out),
+        Question::Shadow(args) => shadow::run(args, out),
+        Question::Drift(args) => drift::run(args, out),
         Question::Prometheus(args) => prometheus::run(args, out),
     }
 }

@@ -31,19 +31,22 @@ use crate::out::Out;
 #[derive(Arguments)]
 #[command(
     after_help = "Examples:\n  sidetrack calibrate\n  sidetrack calibrate --full --csv > calibration.csv\n  \
-                  sidetrack calibrate --corners"
+                  sidetrack calibrate --corners\n  sidetrack calibrate --methods"
 )]
 pub(crate) struct Args {
     /// A coarse grid, within a minute (the default)
     #[arg(long, conflicts_with_all = ["full", "corners"])]
     coarse: bool,
-    /// The whole grid: about 11 minutes of CPU time, shared by all cores. Ctrl-C prints what is done
+    /// The whole grid: about 13 minutes of CPU time, shared by all cores. Ctrl-C prints what is done
     #[arg(long, conflicts_with = "corners")]
     full: bool,
     /// The cases in which the usual formulas err most
-    #[arg(long)]
+    #[arg(long, conflicts_with = "methods")]
     corners: bool,
-    /// Runs of each experiment (default: 200, with --corners 1000)
+    /// Covariates (CUPED) and planned looks
+    #[arg(long, conflicts_with_all = ["coarse", "full"])]
+    methods: bool,
+    /// Runs of each experiment (default: 200, with --corners and --methods 1000)
     #[arg(long, value_name = "N")]
     runs: Option<NonZero<u32>>,
     /// Print JSON
@@ -62,9 +65,10 @@ pub(crate) struct Args {
 
 impl Args {
     const fn grid(&self) -> Grid {
-        match (self.full, self.corners) {
-            (true, _) => Grid::Full,
-            (_, true) => Grid::Corners,
+        match (self.full, self.corners, self.methods) {
+            (true, _, _) => Grid::Full,
+            (_, true, _) => Grid::Corners,
+            (_, _, true) => Grid::Methods,
             _ => Grid::Coarse,
         }
     }
@@ -75,7 +79,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let grid = args.grid();
-    let runs = args.runs.or_else(|| NonZero::new(if args.corners { 1000 } else { 200 }));
+    let runs =
+        args.runs.or_else(|| NonZero::new(if args.corners || args.methods { 1000 } else { 200 }));
     let runs = runs.unwrap_or(NonZero::<u32>::MIN);
     let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let text = args.update.as_ref().map(|path| Marked::read(path, grid)).transpose()?;
@@ -151,7 +156,7 @@ fn failed(found: &Calibration) -> usize {
 /// The table, below a line that says what made it.
 fn markdown(found: &Calibration, grid: Grid) -> String {
     let rows = match grid {
-        Grid::Coarse => table::all(found),
+        Grid::Coarse | Grid::Methods => table::all(found),
         Grid::Full => table::worst(found),
         Grid::Corners => table::corners(found),
     };
@@ -197,7 +202,7 @@ fn write_text(found: &Calibration, grid: Grid, out: &mut Out) -> anyhow::Result<
     )?;
     let rows = match grid {
         Grid::Corners => table::corners(found),
-        Grid::Coarse | Grid::Full => table::all(found),
+        Grid::Coarse | Grid::Full | Grid::Methods => table::all(found),
     };
     Ok(out.write_all(table::plain(&rows).as_bytes())?)
 }

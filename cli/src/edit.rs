@@ -57,14 +57,40 @@ impl<'s> Draft<'s> {
         let done = if exists {
             self.text.replace(&format!("{path}.{key}"), &value)
         } else {
-            self.text.insert(&format!("{path}.{after}"), key, &value)
+            self.text.insert(&format!("{path}.{after}"), key, &value, None)
         };
         if done.is_none() {
             self.fail(path, key);
         }
     }
 
-    /// Removes a key of the map at `path`, if it exists.
+    /// Moves a key, with the comment behind it, from one map to another, which gets this value after `after`.
+    pub(crate) fn shift(&mut self, key: &str, from: &str, to: &str, value: &Node, after: &str) {
+        let Some(map_of) = map(&mut self.node, from) else { return self.fail(from, key) };
+        let before = map_of.len();
+        map_of.retain(|(name, _)| name != key);
+        let comment = if map_of.len() == before {
+            None
+        } else {
+            let Some(comment) = self.text.take(&format!("{from}.{key}")) else {
+                return self.fail(from, key);
+            };
+            comment
+        };
+        let is_new = map(&mut self.node, to).is_some_and(|map| map.iter().all(|it| it.0 != key));
+        let Some(comment) = comment.filter(|_| is_new) else {
+            return self.set(to, key, value, after);
+        };
+        let Some(map) = map(&mut self.node, to) else { return self.fail(to, key) };
+        let place = map.iter().position(|(name, _)| name == after).map_or(map.len(), |at| at + 1);
+        map.insert(place, (key.to_owned(), value.clone()));
+        let (after, value) = (format!("{to}.{after}"), written(value));
+        if self.text.insert(&after, key, &value, Some(&comment)).is_none() {
+            self.fail(to, key);
+        }
+    }
+
+    /// Removes a key of the map at `path`, if it exists. With a comment behind it, the line becomes a comment.
     pub(crate) fn remove(&mut self, path: &str, key: &str) {
         let Some(map) = map(&mut self.node, path) else { return self.fail(path, key) };
         let before = map.len();

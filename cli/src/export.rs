@@ -1,5 +1,6 @@
-//! `export`: another system's experiment from an experiment file.
+//! `export`: what other systems need of an experiment file.
 
+mod assignments;
 mod losses;
 mod seldon;
 
@@ -8,7 +9,7 @@ use clap::Subcommand;
 use crate::exit::ExitStatus;
 use crate::out::Out;
 
-/// Write an experiment of another system for an experiment file
+/// Write what another system needs: an experiment of Seldon, or SQL for a warehouse
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -18,10 +19,12 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum Target {
     Seldon(seldon::Args),
+    Assignments(Box<assignments::Args>),
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     match &args.target {
         Target::Seldon(args) => seldon::run(args, out),
+        Target::Assignments(args) => assignments::run(args, out),
     }
 }

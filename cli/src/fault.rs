@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 
 use crate::exit::ExitStatus;
 use crate::out::Ink;
+use crate::words::plain;
 
 /// A problem in the input: exit 1. Every other error means that the command could not run: exit 2.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ pub(crate) fn wrong_use(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
+/// An error with its causes.
+pub(crate) fn text(error: &anyhow::Error) -> String {
+    plain(&format!("{error:#}"))
+}
+
 /// Prints an error to stderr and returns the exit status. A closed pipe is not an error.
 pub(crate) fn report(error: &anyhow::Error) -> ExitStatus {
     let gone = |cause: &(dyn std::error::Error + 'static)| {
@@ -58,6 +64,6 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitStatus {
     }
     let ink = Ink::stderr();
     // If stderr is closed too, the exit status remains.
-    writeln!(io::stderr().lock(), "{} {error:#}", ink.bad("error:")).ok();
+    writeln!(io::stderr().lock(), "{} {}", ink.bad("error:"), text(error)).ok();
     if error.is::<Fault>() { ExitStatus::Problems } else { ExitStatus::Error }
 }

@@ -5,6 +5,7 @@
 
 mod api;
 mod ask;
+mod goal;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::unit::Unit;
 use crate::{atomic, template, wrap};
 use api::{Api, Calls};
 use ask::Terminal;
+use goal::Goal;
 
 const TEMPLATES: [(&str, &str); 1] = [("init", include_str!("../templates/init.yaml"))];
 
@@ -33,7 +35,10 @@ const TEMPLATES: [(&str, &str); 1] = [("init", include_str!("../templates/init.y
     sidetrack init\n  \
     sidetrack init --api v2 --model forecast --candidate-model forecast-v2 \\\n    \
     --unit header:x-user-id\n  \
-    sidetrack init --api mlflow --unit body:/user_id --share 20 --out churn.yaml")]
+    sidetrack init --api mlflow --unit body:/user_id --share 20 --out churn.yaml\n  \
+    sidetrack init --api mlflow --unit header:x-user-id --metric accuracy \\\n    \
+    --planned-units 20000 --step 5:1d --step 50:7d\n  \
+    sidetrack init --api mlflow --unit header:x-user-id --shadow")]
 pub(crate) struct Args {
     /// How clients call the models
     #[arg(long, value_enum)]
@@ -61,8 +66,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "candidate")]
     candidate: String,
     /// The share of the users that get the candidate, in percent [default: 10]
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", conflicts_with = "step")]
     share: Option<Ppm>,
+    /// Copy all requests to the candidate, which serves no users yet: the step before the first percent.
+    /// `sidetrack analyze shadow` then compares the predictions of both
+    #[arg(long, conflicts_with_all = ["share", "step", "candidate_model"])]
+    shadow: bool,
+    #[command(flatten)]
+    goal: Goal,
     /// The experiment's name [default: the model's name and -ab-test]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -72,6 +83,13 @@ pub(crate) struct Args {
     /// Replace an existing file
     #[arg(long)]
     force: bool,
+}
+
+impl Args {
+    /// The share that the options say.
+    fn given_share(&self) -> Option<Ppm> {
+        if self.shadow { Some(Ppm::ZERO) } else { self.share.or_else(|| self.goal.first_share()) }
+    }
 }
 
 /// What the file depends on.
@@ -127,6 +145,16 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         "  sidetrack run {name} --endpoint {}=HOST:PORT --endpoint {}=HOST:PORT",
         args.baseline, args.candidate
     )?;
+    if args.shadow {
+        let Args { candidate, .. } = args;
+        writeln!(
+            out,
+            "\nLet both models report each prediction with its x-request-id, to POST /v1/predictions of the\n\
+             address that `run` prints. Then compare them, and give the candidate its first users:\n\n  \
+             sidetrack analyze shadow {name} --store http://127.0.0.1:8088\n  \
+             sidetrack set {name} {candidate}=1"
+        )?;
+    }
     Ok(ExitStatus::Success)
 }
 
@@ -156,7 +184,7 @@ fn from_options(args: &Args) -> anyhow::Result<Answers> {
         args.candidate_model.as_deref(),
         args.path.as_deref(),
     )?;
-    let share = args.share.map_or_else(default_share, Ok)?;
+    let share = args.given_share().map_or_else(default_share, Ok)?;
     let name = args.name.clone().unwrap_or_else(|| default_name(args.model.as_deref()));
     Ok(Answers { api, calls, units: args.unit.clone(), share, name })
 }
@@ -176,7 +204,7 @@ fn ask_all(args: &Args, out: &mut Out) -> anyhow::Result<Answers> {
             let question = "The model's name in requests";
             model = Some(terminal.ask(question, None, |text| api.check_model(text))?);
         }
-        if candidate_model.is_none() {
+        if candidate_model.is_none() && !args.shadow {
             let question = "The candidate's name at its own server";
             candidate_model =
                 Some(terminal.ask(question, model.as_deref(), |text| api.check_model(text))?);
@@ -199,7 +227,7 @@ fn ask_all(args: &Args, out: &mut Out) -> anyhow::Result<Answers> {
     } else {
         args.unit.clone()
     };
-    let share = match args.share {
+    let share = match args.given_share() {
         Some(share) => share,
         None => terminal.ask(
             "The share of the users that get the candidate, in percent",
@@ -292,7 +320,12 @@ fn rendered(args: &Args, answers: &Answers) -> anyhow::Result<String> {
         "baseline": scalar(&args.baseline),
         "candidate": scalar(&args.candidate),
         "share": share.to_string(),
+        "shadow": args.shadow,
         "rewrite": calls.rewrite(scalar),
+        "metrics": args.goal.metrics(scalar),
+        "guardrails": args.goal.guardrails(scalar),
+        "planned_units": args.goal.planned_units,
+        "steps": args.goal.steps(),
     });
     template::render(&TEMPLATES, "init", &context)
 }

@@ -4,9 +4,10 @@
 //! (`kubectl get … -o json`), with the user's own flags: credentials, login plugins, proxies and API versions are then
 //! kubectl's, and a client library would repeat all of them.
 
+pub(crate) mod api;
 mod check;
 mod complete;
-mod connection;
+pub(crate) mod connection;
 mod live;
 mod mesh;
 mod proxies;

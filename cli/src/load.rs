@@ -129,7 +129,7 @@ impl Source {
         // JSON is valid YAML, but a JSON parser reads it more strictly and has better errors.
         if self.json || text.trim_start().starts_with('{') {
             match serde_json::from_str(text) {
-                Err(error) if self.json => return Err(error.to_string()),
+                Err(error) if self.json => return Err(config::json_problem(&error)),
                 Err(_) => {}
                 Ok(node) => return Ok(node),
             }

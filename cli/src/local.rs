@@ -78,6 +78,11 @@ impl Options {
         }
     }
 
+    /// Whether the listener is on all addresses of this machine.
+    pub(crate) fn is_on_all_addresses(&self) -> bool {
+        self.listen.is_some_and(|addr| addr.ip().is_unspecified())
+    }
+
     fn bind(&self) -> Bind {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         match (self.listen, self.port) {

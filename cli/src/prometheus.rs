@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::http::{agent, unreachable};
+use crate::http::{agent, shown, unreachable};
 use crate::words::visible;
 
 /// How long to wait for an answer.
@@ -13,7 +13,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// A Prometheus server.
 pub(crate) struct Prometheus {
+    /// Its address as messages show it.
     pub(crate) url: String,
+    address: String,
     agent: ureq::Agent,
     /// The option that names it.
     option: &'static str,
@@ -51,7 +53,7 @@ impl Sample {
         self.value.1.parse().ok().filter(|value: &f64| value.is_finite())
     }
 
-    /// Rounded, because `increase` extrapolates and counts are not whole.
+    /// Rounded, because `increase` extrapolates and counts are not whole; 0 for NaN and infinity.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
     pub(crate) fn count(&self) -> u64 {
         self.value().map_or(0, |value| value.max(0.0).round() as u64)
@@ -61,7 +63,8 @@ impl Sample {
 impl Prometheus {
     /// The server that this option names.
     pub(crate) fn new(url: &str, option: &'static str) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned(), agent: agent(ANSWER), option }
+        let address = url.trim_end_matches('/').to_owned();
+        Self { url: shown(&address), address, agent: agent(ANSWER), option }
     }
 
     /// The instant vector of a query.
@@ -70,8 +73,8 @@ impl Prometheus {
     ///
     /// If the server does not answer, is not Prometheus, or rejects the query.
     pub(crate) fn query(&self, query: &str) -> anyhow::Result<Vec<Sample>> {
-        let url = format!("{}/api/v1/query", self.url);
-        let call = format!("GET {url}");
+        let url = format!("{}/api/v1/query", self.address);
+        let call = format!("GET {}", shown(&url));
         let hint = format!(
             "hint: {} must be the address of a Prometheus server, such as http://prometheus:9090",
             self.option

@@ -21,8 +21,9 @@ use crate::words::{variant, visible};
 /// Make a variant the baseline
 ///
 /// The variant becomes the baseline, and the old baseline becomes a candidate with weight 0. The experiment gets a new
-/// salt, because the next test is a new trial. Comments and all other text are kept. If the file has `analysis.steps`,
-/// they become a comment: they belong to the test that ended. The command shows which units move.
+/// salt, because the next test is a new trial. Comments and all other text are kept; the comment behind the weight moves
+/// with it. If the file has `analysis.steps`, they become a comment: they belong to the test that ended. The command
+/// shows which units move.
 #[derive(Arguments)]
 #[command(after_help = "Examples:\n  \
     sidetrack promote experiment.yaml candidate --dry-run\n  \
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let winner = winner(experiment, &args.variant)?;
     let edited = promoted(&source, &old, experiment, winner, args.salt.as_deref(), now)?;
     let report = plan::compare(&old.plan, &edited.loaded.plan, now);
-    set::finish(&args.file, &experiment.name, &edited, report, &args.form, out)?;
+    set::finish(&args.file, &source, &experiment.name, &edited, report, &args.form, out)?;
     Ok(ExitStatus::Success)
 }
 
@@ -101,9 +102,9 @@ pub(crate) fn promoted(
     let mut draft = Draft::new(source, old)?;
     draft.set(&path, "salt", &Node::Text(salt), "name");
     draft.set(&path, "baseline", &Node::Text(variant(experiment, winner).to_owned()), "name");
-    draft.remove(&of(winner), "weight");
-    draft.remove(&of(winner), "reserve");
-    draft.set(&of(experiment.baseline), "weight", &Node::Number("0".to_owned()), "name");
+    let (winner_at, old_at) = (of(winner), of(experiment.baseline));
+    draft.shift("weight", &winner_at, &old_at, &Node::Number("0".to_owned()), "name");
+    draft.remove(&winner_at, "reserve");
     if set::analysis(old, name).is_some_and(|plan| !plan.steps.is_empty()) {
         let why = format!("Of the test that promoted {}:", variant(experiment, winner));
         draft.comment_out(&format!("{path}.analysis"), "steps", &why);

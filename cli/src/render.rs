@@ -18,6 +18,7 @@ mod httproute;
 mod image;
 mod istio;
 mod labels;
+mod otlp;
 mod prometheus;
 mod vocabulary;
 

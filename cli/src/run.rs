@@ -9,6 +9,7 @@
 mod draw;
 mod endpoints;
 mod event;
+mod evidence;
 mod folder;
 mod follow;
 mod observe;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args as Arguments;
+use sidetrack_lab::Envoy;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::exit::ExitStatus;
@@ -30,8 +32,11 @@ use crate::local;
 use crate::out::Out;
 use crate::render::{Endpoint, Upstreams};
 use crate::screen::Screen;
+use crate::words::plain;
 use draw::{Form, Printer};
+use endpoints::Own;
 use event::{Event, Kind};
+use evidence::EvidenceStore;
 use folder::Folder;
 use follow::{Change, Follower};
 use observe::Observer;
@@ -45,7 +50,7 @@ const TICK: Duration = Duration::from_millis(250);
 ///
 /// Starts an Envoy with the filter that sends each request to the service of its variant, and shows shares, errors,
 /// latency and breakers. Edits of the file take effect when it is saved; after a wrong edit, the last good file stays in
-/// force. Each request is a line in DIR/exposures.jsonl, for `sidetrack analyze run`. Ctrl-C stops it.
+/// force. A store in DIR keeps the exposures, takes outcomes, and serves the verdict and a page. Ctrl-C stops it.
 #[derive(Arguments)]
 #[command(after_help = "Examples:\n  \
     sidetrack run experiment.yaml --endpoint baseline=127.0.0.1:9001 \\\n    \
@@ -59,11 +64,13 @@ pub(crate) struct Args {
     /// name sets the host header. https and grpcs use TLS, grpc and grpcs use HTTP/2
     #[arg(long, value_name = "CLUSTER=ADDRESS")]
     endpoint: Vec<Endpoint>,
-    /// The folder for the exposures and Envoy's files; one run at a time uses it
+    /// The folder for the exposures, the store and Envoy's files; one run at a time uses it
     #[arg(long, value_name = "DIR", default_value = ".sidetrack")]
     dir: PathBuf,
     #[command(flatten)]
     proxy: local::Options,
+    #[command(flatten)]
+    store: evidence::StoreOptions,
     #[command(flatten)]
     upstreams: Upstreams,
     #[command(flatten)]
@@ -80,7 +87,7 @@ fn line_interval(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).ok();
     let allowed = Duration::from_millis(250)..=Duration::from_secs(86_400);
     time.filter(|time| allowed.contains(time))
-        .ok_or_else(|| "expected a time from 250ms to 1day, such as 10s".to_owned())
+        .ok_or_else(|| "expected a time from 250ms to 24h, such as 10s".to_owned())
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
@@ -96,28 +103,71 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
 /// Starts everything, follows it until a signal, and stops it, also after an error.
 async fn start(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     // The file first: its problems are what most users have to see.
-    let loaded = Source::read(&args.file)?.good()?;
+    let source = Source::read(&args.file)?;
+    let loaded = source.good()?;
     let options = endpoints::options(&args.upstreams.options(), &args.endpoint, &loaded.plan)?;
     args.proxy.program()?;
     let folder = Folder::open(&args.dir)?;
     let wasm = args.filter.find(folder.envoy())?;
+    let listener = args.store.listen()?;
     let mut interrupt = Interrupt::listen()?;
     let form = if args.json { Form::Json } else { Form::Text };
     let mut printer = Printer::new(Screen::open(out), form, args.interval);
     for warning in endpoints::unreachable(&options.endpoint).await {
         printer.event(&Event::new(Kind::Endpoint, warning))?;
     }
-    let follower = Follower::new(&args.file, loaded, options)?;
+    let follower = Follower::new(&args.file, source, loaded, options)?;
     let mut resources = Resources::new(&folder, &wasm);
     resources.write(follower.plan(), follower.node(), follower.options())?;
-    let supervisor = tokio::select! {
-        started = Supervisor::start(&args.proxy, &mut resources) => started?,
+    let store = async {
+        let listener = listener?;
+        Some(EvidenceStore::start(&args.store, listener, &folder, follower.file()).await)
+    };
+    let (supervisor, store) = tokio::select! {
+        both = async { tokio::join!(Supervisor::start(&args.proxy, &mut resources), store) } => both,
         () = interrupt.arrives() => return Ok(ExitStatus::Success),
     };
-    printer.started(&follower, &supervisor, &folder)?;
+    let supervisor = supervisor?;
+    let mut missing = None;
+    let mut store = store.and_then(|started| {
+        started
+            .map_err(|error| missing = Some(plain(&format!("the store does not run: {error}"))))
+            .ok()
+    });
+    if let Some(store) = &mut store {
+        store.observe_proxy(supervisor.addr, supervisor.admin)?;
+    }
+    let own = own(args, &supervisor, store.as_ref());
+    endpoints::refuse_own(&follower.options().endpoint, &own).await?;
+    printer.started(&follower, &supervisor, &folder, store.as_ref())?;
+    if let Some(missing) = &missing {
+        printer.event(&Event::new(
+            Kind::Store,
+            format!("{missing}\nThe traffic goes on without it."),
+        ))?;
+    }
     let observer = Observer::new(follower.plan());
-    let runner = Runner { follower, resources, supervisor, observer, printer };
+    let runner = Runner { follower, resources, supervisor, observer, store, missing, printer };
     runner.run(&folder, &mut interrupt).await
+}
+
+/// Where the run itself listens.
+fn own(args: &Args, supervisor: &Supervisor, store: Option<&EvidenceStore>) -> Vec<Own> {
+    let everywhere = args.proxy.is_on_all_addresses();
+    let envoy = Own { what: "Envoy", option: "--port", addr: supervisor.addr, everywhere };
+    let admin = Own {
+        what: "Envoy's admin interface",
+        option: "--admin",
+        addr: supervisor.admin,
+        everywhere: false,
+    };
+    let store = store.map(|store| Own {
+        what: "the store",
+        option: "--store-listen",
+        addr: store.addr(),
+        everywhere: false,
+    });
+    [envoy, admin].into_iter().chain(store).collect()
 }
 
 /// All that runs.
@@ -126,6 +176,9 @@ struct Runner<'a> {
     resources: Resources<'a>,
     supervisor: Supervisor,
     observer: Observer,
+    store: Option<EvidenceStore>,
+    /// Why the store is unavailable.
+    missing: Option<String>,
     printer: Printer<'a>,
 }
 
@@ -143,9 +196,20 @@ impl Runner<'_> {
         if ended.is_ok() {
             self.observe().await.ok();
         }
-        self.supervisor.stop().await?;
+        let was_running = self.supervisor.envoy().is_some_and(Envoy::is_running);
+        let stopped = self.supervisor.stop().await;
+        // Now the log is complete.
+        let is_stored = self.store.is_some();
+        if let Some(store) = self.store.take()
+            && let Err(problem) = store.stop().await
+        {
+            let text = format!("{problem}\nThe next run stores the rest of the log.");
+            self.printer.event(&Event::new(Kind::Store, text))?;
+        }
         ended?;
-        self.printer.ended(&self.follower, &self.observer, folder)?;
+        stopped?;
+        self.printer.ended(&self.follower, &self.observer, folder, is_stored)?;
+        anyhow::ensure!(was_running, "Envoy did not run when the run was stopped");
         Ok(ExitStatus::Success)
     }
 
@@ -164,7 +228,14 @@ impl Runner<'_> {
                 self.printer.event(&event)?;
             }
             self.observe().await?;
-            self.printer.state(&self.follower, &self.supervisor, &self.observer)?;
+            if let Some(store) = &mut self.store
+                && let Some(text) = store.check(self.supervisor.envoy()).await
+            {
+                self.printer.event(&Event::new(Kind::Store, text))?;
+            }
+            let missing = self.missing.as_deref();
+            let problem = self.store.as_ref().and_then(EvidenceStore::problem).or(missing);
+            self.printer.state(&self.follower, &self.supervisor, &self.observer, problem)?;
         }
     }
 
@@ -181,8 +252,16 @@ impl Runner<'_> {
                     return self.printer.event(&event);
                 }
                 self.observer.expect(&next.loaded.plan);
+                let replaced =
+                    self.store.as_ref().map_or(Ok(()), |store| store.replace(next.file()));
                 self.follower.accept(*next, Instant::now());
-                Ok(())
+                match replaced {
+                    Ok(()) => Ok(()),
+                    Err(error) => {
+                        let text = format!("the store has the file before: {error}");
+                        self.printer.event(&Event::new(Kind::Store, text))
+                    }
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `sidetrack serve`: the experiment store of files, on a port.
 
+mod breakers;
+
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -8,17 +10,19 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use sidetrack::quantity::bytes;
+use sidetrack_analysis::in_words;
 use sidetrack_lab::FileWatch;
 use sidetrack_store::{
-    Access, Catalog, Error, ExperimentFile, Follower, Limits, Server, Store, Tls,
+    Access, BreakerWatch, Catalog, Error, ExperimentFile, Follower, Limits, Server, Store, Tls,
 };
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
+use crate::interrupt::Interrupt;
 use crate::load::{Loaded, Source};
 use crate::out::{Ink, Out};
-use crate::words::visible;
+use crate::words::{plain, visible};
+pub(crate) use breakers::Proxies;
 
 /// How often experiment files and logs are looked at.
 const POLL: Duration = Duration::from_millis(500);
@@ -48,6 +52,8 @@ pub(crate) struct Args {
     /// An access log to follow, through its rotations; may be repeated
     #[arg(long, value_name = "LOG")]
     follow: Vec<PathBuf>,
+    #[command(flatten)]
+    proxies: Proxies,
     /// The SHA-256 digest of the bearer token that requests must have, in hexadecimal
     #[arg(long, value_name = "HEX", value_parser = digest)]
     token_sha256: Option<[u8; 32]>,
@@ -92,28 +98,37 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let server = Server::start(Arc::clone(&store), listener, args.access()).map_err(fault)?;
     let followers = args.follow.iter().map(|log| store.follow(log)).collect::<Result<Vec<_>, _>>();
     let followers = followers.map_err(fault)?;
+    let breakers = args.proxies.watch(&store).map_err(fault)?;
+    // Before the address is printed: whoever reads it may send a signal.
+    let mut interrupt = Interrupt::listen().context("cannot wait for signals")?;
     let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
     writeln!(out, "store {} of {}", visible(&args.store.to_string_lossy()), names.join(", "))?;
     writeln!(out, "listening on {scheme}://{address}")?;
     out.finish()?;
-    runtime.block_on(watch(args, &store, &followers))?;
-    drop(followers);
+    let watched = watch(args, &store, &followers, breakers.as_ref(), &mut interrupt);
+    runtime.block_on(watched)?;
+    drop((followers, breakers));
     runtime.block_on(server.stop());
     store.close();
     Ok(ExitStatus::Success)
 }
 
 /// Until a signal: takes new versions of the files, and reports what is wrong with files and logs once.
-async fn watch(args: &Args, store: &Store, followers: &[Follower]) -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+async fn watch(
+    args: &Args,
+    store: &Store,
+    followers: &[Follower],
+    breakers: Option<&BreakerWatch>,
+    interrupt: &mut Interrupt,
+) -> anyhow::Result<()> {
     let watches = args.files.iter().map(FileWatch::open).collect::<std::io::Result<Vec<_>>>();
     let mut watches = watches.context("cannot read the experiment files again")?;
     let mut reported: Vec<Option<String>> = vec![None; followers.len()];
+    let mut unread: Option<String> = None;
+    let mut unreadable: Vec<Option<String>> = vec![None; watches.len()];
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+            () = interrupt.arrives() => return Ok(()),
             () = tokio::time::sleep(POLL) => {}
         }
         for ((follower, last), log) in followers.iter().zip(&mut reported).zip(&args.follow) {
@@ -125,9 +140,32 @@ async fn watch(args: &Args, store: &Store, followers: &[Follower]) -> anyhow::Re
                 *last = problem;
             }
         }
+        let problem = breakers.and_then(BreakerWatch::problem);
+        if problem != unread {
+            if let Some(problem) = &problem {
+                note(&format!("breakers are inferred from exposures: {problem}"));
+            }
+            unread = problem;
+        }
         let mut changed = false;
-        for watch in &mut watches {
-            changed |= matches!(watch.changed(), Ok(Some(_)));
+        for ((watch, last), file) in watches.iter_mut().zip(&mut unreadable).zip(&args.files) {
+            let problem = match watch.changed() {
+                Ok(content) => {
+                    changed |= content.is_some();
+                    None
+                }
+                Err(error) => Some(in_words(&error).to_string()),
+            };
+            if problem != *last {
+                let file = file.display();
+                match &problem {
+                    Some(problem) => note(&format!(
+                        "cannot read {file}, its last version stays in force: {problem}"
+                    )),
+                    None => note(&format!("{file} can be read again")),
+                }
+                *last = problem;
+            }
         }
         if changed {
             let replaced =
@@ -142,7 +180,7 @@ async fn watch(args: &Args, store: &Store, followers: &[Follower]) -> anyhow::Re
 
 fn note(text: &str) {
     // If stderr is closed, the store still works.
-    writeln!(std::io::stderr().lock(), "{} {text}", Ink::stderr().note("note:")).ok();
+    writeln!(std::io::stderr().lock(), "{} {}", Ink::stderr().note("note:"), plain(text)).ok();
 }
 
 impl Args {
@@ -180,7 +218,8 @@ pub(crate) fn fault(error: Error) -> anyhow::Error {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// A number of bytes: `500MiB`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let found = text.parse().ok().or_else(|| bytes(text)).filter(|size| *size > 0);
     found.ok_or_else(|| "expected a size with B, KiB or MiB: 500MiB".to_owned())
 }

@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         )
         .into());
     }
-    finish(&args.file, &experiment.name, &edited, report, &args.form, out)?;
+    finish(&args.file, &source, &experiment.name, &edited, report, &args.form, out)?;
     Ok(ExitStatus::Success)
 }
 
@@ -190,6 +190,7 @@ pub(crate) fn place(plan: &Plan, name: &str) -> usize {
 /// Writes the file, and says what changes.
 pub(crate) fn finish(
     path: &std::path::Path,
+    source: &Source,
     experiment: &str,
     edited: &Edited,
     report: Report,
@@ -197,7 +198,8 @@ pub(crate) fn finish(
     out: &mut Out,
 ) -> anyhow::Result<()> {
     let name = path.display().to_string();
-    if !form.dry_run {
+    let is_changed = edited.text.as_bytes() != source.bytes();
+    if !form.dry_run && is_changed {
         // A link stays a link.
         let path = path.canonicalize().with_context(|| format!("cannot write {name}"))?;
         atomic::write(&path, edited.text.as_bytes())
@@ -205,12 +207,14 @@ pub(crate) fn finish(
     }
     let hash = edited.loaded.plan.hash;
     if form.json {
-        let (written, hash) = (!form.dry_run, hash.to_string());
+        let (written, hash) = (!form.dry_run && is_changed, hash.to_string());
         return out.json(&Answer { file: name, experiment, written, hash, plan: report });
     }
     plan::write_report(&report, out)?;
     let ink = out.ink();
-    if form.dry_run {
+    if !is_changed {
+        writeln!(out, "{} {name} is unchanged, hash {}", ink.good("✓"), hash.short())?;
+    } else if form.dry_run {
         let text = "this is a dry run, nothing was written; without --dry-run, the file changes";
         writeln!(out, "{}", wrap::note("", text, ink))?;
     } else {

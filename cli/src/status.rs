@@ -1,6 +1,6 @@
 //! `sidetrack status`: what is in force in one proxy, or in all that Prometheus scrapes.
 
-mod read;
+pub(crate) mod read;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -78,6 +78,28 @@ struct Total {
     breakers: BTreeMap<&'static str, usize>,
 }
 
+/// In how many proxies a file is in force.
+#[derive(Clone, Copy)]
+pub(crate) struct InForce {
+    pub(crate) current: usize,
+    pub(crate) all: usize,
+}
+
+/// In how many of the proxies that Prometheus scrapes a file with this short hash is in force.
+pub(crate) fn in_prometheus(url: &str, hash: &str) -> anyhow::Result<InForce> {
+    Ok(in_force(&read::prometheus(url)?, hash))
+}
+
+/// The same for one Envoy.
+pub(crate) fn in_envoy(url: &str, hash: &str) -> anyhow::Result<InForce> {
+    Ok(in_force(&read::admin(url)?, hash))
+}
+
+fn in_force(proxies: &[Proxy], hash: &str) -> InForce {
+    let current = proxies.iter().filter(|proxy| proxy.has(hash)).count();
+    InForce { current, all: proxies.len() }
+}
+
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let plan = args.file.as_deref().map(load).transpose()?.map(|loaded| loaded.plan);
     let mut proxies = match &args.prometheus {
@@ -86,8 +108,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     };
     let wanted = plan.as_ref().map(|plan| plan.hash.short());
     for proxy in &mut proxies {
-        let hashes = || proxy.plugins.iter().map(|plugin| plugin.hash.as_str());
-        proxy.current = wanted.as_deref().map(|wanted| hashes().any(|hash| hash == wanted));
+        proxy.current = wanted.as_deref().map(|wanted| proxy.has(wanted));
     }
     let works = |proxy: &Proxy| {
         proxy.current.unwrap_or_else(|| proxy.plugins.iter().all(|it| it.has_configuration()))

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
-use sidetrack_store::{Catalog, Limits, Store};
+use sidetrack_store::{Catalog, Error, Limits, Store};
 
 use crate::exit::ExitStatus;
 use crate::load::count;
 use crate::out::Out;
 use crate::serve::fault;
 use crate::table::{Align, Table};
+use crate::words::visible;
 
 /// Show what a store holds, or delete from it
 ///
@@ -37,7 +38,7 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Delete all exposures and outcomes of units
+    /// Delete all exposures, outcomes and predictions of units
     ///
     /// Finds a unit in plain text, and by its pseudonyms in all trials that the store has seen. Sums by minute stay; they
     /// name no unit.
@@ -62,13 +63,33 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
 }
 
 fn open(folder: &Path) -> anyhow::Result<Arc<Store>> {
+    open_with(folder, Catalog::default())
+}
+
+/// Opens a store that exists.
+fn open_with(folder: &Path, catalog: Catalog) -> anyhow::Result<Arc<Store>> {
     // A typing mistake must not make a new store.
     anyhow::ensure!(
         folder.join("store.sqlite").exists(),
         "{} is not a store: it has no file store.sqlite",
         folder.display()
     );
-    Store::open(folder, Catalog::default(), Limits::default()).map_err(fault)
+    Store::open(folder, catalog, Limits::default()).map_err(fault)
+}
+
+/// The same, of a store that no server uses.
+pub(crate) fn open_alone(folder: &Path, catalog: Catalog) -> anyhow::Result<Arc<Store>> {
+    open_with(folder, catalog).map_err(|error| {
+        let is_locked = error.downcast_ref().is_some_and(|error| matches!(error, Error::Locked(_)));
+        if is_locked {
+            return anyhow::anyhow!(
+                "a server uses the store {}\n  \
+                 hint: ask the server: --store http://127.0.0.1:8088, the address that it printed",
+                visible(&folder.to_string_lossy())
+            );
+        }
+        error
+    })
 }
 
 fn info(store: &Store, json: bool, out: &mut Out) -> anyhow::Result<ExitStatus> {
@@ -98,6 +119,11 @@ fn info(store: &Store, json: bool, out: &mut Out) -> anyhow::Result<ExitStatus> 
         info.unit_outcomes,
         if info.metrics.is_empty() { "none".to_owned() } else { info.metrics.join(", ") }
     )?;
+    for (what, count) in [("predictions", info.predictions), ("asked evaluations", info.asked)] {
+        if count > 0 {
+            writeln!(out, "{what}: {count}")?;
+        }
+    }
     writeln!(
         out,
         "database: {} KiB; {}: {} KiB",
@@ -124,11 +150,17 @@ fn forget(
         let gone = store.forget(unit).map_err(fault)?;
         all.exposures += gone.exposures;
         all.outcomes += gone.outcomes;
+        all.predictions += gone.predictions;
     }
     if json {
         out.json(&all)?;
     } else {
-        writeln!(out, "deleted: {} exposures, {} rows of outcomes", all.exposures, all.outcomes)?;
+        let sidetrack_store::Forgotten { exposures, outcomes, predictions } = all;
+        write!(out, "deleted: {exposures} exposures, {outcomes} rows of outcomes")?;
+        if predictions > 0 {
+            write!(out, ", {predictions} predictions")?;
+        }
+        writeln!(out)?;
     }
     Ok(ExitStatus::Success)
 }

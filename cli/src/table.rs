@@ -2,7 +2,8 @@
 //!
 //! Written by hand because the tables align decimal points and paint single cells, which comfy-table does only with
 //! further crates. Cells have a style, so `NO_COLOR` and pipes are respected. A table that does not fit
-//! into 80 columns puts the first cells of each row on a line of their own.
+//! into 80 columns puts the first cells of each row on a line of their own, and breaks the others where
+//! they reach the edge.
 
 use std::io::{self, Write};
 
@@ -109,13 +110,12 @@ impl Table {
     /// As `out` has them.
     pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let sizes = self.sizes();
-        let used: usize = sizes.iter().map(|size| size.all + GAP).sum();
-        let stacked = used + INDENT > WIDTH + GAP && self.columns.len() > self.kept;
+        let breaks = self.breaks(&sizes);
         for row in &self.rows {
             let mut line = " ".repeat(INDENT);
             let cells = row.iter().zip(self.columns.iter().zip(&sizes));
             for (index, (cell, (align, size))) in cells.enumerate() {
-                if stacked && index == self.kept {
+                if breaks.contains(&index) {
                     writeln!(out, "{}", line.trim_end())?;
                     line = " ".repeat((1 + self.kept) * INDENT);
                 }
@@ -127,6 +127,24 @@ impl Table {
             writeln!(out, "{}", line.trim_end())?;
         }
         Ok(())
+    }
+
+    /// Before which columns each row has a new line, if one line is too wide.
+    fn breaks(&self, sizes: &[Size]) -> Vec<usize> {
+        let used: usize = sizes.iter().map(|size| size.all + GAP).sum();
+        if used + INDENT <= WIDTH + GAP || self.columns.len() <= self.kept {
+            return Vec::new();
+        }
+        let start = (1 + self.kept) * INDENT;
+        let (mut breaks, mut at) = (vec![self.kept], start);
+        for (index, size) in sizes.iter().enumerate().skip(self.kept) {
+            if at > start && at + size.all > WIDTH {
+                breaks.push(index);
+                at = start;
+            }
+            at += size.all + GAP;
+        }
+        breaks
     }
 
     fn sizes(&self) -> Vec<Size> {
@@ -211,6 +229,12 @@ mod tests {
             self::text(&kept),
             format!("  a     1\n  b    22\n      {w}\n  c   333\n      x\n  d  4444\n      x\n")
         );
+        let mut wide = Table::new(&[Align::Left, Align::Right, Align::Left]);
+        wide.row(["a".into(), "1".repeat(60).into(), "x".repeat(20).into()]);
+        wide.row(["b".into(), "2".into(), "y".into()]);
+        let (one, two) = ("1".repeat(60), format!("{}2", " ".repeat(59)));
+        let x = "x".repeat(20);
+        assert_eq!(self::text(&wide), format!("  a\n    {one}\n    {x}\n  b\n    {two}\n    y\n"));
         let mut fits = Table::new(&[Align::Left, Align::Right]);
         fits.row(["v".repeat(63).into(), "x".repeat(13).into()]);
         assert_eq!(self::text(&fits).lines().count(), 1);

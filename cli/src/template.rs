@@ -1,4 +1,4 @@
-//! Templates for the texts that the command writes: rendered configuration and the HTML report.
+//! Templates for the texts that the command writes.
 //!
 //! All templates have the same rules. An undefined variable is an error, block tags leave no blank lines,
 //! and two filters put values into YAML: `quote` (double quotes, as in JSON) and `yaml` (a scalar or a
@@ -10,30 +10,18 @@ use serde::Serialize;
 
 use crate::yaml;
 
-/// How values are escaped unless a filter escapes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Escape {
-    /// Not at all.
-    Plain,
-    /// As HTML text.
-    Html,
-}
-
 /// An environment without templates.
 ///
 /// # Errors
 ///
 /// Delimiters that the engine rejects; these are the default ones.
-pub(crate) fn environment(escape: Escape) -> anyhow::Result<Environment<'static>> {
+pub(crate) fn environment() -> anyhow::Result<Environment<'static>> {
     let mut environment = Environment::new();
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true);
     environment.set_syntax(syntax.build()?);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(move |_| match escape {
-        Escape::Plain => AutoEscape::None,
-        Escape::Html => AutoEscape::Html,
-    });
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.add_filter("quote", quote);
     environment.add_filter("yaml", |value: &Value| {
         let text = yaml::write(value)
@@ -53,7 +41,7 @@ pub(crate) fn render(
     name: &str,
     context: &impl Serialize,
 ) -> anyhow::Result<String> {
-    let mut environment = environment(Escape::Plain)?;
+    let mut environment = environment()?;
     for (name, text) in templates {
         environment.add_template(name, text)?;
     }
@@ -76,8 +64,8 @@ mod tests {
 
     use super::*;
 
-    fn rendered(text: &'static str, escape: Escape) -> Result<String, Error> {
-        let mut environment = environment(escape).unwrap();
+    fn rendered(text: &'static str) -> Result<String, Error> {
+        let mut environment = environment().unwrap();
         environment.add_template("it", text).unwrap();
         environment
             .get_template("it")
@@ -87,15 +75,14 @@ mod tests {
 
     #[test]
     fn an_undefined_value_is_an_error_and_not_an_empty_text() {
-        assert!(rendered("{{ b }}", Escape::Plain).is_err());
-        assert!(rendered("{% if b %}{% endif %}", Escape::Plain).is_err());
+        assert!(rendered("{{ b }}").is_err());
+        assert!(rendered("{% if b %}{% endif %}").is_err());
     }
 
     #[test]
-    fn values_are_quoted_and_escaped() {
-        assert_eq!(rendered("{{ a|quote }}", Escape::Plain).unwrap(), r#""<\"on\">""#);
-        assert_eq!(rendered("{{ on|yaml }}", Escape::Plain).unwrap(), "\"on\"");
-        assert_eq!(rendered("{{ a }}", Escape::Plain).unwrap(), "<\"on\">");
-        assert_eq!(rendered("{{ a }}", Escape::Html).unwrap(), "&lt;&quot;on&quot;&gt;");
+    fn values_are_quoted() {
+        assert_eq!(rendered("{{ a|quote }}").unwrap(), r#""<\"on\">""#);
+        assert_eq!(rendered("{{ on|yaml }}").unwrap(), "\"on\"");
+        assert_eq!(rendered("{{ a }}").unwrap(), "<\"on\">");
     }
 }

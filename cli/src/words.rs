@@ -14,6 +14,21 @@ pub(crate) fn quoted(bytes: &[u8]) -> String {
     }
 }
 
+/// A message without the numbers of the operating system's errors, which mean nothing to most readers:
+/// `Connection refused (os error 111)` becomes `Connection refused`.
+pub(crate) fn plain(text: &str) -> String {
+    const START: &str = " (os error ";
+    let mut parts = text.split(START);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.parse::<i32>().is_ok() => out.push_str(rest),
+            _ => out.extend([START, part]),
+        }
+    }
+    out
+}
+
 /// `30 %`.
 pub(crate) fn percent(share: Ppm) -> String {
     format!("{share} %")

@@ -13,6 +13,8 @@
 
 #[path = "analysis/advance.rs"]
 mod advance;
+#[path = "analysis/assignments.rs"]
+mod assignments;
 #[path = "analysis/bandit.rs"]
 mod bandit;
 #[path = "analysis/broken.rs"]
@@ -25,6 +27,8 @@ mod crowd;
 mod documented;
 #[path = "analysis/endings.rs"]
 mod endings;
+#[path = "analysis/engines.rs"]
+mod engines;
 #[path = "analysis/exit.rs"]
 mod exit;
 #[path = "analysis/folders.rs"]
@@ -35,10 +39,14 @@ mod identity;
 mod items;
 #[path = "analysis/life.rs"]
 mod life;
+#[path = "analysis/llm.rs"]
+mod llm;
 #[path = "analysis/long.rs"]
 mod long;
 #[path = "analysis/methods.rs"]
 mod methods;
+#[path = "analysis/models.rs"]
+mod models;
 #[path = "analysis/plan.rs"]
 mod plan;
 #[path = "analysis/printed.rs"]
@@ -47,6 +55,8 @@ mod printed;
 mod report;
 #[path = "analysis/schema.rs"]
 mod schema;
+#[path = "analysis/shadow.rs"]
+mod shadow;
 #[path = "analysis/traps.rs"]
 mod traps;
 #[path = "analysis/trials.rs"]
@@ -96,8 +106,19 @@ impl Folder {
         let mut arguments =
             vec!["analyze", "run", "experiment.json", "--json", "--exposures", "access.log"];
         arguments.extend(more);
+        arguments.extend(["--summary-out", "sums.csv"]);
         let output = self.run(&arguments);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+        let read = |output: &Output| -> Value {
+            serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|error| panic!("{error}: {output:?}"))
+        };
+        let analysis = read(&output);
+        // The verdict from the table of sums is the same, bit for bit.
+        let mut arguments =
+            vec!["analyze", "summary", "experiment.json", "--json", "--from", "sums.csv"];
+        arguments.extend(asked(more));
+        assert_eq!(read(&self.run(&arguments)), analysis, "from sums.csv");
+        analysis
     }
 
     /// The exit status, the text and the errors of `analyze run experiment.json --exposures access.log …`.
@@ -111,6 +132,21 @@ impl Folder {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }
+}
+
+/// The options that say what is asked, without those that say which data are read.
+fn asked<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    let data = ["--outcomes", "--trial", "--since", "--until", "--attribution", "--cap"];
+    let (mut asked, mut is_data) = (Vec::new(), false);
+    for option in options {
+        if option.starts_with("--") {
+            is_data = data.contains(option) || *option == "--exclude-breaker";
+        }
+        if !is_data && !option.starts_with("access") {
+            asked.push(*option);
+        }
+    }
+    asked
 }
 
 /// A candidate's result in a metric.

@@ -33,6 +33,8 @@ mod kserve;
 mod kube;
 #[path = "command/manual.rs"]
 mod manual;
+#[path = "command/otlp.rs"]
+mod otlp;
 #[path = "command/plan.rs"]
 mod plan;
 #[path = "command/render.rs"]

@@ -11,6 +11,8 @@
 mod analysis;
 #[path = "mlflow/errors.rs"]
 mod errors;
+#[path = "mlflow/follow.rs"]
+mod follow;
 #[path = "mlflow/log.rs"]
 mod log;
 #[path = "mlflow/plan.rs"]

@@ -1,5 +1,15 @@
 //! `sidetrack run` as a process, with a real Envoy in front of two services.
 
+#![expect(clippy::unwrap_used, reason = "a test that fails may say so abruptly")]
+
+#[path = "run/addresses.rs"]
+mod addresses;
+#[path = "run/evidence.rs"]
+mod evidence;
+#[path = "run/mirror.rs"]
+mod mirror;
+#[path = "run/restarts.rs"]
+mod restarts;
 mod running;
 #[path = "run/subject.rs"]
 mod subject;
@@ -101,6 +111,11 @@ fn a_failing_service_opens_its_breaker_and_is_reported() {
     // The assignment is still what the file says.
     let share = state["experiments"][0]["variants"][1]["share"].as_f64().unwrap();
     assert!((35.0..65.0).contains(&share), "{state}");
+    // The store has it from the proxy itself.
+    live.until_store("open", |all| {
+        let live = &all["experiments"][0]["live"];
+        live["breakers_from"] == "exact" && live["breakers"]["new"] == "open"
+    });
     live.stop("INT").left_nothing();
 }
 
@@ -189,6 +204,7 @@ fn a_folder_has_one_run() {
 fn in_a_pipe_it_writes_lines() {
     let folder = Folder::new(EXPERIMENT);
     let mut live = Live::start_text(folder, &["--interval", "250ms"]);
+    live.read_until("is in force");
     live.read_until(" requests, ");
     let text = live.finish("INT");
     for words in [
@@ -197,7 +213,10 @@ fn in_a_pipe_it_writes_lines() {
         "experiment.yaml is in force",
         "ab: ",
         "old – of 50 %",
-        "sidetrack analyze run experiment.yaml --exposures ",
+        " page       http://127.0.0.1:",
+        "/v1/outcomes",
+        "-H 'content-type: text/csv' --data-binary @outcomes.csv",
+        "sidetrack serve --store .sidetrack/store experiment.yaml",
     ] {
         assert!(text.contains(words), "no {words:?} in\n{text}");
     }

@@ -9,6 +9,8 @@
 
 #[path = "store/access.rs"]
 mod access;
+#[path = "store/breakers.rs"]
+mod breakers;
 #[path = "store/crash.rs"]
 mod crash;
 #[path = "store/damage.rs"]
@@ -19,6 +21,8 @@ mod days;
 mod follow;
 #[path = "store/interface.rs"]
 mod interface;
+#[path = "store/openfeature.rs"]
+mod openfeature;
 #[path = "store/server.rs"]
 mod server;
 #[path = "store/traffic.rs"]

@@ -10,6 +10,7 @@ PORT, DELAY, NAME = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 
 class Model(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # Head and body in one packet: a second one would wait for the client's acknowledgment.
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))

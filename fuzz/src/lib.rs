@@ -10,3 +10,4 @@ pub mod decision;
 pub mod filter;
 pub mod request;
 pub mod sound;
+pub mod store;

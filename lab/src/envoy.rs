@@ -26,10 +26,11 @@ use tokio::time::{sleep, timeout};
 
 use admin::Admin;
 use files::{Files, tail};
-use guard::Guard;
+pub use guard::Guard;
 
-/// The limit for Envoy to return 200 on `/ready`.
-const START_DEADLINE: Duration = Duration::from_secs(20);
+/// The limit for Envoy to return 200 on `/ready`. It compiles the filter before, on a machine that may be busy; one that
+/// exits is noticed at once.
+const START_DEADLINE: Duration = Duration::from_secs(60);
 /// The time between SIGTERM and SIGKILL.
 const STOP_DEADLINE: Duration = Duration::from_secs(3);
 /// The interval of readiness checks.

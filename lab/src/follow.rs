@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Reads the lines that were appended to a file since the last read.
 #[derive(Debug)]
@@ -49,7 +50,11 @@ impl LineReader {
 pub struct FileWatch {
     path: PathBuf,
     content: Vec<u8>,
+    missing_since: Option<Instant>,
 }
+
+/// How long an editor may take to replace a file.
+const MISSING: Duration = Duration::from_secs(2);
 
 impl FileWatch {
     /// Reads the file for the first time.
@@ -58,7 +63,7 @@ impl FileWatch {
     /// If it cannot be read.
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
-        Ok(Self { content: fs::read(&path)?, path })
+        Ok(Self { content: fs::read(&path)?, path, missing_since: None })
     }
 
     /// The file's path.
@@ -74,20 +79,31 @@ impl FileWatch {
     }
 
     /// Reads the file again and returns the content if it differs. A file that is missing for a moment, between two
-    /// steps of an editor, is unchanged.
+    /// steps of an editor, is unchanged; after two seconds, it is an error.
     ///
     /// # Errors
-    /// If the file exists but cannot be read.
+    /// If the file cannot be read.
     pub fn changed(&mut self) -> io::Result<Option<&[u8]>> {
-        match fs::read(&self.path) {
-            Ok(content) if content != self.content => {
-                self.content = content;
-                Ok(Some(&self.content))
+        self.changed_at(Instant::now())
+    }
+
+    fn changed_at(&mut self, now: Instant) -> io::Result<Option<&[u8]>> {
+        let read = fs::read(&self.path);
+        let is_missing = matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound);
+        if is_missing {
+            let since = *self.missing_since.get_or_insert(now);
+            if now.duration_since(since) < MISSING {
+                return Ok(None);
             }
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        } else {
+            self.missing_since = None;
         }
+        let content = read?;
+        if content == self.content {
+            return Ok(None);
+        }
+        self.content = content;
+        Ok(Some(&self.content))
     }
 }
 
@@ -126,10 +142,16 @@ mod tests {
         assert_eq!(watch.changed().unwrap(), None);
         fs::remove_file(&path).unwrap();
         assert_eq!(watch.changed().unwrap(), None);
+        let later = Instant::now() + MISSING;
+        assert_eq!(watch.changed_at(later).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(watch.content(), b"b");
         let other = dir.path().join("other");
         fs::write(&other, "c").unwrap();
         fs::rename(other, &path).unwrap();
         assert_eq!(watch.changed().unwrap(), Some(b"c".as_slice()));
         assert_eq!(watch.content(), b"c");
+        // The next removal has its own time.
+        fs::remove_file(&path).unwrap();
+        assert_eq!(watch.changed_at(later).unwrap(), None);
     }
 }

@@ -29,7 +29,7 @@ pub use bytes::Bytes;
 pub use client::{Answer, Client, Request};
 pub use envoy::binary::{EnvoyBinary, validate};
 pub use envoy::metrics::{Scrape, prometheus_value};
-pub use envoy::{Envoy, EnvoyOptions};
+pub use envoy::{Envoy, EnvoyOptions, Guard};
 pub use follow::{FileWatch, LineReader};
 pub use load::{Load, LoadOptions, MakeRequest, OnAnswer, Totals};
 pub use model::record::Seen;

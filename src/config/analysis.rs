@@ -3,16 +3,22 @@
 //! The filter accepts any object there, so that a plan for a newer version of the analysis never stops a proxy; the
 //! digest of the plan in the access log needs no meaning. The command reads it here.
 
+pub(in crate::config) mod methods;
+pub(in crate::config) mod prices;
+
 use serde_json::{Value, json};
 
 use super::decode::{Decode, List, wrong_type};
+use super::model::Model;
 use super::node::Node;
 use super::problem::{Code, Path, Problems};
 use super::raw;
 use crate::quantity::{Millis, Ppm};
+pub use methods::{Bayes, BayesRule, Methods};
+pub use prices::ModelPrice;
 
 /// An analysis plan, written before the data exist.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnalysisPlan {
     /// Primary metrics, as `analyze run --metric` writes them.
     pub metrics: Vec<String>,
@@ -24,9 +30,20 @@ pub struct AnalysisPlan {
     pub attribution: Option<Millis>,
     /// By metric: the quantile of all units at which the values of units are capped.
     pub cap: Vec<(String, Ppm)>,
+    /// Columns of the outcomes or fields of the access log by which results are shown separately.
+    pub segments: Vec<String>,
+    /// Which columns of the outcomes hold predictions and labels.
+    pub model: Option<Model>,
+    /// What the tokens of language models cost.
+    pub prices: Vec<ModelPrice>,
     /// The weights through which `advance` raises the candidate.
     pub steps: Vec<Step>,
+    /// How the metrics are tested.
+    pub methods: Methods,
 }
+
+/// By how many columns or fields results are shown at most: each one is another chance of a false finding.
+pub const MOST_SEGMENTS: usize = 8;
 
 /// A step of a candidate's growth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,15 +103,6 @@ fn plan(node: &Node, experiment: &Node, at: &Path<'_>, problems: &mut Problems) 
     let Some(raw) = raw::Analysis::decode(node, at, problems) else {
         return AnalysisPlan::default();
     };
-    let unsupported =
-        [("segments", raw.segments.is_absent()), ("covariate", raw.covariate.is_absent())];
-    for (key, is_absent) in unsupported {
-        if !is_absent {
-            let message = format!("{key} is not supported yet: this version has no method for it");
-            let hint = "remove it, since a plan must not promise what no verdict keeps";
-            problems.push(&at.key(key), Code::Unsupported, message, hint);
-        }
-    }
     let steps_at = at.key("steps");
     if experiment.get("rollout").is_some() && !raw.steps.is_absent() {
         let message = "found steps beside a rollout; allowed: one of the two";
@@ -110,6 +118,13 @@ fn plan(node: &Node, experiment: &Node, at: &Path<'_>, problems: &mut Problems) 
                     itself; remove it";
         problems.push(&at.key("attribution"), Code::Conflict, message, hint);
     }
+    if random && !raw.segments.is_absent() {
+        let message = "found segments beside assignment: request_random; allowed: one of the two";
+        let hint = "segments are of units, and here each request is drawn by itself; remove them";
+        problems.push(&at.key("segments"), Code::Conflict, message, hint);
+    }
+    let methods = methods::read(&raw, experiment, at, problems);
+    let prices = prices::read(&raw, node, &at.key("prices"), problems);
     let mut steps: Vec<Step> = Vec::new();
     for (index, step) in filled(raw.steps.get(), &steps_at, problems) {
         let Some(weight) = step.weight.get() else { continue };
@@ -126,11 +141,16 @@ fn plan(node: &Node, experiment: &Node, at: &Path<'_>, problems: &mut Problems) 
         let min_units = step.min_units.get().map_or(0, |count| u64::from(count.0));
         steps.push(Step { weight, min_for, min_units });
     }
+    let segments_at = at.key("segments");
+    let segments = filled(raw.segments.get(), &segments_at, problems);
+    let segments = distinct(segments, &segments_at, problems);
+    let model = raw.model.get().and_then(|raw| Model::check(raw, &at.key("model"), problems));
     let mut texts = |given: Option<&List<PlainText>>, key: &str| -> Vec<String> {
         let texts = filled(given, &at.key(key), problems).into_iter();
         texts.map(|(_, text)| text.0).collect()
     };
     AnalysisPlan {
+        segments,
         metrics: texts(raw.metrics.get(), "metrics"),
         guardrails: texts(raw.guardrails.get(), "guardrails"),
         planned_units: raw.planned_units.get().map(|count| u64::from(count.0)),
@@ -138,8 +158,30 @@ fn plan(node: &Node, experiment: &Node, at: &Path<'_>, problems: &mut Problems) 
         cap: raw.cap.get().map_or_else(Vec::new, |cap| {
             cap.0.iter().map(|(metric, quantile)| (metric.clone(), quantile.0)).collect()
         }),
+        model,
+        prices,
         steps,
+        methods,
     }
+}
+
+/// Segments, each named once.
+fn distinct(names: Vec<(usize, PlainText)>, at: &Path<'_>, problems: &mut Problems) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for (index, PlainText(name)) in names {
+        if kept.contains(&name) {
+            let message = format!("\"{name}\" is given twice; allowed: once");
+            problems.push(&at.item(index), Code::Conflict, message, "remove one of them");
+        } else {
+            kept.push(name);
+        }
+    }
+    if kept.len() > MOST_SEGMENTS {
+        let message = format!("found {} segments; allowed: at most {MOST_SEGMENTS}", kept.len());
+        let hint = "each one is another chance of a false finding; keep those that matter";
+        problems.push(at, Code::OutOfRange, message, hint);
+    }
+    kept
 }
 
 /// A list that, when given, has an entry.
@@ -190,7 +232,7 @@ mod tests {
     fn a_plan_says_what_will_be_judged() {
         let (plans, problems) = read(
             r#"{"metrics": ["accuracy"], "guardrails": ["error_rate:0.5pt", "latency_p95:10%"],
-            "planned_units": 40000.0, "attribution": "7d", "cap": {"revenue": "99.9%", "basket": "99%"}, "steps": [{"weight": 5, "min_for": "1d", "min_units": 2000}, {"weight": 15.5}]}"#,
+            "planned_units": 40000.0, "attribution": "7d", "segments": ["country", "plan"], "cap": {"revenue": "99.9%", "basket": "99%"}, "steps": [{"weight": 5, "min_for": "1d", "min_units": 2000}, {"weight": 15.5}]}"#,
         );
         assert_eq!(problems, [""; 0]);
         let step = |ppm, days: u64, min_units| Step {
@@ -206,7 +248,9 @@ mod tests {
             cap: [("revenue", 999_000), ("basket", 990_000)]
                 .map(|(metric, ppm)| (metric.to_owned(), Ppm::new(ppm).unwrap()))
                 .to_vec(),
+            segments: vec!["country".to_owned(), "plan".to_owned()],
             steps: vec![step(50_000, 1, 2000), step(155_000, 0, 0)],
+            ..AnalysisPlan::default()
         };
         assert_eq!(plans, [Some(wanted)]);
         assert_eq!(read("{}"), (vec![Some(AnalysisPlan::default())], vec![]));
@@ -216,7 +260,7 @@ mod tests {
     fn every_mistake_has_its_path() {
         let (_, problems) = read(
             r#"{"metrics": [], "guardrails": [7, ""], "planned_units": 99, "attribution": "900d",
-            "covariate": "x", "segments": ["country"], "cap": {"a": "50%", "b": "100%", "c": 99.9, "d": "99,9%",
+            "covariate": "", "segments": ["country", "", "country"], "cap": {"a": "50%", "b": "100%", "c": 99.9, "d": "99,9%",
             "e": "99.99999%", "f": "999%", "g": "99.9"}, "metric": ["a"],
             "steps": [{"weight": 15}, {"weight": 15, "min_for": "soon"}, {"min_units": 1}, {"weight": 101}]}"#,
         );
@@ -228,8 +272,9 @@ mod tests {
             "guardrails[1] bad-metric",
             "planned_units out-of-range",
             "attribution out-of-range",
-            "covariate unsupported",
-            "segments unsupported",
+            "covariate bad-metric",
+            "segments[1] bad-metric",
+            "segments[2] conflict",
             "cap.a out-of-range",
             "cap.b out-of-range",
             "cap.c wrong-type",
@@ -259,16 +304,29 @@ mod tests {
     }
 
     #[test]
-    fn attribution_needs_units() {
-        let of = |assignment: &str| {
+    fn attribution_and_segments_need_units() {
+        let of = |analysis: &str, assignment: &str| {
             let more = format!(r#", "assignment": "{assignment}""#);
-            let node = serde_json::from_str(&file(r#"{"attribution": "7d"}"#, &more)).unwrap();
+            let node = serde_json::from_str(&file(analysis, &more)).unwrap();
             let problems = analysis_plans(&node).1.0;
             problems.into_iter().map(|problem| (problem.path, problem.code)).collect::<Vec<_>>()
         };
-        assert_eq!(of("user_hash"), []);
-        let at = "experiments[0].analysis.attribution".to_owned();
-        assert_eq!(of("request_random"), [(at, Code::Conflict)]);
+        for (key, analysis) in
+            [("attribution", r#"{"attribution": "7d"}"#), ("segments", r#"{"segments": ["x"]}"#)]
+        {
+            assert_eq!(of(analysis, "user_hash"), []);
+            let at = format!("experiments[0].analysis.{key}");
+            assert_eq!(of(analysis, "request_random"), [(at, Code::Conflict)]);
+        }
+    }
+
+    #[test]
+    fn there_are_not_too_many_segments() {
+        let names: Vec<String> = (0..9).map(|number| format!("\"s{number}\"")).collect();
+        let (_, problems) = read(&format!("{{\"segments\": [{}]}}", names.join(",")));
+        assert_eq!(problems, ["experiments[0].analysis.segments out-of-range"]);
+        let (plans, problems) = read(&format!("{{\"segments\": [{}]}}", names[..8].join(",")));
+        assert!(problems.is_empty() && plans[0].as_ref().unwrap().segments.len() == MOST_SEGMENTS);
     }
 
     #[test]

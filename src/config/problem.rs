@@ -188,8 +188,6 @@ codes! {
     UselessRewrite = "useless-rewrite",
     /// A metric of the analysis plan that cannot be read.
     BadMetric = "bad-metric",
-    /// A key of the analysis plan for which there is no method yet.
-    Unsupported = "unsupported",
 }
 
 impl fmt::Display for Code {

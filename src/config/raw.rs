@@ -5,14 +5,17 @@
 use serde_json::{Value, json};
 
 use super::analysis::PlainText;
+use super::analysis::methods::{Columns, Posterior, Sequential};
+use super::analysis::prices::RawPrice;
 use super::decode::{Decode, List, Pairs, choices, not_one_of, object};
+use super::model::RawModel;
 use super::node::Node;
 use super::problem::{Path, Problems};
 use super::value::{
     BodyText, ClusterName, Count, Digest, FieldName, HeaderName, HeaderValue, Host, Json, Method,
     Name, Object, PathPair, PathText, Percent, Pointer, Quantile, Salt, Size, Span, Time,
 };
-use crate::plan::{Assignment, BreakerMode, ExposureUnit, MissingUnit};
+use crate::plan::{Assignment, BreakerMode, Correction, ExposureUnit, MissingUnit};
 
 choices!(Assignment, BreakerMode, ExposureUnit, MissingUnit);
 
@@ -90,10 +93,10 @@ object! {
         metrics: List<PlainText> = "metrics",
         /// Guardrails, as analyze run --guardrail writes them: they must not get worse by more than their margins.
         guardrails: List<PlainText> = "guardrails",
-        /// Columns of the outcomes by which results are shown separately. Not supported yet.
+        /// Columns of the outcomes or fields of the access log by which results are shown separately. They never decide.
         segments: List<PlainText> = "segments",
-        /// A column with a value from before the experiment that reduces variance (CUPED). Not supported yet.
-        covariate: PlainText = "covariate",
+        /// A column, or a list of columns, with a value of each unit from before its first exposure (CUPED).
+        covariate: Columns = "covariate",
         /// Units of all variants together at which the test ends.
         planned_units: Count<100, 4_000_000_000> = "planned_units",
         /// The weights through which the candidate is raised while no harm shows.
@@ -102,6 +105,16 @@ object! {
         attribution: Span<{ SECOND }, { 400 * DAY }> = "attribution",
         /// By metric: the quantile of all units at which the values of units are capped, such as 99.9%.
         cap: Pairs<Quantile> = "cap",
+        /// Predictions and labels of the outcomes, for the metrics of models.
+        model: RawModel = "model",
+        /// What a million tokens of each language model cost: the metric cost of requests, from fields of the access log.
+        prices: Pairs<RawPrice> = "prices",
+        /// How often the data may be looked at.
+        sequential: Sequential = "sequential",
+        /// How p-values of metrics that decide are adjusted for each other: holm (the default), benjamini_hochberg, none.
+        correction: Correction = "correction",
+        /// A Bayesian analysis beside the tests.
+        bayes: Posterior = "bayes",
     }
 }
 

@@ -65,3 +65,25 @@ choice! {
         Plain = "plain",
     }
 }
+
+choice! {
+    /// How p-values of metrics that decide are adjusted for each other.
+    Correction {
+        /// The probability of any false finding is at most the level.
+        Holm = "holm",
+        /// The expected share of false findings is at most the level.
+        BenjaminiHochberg = "benjamini_hochberg",
+        /// Each is taken by itself.
+        None = "none",
+    }
+}
+
+choice! {
+    /// How often the data may be looked at.
+    SequentialMethod {
+        /// As often as you like.
+        AlwaysValid = "always_valid",
+        /// At equal parts of the planned units.
+        ObrienFleming = "obrien_fleming",
+    }
+}

@@ -16,6 +16,7 @@ import pathlib
 import sys
 
 import choices
+import drift
 import looks
 import means
 import shares
@@ -25,6 +26,7 @@ from common import GROUPS
 PARTS = [
     tails.distributions, shares.score, shares.shares, shares.sizes_of_shares, shares.sample_ratio, means.means, means.raw_data,
     means.phases_of_means, means.sizes_of_means, looks.sequential, looks.group_sequential, choices.posteriors, choices.multiplicity,
+    drift.drift_distances,
 ]
 
 

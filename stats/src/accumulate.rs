@@ -63,6 +63,16 @@ impl Column {
     }
 }
 
+impl Column {
+    const fn parts(&self) -> [f64; 3] {
+        [self.origin, self.offset, self.squares]
+    }
+
+    const fn of_parts([origin, offset, squares]: [f64; 3]) -> Self {
+        Self { origin, offset, squares }
+    }
+}
+
 impl Moments {
     /// Adds a unit's number.
     ///
@@ -105,6 +115,19 @@ impl Moments {
     #[must_use]
     pub fn difference(&self, other: &Self) -> f64 {
         self.column.distance(&other.column)
+    }
+
+    /// What a table keeps of it beside the count: origin, the mean's distance from it, and squared deviations. They give
+    /// back the same bits.
+    #[must_use]
+    pub const fn parts(&self) -> [f64; 3] {
+        self.column.parts()
+    }
+
+    /// Of a count and its [`Moments::parts`].
+    #[must_use]
+    pub const fn of_parts(n: u64, parts: [f64; 3]) -> Self {
+        Self { n, column: Column::of_parts(parts) }
     }
 
     /// The summary, for `means`.
@@ -179,6 +202,20 @@ impl Pairs {
     #[must_use]
     pub fn covariance(&self) -> f64 {
         if self.n < 2 { 0.0 } else { self.products / (float(self.n) - 1.0) }
+    }
+
+    /// What a table keeps of it beside the count: the parts of the first number, those of the second, and the products
+    /// of both deviations. They give back the same bits.
+    #[must_use]
+    pub const fn parts(&self) -> [f64; 7] {
+        let ([a, b, c], [d, e, f]) = (self.y.parts(), self.x.parts());
+        [a, b, c, d, e, f, self.products]
+    }
+
+    /// Of a count and its [`Pairs::parts`].
+    #[must_use]
+    pub const fn of_parts(n: u64, [a, b, c, d, e, f, products]: [f64; 7]) -> Self {
+        Self { n, y: Column::of_parts([a, b, c]), x: Column::of_parts([d, e, f]), products }
     }
 
     /// The first number alone.

@@ -4,11 +4,16 @@
 //! also removes the effect, which cannot be detected here; the caller is responsible. θ is one for both groups, from covariances
 //! within each group, so that a difference between the groups does not enter it.
 
+mod strata;
+
+pub use strata::{Fit, fit};
+
 use crate::accumulate::Pairs;
 use crate::input::Fraction;
 use crate::means::{of_estimate, satterthwaite};
 use crate::numeric::float;
 use crate::result::{Comparison, Estimate, Undefined};
+use crate::vectors::Vectors;
 
 /// A comparison with the noise of the past taken away.
 #[derive(Clone, Copy, Debug, PartialEq)]

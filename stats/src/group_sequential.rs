@@ -8,6 +8,7 @@ use crate::distribution::normal;
 use crate::input::{Fraction, Invalid};
 use crate::numeric::quadrature::gauss_legendre;
 use crate::numeric::root::rising;
+use crate::result::PValue;
 
 /// How the level is spent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,5 +128,206 @@ impl Paths {
             low += width;
         }
         Self::At(points)
+    }
+}
+
+/// How long a look lasts, as a part of the way to the next one: data seldom have exactly the planned number of units.
+const LASTS: f64 = 0.25;
+
+/// How many times a look is assumed to be taken while it lasts: at its beginning, in the middle, and at its end.
+const TIMES: u32 = 3;
+
+/// A look of a plan with equal parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Within this look; the first one is 1.
+    At(u32),
+    /// Before this look.
+    Before(u32),
+}
+
+/// Where this share of the planned units is among `looks` looks at equal parts. A look lasts a quarter of the way to the next one; the
+/// last one lasts.
+#[must_use]
+pub fn place(share: f64, looks: u32) -> Place {
+    let of = f64::from(looks);
+    let passed = (1..=looks).rev().find(|look| f64::from(*look) / of <= share * (1.0 + 1e-12));
+    match passed {
+        Some(look) if look == looks || share * of <= f64::from(look) + LASTS => Place::At(look),
+        Some(look) => Place::Before(look + 1),
+        None => Place::Before(1),
+    }
+}
+
+/// The levels whose bounds are known: parts of the logarithm of the level, and the level times parts.
+const LEVELS: [f64; 14] = [
+    1.0 / 6.0,
+    1.0 / 3.0,
+    0.5,
+    2.0 / 3.0,
+    5.0 / 6.0,
+    1.0,
+    0.5,
+    0.25,
+    0.1,
+    1e-2,
+    1e-4,
+    1e-6,
+    1e-9,
+    1e-13,
+];
+/// How many of them are parts of the logarithm.
+const LARGE: usize = 6;
+
+/// Bounds at a look for all levels: the p-value of a look is the smallest level whose bound is reached (Jennison & Turnbull's repeated
+/// p-value), so it holds at all looks together and can be adjusted for other tests.
+///
+/// It is interpolated between fixed levels, along the square of the bound, which it hardly bends on; at the level itself it is exact.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Repeated {
+    level: Fraction,
+    bounds: [f64; LEVELS.len()],
+}
+
+impl Repeated {
+    /// At this share of the planned units, within a look of `looks` (see [`place`]), by O'Brien and Fleming's spending.
+    ///
+    /// Whether the earlier looks were taken is unknown, so all are taken as taken, however often while they lasted: a look that was
+    /// missed costs power and no error.
+    ///
+    /// # Errors
+    /// More than 33 looks, or a share that is not positive.
+    pub fn new(share: f64, looks: u32, level: Fraction) -> Result<Self, Invalid> {
+        let taken = taken(share, looks);
+        let mut found = [f64::INFINITY; LEVELS.len()];
+        for (index, slot) in found.iter_mut().enumerate() {
+            let level = Fraction::new(at(index, level).exp())?;
+            *slot = bounds(&taken, Spending::ObrienFleming, level)?.last().copied().unwrap_or(38.0);
+        }
+        Ok(Self { level, bounds: found })
+    }
+
+    /// How many standard errors a difference must have at this look to be significant.
+    #[must_use]
+    pub fn critical(&self) -> f64 {
+        self.bounds.get(LARGE - 1).copied().unwrap_or(f64::INFINITY)
+    }
+
+    /// The p-value of a difference of `z` standard errors at this look.
+    #[must_use]
+    pub fn p_value(&self, z: f64) -> PValue {
+        let square = z * z;
+        let squares = |index: usize| self.bounds.get(index).map(|bound| bound * bound);
+        let reached =
+            (0..LEVELS.len()).rev().find(|index| squares(*index).is_some_and(|it| it <= square));
+        let Some(low) = reached else { return PValue::of_ln(0.0) };
+        let start = squares(low).unwrap_or_default();
+        let ln = at(low, self.level);
+        // Beyond the smallest level, the tail of the normal distribution.
+        let next = squares(low + 1).filter(|next| next.is_finite() && *next > start);
+        let slope = next.map_or(-0.5, |next| (at(low + 1, self.level) - ln) / (next - start));
+        PValue::of_ln(ln + slope * (square - start))
+    }
+}
+
+/// The looks until this share, which is one of them.
+fn taken(share: f64, looks: u32) -> Vec<f64> {
+    let now = share.min(1.0);
+    let of = f64::from(looks);
+    let times = |look: u32| {
+        (0..TIMES).map(move |time| {
+            (f64::from(look) + LASTS * f64::from(time) / f64::from(TIMES - 1)) / of
+        })
+    };
+    let before = (1..looks).flat_map(times).take_while(|taken| *taken < now - 1e-9);
+    before.chain([now]).collect()
+}
+
+/// The logarithm of the level with this index.
+fn at(index: usize, level: Fraction) -> f64 {
+    let (part, ln) = (LEVELS.get(index).copied().unwrap_or(1.0), level.get().ln());
+    if index < LARGE { part * ln } else { ln + part.ln() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dice::Dice;
+
+    const LEVEL: Fraction = Fraction::FIVE_PERCENT;
+
+    #[test]
+    fn a_look_lasts_a_quarter_of_the_way_to_the_next_one() {
+        let of = |shares: &[f64]| shares.iter().map(|share| place(*share, 5)).collect::<Vec<_>>();
+        let found = of(&[0.19, 0.2, 0.25, 0.251, 0.6, 0.999, 1.0, 1.3]);
+        let wanted = [
+            Place::Before(1),
+            Place::At(1),
+            Place::At(1),
+            Place::Before(2),
+            Place::At(3),
+            Place::Before(5),
+            Place::At(5),
+            Place::At(5),
+        ];
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_p_value_reaches_a_level_where_its_bound_is() {
+        for (share, looks) in [(0.63, 3), (0.5, 2), (1.0, 1)] {
+            let repeated = Repeated::new(share, looks, LEVEL).unwrap();
+            let critical = repeated.critical();
+            let p = |z: f64| repeated.p_value(z).get();
+            assert!((p(critical) - 0.05).abs() < 1e-12, "{share} {looks}");
+            assert!(repeated.p_value(-critical - 1e-9).below(LEVEL));
+            assert!(!repeated.p_value(critical - 1e-9).below(LEVEL));
+            // Between the levels, what a bound at the p-value says.
+            for z in [1.1 * critical, 2.0 * critical] {
+                let own = p(z).min(0.9);
+                let level = Fraction::new(own).unwrap();
+                let found = Repeated::new(share, looks, level).unwrap().critical();
+                assert!(
+                    own > 0.8 || (found / z - 1.0).abs() < 0.02,
+                    "{share} {looks}: {z} {found}"
+                );
+            }
+            let rising: Vec<f64> =
+                (0..80).map(|step| repeated.p_value(f64::from(step) * 0.1).ln()).collect();
+            assert!(rising.windows(2).all(|pair| pair[1] <= pair[0]), "{rising:?}");
+        }
+        // A single look is a fixed test.
+        let fixed = Repeated::new(1.0, 1, LEVEL).unwrap();
+        assert!((fixed.critical() - 1.959_963_984_540_054).abs() < 1e-9);
+    }
+
+    #[test]
+    fn looks_as_often_as_they_last_keep_the_level() {
+        // 60 looks on the way to the plan, of which those within a planned look count.
+        const STEPS: u32 = 60;
+        for looks in [2, 5] {
+            let limits: Vec<Option<f64>> = (1..=STEPS)
+                .map(|step| {
+                    let share = f64::from(step) / f64::from(STEPS);
+                    let Place::At(_) = place(share, looks) else { return None };
+                    let taken = taken(share, looks);
+                    Some(*bounds(&taken, Spending::ObrienFleming, LEVEL).unwrap().last().unwrap())
+                })
+                .collect();
+            let mut dice = Dice::new(u64::from(looks));
+            let runs = 20_000;
+            let wrong = (0..runs)
+                .filter(|_| {
+                    let mut sum = 0.0;
+                    limits.iter().zip(1..).any(|(bound, step)| {
+                        sum += dice.normal();
+                        bound.is_some_and(|bound| sum > bound * f64::from(step).sqrt())
+                    })
+                })
+                .count();
+            // One side: 2.5 %; three standard errors are 0.3 points.
+            let rate = wrong as f64 / f64::from(runs);
+            assert!(rate < 0.0285 && rate > 0.02, "{looks}: {rate}");
+        }
     }
 }

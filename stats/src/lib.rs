@@ -12,8 +12,11 @@
 //! | while the data still come in? | `sequential`, `group_sequential` |
 //! | how probable is it that it is better, and what may a choice cost? | `posterior`, `normals` |
 //! | for many metrics at once? | `multiplicity` |
+//! | is the effect the same in all segments? | `heterogeneity` |
 //! | how many units does it take? | `power` |
 //! | which weights should a bandit set? | `bandit` |
+//! | of rows that come in units: means, shares, quantiles | `clustered` |
+//! | do two distributions differ by more than chance? | `drift` |
 //! | which analyses are invalid? | `trap` |
 //! | how often do they err? | `dice`, for simulations |
 //!
@@ -28,11 +31,16 @@
 
 pub mod accumulate;
 pub mod bandit;
+pub mod belief;
+pub mod clustered;
 pub mod cuped;
 pub mod dice;
 pub mod distribution;
+pub mod drift;
 pub mod group_sequential;
+pub mod heterogeneity;
 pub mod input;
+pub mod linearized;
 pub mod means;
 pub mod multiplicity;
 pub mod normals;
@@ -45,6 +53,7 @@ pub mod sequential;
 pub mod srm;
 pub mod strata;
 pub mod trap;
+pub mod vectors;
 
 mod numeric;
 

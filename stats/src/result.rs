@@ -80,6 +80,8 @@ pub enum Undefined {
     TooFew,
     /// Fewer events than a test of shares needs (`score::FEWEST_EVENTS`).
     FewEvents,
+    /// Nothing is tested between two planned looks.
+    BetweenLooks,
 }
 
 impl Undefined {
@@ -91,6 +93,7 @@ impl Undefined {
             Self::ZeroBaseline => "zero_baseline",
             Self::TooFew => "too_few",
             Self::FewEvents => "few_events",
+            Self::BetweenLooks => "between_looks",
         }
     }
 
@@ -102,6 +105,7 @@ impl Undefined {
             Self::ZeroBaseline => "the baseline is zero, or not distinguishable from zero",
             Self::TooFew => "too few data",
             Self::FewEvents => "too few events (each variant needs 5, observed or expected)",
+            Self::BetweenLooks => "nothing is decided between two planned looks",
         }
     }
 }

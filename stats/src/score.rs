@@ -99,6 +99,17 @@ struct Table {
     weight: f64,
 }
 
+/// A stratum of shares of which only the sizes are known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stratum {
+    /// Its part of the merged difference.
+    pub weight: f64,
+    /// The baseline's share, and of how many independent trials it is; not whole numbers.
+    pub baseline: (f64, f64),
+    /// The same of the candidate.
+    pub candidate: (f64, f64),
+}
+
 /// Two shares, stratum by stratum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Score {
@@ -147,22 +158,16 @@ impl Score {
         Self::new(tables.into_iter(), stretch)
     }
 
-    /// As `of_ratios`, from sums over groups of units, with the units of each stratum, which weigh it.
+    /// Of shares of independent trials, with the weights of the strata.
     ///
     /// # Errors
-    /// As for `of_ratios`.
-    pub fn of_groups(
-        strata: &[(Pairs, Pairs)],
-        units: &[(u64, u64)],
-        stretch: f64,
-    ) -> Result<Self, Undefined> {
-        let mut found = Self::of_ratios(strata, stretch)?;
-        if found.tables.len() != units.len() {
-            return Err(Undefined::TooFew);
-        }
-        let weights = crate::strata::weights(units);
-        found.tables.iter_mut().zip(weights).for_each(|(table, weight)| table.weight = weight);
-        Ok(found)
+    /// `TooFew` without strata.
+    pub fn of_strata(strata: &[Stratum], stretch: f64) -> Result<Self, Undefined> {
+        let counts = |(share, n): (f64, f64)| Counts { x: share * n, y: (1.0 - share) * n, n };
+        let table = |stratum: &Stratum| {
+            (stratum.weight, counts(stratum.baseline), counts(stratum.candidate))
+        };
+        Self::new(strata.iter().map(table), stretch)
     }
 
     fn new(
@@ -281,6 +286,15 @@ impl Score {
         }
     }
 
+    /// The differences below zero and above at which the test of equal shares, whose common share is the observed one, is at `z`
+    /// standard errors: what is between them is not rejected. Infinite where the distribution ends before.
+    #[must_use]
+    pub fn reach(&self, z: f64) -> (f64, f64) {
+        let law = self.law(|table| shares_at(table.baseline, table.candidate, 0.0));
+        let continuity = self.continuity();
+        (law.distance(-z).min(0.0) - continuity, law.distance(z).max(0.0) + continuity)
+    }
+
     /// The difference over the baseline's share.
     ///
     /// # Errors
@@ -355,15 +369,6 @@ impl Score {
             test: self.test(),
         }
     }
-}
-
-/// How far the observed share of `n` independent trials is below and above its true `share` at `z` standard errors, with the score's
-/// correction for skewness: of rare events, the share falls less and rises more. Infinite beyond the end of the distribution.
-#[must_use]
-pub fn reach_of_share(share: f64, n: f64, z: f64) -> (f64, f64) {
-    let share = Share::of(share);
-    let law = Law::new(share.variance() / n, share.third() / (n * n));
-    (-law.distance(-z), law.distance(z))
 }
 
 /// `a b − c d`, rounded about once (Kahan): products near each other lose no digits.

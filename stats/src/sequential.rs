@@ -83,6 +83,17 @@ impl ConfidenceSequence {
         Ok(p_of(z, self.ratio(units)?))
     }
 
+    /// The p-value of a chi-square statistic at this look: the mixture in as many dimensions as there are degrees of freedom,
+    /// `(r + 1)^(df/2) · exp(−χ² r / (2 (r + 1)))`. With one degree of freedom, it is `p_of_score`.
+    ///
+    /// # Errors
+    /// `TooFew` below `FEWEST` units.
+    pub fn p_of_chi_square(self, statistic: f64, df: f64, units: u64) -> Result<PValue, Undefined> {
+        let ratio = self.ratio(units)?;
+        let ln = 0.5 * df * ratio.ln_1p() - 0.5 * statistic * (ratio / (ratio + 1.0));
+        Ok(PValue::of_ln(ln))
+    }
+
     /// n ρ², with ρ² = (−2 ln α + ln(−2 ln α + 1)) / planned.
     fn ratio(self, units: u64) -> Result<f64, Undefined> {
         if units < FEWEST {

@@ -15,6 +15,8 @@ mod comparisons;
 mod data;
 #[path = "reference/distributions.rs"]
 mod distributions;
+#[path = "reference/drift.rs"]
+mod drift;
 #[path = "reference/looks.rs"]
 mod looks;
 

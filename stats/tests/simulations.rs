@@ -6,6 +6,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -16,6 +17,8 @@
 mod fixed;
 #[path = "simulations/looking.rs"]
 mod looking;
+#[path = "simulations/models.rs"]
+mod models;
 #[path = "simulations/skewed.rs"]
 mod skewed;
 #[path = "simulations/traps.rs"]

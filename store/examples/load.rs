@@ -1,8 +1,13 @@
-//! A load for `sidetrack serve`: exposures over gRPC and outcomes over HTTP, as fast as they are acknowledged.
+//! A load for a store: exposures over gRPC and outcomes over HTTP, as fast as they are acknowledged; then the verdict.
 //!
-//! `cargo run --release -p sidetrack-store --example load -- 127.0.0.1:8088 20 forecast`: seconds, and the experiment.
+//! `cargo run --release -p sidetrack-store --example load -- self 20`: seconds, in a process of its own for the store, whose
+//! processor time and memory are reported. `… load -- 127.0.0.1:8088 20 forecast` loads a `sidetrack serve` that runs.
+//! `… load -- self 20 outcomes` sends only outcomes.
 
 #![expect(clippy::print_stdout, reason = "a program for measurements")]
+
+#[path = "load/own.rs"]
+mod own;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +32,7 @@ fn record(experiment: &str, run: u128, number: u64) -> LogRecord {
     let user = number.wrapping_mul(2_654_435_761) % 50_000;
     let variant = if user.is_multiple_of(2) { "plain" } else { "fancy" };
     let exposure = format!(
-        "trial=5cda82bb config=0a1b2c3d weights=fancy=500000/500000 reason=hash bucket={user} unit={user:032x}"
+        "trial=b2dee587 config=0a1b2c3d weights=fancy=500000/500000 reason=hash bucket={user} unit={user:032x}"
     );
     let values = [
         ("request_id", format!("{run:x}-{number}")),
@@ -127,18 +132,43 @@ async fn outcomes(
     Ok(())
 }
 
+/// The verdict of the store, and how long it took.
+async fn verdict(addr: SocketAddr, experiment: &str) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut stream = TcpStream::connect(addr).await?;
+    let request = format!(
+        "GET /v1/experiments/{experiment} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer.split_whitespace().nth(1).unwrap_or_default();
+    println!("verdict: status {status} after {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let mut given = std::env::args().skip(1);
-    let addr: SocketAddr = given.next().unwrap_or_else(|| "127.0.0.1:8088".to_owned()).parse()?;
+    let target = given.next().unwrap_or_else(|| "self".to_owned());
+    if target == own::SERVE {
+        return own::serve(&given.next().unwrap_or_default()).await;
+    }
+    let store = (target == "self").then(own::Own::start).transpose()?;
+    let addr: SocketAddr = store.as_ref().map_or_else(|| target.parse(), |own| Ok(own.addr))?;
     let seconds: u64 = given.next().unwrap_or_else(|| "20".to_owned()).parse()?;
-    let experiment = given.next().unwrap_or_else(|| "forecast".to_owned());
+    let what = given.next().unwrap_or_else(|| own::EXPERIMENT.to_owned());
+    let only_outcomes = what == "outcomes";
+    let experiment = if only_outcomes { own::EXPERIMENT.to_owned() } else { what };
     let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
     let end = Instant::now() + Duration::from_secs(seconds);
     let (of_exposures, of_outcomes) = (Arc::new(Sums::default()), Arc::new(Sums::default()));
     let mut tasks = Vec::new();
-    for _ in 0..SENDERS {
+    for _ in 0..if only_outcomes { 1 } else { SENDERS } {
         let sums = Arc::clone(&of_exposures);
+        // A verdict needs some exposures.
+        let end = if only_outcomes { Instant::now() + Duration::from_secs(1) } else { end };
         tasks.push(tokio::spawn(exposures(addr, experiment.clone(), run, end, sums)));
     }
     for _ in 0..SENDERS / 2 {
@@ -147,8 +177,10 @@ async fn main() -> Result<(), Failure> {
     for task in tasks {
         task.await??;
     }
+    let mut all = 0;
     for (what, sums) in [("exposures", of_exposures), ("outcomes", of_outcomes)] {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        all += count(&sums.acknowledged);
         println!(
             "{what}: {} a second, {} acknowledged, {} refused, slowest answer {} ms",
             count(&sums.acknowledged) / seconds.max(1),
@@ -156,6 +188,13 @@ async fn main() -> Result<(), Failure> {
             count(&sums.refused),
             count(&sums.slowest)
         );
+    }
+    if let Some(store) = &store {
+        println!("store: {}", store.usage(all)?);
+    }
+    verdict(addr, &experiment).await?;
+    if let Some(store) = &store {
+        println!("store: {}", store.usage(all)?);
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ pub enum Error {
     Closed,
     /// A mistake in what was asked.
     Input(String),
+    /// Options of the server that do not fit together.
+    Usage(String),
     /// A file cannot be read or written.
     Io {
         /// The file.
@@ -76,7 +78,7 @@ impl Error {
     /// Whether the same request may succeed later.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
-        !matches!(self, Self::Input(_) | Self::Newer(_))
+        !matches!(self, Self::Input(_) | Self::Usage(_) | Self::Newer(_))
     }
 }
 
@@ -86,7 +88,7 @@ impl fmt::Display for Error {
             Self::Locked(folder) => write!(
                 f,
                 "the store {} is in use by another process\n  hint: stop the other `sidetrack serve` or \
-                 `sidetrack run`, or choose another folder with --store",
+                 `sidetrack run`, or choose another folder",
                 folder.display()
             ),
             Self::Damaged { file, problem } => write!(
@@ -106,8 +108,10 @@ impl fmt::Display for Error {
             ),
             Self::Busy => f.write_str("too many records wait to be written; try again"),
             Self::Closed => f.write_str("the store is shutting down; try again"),
-            Self::Input(problem) => f.write_str(problem),
-            Self::Io { file, source } => write!(f, "{}: {source}", file.display()),
+            Self::Input(problem) | Self::Usage(problem) => f.write_str(problem),
+            Self::Io { file, source } => {
+                write!(f, "{}: {}", file.display(), sidetrack_analysis::in_words(source))
+            }
             Self::Database(problem) => write!(f, "the database reports: {problem}"),
         }
     }

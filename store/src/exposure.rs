@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use sidetrack::config::json_problem;
 use sidetrack::exposure::values;
 use sidetrack::names::log;
 use sidetrack::quantity::Timestamp;
@@ -99,8 +100,10 @@ impl<'a> Fields<'a> {
 
     /// The values of a line of the access log.
     pub(crate) fn of_line(line: &str) -> Result<Fields<'static>, Unfit> {
-        let object: serde_json::Map<String, Value> = serde_json::from_str(line)
-            .map_err(|error| Unfit::Malformed(format!("not a JSON object: {error}")))?;
+        let object: serde_json::Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| {
+                Unfit::Malformed(format!("not a JSON object: {}", json_problem(&error)))
+            })?;
         let mut fields = Fields::default();
         for (name, value) in object {
             let text = match value {
@@ -131,7 +134,7 @@ impl<'a> Fields<'a> {
             let number = found.get(field).and_then(|text| text.parse::<u64>().ok());
             found.put(field, number.map(|number| number.to_string()));
         }
-        let time = found.get(log::TIME).unwrap_or_default();
+        let time = found.get(log::TIME).unwrap_or("missing");
         let time = clock.read(time).ok_or_else(|| bad(log::TIME, time, "a time"))?;
         found.time = time;
         found.put(log::TIME, Some(Timestamp::new(time).to_string()));

@@ -1,11 +1,12 @@
-//! Rows of outcomes: JSON, JSON lines or CSV, by request or by unit.
+//! What a row means: an outcome of a request or of a unit, or a prediction about a request.
 //!
 //! Values are kept as they were written; what they mean is decided by the analysis, as for a file. Of a row about a request, each
 //! metric has one value: a later one replaces it. A row about a unit is an event; the same row again is the same event, so two
-//! equal ones need different times.
+//! equal ones need different times. A prediction is what one of two models answered to a request, so its key is the request with
+//! the source.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -13,62 +14,172 @@ use sidetrack_analysis::Clock;
 
 use crate::catalog::Catalog;
 
-/// The most metrics that a row may have.
-const MOST_METRICS: usize = 64;
-/// The longest name of a metric, text or id, in bytes.
+/// The most values that a row may have.
+const MOST_VALUES: usize = 64;
+/// The longest name of a value, text or id, in characters.
 const LONGEST: usize = 512;
-/// How many rejected rows are listed.
-pub(crate) const MOST_REJECTED: usize = 100;
 
-/// How the rows of a body are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// One object, or an array of objects.
-    Json,
-    /// An object per line.
-    Lines,
-    /// A table with a header.
-    Csv,
+fn is_long(text: &str) -> bool {
+    text.len() > LONGEST && text.chars().count() > LONGEST
 }
 
-/// The names of the metrics so far. Their number is limited, so that no sender chooses how much the store keeps.
+/// What the rows of a body are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Outcomes,
+    Predictions,
+}
+
+impl Kind {
+    /// What a value of a row is called.
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Outcomes => "metric",
+            Self::Predictions => "value",
+        }
+    }
+
+    /// Whether a table with these columns can have rows of this kind.
+    pub(crate) fn check_header(self, header: &csv::StringRecord) -> Result<(), String> {
+        let has = |wanted: &str| header.iter().any(|name| name == wanted);
+        let (is_good, missing, example) = match self {
+            Self::Outcomes => (
+                has("request_id") || has("unit"),
+                "neither request_id nor unit",
+                "request_id,accuracy",
+            ),
+            Self::Predictions => (
+                has("request_id") && has("source"),
+                "not both request_id and source",
+                "request_id,source,score",
+            ),
+        };
+        if is_good {
+            return Ok(());
+        }
+        let names: Vec<&str> = header.iter().collect();
+        Err(format!(
+            "the header has {missing}: {}; the first line names the columns, as in {example}",
+            names.join(",")
+        ))
+    }
+}
+
+/// The model that made a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The one whose response the client got.
+    Baseline,
+    /// The one that got a copy of the request.
+    Mirror,
+}
+
+impl Source {
+    pub(crate) const ALL: [Self; 2] = [Self::Baseline, Self::Mirror];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Mirror => "mirror",
+        }
+    }
+}
+
+/// The names of the values so far. Their number is limited, so that no sender chooses how much the store keeps.
 #[derive(Debug)]
-pub(crate) struct Metrics {
-    names: Mutex<BTreeSet<String>>,
+pub(crate) struct Names {
+    held: Arc<Mutex<Held>>,
     most: usize,
 }
 
-impl Metrics {
-    pub(crate) const fn new(names: BTreeSet<String>, most: usize) -> Self {
-        Self { names: Mutex::new(names), most }
+#[derive(Debug, Default)]
+struct Held {
+    stored: BTreeSet<String>,
+    /// Those of rows that wait to be stored, with the number of bodies that bring them.
+    waiting: BTreeMap<String, usize>,
+}
+
+impl Held {
+    fn count(&self) -> usize {
+        self.stored.len() + self.waiting.len()
+    }
+}
+
+/// The new names of a body. They count while it waits, and for good if it is stored.
+#[derive(Debug, Default)]
+pub(crate) struct NewNames {
+    names: BTreeSet<String>,
+    held: Option<Arc<Mutex<Held>>>,
+}
+
+impl NewNames {
+    /// The body is stored.
+    pub(crate) fn keep(mut self) {
+        let Some(held) = self.held.take() else { return };
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in std::mem::take(&mut self.names) {
+            held.waiting.remove(&name);
+            held.stored.insert(name);
+        }
+    }
+}
+
+impl Drop for NewNames {
+    fn drop(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in &self.names {
+            match held.waiting.get_mut(name) {
+                Some(bodies @ 2..) => *bodies -= 1,
+                _ => drop(held.waiting.remove(name)),
+            }
+        }
+    }
+}
+
+impl Names {
+    pub(crate) fn new(stored: BTreeSet<String>, most: usize) -> Self {
+        let held = Held { stored, waiting: BTreeMap::new() };
+        Self { held: Arc::new(Mutex::new(held)), most }
     }
 
-    /// Takes note of the metrics of a row.
-    fn admit(&self, row: &Map<String, Value>) -> Result<(), String> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let new: Vec<&String> =
-            row.keys().filter(|name| *name != "time" && !names.contains(*name)).collect();
-        if let Some(first) = new.first().filter(|_| names.len() + new.len() > self.most) {
+    /// Takes note of the values of a row of a body.
+    fn admit(&self, row: &Map<String, Value>, kind: Kind, of: &mut NewNames) -> Result<(), String> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = |name: &&String| {
+            *name != "time" && !held.stored.contains(*name) && !of.names.contains(*name)
+        };
+        let new: Vec<&String> = row.keys().filter(is_new).collect();
+        let more = new.iter().filter(|name| !held.waiting.contains_key(**name));
+        if let Some(first) = more.clone().next()
+            && held.count() + more.count() > self.most
+        {
             return Err(format!(
-                "{first:?} would be more than {} different metrics; --max-metrics raises the limit",
-                self.most
+                "{first:?} would be more than {} different {}s; --max-metrics raises the limit",
+                self.most,
+                kind.noun()
             ));
         }
-        names.extend(new.into_iter().cloned().collect::<Vec<_>>());
+        for name in new {
+            *held.waiting.entry(name.clone()).or_default() += 1;
+            of.names.insert(name.clone());
+        }
+        of.held.get_or_insert_with(|| Arc::clone(&self.held));
         Ok(())
     }
 
-    /// How many there are.
+    /// How many there are, with those of rows that wait to be stored.
     pub(crate) fn count(&self) -> usize {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).count()
     }
 }
 
 /// What a row may be about.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
+    pub(crate) kind: Kind,
     pub(crate) catalog: &'a Catalog,
-    pub(crate) metrics: &'a Metrics,
+    pub(crate) names: &'a Names,
 }
 
 /// What a row is about.
@@ -81,138 +192,38 @@ pub(crate) enum Subject {
         unit: String,
         key: [u8; 16],
     },
+    Prediction {
+        request: String,
+        source: Source,
+    },
 }
 
 /// A row that can be stored.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) subject: Subject,
-    /// Metrics, and the time.
+    /// Values, and the time.
     pub(crate) row: Map<String, Value>,
 }
 
-/// A row that cannot.
-#[derive(Debug, serde::Serialize)]
-pub(crate) struct Rejected {
-    pub(crate) line: u64,
-    pub(crate) message: String,
-}
-
-/// The rows of a body.
-#[derive(Debug, Default)]
-pub(crate) struct Rows {
-    /// A row about a unit counts once here, and is stored for each experiment.
-    pub(crate) accepted: u64,
-    pub(crate) outcomes: Vec<Outcome>,
-    pub(crate) rejected: Vec<Rejected>,
-    /// All of them.
-    pub(crate) refused: u64,
-}
-
-impl Rows {
-    /// Reads a body.
-    ///
-    /// # Errors
-    /// The body as a whole cannot be read: why.
-    pub(crate) fn read(format: Format, body: &[u8], known: Known<'_>) -> Result<Self, String> {
-        let mut rows = Self::default();
-        match format {
-            Format::Json => rows.json(body, known)?,
-            Format::Lines => rows.lines(body, known),
-            Format::Csv => rows.csv(body, known)?,
-        }
-        Ok(rows)
-    }
-
-    /// The row about one request.
-    pub(crate) fn of_request(id: &str, body: &[u8], known: Known<'_>) -> Result<Self, String> {
-        let mut object = object(body)?;
-        if let Some(given) = object.get("request_id").filter(|given| *given != id) {
-            return Err(format!("request_id is {given} in the body, but {id:?} in the path"));
-        }
-        object.insert("request_id".to_owned(), id.into());
-        let mut rows = Self::default();
-        rows.add(1, object, known);
-        match rows.rejected.pop() {
-            Some(rejected) => Err(rejected.message),
-            None => Ok(rows),
-        }
-    }
-
-    fn json(&mut self, body: &[u8], known: Known<'_>) -> Result<(), String> {
-        let value: Value = serde_json::from_slice(body).map_err(|error| bad_json(&error))?;
-        let rows = match value {
-            Value::Array(rows) => rows,
-            row => vec![row],
-        };
-        for (row, line) in rows.into_iter().zip(1..) {
-            match row {
-                Value::Object(row) => self.add(line, row, known),
-                other => self.reject(line, format!("expected a JSON object, found {other}")),
-            }
-        }
-        Ok(())
-    }
-
-    fn lines(&mut self, body: &[u8], known: Known<'_>) {
-        for (text, line) in body.split(|byte| *byte == b'\n').zip(1..) {
-            if text.trim_ascii().is_empty() {
-                continue;
-            }
-            match object(text) {
-                Ok(row) => self.add(line, row, known),
-                Err(problem) => self.reject(line, problem),
-            }
-        }
-    }
-
-    fn csv(&mut self, body: &[u8], known: Known<'_>) -> Result<(), String> {
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let mut table = csv::ReaderBuilder::new().from_reader(body);
-        let header = table.headers().map_err(|error| format!("not a CSV table: {error}"))?.clone();
-        if !header.iter().any(|name| name == "request_id" || name == "unit") {
-            let names: Vec<&str> = header.iter().collect();
-            return Err(format!(
-                "the header has neither request_id nor unit: {}; the first line names the columns, as in \
-                 request_id,accuracy",
-                names.join(",")
-            ));
-        }
-        for record in table.records() {
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => {
-                    let line = error.position().map_or(0, csv::Position::line);
-                    self.reject(line, wrong_record(&error));
-                    continue;
-                }
-            };
-            let line = record.position().map_or(0, csv::Position::line);
-            let fields = header.iter().zip(&record).filter(|(name, _)| !name.is_empty());
-            let row = fields.map(|(name, value)| (name.to_owned(), of_text(value))).collect();
-            self.add(line, row, known);
-        }
-        Ok(())
-    }
-
-    fn reject(&mut self, line: u64, message: String) {
-        self.refused += 1;
-        if self.rejected.len() < MOST_REJECTED {
-            self.rejected.push(Rejected { line, message });
-        }
-    }
-
-    fn add(&mut self, line: u64, mut row: Map<String, Value>, known: Known<'_>) {
-        let key = checked(&mut row).and_then(|key| known.metrics.admit(&row).map(|()| key));
+impl Known<'_> {
+    /// Checks a row and adds what is to be stored of it.
+    pub(crate) fn read(
+        self,
+        mut row: Map<String, Value>,
+        into: &mut Vec<Outcome>,
+        names: &mut NewNames,
+    ) -> Result<(), String> {
+        let key = self.kind.take_key(&mut row)?;
+        check_values(&mut row, self.kind)?;
+        self.names.admit(&row, self.kind, names)?;
         match key {
-            Err(problem) => self.reject(line, problem),
-            Ok(Key::Request(id)) => {
-                self.accepted += 1;
-                self.outcomes.push(Outcome { subject: Subject::Request(id), row });
+            Key::Request(id) => into.push(Outcome { subject: Subject::Request(id), row }),
+            Key::Prediction(request, source) => {
+                into.push(Outcome { subject: Subject::Prediction { request, source }, row });
             }
-            Ok(Key::Unit(unit)) => {
-                self.accepted += 1;
-                for entry in known.catalog.all() {
+            Key::Unit(unit) => {
+                for entry in self.catalog.all() {
                     let unit = if entry.plain || is_digest(&unit) {
                         unit.clone()
                     } else {
@@ -221,16 +232,54 @@ impl Rows {
                     let experiment = entry.experiment.name.clone();
                     let key = identity(&experiment, &unit, &row);
                     let subject = Subject::Unit { experiment, unit, key };
-                    self.outcomes.push(Outcome { subject, row: row.clone() });
+                    into.push(Outcome { subject, row: row.clone() });
                 }
             }
         }
+        Ok(())
     }
 }
 
 enum Key {
     Request(String),
     Unit(String),
+    Prediction(String, Source),
+}
+
+impl Kind {
+    /// Takes the key out of a row. A unit beside a request is dropped: the exposure has it.
+    fn take_key(self, row: &mut Map<String, Value>) -> Result<Key, String> {
+        let request = take_text(row, "request_id")?;
+        let unit = take_text(row, "unit")?;
+        match (self, request, unit) {
+            (Self::Outcomes, Some(request), _) => Ok(Key::Request(request)),
+            (Self::Outcomes, None, Some(unit)) => Ok(Key::Unit(unit)),
+            (Self::Outcomes, None, None) => Err("request_id or unit is missing".to_owned()),
+            (Self::Predictions, Some(request), _) => {
+                let source = take_text(row, "source")?;
+                let source = source.ok_or("source is missing, but must be baseline or mirror")?;
+                let found = Source::ALL.into_iter().find(|known| known.name() == source);
+                let found = found.ok_or_else(|| {
+                    format!("source is {source:?}, but must be baseline or mirror")
+                })?;
+                Ok(Key::Prediction(request, found))
+            }
+            (Self::Predictions, None, _) => Err("request_id is missing".to_owned()),
+        }
+    }
+}
+
+fn take_text(row: &mut Map<String, Value>, name: &str) -> Result<Option<String>, String> {
+    match row.remove(name) {
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(Value::String(text)) if is_long(&text) => {
+            Err(format!("{name} is longer than {LONGEST} characters"))
+        }
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(Value::Null) | None => Ok(None),
+        Some(other) => Err(format!("{name} is {other}, but must be text")),
+    }
 }
 
 /// Whether a unit is a pseudonym already.
@@ -238,55 +287,40 @@ fn is_digest(unit: &str) -> bool {
     unit.len() == 32 && unit.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Takes the key out of a row and checks the rest.
-fn checked(row: &mut Map<String, Value>) -> Result<Key, String> {
-    let mut take = |name: &str| match row.remove(name) {
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) if text.len() > LONGEST => {
-            Err(format!("{name} is longer than {LONGEST} bytes"))
-        }
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(Value::Null) | None => Ok(None),
-        Some(other) => Err(format!("{name} is {other}, but must be text")),
-    };
-    let (request, unit) = (take("request_id")?, take("unit")?);
-    let key = match (request, unit) {
-        (Some(request), _) => Key::Request(request),
-        (None, Some(unit)) => Key::Unit(unit),
-        (None, None) => return Err("request_id or unit is missing".to_owned()),
-    };
+/// Checks what remains of a row without its key.
+fn check_values(row: &mut Map<String, Value>, kind: Kind) -> Result<(), String> {
+    let noun = kind.noun();
+    let is_name =
+        |name: &String| !name.is_empty() && !is_long(name) && !name.chars().any(char::is_control);
+    if !row.keys().all(is_name) {
+        return Err(format!("the name of a {noun} must be text of 1 to {LONGEST} characters"));
+    }
     // A missing value is no value.
     row.retain(|_, value| !value.is_null() && value.as_str() != Some(""));
     if let Some(time) = row.get_mut("time") {
         *time = normal_time(time)?.into();
     }
-    let metrics = row.iter().filter(|(name, _)| *name != "time");
-    if metrics.clone().count() == 0 {
-        return Err("the row has no metric".to_owned());
+    let values = row.iter().filter(|(name, _)| *name != "time");
+    if values.clone().count() == 0 {
+        return Err(format!("the row has no {noun}"));
     }
-    if metrics.clone().count() > MOST_METRICS {
-        return Err(format!("the row has more than {MOST_METRICS} metrics"));
+    if values.clone().count() > MOST_VALUES {
+        return Err(format!("the row has more than {MOST_VALUES} {noun}s"));
     }
-    for (name, value) in metrics {
-        if name.len() > LONGEST || name.chars().any(char::is_control) {
-            return Err(format!(
-                "the name of a metric is longer than {LONGEST} bytes, or not text"
-            ));
-        }
+    for (name, value) in values {
         match value {
             Value::Array(_) | Value::Object(_) => {
                 return Err(format!(
                     "{name} is {value}, but must be a number, text, true or false"
                 ));
             }
-            Value::String(text) if text.len() > LONGEST => {
-                return Err(format!("{name} is longer than {LONGEST} bytes"));
+            Value::String(text) if is_long(text) => {
+                return Err(format!("{name} is longer than {LONGEST} characters"));
             }
             _ => {}
         }
     }
-    Ok(key)
+    Ok(())
 }
 
 /// The time as the analysis reads it.
@@ -300,17 +334,6 @@ fn normal_time(time: &Value) -> Result<String, String> {
         format!("time is {time}, but must be a time as in 2026-11-23T09:00:00Z, or since 1970")
     })?;
     Ok(sidetrack::quantity::Timestamp::new(time).to_string())
-}
-
-/// A field of a table: a number if JSON would write it so, else text.
-fn of_text(text: &str) -> Value {
-    match text {
-        "" => Value::Null,
-        "true" | "True" | "TRUE" => true.into(),
-        "false" | "False" | "FALSE" => false.into(),
-        _ => serde_json::from_str::<serde_json::Number>(text)
-            .map_or_else(|_| text.into(), Value::Number),
-    }
 }
 
 fn identity(experiment: &str, unit: &str, row: &Map<String, Value>) -> [u8; 16] {
@@ -329,25 +352,4 @@ fn identity(experiment: &str, unit: &str, row: &Map<String, Value>) -> [u8; 16] 
     let mut key = [0; 16];
     key.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
     key
-}
-
-fn object(text: &[u8]) -> Result<Map<String, Value>, String> {
-    match serde_json::from_slice(text).map_err(|error| bad_json(&error))? {
-        Value::Object(object) => Ok(object),
-        other => Err(format!("expected a JSON object, found {other}")),
-    }
-}
-
-fn bad_json(error: &serde_json::Error) -> String {
-    format!("not valid JSON at line {}, column {}", error.line(), error.column())
-}
-
-fn wrong_record(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("{len} fields, but the header has {expected_len}")
-        }
-        csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8 text".to_owned(),
-        _ => "the row cannot be read".to_owned(),
-    }
 }

@@ -10,10 +10,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::Error;
 
-/// The version of the tables.
-const VERSION: i64 = 1;
+/// The tables, by the version of the store that brought them. A store of an earlier version gets those that it lacks.
+const VERSIONS: [&str; 3] = [FIRST, SECOND, THIRD];
 
-const TABLES: &str = "
+const FIRST: &str = "
 -- Exposures of days that are not in a segment yet. The sequence is the order of their arrival.
 CREATE TABLE exposure (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,6 +72,42 @@ CREATE TABLE followed (
 ) WITHOUT ROWID;
 ";
 
+const SECOND: &str = "
+-- What the baseline and the mirror answered to requests: a row each, like outcomes.
+CREATE TABLE prediction_baseline (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id TEXT NOT NULL UNIQUE,
+    row TEXT NOT NULL,
+    received INTEGER NOT NULL
+);
+CREATE TABLE prediction_mirror (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id TEXT NOT NULL UNIQUE,
+    row TEXT NOT NULL,
+    received INTEGER NOT NULL
+);
+-- The names of the values of predictions so far.
+CREATE TABLE prediction_value (
+    name TEXT PRIMARY KEY, replaced INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+-- Breakers as the proxies' metrics have them: a row from each change to the next, with the number of proxies by state.
+CREATE TABLE breaker (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    experiment TEXT NOT NULL, trial TEXT NOT NULL, variant TEXT NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL,
+    closed INTEGER NOT NULL, half_open INTEGER NOT NULL, open INTEGER NOT NULL,
+    trips INTEGER NOT NULL
+);
+CREATE INDEX breaker_time ON breaker (experiment, last);
+";
+
+const THIRD: &str = "
+-- What was read last of each log: a digest of the bytes before the position, and when it was stored.
+CREATE TABLE IF NOT EXISTS followed_tail (
+    path TEXT PRIMARY KEY, digest BLOB NOT NULL, stored INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
 /// The names of the files in a store's folder.
 const LOCK: &str = "lock";
 const DATABASE: &str = "store.sqlite";
@@ -88,6 +124,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// Opens or creates the folder, and locks it.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        refuse_foreign(path)?;
         fs::create_dir_all(path.join(SEGMENTS)).map_err(Error::io(path))?;
         restrict(path)?;
         let file = path.join(LOCK);
@@ -112,6 +149,25 @@ impl Folder {
     pub(crate) fn segments(&self) -> PathBuf {
         self.path.join(SEGMENTS)
     }
+}
+
+/// Refuses a folder that has files, and none of a store: they would become unreadable for others.
+fn refuse_foreign(path: &Path) -> Result<(), Error> {
+    if path.join(DATABASE).exists() || !path.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(Error::io(path))? {
+        let name = entry.map_err(Error::io(path))?.file_name();
+        let name = name.to_string_lossy();
+        let is_own = [LOCK, SEGMENTS, "lost+found"].contains(&&*name) || name.starts_with(DATABASE);
+        if !is_own {
+            return Err(Error::Input(format!(
+                "{} is no store, and has files\n  hint: name a folder that is new or empty",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Only the owner reads what a store has.
@@ -156,14 +212,16 @@ pub(crate) fn writer(folder: &Folder, most: Option<u64>) -> Result<Connection, E
     }
     let version: i64 =
         database.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
-    match version {
-        0 => {
-            let script = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
-            database.execute_batch(&script).map_err(fail)?;
-            sync(folder.path())?;
-        }
-        VERSION => {}
-        _ => return Err(Error::Newer(folder.path().to_owned())),
+    let missing = usize::try_from(version).ok().and_then(|version| VERSIONS.get(version..));
+    let Some(missing) = missing else {
+        return Err(Error::Newer(folder.path().to_owned()));
+    };
+    if !missing.is_empty() {
+        let version = VERSIONS.len();
+        let script =
+            format!("BEGIN; {} PRAGMA user_version = {version}; COMMIT;", missing.concat());
+        database.execute_batch(&script).map_err(fail)?;
+        sync(folder.path())?;
     }
     if let Some(most) = most {
         let size: i64 =

@@ -61,7 +61,7 @@ impl Segment {
         Some(Self { day, experiment, trial })
     }
 
-    /// All segments of the folder, by day; of one experiment, if one is given. What interrupted writers left is removed.
+    /// All segments of the folder, by day; of one experiment, if one is given.
     pub(crate) fn all(folder: &Path, experiment: Option<&str>) -> Result<Vec<Self>, Error> {
         let mut found = Vec::new();
         let mut folders = vec![folder.to_owned()];
@@ -92,6 +92,12 @@ impl Segment {
         let temporary = path.with_extension("writing");
         let written = Written { temporary, path, folder: folder.to_owned() };
         write(&written.temporary, rows).map(|()| written)
+    }
+
+    /// How many exposures it has, by its footer.
+    pub(crate) fn count(&self, folder: &Path) -> Result<i64, Error> {
+        let rows = self.read(folder)?;
+        Ok(rows.map_or(0, |rows| rows.reader.metadata().file_metadata().num_rows()))
     }
 
     /// Opens the segment, if it exists.

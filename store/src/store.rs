@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use rusqlite::Connection;
 
+use crate::breaker::Observed;
 use crate::catalog::Catalog;
 use crate::error::Error;
 use crate::exposure::{Exposure, Unfit};
 use crate::follow::Follower;
-use crate::outcome::{Format, Known, Metrics, Rejected, Rows};
+use crate::outcome::{Kind, Known, Names};
+use crate::rows::{Format, Rejected, Rows, weight};
 use crate::schema::{self, Folder};
 use crate::source::StoredLog;
 use crate::verdict::Cached;
@@ -22,7 +24,7 @@ use crate::writer::{Asked, Batch, Writer, Written};
 pub struct Limits {
     /// The largest size of the database in bytes; `None`: as the disk allows.
     pub max_size: Option<u64>,
-    /// The most metrics that outcomes may have, all rows together.
+    /// The most metrics that outcomes may have, all rows together, and the most values of predictions.
     pub max_metrics: usize,
     /// How many days exposures and outcomes are kept; `None`: for ever.
     pub retention: Option<u64>,
@@ -44,14 +46,24 @@ pub(crate) struct Counts {
     /// Of an experiment that no file has.
     pub(crate) unknown: AtomicU64,
     pub(crate) malformed: AtomicU64,
-    pub(crate) outcomes: AtomicU64,
-    pub(crate) outcomes_unchanged: AtomicU64,
-    pub(crate) outcomes_replaced: AtomicU64,
-    pub(crate) outcomes_rejected: AtomicU64,
+    pub(crate) outcomes: RowCounts,
+    pub(crate) predictions: RowCounts,
     /// Batches that were refused because too many records waited.
     pub(crate) refused: AtomicU64,
     /// Batches that could not be written.
     pub(crate) failed: AtomicU64,
+    /// Whether days could not move to segments, or be deleted.
+    pub(crate) upkeep_fails: AtomicBool,
+}
+
+/// What happened to rows of outcomes or predictions.
+#[derive(Debug, Default)]
+pub(crate) struct RowCounts {
+    pub(crate) accepted: AtomicU64,
+    pub(crate) unchanged: AtomicU64,
+    /// Values that replaced another one.
+    pub(crate) replaced: AtomicU64,
+    pub(crate) rejected: AtomicU64,
 }
 
 /// An experiment store. One process opens a folder at a time.
@@ -61,7 +73,9 @@ pub struct Store {
     pub(crate) writer: Writer,
     pub(crate) limits: Limits,
     pub(crate) counts: Counts,
-    metrics: Metrics,
+    /// The names of the values of outcomes, and of predictions.
+    metrics: Names,
+    values: Names,
     catalog: RwLock<Arc<Catalog>>,
     /// Held while rows move between the database and segments.
     pub(crate) moving: RwLock<()>,
@@ -71,6 +85,10 @@ pub struct Store {
     pub(crate) verdicts: Mutex<BTreeMap<String, Cached>>,
     /// Why the last write failed; empty after a success.
     problem: Mutex<Option<String>>,
+    /// What the proxies' metrics say about breakers.
+    pub(crate) observed: Mutex<Observed>,
+    /// The address of the proxy, if this store has only one.
+    pub(crate) proxy: OnceLock<String>,
 }
 
 /// What became of records of exposures.
@@ -83,7 +101,7 @@ pub(crate) struct Taken {
     pub(crate) example: Option<String>,
 }
 
-/// What became of rows of outcomes.
+/// What became of rows of outcomes or predictions.
 #[derive(Debug, serde::Serialize)]
 pub(crate) struct Accepted {
     pub(crate) accepted: u64,
@@ -103,20 +121,24 @@ impl Store {
         let folder = Folder::open(path)?;
         let file = folder.database();
         let database = schema::writer(&folder, limits.max_size)?;
-        let names = names(&database).map_err(Error::database(&file))?;
+        let metrics = names(&database, "metric").map_err(Error::database(&file))?;
+        let values = names(&database, "prediction_value").map_err(Error::database(&file))?;
         let writer = Writer::start(database, file)?;
         let store = Self {
             folder,
             writer,
             limits,
             counts: Counts::default(),
-            metrics: Metrics::new(names, limits.max_metrics),
+            metrics: Names::new(metrics, limits.max_metrics),
+            values: Names::new(values, limits.max_metrics),
             catalog: RwLock::default(),
             moving: RwLock::default(),
             upkeep: Mutex::default(),
             is_closing: AtomicBool::new(false),
             verdicts: Mutex::default(),
             problem: Mutex::default(),
+            observed: Mutex::default(),
+            proxy: OnceLock::new(),
         };
         store.replace(catalog)?;
         let store = Arc::new(store);
@@ -142,8 +164,20 @@ impl Store {
         };
         self.writer.run(write)?.map_err(Error::database(&self.folder.database()))?;
         *self.catalog.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(catalog);
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        // After the catalog: whatever is computed from the old one is of an older version.
+        self.writer.version.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    /// Names the proxy that requests must be sent to, if there is only one: a page without requests says so.
+    pub fn name_proxy(&self, url: String) {
+        // A second name is ignored: the proxy of a store keeps its address.
+        self.proxy.set(url).ok();
+    }
+
+    /// Changes with what is stored and with the files.
+    pub(crate) fn version(&self) -> u64 {
+        self.writer.version.load(Ordering::Acquire)
     }
 
     /// The experiments that the store knows.
@@ -249,17 +283,21 @@ impl Store {
     }
 
     /// Stores the rows of a body.
-    pub(crate) async fn outcomes(&self, rows: Rows) -> Result<Accepted, Error> {
-        let batch = Batch { outcomes: rows.outcomes, ..Batch::default() };
+    pub(crate) async fn put(&self, kind: Kind, rows: Rows) -> Result<Accepted, Error> {
+        let batch = Batch { outcomes: rows.outcomes, names: rows.names, ..Batch::default() };
         let written = if batch.outcomes.is_empty() {
             Written::default()
         } else {
             self.written(self.writer.write(batch).await)?
         };
-        add(&self.counts.outcomes, rows.accepted);
-        add(&self.counts.outcomes_unchanged, written.unchanged);
-        add(&self.counts.outcomes_replaced, written.replaced);
-        add(&self.counts.outcomes_rejected, rows.refused);
+        let counts = match kind {
+            Kind::Outcomes => &self.counts.outcomes,
+            Kind::Predictions => &self.counts.predictions,
+        };
+        add(&counts.accepted, rows.accepted);
+        add(&counts.unchanged, written.unchanged);
+        add(&counts.replaced, written.replaced);
+        add(&counts.rejected, rows.refused);
         Ok(Accepted {
             accepted: rows.accepted,
             rejected: rows.rejected,
@@ -275,16 +313,31 @@ impl Store {
         self.written(self.writer.write(batch).await).map(drop)
     }
 
+    /// How much memory the rows of a body take, in bytes. Of rows about units, as many are stored as there are experiments.
+    pub(crate) fn weight(&self, kind: Kind, format: Format, body: &[u8]) -> usize {
+        let copies = match kind {
+            Kind::Outcomes => self.catalog().names().count(),
+            Kind::Predictions => 1,
+        };
+        weight::of(format, body, copies)
+    }
+
     /// Reads the rows of a body.
-    pub(crate) fn rows(&self, format: Format, body: &[u8]) -> Result<Rows, String> {
-        let catalog = self.catalog();
-        Rows::read(format, body, Known { catalog: &catalog, metrics: &self.metrics })
+    pub(crate) fn rows(&self, kind: Kind, format: Format, body: &[u8]) -> Result<Rows, String> {
+        Rows::read(format, body, self.known(kind, &self.catalog()))
     }
 
     /// Reads the row about one request.
-    pub(crate) fn row(&self, request_id: &str, body: &[u8]) -> Result<Rows, String> {
-        let catalog = self.catalog();
-        Rows::of_request(request_id, body, Known { catalog: &catalog, metrics: &self.metrics })
+    pub(crate) fn row(&self, kind: Kind, request_id: &str, body: &[u8]) -> Result<Rows, String> {
+        Rows::of_request(request_id, body, self.known(kind, &self.catalog()))
+    }
+
+    fn known<'a>(&'a self, kind: Kind, catalog: &'a Catalog) -> Known<'a> {
+        let names = match kind {
+            Kind::Outcomes => &self.metrics,
+            Kind::Predictions => &self.values,
+        };
+        Known { kind, catalog, names }
     }
 
     /// How many metrics outcomes have.
@@ -316,8 +369,8 @@ pub(crate) fn add(count: &AtomicU64, number: u64) {
     count.fetch_add(number, Ordering::Relaxed);
 }
 
-fn names(database: &Connection) -> Result<BTreeSet<String>, rusqlite::Error> {
-    let mut statement = database.prepare("SELECT name FROM metric")?;
+fn names(database: &Connection, table: &str) -> Result<BTreeSet<String>, rusqlite::Error> {
+    let mut statement = database.prepare(&format!("SELECT name FROM {table}"))?;
     let names = statement.query_map([], |row| row.get(0))?;
     names.collect()
 }

@@ -3,6 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
@@ -16,9 +17,11 @@ use sidetrack::quantity::Timestamp;
 
 use crate::error::Error;
 use crate::exposure::Exposure;
+use crate::outcome::Source;
 use crate::schema;
 use crate::segment::{DAY, Segment};
 use crate::store::Store;
+use crate::writer::predictions_of;
 
 /// How often the store looks for days that are over.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -37,6 +40,10 @@ pub struct Info {
     pub request_outcomes: i64,
     /// Rows of outcomes about units, of all experiments.
     pub unit_outcomes: i64,
+    /// Predictions about requests, of the baseline and of the mirror.
+    pub predictions: i64,
+    /// Evaluations that clients asked for.
+    pub asked: i64,
     /// Metrics of outcomes.
     pub metrics: Vec<String>,
     /// The size of the database in bytes.
@@ -54,7 +61,7 @@ pub struct TrialInfo {
     pub experiment: String,
     /// The trial.
     pub trial: String,
-    /// Exposures in the database and in segments.
+    /// Exposures in the database and in segments; what is forgotten or too old is in neither.
     pub exposures: i64,
     /// The first exposure.
     pub from: String,
@@ -69,6 +76,8 @@ pub struct Forgotten {
     pub exposures: u64,
     /// Rows of outcomes about it or its requests.
     pub outcomes: u64,
+    /// Predictions about its requests.
+    pub predictions: u64,
 }
 
 /// Starts the thread that looks after the store as long as it is open.
@@ -77,6 +86,7 @@ pub(crate) fn start(store: &Arc<Store>) -> Result<(), Error> {
     let thread = std::thread::Builder::new().name("store-upkeep".to_owned());
     let work = move || {
         let mut waited = PERIOD;
+        let mut problem = String::new();
         loop {
             // Short steps, so that the store's last user does not wait for this thread.
             std::thread::sleep(Duration::from_millis(200));
@@ -87,8 +97,13 @@ pub(crate) fn start(store: &Arc<Store>) -> Result<(), Error> {
             }
             if waited >= PERIOD {
                 waited = Duration::ZERO;
-                // Tried again in a minute; what fails here is in the database still.
-                store.upkeep(now()).ok();
+                // Tried again in a minute; what fails here is in the database still. Each problem is told once.
+                let found = store.upkeep(now()).err().map(|error| error.to_string());
+                if let Some(found) = found.as_ref().filter(|found| **found != problem) {
+                    writeln!(std::io::stderr().lock(), "warning: upkeep of the store: {found}")
+                        .ok();
+                }
+                problem = found.unwrap_or_default();
             }
         }
     };
@@ -101,18 +116,18 @@ pub(crate) fn now() -> u64 {
 }
 
 impl Store {
-    /// Rolls days that are over, and deletes what is older than the retention.
+    /// Rolls days that are over, and deletes what is older than the retention. What fails does not keep the rest from it.
     ///
     /// # Errors
-    /// A segment or the database cannot be written.
+    /// The first one: a segment is damaged, or it or the database cannot be written.
     pub fn upkeep(&self, now: u64) -> Result<(), Error> {
         let _alone = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
         // A day is over when the next one is, so that records that come late find it open.
-        self.roll(now)?;
-        if let Some(days) = self.limits.retention {
-            self.retain(now, days)?;
-        }
-        Ok(())
+        let rolled = self.roll(now);
+        let retained = self.limits.retention.map_or(Ok(()), |days| self.retain(now, days));
+        let result = rolled.and(retained);
+        self.counts.upkeep_fails.store(result.is_err(), Ordering::Relaxed);
+        result
     }
 
     /// Moves the exposures of days before yesterday into segments.
@@ -137,34 +152,43 @@ impl Store {
             .map_err(fail)?;
         let days = rows.collect::<Result<Vec<_>, _>>().map_err(fail)?;
         let is_rolled = !days.is_empty();
+        let mut result = Ok(());
         for segment in days {
             if self.is_closing.load(Ordering::Relaxed) {
-                return Ok(());
+                return result;
             }
-            let until = self.log(&segment.experiment)?.until;
-            let rows = Stored::new(self.reader()?, &file, &segment, until);
-            let folder = self.folder.segments();
-            // What was rolled before, then what came late. A repeat of the former is not new.
-            let mut seen = HashSet::new();
-            let old = segment.read(&folder)?;
-            let is_late = old.is_some();
-            let all = old.into_iter().flatten().chain(rows);
-            let is_new = |row: &Result<Exposure, Error>| {
-                !is_late || row.as_ref().map_or(true, |row| seen.insert(row.key))
-            };
-            let written = segment.write(&folder, all.filter(is_new))?;
-            let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
-            written.publish()?;
-            self.delete_rolled(&segment, until, bound(now / DAY))?;
+            let rolled = self.roll_day(&segment, bound(now / DAY));
+            result = result.and(rolled);
         }
         if !is_rolled {
-            return Ok(());
+            return result;
         }
         let last = bound((now / DAY).saturating_sub(KEPT));
         let purge = move |database: &mut Connection| {
             database.execute("DELETE FROM rolled WHERE day < ?1", [last])
         };
-        self.writer.run(purge)?.map(drop).map_err(fail)
+        let purged = self.writer.run(purge)?.map(drop).map_err(fail);
+        result.and(purged)
+    }
+
+    /// Moves the exposures of a day into its segment.
+    fn roll_day(&self, segment: &Segment, today: i64) -> Result<(), Error> {
+        let file = self.folder.database();
+        let until = self.log(&segment.experiment)?.until;
+        let rows = Stored::new(self.reader()?, &file, segment, until);
+        let folder = self.folder.segments();
+        // What was rolled before, then what came late. A repeat of the former is not new.
+        let mut seen = HashSet::new();
+        let old = segment.read(&folder)?;
+        let is_late = old.is_some();
+        let all = old.into_iter().flatten().chain(rows);
+        let is_new = |row: &Result<Exposure, Error>| {
+            !is_late || row.as_ref().map_or(true, |row| seen.insert(row.key))
+        };
+        let written = segment.write(&folder, all.filter(is_new))?;
+        let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
+        written.publish()?;
+        self.delete_rolled(segment, until, today)
     }
 
     /// Deletes what is in a segment from the database, and keeps its identities.
@@ -227,6 +251,9 @@ impl Store {
             transaction.execute("DELETE FROM exposure WHERE time < ?1", [time])?;
             transaction.execute("DELETE FROM outcome_request WHERE received < ?1", [time])?;
             transaction.execute("DELETE FROM outcome_unit WHERE received < ?1", [time])?;
+            transaction.execute("DELETE FROM prediction_baseline WHERE received < ?1", [time])?;
+            transaction.execute("DELETE FROM prediction_mirror WHERE received < ?1", [time])?;
+            transaction.execute("DELETE FROM breaker WHERE last < ?1", [time])?;
             transaction.execute("DELETE FROM asked WHERE time < ?1", [time])?;
             transaction.execute("DELETE FROM minute WHERE minute < ?1 / 60000", [time])?;
             transaction.execute("DELETE FROM state WHERE last < ?1", [time])?;
@@ -258,26 +285,25 @@ impl Store {
         let mut forgotten = Forgotten::default();
         let _moving = self.moving.write().unwrap_or_else(PoisonError::into_inner);
         let folder = self.folder.segments();
+        let mut theirs = Vec::new();
         for segment in Segment::all(&folder, None)? {
-            let Some(rows) = segment.read(&folder)? else { continue };
-            let mut theirs = 0;
-            for row in rows {
+            let before = forgotten.exposures;
+            for row in segment.read(&folder)?.into_iter().flatten() {
                 let row = row?;
                 if is_theirs(&row) {
-                    theirs += 1;
+                    forgotten.exposures += 1;
                     requests.extend(row.get(log::REQUEST_ID).map(str::to_owned));
                 }
             }
-            if theirs > 0 {
-                let rows = segment.read(&folder)?.into_iter().flatten();
-                let others = rows.filter(|row| !row.as_ref().is_ok_and(&is_theirs));
-                segment.write(&folder, others)?.publish()?;
-                forgotten.exposures += theirs;
+            if forgotten.exposures > before {
+                theirs.push(segment);
             }
         }
+        // First what only the requests in the segments find: whoever is interrupted finds the rest when he tries again.
+        let known = names.clone();
         let delete = move |database: &mut Connection| {
             let transaction = database.transaction()?;
-            for name in &names {
+            for name in &known {
                 let mut find = transaction.prepare_cached(
                     "SELECT seq, json_extract(line, '$.request_id') FROM exposure
                      WHERE json_extract(line, '$.unit') = ?1",
@@ -298,13 +324,24 @@ impl Store {
                 let gone = transaction
                     .execute("DELETE FROM outcome_request WHERE request_id = ?1", [request])?;
                 forgotten.outcomes += u64::try_from(gone).unwrap_or(0);
+                for table in Source::ALL.map(predictions_of) {
+                    let delete = format!("DELETE FROM {table} WHERE request_id = ?1");
+                    let gone = transaction.prepare_cached(&delete)?.execute([request])?;
+                    forgotten.predictions += u64::try_from(gone).unwrap_or(0);
+                }
             }
             transaction.commit()?;
             // Free pages and the log contain deleted rows until they are overwritten.
             database.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
             Ok(forgotten)
         };
-        self.writer.run(delete)?.map_err(Error::database(&file))
+        let forgotten = self.writer.run(delete)?.map_err(Error::database(&file))?;
+        for segment in theirs {
+            let rows = segment.read(&folder)?.into_iter().flatten();
+            let others = rows.filter(|row| !row.as_ref().is_ok_and(&is_theirs));
+            segment.write(&folder, others)?.publish()?;
+        }
+        Ok(forgotten)
     }
 
     /// What the store holds.
@@ -314,11 +351,12 @@ impl Store {
     pub fn info(&self) -> Result<Info, Error> {
         let file = self.folder.database();
         let fail = |error| Error::database(&file)(error);
+        let _still = self.still();
         let database = self.reader()?;
         let mut find = database
             .prepare(
-                "SELECT experiment, trial, (SELECT coalesce(sum(minute.requests), 0) FROM minute
-                    WHERE minute.experiment = state.experiment AND minute.trial = state.trial),
+                "SELECT experiment, trial, (SELECT count(*) FROM exposure
+                    WHERE exposure.experiment = state.experiment AND exposure.trial = state.trial),
                     min(first), max(last)
                  FROM state GROUP BY 1, 2 ORDER BY 1, 4",
             )
@@ -333,7 +371,7 @@ impl Store {
                 to: time(row.get(4)?),
             })
         });
-        let trials = trials.and_then(Iterator::collect).map_err(fail)?;
+        let mut trials: Vec<TrialInfo> = trials.and_then(Iterator::collect).map_err(fail)?;
         let count = |table: &str| {
             let count = format!("SELECT count(*) FROM {table}");
             database.query_row(&count, [], |row| row.get(0)).map_err(fail)
@@ -343,10 +381,20 @@ impl Store {
         let metrics = metrics.and_then(Iterator::collect).map_err(fail)?;
         let folder = self.folder.segments();
         let segments = Segment::all(&folder, None)?;
+        for segment in &segments {
+            let is_its = |trial: &&mut TrialInfo| {
+                trial.experiment == segment.experiment && trial.trial == segment.trial
+            };
+            if let Some(trial) = trials.iter_mut().find(is_its) {
+                trial.exposures += segment.count(&folder)?;
+            }
+        }
         Ok(Info {
             trials,
             request_outcomes: count("outcome_request")?,
             unit_outcomes: count("outcome_unit")?,
+            predictions: count("prediction_baseline")? + count("prediction_mirror")?,
+            asked: count("asked")?,
             metrics,
             database_bytes: size(&file),
             segment_bytes: segments.iter().map(|segment| size(&segment.path(&folder))).sum(),

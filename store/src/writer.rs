@@ -3,7 +3,8 @@
 //! A sender is answered after the commit. When a commit fails, nothing of it is stored, and each of its senders is told. The
 //! queue is bounded by records; a sender that finds it full is refused at once.
 
-use std::collections::BTreeMap;
+mod sums;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +12,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value};
 use sidetrack::names::log;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::Error;
 use crate::exposure::Exposure;
-use crate::outcome::{Outcome, Subject};
+use crate::outcome::{NewNames, Outcome, Source, Subject};
+use sums::Sums;
 
 /// How many records wait at most.
 pub(crate) const QUEUE: u32 = 100_000;
@@ -29,7 +31,9 @@ const GROUP: usize = 20_000;
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) exposures: Vec<Exposure>,
+    /// Outcomes and predictions.
     pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) names: NewNames,
     /// Evaluations that clients asked for.
     pub(crate) asked: Vec<Asked>,
     /// How far a log has been read with these exposures.
@@ -54,6 +58,10 @@ pub(crate) struct Mark {
     pub(crate) device: u64,
     pub(crate) inode: u64,
     pub(crate) offset: u64,
+    /// The digest of the last bytes before the offset.
+    pub(crate) tail: Option<[u8; 32]>,
+    /// When it was stored; zero if it was not yet.
+    pub(crate) stored: u64,
 }
 
 /// What became of a batch.
@@ -63,14 +71,15 @@ pub(crate) struct Written {
     pub(crate) new: u64,
     /// Exposures that were stored before.
     pub(crate) repeated: u64,
-    /// Rows of outcomes that changed nothing.
+    /// Rows of outcomes or predictions that changed nothing.
     pub(crate) unchanged: u64,
-    /// Values of outcomes that replaced another one.
+    /// Values of them that replaced another one.
     pub(crate) replaced: u64,
 }
 
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
+#[expect(clippy::large_enum_variant, reason = "jobs are few, and moved once")]
 enum Job {
     Write(Batch, oneshot::Sender<Result<Written, Error>>, OwnedSemaphorePermit),
     /// Anything else that changes the database.
@@ -214,12 +223,14 @@ impl Loop {
         match insert_all(&mut self.database, &batches) {
             Ok(written) => {
                 self.version.fetch_add(1, Ordering::Release);
+                batches.into_iter().for_each(|batch| batch.names.keep());
                 for (answer, written) in answers.into_iter().zip(written) {
                     // A sender that has gone will send again.
                     answer.send(Ok(written)).ok();
                 }
             }
             Err(error) => {
+                drop(batches);
                 let error = Error::database(&self.file)(error);
                 for answer in answers {
                     answer.send(Err(error.again())).ok();
@@ -233,7 +244,8 @@ fn insert_all(
     database: &mut Connection,
     batches: &[Batch],
 ) -> Result<Vec<Written>, rusqlite::Error> {
-    let transaction = database.transaction()?;
+    // Begins as a writer: a transaction that begins as a reader fails at once if anything else writes.
+    let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
     let mut sums = Sums::default();
@@ -292,41 +304,12 @@ fn put(
 ) -> Result<(), rusqlite::Error> {
     match &outcome.subject {
         Subject::Request(id) => {
-            let mut find = transaction
-                .prepare_cached("SELECT row FROM outcome_request WHERE request_id = ?1")?;
-            let found: Option<String> = find.query_row([id], |row| row.get(0)).optional()?;
-            let Some(found) = found else {
-                sums.metrics(&outcome.row);
-                let row = Value::Object(outcome.row.clone()).to_string();
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO outcome_request (request_id, row, received) VALUES (?1, ?2, ?3)",
-                    )?
-                    .execute(params![id, row, now])?;
-                return Ok(());
-            };
-            let old: Map<String, Value> = serde_json::from_str(&found).unwrap_or_default();
-            let mut merged = old.clone();
-            for (name, value) in &outcome.row {
-                match merged.insert(name.clone(), value.clone()) {
-                    Some(old) if same(&old, value) => {}
-                    Some(_) if name != log::TIME => {
-                        written.replaced += 1;
-                        *sums.metrics.entry(name.clone()).or_default() += 1;
-                    }
-                    Some(_) => {}
-                    None => sums.metric(name),
-                }
-            }
-            if merged == old {
-                written.unchanged += 1;
-                return Ok(());
-            }
-            transaction
-                .prepare_cached(
-                    "UPDATE outcome_request SET row = ?2, received = ?3 WHERE request_id = ?1",
-                )?
-                .execute(params![id, Value::Object(merged).to_string(), now])?;
+            let table = ByRequest { rows: "outcome_request", names: OUTCOME_NAMES };
+            return table.put(transaction, id, &outcome.row, now, written, sums);
+        }
+        Subject::Prediction { request, source } => {
+            let table = ByRequest { rows: predictions_of(*source), names: PREDICTION_NAMES };
+            return table.put(transaction, request, &outcome.row, now, written, sums);
         }
         Subject::Unit { experiment, unit, key } => {
             let row = Value::Object(outcome.row.clone()).to_string();
@@ -339,15 +322,80 @@ fn put(
             if changed == 0 {
                 written.unchanged += 1;
             } else {
-                sums.metrics(&outcome.row);
+                sums.names_of(OUTCOME_NAMES, &outcome.row);
             }
         }
     }
     Ok(())
 }
 
+/// The names of outcomes and of predictions.
+const OUTCOME_NAMES: &str = "metric";
+const PREDICTION_NAMES: &str = "prediction_value";
+
+/// The table of the predictions of a model.
+pub(crate) const fn predictions_of(source: Source) -> &'static str {
+    match source {
+        Source::Baseline => "prediction_baseline",
+        Source::Mirror => "prediction_mirror",
+    }
+}
+
+/// A table with one row per request, and the table of the names of its values.
+struct ByRequest {
+    rows: &'static str,
+    names: &'static str,
+}
+
+impl ByRequest {
+    /// Stores a row, or merges it with the one that the request has.
+    fn put(
+        &self,
+        transaction: &Transaction<'_>,
+        id: &str,
+        row: &Map<String, Value>,
+        now: i64,
+        written: &mut Written,
+        sums: &mut Sums,
+    ) -> Result<(), rusqlite::Error> {
+        let Self { rows, names } = self;
+        let find = format!("SELECT row FROM {rows} WHERE request_id = ?1");
+        let mut find = transaction.prepare_cached(&find)?;
+        let found: Option<String> = find.query_row([id], |row| row.get(0)).optional()?;
+        let Some(found) = found else {
+            sums.names_of(names, row);
+            let row = Value::Object(row.clone()).to_string();
+            let insert =
+                format!("INSERT INTO {rows} (request_id, row, received) VALUES (?1, ?2, ?3)");
+            transaction.prepare_cached(&insert)?.execute(params![id, row, now])?;
+            return Ok(());
+        };
+        let old: Map<String, Value> = serde_json::from_str(&found).unwrap_or_default();
+        let mut merged = old.clone();
+        for (name, value) in row {
+            match merged.insert(name.clone(), value.clone()) {
+                Some(old) if same(&old, value) => {}
+                Some(_) if name != log::TIME => {
+                    written.replaced += 1;
+                    sums.add_name(names, name, 1);
+                }
+                Some(_) => {}
+                None => sums.add_name(names, name, 0),
+            }
+        }
+        if merged == old {
+            written.unchanged += 1;
+            return Ok(());
+        }
+        let update = format!("UPDATE {rows} SET row = ?2, received = ?3 WHERE request_id = ?1");
+        let row = Value::Object(merged).to_string();
+        transaction.prepare_cached(&update)?.execute(params![id, row, now])?;
+        Ok(())
+    }
+}
+
 /// Whether two values of a metric are equal: 1 and 1.0 are.
-fn same(one: &Value, other: &Value) -> bool {
+pub(crate) fn same(one: &Value, other: &Value) -> bool {
     match (one.as_f64(), other.as_f64()) {
         (Some(one), Some(other)) => one.total_cmp(&other).is_eq(),
         _ => one == other,
@@ -362,89 +410,13 @@ fn put_mark(transaction: &Transaction<'_>, mark: &Mark) -> Result<(), rusqlite::
              ON CONFLICT (path) DO UPDATE SET device = ?2, inode = ?3, offset = ?4",
         )?
         .execute(params![mark.path, bits(mark.device), bits(mark.inode), bits(mark.offset)])?;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO followed_tail VALUES (?1, ?2, ?3)")?
+        .execute(params![mark.path, mark.tail.unwrap_or_default(), bits(crate::upkeep::now())])?;
     Ok(())
 }
 
 /// Milliseconds since 1970, as the database has them.
 pub(crate) fn time(time: u64) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
-}
-
-/// What a commit adds to the tables by minute and by configuration.
-#[derive(Default)]
-struct Sums {
-    minutes: BTreeMap<(String, String, i64, String, String), [i64; 5]>,
-    states: BTreeMap<[String; 5], (i64, i64, i64)>,
-    /// How many values of each metric were replaced.
-    metrics: BTreeMap<String, i64>,
-}
-
-impl Sums {
-    fn metric(&mut self, name: &str) {
-        if name != log::TIME && !self.metrics.contains_key(name) {
-            self.metrics.insert(name.to_owned(), 0);
-        }
-    }
-
-    fn metrics(&mut self, row: &Map<String, Value>) {
-        row.keys().for_each(|name| self.metric(name));
-    }
-
-    fn add(&mut self, exposure: &Exposure) {
-        let text = |field| exposure.get(field).unwrap_or_default().to_owned();
-        let assigned = text(log::ASSIGNED);
-        let served = exposure.get(log::SERVED).unwrap_or(&assigned).to_owned();
-        let at = time(exposure.time);
-        let (experiment, trial) = (text(log::EXPERIMENT), text(log::TRIAL));
-        let reason = exposure.get(log::REASON);
-        let status: u64 = exposure.get(log::STATUS).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let duration = exposure.get(log::DURATION).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let failed = status == 0 || status >= 500 || exposure.get(log::RESCUED) == Some("true");
-        let key = (experiment.clone(), trial.clone(), at.div_euclid(60_000), assigned, served);
-        let sum = self.minutes.entry(key).or_default();
-        let one = [
-            1,
-            i64::from(failed),
-            i64::from(reason == Some("breaker_open")),
-            i64::from(reason == Some("probe")),
-            duration,
-        ];
-        sum.iter_mut().zip(one).for_each(|(sum, one)| *sum += one);
-        let key = [experiment, trial, text(log::CONFIG), text(log::WEIGHTS), text(log::PHASE)];
-        let state = self.states.entry(key).or_insert((at, at, 0));
-        *state = (state.0.min(at), state.1.max(at), state.2 + 1);
-    }
-
-    fn write(self, transaction: &Transaction<'_>) -> Result<(), rusqlite::Error> {
-        let mut minute = transaction.prepare_cached(
-            "INSERT INTO minute VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT DO UPDATE SET requests = requests + ?6, errors = errors + ?7,
-             diverted = diverted + ?8, probes = probes + ?9, milliseconds = milliseconds + ?10",
-        )?;
-        for (
-            (experiment, trial, at, assigned, served),
-            [requests, errors, diverted, probes, time],
-        ) in self.minutes
-        {
-            minute.execute(params![
-                experiment, trial, at, assigned, served, requests, errors, diverted, probes, time
-            ])?;
-        }
-        let mut state = transaction.prepare_cached(
-            "INSERT INTO state VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT DO UPDATE SET first = min(first, ?6), last = max(last, ?7), requests = requests + ?8",
-        )?;
-        for ([experiment, trial, config, weights, phase], (first, last, requests)) in self.states {
-            state.execute(params![
-                experiment, trial, config, weights, phase, first, last, requests
-            ])?;
-        }
-        let mut metric = transaction.prepare_cached(
-            "INSERT INTO metric VALUES (?1, ?2) ON CONFLICT DO UPDATE SET replaced = replaced + ?2",
-        )?;
-        for (name, replaced) in self.metrics {
-            metric.execute(params![name, replaced])?;
-        }
-        Ok(())
-    }
 }

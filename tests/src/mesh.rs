@@ -37,6 +37,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use anyhow::{Context as _, Result, ensure};
 
 use control_plane::ControlPlane;
+pub use control_plane::RECEIVER;
 pub use image::Registry;
 pub use kubectl::Applied;
 pub use model::{Model, Port};

@@ -3,6 +3,8 @@
 //! In a `console` block, lines that begin with `$ ` are commands and the others are their output; a
 //! last line `…` matches any further lines, and `…` within a line matches any text. `sh` blocks are
 //! run as a whole. `UPDATE=1` rewrites the output in the README.
+//!
+//! The section of the first test runs in an empty folder, with the ports that are free.
 
 #![expect(
     clippy::expect_used,
@@ -10,6 +12,9 @@
     clippy::unwrap_used,
     reason = "a test that cannot go on may stop"
 )]
+
+#[path = "readme/first_test.rs"]
+mod first_test;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -192,28 +197,46 @@ async fn every_command_works_and_prints_what_the_readme_shows() {
     let envoy = envoy(here, &models).await;
     let port = envoy.listener_port("predictors").await.unwrap();
 
+    let mut commands = 0;
+    check_page(
+        async |part| {
+            commands += 1;
+            match part {
+                Part::Text(_) => {}
+                Part::Script(script) => {
+                    let (ok, output) = run(here, script).await;
+                    assert!(ok, "{script}{output}");
+                }
+                Part::Command { command, output } => {
+                    let run_as = command.replace("127.0.0.1:10000", &format!("127.0.0.1:{port}"));
+                    let (_, printed) = run(here, &run_as).await;
+                    *output = shown(output, &printed.replace('\r', ""));
+                    assert!(!output.is_empty(), "no output: {command}");
+                }
+            }
+        },
+        false,
+    )
+    .await;
+    assert!(commands > 9, "{commands} commands");
+}
+
+/// Runs the commands of the page, those of the first test or all others, and compares their output.
+async fn check_page(mut run: impl AsyncFnMut(&mut Part), of_first_test: bool) {
     let path = root().join("README.md");
     let text = fs::read_to_string(&path).unwrap();
     let mut parts = parts(&text);
-    let mut commands = 0;
+    let mut in_first_test = false;
     for part in &mut parts {
-        match part {
-            Part::Text(_) => {}
-            Part::Script(script) => {
-                commands += 1;
-                let (ok, output) = run(here, script).await;
-                assert!(ok, "{script}{output}");
+        if let Part::Text(text) = part {
+            let mut headings = text.lines().filter(|line| line.starts_with("## "));
+            if let Some(heading) = headings.next_back() {
+                in_first_test = heading == first_test::HEADING;
             }
-            Part::Command { command, output } => {
-                commands += 1;
-                let run_as = command.replace("127.0.0.1:10000", &format!("127.0.0.1:{port}"));
-                let (_, printed) = run(here, &run_as).await;
-                *output = shown(output, &printed.replace('\r', ""));
-                assert!(!output.is_empty(), "no output: {command}");
-            }
+        } else if in_first_test == of_first_test {
+            run(part).await;
         }
     }
-    assert!(commands > 9, "{commands} commands");
     let expected = page(&parts);
     if std::env::var_os("UPDATE").is_some() {
         fs::write(&path, expected).unwrap();

@@ -2,23 +2,46 @@
 
 use std::collections::BTreeMap;
 
+use sidetrack::plan::Correction;
 use sidetrack::quantity::Timestamp;
 use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::float;
+use sidetrack_stats::group_sequential::{Place, Repeated, place};
+use sidetrack_stats::input::{Fraction, Invalid};
+use sidetrack_stats::sequential::{ConfidenceSequence, is_planned_look};
 
-use super::{Read, Work};
-use crate::answer::{AttributionResult, CapResult, MetricResult, OutcomeCounts, Role};
+use super::{DEFAULT_UNITS, Judging, Read, Work};
+use crate::answer::{
+    AdjustmentResult, AttributionResult, CapResult, LookResult, MetricResult, OutcomeCounts, Role,
+};
 use crate::attribution::Attribution;
-use crate::compare::Data;
+use crate::compare::{Compared, Data};
 use crate::error::{Error, Part};
 use crate::join::Joined;
-use crate::judge::Names;
+use crate::judge::{Look, Names, Planned, conclude_only, judge_by};
 use crate::metric::{Absent, Measure, Metric, Origin};
 use crate::plan::Exploratory;
 use crate::reason::{Note, RowProblem};
 use crate::row::Excluded;
 use crate::sums::MetricSums;
 
-impl Work<'_> {
+impl Judging<'_> {
+    /// All metrics of a reading, judged by the methods of the settings.
+    pub(super) fn judged(&self, read: &Read, look: Look, names: &Names<'_>) -> Vec<MetricResult> {
+        let data = self.data(read);
+        let metrics = read.metrics.iter().zip(&read.sums.metrics);
+        let compared: Vec<_> =
+            metrics.map(|(metric, sums)| (metric.clone(), data.compare(metric, sums))).collect();
+        let correction = self.settings.methods.correction.map_or(Correction::Holm, |it| it);
+        let mut results = judge_by(&compared, look, self.settings.level, names, correction);
+        read.add_caps(&data, &mut results, names);
+        read.add_adjustments(&compared, &mut results, look, self.settings.level, names);
+        if let Some(bayes) = self.settings.methods.bayes {
+            super::posteriors::add(&compared, &mut results, bayes, self.settings.level, names);
+        }
+        results
+    }
+
     /// `--since` and `--until`, if they leave out requests or outcomes: else they change nothing.
     pub(super) fn outside(&self, main: &Read) -> Vec<Exploratory> {
         let window = self.settings.window;
@@ -31,7 +54,9 @@ impl Work<'_> {
         let options = options.into_iter().flatten().filter(|_| is_outside);
         options.map(Exploratory::Unplanned).collect()
     }
+}
 
+impl Work<'_> {
     /// The attribution windows of the outcomes; `None` without attribution or outcomes.
     ///
     /// # Errors
@@ -125,6 +150,47 @@ impl Read {
         }
     }
 
+    /// Adds what the comparisons are without covariates.
+    pub(super) fn add_adjustments(
+        &self,
+        compared: &[(Metric, Vec<Compared>)],
+        results: &mut [MetricResult],
+        look: Look,
+        level: Fraction,
+        names: &Names<'_>,
+    ) {
+        let adjusted = compared.iter().zip(results);
+        let adjusted =
+            adjusted.filter(|((_, found), _)| found.iter().any(|it| it.adjusted.is_some()));
+        for ((metric, found), result) in adjusted {
+            let plain =
+                found.iter().filter_map(|found| Some((*found.adjusted.as_ref()?.plain).clone()));
+            let plain = conclude_only(&[(metric.clone(), plain.collect())], look, level, names);
+            let plain = plain.iter().flat_map(|plain| &plain.candidates);
+            for plain in plain {
+                let same = |index: usize| names.variant(index) == plain.variant;
+                let own = found.iter().find(|found| same(found.candidate));
+                let candidates = &mut result.candidates;
+                let candidate = candidates.iter_mut().find(|other| other.variant == plain.variant);
+                let (Some(adjusted), Some(candidate)) =
+                    (own.and_then(|own| own.adjusted.as_ref()), candidate)
+                else {
+                    continue;
+                };
+                let named = self.sums.covariates.counts.iter().map(|counts| counts.name.clone());
+                candidate.adjustment = Some(AdjustmentResult {
+                    theta: named.zip(adjusted.theta.iter().copied()).collect(),
+                    variance_reduction: adjusted.reduction,
+                    diff: plain.diff,
+                    ci: plain.ci,
+                    relative_lift: plain.relative_lift,
+                    relative_lift_ci: plain.relative_lift_ci,
+                    p_value: plain.p_value,
+                });
+            }
+        }
+    }
+
     /// Metrics that count a unit without a row as zero, and how many units these are.
     pub(super) fn absent_zero(&self) -> Vec<Note> {
         if self.placed.is_none() || !self.units {
@@ -169,5 +235,53 @@ pub(super) fn notes(
         let cap = metric.cap.clone()?;
         Some(Note::Capped { metric: metric.name.clone(), scale: metric.scale(), cap })
     });
-    open.into_iter().chain(late).chain(caps).collect()
+    let decide = metrics.iter().filter(|metric| metric.role != Role::Exploratory);
+    let adjusted = decide.flat_map(|metric| {
+        metric.candidates.iter().filter_map(|found| {
+            Some(Note::Adjusted {
+                variant: found.variant.clone(),
+                metric: metric.name.clone(),
+                scale: metric.scale(),
+                adjustment: found.adjustment.clone()?,
+            })
+        })
+    });
+    open.into_iter().chain(late).chain(caps).chain(adjusted).collect()
+}
+
+/// A fixed test at the planned units, always-valid intervals before and beyond; and whether they are reached.
+///
+/// `adaptive`: the weights followed outcomes, as a bandit's do. How much each phase weighs then depends on what was found before, and a
+/// fixed test calls equal variants different in 7 % of the experiments instead of 5 %; the always-valid test holds for any weights that
+/// are set before a phase begins, so it decides at the planned units too.
+///
+/// With `looks`, primary metrics are tested at so many looks at equal parts of the planned units.
+///
+/// # Errors
+/// Too few planned units.
+pub(crate) fn look(
+    planned: Option<u64>,
+    level: Fraction,
+    units: u64,
+    adaptive: bool,
+    looks: Option<u32>,
+) -> Result<(Look, bool, Option<LookResult>), Invalid> {
+    let reached = planned.is_some_and(|planned| units >= planned);
+    let fixed = !adaptive && planned.is_some_and(|planned| is_planned_look(planned, units));
+    let sequence = ConfidenceSequence::new(planned.unwrap_or(DEFAULT_UNITS), level);
+    let planned_looks = planned.zip(looks).filter(|_| !adaptive && (!reached || fixed));
+    if let Some((planned, looks)) = planned_looks {
+        let share = float(units) / float(planned);
+        let (number, at) = match place(share, looks) {
+            Place::At(number) => (number, Some(Repeated::new(share, looks, level)?)),
+            Place::Before(number) => (number, None),
+        };
+        let next = (planned * u64::from(number)).div_ceil(u64::from(looks));
+        let next_units = at.is_none().then_some(next);
+        let result = LookResult { look: number, looks, units, next_units };
+        let look = Look::Planned(Planned { always: sequence?, fixed, at });
+        return Ok((look, reached, Some(result)));
+    }
+    let look = if fixed { Look::Fixed } else { Look::Always(sequence?) };
+    Ok((look, reached, None))
 }

@@ -1,37 +1,48 @@
 //! A pass over the logs: from lines to sums.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sidetrack::plan::Assignment;
+use sidetrack::names::log;
+use sidetrack::plan::{Assignment, Experiment};
 
-use super::{Input, Pass, Work};
+use super::{Input, Pass, Settings, Work};
+use crate::answer::ModelResult;
 use crate::attribution::Attribution;
-use crate::check::Check;
-use crate::checks::{self, Sample};
+use crate::checks::{self, Sample, Touched};
+use crate::covariate::{self, Covariates};
 use crate::error::{Error, Part};
 use crate::join::{Joined, Settled, Shape, join};
-use crate::metric::{Metric, Origin};
+use crate::metric::{Available, Metric, Origin};
+use crate::model::{Ground, linearize, report};
 use crate::phases::Timeline;
+use crate::segments::{Chosen, Texts};
+use crate::short::Short;
 use crate::source::AccessLogs;
+use crate::summary::{Choices, RowFacts, Summary};
 use crate::sums::{Placed, Summation, Sums, place};
 
 /// The result of one pass over the logs.
-pub(super) struct Read {
-    pub(super) joined: Joined,
-    pub(super) sums: Sums,
-    pub(super) placed: Option<Placed>,
-    pub(super) attribution: Option<Attribution>,
-    pub(super) settled: Settled,
-    pub(super) metrics: Vec<Metric>,
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) joined: Joined,
+    pub(crate) sums: Sums,
+    pub(crate) placed: Option<Placed>,
+    pub(crate) attribution: Option<Attribution>,
+    pub(crate) settled: Settled,
+    pub(crate) metrics: Vec<Metric>,
+    /// The segments of each dimension.
+    pub(crate) chosen: Chosen,
     /// Whether units are compared.
-    pub(super) units: bool,
-    pub(super) timeline: Arc<Timeline>,
-    pub(super) shape: Shape,
-    /// Whether the log names units twice.
-    pub(super) twice: Check,
+    pub(crate) units: bool,
+    pub(crate) timeline: Arc<Timeline>,
+    pub(crate) shape: Shape,
+    /// Plain units of a sample that are in the log as digests as well, and all of the sample.
+    pub(crate) twice: [u64; 2],
     /// Units of the outcomes that were looked up.
-    pub(super) sample: Sample,
+    pub(crate) sample: Sample,
+    /// Predictions by variant.
+    pub(crate) model: Option<ModelResult>,
 }
 
 /// What a pass over the logs reads.
@@ -57,6 +68,7 @@ impl Work<'_> {
             book: &self.book,
             timeline: reading.timeline.as_deref(),
             outcomes: self.outcomes,
+            dimensions: &self.dimensions,
             closed: &reading.closed,
         }
     }
@@ -69,7 +81,8 @@ impl Work<'_> {
         let mut shape = Shape::new(experiment, known);
         let progress = |lines| (self.progress)(reading.pass, lines);
         let threads = self.settings.threads.get();
-        let outcomes = (self.outcomes, self.settings.attribution.is_some());
+        let defer = self.settings.attribution.is_some();
+        let outcomes = (self.outcomes, defer, self.dimensions.len());
         let mut joined = join(&source, shape, outcomes, threads, &progress)?;
         if let Some(timeline) = &reading.timeline {
             return Ok((joined, Arc::clone(timeline), shape));
@@ -102,15 +115,34 @@ impl Work<'_> {
         let length = attribution.map(|attribution| attribution.length);
         let settled = length.map(|length| joined.settle(self.outcomes, length));
         let window = self.settings.window;
-        let placed =
-            (by_unit && units).then(|| place(&joined, self.outcomes, window, length, self.trial));
+        let columns = covariate::columns(&self.settings.methods.covariates, self.outcomes)?;
+        let mut placed = (by_unit && units)
+            .then(|| place(&joined, self.outcomes, window, length, self.trial, &columns));
+        let covariates = (units && !columns.is_empty())
+            .then(|| Covariates::find(&joined, self.outcomes, &columns));
+        let ground = Ground { shape, units, attribution };
+        linearize(&mut joined, placed.as_mut(), self.outcomes, ground);
+        let model = self.outcomes.predictions.as_ref().map(|predictions| {
+            let variants = &self.input.experiment.variants;
+            let names: Vec<&str> = variants.iter().map(|variant| variant.name.as_str()).collect();
+            report(predictions, &ground.rows(&joined, placed.as_ref()), &names, units)
+        });
         // The rate of aborted requests is worth a line only if there are any, or if it was asked for.
         let aborts = joined.tally.aborted() > 0 || self.settings.metrics.decides_by("abort_rate");
         let wanted = |metric: &&Metric| aborts || metric.origin != Origin::Aborts;
         let metrics: Vec<Metric> = reading.metrics.iter().filter(wanted).cloned().collect();
+        if by_unit {
+            let columns = (0..).zip(&self.dimensions);
+            let columns: Vec<(u8, usize)> =
+                columns.filter_map(|(index, it)| Some((index, it.column?))).collect();
+            joined.segment(self.outcomes, &columns);
+        }
+        let none = Chosen::default();
         let summation = Summation {
+            segments: &none,
             joined: &joined,
             placed: placed.as_ref(),
+            covariates: covariates.as_ref(),
             metrics: &metrics,
             caps: Vec::new(),
             large: Vec::new(),
@@ -119,8 +151,9 @@ impl Work<'_> {
             units,
             threads,
         };
-        let sums = summation.run();
-        let twice = checks::twice(&joined);
+        let chosen = self.chosen(&summation, &joined);
+        let sums = Summation { segments: &chosen, ..summation }.run();
+        let twice = checks::named_twice(&joined);
         let sample = self.sample(&joined, &timeline, shape);
         // Everything else needs only the sums, and a second pass may need the memory.
         joined.shards = Vec::new();
@@ -133,12 +166,71 @@ impl Work<'_> {
             attribution,
             settled,
             metrics,
+            chosen,
             units,
             timeline,
             shape,
             twice,
             sample,
+            model,
         })
+    }
+
+    /// The metrics that are summed up.
+    pub(super) fn metrics(&self) -> Result<Vec<Metric>, Error> {
+        let outcomes = self.outcomes;
+        let binary: Vec<bool> =
+            (0..outcomes.columns.len()).map(|column| outcomes.is_binary(column)).collect();
+        let available = Available {
+            columns: &outcomes.columns,
+            by_request: outcomes.by_request,
+            binary: &binary,
+            ignored: &outcomes.ignored,
+            caps: &self.settings.caps,
+            modeled: outcomes.modeled(),
+            logged: &outcomes.logged,
+            covariates: &self.settings.methods.covariates,
+        };
+        selected(&available, self.settings)
+    }
+
+    /// What was read, with all that the verdict needs.
+    pub(super) fn summary(&self, main: Read, other: Option<Read>, breaker: Touched) -> Summary {
+        let tally = &main.joined.tally;
+        let rows = self.input.outcomes;
+        let facts = |rows| RowFacts::new(rows, tally, main.placed.as_ref(), main.shape.arms);
+        let rows = rows.map(facts);
+        let matched = |rows: &RowFacts| main.placed.as_ref().map_or(rows.met[0], |at| at.matched);
+        // Only outcomes that match nothing are shown beside the ids of the logs.
+        let ids = rows.as_ref().filter(|rows| matched(rows) == 0).map(|rows| {
+            let field = if rows.by_request { log::REQUEST_ID } else { log::UNIT };
+            self.source(&Reading::default()).first(field)
+        });
+        let places = tally.examples.iter().map(|(place, _)| place.file);
+        let files = places.max().map_or(0, |last| last + 1);
+        Summary {
+            trial: self.trial,
+            choices: Choices::of(self.settings),
+            files: (0..files).map(|file| self.input.logs.name(file)).collect(),
+            ids: ids.unwrap_or_default(),
+            not_checked: BTreeMap::new(),
+            breaker,
+            rows,
+            main,
+            other,
+        }
+    }
+
+    /// The segments of each dimension, once all units are known.
+    fn chosen(&self, summation: &Summation<'_>, joined: &Joined) -> Chosen {
+        let empty = Texts::default();
+        let texts = self.dimensions.iter().enumerate().map(|(index, located)| {
+            let column = located.column.and_then(|column| self.outcomes.segments.get(column));
+            let of_logs = || joined.tally.texts.get(index);
+            column.map(|column| &column.texts).or_else(of_logs).unwrap_or(&empty)
+        });
+        let sizes = summation.segment_sizes(self.dimensions.len());
+        Chosen::new(&self.dimensions, &sizes, &texts.collect::<Vec<_>>())
     }
 
     /// Looks up units of the outcomes. Their buckets are known if the file has the salt of the trial.
@@ -150,4 +242,29 @@ impl Work<'_> {
         let weights = last.as_ref().map(|set| &set.weights);
         Sample::new(experiment, self.outcomes, joined, shape, weights)
     }
+}
+
+/// The trial of an experiment.
+pub(crate) fn trial(experiment: &Experiment) -> Result<Short, Error> {
+    let trial = sidetrack::exposure::trial(experiment).parse();
+    trial.map_err(|problem: String| Error::input(Part::Experiment, problem))
+}
+
+/// The metrics of an analysis.
+///
+/// # Errors
+/// Metrics or prices of what there is not.
+pub(crate) fn selected(
+    available: &Available<'_>,
+    settings: &Settings,
+) -> Result<Vec<Metric>, Error> {
+    let metrics = available.select(&settings.metrics)?;
+    for price in &settings.prices {
+        if !metrics.iter().any(|metric| metric.name == price.metric) {
+            let known: Vec<&str> = metrics.iter().map(|metric| metric.name.as_str()).collect();
+            let problem = format!("unknown metric; expected one of: {}", known.join(", "));
+            return Err(Error::input(Part::Price(price.metric.clone()), problem));
+        }
+    }
+    Ok(metrics)
 }

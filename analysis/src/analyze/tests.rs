@@ -1,10 +1,28 @@
+mod clocks;
+mod covariates;
+mod decisions;
+mod harness;
 mod methods;
+mod models;
+mod raises;
+mod segments;
+mod table;
+mod trials;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::num::NonZero;
+
+use sidetrack::config::Methods;
+use sidetrack::quantity::Millis;
+use sidetrack_stats::input::Fraction;
 
 use super::*;
 use crate::answer::{Conclusion, Decision, TestMode};
+use crate::metric::MetricRequests;
+use crate::source::outcomes::Wanted;
+use crate::window::Window;
+use harness::{analyzed, analyzed_with};
 
 const FILE: &str = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "plain",
     "variants": [{"name": "plain"}, {"name": "fancy", "weight": 50}]}]}"#;
@@ -40,6 +58,8 @@ fn settings() -> Settings {
         planned_units: None,
         attribution: None,
         caps: Vec::new(),
+        segments: Vec::new(),
+        methods: Methods::default(),
         level: Fraction::FIVE_PERCENT,
         allow_srm: false,
         allowed: Vec::new(),
@@ -47,44 +67,6 @@ fn settings() -> Settings {
         exclude_breaker: false,
         threads: NonZero::<usize>::MIN,
     }
-}
-
-/// How far each pass over the log got.
-type Progress = Vec<(Pass, u64)>;
-
-/// The analysis of a file, a log and outcomes, or the reason for its failure.
-fn analyzed(
-    file: &str,
-    log: &[u8],
-    outcomes: Option<&str>,
-    settings: &Settings,
-) -> Result<(Analysis, Progress), String> {
-    let written = |content: &[u8]| {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(content).unwrap();
-        file
-    };
-    let log = written(log);
-    let plan = sidetrack::config::parse_json(file.as_bytes()).unwrap();
-    let experiment = plan.experiments.into_iter().next().unwrap();
-    let outcomes =
-        outcomes.map(|text| Outcomes::read(written(text.as_bytes()).path(), &experiment).unwrap());
-    let input = Input {
-        experiment: &experiment,
-        strata: &Strata::new(&experiment, "").unwrap(),
-        config_hash: "",
-        logs: &Logs::new(&[log.path().to_owned()]).unwrap(),
-        outcomes: outcomes.as_ref(),
-    };
-    let passes = std::sync::Mutex::new(Progress::new());
-    let progress = |pass, lines| {
-        let mut passes = passes.lock().unwrap();
-        passes.retain(|(other, _)| *other != pass);
-        passes.push((pass, lines));
-    };
-    let found = analyze(input, settings, &progress).map_err(|error| error.to_string())?;
-    let passes = passes.into_inner().unwrap();
-    Ok((found.0, passes))
 }
 
 fn ok(duration: u64) -> String {

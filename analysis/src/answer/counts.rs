@@ -95,7 +95,8 @@ pub struct OutcomeCounts {
     /// Rows about units with a time outside the one that is analyzed.
     #[serde(default)]
     pub other_time: u64,
-    /// Rows about units that belong, or may belong, to an exposure in another trial; they do not count.
+    /// Rows about requests of another trial, or about units, that belong or may belong to an exposure in another trial;
+    /// they do not count.
     #[serde(default)]
     pub other_trial: u64,
     /// Rows about units that count, although without a `time` they may belong to another trial.
@@ -112,6 +113,42 @@ pub struct OutcomeCounts {
     /// How many columns have no name, so that they are no metrics.
     #[serde(default)]
     pub nameless_columns: u64,
+    /// Columns that are made from fields of the access log, as those of language models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logged: Vec<LoggedColumn>,
+    /// The counts of each file, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<OutcomeFile>,
+}
+
+/// A column that is made from fields of the access log.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct LoggedColumn {
+    /// Its name.
+    pub column: String,
+    /// Requests that count.
+    pub requests: u64,
+    /// Those of them without a value, since the log does not have its fields.
+    pub missing: u64,
+}
+
+/// A file of outcomes beside others.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct OutcomeFile {
+    /// Its name.
+    pub file: String,
+    /// Its metrics.
+    pub columns: Vec<String>,
+    /// Rows that count.
+    pub rows: u64,
+    /// Rows that match a request or unit.
+    pub matched: u64,
+    /// Rows that cannot be read as a whole.
+    pub malformed: u64,
+    /// Rows that say again what a row of the file before them said.
+    pub repeated: u64,
+    /// Rows that contradict a row of the file before them about the same request.
+    pub conflicting: u64,
 }
 
 /// Values of a column that cannot be read.

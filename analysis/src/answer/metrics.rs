@@ -1,5 +1,7 @@
 //! Comparisons: each metric with its candidates, and what the differences are worth.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sidetrack_stats::result::Undefined;
 
@@ -88,6 +90,51 @@ pub struct CandidateResult {
     pub decision: Conclusion,
     /// The difference within each phase, if there are several.
     pub phases: Vec<PhaseResult>,
+    /// How covariates adjusted the comparison; absent if none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adjustment: Option<AdjustmentResult>,
+    /// What is believed of the difference, by the prior of the plan; absent without a prior.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posterior: Option<PosteriorResult>,
+}
+
+/// What is believed of a difference after the data, by the prior of the plan.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct PosteriorResult {
+    /// The difference is a share of the baseline's value; else it is in the metric's unit.
+    pub relative: bool,
+    /// The posterior's mean.
+    pub mean: f64,
+    /// Its standard deviation.
+    pub sd: f64,
+    /// Its interval, of a probability of one minus `alpha`.
+    pub interval: [f64; 2],
+    /// The probability that the candidate is better, in the direction of the goal.
+    pub p_better: f64,
+    /// What choosing the candidate costs on average.
+    pub expected_loss: f64,
+    /// The probability that the difference is too small to matter; null without `equivalence`.
+    pub p_equivalent: Option<f64>,
+}
+
+/// How covariates adjusted a comparison (CUPED).
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct AdjustmentResult {
+    /// By covariate: how much of the metric goes with one unit of it.
+    pub theta: BTreeMap<String, f64>,
+    /// The share of the difference's variance that went away: 0.5 is as good as twice the units. Slightly below 0 if the
+    /// covariates explain nothing.
+    pub variance_reduction: f64,
+    /// Without covariates: candidate minus baseline.
+    pub diff: Option<f64>,
+    /// Its interval.
+    pub ci: [Option<f64>; 2],
+    /// The difference over the baseline's value.
+    pub relative_lift: Option<f64>,
+    /// Its interval.
+    pub relative_lift_ci: [Option<f64>; 2],
+    /// Its p-value.
+    pub p_value: Option<f64>,
 }
 
 /// A comparison within a phase.

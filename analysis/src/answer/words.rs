@@ -58,6 +58,8 @@ pub enum TestMode {
     Fixed,
     /// Any number of times.
     AlwaysValid,
+    /// At planned looks.
+    GroupSequential,
 }
 
 /// A variant's part in the experiment.

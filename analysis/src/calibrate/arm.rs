@@ -2,6 +2,7 @@
 
 use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::float;
+use sidetrack_stats::vectors::Vectors;
 
 use super::crowd::Crowd;
 use crate::histogram::Histogram;
@@ -18,6 +19,8 @@ pub(super) struct Arm {
     values: Vec<f64>,
     /// Numerators and denominators of users with heavy tails.
     heavy: Vec<(f64, f64)>,
+    /// Of users with a covariate.
+    vectors: Vectors,
     /// Only of latencies, since it is large.
     histogram: Option<Box<Histogram>>,
 }
@@ -33,6 +36,22 @@ impl Arm {
     pub(super) fn add(&mut self, y: f64, x: f64) {
         // Numbers of this size are always taken.
         let _ = self.pairs.add(y, x);
+    }
+
+    /// A user's value, and what was known before.
+    pub(super) fn add_with(&mut self, y: f64, before: Option<f64>) {
+        if self.vectors.count() == 0 {
+            self.vectors = Vectors::new(4);
+        }
+        let unknown = f64::from(u8::from(before.is_none()));
+        let before = before.map_or(0.0, |before| before);
+        let _ = self.vectors.add(&[y, 1.0, before, unknown]);
+        self.add(y, 1.0);
+    }
+
+    /// What adjusts the metric; `None` without a covariate.
+    pub(super) fn vectors(&self) -> Option<&Vectors> {
+        (self.vectors.count() > 0).then_some(&self.vectors)
     }
 
     /// A user's numerator and denominator, of which few decide.

@@ -12,6 +12,8 @@ pub(super) enum Looks {
     Daily,
     /// Every day, and the fixed test at the planned number of units.
     Planned,
+    /// Every day, of which five looks at equal parts of the planned units count (O'Brien and Fleming).
+    Group,
     /// Every day, with the fixed test at half of the units: the plan, beyond which the looks go on.
     Beyond,
     /// Every day, after which a bandit sets the next day's weights; to the planned number of units.
@@ -19,11 +21,17 @@ pub(super) enum Looks {
 }
 
 impl Looks {
+    /// How many looks are planned at equal parts of the units.
+    pub(super) const fn planned(self) -> Option<u32> {
+        if matches!(self, Self::Group) { Some(5) } else { None }
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Fixed => "once",
             Self::Daily => "daily",
             Self::Planned => "daily, planned",
+            Self::Group => "daily, five looks",
             Self::Beyond => "daily, beyond the plan",
             Self::Bandit => "daily, bandit",
         }
@@ -58,7 +66,7 @@ impl Cell {
         match self.looks {
             Looks::Daily => None,
             Looks::Beyond => Some(self.units / 2),
-            Looks::Fixed | Looks::Planned | Looks::Bandit => Some(self.units),
+            Looks::Fixed | Looks::Planned | Looks::Group | Looks::Bandit => Some(self.units),
         }
     }
 }
@@ -72,6 +80,8 @@ pub enum Grid {
     Full,
     /// The cases in which the usual formulas err most.
     Corners,
+    /// Covariates and planned looks.
+    Methods,
 }
 
 /// Rates, shares and sizes of the whole grid.
@@ -92,6 +102,7 @@ impl Grid {
             Self::Coarse => coarse(),
             Self::Full => full(),
             Self::Corners => corners(),
+            Self::Methods => methods(),
         }
     }
 
@@ -108,8 +119,25 @@ impl Grid {
             Self::Coarse => "coarse",
             Self::Full => "full",
             Self::Corners => "corners",
+            Self::Methods => "methods",
         }
     }
+}
+
+/// Covariates and planned looks, at even shares and for a canary.
+fn methods() -> Vec<Cell> {
+    let sizes = [(0.5, 2000), (0.5, 20_000), (0.05, 4000)];
+    let of = |crowd: Crowd, looks: &[Looks]| -> Vec<Cell> {
+        let looks = looks.iter().flat_map(|looks| sizes.map(|size| (*looks, size)));
+        looks.map(|(looks, (share, units))| primary(crowd, looks, share, units)).collect()
+    };
+    let looks = [Looks::Fixed, Looks::Daily, Looks::Planned, Looks::Group];
+    let mut cells = of(Crowd::Covariate, &looks);
+    cells.extend(of(Crowd::CovariateShare, &looks));
+    for crowd in [Crowd::Share(0.02), Crowd::Share(0.5), Crowd::LogNormal, Crowd::Ratio] {
+        cells.extend(of(crowd, &[Looks::Group]));
+    }
+    cells
 }
 
 pub(super) const fn primary(crowd: Crowd, looks: Looks, share: f64, units: u64) -> Cell {

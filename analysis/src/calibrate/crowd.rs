@@ -36,6 +36,10 @@ pub(super) enum Crowd {
     Heavy,
     /// The same of index 1.05.
     VeryHeavy,
+    /// A normal number per user, and one from before with a correlation of 0.7, which one of twenty users does not have.
+    Covariate,
+    /// The share of users with an event, whose probability is in proportion to a number from before.
+    CovariateShare,
     /// A quantile of the latency of requests: lognormal around 100 ms, and users differ in their speed.
     Latency(f64),
 }
@@ -67,6 +71,12 @@ const CAP: u32 = 990_000;
 /// The index of Pareto values.
 const PARETO: f64 = 1.1;
 
+/// The correlation with a covariate, and how many users have none.
+const EXPLAINS: f64 = 0.7;
+const UNKNOWN: f64 = 0.05;
+/// The rate of events that a covariate explains in part.
+const EVENTS: f64 = 0.2;
+
 /// One of so many users pays.
 const PAYS: f64 = 0.05;
 
@@ -91,6 +101,8 @@ impl Crowd {
             Self::ParetoCapped => "mean, Pareto 1.1, capped",
             Self::Heavy => "ratio, Pareto 1.2 requests",
             Self::VeryHeavy => "ratio, Pareto 1.05 requests",
+            Self::Covariate => "mean, covariate (ρ 0.7)",
+            Self::CovariateShare => "share, covariate",
             Self::Latency(_) => "latency quantile",
         }
     }
@@ -106,7 +118,9 @@ impl Crowd {
     /// As a metric of an analysis.
     pub(super) fn metric(self, role: Role, margin: Option<f64>) -> Metric {
         let (measure, origin, goal) = match self {
-            Self::Share(_) => (Measure::Proportion, Origin::Column(0), Goal::Increase),
+            Self::Share(_) | Self::CovariateShare => {
+                (Measure::Proportion, Origin::Column(0), Goal::Increase)
+            }
             Self::Errors(_) => (Measure::Ratio, Origin::Errors, Goal::Decrease),
             Self::Ratio | Self::Heavy | Self::VeryHeavy => {
                 (Measure::Ratio, Origin::Column(0), Goal::Increase)
@@ -117,7 +131,8 @@ impl Crowd {
         let margin = margin.map(Margin::Absolute);
         let absent = Absent::Zero;
         let (name, cap) = (self.name().to_owned(), self.cap());
-        Metric { name, role, measure, origin, goal, margin, absent, cap }
+        let (model, llm, per) = (None, None, None);
+        Metric { name, role, measure, origin, goal, margin, absent, cap, model, llm, per }
     }
 
     /// The quantile at which values are capped.
@@ -144,6 +159,7 @@ impl Crowd {
     pub(super) fn allows(self, shift: f64) -> bool {
         match self {
             Self::Share(rate) | Self::Errors(rate) => shift * 1.2 < rate.min(1.0 - rate),
+            Self::CovariateShare => shift * 1.2 < EVENTS,
             Self::Latency(_) => shift < 0.5 * self.value(),
             // Without a variance, no test that knows it is a standard.
             Self::Pareto | Self::Heavy | Self::VeryHeavy => false,
@@ -179,7 +195,9 @@ impl Crowd {
             }
             // A user's mean is 2u, with E (2u)² = 4/3 and a variance of 1/3.
             Self::Ratio => (REQUESTS * 4.0 / 3.0 + square / 3.0) / (REQUESTS * REQUESTS),
-            Self::Normal => 1.0,
+            // Without the covariate: what it explains is gained.
+            Self::Normal | Self::Covariate => 1.0,
+            Self::CovariateShare => (EVENTS + shift) * (1.0 - EVENTS - shift),
             Self::ZeroInflated => PAYS * 2.0 - PAYS * PAYS,
             Self::LogNormal => (1.0f64.exp() - 1.0) * 1.0f64.exp(),
             Self::Skewed => (4.0f64.exp() - 1.0) * 4.0f64.exp(),
@@ -228,6 +246,17 @@ impl Crowd {
                     let (requests, own) = (requests(dice), 2.0 * dice.uniform());
                     let y: f64 = (0..requests).map(|_| own * dice.exponential() + shift).sum();
                     arm.add(y, float(requests));
+                }
+                Self::Covariate => {
+                    let before = dice.normal();
+                    let own = (1.0 - EXPLAINS * EXPLAINS).sqrt() * dice.normal();
+                    let known = (!dice.happens(UNKNOWN)).then_some(before);
+                    arm.add_with(EXPLAINS * before + own + shift, known);
+                }
+                Self::CovariateShare => {
+                    let before = dice.uniform();
+                    let happens = dice.happens(2.0 * EVENTS * before + shift);
+                    arm.add_with(f64::from(u8::from(happens)), Some(before));
                 }
                 Self::Normal => arm.add(dice.normal() + shift, 1.0),
                 Self::ZeroInflated if dice.happens(PAYS) => {

@@ -196,3 +196,28 @@ fn the_published_table_is_of_this_grid_and_of_these_methods() {
     }
     assert!(simulated.len() > 20, "{simulated:?}");
 }
+
+#[test]
+fn a_covariate_gains_power_and_errs_no_more_often() {
+    let even = simulate(&cell(Crowd::Covariate, Looks::Fixed, 0.5, 2000), 8, 200, 1);
+    // A correlation of 0.7 leaves half of the variance: 80 % without, and 97 % with the covariate.
+    let (power, oracle) = (even.power.unwrap(), even.oracle.unwrap());
+    assert!(even.failed.is_empty() && power > 0.93 && oracle < 0.9, "{even:?}");
+    for crowd in [Crowd::Covariate, Crowd::CovariateShare] {
+        for looks in [Looks::Daily, Looks::Group] {
+            let canary = simulate(&cell(crowd, looks, 0.05, 4000), 9, 200, 1);
+            assert!(canary.failed.is_empty(), "{canary:?}");
+        }
+    }
+}
+
+#[test]
+fn planned_looks_err_no_more_often_and_have_more_power_than_daily_ones() {
+    let power = |looks| {
+        let row = simulate(&cell(Crowd::Share(0.5), looks, 0.5, 4000), 10, 400, 1);
+        assert!(row.failed.is_empty(), "{row:?}");
+        row.power.unwrap()
+    };
+    let (group, daily) = (power(Looks::Group), power(Looks::Daily));
+    assert!(group > daily + 0.05 && group > 0.65, "{group} {daily}");
+}

@@ -1,6 +1,7 @@
 //! A simulated experiment, decided by the code that decides real ones.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::bandit::{Rule, State, weights};
@@ -17,9 +18,9 @@ use crate::cap;
 use crate::checks::few_units;
 use crate::compare::Data;
 use crate::join::Shape;
-use crate::judge::{Look, Names, conclude_only};
+use crate::judge::{Look, Names, Planned, conclude_only};
 use crate::metric::Metric;
-use crate::sums::{MetricSums, Sums, threshold};
+use crate::sums::{Adjusting, Gaps, MetricSums, Sums, threshold};
 use crate::verdict::{Grounds, verdict};
 
 /// What is true of the candidates, and what they are asked.
@@ -59,7 +60,6 @@ pub(super) fn run(cell: &Cell, truth: Truth, dice: &mut Dice) -> Decided {
     let metric = cell.crowd.metric(role, cell.margin);
     let days = if cell.looks == Looks::Fixed { 1 } else { super::DAYS };
     let adaptive = cell.looks == Looks::Bandit;
-    let planned = cell.planned();
     let mut bandit = Bandit::new(cell);
     let mut strata = vec![vec![Arm::default(); cell.arms]];
     let mut decided = Decided::default();
@@ -72,7 +72,7 @@ pub(super) fn run(cell: &Cell, truth: Truth, dice: &mut Dice) -> Decided {
         }
         let Some(arms) = strata.last_mut() else { break };
         units += join(cell, truth, arms, (day, days), bandit.shares(), dice);
-        let Ok((look, reached)) = look(planned, LEVEL, units, adaptive) else { continue };
+        let Some((look, reached)) = look_at(cell, units) else { continue };
         let seen = Seen { cell, truth, strata: &strata, metric: &metric, look, reached };
         seen.decide(&mut decided);
         let done = match truth {
@@ -86,6 +86,23 @@ pub(super) fn run(cell: &Cell, truth: Truth, dice: &mut Dice) -> Decided {
         }
     }
     decided
+}
+
+/// The look at so many units, and whether the plan is reached. The bounds of planned looks take long, and all runs of an
+/// experiment have the same.
+fn look_at(cell: &Cell, units: u64) -> Option<(Look, bool)> {
+    static KNOWN: Mutex<BTreeMap<(u64, u64), (Look, bool)>> = Mutex::new(BTreeMap::new());
+    let adaptive = cell.looks == Looks::Bandit;
+    let find = || look(cell.planned(), LEVEL, units, adaptive, cell.looks.planned()).ok();
+    let key = cell.looks.planned().and_then(|_| Some((cell.planned()?, units)));
+    let Some(key) = key else { return find().map(|(look, reached, _)| (look, reached)) };
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = known().get(&key) {
+        return Some(*found);
+    }
+    let (look, reached, _) = find()?;
+    known().insert(key, (look, reached));
+    Some((look, reached))
 }
 
 /// The weights of the variants, which a bandit changes.
@@ -171,7 +188,12 @@ impl Seen<'_> {
         let sums = Sums {
             totals: slots().map(Arm::totals).collect(),
             answered: slots().map(Arm::count).collect(),
-            metrics: vec![MetricSums { pairs, light: self.light(), ..MetricSums::default() }],
+            metrics: vec![MetricSums {
+                pairs,
+                light: self.light(),
+                covariates: self.covariates(),
+                ..MetricSums::default()
+            }],
             ..Sums::default()
         };
         let data = Data { sums: &sums, shape, units: true, level: LEVEL };
@@ -202,6 +224,17 @@ impl Seen<'_> {
         if verdict.decision != Decision::Invalid {
             results.iter().for_each(|result| self.note(result, decided));
         }
+    }
+
+    /// The sums of the covariate.
+    fn covariates(&self) -> Option<Box<Adjusting>> {
+        let mut slots = self.strata.iter().flatten();
+        let is_adjusted = slots.clone().any(|arm| arm.vectors().is_some());
+        let of = |arm: &Arm| arm.vectors().cloned().unwrap_or_default();
+        is_adjusted.then(|| {
+            let vectors = slots.by_ref().map(of).collect();
+            Box::new(Adjusting { vectors, gaps: vec![Gaps::default()], ..Adjusting::default() })
+        })
     }
 
     /// Of users with heavy tails: the sums without the heaviest, as the check for them needs.
@@ -235,6 +268,10 @@ impl Seen<'_> {
 
     /// Whether the first candidate is better by a test that knows the true variances.
     fn is_clear(&self) -> bool {
+        // Between two planned looks, no test decides.
+        if matches!(self.look, Look::Planned(Planned { at: None, .. })) {
+            return false;
+        }
         let [arms] = self.strata else { return false };
         let [baseline, candidate, ..] = arms.as_slice() else { return false };
         let units = baseline.count() + candidate.count();

@@ -53,10 +53,10 @@ pub(crate) struct Arms<'a> {
 
 /// The difference of a candidate from the baseline.
 #[derive(Clone, Copy)]
-struct Difference {
+pub(super) struct Difference {
     difference: f64,
     error: f64,
-    p: f64,
+    pub(super) p: f64,
 }
 
 impl Arms<'_> {
@@ -75,6 +75,7 @@ impl Arms<'_> {
         checks.push(self.heavy(balance, is_uneven));
         checks.push(self.torn());
         checks.extend(self.skewness());
+        checks.extend(self.covariates());
         checks
     }
 
@@ -155,7 +156,7 @@ impl Arms<'_> {
     }
 
     /// The candidate whose ratio differs most surely from the baseline's: strata compared separately and merged.
-    fn worst(&self, pairs: &[Pairs]) -> Option<(usize, Difference)> {
+    pub(super) fn worst(&self, pairs: &[Pairs]) -> Option<(usize, Difference)> {
         self.differences(pairs).into_iter().next()
     }
 
@@ -207,7 +208,7 @@ impl Arms<'_> {
         self.names.get(arm).copied().unwrap_or("?")
     }
 
-    fn by_variant(&self, value: impl Fn(usize) -> Option<f64>) -> BTreeMap<String, f64> {
+    pub(super) fn by_variant(&self, value: impl Fn(usize) -> Option<f64>) -> BTreeMap<String, f64> {
         let values =
             (0..self.shape.arms).filter_map(|arm| Some((self.name(arm).to_owned(), value(arm)?)));
         values.collect()

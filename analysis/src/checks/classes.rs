@@ -12,8 +12,7 @@ use super::share;
 use crate::answer::OutcomeCounts;
 use crate::check::{Check, CheckName, CheckState};
 use crate::figures::visible;
-use crate::join::Tally;
-use crate::source::outcomes::Outcomes;
+use crate::summary::RowFacts;
 
 /// Above this share of predictions whose class no label has, the classes are not written like the labels.
 const STRANGE: f64 = 0.95;
@@ -36,12 +35,7 @@ struct Renamed {
 }
 
 /// `None` without predictions and labels.
-pub(crate) fn classes(
-    outcomes: &Outcomes,
-    counts: &OutcomeCounts,
-    tally: &Tally,
-    names: &[&str],
-) -> Option<Check> {
+pub(crate) fn classes(facts: &RowFacts, counts: &OutcomeCounts, names: &[&str]) -> Option<Check> {
     let other = |[known, other]: &[u64; 2]| share(*other, *known);
     let variants: BTreeMap<String, f64> =
         counts.classes.iter().map(|(name, counts)| (name.clone(), other(counts))).collect();
@@ -50,7 +44,7 @@ pub(crate) fn classes(
     let is_strange = *value > STRANGE && rows >= 10;
     let name = CheckName::PredictedClasses;
     let all = names.iter().enumerate();
-    let renamed = all.filter_map(|(arm, name)| Some((*name, renamed(outcomes, tally, arm)?)));
+    let renamed = all.filter_map(|(arm, name)| Some((*name, renamed(facts, arm)?)));
     let gain = |found: &Renamed| found.would - found.right;
     let most = renamed.max_by(|a, b| gain(&a.1).total_cmp(&gain(&b.1)));
     let renamed = most.filter(|(_, found)| {
@@ -90,20 +84,15 @@ pub(crate) fn classes(
 
 /// The best names for the classes of a variant: each class gets one label, and each label one class, the most frequent
 /// combinations first.
-fn renamed(outcomes: &Outcomes, tally: &Tally, variant: usize) -> Option<Renamed> {
-    let mut table: BTreeMap<[u16; 2], u64> = BTreeMap::new();
+fn renamed(facts: &RowFacts, variant: usize) -> Option<Renamed> {
+    let table = facts.tables.get(variant)?;
     let (mut all, mut right) = (0, BTreeMap::<u16, u64>::new());
-    for (row, _) in tally.rows().filter(|(_, arm)| *arm == variant) {
-        let Some(pair) = outcomes.classes.pair(row) else { continue };
-        all += 1;
-        // The accuracy of the pair is the first column.
-        let values = outcomes.row(u32::try_from(row).unwrap_or(u32::MAX));
-        let is_right = values.first().is_some_and(|value| *value > 0.5);
-        *right.entry(pair[0]).or_default() += u64::from(is_right);
-        *table.entry(pair).or_default() += 1;
+    for (pair, (rows, of_right)) in table {
+        all += rows;
+        *right.entry(pair[0]).or_default() += of_right;
     }
-    let mut cells: Vec<([u16; 2], u64)> =
-        table.into_iter().filter(|(_, count)| *count >= CELL).collect();
+    let cells = table.iter().map(|(pair, (rows, _))| (*pair, *rows));
+    let mut cells: Vec<([u16; 2], u64)> = cells.filter(|(_, count)| *count >= CELL).collect();
     cells.sort_by_key(|(pair, count)| (std::cmp::Reverse(*count), *pair));
     let (mut classes, mut labels) = (BTreeSet::new(), BTreeSet::new());
     let right_of = |class: u16| right.get(&class).copied().unwrap_or_default();
@@ -121,7 +110,7 @@ fn renamed(outcomes: &Outcomes, tally: &Tally, variant: usize) -> Option<Renamed
         }
         of_renamed = (of_renamed.0 + right_of(class), of_renamed.1 + count);
         if example.is_none() {
-            example = outcomes.classes.name(class).zip(outcomes.classes.name(label));
+            example = facts.class(class).zip(facts.class(label));
         }
     }
     let share = |count: u64| float(count) / float(all);

@@ -11,12 +11,16 @@ use crate::sums::Sums;
 /// Below, units say nothing of each other.
 const ENOUGH: u64 = 100;
 
-/// Units that occur in plain text and as digests: `settings.exposure_unit` was changed, and each counts twice. A plain
-/// unit never has the digest of another one, so a single one is proof.
-pub(crate) fn twice(joined: &Joined) -> Check {
+/// Plain units of a sample that occur as digests as well, and all of the sample.
+pub(crate) fn named_twice(joined: &Joined) -> [u64; 2] {
     let digests = &joined.tally.digests;
     let twice = digests.iter().filter(|digest| joined.unit(**digest).is_some()).count() as u64;
-    let all = digests.len() as u64;
+    [twice, digests.len() as u64]
+}
+
+/// Units that occur in plain text and as digests: `settings.exposure_unit` was changed, and each counts twice. A plain
+/// unit never has the digest of another one, so a single one is proof.
+pub(crate) fn twice([twice, all]: [u64; 2]) -> Check {
     let value = share(twice, all - twice);
     let state = match twice {
         0 => CheckState::Ok,

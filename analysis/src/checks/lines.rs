@@ -27,7 +27,7 @@ fn damaged(joined: &Joined) -> Check {
         _ if value > LOST => CheckState::Blocking,
         _ => CheckState::Warning,
     };
-    let cut: Vec<String> = joined.notes.iter().map(ToString::to_string).collect();
+    let cut = &joined.notes;
     if !cut.is_empty() {
         let message = format!(
             "{}. Give the whole file, or leave it out for the time that it covers",

@@ -8,7 +8,8 @@ use crate::answer::OutcomeCounts;
 use crate::answer::Role;
 use crate::check::{Check, CheckName, CheckState};
 use crate::metric::{Metric, Origin};
-use crate::source::outcomes::{EqualRows, Outcomes};
+use crate::source::outcomes::EqualRows;
+use crate::summary::RowFacts;
 use crate::sums::Echoes;
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ const MANY: f64 = 0.2;
 const SHARED: f64 = 0.1;
 
 /// All checks of the rows.
-pub(super) fn rows(outcomes: &Outcomes, counts: &OutcomeCounts, metrics: &[Metric]) -> Vec<Check> {
+pub(super) fn rows(outcomes: &RowFacts, counts: &OutcomeCounts, metrics: &[Metric]) -> Vec<Check> {
     let mut checks = vec![matched(outcomes, counts)];
     let first = |examples: &[String]| {
         examples.first().map_or_else(String::new, |example| format!("; first: {example}"))
@@ -207,7 +208,7 @@ fn echoing(counts: &OutcomeCounts) -> Option<Check> {
 
 /// Rows without a time that come again in the same order: a part of the file was delivered twice. They count twice, since
 /// other rows of a unit may be equal.
-fn repeated(outcomes: &Outcomes) -> Check {
+fn repeated(outcomes: &RowFacts) -> Check {
     let (timed, untimed) = (outcomes.timed, outcomes.untimed);
     let again = [
         (timed.scattered + timed.alike, {
@@ -298,7 +299,7 @@ fn shared(counts: &OutcomeCounts) -> Check {
 }
 
 /// Whether any row matches the logs.
-fn matched(outcomes: &Outcomes, counts: &OutcomeCounts) -> Check {
+fn matched(outcomes: &RowFacts, counts: &OutcomeCounts) -> Check {
     let key = if outcomes.by_request { "request_id" } else { "unit" };
     let state = if counts.matched == 0 { CheckState::Blocking } else { CheckState::Ok };
     let message = match counts.matched {
@@ -308,6 +309,10 @@ fn matched(outcomes: &Outcomes, counts: &OutcomeCounts) -> Check {
             counts.early
         ),
         0 if outcomes.read == 0 => "the outcomes have no rows".to_owned(),
+        0 if counts.other_trial > 0 => format!(
+            "no outcome row is about this trial; {} are about other trials of the experiment",
+            counts.other_trial
+        ),
         0 => format!(
             "no outcome row matches the logs; the outcomes name {key} {}",
             outcomes.first.join(", ")

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use crate::answer::Role;
 use crate::check::{Check, CheckName, CheckState};
 use crate::figures::digits;
-use crate::join::{Shape, Tally};
+use crate::join::Shape;
 use crate::metric::{Metric, Origin};
 use crate::sizes::Sizes;
-use crate::source::outcomes::Outcomes;
+use crate::summary::RowFacts;
 use crate::sums::Placed;
 
 /// All three quartiles differ by more: minutes and seconds differ by 60, cents by 100, milliseconds by 1000. With twenty
@@ -27,35 +27,21 @@ const SURE: (u64, f64) = (200, 5.0);
 
 /// One check for each metric of the outcomes that decides.
 pub(crate) fn scales(
-    outcomes: &Outcomes,
-    tally: &Tally,
+    facts: &RowFacts,
     placed: Option<&Placed>,
     shape: Shape,
     metrics: &[Metric],
     names: &[&str],
 ) -> Vec<Check> {
-    let by_request = placed.is_none().then(|| of_requests(outcomes, tally, shape.arms));
-    let sizes = by_request.as_deref().or_else(|| placed.map(|placed| placed.sizes.as_slice()));
-    let metrics = metrics.iter().filter(|metric| metric.role != Role::Exploratory);
+    let sizes = placed.map_or(&facts.sizes, |placed| &placed.sizes);
+    // The log writes one unit for all variants: a tenth of the cost is a cheaper model, not another currency.
+    let decides = |metric: &&Metric| metric.role != Role::Exploratory && metric.llm.is_none();
+    let metrics = metrics.iter().filter(decides);
     let columns = metrics.filter_map(|metric| match metric.origin {
-        Origin::Column(column) => Some((metric, sizes?.get(column)?)),
+        Origin::Column(column) => Some((metric, sizes.get(column)?)),
         _ => None,
     });
     columns.map(|(metric, sizes)| scale(metric, sizes, shape, names)).collect()
-}
-
-/// The sizes of the values of requests, by column and variant.
-fn of_requests(outcomes: &Outcomes, tally: &Tally, arms: usize) -> Vec<Vec<Sizes>> {
-    let mut all = vec![vec![Sizes::default(); arms]; outcomes.columns.len()];
-    for (row, arm) in tally.rows() {
-        let values = outcomes.row(u32::try_from(row).unwrap_or(u32::MAX));
-        for (sizes, value) in all.iter_mut().zip(values) {
-            if let Some(sizes) = sizes.get_mut(arm) {
-                sizes.add(*value);
-            }
-        }
-    }
-    all
 }
 
 /// Beyond which factor so many values are in another unit.

@@ -80,6 +80,7 @@ impl Arms<'_> {
 fn cure(metric: &Metric) -> String {
     let name = &metric.name;
     match (metric.origin, metric.measure) {
+        _ if metric.model.is_some() => "Plan more units".to_owned(),
         (Origin::Column(_), _) if metric.cap.is_some() => {
             "Plan a lower cap, or more units".to_owned()
         }
@@ -113,6 +114,9 @@ mod tests {
             absent: Absent::Zero,
             margin: None,
             cap: None,
+            model: None,
+            llm: None,
+            per: None,
         }
     }
 

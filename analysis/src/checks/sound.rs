@@ -25,6 +25,8 @@ use crate::metric::{Available, MetricRequests};
 use crate::phases::Phase;
 use crate::reason::Note;
 use crate::row::{Aside, Marks, Row, Sink, key};
+use crate::segments::Chosen;
+use crate::source::outcomes::Outcomes;
 use crate::source::{Source, Trial};
 use crate::sums::{Summation, place};
 use crate::weights::Weights;
@@ -231,6 +233,7 @@ impl World {
                         duration: 20 + (40.0 * dice.exponential()) as u32,
                         print: None,
                         outcome: None,
+                        group: crate::row::Id::of(&unit).group,
                         stratum: *stratum,
                         arm,
                         marks,
@@ -306,13 +309,13 @@ impl Life {
         let shape = Shape::new(&experiment, self.phases.len());
         let outcomes = &self.known(time);
         let source = Until { life: self, time, known: outcomes.rows() };
-        let joined = join(&source, shape, (outcomes, false), 1, &|_| ()).unwrap();
+        let joined = join(&source, shape, (outcomes, false, 0), 1, &|_| ()).unwrap();
         let by_request = outcomes.by_request;
         let until = sidetrack::quantity::Timestamp::new(time).to_string().parse().unwrap();
         let window = Window { since: None, until: Some(until) };
         let trial = sidetrack::exposure::trial(&experiment).parse().unwrap();
         let trial = Trial { wanted: trial, of_file: trial };
-        let placed = (!by_request).then(|| place(&joined, outcomes, window, None, trial));
+        let placed = (!by_request).then(|| place(&joined, outcomes, window, None, trial, &[]));
         let binary = vec![by_request; outcomes.columns.len()];
         let available = Available {
             columns: &outcomes.columns,
@@ -320,14 +323,20 @@ impl Life {
             binary: &binary,
             ignored: &[],
             caps: &[],
+            modeled: 0,
+            logged: &[],
+            covariates: &[],
         };
         let primary = vec![metric.parse().unwrap()];
         let requests = MetricRequests { primary, ..MetricRequests::default() };
         let metrics = available.select(&requests).unwrap();
         let placed = placed.as_ref();
+        let none = Chosen::default();
         let summation = Summation {
+            segments: &none,
             joined: &joined,
             placed,
+            covariates: None,
             metrics: &metrics,
             caps: Vec::new(),
             large: Vec::new(),
@@ -341,7 +350,7 @@ impl Life {
         let level = Fraction::FIVE_PERCENT;
         let data = Data { sums: &sums, shape, units: true, level };
         let units = sums.firsts.iter().sum();
-        let (look, _) = look(None, level, units, false).unwrap();
+        let (look, _, _) = look(None, level, units, false, None).unwrap();
         let compared: Vec<_> = metrics
             .iter()
             .zip(&sums.metrics)
@@ -351,7 +360,8 @@ impl Life {
         let judged =
             judge(&compared, look, level, &Names { variants: names.to_vec(), baseline: 0, strata });
         let few = few_units(&data, &metrics, &judged, &names);
-        let counts = outcome_counts(outcomes, &joined.tally, placed, &names);
+        let facts = RowFacts::new(outcomes, &joined.tally, placed, names.len());
+        let counts = outcome_counts(&facts, placed, &names);
         let arms = Arms {
             sums: &sums,
             shape,
@@ -361,25 +371,25 @@ impl Life {
             by_request,
             planned: 10_000,
         };
-        let rows = Some((outcomes, &counts));
+        let rows = Some((&facts, &counts));
         // The weights of the day.
         let of_candidate = self.shares.get(day as usize).copied().unwrap_or_default();
         let weights = format!("fancy={}/1000000", (of_candidate * 1e6).round());
         let weights = Weights::parse(&weights, &experiment);
         let sample = Sample::new(&experiment, outcomes, &joined, shape, weights.as_ref());
         let (counts, tally) = (&counts, &joined.tally);
-        let unmatched = Unmatched { outcomes, counts, tally, sample: &sample, names: &names };
-        let classes = by_request.then(|| classes(outcomes, counts, tally, &names)).flatten();
+        let unmatched = Unmatched { outcomes: &facts, counts, sample: &sample, names: &names };
+        let classes = by_request.then(|| classes(&facts, counts, &names)).flatten();
         let more = few
             .into_iter()
             .chain(placed.and_then(|placed| ends(placed, tally, &names)))
             .chain([unmatched.check()])
             .chain(classes)
-            .chain([twice(&joined), untold(tally, &sums)])
-            .chain(scales(outcomes, tally, placed, shape, &metrics, &names));
+            .chain([twice(named_twice(&joined)), untold(tally, &sums)])
+            .chain(scales(&facts, placed, shape, &metrics, &names));
         let checks = checks(rows, &joined, Some(&arms), more, &metrics, &[], false);
         let observed = observed(&sums, shape, true);
-        let srm = srm(&experiment, &self.phases, &observed, true);
+        let srm = srm(&experiment, &self.phases, &observed, &observed, true);
         let split = (srm.verdict == SrmVerdict::Mismatch).then(|| "srm".to_owned());
         let blocking = checks.into_iter().filter(Check::blocks);
         blocking.map(|check| format!("{}: {}", check.name, check.message)).chain(split).collect()

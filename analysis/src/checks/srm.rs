@@ -19,6 +19,7 @@ pub(crate) fn srm(
     experiment: &Experiment,
     strata: &[Phase],
     observed: &[Vec<u64>],
+    seen: &[Vec<u64>],
     units: bool,
 ) -> Srm {
     let mut phases = Vec::new();
@@ -27,7 +28,7 @@ pub(crate) fn srm(
     let time = |time| Some(Timestamp::new(time).to_string());
     let tests = units || experiment.assignment == Assignment::RequestRandom;
     let mut uninvited = false;
-    for (stratum, observed) in strata.iter().zip(observed) {
+    for ((stratum, observed), seen) in strata.iter().zip(observed).zip(seen) {
         let shares = stratum.shares.as_slice();
         let counts = Shares::new(shares).and_then(|shares| Counts::new(&shares, observed)).ok();
         let alone =
@@ -40,7 +41,7 @@ pub(crate) fn srm(
             notes.push(format!("{}: a variant with weight 0 has units", name()));
         }
         tested.extend(counts.filter(|_| tests));
-        if observed.iter().any(|count| *count > 0) || strata.len() == 1 {
+        if seen.iter().any(|count| *count > 0) || strata.len() == 1 {
             let names = || experiment.variants.iter().map(|variant| variant.name.clone());
             phases.push(SrmPhase {
                 phase: stratum.name.clone(),
@@ -48,6 +49,7 @@ pub(crate) fn srm(
                 to: time(stratum.span().1),
                 expected: names().zip(shares.iter().copied()).collect::<BTreeMap<_, _>>(),
                 observed: names().zip(observed.iter().copied()).collect::<BTreeMap<_, _>>(),
+                seen: names().zip(seen.iter().copied()).collect::<BTreeMap<_, _>>(),
                 p_value: alone.map(|p| p.get()),
             });
         }

@@ -16,9 +16,10 @@ use super::share;
 use crate::answer::OutcomeCounts;
 use crate::check::{Check, CheckName, CheckState};
 use crate::figures::visible;
-use crate::join::{Joined, Shape, Tally};
+use crate::join::{Joined, Shape};
 use crate::row::key;
 use crate::source::outcomes::{Outcomes, spellings};
+use crate::summary::RowFacts;
 use crate::weights::Weights;
 
 /// Above this share of rows that match nothing, most of what the outcomes are about is not in the logs.
@@ -30,9 +31,8 @@ const SEVERAL: u64 = 5;
 
 /// What is known of the rows.
 pub(crate) struct Unmatched<'a> {
-    pub(crate) outcomes: &'a Outcomes,
+    pub(crate) outcomes: &'a RowFacts,
     pub(crate) counts: &'a OutcomeCounts,
-    pub(crate) tally: &'a Tally,
     pub(crate) sample: &'a Sample,
     pub(crate) names: &'a [&'a str],
 }
@@ -40,14 +40,14 @@ pub(crate) struct Unmatched<'a> {
 /// A sample of the units of the outcomes.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
-    all: u64,
-    respelled: u64,
+    pub(crate) all: u64,
+    pub(crate) respelled: u64,
     /// A unit and how the logs write it.
-    example: Option<(String, String)>,
+    pub(crate) example: Option<(String, String)>,
     /// By the variant that they would be assigned to: known units, and unknown ones.
-    arms: Vec<[u64; 2]>,
+    pub(crate) arms: Vec<[u64; 2]>,
     /// The share of each variant.
-    shares: Vec<f64>,
+    pub(crate) shares: Vec<f64>,
 }
 
 impl Sample {
@@ -111,7 +111,7 @@ impl Unmatched<'_> {
 
     fn of_requests(&self) -> Check {
         let counts = self.counts;
-        let unknown = self.tally.unknown();
+        let unknown = self.outcomes.unknown;
         let value = share(unknown, counts.rows.saturating_sub(unknown));
         // If no row matches at all, `matched_rows` says so.
         let is_most = value > MOST && counts.matched > 0;

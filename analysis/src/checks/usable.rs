@@ -6,7 +6,7 @@ use crate::join::Tally;
 use crate::reason::Unusable;
 use crate::row::{Excluded, is_digest};
 use crate::source::Trial;
-use crate::source::outcomes::Outcomes;
+use crate::summary::RowFacts;
 
 /// How many names are shown.
 const SHOWN: usize = 5;
@@ -60,17 +60,17 @@ fn first(mut found: Vec<(String, u64)>) -> Vec<(String, u64)> {
     found
 }
 
-/// Why nothing can be decided from these outcomes; `None` if something can. `ids` gives the first ids of the logs.
+/// Why nothing can be decided from these outcomes; `None` if something can. `ids`: the first ids of the logs.
 pub(crate) fn outcomes(
-    outcomes: &Outcomes,
+    outcomes: &RowFacts,
     counts: &OutcomeCounts,
     trial: Trial,
-    ids: impl Fn() -> Vec<String>,
+    ids: &[String],
 ) -> Option<Unusable> {
     let rows = counts.rows + counts.malformed;
     // Of another trial than the file's, plain units cannot be matched with digests.
     let is_other = trial.wanted != trial.of_file && !outcomes.by_request && counts.rows > 0;
-    if is_other && counts.matched == 0 && ids().iter().any(|id| is_digest(id)) {
+    if is_other && counts.matched == 0 && ids.iter().any(|id| is_digest(id)) {
         let trial = trial.wanted.to_string();
         return Some(Unusable::OtherDigests { rows: counts.rows, trial });
     }
@@ -81,7 +81,8 @@ pub(crate) fn outcomes(
     } else if counts.rows == 0 {
         Unusable::MalformedOutcomes { rows }
     } else if counts.other_trial > 0 {
-        Unusable::OutcomesOfOtherTrials { rows: counts.other_trial }
+        let rows = counts.other_trial;
+        Unusable::OutcomesOfOtherTrials { rows, by_request: outcomes.by_request }
     } else if counts.early > 0 {
         Unusable::Early { rows: counts.early }
     } else {
@@ -89,7 +90,7 @@ pub(crate) fn outcomes(
             rows: counts.rows,
             column: if outcomes.by_request { "request_id" } else { "unit" },
             outcomes: outcomes.first.clone(),
-            logs: ids(),
+            logs: ids.to_vec(),
         }
     })
 }

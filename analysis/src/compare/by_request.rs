@@ -17,6 +17,10 @@ impl Data<'_> {
             let of = |arm: usize| -> Option<(Option<Proportion>, Side)> {
                 let totals = self.totals(stratum, arm)?;
                 let answered = totals.requests - totals.aborted;
+                // Rows about requests have no numerator and denominator of a unit.
+                if metric.per.is_some() {
+                    return None;
+                }
                 let moments = match metric.origin {
                     Origin::Errors => return share_side(totals.failed, answered),
                     Origin::Aborts => return share_side(totals.aborted, totals.requests),
@@ -53,6 +57,7 @@ impl Data<'_> {
             strata: self.within(&sides).into_iter().map(within).collect(),
             posteriors: score.as_ref().and_then(Score::posteriors),
             score: score.map(Scored::Shares),
+            adjusted: None,
         }
     }
 }

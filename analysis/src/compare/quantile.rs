@@ -5,8 +5,7 @@ use super::{Compared, Data, Scored, Within, method};
 use crate::join::Totals;
 
 impl Data<'_> {
-    /// The difference of quantiles of the latency. A stratum with too few requests to bound the quantile is left out:
-    /// its infinite interval would be that of all strata.
+    /// The difference of quantiles of the latency.
     pub(super) fn quantile(&self, candidate: usize, share: f64) -> Compared {
         let units = self.sizes_by_slot();
         let of = |stratum: usize, arm: usize| -> Option<(&Totals, u64)> {
@@ -31,14 +30,7 @@ impl Data<'_> {
                 score: Some(Scored::Quantile(quantiles.clone())),
             })
         };
-        let is_bounded =
-            |alone: &Result<Quantiles, _>| alone.as_ref().is_ok_and(Quantiles::is_bounded);
-        let with_bounds = || strata.iter().zip(&alone).filter(|(_, alone)| is_bounded(alone));
-        let tables: Vec<Stratum<'_>> = if alone.iter().any(is_bounded) {
-            with_bounds().map(|((_, table), _)| *table).collect()
-        } else {
-            strata.iter().map(|(_, table)| *table).collect()
-        };
+        let tables: Vec<Stratum<'_>> = strata.iter().map(|(_, table)| *table).collect();
         let merged = match alone.as_slice() {
             [single] => single.clone(),
             _ => Quantiles::new(share, &tables),
@@ -51,10 +43,11 @@ impl Data<'_> {
                 .as_ref()
                 .map(|found| found.comparison(self.level))
                 .map_err(|why| *why),
-            method: method("quantiles, order statistics and design effect", tables.len()),
+            method: method("score test of quantiles, design effect", tables.len()),
             strata: strata.iter().zip(&alone).filter_map(within).collect(),
             posteriors: None,
             score: merged.ok().map(Scored::Quantile),
+            adjusted: None,
         }
     }
 }

@@ -33,7 +33,7 @@ impl Scored {
     pub(crate) fn lift_interval(&self, z: f64) -> Result<Interval, Undefined> {
         match self {
             Self::Shares(score) => score.lift_interval(z),
-            Self::Quantile(quantiles) => quantiles.lift_interval(z),
+            Self::Quantile(quantiles) => Ok(quantiles.lift_interval(z)),
         }
     }
 }

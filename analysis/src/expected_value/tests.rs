@@ -23,6 +23,8 @@ fn metric(name: &str, goal: Goal, diff: Option<f64>, ci: [Option<f64>; 2]) -> Me
         undefined: None,
         decision: Conclusion::Undefined,
         phases: Vec::new(),
+        adjustment: None,
+        posterior: None,
     };
     MetricResult {
         name: name.to_owned(),

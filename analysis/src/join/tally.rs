@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::Shape;
 use crate::attribution::stray;
-use crate::row::{Aside, Excluded, MINUTE, OtherLine, Place, Row, Whose};
+use crate::row::{Aside, Excluded, MINUTE, OtherLine, Place, Row, SegmentValue, Whose};
+use crate::segments::Texts;
 use crate::short::Short;
 use crate::source::Start;
 use crate::source::outcomes::Outcomes;
@@ -37,7 +38,7 @@ pub(crate) struct Tally {
     /// Lines in the default format of Envoy or Istio.
     pub(crate) default_logs: u64,
     /// By `Excluded`.
-    excluded: [u64; Excluded::COUNT],
+    pub(crate) excluded: [u64; Excluded::COUNT],
     /// The first malformed lines: where, and what is wrong.
     pub(crate) examples: Vec<(Place, String)>,
     /// By minute and variant.
@@ -48,6 +49,8 @@ pub(crate) struct Tally {
     pub(crate) named: u64,
     /// By phase: the minutes with requests.
     pub(crate) active: Vec<BTreeSet<u64>>,
+    /// By phase: the times of the first and the last request.
+    pub(crate) spans: Vec<Option<(u64, u64)>>,
     /// What identifies the lines.
     pub(crate) seen: Seen,
     /// Rows of the outcomes that requests of this batch matched, with the variants of the requests.
@@ -62,12 +65,24 @@ pub(crate) struct Tally {
     asides: Vec<u32>,
     /// The same, by row.
     aside: Vec<bool>,
+    /// Those of them that are about requests of another trial, of a batch.
+    others: Vec<u32>,
+    /// The same, by row.
+    other: Vec<bool>,
     /// The keys of the digests of a sample of plain units.
     pub(crate) digests: HashSet<u64>,
+    /// The values of each dimension in the logs.
+    pub(crate) texts: Vec<Texts>,
     /// Requests whose lines name no trial.
     pub(crate) untold: u64,
     /// Those of them that another salt drew.
     pub(crate) foreign: u64,
+}
+
+/// The span with this one.
+fn wider(span: Option<(u64, u64)>, (first, last): (u64, u64)) -> (u64, u64) {
+    let (from, to) = span.unwrap_or((first, last));
+    (from.min(first), to.max(last))
 }
 
 impl Tally {
@@ -78,7 +93,8 @@ impl Tally {
     /// For everything: with a counter for each row of the outcomes.
     pub(super) fn with_outcomes(self, outcomes: &Outcomes) -> Self {
         let rows = if outcomes.by_request { outcomes.rows() } else { 0 };
-        Self { met: vec![0; rows], met_by: vec![0; rows], aside: vec![false; rows], ..self }
+        let (met, no) = (vec![0; rows], vec![false; rows]);
+        Self { met_by: met.clone(), met, aside: no.clone(), other: no, ..self }
     }
 
     /// A line that counts, unless another one is about the same request.
@@ -101,9 +117,13 @@ impl Tally {
         let phase = usize::from(row.stratum);
         if self.active.len() <= phase {
             self.active.resize(phase + 1, BTreeSet::new());
+            self.spans.resize(phase + 1, None);
         }
         if let Some(active) = self.active.get_mut(phase).filter(|all| all.last() != Some(&minute)) {
             active.insert(minute);
+        }
+        if let Some(span) = self.spans.get_mut(phase) {
+            *span = Some(wider(*span, (row.time, row.time)));
         }
         self.named += u64::from(row.unit.is_some());
         self.untold += u64::from(row.marks.untold);
@@ -139,12 +159,16 @@ impl Tally {
 
     /// Gives the phases other numbers.
     pub(super) fn renumber(&mut self, numbers: &[Option<u8>]) {
-        let old = std::mem::take(&mut self.active);
-        for (minutes, number) in old.into_iter().zip(numbers) {
+        let old = std::mem::take(&mut self.active).into_iter().zip(std::mem::take(&mut self.spans));
+        for ((minutes, span), number) in old.zip(numbers) {
             let Some(number) = number.map(usize::from) else { continue };
             self.active.resize(self.active.len().max(number + 1), BTreeSet::new());
+            self.spans.resize(self.active.len(), None);
             if let Some(active) = self.active.get_mut(number) {
                 *active = minutes;
+            }
+            if let Some(place) = self.spans.get_mut(number) {
+                *place = span;
             }
         }
     }
@@ -154,6 +178,19 @@ impl Tally {
         match aside {
             Aside::Digest(key) => drop(self.digests.insert(key)),
             Aside::Outcome(row) => self.asides.push(row),
+            Aside::OtherTrial(row) => {
+                self.asides.push(row);
+                self.others.push(row);
+            }
+        }
+    }
+
+    /// A value of a dimension, with its text.
+    pub(super) fn text(&mut self, value: &SegmentValue, text: &str) {
+        let dimension = usize::from(value.dimension);
+        self.texts.resize(self.texts.len().max(dimension + 1), Texts::default());
+        if let Some(texts) = self.texts.get_mut(dimension) {
+            texts.add(value.value, text);
         }
     }
 
@@ -187,9 +224,13 @@ impl Tally {
         self.untold += batch.untold;
         self.foreign += batch.foreign;
         self.digests.extend(batch.digests);
-        for row in batch.asides {
-            if let Some(known) = self.aside.get_mut(row as usize) {
-                *known = true;
+        self.texts.resize(self.texts.len().max(batch.texts.len()), Texts::default());
+        self.texts.iter_mut().zip(&batch.texts).for_each(|(texts, more)| texts.merge(more));
+        for (known, rows) in [(&mut self.aside, batch.asides), (&mut self.other, batch.others)] {
+            for row in rows {
+                if let Some(known) = known.get_mut(row as usize) {
+                    *known = true;
+                }
             }
         }
         for (sum, more) in self.excluded.iter_mut().zip(batch.excluded) {
@@ -213,6 +254,10 @@ impl Tally {
         for (minutes, mut more) in self.active.iter_mut().zip(batch.active) {
             minutes.append(&mut more);
         }
+        self.spans.resize(self.active.len(), None);
+        for (span, more) in self.spans.iter_mut().zip(batch.spans) {
+            *span = more.map(|more| wider(*span, more)).or(*span);
+        }
         self.seen.merge(batch.seen);
         for (row, arm) in batch.hits {
             let (met, by) = (self.met.get_mut(row as usize), self.met_by.get_mut(row as usize));
@@ -226,9 +271,8 @@ impl Tally {
         }
     }
 
-    fn widen(&mut self, (first, last): (u64, u64)) {
-        let (from, to) = self.span.unwrap_or((first, last));
-        self.span = Some((from.min(first), to.max(last)));
+    fn widen(&mut self, span: (u64, u64)) {
+        self.span = Some(wider(self.span, span));
     }
 
     /// How many lines do not count for this reason.
@@ -268,6 +312,11 @@ impl Tally {
     pub(crate) fn unknown(&self) -> u64 {
         let rows = self.met.iter().zip(&self.aside);
         rows.filter(|(met, aside)| **met == 0 && !**aside).count() as u64
+    }
+
+    /// How many rows of the outcomes are about requests of other trials of the experiment alone.
+    pub(crate) fn of_other_trials(&self) -> u64 {
+        self.met.iter().zip(&self.other).filter(|(met, other)| **met == 0 && **other).count() as u64
     }
 
     /// How many rows of the outcomes at least so many requests matched.

@@ -4,17 +4,22 @@
 //! time and not by the order of reading, decides its variant there. Memory is about fifty bytes per cell, however many
 //! requests there are.
 
+mod unit;
+
 use hashbrown::HashTable;
 use sidetrack::quantity::Millis;
 use sidetrack_stats::accumulate::Moments;
 
 use super::Shape;
 use super::chunks::Chunks;
+use super::days::{Days, day};
 use super::trials::OtherTrials;
 use crate::attribution::is_late;
 use crate::histogram::Histogram;
-use crate::row::Row;
+use crate::row::{Row, SegmentValue};
+use crate::segments::NO_VALUE;
 use crate::source::outcomes::Outcomes;
+pub(crate) use unit::Unit;
 
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
@@ -32,7 +37,7 @@ pub(crate) struct Cell {
     pub(crate) aborted: u32,
     /// With a status of 4xx.
     pub(crate) refused: u32,
-    next: u32,
+    pub(super) next: u32,
     pub(crate) stratum: u8,
     pub(crate) arm: u8,
     /// It was assigned to two variants within the stratum.
@@ -69,9 +74,16 @@ pub(crate) struct Totals {
     pub(crate) outcomes: Vec<Moments>,
 }
 
+impl Totals {
+    /// Requests for which the variant was asked itself, also if another one answered after it failed.
+    pub(crate) const fn asked(&self) -> u64 {
+        self.requests.saturating_sub(self.elsewhere) + self.rescued
+    }
+}
+
 /// Values of a column that a unit's requests have.
 #[derive(Clone, Copy, Debug, Default)]
-struct Values {
+pub(super) struct Values {
     sum: f64,
     count: u32,
     /// Those of requests that failed or were aborted.
@@ -79,10 +91,15 @@ struct Values {
 }
 
 impl Values {
-    fn add(&mut self, value: f64, unserved: bool) {
+    pub(super) fn add(&mut self, value: f64, unserved: bool) {
         self.sum += value;
         self.count += 1;
         self.unserved += u32::from(unserved);
+    }
+
+    /// The sum and the count.
+    pub(super) const fn sum(&self) -> (f64, u32) {
+        (self.sum, self.count)
     }
 }
 
@@ -99,8 +116,40 @@ pub(crate) struct UnitTable {
     pub(super) other_trials: OtherTrials,
     /// Of each column, cell by cell; only with outcomes by request.
     columns: Vec<Chunks<Values>>,
+    /// What the units did on each day.
+    days: Days,
+    /// By dimension and cell: the earliest value of the unit whose first cell this is.
+    segments: Vec<Chunks<Earliest>>,
+    /// Rows of the outcomes with predictions that count.
+    hits: Option<Vec<Hit>>,
     /// Rows of the outcomes and their cells, with attribution: a unit's window is known when all requests are read.
     deferred: Option<Vec<Deferred>>,
+}
+
+/// The earliest value of a unit in a dimension.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Earliest {
+    /// Milliseconds since 1970; 0 if it is unknown when the value was recorded.
+    pub(crate) time: u64,
+    position: u64,
+    /// Its key; [`NO_VALUE`] if the unit has none.
+    pub(crate) value: u64,
+}
+
+impl Default for Earliest {
+    fn default() -> Self {
+        Self { time: u64::MAX, position: u64::MAX, value: NO_VALUE }
+    }
+}
+
+/// A row of the outcomes that counts, where it belongs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hit {
+    pub(crate) row: u32,
+    /// The cell of its unit; [`u32::MAX`] without a unit.
+    pub(crate) cell: u32,
+    pub(crate) stratum: u8,
+    pub(crate) arm: u8,
 }
 
 /// A row of the outcomes that is placed when all requests are read.
@@ -108,6 +157,8 @@ pub(crate) struct UnitTable {
 struct Deferred {
     row: u32,
     cell: u32,
+    /// The day of its request.
+    day: u32,
     /// Its request failed or was aborted.
     unserved: bool,
 }
@@ -123,7 +174,7 @@ pub(crate) struct Settled {
 
 impl UnitTable {
     /// With `defer`, outcomes about requests wait for [`UnitTable::settle`].
-    pub(crate) fn new(shape: Shape, outcomes: &Outcomes, defer: bool) -> Self {
+    pub(crate) fn new(shape: Shape, outcomes: &Outcomes, defer: bool, dimensions: usize) -> Self {
         let by_request = if outcomes.by_request { outcomes.columns.len() } else { 0 };
         let totals = Totals { outcomes: vec![Moments::default(); by_request], ..Totals::default() };
         Self {
@@ -134,6 +185,9 @@ impl UnitTable {
             cells: Chunks::default(),
             other_trials: OtherTrials::default(),
             columns: vec![Chunks::default(); by_request],
+            days: Days::new(by_request),
+            segments: vec![Chunks::default(); dimensions],
+            hits: (outcomes.by_request && outcomes.predictions.is_some()).then(Vec::new),
             deferred: (defer && outcomes.by_request).then(Vec::new),
         }
     }
@@ -142,6 +196,9 @@ impl UnitTable {
     pub(crate) fn add(&mut self, row: &Row, outcomes: &Outcomes) {
         let slot = usize::from(row.stratum) * self.arms + usize::from(row.arm);
         let cell = row.unit.map(|unit| self.cell(unit, row));
+        if let Some(cell) = cell {
+            self.days.add(cell, row);
+        }
         let marks = row.marks;
         if self.totals.len() <= slot {
             self.totals.resize(slot + 1, self.empty.clone());
@@ -155,22 +212,42 @@ impl UnitTable {
         if !marks.aborted {
             // Whole milliseconds are finite, so this cannot fail.
             totals.latency.add(f64::from(row.duration) / 1000.0).ok();
-            totals.histogram.add(owner(row), row.duration);
+            totals.histogram.add_in(usize::from(row.group), row.duration);
         }
         let Some(outcome) = row.outcome else { return };
         let unserved = marks.failed || marks.aborted;
         if let Some(deferred) = &mut self.deferred {
-            deferred.extend(cell.map(|cell| Deferred { row: outcome, cell, unserved }));
+            let day = day(row.time);
+            deferred.extend(cell.map(|cell| Deferred { row: outcome, cell, day, unserved }));
             return;
+        }
+        if let Some(hits) = &mut self.hits {
+            let (stratum, arm) = (row.stratum, row.arm);
+            hits.push(Hit { row: outcome, cell: cell.unwrap_or(NONE), stratum, arm });
         }
         for (column, value) in
             outcomes.row(outcome).iter().enumerate().filter(|(_, value)| !value.is_nan())
         {
             totals.outcomes.get_mut(column).map(|moments| moments.add(*value).ok());
             let sums = self.columns.get_mut(column);
-            if let Some(values) = cell.and_then(|cell| sums?.get_mut(cell)) {
+            if let Some((values, cell)) = cell.and_then(|cell| Some((sums?.get_mut(cell)?, cell))) {
                 values.add(*value, unserved);
+                self.days.value(cell, day(row.time), column, *value);
             }
+        }
+    }
+
+    /// Gives a unit its value in a dimension, unless it has an earlier one.
+    pub(crate) fn segment(&mut self, value: &SegmentValue) {
+        let SegmentValue { dimension, value, unit, time, position } = *value;
+        let cells = &self.cells;
+        let is_unit = |cell: &u32| cells.get(*cell).is_some_and(|cell| cell.unit == unit);
+        let Some(head) = self.index.find(unit, is_unit).copied() else { return };
+        let column = self.segments.get_mut(usize::from(dimension));
+        if let Some(known) = column.and_then(|column| column.get_mut(head))
+            && (time, position) < (known.time, known.position)
+        {
+            *known = Earliest { time, position, value };
         }
     }
 
@@ -178,18 +255,25 @@ impl UnitTable {
     /// a time is unknown.
     pub(crate) fn settle(&mut self, outcomes: &Outcomes, length: Millis) -> Settled {
         let mut settled = Settled::default();
-        for Deferred { row, cell, unserved } in self.deferred.take().unwrap_or_default() {
-            let Some(first) = self.cells.get(cell).map(|cell| cell.first) else { continue };
+        for Deferred { row, cell, day, unserved } in self.deferred.take().unwrap_or_default() {
+            let Some(Cell { first, stratum, arm, .. }) = self.cells.get(cell).copied() else {
+                continue;
+            };
             let time = outcomes.time(row);
             settled.untimed += u64::from(time.is_none());
             if time.is_some_and(|time| is_late(first, time, length)) {
                 settled.late += 1;
                 continue;
             }
-            let values = self.columns.iter_mut().zip(outcomes.row(row));
-            for (column, value) in values.filter(|(_, value)| !value.is_nan()) {
+            if let Some(hits) = &mut self.hits {
+                hits.push(Hit { row, cell, stratum, arm });
+            }
+            let values = self.columns.iter_mut().zip(outcomes.row(row)).enumerate();
+            for (index, (column, value)) in values.filter(|(_, (_, value))| !value.is_nan()) {
+                let value = if time.is_some() { *value } else { f64::INFINITY };
                 if let Some(values) = column.get_mut(cell) {
-                    values.add(if time.is_some() { *value } else { f64::INFINITY }, unserved);
+                    values.add(value, unserved);
+                    self.days.value(cell, day, index, value);
                 }
             }
         }
@@ -236,6 +320,8 @@ impl UnitTable {
         }
         self.cells.push(cell);
         self.columns.iter_mut().for_each(|column| column.push(Values::default()));
+        self.segments.iter_mut().for_each(|column| column.push(Earliest::default()));
+        self.days.cell(row);
         new
     }
 
@@ -259,6 +345,13 @@ impl UnitTable {
             if let Some(Some(number)) = numbers.get(usize::from(cell.stratum)) {
                 cell.stratum = *number;
             }
+        }
+        if let Some(hits) = &mut self.hits {
+            hits.retain_mut(|hit| {
+                let number = numbers.get(usize::from(hit.stratum)).copied().flatten();
+                hit.stratum = number.unwrap_or_default();
+                number.is_some()
+            });
         }
     }
 
@@ -300,6 +393,32 @@ impl UnitTable {
         self.index.len() as u64
     }
 
+    /// Rows of the outcomes with predictions that count, in the order of the logs.
+    pub(crate) fn hits(&self) -> &[Hit] {
+        self.hits.as_deref().unwrap_or_default()
+    }
+
+    /// The cell of this number.
+    pub(crate) fn cell_at(&self, cell: u32) -> Option<&Cell> {
+        self.cells.get(cell)
+    }
+
+    /// Makes this the only value of a column in a cell.
+    pub(crate) fn set_column(&mut self, column: usize, cell: u32, value: f64) {
+        if let Some(values) = self.columns.get_mut(column).and_then(|column| column.get_mut(cell)) {
+            *values = Values { sum: value, count: 1, unserved: 0 };
+        }
+    }
+
+    /// Adds a value of a column to the sums by request.
+    pub(crate) fn add_value(&mut self, slot: usize, column: usize, value: f64) {
+        if self.totals.len() <= slot {
+            self.totals.resize(slot + 1, self.empty.clone());
+        }
+        let totals = self.totals.get_mut(slot);
+        totals.and_then(|totals| totals.outcomes.get_mut(column)?.add(value).ok());
+    }
+
     /// How many cells there are.
     pub(crate) fn cells(&self) -> u32 {
         self.cells.len()
@@ -309,6 +428,17 @@ impl UnitTable {
     pub(crate) fn column(&self, column: usize, cell: u32) -> (f64, u32) {
         let values = self.values(column, cell);
         (values.sum, values.count)
+    }
+
+    /// Each day of a cell, with what the unit did there, and its sum and count of a column of outcomes about requests.
+    pub(crate) fn days_of(
+        &self,
+        number: u32,
+        cell: &Cell,
+        column: Option<usize>,
+        whole: (f64, u32),
+    ) -> Vec<(u32, Cell, (f64, u32))> {
+        self.days.of(number, cell, column, whole)
     }
 
     /// How many requests with a response that is no failure have a value of a column in a cell.
@@ -355,37 +485,6 @@ impl Totals {
         for (sum, more) in self.outcomes.iter_mut().zip(&other.outcomes) {
             sum.merge(more);
         }
-    }
-}
-
-/// A unit by its cells.
-#[derive(Clone, Copy)]
-pub(crate) struct Unit<'l> {
-    table: &'l UnitTable,
-    head: u32,
-}
-
-impl<'l> Unit<'l> {
-    /// Its cells, each with its number.
-    pub(crate) fn cells(self) -> impl Iterator<Item = (u32, &'l Cell)> {
-        let cells = &self.table.cells;
-        let mut at = self.head;
-        std::iter::from_fn(move || {
-            let cell = cells.get(at)?;
-            let number = std::mem::replace(&mut at, cell.next);
-            Some((number, cell))
-        })
-    }
-
-    /// The cell of the phase that it was in at this time. `None` before its first request.
-    pub(crate) fn at(self, time: u64) -> Option<(u32, &'l Cell)> {
-        let begun = self.cells().filter(|(_, cell)| cell.first <= time);
-        begun.max_by_key(|(_, cell)| (cell.first, cell.stratum))
-    }
-
-    /// The cell of its first request: its stratum and variant for everything that counts a unit once.
-    pub(crate) fn first(self) -> Option<(u32, &'l Cell)> {
-        self.cells().min_by_key(|(_, cell)| (cell.first, cell.stratum))
     }
 }
 

@@ -13,7 +13,8 @@ fn names() -> Names<'static> {
 fn metric(name: &str, role: Role, goal: Goal, margin: Option<Margin>) -> Metric {
     let (measure, origin) = (Measure::Proportion, Origin::Column(0));
     let (name, absent, cap) = (name.to_owned(), Absent::Zero, None);
-    Metric { name, role, measure, origin, goal, absent, margin, cap }
+    let (model, llm, per) = (None, None, None);
+    Metric { name, role, measure, origin, goal, absent, margin, cap, model, llm, per }
 }
 
 /// Successes of 10 000 units each.
@@ -28,6 +29,7 @@ fn compared(baseline: u64, candidate: u64) -> Vec<Compared> {
         strata: Vec::new(),
         posteriors: score.posteriors(),
         score: Some(Scored::Shares(score)),
+        adjusted: None,
     }]
 }
 
@@ -103,6 +105,7 @@ fn constant(values: (f64, f64), sizes: (u64, u64)) -> Vec<Compared> {
         strata: Vec::new(),
         posteriors: None,
         score: None,
+        adjusted: None,
     }]
 }
 

@@ -101,8 +101,8 @@ const COST_WORDS: [&str; 48] = [
 ];
 
 /// Such names of two words, which may be written as one.
-const COST_PAIRS: [(&str, &str); 4] =
-    [("ad", "spend"), ("drop", "off"), ("no", "show"), ("opt", "out")];
+const COST_PAIRS: [(&str, &str); 5] =
+    [("ad", "spend"), ("drop", "off"), ("first", "token"), ("no", "show"), ("opt", "out")];
 
 /// Last words of names that describe a user or the experiment.
 const ATTRIBUTES: [&str; 15] = [
@@ -126,22 +126,28 @@ const ATTRIBUTES: [&str; 15] = [
 const BEFORE: &str = "pre";
 
 /// Names of predictions and labels.
-const CLASSES: [&str; 16] = [
+const CLASSES: [&str; 22] = [
     "actual",
     "class",
     "ground_truth",
     "label",
+    "logit",
     "pred",
     "predicted",
     "predicted_class",
     "predicted_label",
     "prediction",
+    "proba",
+    "probability",
     "target",
     "true_class",
     "true_label",
     "truth",
     "y",
+    "y_hat",
     "y_pred",
+    "y_prob",
+    "y_score",
     "y_true",
 ];
 
@@ -180,7 +186,10 @@ impl fmt::Display for Doubt {
         f.write_str(match self {
             Self::Cost => "lower may be better",
             Self::Attribute => "it may describe the user rather than an outcome",
-            Self::Class => "it may be a prediction or a label rather than an outcome",
+            Self::Class => {
+                "it may be a prediction or a label rather than an outcome (for metrics of both, the \
+                 plan names them: analysis.model: {label: …, prediction: …, score: …})"
+            }
         })
     }
 }
@@ -280,6 +289,7 @@ mod tests {
                     "hate",
                     "drift",
                     "ad_spend",
+                    "first_token",
                     "position",
                 ][..],
             ),

@@ -13,8 +13,16 @@ fn selected(
 ) -> Result<String, String> {
     let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
     let binary = vec![false; columns.len()];
-    let available =
-        Available { columns: &columns, by_request, binary: &binary, ignored: &[], caps: &[] };
+    let available = Available {
+        columns: &columns,
+        by_request,
+        binary: &binary,
+        ignored: &[],
+        caps: &[],
+        modeled: 0,
+        logged: &[],
+        covariates: &[],
+    };
     let read = |list: &[&str]| list.iter().map(|text| request(text)).collect::<Vec<_>>();
     let requests = MetricRequests {
         primary: read(primary),
@@ -56,7 +64,12 @@ fn every_analysis_has_a_primary_metric_and_guardrails() {
         selected(&["revenue"], false, &["revenue"], &["latency:3ms"]).unwrap(),
         "primary mean revenue, guardrail ratio latency_mean, guardrail ratio error_rate, guardrail quantile latency_p95"
     );
-    assert!(selected(&[], false, &["nps"], &[]).unwrap_err().contains("unknown metric"));
+    let built_in = "metrics of requests are: error_rate, ";
+    let missing = selected(&[], false, &["nps"], &[]).unwrap_err();
+    assert!(missing.contains(&format!("no outcome has nps; {built_in}")), "{missing}");
+    let misspelled = selected(&["acuracy"], true, &["accuracy"], &[]).unwrap_err();
+    let wanted = format!("no outcome has accuracy; the outcomes have: acuracy; {built_in}");
+    assert!(misspelled.contains(&wanted), "{misspelled}");
     assert!(selected(&[], false, &["error_rate"], &["error_rate"]).unwrap_err().contains("twice"));
     assert!(selected(&[], false, &["error_rate:1pt"], &[]).unwrap_err().contains("margin"));
 }
@@ -70,6 +83,9 @@ fn metrics(by_request: bool, primary: &[&str], guardrail: &[&str]) -> Vec<Metric
         binary: &[true, false, true],
         ignored: &[],
         caps: &[],
+        modeled: 0,
+        logged: &[],
+        covariates: &[],
     };
     let read = |list: &[&str]| list.iter().map(|text| request(text)).collect::<Vec<_>>();
     let requests = MetricRequests {
@@ -158,7 +174,8 @@ fn a_built_in_metric_has_a_fixed_kind_and_a_column_must_not_have_its_name() {
     let error = "error_rate:absent=missing".parse::<MetricRequest>().unwrap_err();
     assert!(error.contains("no `absent`"), "{error}");
     let error = selected(&["nps"], false, &["np"], &[]).unwrap_err();
-    assert!(error.ends_with("latency_p99, abort_rate, nps"), "{error}");
+    assert!(error.contains("the outcomes have: nps; metrics"), "{error}");
+    assert!(error.ends_with("latency_p99, abort_rate"), "{error}");
     // As a requested metric, and as a guardrail that is there by default.
     for requested in ["error_rate", "nps"] {
         let error = selected(&["error_rate", "nps"], false, &[requested], &[]).unwrap_err();
@@ -205,8 +222,16 @@ fn no_column_is_primary_by_chance() {
     assert!(selected(&names, false, &[], &["revenue"]).unwrap().starts_with("primary mean basket"));
     let ignored =
         [Ignored { name: "country".to_owned(), why: NoMetric::Text, example: "DE".to_owned() }];
-    let available =
-        Available { columns: &[], by_request: false, binary: &[], ignored: &ignored, caps: &[] };
+    let available = Available {
+        columns: &[],
+        by_request: false,
+        binary: &[],
+        ignored: &ignored,
+        caps: &[],
+        modeled: 0,
+        logged: &[],
+        covariates: &[],
+    };
     let error = |requests: &MetricRequests| available.select(requests).unwrap_err().to_string();
     let text = "country is text, for example \"DE\"";
     assert_eq!(error(&MetricRequests::default()), format!("no column is a metric: {text}"));
@@ -254,6 +279,9 @@ fn the_direction_of_a_column_is_given_where_its_name_does_not_say_it() {
         binary: &binary,
         ignored: &[],
         caps: &[],
+        modeled: 0,
+        logged: &[],
+        covariates: &[],
     };
     let requests =
         MetricRequests { primary: vec![request("revenue")], ..MetricRequests::default() };

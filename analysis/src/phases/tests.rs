@@ -60,6 +60,15 @@ fn a_change_of_weights_begins_a_phase() {
 }
 
 #[test]
+fn of_weights_that_begin_in_one_minute_those_that_last_longer_are_the_later_ones() {
+    // The file was raised to 5 % within the first minute, and is in the book before all lines.
+    let found = timeline(FIXED, &[(None, TWENTY, vec![0]), (None, FIVE, every(1, 0..9))]);
+    assert_eq!(names(&found), [Some("c 20 %"), Some("c 5 %")]);
+    let found = timeline(FIXED, &[(None, TWENTY, vec![0]), (None, FIVE, vec![0])]);
+    assert_eq!(names(&found), [Some("c 20 %"), Some("c 5 %")]);
+}
+
+#[test]
 fn weights_that_come_back_are_a_phase_of_their_own() {
     let five = [every(1, 0..DAY), every(1, 2 * DAY..3 * DAY)].concat();
     let found = timeline(FIXED, &[(None, FIVE, five), (None, TWENTY, every(1, DAY..2 * DAY))]);

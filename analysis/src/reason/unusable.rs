@@ -80,6 +80,8 @@ pub enum Unusable {
     OutcomesOfOtherTrials {
         /// How many rows there are.
         rows: u64,
+        /// They are about requests.
+        by_request: bool,
     },
     /// Units are planned, but the log has none.
     NoUnits {
@@ -164,7 +166,13 @@ impl fmt::Display for Unusable {
                 "all {rows} outcome rows are from before their unit's first request. Likely causes: \
                  a time zone that is missing in `time`, or outcomes of another period"
             ),
-            Self::OutcomesOfOtherTrials { rows } => write!(
+            Self::OutcomesOfOtherTrials { rows, by_request: true } => write!(
+                f,
+                "no outcome row is about a request of this trial; {rows} are about requests of \
+                 other trials. Likely causes: outcomes of another period, or a trial that began a \
+                 moment ago; --trial selects another trial"
+            ),
+            Self::OutcomesOfOtherTrials { rows, by_request: false } => write!(
                 f,
                 "{rows} outcome rows match a unit, but its latest exposure before them was, or may \
                  have been, in another trial. Likely causes: outcomes of another period, or two \

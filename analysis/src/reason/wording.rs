@@ -85,7 +85,7 @@ impl fmt::Display for Reason {
                     CheckState::Blocking => write!(f, " (--allow {} continues anyway)", check.name),
                     CheckState::Accepted if check.message.ends_with(BY_SRM) => Ok(()),
                     CheckState::Accepted => write!(f, " (accepted by --allow {})", check.name),
-                    CheckState::Ok | CheckState::Warning => Ok(()),
+                    CheckState::Ok | CheckState::Warning | CheckState::NotChecked => Ok(()),
                 }
             }
             Self::Note(note) => note.fmt(f),
@@ -101,10 +101,14 @@ impl fmt::Display for Note {
                 "the log has no units, so this assumes independent requests; requests of one user \
                  are not independent",
             ),
-            Self::DamagedGzip { file, error, lines } => write!(
+            Self::Damaged { file, error, lines } => write!(
                 f,
                 "{file}: {error}; the {} lines before that count, and how many are missing is unknown",
                 *lines
+            ),
+            Self::DamagedRecords { file, error } => write!(
+                f,
+                "{file}: {error}; the records before that count, and how many are missing is unknown"
             ),
             Self::Adaptive { steps } => write!(
                 f,
@@ -125,9 +129,10 @@ impl fmt::Display for Note {
             Self::BreakerOpen { requests, share, minutes } => write!(
                 f,
                 "a breaker was open or recovering for {} of the candidates' requests ({:.1} %), in \
-                 {minutes} minutes; they count for the variant they were assigned to",
+                 {minutes} {}; they count for the variant they were assigned to",
                 *requests,
-                share * 100.0
+                share * 100.0,
+                if *minutes == 1 { "minute" } else { "minutes" }
             ),
             Self::OtherWeights { requests } => write!(
                 f,
@@ -193,6 +198,31 @@ impl fmt::Display for Note {
                 }
                 Ok(())
             }
+            Self::NotChecked { checks } => {
+                let checks: Vec<String> =
+                    checks.iter().map(|(name, why)| format!("{name} ({why})")).collect();
+                write!(f, "Not checked: {}", checks.join("; "))
+            }
+            Self::Adjusted { variant, metric, scale, adjustment } => {
+                let names: Vec<&str> = adjustment.theta.keys().map(String::as_str).collect();
+                let reduction = adjustment.variance_reduction;
+                write!(
+                    f,
+                    "{metric} is adjusted by {}: the variance of {variant}'s difference is {:.1} % {}",
+                    names.join(", "),
+                    100.0 * reduction.abs(),
+                    if reduction < 0.0 { "larger" } else { "smaller" }
+                )?;
+                let interval = match adjustment.ci {
+                    [Some(low), Some(high)] => format!(" [{}]", scale.range((low, high))),
+                    _ => String::new(),
+                };
+                let change = adjustment.diff.map(|difference| scale.change(difference));
+                match change {
+                    Some(change) => write!(f, ". Without it, the difference is {change}{interval}"),
+                    None => Ok(()),
+                }
+            }
             Self::AbsentZero { metric, share } => write!(
                 f,
                 "{:.1} % of the units have no row of {metric} and count as 0 (absent=zero). If a \
@@ -251,10 +281,10 @@ impl RowProblem {
                 "are from after the attribution window of their unit and do not count",
             ),
             Self::OtherTrial => (
-                "was skipped: the latest exposure of its unit before it was, or may have been, in \
-                 another trial",
-                "were skipped: the latest exposure of their unit before them was, or may have been, \
-                 in another trial",
+                "was skipped: its request, or the latest exposure of its unit before it, was or may \
+                 have been in another trial",
+                "were skipped: their request, or the latest exposure of their unit before them, was \
+                 or may have been in another trial",
             ),
         }
     }

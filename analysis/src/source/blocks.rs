@@ -1,6 +1,9 @@
 //! A reader's text as blocks of whole lines: the unit of work that threads share.
 
 use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+
+use super::table::{Head, end_of_records};
 
 /// How much is read at once.
 pub(super) const BLOCK: usize = 1 << 20;
@@ -17,6 +20,8 @@ pub struct Block {
     pub(crate) text: Vec<u8>,
     /// Lines before this block that were too long and skipped.
     pub(crate) too_long: u64,
+    /// The header of the table that the lines belong to.
+    pub(super) head: Option<Arc<Head>>,
 }
 
 /// Cuts a text into blocks at line ends.
@@ -27,11 +32,14 @@ pub(super) struct Blocks {
     first_line: u64,
     ended: bool,
     damage: Option<io::Error>,
+    /// Of a table, whose first line this is.
+    head: Option<Arc<Head>>,
 }
 
 impl Blocks {
     pub(super) fn new(text: Box<dyn Read>) -> Self {
-        Self { text, rest: Vec::new(), first_line: 1, ended: false, damage: None }
+        let (rest, damage, head) = (Vec::new(), None, None);
+        Self { text, rest, first_line: 1, ended: false, damage, head }
     }
 
     /// How many lines the blocks so far have.
@@ -60,6 +68,8 @@ impl Blocks {
             }
             let end = if self.ended {
                 text.len()
+            } else if self.head.is_some() {
+                end_of_records(&text)
             } else {
                 memchr::memrchr(b'\n', &text).map_or(0, |newline| newline + 1)
             };
@@ -68,13 +78,17 @@ impl Blocks {
                 self.skip_line()?;
                 too_long += 1;
             }
+            if self.first_line == 1 && self.head.is_none() {
+                self.head = Head::of(&text).map(Arc::new);
+            }
             if !text.is_empty() || too_long > 0 {
                 let first_line = self.first_line;
                 let count = memchr::memchr_iter(b'\n', &text).count() as u64;
                 self.first_line += count
                     + too_long
                     + u64::from(self.ended && !text.ends_with(b"\n") && !text.is_empty());
-                return Ok(Some(Block { file, first_line, text, too_long }));
+                let head = self.head.clone();
+                return Ok(Some(Block { file, first_line, text, too_long, head }));
             }
         }
         Ok(None)
@@ -97,7 +111,7 @@ impl Blocks {
     }
 }
 
-/// Whether the error means that gzip data breaks off.
+/// Whether the error means that compressed data break off or are damaged.
 pub(super) fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -5,6 +5,9 @@
 //! missing value as null, `-`, empty text or an absent key. Unknown keys are skipped, so a log may
 //! contain more. Text is borrowed from the line unless it has escapes.
 
+mod llm;
+mod plain;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -13,6 +16,8 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use sidetrack::exposure;
 use sidetrack::names::log;
+
+pub(super) use llm::{Llm, LlmField, NAMES as LLM_NAMES};
 
 /// Defines [`Line`] and reads it by the shared names, which serde's derive cannot use.
 macro_rules! line {
@@ -25,6 +30,19 @@ macro_rules! line {
         pub(super) struct Line<'a> {
             $(pub(super) $field: Field<'a>,)*
             $(pub(super) $lenient: Field<'a>,)*
+            /// The use of a language model.
+            pub(super) llm: Llm<'a>,
+        }
+
+        impl<'a> Line<'a> {
+            /// The value of this name, and a bit of its own; `None` if the analysis does not read it.
+            pub(super) fn field(&mut self, name: &str) -> Option<(u32, &mut Field<'a>)> {
+                Some(match name {
+                    $($name => (1 << Key::$field as u32, &mut self.$field),)*
+                    $($lenient_name => (1 << Key::$lenient as u32, &mut self.$lenient),)*
+                    _ => return None,
+                })
+            }
         }
 
         impl<'de> Visitor<'de> for LineVisitor {
@@ -37,7 +55,16 @@ macro_rules! line {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
                 $(let mut $field: Option<Field<'de>> = None;)*
                 $(let mut $lenient: Option<Lenient<'de>> = None;)*
-                while let Some(key) = map.next_key::<Key>()? {
+                let mut llm = Llm::default();
+                while let Some(key) = map.next_key::<Named>()? {
+                    let key = match key {
+                        Named::Key(key) => key,
+                        Named::Llm(place) => {
+                            let Lenient(value) = map.next_value()?;
+                            llm.take(place, value);
+                            continue;
+                        }
+                    };
                     match key {
                         $(Key::$field => {
                             if $field.replace(map.next_value()?).is_some() {
@@ -53,6 +80,7 @@ macro_rules! line {
                 Ok(Line {
                     $($field: $field.unwrap_or_default(),)*
                     $($lenient: $lenient.unwrap_or_default().0,)*
+                    llm,
                 })
             }
         }
@@ -65,18 +93,18 @@ macro_rules! line {
         }
 
         impl Visitor<'_> for KeyVisitor {
-            type Value = Key;
+            type Value = Named;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a key")
             }
 
-            fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
-                Ok(match key {
+            fn visit_str<E: Error>(self, key: &str) -> Result<Named, E> {
+                Ok(Named::Key(match key {
                     $($name => Key::$field,)*
                     $($lenient_name => Key::$lenient,)*
-                    _ => Key::Other,
-                })
+                    _ => return Ok(llm::place(key).map_or(Named::Key(Key::Other), Named::Llm)),
+                }))
             }
         }
     };
@@ -135,7 +163,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Line<'a> {
     }
 }
 
-impl<'de> Deserialize<'de> for Key {
+/// A key that is known, or the name of a field about a language model.
+enum Named {
+    Key(Key),
+    Llm(llm::Place),
+}
+
+impl<'de> Deserialize<'de> for Named {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_identifier(KeyVisitor)
     }
@@ -147,15 +181,44 @@ impl<'a> Line<'a> {
     /// # Errors
     /// Why it is malformed.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, String> {
-        let mut line: Self = serde_json::from_slice(line).map_err(|error| problem(line, &error))?;
-        match std::mem::take(&mut line.exposure) {
-            Field::Text(Cow::Borrowed(text)) => line.spread(text, Cow::Borrowed),
+        let read = || serde_json::from_slice(line).map_err(|error| problem(line, &error));
+        let mut line: Self = plain::parse(line).map_or_else(read, Ok)?;
+        line.take_exposure();
+        Ok(line)
+    }
+
+    /// Whether the analysis reads a field of this name.
+    pub(super) fn has(name: &str) -> bool {
+        Line::default().field(name).is_some() || llm::place(name).is_some()
+    }
+
+    /// Sets a value by its name; a name that the analysis does not read is skipped.
+    ///
+    /// # Errors
+    /// The field has a value already.
+    pub(super) fn set(&mut self, name: &str, value: Field<'a>) -> Result<(), String> {
+        let Some((_, field)) = self.field(name) else {
+            if let Some(place) = llm::place(name) {
+                self.llm.take(place, value);
+            }
+            return Ok(());
+        };
+        if !matches!(field, Field::Nothing) {
+            return Err(format!("the field {name} is there twice"));
+        }
+        *field = value;
+        Ok(())
+    }
+
+    /// Takes the values of the exposure, when all others are set.
+    pub(super) fn take_exposure(&mut self) {
+        match std::mem::take(&mut self.exposure) {
+            Field::Text(Cow::Borrowed(text)) => self.spread(text, Cow::Borrowed),
             Field::Text(Cow::Owned(text)) => {
-                line.spread(&text, |value| Cow::Owned(value.to_owned()))
+                self.spread(&text, |value| Cow::Owned(value.to_owned()))
             }
             Field::Nothing | Field::Whole(_) | Field::Number(_) => {}
         }
-        Ok(line)
     }
 
     /// Takes the values of an exposure. Older logs and those of other proxies may have the unit, the reason and the
@@ -187,7 +250,7 @@ impl<'a> Line<'a> {
 
 /// A value.
 #[derive(Debug, Default)]
-pub(super) enum Field<'a> {
+pub enum Field<'a> {
     /// Null, `-`, empty or absent.
     #[default]
     Nothing,
@@ -198,6 +261,11 @@ pub(super) enum Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    /// Text, which may be a missing value.
+    pub(super) fn of_text(text: Cow<'a, str>) -> Self {
+        if is_nothing(&text) { Self::Nothing } else { Self::Text(text) }
+    }
+
     /// The text itself; `None` for a number.
     pub(super) fn into_text(self) -> Option<Cow<'a, str>> {
         if let Self::Text(text) = self { Some(text) } else { None }
@@ -251,7 +319,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
 
 /// A value that may also be a list or an object, which is nothing.
 #[derive(Debug, Default)]
-struct Lenient<'a>(Field<'a>);
+pub(super) struct Lenient<'a>(pub(super) Field<'a>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

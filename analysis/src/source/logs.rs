@@ -1,19 +1,19 @@
-//! Log files as blocks of whole lines: plain or gzip, any number of files, `-` for stdin.
+//! Log files as pieces: blocks of whole lines, or parts of records. Any number of files, `-` for stdin.
 //!
-//! Gzip is detected by the first bytes, not by the name. A gzip file that breaks off, as during log rotation, yields the
-//! lines before the damage and a warning. Memory is one block per thread, however long a file is.
+//! Gzip is detected by the first bytes, not by the name. A file that breaks off, as during log rotation, yields the lines
+//! before the damage and a warning. Memory is one piece per thread, however long a file is.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::blocks::{Block, Blocks, is_damage};
-use crate::error::{Error, Part, in_words};
+use super::Piece;
+use super::blocks::{Blocks, is_damage};
+use super::file::{Count, Local, Opened, Opener};
+use crate::error::{Damage, Error, Part, in_words};
 use crate::figures::visible;
 use crate::reason::Note;
 
@@ -30,25 +30,37 @@ pub trait Text: Send + Sync {
 #[derive(Clone)]
 pub struct Logs {
     paths: Vec<PathBuf>,
+    opener: Arc<dyn Opener>,
     /// In place of the files, with a name for messages.
     text: Option<(String, Arc<dyn Text>)>,
     /// Bytes on disk, 0 when unknown.
     size: u64,
     /// Bytes read so far, for the progress.
-    done: Arc<AtomicU64>,
+    done: Count,
 }
 
 impl Logs {
-    /// Checks the files without reading them.
+    /// Checks the files without reading them: text, plain or gzip.
     ///
     /// # Errors
     /// A file that does not exist, that is a directory, or that is given twice.
     pub fn new(paths: &[PathBuf]) -> Result<Self, Error> {
+        Self::opened_by(paths, Arc::new(Local))
+    }
+
+    /// Checks the files without reading them. Paths with a scheme (`s3://…`) are left to the opener.
+    ///
+    /// # Errors
+    /// As [`Logs::new`].
+    pub fn opened_by(paths: &[PathBuf], opener: Arc<dyn Opener>) -> Result<Self, Error> {
         let mut seen = Vec::new();
-        let mut size = 0;
+        let (mut size, mut is_known) = (0, true);
         for path in paths {
             let name = name(path);
             let same = if path == Path::new("-") {
+                path.clone()
+            } else if path.to_string_lossy().contains("://") {
+                is_known = false;
                 path.clone()
             } else {
                 let about = std::fs::metadata(path).map_err(Error::read(&name))?;
@@ -65,7 +77,8 @@ impl Logs {
             }
             seen.push(same);
         }
-        Ok(Self { paths: paths.to_vec(), text: None, size, done: Arc::default() })
+        let size = if is_known { size } else { 0 };
+        Ok(Self { paths: paths.to_vec(), opener, text: None, size, done: Count::default() })
     }
 
     /// A log that is not a file.
@@ -73,9 +86,10 @@ impl Logs {
     pub fn of(name: &str, text: Arc<dyn Text>) -> Self {
         Self {
             paths: Vec::new(),
+            opener: Arc::new(Local),
             text: Some((name.to_owned(), text)),
             size: 0,
-            done: Arc::default(),
+            done: Count::default(),
         }
     }
 
@@ -97,7 +111,7 @@ impl Logs {
     /// Bytes read so far, for progress.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
-        self.done.load(Ordering::Relaxed)
+        self.done.bytes()
     }
 
     /// Whether the logs can be read a second time.
@@ -106,68 +120,84 @@ impl Logs {
         !self.paths.iter().any(|path| path == Path::new("-"))
     }
 
-    /// Gives every block to `take`, in order, until it refuses one. Returns notes on damaged files.
+    /// Gives every piece to `take`, in order, until it refuses one. Returns notes on damaged files.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub(super) fn read(&self, take: &mut dyn FnMut(Block) -> bool) -> Result<Vec<Note>, Error> {
-        self.done.store(0, Ordering::Relaxed);
+    pub(super) fn read(&self, take: &mut dyn FnMut(Piece) -> bool) -> Result<Vec<Note>, Error> {
+        self.done.reset();
         let mut warnings = Vec::new();
         if let Some((name, text)) = &self.text {
-            let raw = text.open().map_err(Error::read(name))?;
-            self.read_one(0, name, raw, &mut warnings, take)?;
+            let raw = self.done.of(text.open().map_err(Error::read(name))?);
+            read_text(0, name, Box::new(raw), &mut warnings, take)?;
             return Ok(warnings);
         }
         for (file, path) in self.paths.iter().enumerate() {
-            let file_name = name(path);
-            #[expect(clippy::disallowed_methods, reason = "`-` names the standard input")]
-            let raw: Box<dyn Read> = if path == Path::new("-") {
-                Box::new(io::stdin())
-            } else {
-                Box::new(File::open(path).map_err(Error::read(&file_name))?)
+            let name = name(path);
+            let more = match self.opener.open(path, &self.done).map_err(Error::read(&name))? {
+                Opened::Text(raw) => read_text(file, &name, raw, &mut warnings, take)?,
+                Opened::Records(parts) => {
+                    let mut more = true;
+                    for part in parts {
+                        match part {
+                            Ok(records) => more = take(Piece::Records { file, records }),
+                            Err(error) if is_told(&error) => {
+                                let error = in_words(&error).to_string();
+                                warnings.push(Note::DamagedRecords { file: name.clone(), error });
+                            }
+                            Err(error) => return Err(Error::read(&name)(error)),
+                        }
+                        if !more {
+                            break;
+                        }
+                    }
+                    more
+                }
             };
-            if !self.read_one(file, &file_name, raw, &mut warnings, take)? {
+            if !more {
                 break;
             }
         }
         Ok(warnings)
     }
+}
 
-    /// Gives the blocks of one log. Returns whether `take` wants more.
-    fn read_one(
-        &self,
-        file: usize,
-        file_name: &str,
-        raw: Box<dyn Read>,
-        warnings: &mut Vec<Note>,
-        take: &mut dyn FnMut(Block) -> bool,
-    ) -> Result<bool, Error> {
-        let counted = Counted { raw, done: Arc::clone(&self.done) };
-        let mut raw = BufReader::with_capacity(1 << 18, counted);
-        let gzip = raw.fill_buf().map_err(Error::read(file_name))?.starts_with(&[0x1f, 0x8b]);
-        let text: Box<dyn Read> =
-            if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
-        let mut blocks = Blocks::new(text);
-        loop {
-            match blocks.next(file) {
-                Ok(Some(block)) => {
-                    if !take(block) {
-                        return Ok(false);
-                    }
+/// Gives the blocks of a text. Returns whether `take` wants more.
+fn read_text(
+    file: usize,
+    name: &str,
+    raw: Box<dyn Read>,
+    warnings: &mut Vec<Note>,
+    take: &mut dyn FnMut(Piece) -> bool,
+) -> Result<bool, Error> {
+    let mut raw = BufReader::with_capacity(1 << 18, raw);
+    let gzip = raw.fill_buf().map_err(Error::read(name))?.starts_with(&[0x1f, 0x8b]);
+    let text: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
+    let mut blocks = Blocks::new(text);
+    loop {
+        match blocks.next(file) {
+            Ok(Some(block)) => {
+                if !take(Piece::Text(block)) {
+                    return Ok(false);
                 }
-                Ok(None) => return Ok(true),
-                Err(error) if gzip && is_damage(&error) => {
-                    warnings.push(Note::DamagedGzip {
-                        file: file_name.to_owned(),
-                        error: in_words(&error).to_string(),
-                        lines: blocks.lines_so_far(),
-                    });
-                    return Ok(true);
-                }
-                Err(error) => return Err(Error::read(file_name)(error)),
             }
+            Ok(None) => return Ok(true),
+            Err(error) if gzip && is_damage(&error) || is_told(&error) => {
+                warnings.push(Note::Damaged {
+                    file: name.to_owned(),
+                    error: in_words(&error).to_string(),
+                    lines: blocks.lines_so_far(),
+                });
+                return Ok(true);
+            }
+            Err(error) => return Err(Error::read(name)(error)),
         }
     }
+}
+
+/// Whether an opener reports damage.
+fn is_told(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Damage>())
 }
 
 impl fmt::Debug for Logs {
@@ -178,30 +208,22 @@ impl fmt::Debug for Logs {
 }
 
 /// The name of a file in messages.
-pub(super) fn name(path: &Path) -> String {
+#[must_use]
+pub fn name(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { visible(&path.to_string_lossy()) }
-}
-
-/// A reader that counts bytes.
-struct Counted {
-    raw: Box<dyn Read>,
-    done: Arc<AtomicU64>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.raw.read(buffer)?;
-        self.done.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
-    use super::super::blocks::{BLOCK, LONGEST};
+    use super::super::blocks::{BLOCK, Block, LONGEST};
     use super::*;
+
+    fn block(piece: Piece) -> Block {
+        let Piece::Text(block) = piece else { panic!("no text") };
+        block
+    }
 
     fn lines(content: &[u8]) -> (Vec<String>, Vec<u64>, u64, Vec<Note>) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -209,7 +231,8 @@ mod tests {
         let logs = Logs::new(&[file.path().to_owned()]).unwrap();
         let (mut lines, mut numbers, mut too_long) = (Vec::new(), Vec::new(), 0);
         let warnings = logs
-            .read(&mut |block| {
+            .read(&mut |piece| {
+                let block = block(piece);
                 let text = String::from_utf8(block.text).unwrap();
                 numbers.push(block.first_line);
                 lines.extend(text.lines().map(str::to_owned));
@@ -248,7 +271,7 @@ mod tests {
         let (got, _, _, warnings) = lines(&whole[..whole.len() / 2]);
         assert!(got.len() > 100_000 && got.len() < 500_000, "{}", got.len());
         assert!(
-            matches!(warnings[..], [Note::DamagedGzip { lines, .. }] if lines == got.len() as u64),
+            matches!(warnings[..], [Note::Damaged { lines, .. }] if lines == got.len() as u64),
             "{warnings:?}"
         );
     }
@@ -273,7 +296,8 @@ mod tests {
         file.write_all(&text).unwrap();
         let logs = Logs::new(&[file.path().to_owned()]).unwrap();
         let (mut numbers, mut skipped) = (Vec::new(), Vec::new());
-        let mut take = |block: Block| {
+        let mut take = |piece: Piece| {
+            let block = block(piece);
             assert!(block.file == 0 && (block.too_long > 0 || !block.text.is_empty()));
             let text = String::from_utf8(block.text).unwrap();
             let lines = text.lines().zip(block.first_line..);
@@ -293,7 +317,7 @@ mod tests {
     fn a_gzip_file_that_breaks_off_at_once_has_no_lines() {
         let (got, _, _, warnings) = lines(&[0x1f, 0x8b, 0x08]);
         assert!(got.is_empty());
-        assert!(matches!(warnings[..], [Note::DamagedGzip { lines: 0, .. }]), "{warnings:?}");
+        assert!(matches!(warnings[..], [Note::Damaged { lines: 0, .. }]), "{warnings:?}");
     }
 
     /// Some text, and then an error.

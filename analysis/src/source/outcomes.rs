@@ -8,13 +8,19 @@
 //! metric. Separator, decimal comma and encoding are detected; what stays unclear is unreadable.
 
 mod again;
+mod cells;
 mod classes;
 mod columns;
 mod echoes;
 mod head;
 mod ids;
 mod json;
-mod records;
+mod labeled;
+pub(super) mod logged;
+mod merge;
+mod plain;
+pub(super) mod records;
+mod segments;
 mod shape;
 mod table;
 mod text;
@@ -25,21 +31,27 @@ use std::io::{self, BufRead as _, Read as _};
 use std::path::Path;
 
 use hashbrown::HashTable;
+use sidetrack::config::Model;
 use sidetrack::plan::Experiment;
 
 use super::logs::name as file_name;
+use crate::answer::LoggedColumn;
 use crate::attribution::stray;
 use crate::error::{Error, Part};
+use crate::model::Predictions;
+use crate::segments::NO_VALUE;
+pub use cells::{Cell, Cells, Column};
 use classes::Numbers;
-#[cfg(test)]
-pub(crate) use columns::NoMetric;
-pub(crate) use columns::{Ignored, Unreadable};
+pub(crate) use columns::{Ignored, NoMetric, Unreadable};
 pub use head::ACCURACY;
 use head::Head;
 use ids::Ids;
 pub(crate) use ids::spellings;
 use json::Json;
+pub(crate) use merge::File;
+pub(crate) use plain::read_plain;
 use records::{Fault, Record, Records};
+pub(crate) use segments::SegmentColumn;
 use table::Table;
 
 /// How many malformed rows are shown.
@@ -56,6 +68,8 @@ pub struct Outcomes {
     pub(crate) unreadable: Vec<Unreadable>,
     /// Columns that are no metrics.
     pub(crate) ignored: Vec<Ignored>,
+    /// Columns by which results are shown separately.
+    pub(crate) segments: Vec<SegmentColumn>,
     /// How many columns have no name.
     pub(crate) nameless: usize,
     /// By row; NaN without a value, infinite if it cannot be read.
@@ -90,6 +104,27 @@ pub struct Outcomes {
     pub(crate) ids: Ids,
     /// The first keys of the file, as it writes them.
     pub(crate) first: Vec<String>,
+    /// The files, if there are several.
+    pub(crate) files: Vec<File>,
+    /// By row: the files that have it, one bit each; empty if there is one file.
+    origins: Vec<u64>,
+    /// Predictions and labels, if the plan has a model and the outcomes have its columns.
+    pub(crate) predictions: Option<Predictions>,
+    /// Columns that are made from fields of the log.
+    pub(crate) logged: Vec<LoggedColumn>,
+}
+
+/// What is read of outcomes, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'w> {
+    /// Columns that are metrics even if they look like identifiers or times.
+    pub named: &'w [&'w str],
+    /// Columns by which results are shown separately. They are metrics only if they are named as such, too.
+    pub segments: &'w [&'w str],
+    /// Which of equal rows about units count.
+    pub equal: EqualRows,
+    /// Which columns hold predictions and labels.
+    pub model: Option<&'w Model>,
 }
 
 /// Rows about units without a time that are equal to an earlier row: second purchases, or second deliveries.
@@ -131,62 +166,68 @@ impl Outcomes {
     /// A file that cannot be read or is neither, whose header has neither `request_id` nor `unit`, or whose predictions and
     /// labels cannot be compared.
     pub fn read(path: &Path, experiment: &Experiment) -> Result<Self, Error> {
-        Self::read_naming(path, experiment, &[])
+        Self::read_with(path, experiment, Wanted::default())
     }
 
-    /// Reads the file. Columns that are `named` are metrics even if they look like identifiers or times.
+    /// Reads the file as [`Outcomes::read`], and what is wanted of it.
     ///
     /// # Errors
-    /// As [`Outcomes::read`].
-    pub fn read_naming(
-        path: &Path,
-        experiment: &Experiment,
-        named: &[&str],
-    ) -> Result<Self, Error> {
-        Self::read_with(path, experiment, named, EqualRows::default())
-    }
-
-    /// Reads the file as [`Outcomes::read_naming`]; `equal` says what rows about units count.
-    ///
-    /// # Errors
-    /// As [`Outcomes::read`].
+    /// As [`Outcomes::read`]; some columns of the model are missing.
     pub fn read_with(
         path: &Path,
         experiment: &Experiment,
-        named: &[&str],
-        equal: EqualRows,
+        wanted: Wanted<'_>,
     ) -> Result<Self, Error> {
         let name = file_name(path);
         let input = |problem: String| Error::input(Part::Outcomes(Some(name.clone())), problem);
         if path.is_dir() {
-            return Err(input(
-                "it is a folder, and each analysis reads one file of outcomes\n  hint: name the \
-                 file, or join files of the same columns: cat FOLDER/*.csv"
-                    .to_owned(),
-            ));
+            return Err(input("it is a folder; name its files, as in 'FOLDER/*.csv'".to_owned()));
         }
-        Self::read_text(text::open(path, &name)?, &name, experiment, named, equal)
+        Self::read_text(text::open(path, &name)?, &name, experiment, wanted)
     }
 
-    /// Reads rows that are not in a file, such as those of a store; `name` is for messages.
+    /// Reads rows that are not in a file, such as those of a store: JSON objects with these keys, one after another, so
+    /// that only their values are in memory. `name` is for messages.
     ///
     /// # Errors
     /// As [`Outcomes::read`].
-    pub fn from_reader(
-        rows: Box<dyn io::Read>,
+    pub fn of_objects(
+        rows: &mut dyn Iterator<Item = io::Result<String>>,
+        keys: &[String],
         name: &str,
         experiment: &Experiment,
-        named: &[&str],
+        wanted: Wanted<'_>,
     ) -> Result<Self, Error> {
-        Self::read_text(text::of(rows, name)?, name, experiment, named, EqualRows::default())
+        let input = |problem: String| Error::input(Part::Outcomes(Some(name.to_owned())), problem);
+        let head = Head::of_keys(keys, wanted).map_err(input)?;
+        let mut table = Table::new(head, experiment, wanted).map_err(input)?;
+        let mut record = Record::default();
+        for (row, line) in rows.zip(1..) {
+            let row = row.map_err(Error::read(name))?;
+            let found = json::object(row.as_bytes(), keys, &mut record);
+            table.read(line, found, &record).map_err(input)?;
+        }
+        table.finish().map_err(input)
+    }
+
+    /// Reads an open text, which is not compressed: a table, or JSON. `name` is for messages.
+    ///
+    /// # Errors
+    /// As [`Outcomes::read`].
+    pub fn of_text(
+        text: Box<dyn io::Read>,
+        name: &str,
+        experiment: &Experiment,
+        wanted: Wanted<'_>,
+    ) -> Result<Self, Error> {
+        Self::read_text(text::decode(text, name)?, name, experiment, wanted)
     }
 
     fn read_text(
         mut text: Box<dyn io::BufRead>,
         name: &str,
         experiment: &Experiment,
-        named: &[&str],
-        equal: EqualRows,
+        wanted: Wanted<'_>,
     ) -> Result<Self, Error> {
         let input = |problem: String| Error::input(Part::Outcomes(Some(name.to_owned())), problem);
         let start = text.fill_buf().map_err(Error::read(name))?.trim_ascii_start();
@@ -194,7 +235,7 @@ impl Outcomes {
             let mut all = Vec::new();
             text.read_to_end(&mut all).map_err(Error::read(name))?;
             let json = Json::new(all).map_err(input)?;
-            let head = Head::of_keys(&json.keys).map_err(input)?;
+            let head = Head::of_keys(&json.keys, wanted).map_err(input)?;
             (Rows::Json(json), head)
         } else {
             let mut records = Records::new(text);
@@ -208,20 +249,33 @@ impl Outcomes {
                 first = records.first().map_err(Error::read(name))?;
             }
             let first = first.ok_or_else(|| input("the file is empty".to_owned()))?;
-            let head = Head::of(&first).map_err(input)?;
+            let head = Head::of(&first, wanted).map_err(input)?;
             records.separate(head.separator);
             (Rows::Table(records), head)
         };
-        let mut table = Table::new(head, experiment, named, equal);
+        let mut table = Table::new(head, experiment, wanted).map_err(input)?;
         let mut record = Record::default();
         while let Some((line, found)) = rows.next(&mut record).map_err(Error::read(name))? {
-            table.out.read += 1;
-            match found {
-                Ok(()) => table.row(line, &record).map_err(input)?,
-                Err(fault) => table.skip(line, fault.words()),
-            }
+            table.read(line, found, &record).map_err(input)?;
         }
         table.finish().map_err(input)
+    }
+
+    /// Whether rows are about requests, else about units.
+    #[must_use]
+    pub const fn by_request(&self) -> bool {
+        self.by_request
+    }
+
+    /// The names of the values.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// How many of the columns are metrics of predictions and labels.
+    pub(crate) fn modeled(&self) -> usize {
+        self.predictions.as_ref().map_or(0, |predictions| predictions.metrics.len())
     }
 
     /// How many rows there are.
@@ -242,6 +296,12 @@ impl Outcomes {
 
     fn find(&self, key: u64) -> Option<u32> {
         self.index.find(key, |&row| self.keys.get(row as usize) == Some(&key)).copied()
+    }
+
+    /// The value of a row in a column of segments, by its key; nothing without one.
+    pub(crate) fn segment(&self, column: usize, row: u32) -> Option<u64> {
+        let key = self.segments.get(column)?.keys.get(row as usize).copied();
+        key.filter(|key| *key != NO_VALUE)
     }
 
     /// The rows about units: the two keys that the log may have for it, its time, and its values.
@@ -267,6 +327,10 @@ impl Outcomes {
         keep(&mut self.digests, 1, &gone);
         keep(&mut self.times, 1, &gone);
         keep(&mut self.known, 1, &gone);
+        self.segments.iter_mut().for_each(|column| keep(&mut column.keys, 1, &gone));
+        if let Some(predictions) = &mut self.predictions {
+            keep(&mut predictions.rows, 1, &gone);
+        }
         self.repeated += rows.len() as u64;
     }
 

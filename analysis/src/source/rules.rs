@@ -5,6 +5,7 @@
 //! variant, so a line that contradicts it comes from another file.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sidetrack::names::log;
@@ -14,10 +15,14 @@ use sidetrack::quantity::Bucket;
 
 use super::AccessLogs;
 use super::clock::Clock;
+use super::fields::fields;
 use super::line::Line;
 use crate::figures::visible;
 use crate::phases::Set;
-use crate::row::{Aside, Excluded, MINUTE, Marks, OtherLine, Row, is_digest, key, mix};
+use crate::row::{
+    Aside, Excluded, Id, MINUTE, Marks, OtherLine, Row, SegmentValue, is_digest, key, mix,
+};
+use crate::segments::{NO_VALUE, key_of};
 use crate::short::Short;
 
 /// What becomes of a line.
@@ -39,6 +44,10 @@ pub(super) struct LineRules<'p> {
     sets: Vec<(usize, Arc<Set>)>,
     /// What else is known of the last line.
     pub(super) aside: Option<Aside>,
+    /// The segments of the last line's unit, with texts that were not met before.
+    pub(super) segments: Vec<(SegmentValue, Option<String>)>,
+    /// Texts that were met, by dimension.
+    known: BTreeSet<(u8, u64)>,
 }
 
 /// One plain unit of so many is looked up by its digest as well.
@@ -52,6 +61,8 @@ impl<'p> LineRules<'p> {
             clock: Clock::default(),
             sets: Vec::new(),
             aside: None,
+            segments: Vec::new(),
+            known: BTreeSet::new(),
         }
     }
 
@@ -66,21 +77,77 @@ impl<'p> LineRules<'p> {
     /// Why the line is malformed.
     pub(super) fn judge<'l>(
         &mut self,
-        line: &'l [u8],
+        text: &'l [u8],
         position: u64,
     ) -> Result<Judged<'l>, String> {
-        let line = Line::parse(line)?;
+        let judged = self.judge_line(Line::parse(text)?, position)?;
+        if let Judged::Counts(row, _) = &judged
+            && !self.logs.dimensions.is_empty()
+        {
+            self.segment(Some(text), row);
+        }
+        Ok(judged)
+    }
+
+    /// Judges the values of a line. Of a record that is no line, only outcomes have segments.
+    ///
+    /// # Errors
+    /// Why the line is malformed.
+    pub(super) fn judge_line<'l>(
+        &mut self,
+        line: Line<'l>,
+        position: u64,
+    ) -> Result<Judged<'l>, String> {
         let judged = self.judge_parsed(&line, position)?;
+        self.segments.clear();
+        if let Judged::Counts(row, _) = &judged
+            && !self.logs.dimensions.is_empty()
+        {
+            self.segment(None, row);
+        }
         let request = |line: &Line<'_>| line.request_id.id().ok().flatten().map(|id| key(&id));
         let outcomes = self.logs.outcomes;
         if outcomes.by_request && !matches!(judged, Judged::Counts(..)) {
-            self.aside = request(&line).and_then(|id| outcomes.request(id)).map(Aside::Outcome);
+            let aside = match judged {
+                Judged::OtherTrial(_) => Aside::OtherTrial,
+                _ => Aside::Outcome,
+            };
+            self.aside = request(&line).and_then(|id| outcomes.request(id)).map(aside);
         }
         Ok(match judged {
             // The name is borrowed from the line.
             Judged::OtherExperiment(_) => Judged::OtherExperiment(line.experiment.into_text()),
             judged => judged,
         })
+    }
+
+    /// Finds the segments of a line's unit.
+    fn segment(&mut self, text: Option<&[u8]>, row: &Row) {
+        self.segments.clear();
+        let (Some(unit), outcomes) = (row.unit, self.logs.outcomes) else { return };
+        let dimensions = self.logs.dimensions;
+        let names: Vec<&str> = dimensions.iter().map(|it| it.name.as_str()).collect();
+        let is_field = dimensions.iter().any(|it| it.column.is_none());
+        let text = text.filter(|_| is_field);
+        let found = text.map_or_else(Vec::new, |text| fields(text, &names));
+        let mut found = found.into_iter();
+        for (located, dimension) in dimensions.iter().zip(0..) {
+            let field = found.next().flatten();
+            let (value, text) = match located.column {
+                Some(column) => {
+                    let row = row.outcome.filter(|_| outcomes.by_request);
+                    (row.and_then(|row| outcomes.segment(column, row)).unwrap_or(NO_VALUE), None)
+                }
+                None => (field.as_deref().map_or(NO_VALUE, key_of), field),
+            };
+            if value == NO_VALUE {
+                continue;
+            }
+            let is_new = text.is_some() && self.known.insert((dimension, value));
+            let (time, position) = (row.time, row.position);
+            let value = SegmentValue { dimension, value, unit, time, position };
+            self.segments.push((value, text.filter(|_| is_new)));
+        }
     }
 
     fn judge_parsed(&mut self, line: &Line<'_>, position: u64) -> Result<Judged<'static>, String> {
@@ -232,7 +299,10 @@ impl<'p> LineRules<'p> {
         let unit = line.unit.id().map_err(|problem| format!("{}: {problem}", log::UNIT))?;
         let id = line.request_id.id();
         let id = id.map_err(|problem| format!("{}: {problem}", log::REQUEST_ID))?;
-        let request = id.as_deref().map(key);
+        let (unit_id, id) = (unit.as_deref().map(Id::of), id.as_deref().map(Id::of));
+        let request = id.map(|id| id.key);
+        // A request without a unit is a unit by itself.
+        let group = unit_id.or(id).map_or_else(|| mix(0, position) % 100, |id| id.group.into());
         let plain = unit.as_deref().filter(|unit| !is_digest(unit));
         let untold = line.trial.text().and_then(|text| text.parse::<Short>().ok()).is_none();
         let drawn = plain.filter(|_| untold && self.experiment.assignment == Assignment::UserHash);
@@ -245,7 +315,7 @@ impl<'p> LineRules<'p> {
         }
         let marks = Marks { untold, foreign, ..marks };
         // Other requests may have the same id: calls of one trace, and retries of a client.
-        let unit = unit.as_deref().map(key);
+        let unit = unit_id.map(|id| id.key);
         let more = [time, u64::from(duration), status, arm.index() as u64, unit.unwrap_or(0)];
         let print = request.map(|id| more.into_iter().fold(id, mix));
         let row = Row {
@@ -255,6 +325,7 @@ impl<'p> LineRules<'p> {
             time,
             duration,
             outcome: request.and_then(|id| self.logs.outcomes.request(id)),
+            group: u8::try_from(group).unwrap_or_default(),
             stratum,
             arm: small(arm.index())?,
             marks,

@@ -14,6 +14,9 @@ use super::envelope::PREFIX;
 pub struct Start([u8; 16]);
 
 impl Start {
+    /// How records begin that are not text.
+    pub(super) const RECORD: Self = Self(*b"\0\x01record\0\0\0\0\0\0\0\0");
+
     /// The beginning of a line; `None` if it is not that of a JSON object.
     pub(crate) fn of(line: &[u8]) -> Option<Self> {
         let head = line.get(..line.len().min(PREFIX)).unwrap_or_default();

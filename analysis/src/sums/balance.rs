@@ -40,7 +40,7 @@ pub(crate) struct Weights {
     pub(crate) largest: u64,
     /// The requests of the heaviest units of all variants together.
     pub(crate) heavy: u64,
-    squares: f64,
+    pub(crate) squares: f64,
 }
 
 impl Weights {

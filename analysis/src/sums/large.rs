@@ -31,7 +31,7 @@ impl Summation<'_> {
 }
 
 /// Whether a metric adds up values of outcomes, and decides.
-fn adds_values(metric: &Metric) -> bool {
+pub(crate) fn adds_values(metric: &Metric) -> bool {
     let is_sum = matches!(metric.measure, Measure::Mean | Measure::Ratio) && !metric.is_share();
     is_sum && matches!(metric.origin, Origin::Column(_)) && metric.role != Role::Exploratory
 }

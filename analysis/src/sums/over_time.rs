@@ -8,21 +8,21 @@ const MOMENTS: usize = 48;
 /// Sums by moment and slot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OverTime {
-    /// Units that joined.
+    /// Units by the moment of their first request in each phase.
     pub(crate) units: Vec<Vec<u64>>,
-    /// The values of the first primary metric.
+    /// The values of the first primary metric, of the units that joined.
     pub(crate) values: Vec<Vec<Pairs>>,
 }
 
 impl OverTime {
-    pub(super) fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize) -> Self {
         Self {
             units: vec![vec![0; slots]; MOMENTS],
             values: vec![vec![Pairs::default(); slots]; MOMENTS],
         }
     }
 
-    /// A unit joined.
+    /// A unit was seen for the first time in a phase.
     pub(super) fn joined(&mut self, time: u64, span: (u64, u64), slot: usize) {
         let slots = self.units.get_mut(moment(time, span));
         if let Some(count) = slots.and_then(|slots| slots.get_mut(slot)) {
@@ -45,16 +45,15 @@ impl OverTime {
         }
     }
 
-    /// Adds to the values of each moment those of all moments before it.
-    pub(super) fn accumulate(&mut self) {
+    /// The values of the units that had joined by each moment.
+    pub(crate) fn accumulated(&self) -> Vec<Vec<Pairs>> {
         let mut before: Vec<Pairs> = Vec::new();
-        for slots in &mut self.values {
+        let accumulate = |slots: &Vec<Pairs>| {
             before.resize(slots.len(), Pairs::default());
-            for (sum, pairs) in before.iter_mut().zip(slots) {
-                sum.merge(pairs);
-                *pairs = *sum;
-            }
-        }
+            before.iter_mut().zip(slots).for_each(|(sum, pairs)| sum.merge(pairs));
+            before.clone()
+        };
+        self.values.iter().map(accumulate).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sidetrack::quantity::Millis;
 
 use crate::attribution::is_late;
-use crate::join::{Cell, Joined, Unit};
+use crate::join::{Cell, Hit, Joined, Unit};
 use crate::row::MINUTE;
 use crate::sizes::Sizes;
 use crate::source::Trial;
@@ -72,9 +72,13 @@ pub(crate) struct Echoes {
 pub(crate) struct Placed {
     /// Sum and count by shard, column and cell.
     columns: Vec<Vec<Vec<(f64, u32)>>>,
+    /// By shard: rows with predictions that count.
+    hits: Vec<Vec<Hit>>,
     /// The sizes of the values by column and variant.
     pub(crate) sizes: Vec<Vec<Sizes>>,
     pub(crate) matched: u64,
+    /// The numbers of matched rows, if there are several files.
+    pub(crate) rows: Vec<usize>,
     /// Matched rows with a time, by minute and variant.
     pub(crate) minutes: BTreeMap<u64, Vec<u64>>,
     pub(crate) unmatched: u64,
@@ -102,7 +106,20 @@ pub(crate) struct Placed {
 impl Placed {
     /// The counts, without the values.
     pub(crate) fn counts(self) -> Self {
-        Self { columns: Vec::new(), ..self }
+        Self { columns: Vec::new(), hits: Vec::new(), ..self }
+    }
+
+    /// The rows with predictions that count.
+    pub(crate) fn hits(&self, shard: usize) -> &[Hit] {
+        self.hits.get(shard).map_or(&[], Vec::as_slice)
+    }
+
+    /// Makes this the only value of a column in a cell.
+    pub(crate) fn set(&mut self, shard: usize, column: usize, cell: u32, value: f64) {
+        let column = self.columns.get_mut(shard).and_then(|columns| columns.get_mut(column));
+        if let Some(place) = column.and_then(|column| column.get_mut(cell as usize)) {
+            *place = (value, 1);
+        }
     }
 
     pub(crate) fn value(&self, shard: usize, column: usize, cell: u32) -> (f64, u32) {
@@ -124,11 +141,13 @@ pub(crate) fn place(
     window: Window,
     attribution: Option<Millis>,
     trial: Trial,
+    covariates: &[usize],
 ) -> Placed {
     let of = |cells: u32| vec![vec![(0.0, 0); cells as usize]; outcomes.columns.len()];
     let mut placed = Placed {
         columns: joined.shards.iter().map(|table| of(table.cells())).collect(),
         sizes: vec![Vec::new(); outcomes.columns.len()],
+        hits: vec![Vec::new(); joined.shards.len()],
         ..Placed::default()
     };
     let others = Others::new(joined, trial);
@@ -137,7 +156,18 @@ pub(crate) fn place(
     // Rows are known from here on.
     let known = outcomes.first_time().max(window.since.map(|since| since.time().get()));
     let mut echoing = BTreeSet::new();
+    // A row of covariates is from before the experiment, and no outcome.
+    let is_before = |values: &[f64]| {
+        let mut known = values.iter().enumerate().filter(|(_, value)| !value.is_nan()).peekable();
+        known.peek().is_some() && known.all(|(column, _)| covariates.contains(&column))
+    };
     for (row, (keys, time, values)) in outcomes.units().enumerate() {
+        if is_before(values) {
+            let is_known = keys.into_iter().any(|key| joined.unit(key).is_some());
+            placed.matched += u64::from(is_known);
+            placed.unmatched += u64::from(!is_known);
+            continue;
+        }
         placed.timed |= time.is_some();
         if time.is_some_and(|time| !window.contains(time)) {
             placed.other_time += 1;
@@ -170,6 +200,9 @@ pub(crate) fn place(
             continue;
         };
         placed.matched += 1;
+        if !outcomes.files.is_empty() {
+            placed.rows.push(row);
+        }
         if let Some(time) = time {
             let arms = placed.minutes.entry(time / MINUTE).or_default();
             arms.resize(arms.len().max(usize::from(cell.arm) + 1), 0);
@@ -207,6 +240,10 @@ pub(crate) fn place(
             if let Some(sizes) = sizes.get_mut(arm) {
                 sizes.add(*value);
             }
+        }
+        if let Some(hits) = placed.hits.get_mut(shard).filter(|_| outcomes.predictions.is_some()) {
+            let row = u32::try_from(row).unwrap_or(u32::MAX);
+            hits.push(Hit { row, cell: number, stratum: cell.stratum, arm: cell.arm });
         }
         let columns = placed.columns.get_mut(shard).into_iter().flatten();
         for (column, value) in columns.zip(values).filter(|(_, value)| !value.is_nan()) {

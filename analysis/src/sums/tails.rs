@@ -12,8 +12,8 @@ use crate::metric::{Measure, Metric};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tails {
     pub(crate) units: u64,
-    squares: f64,
-    cubes: f64,
+    pub(crate) squares: f64,
+    pub(crate) cubes: f64,
 }
 
 impl Tails {
@@ -45,7 +45,7 @@ impl Tails {
 }
 
 /// Whether the test of a metric is one of means that decide. Shares have a score of their own.
-pub(super) fn needs_tails(metric: &Metric) -> bool {
+pub(crate) fn needs_tails(metric: &Metric) -> bool {
     let is_mean = matches!(metric.measure, Measure::Mean | Measure::Ratio) && !metric.is_share();
     is_mean && metric.role != Role::Exploratory
 }

@@ -14,6 +14,8 @@ pub(super) struct Value {
     pub(super) x: f64,
     /// The numerator without a cap.
     pub(super) whole: f64,
+    /// Values of the column that it is made of.
+    pub(super) rows: u32,
 }
 
 impl Value {
@@ -28,7 +30,7 @@ pub(super) type Values = Vec<Value>;
 impl MetricSums {
     /// Adds a unit's value in a slot. `is_heavy`: the unit is among those with the most requests.
     pub(super) fn add(&mut self, value: &Value, is_heavy: bool) {
-        let Value { slot, y, x, whole } = *value;
+        let Value { slot, y, x, whole, .. } = *value;
         // Sums of checked numbers; one beyond 1e150 does not count.
         let add = |pairs: &mut [Pairs], y: f64| {
             pairs.get_mut(slot).map(|pairs| pairs.add(y, x).ok());
@@ -55,6 +57,9 @@ impl MetricSums {
             (&mut self.uncapped, &more.uncapped),
         ] {
             sums.iter_mut().zip(more).for_each(|(sum, more)| sum.merge(more));
+        }
+        if let (Some(sums), Some(more)) = (&mut self.covariates, &more.covariates) {
+            sums.merge(more);
         }
         self.capped.iter_mut().zip(&more.capped).for_each(|(sum, more)| *sum += more);
     }

@@ -24,6 +24,8 @@ fn metric(name: &str, role: Role, decision: Conclusion) -> MetricResult {
         undefined: None,
         decision,
         phases: Vec::new(),
+        adjustment: None,
+        posterior: None,
     };
     MetricResult {
         name: name.to_owned(),

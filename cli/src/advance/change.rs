@@ -30,13 +30,19 @@ fn mark(experiment: &str, candidate: &str) -> String {
 }
 
 /// The comment that blocks raises of a candidate, if the file has it.
-pub(super) fn block(text: &str, experiment: &str, candidate: &str) -> Option<String> {
+pub(crate) fn block(text: &str, experiment: &str, candidate: &str) -> Option<String> {
+    let comments = text.lines().filter_map(|line| line.trim().strip_prefix('#'));
+    note_of(comments, experiment, candidate)
+}
+
+/// The note that blocks raises of a candidate, among others.
+pub(super) fn note_of<'n>(
+    mut notes: impl Iterator<Item = &'n str>,
+    experiment: &str,
+    candidate: &str,
+) -> Option<String> {
     let mark = mark(experiment, candidate);
-    let comment = |line: &str| {
-        let comment = line.trim().strip_prefix('#')?.trim();
-        comment.starts_with(&mark).then(|| visible(comment))
-    };
-    text.lines().find_map(comment)
+    notes.find_map(|note| note.trim().starts_with(&mark).then(|| visible(note.trim())))
 }
 
 impl Change<'_> {
@@ -55,7 +61,7 @@ impl Change<'_> {
         );
         let mut draft = Draft::new(source, old)?;
         match verdict.action {
-            Action::Hold | Action::Invalid => return Ok(None),
+            Action::Hold | Action::Invalid | Action::End => return Ok(None),
             Action::Promote if !promote => return Ok(None),
             Action::Promote => {
                 return promote::promoted(source, old, experiment, id, None, now).map(Some);
@@ -65,10 +71,8 @@ impl Change<'_> {
             }
             Action::RollBack => {
                 draft.set(&path, "weight", &Node::Number("0".to_owned()), "name");
-                let why = one_line(&verdict.reasons.join("; "));
-                let mark = mark(&experiment.name, candidate);
                 let how = "Raises are blocked until you remove these two lines.".to_owned();
-                draft.comment_above(&path, "name", &[format!("{mark}{now}: {why}"), how]);
+                draft.comment_above(&path, "name", &[self.note(verdict), how]);
             }
         }
         let edited = draft.finish()?;
@@ -83,6 +87,12 @@ impl Change<'_> {
         Ok(Some(edited))
     }
 
+    /// The note of a rollback, which blocks raises.
+    pub(super) fn note(&self, verdict: &Verdict) -> String {
+        let why = one_line(&verdict.reasons.join("; "));
+        format!("{}{}: {why}", mark(&self.experiment.name, self.candidate), self.now)
+    }
+
     /// The message of the commit: what happens, then why.
     pub(super) fn message(&self, verdict: &Verdict) -> String {
         let Self { experiment, candidate, weight, .. } = *self;
@@ -92,7 +102,7 @@ impl Change<'_> {
             Action::Raise(to) => format!("raise {candidate} from {from} to {}", percent(to)),
             Action::RollBack => format!("roll {candidate} back from {from} to 0 %"),
             Action::Promote => format!("promote {candidate}"),
-            Action::Hold | Action::Invalid => format!("hold {candidate} at {from}"),
+            Action::Hold | Action::Invalid | Action::End => format!("hold {candidate} at {from}"),
         };
         let reasons: Vec<String> =
             verdict.reasons.iter().map(|reason| format!("- {}", one_line(reason))).collect();
@@ -105,9 +115,9 @@ fn one_line(text: &str) -> String {
     visible(&text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Replaces the file. A link stays a link.
-pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Replaces the file, if it is still as it was. A link stays a link.
+pub(super) fn write(path: &Path, was: &[u8], text: &str) -> anyhow::Result<()> {
     let name = visible(&path.to_string_lossy());
     let path = path.canonicalize().with_context(|| format!("cannot write {name}"))?;
-    atomic::write(&path, text.as_bytes()).with_context(|| format!("cannot write {name}"))
+    atomic::replace(&path, Some(was), text.as_bytes())
 }

@@ -1,8 +1,8 @@
 //! The decision of `sidetrack advance`, as a pure function of the steps, the file's weight and what is known.
 //!
-//! In this order, the first that holds decides: the file forbids it, the fleet shows harm, the data are invalid, the
-//! data show harm, something is missing, the next step. So harm always goes before progress, and no data is never good
-//! data.
+//! In this order, the first that holds decides: the file forbids it, the fleet shows harm, the candidate refuses or
+//! serves nothing, the data are invalid, the data show harm, something is missing, the next step. So harm always goes
+//! before progress, and no data is never good data.
 
 use sidetrack::config::Step;
 use sidetrack::quantity::{Millis, Ppm, Timestamp};
@@ -13,6 +13,9 @@ use crate::words::percent;
 /// Proxies that must have tripped for a rollback: more than half, of at least so many.
 const FEWEST_PROXIES: u64 = 2;
 
+/// The share of its requests that a candidate must have been asked for, to be raised.
+const FEWEST_ASKED: f64 = 0.95;
+
 /// What the decision depends on.
 pub(super) struct Facts<'a> {
     pub(super) candidate: &'a str,
@@ -21,12 +24,15 @@ pub(super) struct Facts<'a> {
     /// The candidate's weight in the file.
     pub(super) weight: Ppm,
     pub(super) enabled: bool,
-    /// The comment of an earlier rollback.
+    /// The note of an earlier rollback, and how to remove it.
     pub(super) block: Option<&'a str>,
+    /// Why the candidate must get no traffic, whatever the evidence says.
+    pub(super) stop: Option<&'a str>,
     /// Begin with the first step although the candidate had traffic before.
     pub(super) start: bool,
-    /// `None`: no logs and no store are given.
+    /// `None`: there is no evidence, for the reason that follows.
     pub(super) evidence: Option<&'a Evidence>,
+    pub(super) no_evidence: &'a str,
     pub(super) fleet: Fleet,
     pub(super) now: Timestamp,
     /// Evidence that ends longer ago raises nothing.
@@ -41,10 +47,19 @@ pub(super) struct Evidence {
     pub(super) wins: bool,
     /// The reasons of the analysis, most important first.
     pub(super) reasons: Vec<String>,
+    /// Checks that block because of the candidate itself.
+    pub(super) faults: Vec<String>,
     /// Metrics in which the candidate is worse: guardrails beyond their margin, primary metrics significantly.
     pub(super) harms: Vec<String>,
+    /// The share of its requests for which the candidate was asked; `None` if that is not known.
+    pub(super) asked: Option<f64>,
     /// Guardrails without data.
     pub(super) unknown: Vec<String>,
+    /// Primary metrics that cannot be judged yet, and why. They do not hold: at the first steps they have no power, and labels may
+    /// be days late.
+    pub(super) unjudged: Vec<(String, String)>,
+    /// As many units as the plan has.
+    pub(super) is_plan_reached: bool,
     /// The candidate had units in this trial.
     pub(super) has_traffic: bool,
     /// The last phase of the log, if its weight is the file's.
@@ -72,22 +87,24 @@ pub(super) struct Fleet {
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(crate) enum Action {
     Raise(Ppm),
     Hold,
     /// Hold, because the data cannot be trusted.
     Invalid,
     RollBack,
     Promote,
+    /// The last step is over, and the candidate is not better: the test has nothing more to show.
+    End,
 }
 
 /// The decision.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) action: Action,
-    pub(super) reasons: Vec<String>,
+pub(crate) struct Verdict {
+    pub(crate) action: Action,
+    pub(crate) reasons: Vec<String>,
     /// When the time and the units of the step will be reached, if they go on as so far.
-    pub(super) about: Option<Timestamp>,
+    pub(crate) about: Option<Timestamp>,
 }
 
 impl Verdict {
@@ -100,6 +117,9 @@ impl Verdict {
 pub(super) fn decide(facts: &Facts<'_>) -> Verdict {
     let because = |action, reason: &str| Verdict::new(action, [reason.to_owned()]);
     let Facts { candidate, weight, .. } = *facts;
+    if let Some(reason) = facts.stop.filter(|_| weight > Ppm::ZERO) {
+        return because(Action::RollBack, reason);
+    }
     if !facts.enabled {
         return because(Action::Hold, "the experiment is disabled (`enabled: false`)");
     }
@@ -117,9 +137,11 @@ pub(super) fn decide(facts: &Facts<'_>) -> Verdict {
         return because(Action::RollBack, &format!("{reason} within 5 minutes"));
     }
     let Some(evidence) = facts.evidence else {
-        let reason = "no evidence is given; pass --exposures LOG or --store URL";
-        return because(Action::Hold, reason);
+        return because(Action::Hold, facts.no_evidence);
     };
+    if !evidence.faults.is_empty() {
+        return Verdict::new(Action::RollBack, evidence.faults.clone());
+    }
     if evidence.decision == Decision::Invalid {
         return Verdict::new(Action::Invalid, evidence.reasons.clone());
     }
@@ -140,15 +162,23 @@ pub(super) fn decide(facts: &Facts<'_>) -> Verdict {
         );
         return because(Action::Hold, &reason);
     };
-    let held = missing(facts, evidence, step);
+    let next = at.and_then(|at| facts.steps.get(at + 1));
+    let mut held = missing(facts, evidence, step);
+    // Promotion has its own look at the data without the breaker's minutes.
+    if next.is_some() {
+        held.reasons.extend(diverted(evidence, candidate));
+    }
     if !held.reasons.is_empty() {
         return held;
     }
-    match at.and_then(|at| facts.steps.get(at + 1)) {
+    match next {
         Some(next) => {
             let harm = "no metric of the plan shows harm";
-            let reasons = [reached(step, evidence), harm.to_owned()];
-            Verdict::new(Action::Raise(next.weight), reasons)
+            let reasons = [reached(step, evidence), harm.to_owned()].into_iter();
+            let unjudged = evidence.unjudged.iter();
+            let unjudged =
+                unjudged.map(|(name, why)| format!("{name} cannot be judged yet: {why}"));
+            Verdict::new(Action::Raise(next.weight), reasons.chain(unjudged))
         }
         None => judged(evidence, candidate),
     }
@@ -185,8 +215,7 @@ fn begin(facts: &Facts<'_>) -> Verdict {
 }
 
 fn blocked(block: &str) -> Verdict {
-    let reason = format!("{block}; remove this comment from the file to allow raises again");
-    Verdict::new(Action::Hold, [reason])
+    Verdict::new(Action::Hold, [block.to_owned()])
 }
 
 /// Why the step is not over yet.
@@ -203,6 +232,13 @@ fn missing(facts: &Facts<'_>, evidence: &Evidence, step: &Step) -> Verdict {
     };
     let lasted = phase.to.get().saturating_sub(phase.from.get());
     let age = Millis::new(facts.now.get().saturating_sub(phase.to.get()));
+    let ahead = Millis::new(phase.to.get().saturating_sub(facts.now.get()));
+    if ahead > facts.max_age {
+        held.reasons.push(format!(
+            "the log ends at {}, which is in the future; check the clocks of the proxies",
+            phase.to
+        ));
+    }
     if age > facts.max_age {
         held.reasons.push(format!(
             "the log ends at {}, more than {} ago; raises need newer evidence",
@@ -235,6 +271,17 @@ fn missing(facts: &Facts<'_>, evidence: &Evidence, step: &Step) -> Verdict {
     held
 }
 
+/// Whether too few of the candidate's requests reached it to say that it does no harm.
+fn diverted(evidence: &Evidence, candidate: &str) -> Option<String> {
+    let asked = evidence.asked.filter(|asked| *asked < FEWEST_ASKED)?;
+    Some(format!(
+        "only {:.1} % of the requests of {candidate} reached it, and raises need {:.0} %: its breaker \
+         was open, or its route is missing",
+        asked * 100.0,
+        FEWEST_ASKED * 100.0
+    ))
+}
+
 /// When there will be so many units, if they come as so far.
 fn at_this_rate(from: Timestamp, lasted: u64, units: u64, wanted: u64) -> Option<Timestamp> {
     let whole = u128::from(lasted) * u128::from(wanted);
@@ -250,16 +297,22 @@ fn reached(step: &Step, evidence: &Evidence) -> String {
     format!("the step at {} has lasted {lasted}{units}", percent(step.weight))
 }
 
+/// How the reasons of a verdict after the last step begin.
+pub(crate) const OVER: &str = "the last step is over, and ";
+
 /// The last step is over: the verdict decides.
 fn judged(evidence: &Evidence, candidate: &str) -> Verdict {
     let (action, first) = match evidence.decision {
         Decision::Promote if evidence.wins => {
-            (Action::Promote, format!("the last step is over, and {candidate} is better"))
+            (Action::Promote, format!("{OVER}{candidate} is better"))
         }
         Decision::Promote => (Action::Hold, "another candidate is better".to_owned()),
-        Decision::KeepBaseline => (
-            Action::Hold,
-            "the verdict is to keep the baseline; end the test with `enabled: false`".to_owned(),
+        Decision::KeepBaseline => {
+            (Action::End, format!("{OVER}the verdict is to keep the baseline"))
+        }
+        Decision::Inconclusive if evidence.is_plan_reached => (
+            Action::End,
+            format!("{OVER}the planned units did not show that {candidate} is better"),
         ),
         Decision::Inconclusive | Decision::Invalid => {
             (Action::Hold, "this is the last step, and the verdict is still open".to_owned())
@@ -270,10 +323,10 @@ fn judged(evidence: &Evidence, candidate: &str) -> Verdict {
 
 impl Action {
     /// Its word in JSON.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Raise(_) => "raise",
-            Self::Hold | Self::Invalid => "hold",
+            Self::Hold | Self::Invalid | Self::End => "hold",
             Self::RollBack => "roll_back",
             Self::Promote => "promote",
         }

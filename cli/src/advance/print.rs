@@ -51,7 +51,7 @@ pub(super) fn text(answer: &Answer, out: &mut Out) -> anyhow::Result<()> {
 }
 
 /// What happens, in a few words.
-pub(super) fn headline(answer: &Answer) -> String {
+fn headline(answer: &Answer) -> String {
     match answer.action {
         "raise" => format!("Raise to {} %", answer.to),
         "roll_back" => "Roll back".to_owned(),
@@ -62,7 +62,17 @@ pub(super) fn headline(answer: &Answer) -> String {
 }
 
 /// Where the candidate is: `5 %, step 1 of 3`.
-pub(super) fn place(answer: &Answer) -> String {
+fn place(answer: &Answer) -> String {
     let step = answer.step.map(|step| format!(", step {step} of {}", answer.steps));
     format!("{} %{}", answer.from, step.unwrap_or_default())
+}
+
+/// `2026-11-23T09:00:00Z  Hold  forecast: fancy, 5 %, step 1 of 3: the step has 10 units, but needs 2000`.
+pub(super) fn line(answer: &Answer) -> String {
+    let Answer { at, experiment, candidate, .. } = answer;
+    let reasons = visible(&answer.reasons.join("; "));
+    let about = answer.about.as_ref().map(|about| format!(" (about {about})")).unwrap_or_default();
+    let (what, place) = (headline(answer), place(answer));
+    let dry = if answer.dry_run { " (dry run)" } else { "" };
+    format!("{at}  {what}{dry}  {experiment}: {candidate}, {place}: {reasons}{about}")
 }

@@ -1,15 +1,15 @@
 //! New weights in the text of a file, with all other text unchanged.
 //!
-//! Only the numbers after `weight:` change, and notes are added. The result is parsed and compared with
-//! the intended weights, so a file that cannot be edited in place (anchors, merged keys) is an error.
+//! Only the numbers after `weight:` change, and notes are added as comments.
 
+use sidetrack::config::Node;
 use sidetrack::plan::{Experiment, PerVariant, Plan, VariantId};
 use sidetrack::quantity::{Ppm, Timestamp};
 use sidetrack::rollout::Schedule;
 use sidetrack_analysis::MARK;
 
+use crate::edit::Draft;
 use crate::fault::Fault;
-use crate::lines::Lines;
 use crate::load::Source;
 use crate::words::variant;
 
@@ -35,50 +35,16 @@ pub(super) fn edited(
         ))
         .into());
     }
-    let text = std::str::from_utf8(source.bytes())?.to_owned();
-    let places = Lines::of(&text);
     let at = plan.experiments.iter().position(|other| other.name == *name).unwrap_or_default();
-    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let mut edits = Vec::new();
+    let mut draft = Draft::new(source, &source.good()?)?;
     for index in experiment.candidates() {
-        let path = format!("experiments[{at}].variants[{}].weight", index.index());
-        let place = places
-            .key(&path)
-            .ok_or_else(|| Fault(format!("{path}: the file does not set this weight directly, so it cannot be changed\n  hint: write each weight as a number")))?;
-        edits.push((place.line, place.column, weights[index], path));
+        let path = format!("experiments[{at}].variants[{}]", index.index());
+        draft.set(&path, "weight", &Node::Number(weights[index].to_string()), "name");
     }
-    // From right to left, so earlier columns remain valid.
-    edits.sort_by_key(|(line, column, ..)| std::cmp::Reverse((*line, *column)));
-    for (line, column, weight, path) in edits {
-        let line = usize::try_from(line - 1).ok().and_then(|line| lines.get_mut(line));
-        let changed = line.and_then(|line| {
-            *line = replaced(line, usize::try_from(column - 1).ok()?, weight)?;
-            Some(())
-        });
-        changed.ok_or_else(|| {
-            Fault(format!(
-                "{path}: the number is not on the line of its key, so it cannot be changed\n  hint: write `weight: NUMBER` on one line"
-            ))
-        })?;
-    }
+    let edited = draft.finish()?;
+    let mut lines: Vec<String> = edited.text.split_inclusive('\n').map(str::to_owned).collect();
     note(&mut lines, experiment, weights, now)?;
-    let edited: String = lines.concat();
-    verify(source, edited, plan, name, weights)
-}
-
-/// The line with another number behind the key that begins at this character.
-fn replaced(line: &str, column: usize, weight: Ppm) -> Option<String> {
-    let (start, _) = line.char_indices().nth(column)?;
-    let colon = start + line.get(start..)?.find(':')? + 1;
-    let rest = line.get(colon..)?;
-    let value = colon + rest.find(|c: char| !c.is_whitespace())?;
-    let rest = line.get(value..)?;
-    let end = value
-        + rest
-            .find(|c: char| c.is_whitespace() || matches!(c, ',' | '}' | '#'))
-            .unwrap_or(rest.len());
-    line.get(value..end)?.parse::<f64>().ok()?;
-    Some(format!("{}{weight}{}", line.get(..value)?, line.get(end..)?))
+    Ok(lines.concat())
 }
 
 /// Adds the note of this step, and for the first step a note of the weights before.
@@ -124,58 +90,4 @@ fn note(
     notes += &note(&now.to_string(), weights);
     lines.insert(at, notes);
     Ok(())
-}
-
-/// Parses the new text and compares it with the old plan and the new weights.
-fn verify(
-    source: &Source,
-    edited: String,
-    old: &Plan,
-    name: &str,
-    weights: &PerVariant<Ppm>,
-) -> anyhow::Result<String> {
-    let new = source.with(edited.clone()).good()?.plan;
-    let same = old.experiments.len() == new.experiments.len()
-        && old.experiments.iter().zip(&new.experiments).all(|(old, new)| {
-            let kept = old.name == new.name
-                && old.salt == new.salt
-                && old.variants.len() == new.variants.len();
-            let wanted = match (&old.schedule, &new.schedule) {
-                (Schedule::Fixed(_), Schedule::Fixed(new_weights)) if old.name == name => {
-                    old.candidates().all(|index| new_weights[index] == weights[index])
-                }
-                (old, new) => old == new,
-            };
-            kept && wanted
-        });
-    anyhow::ensure!(
-        same,
-        Fault(format!(
-            "{name}: the weights cannot be changed in place, probably because of an anchor or a merged key\n  hint: write each weight as a number"
-        ))
-    );
-    Ok(edited)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_number_changes() {
-        let weight = Ppm::new(123_400).unwrap();
-        let change = |line: &str| replaced(line, line.find("weight").unwrap(), weight);
-        assert_eq!(
-            change("    weight: 30   # percent\n").unwrap(),
-            "    weight: 12.34   # percent\n"
-        );
-        let line = "- {name: ä, weight: 30, reserve: 50}";
-        let column = line.chars().position(|c| c == 'w').unwrap();
-        assert_eq!(
-            replaced(line, column, weight).unwrap(),
-            "- {name: ä, weight: 12.34, reserve: 50}"
-        );
-        assert_eq!(replaced("weight: *other", 0, weight), None);
-        assert_eq!(replaced("weight:", 0, weight), None);
-    }
 }

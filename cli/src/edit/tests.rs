@@ -39,7 +39,7 @@ fn a_number_is_replaced_and_all_else_stays() {
 }
 
 #[test]
-fn a_key_is_added_below_another_one_and_a_comment_of_a_removed_one_stays() {
+fn a_key_is_added_below_another_one_and_a_removed_one_with_a_comment_becomes_one() {
     let text = edited(BLOCK, |draft| {
         draft.set("experiments[0].variants[0]", "weight", &number("0"), "name");
         draft.remove("experiments[0].variants[1]", "weight");
@@ -49,10 +49,49 @@ fn a_key_is_added_below_another_one_and_a_comment_of_a_removed_one_stays() {
     });
     let expected = BLOCK
         .replace("- name: old\n", "- name: old\n        weight: 0\n")
-        .replace("        weight: 30   # percent\n        reserve: 50\n", "        # percent\n")
+        .replace(
+            "        weight: 30   # percent\n        reserve: 50\n",
+            "        # weight: 30   # percent\n",
+        )
         .replace("baseline: old", "baseline: new")
         .replace("# the name\n", "# the name\n    salt: \"e 2\"\n");
     assert_eq!(text.unwrap(), expected);
+}
+
+#[test]
+fn a_key_moves_with_the_comment_behind_it() {
+    let shift = |file: &str| {
+        edited(file, |draft| {
+            let [old, new] = [0, 1].map(|at| format!("experiments[0].variants[{at}]"));
+            draft.shift("weight", &new, &old, &number("0"), "name");
+            draft.remove(&new, "reserve");
+            draft.set("experiments[0]", "baseline", &Node::Text("new".to_owned()), "name");
+        })
+    };
+    let rest = |file: &str| {
+        file.replace("        weight: 30   # percent\n        reserve: 50\n", "")
+            .replace("baseline: old", "baseline: new")
+    };
+    let expected =
+        rest(BLOCK).replace("- name: old\n", "- name: old\n        weight: 0  # percent\n");
+    assert_eq!(shift(BLOCK).unwrap(), expected);
+    // In flow style, the comment goes behind the line, or behind what is there.
+    for (old, then) in [
+        ("- {name: old, cluster: one}\n", "- {name: old, weight: 0, cluster: one}  # percent\n"),
+        ("- {name: old} # now\n", "- {name: old, weight: 0} # now; percent\n"),
+    ] {
+        let file = BLOCK.replace("- name: old\n        cluster: one\n", old);
+        let file = file.replace("        cluster: two\n", "");
+        let file = if old.contains("cluster") {
+            file.replace("reserve: 50\n", "reserve: 50\n        cluster: two\n")
+        } else {
+            file
+        };
+        assert_eq!(shift(&file).unwrap(), rest(&file).replace(old, then));
+    }
+    // Nothing to move: the value is set.
+    let file = BLOCK.replace("   # percent", "");
+    assert_eq!(shift(&file).unwrap(), expected.replace("  # percent", ""));
 }
 
 #[test]
@@ -112,12 +151,12 @@ fn what_cannot_be_edited_is_an_error_and_never_another_file() {
 #[test]
 fn a_block_becomes_a_comment_with_all_its_lines() {
     let text = format!(
-        "{BLOCK}    analysis:\n      metrics: [accuracy]\n      steps:\n      - {{weight: 5, min_for: 1d}}\n\n      - weight: 30\n        min_for: 7d\n      guardrails: [error_rate:0.5pt]\n"
+        "{BLOCK}    analysis:\n      metrics: [accuracy]\n      # Raised by evidence.\n      steps:\n      - {{weight: 5, min_for: 1d}}\n\n      - weight: 30\n        min_for: 7d\n      guardrails: [error_rate:0.5pt]\n"
     );
     let new = edited(&text, |draft| {
         draft.comment_out("experiments[0].analysis", "steps", "Done.");
     });
-    let expected = text.replace("      steps:\n      - {weight: 5, min_for: 1d}\n\n      - weight: 30\n        min_for: 7d\n",
-        "      # Done.\n      # steps:\n      # - {weight: 5, min_for: 1d}\n\n      # - weight: 30\n      #   min_for: 7d\n");
+    let expected = text.replace("      # Raised by evidence.\n      steps:\n      - {weight: 5, min_for: 1d}\n\n      - weight: 30\n        min_for: 7d\n",
+        "      # Done.\n      # Raised by evidence.\n      # steps:\n      # - {weight: 5, min_for: 1d}\n\n      # - weight: 30\n      #   min_for: 7d\n");
     assert_eq!(new.unwrap(), expected);
 }

@@ -34,8 +34,14 @@ impl Text {
         Some(())
     }
 
-    /// Adds a key after the one at `path`, whose value is on its line.
-    pub(super) fn insert(&mut self, path: &str, key: &str, value: &str) -> Option<()> {
+    /// Adds a key after the one at `path`, whose value is on its line. A comment goes behind it.
+    pub(super) fn insert(
+        &mut self,
+        path: &str,
+        key: &str,
+        value: &str,
+        comment: Option<&str>,
+    ) -> Option<()> {
         let entry = self.entry(path)?;
         let value = self.dressed(&entry, value);
         let is_quoted = self.is_json(&entry);
@@ -43,33 +49,54 @@ impl Text {
         if self.is_block(&entry) {
             let indent: usize = self.text.get(entry.line..entry.key.start)?.chars().count();
             let end = self.line_end(entry.value.end);
-            self.edits.push((end..end, format!("\n{}{key}: {value}", " ".repeat(indent))));
+            let behind = comment.map(|comment| format!("  {comment}")).unwrap_or_default();
+            self.edits.push((end..end, format!("\n{}{key}: {value}{behind}", " ".repeat(indent))));
         } else {
             let end = entry.value.end;
             self.edits.push((end..end, format!(", {key}: {value}")));
+            if let Some(comment) = comment {
+                let end = self.line_end(end);
+                let is_free = !self.text.get(entry.value.end..end)?.contains('#');
+                let start = if is_free { "  " } else { "; " };
+                let comment =
+                    if is_free { comment } else { comment.trim_start_matches(['#', ' ']) };
+                self.edits.push((end..end, format!("{start}{comment}")));
+            }
         }
         Some(())
     }
 
-    /// Removes a key whose value is on its line. A comment behind it stays.
+    /// Removes a key whose value is on its line, and returns the comment behind it.
+    pub(super) fn take(&mut self, path: &str) -> Option<Option<String>> {
+        let entry = self.entry(path)?;
+        if !self.is_block(&entry) {
+            return self.remove(path).map(|()| None);
+        }
+        let end = self.line_end(entry.value.end);
+        let behind = self.text.get(entry.value.end..end)?.trim().to_owned();
+        self.remove_line(&entry)?;
+        Some(Some(behind).filter(|comment| !comment.is_empty()))
+    }
+
+    /// Removes the line of a key. The first key of a list's item has the dash before it, so its line has to stay.
+    fn remove_line(&mut self, entry: &Entry) -> Option<()> {
+        let before = self.text.get(entry.line..entry.key.start)?;
+        let end = self.line_end(entry.value.end);
+        let end = end + self.text.get(end..)?.find('\n').map_or(0, |at| at + 1);
+        before.trim().is_empty().then(|| self.edits.push((entry.line..end, String::new())))
+    }
+
+    /// Removes a key whose value is on its line. With a comment behind it, the line becomes a comment.
     pub(super) fn remove(&mut self, path: &str) -> Option<()> {
         let entry = self.entry(path)?;
         if self.is_block(&entry) {
-            let before = self.text.get(entry.line..entry.key.start)?;
-            // The first key of a list's item has the dash before it.
-            if !before.trim().is_empty() {
-                return None;
-            }
             let end = self.line_end(entry.value.end);
-            let rest = self.text.get(entry.value.end..end)?.trim();
-            let range = if rest.is_empty() {
-                entry.line..(end + 1).min(self.text.len())
-            } else {
-                let comment = self.text.get(entry.value.end..end)?.find('#')?;
-                entry.key.start..entry.value.end + comment
-            };
-            self.edits.push((range, String::new()));
-            return Some(());
+            if self.text.get(entry.value.end..end)?.trim().is_empty() {
+                return self.remove_line(&entry);
+            }
+            let is_first = !self.text.get(entry.line..entry.key.start)?.trim().is_empty();
+            let start = entry.key.start;
+            return (!is_first).then(|| self.edits.push((start..start, "# ".to_owned())));
         }
         // The comma before it, or the one behind it.
         let before = self.text.get(..entry.key.start)?.trim_end();
@@ -119,8 +146,19 @@ impl Text {
                 _ => text.to_owned(),
             })
             .collect();
-        let text = format!("{}# {why}\n{}", " ".repeat(indent), lines.join("\n"));
-        self.edits.push((line..end, text));
+        self.edits.push((line..end, lines.join("\n")));
+        // Above the comments that belong to the key.
+        let mut above = line;
+        let head = self.text.get(..line)?;
+        for text in head.split_inclusive('\n').rev() {
+            let is_own = text.trim_start().starts_with('#')
+                && text.len() - text.trim_start().len() == indent;
+            if !is_own {
+                break;
+            }
+            above -= text.len();
+        }
+        self.edits.push((above..above, format!("{}# {why}\n", " ".repeat(indent))));
         Some(())
     }
 

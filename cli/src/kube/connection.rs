@@ -75,6 +75,12 @@ pub(super) enum Listed {
 }
 
 impl Connection {
+    /// A context of a kubeconfig file; without both, the current one.
+    pub(crate) fn of(context: Option<&str>, kubeconfig: Option<&str>) -> Self {
+        let (context, kubeconfig) = (context.map(str::to_owned), kubeconfig.map(str::to_owned));
+        Self { context, kubeconfig, ..Self::default() }
+    }
+
     /// Lists objects, optionally those with labels.
     pub(super) fn list(
         &self,
@@ -145,7 +151,7 @@ impl Connection {
         Ok(Err(said.lines().map(visible).collect::<Vec<_>>().join("\n").trim().to_owned()))
     }
 
-    fn flags(&self) -> Vec<String> {
+    pub(super) fn flags(&self) -> Vec<String> {
         let values = [
             ("context", &self.context),
             ("kubeconfig", &self.kubeconfig),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde::Deserialize;
+use sidetrack::config::json_problem;
 use sidetrack_analysis::Analysis;
 
 use crate::digest::sha256;
@@ -34,8 +35,9 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Read> {
     let text = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
     let no_analysis = |error: serde_json::Error| {
         Fault(format!(
-            "{name} is not an analysis: {error}\n  \
-             hint: `sidetrack analyze run … --json > analysis.json` writes one"
+            "{name} is not an analysis: {}\n  \
+             hint: `sidetrack analyze run … --json > analysis.json` writes one",
+            json_problem(&error)
         ))
     };
     let form: Form = serde_json::from_slice(&text).map_err(no_analysis)?;

@@ -188,9 +188,9 @@ fn refusal(call: &str, status: StatusCode, location: Option<String>, text: &str)
 fn base(uri: &str) -> anyhow::Result<String> {
     let web = uri.strip_prefix("http://").or_else(|| uri.strip_prefix("https://"));
     let authority = web.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
-    // Checked first, because no message may show a password.
+    // Checked first, because no message may show a password, which may have any character.
     anyhow::ensure!(
-        !authority.contains('@'),
+        !uri.contains('@'),
         "the tracking URI must not contain a user name or password\n  \
          hint: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
     );
@@ -229,10 +229,15 @@ mod tests {
         {
             assert!(base(bad).unwrap_err().to_string().contains("must be the http://"), "{bad}");
         }
-        let error = base("https://bob:hunter2@example.com").unwrap_err().to_string();
-        assert!(
-            error.contains("MLFLOW_TRACKING_PASSWORD") && !error.contains("hunter2"),
-            "{error}"
-        );
+        for uri in [
+            "https://bob:hunter2@example.com",
+            "bob:hunter2@example.com",
+            "https://bob:hun/ter2@example.com",
+            "http://bob:hunter2?@example.com",
+        ] {
+            let error = base(uri).unwrap_err().to_string();
+            assert!(error.contains("MLFLOW_TRACKING_PASSWORD"), "{error}");
+            assert!(!error.contains("hun") && !error.contains("bob"), "{error}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! existing run. An incomplete run is completed.
 
 mod note;
-mod record;
+pub(super) mod record;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,6 +15,7 @@ use sidetrack_analysis::Analysis;
 
 use super::analysis;
 use super::client::{Client, Server};
+use super::tracking::{DIGEST, Record, Run};
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load::Source;
@@ -62,25 +63,20 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
             std::fs::read(report).with_context(|| format!("cannot read {}", report.display()))?;
         files.push(("report.html".to_owned(), page));
     }
-    let record = record::record(experiment, &read)?;
+    let record = record::record(experiment, analysis, &read.digest)?;
 
     let client = Client::new(&args.server)?;
     let name = args.experiment.as_ref().unwrap_or(&analysis.experiment);
     let folder = client.folder_or_new(name)?;
-    let (run, news) = match client.run_of(&folder, &read.digest)? {
+    let (run, news) = match client.run_with(&folder, DIGEST, &read.digest)? {
         Some(run) if run.finished() => (run, "was already logged; nothing was changed"),
         Some(run) => (run, "was partially logged, and is now complete"),
-        None => (client.new_run(&folder, &record, &read.digest)?, "is logged"),
+        None => (client.new_run(&folder, &record, &[(DIGEST, &read.digest)])?, "is logged"),
     };
     let mut left_out = Vec::new();
     if !run.finished() {
-        client.write(&run, &record)?;
-        for (name, content) in &files {
-            if !client.store(&run, name, content)? {
-                left_out.push(name.as_str());
-            }
-        }
-        client.finish(&run, &record)?;
+        left_out = fill(&client, &run, &record, &files)?;
+        client.finish(&run, record.to)?;
     }
     let (id, page) = (visible(&run.info.run_id), visible(&folder.experiment_id));
     writeln!(out, "{} {} {news}\n  run {id}", out.ink().good("✓"), visible(name))?;
@@ -94,6 +90,23 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         writeln!(out, "{}", wrap::note("", &text, out.ink()))?;
     }
     Ok(ExitStatus::Success)
+}
+
+/// Writes the contents of a run. Returns the files that the server does not store.
+pub(super) fn fill<'f>(
+    client: &Client,
+    run: &Run,
+    record: &Record,
+    files: &'f [(String, Vec<u8>)],
+) -> anyhow::Result<Vec<&'f str>> {
+    client.write(run, record)?;
+    let mut left_out = Vec::new();
+    for (name, content) in files {
+        if !client.store(run, name, content)? {
+            left_out.push(name.as_str());
+        }
+    }
+    Ok(left_out)
 }
 
 /// The experiment of the analysis.

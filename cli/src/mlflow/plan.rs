@@ -3,24 +3,25 @@
 //! The file has comments with the source of each value. The same registry gives the same file, byte for
 //! byte. The core checks it before it is written, because registry values are untrusted input.
 
+mod pattern;
 mod trial;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use sidetrack::config;
 use sidetrack::quantity::Ppm;
 
 use super::client::{Client, Server};
-use super::registry::Registry;
+use super::registry::{Registry, Version};
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load::count;
 use crate::out::Out;
 use crate::unit::Unit;
 use crate::yaml;
-use trial::{Choices, Trial};
+use pattern::Pattern;
+pub(super) use trial::Trial;
 
 /// Write an experiment file: the champion against the tagged candidates
 ///
@@ -38,10 +39,20 @@ pub(crate) struct Args {
     model: String,
     #[command(flatten)]
     server: Server,
-    /// The weight of candidates without the tag ab_test.weight [default: 10]
+    #[command(flatten)]
+    choices: Choices,
+    /// Write to this file, which must not exist [default: stdout]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// What the registry does not say.
+#[derive(clap::Args)]
+pub(super) struct Choices {
+    /// The weight of candidates without the tag ab_test.weight and without steps [default: 10]
     #[arg(long, value_name = "PERCENT")]
     weight: Option<Ppm>,
-    /// The source of the unit: header, cookie, query or body; may be repeated [default:
+    /// The source of the unit: header, cookie, query or body; may be repeated [default: that of the template, or
     /// body:/user_id]
     #[arg(long, value_name = "KIND:NAME")]
     unit: Vec<Unit>,
@@ -51,9 +62,29 @@ pub(crate) struct Args {
     /// The prefix of the paths that the experiment matches [default: all paths]
     #[arg(long, value_name = "PREFIX")]
     path: Option<String>,
-    /// Write to this file, which must not exist [default: stdout]
+    /// Further keys of the experiment in YAML, such as match, breaker and analysis, and settings
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    template: Option<PathBuf>,
+}
+
+impl Choices {
+    /// The experiment of these versions.
+    ///
+    /// # Errors
+    ///
+    /// A [`Fault`] if they cannot be tested, or the template cannot be used.
+    pub(super) fn trial(
+        &self,
+        registry: &Registry<'_>,
+        champion: Version,
+        candidates: Vec<Version>,
+    ) -> anyhow::Result<Trial> {
+        let pattern = match &self.template {
+            Some(path) => Pattern::read(path, self)?,
+            None => Pattern::default(),
+        };
+        Trial::new(registry, champion, candidates, self, pattern)
+    }
 }
 
 /// `KEY=VALUE`, neither of them empty.
@@ -69,19 +100,7 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let client = Client::new(&args.server)?;
     let registry = Registry::new(&client, &args.model);
-    let choices = Choices {
-        weight: args.weight,
-        units: args.unit.clone(),
-        clusters: &args.cluster,
-        path: args.path.as_deref(),
-    };
-    let trial = Trial::new(
-        &args.model,
-        &client.base,
-        registry.champion()?,
-        registry.candidates()?,
-        &choices,
-    )?;
+    let trial = args.choices.trial(&registry, registry.champion()?, registry.candidates()?)?;
     let text = trial.text()?;
     let hash = checked(&text)?;
     let Some(path) = &args.out else {
@@ -98,13 +117,13 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
 ///
 /// # Errors
 ///
-/// The problems of values from the registry or the options.
-fn checked(text: &str) -> anyhow::Result<String> {
+/// The problems of values from the registry, the options or the template.
+pub(super) fn checked(text: &str) -> anyhow::Result<String> {
     let node = yaml::parse(text)
         .map_err(anyhow::Error::msg)
         .context("the generated file is not valid YAML")?;
-    match config::parse(&node) {
-        Ok(plan) => Ok(plan.hash.to_string()),
+    match sidetrack_analysis::plan::parse(&node) {
+        Ok((plan, _)) => Ok(plan.hash.to_string()),
         Err(problems) => {
             let mut text =
                 format!("the generated file would have {}:", count(problems.0.len(), "problem"));
@@ -114,7 +133,7 @@ fn checked(text: &str) -> anyhow::Result<String> {
                 text.push_str(&format!("\n  {path}: {message} [{}]", problem.code));
             }
             Err(Fault(format!(
-                "{text}\n  hint: the values come from the tags in the registry and the options"
+                "{text}\n  hint: the values come from the tags in the registry, the options and the template"
             ))
             .into())
         }

@@ -19,13 +19,14 @@ use super::analysis;
 use super::client::{Client, Server};
 use super::plan::pair;
 use super::registry::Registry;
+use super::tracking::DIGEST;
 use super::{CANDIDATE, CHAMPION, FORCE_REASON, PREVIOUS, RESULT, RUN_ID, names};
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::out::Out;
 use crate::words::visible;
 use crate::wrap;
-use step::Step;
+pub(super) use step::Step;
 
 /// Make the winner of an analysis the champion
 ///
@@ -76,7 +77,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let state = state(&registry, &tested)?;
     let folder = client.folder(args.experiment.as_ref().unwrap_or(&analysis.experiment))?;
     let run = match &folder {
-        Some(folder) => client.run_of(folder, &read.digest)?.filter(super::tracking::Run::finished),
+        Some(folder) => {
+            client.run_with(folder, DIGEST, &read.digest)?.filter(super::tracking::Run::finished)
+        }
         None => None,
     };
     let run = run.as_ref().map(|run| run.info.run_id.as_str());
@@ -109,23 +112,34 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         writeln!(out, "{}", ink.dim("nothing was changed; use --yes to make these changes"))?;
         return Ok(ExitStatus::Success);
     }
-    for step in &steps {
+    take(&registry, &tested, &steps)?;
+    writeln!(out, "{} version {} is the champion of {model}", ink.good("✓"), tested.winner.1)?;
+    Ok(ExitStatus::Success)
+}
+
+/// Makes the changes.
+///
+/// # Errors
+///
+/// The champion is no longer the version that was tested, before or after the changes.
+pub(super) fn take(registry: &Registry<'_>, tested: &Tested, steps: &[Step]) -> anyhow::Result<()> {
+    for step in steps {
         // As late as possible.
         if step.moves_champion() {
-            self::state(&registry, &tested)?;
+            state(registry, tested)?;
         }
-        step.take(&registry)?;
+        step.take(registry)?;
     }
     let now = registry.champion()?.version;
     anyhow::ensure!(
         now == tested.winner.1,
-        "{model}: version {} became the champion, but now version {} is: another client moved the alias at the \
+        "{}: version {} became the champion, but now version {} is: another client moved the alias at the \
          same time\n  hint: check the registry; nothing was rolled back",
+        visible(registry.model),
         tested.winner.1,
         visible(&now)
     );
-    writeln!(out, "{} version {now} is the champion of {model}", ink.good("✓"))?;
-    Ok(ExitStatus::Success)
+    Ok(())
 }
 
 /// The variant to promote: the winner of the analysis, or the variant of --winner.
@@ -176,7 +190,7 @@ fn winner<'a>(args: &'a Args, analysis: &'a Analysis) -> anyhow::Result<&'a str>
 }
 
 /// The versions that were tested: variant and version.
-struct Tested {
+pub(super) struct Tested {
     baseline: (String, String),
     winner: (String, String),
     losers: Vec<(String, String)>,
@@ -185,6 +199,17 @@ struct Tested {
 }
 
 impl Tested {
+    /// One candidate that won against the baseline: two versions.
+    pub(super) fn pair(model: &str, baseline: &str, winner: &str) -> Self {
+        let named = |version: &str| (names::variant(model, version), version.to_owned());
+        Self {
+            baseline: named(baseline),
+            winner: named(winner),
+            losers: Vec::new(),
+            by_hand: false,
+        }
+    }
+
     fn new(args: &Args, analysis: &Analysis, winner: &str) -> anyhow::Result<Self> {
         let given = |name: &str| args.variant.iter().find(|(variant, _)| variant == name);
         let version = |name: &str| -> anyhow::Result<(String, String)> {
@@ -226,7 +251,7 @@ impl Tested {
 
 /// The state of the registry.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     /// The champion is what the experiment tested.
     Tested,
     /// This command has already made the winner the champion.
@@ -234,7 +259,7 @@ enum State {
 }
 
 /// Rejects a registry that has changed since the test.
-fn state(registry: &Registry<'_>, tested: &Tested) -> anyhow::Result<State> {
+pub(super) fn state(registry: &Registry<'_>, tested: &Tested) -> anyhow::Result<State> {
     let (model, champion) = (visible(registry.model), registry.champion()?.version);
     let (baseline, (name, number)) = (&tested.baseline, &tested.winner);
     let refuse = |text: String| Err(Fault(format!("{model}: {text}")).into());
@@ -270,7 +295,12 @@ fn state(registry: &Registry<'_>, tested: &Tested) -> anyhow::Result<State> {
 }
 
 /// All changes, in order.
-fn steps(tested: &Tested, state: State, run: Option<&str>, forced: Option<&str>) -> Vec<Step> {
+pub(super) fn steps(
+    tested: &Tested,
+    state: State,
+    run: Option<&str>,
+    forced: Option<&str>,
+) -> Vec<Step> {
     let (baseline, winner) = (&tested.baseline.1, &tested.winner.1);
     let mut steps = Vec::new();
     if state == State::Tested {

@@ -61,9 +61,14 @@ impl Version {
         self.tag(CANDIDATE).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 
+    /// Whether its files are available.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.status == "READY"
+    }
+
     /// Rejects a version whose files are not available.
     pub(crate) fn ready(&self, model: &str) -> anyhow::Result<()> {
-        if self.status == "READY" {
+        if self.is_ready() {
             return Ok(());
         }
         let (model, version, status) =
@@ -79,6 +84,11 @@ impl Version {
 impl<'c> Registry<'c> {
     pub(crate) const fn new(client: &'c Client, model: &'c str) -> Self {
         Self { client, model }
+    }
+
+    /// The server's address.
+    pub(crate) fn server(&self) -> &str {
+        &self.client.base
     }
 
     /// The version that serves.

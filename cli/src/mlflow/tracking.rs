@@ -100,8 +100,28 @@ impl Client {
         }
     }
 
-    /// The run of this analysis, if there is one.
-    pub(crate) fn run_of(&self, folder: &Folder, digest: &str) -> anyhow::Result<Option<Run>> {
+    /// The first run with this tag, if there is one.
+    pub(crate) fn run_with(
+        &self,
+        folder: &Folder,
+        tag: &str,
+        value: &str,
+    ) -> anyhow::Result<Option<Run>> {
+        self.found(folder, &format!("tags.`{tag}` = '{value}'"))
+    }
+
+    /// The same, of the runs that are not finished.
+    pub(crate) fn unfinished_run_with(
+        &self,
+        folder: &Folder,
+        tag: &str,
+        value: &str,
+    ) -> anyhow::Result<Option<Run>> {
+        let filter = format!("tags.`{tag}` = '{value}' AND attributes.status = 'RUNNING'");
+        self.found(folder, &filter)
+    }
+
+    fn found(&self, folder: &Folder, filter: &str) -> anyhow::Result<Option<Run>> {
         #[derive(Deserialize)]
         struct Found {
             #[serde(default)]
@@ -109,7 +129,7 @@ impl Client {
         }
         let search = json!({
             "experiment_ids": [folder.experiment_id],
-            "filter": format!("tags.`{DIGEST}` = '{digest}'"),
+            "filter": filter,
             "order_by": ["attributes.start_time ASC"],
             "max_results": 1,
         });
@@ -117,24 +137,30 @@ impl Client {
         Ok(runs.into_iter().next())
     }
 
-    /// A new run, which so far contains only the digest of its analysis.
+    /// A new run, which so far contains only the tags by which it is found again.
     pub(crate) fn new_run(
         &self,
         folder: &Folder,
         record: &Record,
-        digest: &str,
+        tags: &[(&str, &str)],
     ) -> anyhow::Result<Run> {
         #[derive(Deserialize)]
         struct Made {
             run: Run,
         }
+        let tag = |(key, value): &(&str, &str)| json!({"key": key, "value": value});
         let body = json!({
             "experiment_id": folder.experiment_id,
             "run_name": record.name,
             "start_time": record.from,
-            "tags": [{"key": DIGEST, "value": digest}],
+            "tags": tags.iter().map(tag).collect::<Vec<_>>(),
         });
         self.post("runs/create", &body).map(|Made { run }| run)
+    }
+
+    /// Deletes a run. MLflow keeps it in its bin.
+    pub(crate) fn delete_run(&self, run: &Run) -> anyhow::Result<()> {
+        self.post::<Value>("runs/delete", &json!({"run_id": run.info.run_id})).map(|_| ())
     }
 
     /// Writes everything but the files.
@@ -167,8 +193,9 @@ impl Client {
         Ok(true)
     }
 
-    pub(crate) fn finish(&self, run: &Run, record: &Record) -> anyhow::Result<()> {
-        let body = json!({"run_id": run.info.run_id, "status": "FINISHED", "end_time": record.to});
+    /// Marks a run as complete.
+    pub(crate) fn finish(&self, run: &Run, to: u64) -> anyhow::Result<()> {
+        let body = json!({"run_id": run.info.run_id, "status": "FINISHED", "end_time": to});
         self.post::<Value>("runs/update", &body).map(|_| ())
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use sidetrack::config::json_problem;
 
 use super::image::Image;
 use crate::atomic;
@@ -79,7 +80,8 @@ fn existing(folder: &Path, name: &str) -> anyhow::Result<Value> {
             let index = serde_json::from_slice(&text);
             Ok(index.map_err(|error| {
                 Fault(format!(
-                    "{name}/index.json is not valid JSON: {error}\n  hint: nothing was changed"
+                    "{name}/index.json is not valid JSON: {}\n  hint: nothing was changed",
+                    json_problem(&error)
                 ))
             })?)
         }

@@ -109,6 +109,10 @@ pub(crate) struct Options {
     pub(crate) traces: Option<Address>,
     /// The experiment store or OpenTelemetry Collector that receives exposures; `None`: the access log only.
     pub(crate) otlp: Option<Address>,
+    /// Whether it is reached by TLS.
+    pub(crate) otlp_tls: bool,
+    /// The path of the file with its bearer token, as Envoy opens it.
+    pub(crate) otlp_token_file: Option<String>,
 }
 
 impl Default for Options {
@@ -131,6 +135,8 @@ impl Default for Options {
             plugin: None,
             traces: None,
             otlp: None,
+            otlp_tls: false,
+            otlp_token_file: None,
         }
     }
 }
@@ -225,10 +231,11 @@ fn render(
         "options": {
             "wasm": options.wasm, "listen": options.listen, "admin": options.admin,
             "watch": options.watch, "access_log": options.access_log,
-            "traces": options.traces, "otlp": options.otlp,
+            "traces": options.traces, "otlp": options.otlp, "otlp_token_file": options.otlp_token_file,
             "timeout": seconds(options.timeout), "idle_timeout": seconds(options.idle_timeout),
         },
         "is_fragment": piece.is_some(),
+        "gen_ai": vocabulary::gen_ai(node),
         "assumptions": assumptions::all(options, &facts, piece),
         "watched_directory": options.watch.as_ref().map(|path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -241,6 +248,7 @@ fn render(
             "phase": names.phase, "cluster": names.cluster, "mirror": names.mirror,
         },
         "plugin_name": plugin,
+        "otlp_tls": clusters::receiver_tls(options),
         "own": headers::own(plan),
         "owned": names.owned,
         "hidden": hidden,

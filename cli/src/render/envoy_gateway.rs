@@ -12,16 +12,17 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use sidetrack::config::Node;
 use sidetrack::names::proxy_setting;
-use sidetrack::plan::Plan;
 
 use super::httproute::{self, Routes};
 use super::istio::identity;
+use super::otlp::Receiver;
 use super::{headers, image, vocabulary};
 use crate::load::Loaded;
 use crate::{template, yaml};
 pub(super) use args::{Args, run};
 
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
+    ("exposure.yaml", include_str!("../../templates/exposure.yaml")),
     ("stats_tags", include_str!("../../templates/envoy/stats_tags.yaml")),
     ("httproutes.yaml", include_str!("../../templates/gateway-api/httproutes.yaml")),
     ("envoy-gateway.yaml", include_str!("../../templates/envoy-gateway/envoy-gateway.yaml")),
@@ -44,6 +45,8 @@ struct Options {
     /// Whether to write the ClientTrafficPolicy.
     guard: bool,
     jwt: Option<Jwt>,
+    /// Where exposures are sent besides the access log.
+    otlp: Option<Receiver>,
 }
 
 /// The token that carries the unit.
@@ -105,11 +108,13 @@ fn manifests(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
 }
 
 /// The settings of the proxies: an EnvoyProxy.
-fn envoy_proxy(plan: &Plan, options: &Options) -> anyhow::Result<String> {
-    let names = &plan.settings.headers;
+fn envoy_proxy(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
+    let names = &loaded.plan.settings.headers;
     let (namespace, _) = &options.gateway;
     let mut context = json!({
         "name": options.routes.name,
+        "otlp": options.otlp,
+        "gen_ai": vocabulary::gen_ai(&loaded.node),
         "gateway": {"namespace": namespace},
         "resource_labels": options.routes.labels(),
         "names": {

@@ -11,6 +11,7 @@ use sidetrack::plan::Plan;
 
 use super::httproute::{self, Parent, Routes};
 use super::istio::{FailStrategy, Kind};
+use super::otlp::Receiver;
 use super::{headers, image, vocabulary};
 use crate::load::Loaded;
 use crate::{template, yaml};
@@ -39,6 +40,8 @@ struct Options {
     guard: bool,
     /// More providers of the access log.
     providers: Vec<String>,
+    /// Where exposures are sent besides the access log.
+    otlp: Option<Receiver>,
 }
 
 /// All manifests as one text.
@@ -77,6 +80,8 @@ fn manifests(loaded: &Loaded, options: &Options) -> anyhow::Result<String> {
         "guarded": options.guard,
         "own": headers::own(plan),
         "providers": options.providers,
+        "otlp": options.otlp.as_ref().map(ToString::to_string),
+        "names": {"experiment": plan.settings.headers.experiment},
         "checks": checks(plan, options, &routes),
     });
     vocabulary::add(&mut context, &plan.settings.headers.prefix);
@@ -173,6 +178,7 @@ fn checks(plan: &Plan, options: &Options, routes: &Routes) -> Vec<String> {
             "The mirror is a service: a copy of a request has no endpoint picker.".to_owned(),
         );
     }
+    checks.extend(options.otlp.as_ref().map(Receiver::check));
     checks.push(
         "The mesh has the log format and the metric labels: sidetrack render istio FILE --mesh-config"
             .to_owned(),

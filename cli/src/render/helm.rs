@@ -13,13 +13,15 @@ use sidetrack::config::Node;
 use super::folder::File;
 use super::istio;
 use crate::load::Loaded;
+use crate::manifest::KINDS;
 use crate::{template, yaml};
 pub(super) use args::{Args, run};
 
-const TEMPLATES: [(&str, &str); 4] = [
+const TEMPLATES: [(&str, &str); 5] = [
     ("Chart.yaml", include_str!("../../templates/helm/Chart.yaml")),
     ("values.yaml", include_str!("../../templates/helm/values.yaml")),
     ("_helpers.tpl", include_str!("../../templates/helm/_helpers.tpl")),
+    ("advance.yaml", include_str!("../../templates/helm/advance.yaml")),
     ("NOTES.txt", include_str!("../../templates/helm/NOTES.txt")),
 ];
 
@@ -54,6 +56,7 @@ pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<Fi
         "experiments": loaded.plan.experiments.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", "),
         "image": chart.image,
         "carrier": chart.carrier,
+        "object": object(&chart.carrier).to_string(),
         "shape": shape(loaded).to_string(),
     });
     let render = |name: &str| template::render(&TEMPLATES, name, &context);
@@ -67,8 +70,23 @@ pub(super) fn files(loaded: &Loaded, options: &Options) -> anyhow::Result<Vec<Fi
         file("values.schema.json", schema),
         file("templates/_helpers.tpl", render("_helpers.tpl")?),
         file("templates/NOTES.txt", render("NOTES.txt")?),
+        file("templates/advance.yaml", render("advance.yaml")?),
         file("templates/manifests.yaml", chart.text),
     ])
+}
+
+/// The object with the experiments, and its resource as a Role names it.
+fn object(carrier: &Value) -> Value {
+    let kind = carrier.get("kind").and_then(Value::as_str);
+    let known = KINDS.iter().find(|known| Some(known.name) == kind);
+    let mut object = carrier.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(
+            "resource".to_owned(),
+            known.and_then(|known| known.resource.split('.').next()).into(),
+        );
+    }
+    object
 }
 
 /// What the routes depend on. `_helpers.tpl` takes the same from the values.
@@ -122,6 +140,7 @@ fn schema() -> Value {
             "type": "object",
             "additionalProperties": {"type": "string"},
         },
+        "advance": advance(),
         "global": {"description": "Values of a chart that includes this one.", "type": "object"},
     });
     if let (Some(Value::Object(properties)), Value::Object(own)) =
@@ -138,4 +157,35 @@ fn schema() -> Value {
         fields.insert("required".to_owned(), json!(["image"]));
     }
     schema
+}
+
+/// The schema of the values for the Deployment.
+fn advance() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let yes = |description: &str| json!({"type": "boolean", "description": description});
+    let time = |description: &str| json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$", "description": description});
+    json!({
+        "description": "A Deployment of `sidetrack advance --watch --apply kube`.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "enabled": yes("Whether there is one."),
+            "image": text("An image with the command `sidetrack`."),
+            "imagePullPolicy": {
+                "enum": ["Always", "IfNotPresent", "Never"], "description": "When the image is pulled.",
+            },
+            "imagePullSecret": text("The Secret to pull the image with."),
+            "replicas": {"type": "integer", "minimum": 0, "description": "One acts, and the others wait."},
+            "every": time("The time between two decisions."),
+            "experiment": text("The experiment, if there are several."),
+            "candidate": text("The candidate, if there are several."),
+            "store": text("The address of `sidetrack serve`."),
+            "storeTokenSecret": text("The Secret whose key `token` has the store's bearer token."),
+            "maxAge": time("Raise only by evidence that ends no longer ago than this."),
+            "prometheus": text("The address of Prometheus."),
+            "ready": text("A query for the number of ready endpoints."),
+            "forceConflicts": yes("Take the experiments over from Helm at the first change."),
+            "resources": {"type": "object", "description": "The resources of the container."},
+        },
+    })
 }

@@ -30,6 +30,7 @@ use sidetrack::quantity::Millis;
 
 use crate::load::Loaded;
 use crate::package::Module;
+use crate::render::otlp::Receiver;
 pub(super) use args::{Args, Flags, run};
 use release::Release;
 
@@ -85,6 +86,8 @@ pub(crate) struct Options {
     pub(crate) guard: bool,
     /// The providers of access logs that these proxies keep.
     pub(crate) access_log_provider: Vec<String>,
+    /// Where exposures are sent besides the access log.
+    pub(crate) otlp: Option<Receiver>,
     /// Labels of the resources.
     pub(crate) label: Vec<(String, String)>,
     /// The revision of Istio that reads the resources; `None`: all of them.

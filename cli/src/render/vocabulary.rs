@@ -1,7 +1,19 @@
 //! The shared names for the templates of Envoy and Istio.
 
 use serde_json::{Value, json};
-use sidetrack::names::{filter_state, label, log, metric, plugin, span, variable};
+use sidetrack::config::Node;
+use sidetrack::names::{filter_state, gen_ai, label, log, metric, plugin, span, variable};
+
+/// The fields of the access log about language models, if a plan has prices of them.
+pub(super) fn gen_ai(file: &Node) -> Value {
+    let Some(Node::List(experiments)) = file.get("experiments") else { return json!([]) };
+    let has_prices = |experiment: &Node| {
+        let prices = experiment.get("analysis").and_then(|plan| plan.get("prices"));
+        matches!(prices, Some(Node::Map(models)) if !models.is_empty())
+    };
+    let fields = gen_ai::OPERATORS.iter().filter(|_| experiments.iter().any(has_prices));
+    fields.map(|(name, operator)| json!({"name": name, "operator": operator})).collect()
+}
 
 /// Adds the names to a template's context. Those of the filter state depend on the header prefix.
 pub(super) fn add(context: &mut Value, header_prefix: &str) {

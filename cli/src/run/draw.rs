@@ -3,6 +3,7 @@
 mod frame;
 mod json;
 mod line;
+mod present;
 mod request;
 
 use std::collections::VecDeque;
@@ -13,6 +14,7 @@ use sidetrack::plan::Plan;
 use tokio::time::Instant;
 
 use super::event::Event;
+use super::evidence::EvidenceStore;
 use super::folder::Folder;
 use super::follow::Follower;
 use super::observe::{Breaker, Counts, Observer};
@@ -20,6 +22,7 @@ use super::supervise::Supervisor;
 use crate::moment;
 use crate::screen::Screen;
 use crate::words::phase;
+use present::Present;
 
 /// How many events a frame shows.
 const SHOWN: usize = 6;
@@ -42,6 +45,7 @@ pub(super) struct Printer<'o> {
     drawn: Option<Instant>,
     /// What runs where: the lines above each frame.
     header: Vec<String>,
+    present: Present,
 }
 
 /// The state of an experiment.
@@ -65,7 +69,7 @@ pub(super) struct VariantState {
     is_baseline: bool,
     /// The declared share, in percent.
     target: f64,
-    /// The share of the requests that were assigned to it, in percent; null without requests.
+    /// The share of the requests since this target is in force that were assigned to it, in percent; null without requests.
     share: Option<f64>,
     requests: u64,
     errors: u64,
@@ -82,7 +86,7 @@ pub(super) struct VariantState {
 impl<'o> Printer<'o> {
     pub(super) fn new(screen: Screen<'o>, form: Form, interval: Duration) -> Self {
         let (events, drawn, header) = (VecDeque::new(), None, Vec::new());
-        Self { screen, form, interval, events, drawn, header }
+        Self { screen, form, interval, events, drawn, header, present: Present::default() }
     }
 
     fn is_live(&self) -> bool {
@@ -95,12 +99,15 @@ impl<'o> Printer<'o> {
         follower: &Follower,
         supervisor: &Supervisor,
         folder: &Folder,
+        store: Option<&EvidenceStore>,
     ) -> anyhow::Result<()> {
+        let store = store.map(|store| format!("http://{}", store.addr()));
         if self.form == Form::Json {
-            return self.screen.write(&[json::started(follower, supervisor, folder)?]);
+            let line = json::started(follower, supervisor, folder, store.as_deref())?;
+            return self.screen.write(&[line]);
         }
         let ink = self.screen.ink();
-        self.header = frame::header(follower, supervisor, folder, ink);
+        self.header = frame::header(follower, supervisor, folder, store.as_deref(), ink);
         if !self.is_live() {
             self.screen.write(&self.header)?;
         }
@@ -130,7 +137,10 @@ impl<'o> Printer<'o> {
         follower: &Follower,
         supervisor: &Supervisor,
         observer: &Observer,
+        store_problem: Option<&str>,
     ) -> anyhow::Result<()> {
+        // Also between two lines, so that new weights are compared with the requests since they took effect.
+        let states = states(follower.plan(), observer, &mut self.present);
         let interval = if self.is_live() { FRAME } else { self.interval };
         let now = Instant::now();
         if self.drawn.is_none() && !self.is_live() {
@@ -141,10 +151,9 @@ impl<'o> Printer<'o> {
             return Ok(());
         }
         self.drawn = Some(now);
-        let states = states(follower.plan(), observer);
         let ink = self.screen.ink();
         if self.form == Form::Json {
-            let line = json::state(&states, follower, supervisor)?;
+            let line = json::state(&states, follower, supervisor, store_problem)?;
             return self.screen.write(&[line]);
         }
         if !self.is_live() {
@@ -152,7 +161,7 @@ impl<'o> Printer<'o> {
             return self.screen.write(&lines);
         }
         let mut lines = self.header.clone();
-        lines.extend(frame::problems(follower, supervisor, observer, ink));
+        lines.extend(frame::problems(follower, supervisor, observer, store_problem, ink));
         lines.extend(states.iter().flat_map(|state| frame::table(state, ink)));
         lines.push(frame::time(observer.elapsed(), ink));
         lines.extend(self.events.iter().flat_map(|event| frame::event(event, ink)));
@@ -165,44 +174,50 @@ impl<'o> Printer<'o> {
         follower: &Follower,
         observer: &Observer,
         folder: &Folder,
+        is_stored: bool,
     ) -> anyhow::Result<()> {
         if self.form == Form::Json {
             return Ok(());
         }
         let ink = self.screen.ink();
-        let states = states(follower.plan(), observer);
+        let states = states(follower.plan(), observer, &mut self.present);
         let mut lines: Vec<String> =
             states.iter().flat_map(|state| frame::table(state, ink)).collect();
-        lines.extend(frame::farewell(follower, folder, ink));
+        lines.extend(frame::farewell(follower, folder, is_stored, ink));
         self.screen.write(&lines)
     }
 }
 
 /// The states of all experiments.
-fn states(plan: &Plan, observer: &Observer) -> Vec<State> {
+fn states(plan: &Plan, observer: &Observer, present: &mut Present) -> Vec<State> {
     let now = moment::now();
     let experiments = plan.experiments.iter().map(|experiment| {
         let name = &experiment.name;
         let totals: Vec<Counts> =
             experiment.variants.iter().map(|it| observer.total(name, &it.name)).collect();
-        let fallbacks: u64 = totals.iter().map(|it| it.fallbacks).sum();
         let requests: u64 = totals.iter().map(|it| it.requests).sum();
         let shares = experiment.shares(now);
+        let weights: Vec<u32> =
+            experiment.variants.entries().map(|(id, _)| shares[id].get()).collect();
+        let present = present.since(name, &weights, &totals);
+        let fallbacks: u64 = present.iter().map(|it| it.fallbacks).sum();
+        let of_present: u64 = present.iter().map(|it| it.requests).sum();
         let mut rate = 0.0;
-        let variants = experiment.variants.entries().zip(&totals).map(|((id, it), total)| {
+        let counts = totals.iter().zip(&present);
+        let variants = experiment.variants.entries().zip(counts).map(|((id, it), (total, own))| {
             let is_baseline = id == experiment.baseline;
             let (recent, time) = observer.recent(name, &it.name);
             rate += per_second(recent.requests, time);
             let assigned = if is_baseline {
-                total.requests.saturating_sub(fallbacks)
+                own.requests.saturating_sub(fallbacks)
             } else {
-                total.requests + total.fallbacks
+                own.requests + own.fallbacks
             };
             VariantState {
                 name: it.name.clone(),
                 is_baseline,
                 target: rounded(shares[id].fraction() * 100.0, 4),
-                share: percent(assigned, requests),
+                share: percent(assigned, of_present),
                 requests: total.requests,
                 errors: total.errors,
                 error_rate: percent(recent.errors, recent.requests),

@@ -1,9 +1,10 @@
 //! The addresses of the services: each cluster of the file has one, and what they refuse at the start.
 
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use sidetrack::plan::Plan;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use crate::render::{Address, Endpoint, Options, cluster_names};
@@ -65,6 +66,45 @@ pub(super) fn adapted(
     options.endpoint = known.cloned().collect();
     covered(&options, plan)?;
     Ok(options)
+}
+
+/// An address on which the run itself listens.
+pub(super) struct Own {
+    pub(super) what: &'static str,
+    pub(super) option: &'static str,
+    pub(super) addr: SocketAddr,
+    /// On all addresses of this machine.
+    pub(super) everywhere: bool,
+}
+
+impl Own {
+    fn is(&self, endpoint: SocketAddr) -> bool {
+        let ip = endpoint.ip();
+        let is_here = |ip: IpAddr| TcpListener::bind((ip, 0)).is_ok();
+        endpoint.port() == self.addr.port()
+            && (ip == self.addr.ip() || ip.is_unspecified() || (self.everywhere && is_here(ip)))
+    }
+}
+
+/// Refuses an endpoint at which the run itself listens: requests would go round in circles.
+///
+/// # Errors
+///
+/// The first such endpoint.
+pub(super) async fn refuse_own(endpoints: &[Endpoint], all: &[Own]) -> anyhow::Result<()> {
+    for Endpoint { cluster, address, .. } in endpoints {
+        // A name without an address is reported as a service that does not accept connections.
+        let found = lookup_host((address.host.as_str(), address.port)).await;
+        for endpoint in found.into_iter().flatten() {
+            if let Some(Own { what, option, .. }) = all.iter().find(|own| own.is(endpoint)) {
+                anyhow::bail!(
+                    "--endpoint: {cluster} is {endpoint}, where {what} of this run listens\n  hint: name \
+                     the address of your service, or choose another port with {option}"
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 fn covered(options: &Options, plan: &Plan) -> anyhow::Result<()> {

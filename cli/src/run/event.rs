@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::moment;
+use crate::words::plain;
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +27,8 @@ pub(super) enum Kind {
     Breaker,
     /// A service does not accept connections, or does so again.
     Endpoint,
+    /// The store cannot go on, or does so again.
+    Store,
     /// Envoy exited, or could not be started.
     Stopped,
     /// Envoy runs again.
@@ -34,7 +37,7 @@ pub(super) enum Kind {
 
 impl Event {
     pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Self { at: moment::now().to_string(), kind, text: text.into() }
+        Self { at: moment::now().to_string(), kind, text: plain(&text.into()) }
     }
 
     /// `15:04:05`, in UTC.

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use sidetrack::config::Node;
 use sidetrack::plan::Plan;
 use sidetrack_lab::FileWatch;
+use sidetrack_store::ExperimentFile;
 use tokio::time::Instant;
 
 use super::endpoints;
@@ -28,8 +29,8 @@ pub(super) struct Follower {
     source: Source,
     endpoints: Vec<Endpoint>,
     current: Next,
-    /// A file that was published and is not in force yet: until when, and what to say then.
-    pending: Option<(Instant, String)>,
+    /// A file that was published and is not in force yet.
+    pending: Option<Pending>,
     /// Why the file on disk is not in force.
     problem: Option<String>,
     /// A new content, until the next read finds the same: an editor may write in several steps.
@@ -38,10 +39,40 @@ pub(super) struct Follower {
     unreadable: Option<String>,
 }
 
+/// A file that Envoy has not taken over yet.
+struct Pending {
+    /// Until when it should have.
+    deadline: Instant,
+    /// What to say then.
+    text: String,
+    /// What was said after the deadline. A slow machine may still take it over.
+    overdue: Option<String>,
+}
+
+impl Pending {
+    fn new(now: Instant, text: String) -> Self {
+        Self { deadline: now + TAKEOVER, text, overdue: None }
+    }
+}
+
 /// A file, and the proxy's options for it.
 pub(super) struct Next {
     pub(super) loaded: Loaded,
     pub(super) options: Options,
+    /// The file as it was read.
+    text: String,
+}
+
+impl Next {
+    fn new(source: &Source, loaded: Loaded, options: Options) -> Self {
+        Self { loaded, options, text: String::from_utf8_lossy(source.bytes()).into_owned() }
+    }
+
+    /// The file as a store takes it.
+    pub(super) fn file(&self) -> ExperimentFile {
+        let Loaded { plan, analyses, .. } = &self.loaded;
+        ExperimentFile { plan: plan.clone(), analyses: analyses.clone(), text: self.text.clone() }
+    }
 }
 
 /// What an edit leads to.
@@ -51,15 +82,22 @@ pub(super) enum Change {
 }
 
 impl Follower {
-    pub(super) fn new(path: &Path, loaded: Loaded, options: Options) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        path: &Path,
+        source: Source,
+        loaded: Loaded,
+        options: Options,
+    ) -> anyhow::Result<Self> {
         let name = visible(&path.to_string_lossy());
         let watch = FileWatch::open(path).with_context(|| format!("cannot read {name}"))?;
-        let source = Source::read(path)?;
         let endpoints = options.endpoint.clone();
         let text = format!("{name} is in force: {}", loaded.plan.hash.short());
-        let current = Next { loaded, options };
-        let pending = Some((Instant::now() + TAKEOVER, text));
-        let (problem, unsettled, unreadable) = (None, None, None);
+        let current = Next::new(&source, loaded, options);
+        let pending = Some(Pending::new(Instant::now(), text));
+        // It may have been edited since it was read.
+        let edited = watch.content() != source.bytes();
+        let unsettled = edited.then(|| watch.content().to_vec());
+        let (problem, unreadable) = (None, None);
         Ok(Self {
             name,
             watch,
@@ -76,6 +114,11 @@ impl Follower {
     /// The file's name, as it was given.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The file in force, as a store takes it.
+    pub(super) fn file(&self) -> ExperimentFile {
+        self.current.file()
     }
 
     pub(super) const fn plan(&self) -> &Plan {
@@ -99,7 +142,10 @@ impl Follower {
     pub(super) fn poll(&mut self) -> Option<Change> {
         let content = match self.watch.changed() {
             Ok(None) => {
-                self.unreadable = None;
+                if self.unreadable.take().is_some() {
+                    // It is back as it was, so its problem is over.
+                    self.unsettled.get_or_insert_with(|| self.watch.content().to_vec());
+                }
                 self.unsettled.take()?
             }
             Ok(Some(content)) => {
@@ -130,7 +176,7 @@ impl Follower {
             }
         };
         match endpoints::adapted(&self.current.options, &self.endpoints, &loaded.plan) {
-            Ok(options) => Some(Change::Accepted(Box::new(Next { loaded, options }))),
+            Ok(options) => Some(Change::Accepted(Box::new(Next::new(&source, loaded, options)))),
             Err(error) => Some(Change::Rejected(self.reject(&format!("{error:#}")))),
         }
     }
@@ -157,7 +203,7 @@ impl Follower {
         let is_news = old.hash != new.hash || self.problem.is_some();
         self.problem = None;
         if is_news {
-            self.pending = Some((now + TAKEOVER, text));
+            self.pending = Some(Pending::new(now, text));
         }
         self.current = next;
     }
@@ -169,17 +215,22 @@ impl Follower {
         now: Instant,
         log: impl FnOnce() -> String,
     ) -> Option<Event> {
-        let (deadline, text) = self.pending.take()?;
+        let pending = self.pending.take()?;
         if hash == Some(self.plan().hash.first_32_bits()) {
-            return Some(Event::new(Kind::InForce, text));
+            // Unless a later edit has another problem.
+            if pending.overdue.is_some() && self.problem == pending.overdue {
+                self.problem = None;
+            }
+            return Some(Event::new(Kind::InForce, pending.text));
         }
-        if now < deadline {
-            self.pending = Some((deadline, text));
+        if now < pending.deadline || pending.overdue.is_some() {
+            self.pending = Some(pending);
             return None;
         }
         let found = hash.map_or_else(|| "nothing".to_owned(), |hash| format!("{hash:08x}"));
         let why = format!("Envoy has not taken it over. Its log ends with:\n{}", log());
         self.problem = Some(why.clone());
+        self.pending = Some(Pending { overdue: Some(why.clone()), ..pending });
         Some(Event::new(
             Kind::Rejected,
             format!("{} does not take effect, {found} stays in force: {why}", self.name),

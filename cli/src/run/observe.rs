@@ -136,6 +136,14 @@ impl Observer {
 
     fn breakers(&mut self, metrics: &Scrape, plan: &Plan) -> Vec<Event> {
         let mut events = Vec::new();
+        // A variant that became the baseline has no breaker; the filter's gauge of the last one remains.
+        let is_candidate = |(experiment, name): &(String, String)| {
+            let experiments = plan.experiments.iter().filter(|it| it.name == *experiment);
+            experiments
+                .flat_map(|it| it.candidates().map(move |id| variant(it, id)))
+                .any(|it| it == name)
+        };
+        self.breakers.retain(|key, _| is_candidate(key));
         for experiment in &plan.experiments {
             if experiment.breaker.mode == BreakerMode::Disabled {
                 continue;

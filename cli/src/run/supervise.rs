@@ -11,17 +11,38 @@ use super::event::{Event, Kind};
 use super::resources::Resources;
 use crate::local::{self, Local};
 
-/// The wait before the first restart; it doubles with each failed one.
+/// The wait before the first restart; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// An Envoy that ran this long is healthy: the next wait is the first one again.
 const HEALTHY: Duration = Duration::from_secs(60);
 
+/// How long to wait before a restart: an Envoy that dies at once must not spin.
+struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const fn new() -> Self {
+        Self { next: FIRST_WAIT }
+    }
+
+    /// The wait after an Envoy that ran for so long.
+    fn after(&mut self, ran: Duration) -> Duration {
+        if ran >= HEALTHY {
+            self.next = FIRST_WAIT;
+        }
+        let wait = self.next;
+        self.next = (wait * 2).min(LONGEST_WAIT);
+        wait
+    }
+}
+
 /// Envoy, or the wait for its next start.
 pub(super) struct Supervisor {
     args: local::Options,
     state: State,
-    wait: Duration,
+    backoff: Backoff,
     /// Of the last start that succeeded.
     pub(super) version: String,
     pub(super) addr: SocketAddr,
@@ -48,7 +69,7 @@ impl Supervisor {
         // From now on with these ports: clients know them.
         let args = args.on_ports_of(&local);
         let state = State::Running(Box::new(local), Instant::now());
-        Ok(Self { args, state, wait: FIRST_WAIT, version, addr, admin })
+        Ok(Self { args, state, backoff: Backoff::new(), version, addr, admin })
     }
 
     /// The running Envoy.
@@ -65,31 +86,28 @@ impl Supervisor {
         match &self.state {
             State::Running(local, _) if local.envoy.is_running() => Vec::new(),
             State::Running(local, since) => {
-                if now.duration_since(*since) >= HEALTHY {
-                    self.wait = FIRST_WAIT;
-                }
+                let wait = self.backoff.after(now.duration_since(*since));
                 let log = local.envoy.log_tail(3);
                 let log = if log.is_empty() { String::new() } else { format!("\n{log}") };
-                let text = format!("Envoy exited; it restarts in {} s{log}", self.wait.as_secs());
-                self.state = State::Waiting(now + self.wait);
+                let text = format!("Envoy exited; it restarts in {} s{log}", wait.as_secs());
+                self.state = State::Waiting(now + wait);
                 vec![Event::new(Kind::Stopped, text)]
             }
             State::Waiting(until) if now < *until => Vec::new(),
             State::Waiting(_) => {
                 let started = start(&self.args, resources).await;
                 let now = Instant::now();
-                // Also after a success: an Envoy that dies again at once must not spin.
-                self.wait = (self.wait * 2).min(LONGEST_WAIT);
                 match started {
                     Ok(local) => {
                         self.state = State::Running(Box::new(local), now);
                         vec![Event::new(Kind::Restarted, "Envoy runs again")]
                     }
                     Err(error) => {
-                        self.state = State::Waiting(now + self.wait);
+                        let wait = self.backoff.after(Duration::ZERO);
+                        self.state = State::Waiting(now + wait);
                         let text = format!(
                             "Envoy did not start, the next attempt is in {} s: {error:#}",
-                            self.wait.as_secs()
+                            wait.as_secs()
                         );
                         vec![Event::new(Kind::Stopped, text)]
                     }
@@ -110,4 +128,19 @@ impl Supervisor {
 async fn start(args: &local::Options, resources: &mut Resources<'_>) -> anyhow::Result<Local> {
     let resources = RefCell::new(resources);
     Local::start(args, |listen, admin| resources.borrow_mut().bootstrap(listen, admin)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_a_limit_and_begins_again_after_a_healthy_time() {
+        let mut backoff = Backoff::new();
+        let waits: Vec<u64> =
+            (0..7).map(|_| backoff.after(Duration::from_secs(3)).as_secs()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!(backoff.after(HEALTHY).as_secs(), 1);
+        assert_eq!(backoff.after(HEALTHY.saturating_sub(Duration::from_millis(1))).as_secs(), 2);
+    }
 }

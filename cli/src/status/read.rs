@@ -9,7 +9,7 @@ use sidetrack::names::{breaker_state, label, metric, status};
 use sidetrack_lab::Scrape;
 
 use crate::fault::Fault;
-use crate::http::{agent, unreachable};
+use crate::http::{agent, shown, unreachable};
 use crate::prometheus::Prometheus;
 
 /// How long to wait for an admin interface.
@@ -19,50 +19,57 @@ const PROXY: [&str; 2] = ["pod", "instance"];
 
 /// What one proxy says.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Proxy {
-    pub(super) name: String,
+pub(crate) struct Proxy {
+    pub(crate) name: String,
     /// Whether the file is in force; null without a file.
-    pub(super) current: Option<bool>,
-    pub(super) plugins: Vec<Plugin>,
-    pub(super) experiments: BTreeMap<String, BTreeMap<String, Variant>>,
+    pub(crate) current: Option<bool>,
+    pub(crate) plugins: Vec<Plugin>,
+    pub(crate) experiments: BTreeMap<String, BTreeMap<String, Variant>>,
 }
 
 /// A plugin has one experiment file.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Plugin {
-    pub(super) name: String,
+pub(crate) struct Plugin {
+    pub(crate) name: String,
     /// The first eight digits of the hash in force; zeros before the first good file.
-    pub(super) hash: String,
+    pub(crate) hash: String,
     /// How many updates it has rejected.
-    pub(super) rejected: u64,
+    pub(crate) rejected: u64,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Variant {
+pub(crate) struct Variant {
     /// Percent; null where the proxy does not say.
-    pub(super) weight: Option<f64>,
-    pub(super) requests: u64,
-    pub(super) errors: u64,
-    pub(super) fallbacks: u64,
-    pub(super) trips: u64,
-    pub(super) breaker: Option<&'static str>,
+    pub(crate) weight: Option<f64>,
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+    pub(crate) fallbacks: u64,
+    pub(crate) trips: u64,
+    pub(crate) breaker: Option<&'static str>,
+}
+
+impl Proxy {
+    /// Whether a file with this short hash is in force.
+    pub(super) fn has(&self, hash: &str) -> bool {
+        self.plugins.iter().any(|plugin| plugin.hash == hash)
+    }
 }
 
 impl Plugin {
     /// Whether a file is in force.
-    pub(super) fn has_configuration(&self) -> bool {
+    pub(crate) fn has_configuration(&self) -> bool {
         self.hash.bytes().any(|digit| digit != b'0')
     }
 }
 
 /// The proxy with this admin interface.
-pub(super) fn admin(url: &str) -> anyhow::Result<Vec<Proxy>> {
+pub(crate) fn admin(url: &str) -> anyhow::Result<Vec<Proxy>> {
     let url = url.trim_end_matches('/');
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let page = format!("{url}/stats/prometheus?filter=ab_test_");
     let hint = "hint: --admin must be the address of an Envoy's admin interface, such as http://127.0.0.1:9901; \
                 for other proxies, use --prometheus or `kubectl sidetrack status`";
-    let call = format!("GET {page}");
+    let (call, url) = (format!("GET {}", shown(&page)), shown(&url));
     let failed = |error: ureq::Error| unreachable(&call, &error, hint);
     let mut reply = agent(ANSWER).get(&page).call().map_err(failed)?;
     let status = reply.status();
@@ -88,7 +95,7 @@ pub(super) fn admin(url: &str) -> anyhow::Result<Vec<Proxy>> {
 }
 
 /// All proxies that Prometheus scrapes.
-pub(super) fn prometheus(url: &str) -> anyhow::Result<Vec<Proxy>> {
+pub(crate) fn prometheus(url: &str) -> anyhow::Result<Vec<Proxy>> {
     let server = Prometheus::new(url, "--prometheus");
     let wanted = [
         metric::CONFIG_HASH,

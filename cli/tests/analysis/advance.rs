@@ -4,6 +4,8 @@
 mod git;
 #[path = "advance/proxies.rs"]
 mod proxies;
+#[path = "advance/store.rs"]
+mod store;
 
 use std::io::{BufRead, BufReader};
 use std::process::Command;
@@ -64,11 +66,21 @@ impl Test {
     /// Days with so many new users, under this file; `fancy` is right with this probability, `plain` with 0.7.
     fn days(&mut self, file: &str, days: u64, users: u64, fancy: f64) -> &mut Self {
         let begin = START + DAY * self.days;
-        let right = |variant: &str, _| if variant == "fancy" { fancy } else { 0.7 };
-        let all = self.users..self.users + users;
-        self.life.users(all, begin..begin + DAY * days, |_| 0, &[force(file)], right);
-        self.users += users;
         self.days += days;
+        self.users += users;
+        self.traffic(file, begin..begin + DAY * days, self.users - users..self.users, fancy)
+    }
+
+    /// Requests of these users in this time.
+    fn traffic(
+        &mut self,
+        file: &str,
+        time: std::ops::Range<u64>,
+        users: std::ops::Range<u64>,
+        fancy: f64,
+    ) -> &mut Self {
+        let right = |variant: &str, _| if variant == "fancy" { fancy } else { 0.7 };
+        self.life.users(users, time, |_| 0, &[force(file)], right);
         self.folder.write("access.log", &self.life.log);
         self.folder.write("outcomes.csv", &self.life.outcomes);
         self
@@ -111,6 +123,113 @@ fn bad() -> Test {
     let mut test = Test::new(FILE);
     test.days(FILE, 2, 4000, 0.2);
     test
+}
+
+/// A user who comes back counts in each step, and steps of seconds have their own time.
+#[test]
+fn users_who_come_back_count_in_each_step() {
+    const SECOND: u64 = 1000;
+    let short = |weight| at_weight(weight).replace("min_for: 1d", "min_for: 30s");
+    let mut test = Test::new(&short("5"));
+    test.traffic(&short("5"), START..START + 31 * SECOND, 0..3000, 0.7);
+    test.days = 1;
+    let (code, answer) = test.json(&["--max-age", "2d"]);
+    assert_eq!((code, &answer["to"]), (0, &15.0.into()), "{answer}");
+    // In the same minute, the same users.
+    test.traffic(&short("15"), START + 33 * SECOND..START + 55 * SECOND, 0..3000, 0.7);
+    let (code, answer) = test.json(&["--max-age", "2d"]);
+    let reason = answer["reasons"][0].as_str().unwrap();
+    assert!(
+        code == 4 && reason.contains("has lasted 2") && reason.ends_with("needs 30s"),
+        "{answer}"
+    );
+    test.traffic(&short("15"), START + 55 * SECOND..START + 70 * SECOND, 0..3000, 0.7);
+    let (code, answer) = test.json(&["--max-age", "2d"]);
+    assert_eq!((code, &answer["to"]), (0, &30.0.into()), "{answer}");
+    assert!(answer["reasons"][0].as_str().unwrap().contains("3000 units"), "{answer}");
+}
+
+/// A proxy with a wrong clock does not end a step.
+#[test]
+fn one_old_line_makes_no_step_longer() {
+    let (end, hour) = (START + DAY * 2, DAY / 24);
+    let mut test = Test::new(FILE);
+    test.traffic(FILE, START..START + 1, 0..1, 0.7);
+    test.traffic(FILE, end - hour..end, 1..4001, 0.7);
+    test.days = 2;
+    let (code, answer) = test.json(&[]);
+    let reason = answer["reasons"][0].as_str().unwrap();
+    assert!(code == 4 && reason.ends_with("but needs 1d"), "{answer}");
+}
+
+/// What a candidate answers, and whether it is asked, are about the candidate and not about the data.
+#[test]
+fn a_candidate_that_refuses_is_rolled_back_and_one_that_is_not_asked_is_not_raised() {
+    let decided = |change: &dyn Fn(usize, &str) -> String| {
+        let test = good();
+        let lines = test.life.log.lines().enumerate().map(|(at, line)| {
+            let is_its = line.contains(r#""assigned":"fancy""#);
+            if is_its { change(at, line) } else { line.to_owned() }
+        });
+        test.folder.write("access.log", lines.map(|line| line + "\n").collect::<String>());
+        let (code, text, error) = test.with_logs(&["--dry-run"]);
+        (code, text + &error)
+    };
+    let (code, text) = decided(&|_, line| line.replace("\"status\":200", "\"status\":404"));
+    assert!(code == 3 && text.contains("status of 300 to 499"), "{text}");
+    let elsewhere = |line: &str| {
+        let line = line.replace(r#""served":"fancy""#, r#""served":"plain""#);
+        line.replace("reason=hash", "reason=breaker_open")
+    };
+    let (code, text) = decided(&|_, line| elsewhere(line));
+    assert!(code == 3 && text.contains("asked for 0 of them"), "{text}");
+    let (code, text) =
+        decided(&|at, line| if at % 10 == 0 { line.to_owned() } else { elsewhere(line) });
+    assert!(code == 4 && text.contains("of the requests of fancy reached it"), "{text}");
+}
+
+/// What the candidate did in an earlier step is no fault of the present one.
+#[test]
+fn faults_are_those_of_the_present_step() {
+    let second = at_weight("15");
+    let decided = |change: &dyn Fn(&str) -> String, in_first: bool| {
+        let mut test = good();
+        let first = test.life.log.lines().count();
+        test.days(&second, 2, 3000, 0.7);
+        test.folder.write("experiment.yaml", &second);
+        let lines = test.life.log.lines().enumerate().map(|(at, line)| {
+            let is_its = line.contains(r#""assigned":"fancy""#) && (at < first) == in_first;
+            if is_its { change(line) } else { line.to_owned() }
+        });
+        test.folder.write("access.log", lines.map(|line| line + "\n").collect::<String>());
+        let (code, text, error) = test.with_logs(&["--dry-run"]);
+        (code, text + &error)
+    };
+    let elsewhere = |line: &str| {
+        let line = line.replace(r#""served":"fancy""#, r#""served":"plain""#);
+        line.replace("reason=hash", "reason=breaker_open")
+    };
+    let (code, text) = decided(&elsewhere, true);
+    assert!(code == 0 && text.contains("Raise to 30 %"), "{text}");
+    let (code, text) = decided(&elsewhere, false);
+    assert!(code == 3 && text.contains("asked for 0 of them"), "{text}");
+    let refused = |line: &str| line.replace("\"status\":200", "\"status\":404");
+    let (code, text) = decided(&refused, false);
+    assert!(code == 3 && text.contains("status of 300 to 499"), "{text}");
+}
+
+/// Labels may be days late: a raise does not wait for them, but says so.
+#[test]
+fn a_raise_without_labels_says_what_cannot_be_judged() {
+    let test = good();
+    let (code, text, error) = test.text(&["--exposures", "access.log", "--json", "--dry-run"]);
+    let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{error}"));
+    assert_eq!((code, &answer["action"]), (0, &"raise".into()), "{answer}");
+    assert_eq!(answer["unjudged"], serde_json::json!(["accuracy"]), "{answer}");
+    let reasons = answer["reasons"].to_string();
+    assert!(reasons.contains("accuracy cannot be judged yet: it has no data"), "{reasons}");
+    let (_, judged) = test.json(&["--dry-run"]);
+    assert_eq!(judged["unjudged"], serde_json::json!([]), "{judged}");
 }
 
 #[test]

@@ -31,7 +31,8 @@ fn run(folder: &Folder, case: &Case) -> (i32, String, String, String) {
     // The first sentence and the first reason, unwrapped.
     let unwrapped = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let (head, rest) = text.split_once("\n  - ").unwrap_or((&text, ""));
-    let end = rest.find("\n  - ").or_else(|| rest.find("\nNext: ")).unwrap_or(rest.len());
+    let ends = ["\n  - ", "\nNext: "].into_iter().filter_map(|end| rest.find(end));
+    let end = ends.min().unwrap_or(rest.len());
     let (headline, reason) = (unwrapped(head), unwrapped(&rest[..end]));
     if text.is_empty() {
         return (

@@ -34,6 +34,8 @@ fn a_folder_stands_for_the_access_logs_in_it() {
     let found = analysis(&folder, &["."]);
     assert_eq!(found["lines"], wanted["lines"]);
     assert_eq!((&found["variants"], &found["srm"]), (&wanted["variants"], &wanted["srm"]));
+    // A pattern that no shell has expanded.
+    assert_eq!(analysis(&folder, &["access.lo[g]*"])["lines"], wanted["lines"]);
     // With other paths beside it, and by its path from elsewhere.
     std::fs::rename(folder.path().join("access.log.1"), folder.path().join("moved")).unwrap();
     let path = folder.path().to_str().unwrap();
@@ -55,8 +57,7 @@ fn a_folder_without_logs_is_a_mistake() {
         assert_eq!(code, 1, "{error}");
         error
     };
-    let start =
-        "error: --exposures logs: the folder has no access log, a file with .log in its name; ";
+    let start = "error: --exposures logs: the folder has no access log, a file with .log in its name, and no .parquet file; ";
     assert_eq!(error(), format!("{start}it is empty\n"));
     for name in ["d.csv", "a.txt", "c.csv", "b.json"] {
         folder.write(&format!("logs/{name}"), "");

@@ -119,7 +119,7 @@ fn a_plan_may_have_metrics_of_several_files() {
     let folder = folder(&[&plan]);
     let (code, _, error) = folder.report(&["--outcomes", "outcomes.csv"]);
     assert_eq!(code, 1, "{error}");
-    assert!(error.contains("--metric revenue: unknown metric"), "{error}");
+    assert!(error.contains("--metric revenue: no outcome has revenue"), "{error}");
     let found = analyzed(&folder, &["--metric", "accuracy"]);
     assert_eq!(found["decision"], "promote");
     assert_eq!(exploratory(&found), ["the plan's metric revenue is not in these outcomes"]);
@@ -148,21 +148,20 @@ fn a_plan_that_came_after_the_data_is_marked() {
 #[test]
 fn check_and_analyze_refuse_a_plan_that_they_cannot_follow() {
     let folder = folder(&[PLAN]);
-    let plan = r#"{"metrics": ["accuracy=median"], "covariate": "pre", "guardrail": ["x"]}"#;
+    let plan = r#"{"metrics": ["accuracy=median"], "covariate": 7, "guardrail": ["x"]}"#;
     folder.write("experiment.json", planned(plan));
     let (code, text, _) = folder.text(&["check", "experiment.json"]);
     assert_eq!(code, 1, "{text}");
     for wanted in [
         "error[bad-metric] experiments[0].analysis.metrics[0]",
-        "error[unsupported] experiments[0].analysis.covariate",
-        "covariate is not supported yet",
+        "error[wrong-type] experiments[0].analysis.covariate",
         "did you mean \"guardrails\"?",
     ] {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
     let (code, _, error) = folder.report(&[]);
     assert_eq!(code, 1, "{error}");
-    assert!(error.contains("covariate is not supported yet"), "{error}");
+    assert!(error.contains("experiments[0].analysis.covariate"), "{error}");
 }
 
 #[test]

@@ -23,6 +23,16 @@ fn both(folder: &Folder, options: &[&str]) -> (String, String) {
     (text, page)
 }
 
+/// A text of the page that has code between backticks.
+fn marked(text: &str) -> String {
+    let text = text.replace('"', "&quot;");
+    let parts = text.split('`').enumerate();
+    let part = |(at, part)| {
+        if at % 2 == 1 { format!("<code>{part}</code>") } else { String::from(part) }
+    };
+    parts.map(part).collect()
+}
+
 /// The first sentence, and the line `Next: …`; the page has the same ones.
 fn sentences((text, page): &(String, String)) -> [String; 2] {
     let unwrapped = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -32,7 +42,7 @@ fn sentences((text, page): &(String, String)) -> [String; 2] {
     let [head, next] = [head, next].map(unwrapped);
     let escaped = |text: &str| text.replace('"', "&quot;").replace('/', "&#x2f;");
     assert!(page.contains(&format!("<h1 id=\"verdict\">{}</h1>", escaped(&head))), "{page}");
-    assert!(page.contains(&format!("Next: {}.", escaped(&next))), "{page}");
+    assert!(page.contains(&format!("Next: {}.", marked(&next))), "{page}");
     [head, next]
 }
 
@@ -99,14 +109,14 @@ fn the_first_sentence_has_the_decision_and_its_reason() {
             BASELINE,
             planned("9000"),
             "No decision yet (exploratory): fancy shows no significant difference in accuracy",
-            "keep the experiment running (3000 of 9000 planned units so far), and run this again as \
+            "keep the experiment running (3000 of 9000 planned units so far), and look at the result as \
              often as you like",
         ),
         (
             BASELINE,
             vec![],
             "No decision yet (exploratory): fancy shows no significant difference in accuracy",
-            "keep the experiment running, and run this again as often as you like; `sidetrack size` \
+            "keep the experiment running, and look at the result as often as you like; `sidetrack size` \
              computes how many units an effect needs",
         ),
         (
@@ -114,7 +124,7 @@ fn the_first_sentence_has_the_decision_and_its_reason() {
             narrow.to_vec(),
             "No decision yet (exploratory): fancy is better in accuracy (+… points), but the guardrail latency_p95 \
              is not settled",
-            "keep the experiment running, and run this again as often as you like; `sidetrack size` \
+            "keep the experiment running, and look at the result as often as you like; `sidetrack size` \
              computes how many units an effect needs",
         ),
         (
@@ -188,9 +198,9 @@ fn every_check_is_in_the_terminal_and_on_the_page() {
         let (_, list) = below.split_once(start).unwrap_or_else(|| panic!("{start}: {text}"));
         let list = list.split("\nchecks ").next().unwrap().split("\n\n").next().unwrap();
         assert!(list.contains(name), "{name}: {text}");
-        assert!(page.contains(&format!("<td><code>{name}</code>")), "{name}");
+        assert!(page.contains(&format!("<th scope=\"row\"><code>{name}</code>")), "{name}");
         let message = check["message"].as_str().unwrap();
-        let message = message.replace('"', "&quot;").replace('/', "&#x2f;").replace('\'', "&#x27;");
+        let message = marked(message);
         assert!(page.contains(&format!("<td>{message}</td>")), "{message}: {page}");
     }
     assert!(text.contains("checks with a warning: unreadable_values (accuracy)"), "{text}");
@@ -213,7 +223,7 @@ fn phases_are_shown_with_their_split_and_their_effect() {
     for phase in found["srm"]["phases"].as_array().unwrap() {
         let name = phase["phase"].as_str().unwrap();
         let from = phase["from"].as_str().unwrap().replace(":00Z", "Z");
-        let units = phase["observed"]["fancy"].to_string();
+        let units = phase["seen"]["fancy"].to_string();
         let of_split =
             |words: &&Vec<&str>| words.first() == Some(&name) && words.get(1) == Some(&&*from);
         let row = lines.iter().find(of_split).unwrap_or_else(|| panic!("{name}: {text}"));
@@ -222,7 +232,7 @@ fn phases_are_shown_with_their_split_and_their_effect() {
             words.first() == Some(&name) && words.contains(&"points") && words.contains(&"to")
         };
         assert!(lines.iter().any(|words| of_effect(&words)), "{name}: {text}");
-        assert!(page.contains(&format!("<tr><td>{name}<small>")), "{name}: {page}");
+        assert!(page.contains(&format!("<tr><th scope=\"row\">{name}<small>")), "{name}: {page}");
         assert!(page.contains(&format!("<small>{name}: +")), "{name}: {page}");
     }
 }
@@ -260,7 +270,7 @@ fn many_phases_are_cut_to_the_last_ones() {
         24,
         "{text}"
     );
-    assert_eq!(page.matches("<tr><td>fancy ").count(), 20, "{page}");
+    assert_eq!(page.matches("<tr><th scope=\"row\">fancy ").count(), 20, "{page}");
 }
 
 /// Names as people choose them are long, and there may be several candidates.

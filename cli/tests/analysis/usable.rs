@@ -144,7 +144,7 @@ fn errors_of_readers_are_in_words() {
     };
     for (options, words) in [
         (&["--outcomes", "none.csv"][..], "cannot read none.csv: the file does not exist"),
-        (&["--outcomes", "empty"], "it is a folder, and each analysis reads one file of outcomes"),
+        (&["--outcomes", "empty"], "it is a folder; name its files, as in 'FOLDER/*.csv'"),
         (&["--outcomes", "empty.csv"], "the file is empty"),
         (&["--outcomes", "cut.csv.gz"], "cannot read cut.csv.gz: the gzip data breaks off"),
         (&["--planned-units", "many"], "expected a whole number"),

@@ -40,6 +40,6 @@ fn an_edit_that_would_change_another_experiment_is_refused() {
     let before = file("&variants", "*variants");
     let (output, after) = step(&before);
     assert_eq!(code(&output), 1, "{}", stdout(&output));
-    assert!(stderr(&output).contains("first: the weights cannot be changed in place"));
+    assert!(stderr(&output).contains("the file cannot be edited in place"), "{}", stderr(&output));
     assert_eq!(after, before, "the file must stay as it is");
 }

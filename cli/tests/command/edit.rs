@@ -1,5 +1,7 @@
 //! `set` and `promote` edit the file itself: what they write, and what they refuse.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use super::*;
 
 const FILE: &str = "\
@@ -72,6 +74,20 @@ fn set_changes_the_numbers_and_shows_who_moves() {
 }
 
 #[test]
+fn the_same_weight_again_writes_nothing() {
+    let edit = Edit::new(FILE);
+    let before = std::fs::metadata(edit.path()).unwrap();
+    let output = edit.run("set", &["new=10"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("is unchanged, hash ") && !text.contains("is written"), "{text}");
+    assert_eq!(std::fs::metadata(edit.path()).unwrap().ino(), before.ino());
+    let output = edit.run("set", &["new=10", "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["written"], false, "{answer}");
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let edit = Edit::new(FILE);
     for (command, argument) in [("set", "new=20"), ("promote", "new")] {
@@ -115,11 +131,8 @@ fn promote_makes_the_winner_the_baseline() {
     let expected = FILE
         .replace("salt: spring", "salt: ab-2026-11-30")
         .replace("baseline: old ", "baseline: new ")
-        .replace("{name: old, cluster: a}", "{name: old, weight: 0, cluster: a}")
-        .replace(
-            "        weight: 10          # percent\n        reserve: 60\n",
-            "        # percent\n",
-        );
+        .replace("{name: old, cluster: a}", "{name: old, weight: 0, cluster: a}  # percent")
+        .replace("        weight: 10          # percent\n        reserve: 60\n", "");
     assert_eq!(edit.text(), expected);
     let text = stdout(&output).replace("\n        ", " ");
     assert!(text.contains("→ new") && text.contains("all units are drawn again"), "{text}");

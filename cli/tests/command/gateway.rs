@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const FILE: &str = r#"
+pub(crate) const FILE: &str = r#"
 experiments:
   - name: forecast
     match:
@@ -23,20 +23,20 @@ experiments:
     mirror: {cluster: shadow, percent: 10}
 "#;
 
-const GATEWAY: [&str; 6] =
+pub(crate) const GATEWAY: [&str; 6] =
     ["--gateway", "ingress/public", "--namespace", "models", "--port", "8080"];
 
 fn render(target: &str, file: &str, options: &[&str]) -> std::process::Output {
     run(&[&["render", target, "-"], options].concat(), file.as_bytes())
 }
 
-fn objects(target: &str, file: &str, options: &[&str]) -> Vec<Value> {
+pub(crate) fn objects(target: &str, file: &str, options: &[&str]) -> Vec<Value> {
     let output = render(target, file, options);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     serde_saphyr::from_multiple(stdout(&output)).unwrap()
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|it| it["kind"] == kind).collect()
 }
 
@@ -48,7 +48,7 @@ fn rule<'a>(objects: &'a [Value], name: &str) -> &'a Value {
     rules.find(|rule| rule["name"] == name).unwrap_or_else(|| panic!("{name}: {objects:#?}"))
 }
 
-fn refused(target: &str, file: &str, options: &[&str]) -> String {
+pub(crate) fn refused(target: &str, file: &str, options: &[&str]) -> String {
     let output = render(target, file, options);
     assert_ne!(code(&output), 0, "{}", stdout(&output));
     assert_eq!(stdout(&output), "");

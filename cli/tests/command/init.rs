@@ -111,6 +111,49 @@ fn the_file_is_commented_and_small() {
 }
 
 #[test]
+fn a_metric_writes_the_plan_with_its_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("experiment.yaml");
+    let options = ["--api", "mlflow", "--unit", "header:x-user-id", "--force"];
+    let plan = ["--metric", "accuracy", "--planned-units", "4000"];
+    let steps = ["--step", "5:1d", "--step", "50:12h", "--guardrail", "latency_p95:10%"];
+    let output = init(folder.path(), &[&options[..], &plan, &steps].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = std::fs::read_to_string(&file).unwrap();
+    for words in [
+        "    weight: 5  # percent",
+        "    metrics: [accuracy]\n    guardrails: [\"latency_p95:10%\"]\n    planned_units: 4000",
+        "    steps:\n    - {weight: 5, min_for: 1d}\n    - {weight: 50, min_for: 12h}\n",
+    ] {
+        assert!(text.contains(words), "no {words:?} in\n{text}");
+    }
+    // `advance` takes it as it is.
+    let advance = ["advance", file.to_str().unwrap(), "--dry-run"];
+    let held = run(&advance, b"");
+    assert!(stdout(&held).contains("no evidence is given"), "{}{}", stdout(&held), stderr(&held));
+    // Without steps and guardrails.
+    let output = init(folder.path(), &[&options[..], &plan[..2]].concat());
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(
+        text.ends_with("metrics: [accuracy]\n    guardrails: [\"error_rate:0.5pt\"]\n"),
+        "{text}"
+    );
+    // Wrong steps are errors, by whichever name.
+    for (more, code_, words) in [
+        (&["--step", "50:1h", "--step", "5:1h"][..], 1, "steps"),
+        (&["--step", "half"], 2, "such as 5:1d"),
+        (&["--step", "5:1d", "--share", "5"], 2, "--share"),
+    ] {
+        let output = init(folder.path(), &[&options[..], &plan, more].concat());
+        assert_eq!(code(&output), code_, "{more:?} {}", stderr(&output));
+        assert!(stderr(&output).contains(words), "{more:?} {}", stderr(&output));
+    }
+    let output = init(folder.path(), &[&options[..], &plan[2..]].concat());
+    assert_eq!(code(&output), 2, "a plan needs a metric: {}", stderr(&output));
+}
+
+#[test]
 fn without_a_terminal_all_missing_answers_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let output = init(folder.path(), &[]);

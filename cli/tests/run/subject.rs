@@ -63,7 +63,7 @@ impl Folder {
         std::fs::write(self.path().join("experiment.yaml"), experiment).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidetrack"));
         command.args(arguments).current_dir(self.path()).env("TMPDIR", self.tmp());
         command.env("NO_COLOR", "1").stdin(Stdio::null());
@@ -98,6 +98,13 @@ impl Folder {
     pub(super) fn exposures(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.path().join(".sidetrack/exposures.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// How many exposures the store has, after the run.
+    pub(super) fn stored(&self) -> u64 {
+        let info = self.sidetrack(&["store", "info", ".sidetrack/store", "--json"], "");
+        let info: Value = serde_json::from_str(&info).unwrap();
+        info["trials"].as_array().unwrap().iter().map(|it| it["exposures"].as_u64().unwrap()).sum()
     }
 
     /// Asserts that no temporary file is left, and no process of this folder.
@@ -142,14 +149,27 @@ impl Live {
     }
 
     fn with(folder: Folder, options: &[&str], at: Option<SocketAddr>) -> Self {
+        Self::launch(folder, options, |new| format!("new={}", at.unwrap_or_else(|| new.addr())))
+    }
+
+    /// With this endpoint of the candidate.
+    pub(super) fn with_candidate(folder: Folder, options: &[&str], endpoint: &str) -> Self {
+        Self::launch(folder, options, |_| endpoint.to_owned())
+    }
+
+    fn launch(folder: Folder, options: &[&str], new_at: impl Fn(&ModelStub) -> String) -> Self {
         let runtime = Runtime::new().unwrap();
         let (old, new) = runtime
             .block_on(async { (ModelStub::start("old").await, ModelStub::start("new").await) });
         let (old, new) = (old.unwrap(), new.unwrap());
         let mut command = folder.command(&["run", "experiment.yaml"]);
         command.args(["--endpoint", &format!("old={}", old.addr())]);
-        command.args(["--endpoint", &format!("new={}", at.unwrap_or_else(|| new.addr()))]);
-        command.args(["--port", "0", "--admin", "127.0.0.1:0", "--wasm"]).arg(wasm()).args(options);
+        command.args(["--endpoint", &new_at(&new)]);
+        command.args(["--port", "0", "--admin", "127.0.0.1:0", "--wasm"]).arg(wasm());
+        if !options.iter().any(|option| option.contains("store")) {
+            command.args(["--store-listen", "127.0.0.1:0"]);
+        }
+        command.args(options);
         let child = Running::start(&mut command);
         let (text, seen, started) = (String::new(), 0, None);
         Self { folder, old, new, child, text, seen, started, runtime }
@@ -212,6 +232,49 @@ impl Live {
         self.started.as_ref().unwrap()["admin"].as_str().unwrap().to_owned()
     }
 
+    /// The address of the store.
+    pub(super) fn store(&mut self) -> SocketAddr {
+        self.url();
+        let url = self.started.as_ref().unwrap()["store"].as_str().unwrap().to_owned();
+        url.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+
+    /// What the store answers.
+    pub(super) fn ask(&mut self, request: Request) -> (u16, Value) {
+        let (status, text) = self.answer(request);
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+    }
+
+    /// A page of the store.
+    pub(super) fn page(&mut self, path: &str) -> (u16, String) {
+        self.answer(Request::get(path))
+    }
+
+    fn answer(&mut self, request: Request) -> (u16, String) {
+        let client = Client::new(self.store());
+        let answer = self.runtime.block_on(client.send(request)).unwrap();
+        (answer.status, answer.text())
+    }
+
+    /// Waits until the store has so many exposures of the experiment.
+    pub(super) fn until_stored(&mut self, requests: u64) {
+        let what = format!("{requests} requests");
+        self.until_store(&what, |all| all["experiments"][0]["live"]["requests"] == requests);
+    }
+
+    /// Waits until the store's experiments have this property.
+    pub(super) fn until_store(&mut self, what: &str, has: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let (_, all) = self.ask(Request::get("/v1/experiments"));
+            if has(&all) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{what} wanted: {all:#}\n{}", self.text);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// The process id of Envoy.
     pub(super) fn envoy(&self) -> u64 {
         self.started.as_ref().unwrap()["pid"].as_u64().unwrap()
@@ -261,13 +324,19 @@ impl Live {
         folder
     }
 
-    /// The same, and all that was printed.
-    pub(super) fn finish(self, signal: &str) -> String {
+    /// Sends a signal, and waits for the end: its exit status, and all that was printed.
+    pub(super) fn ended(self, signal: &str) -> (Option<i32>, String) {
         let Self { folder, child, mut text, .. } = self;
         child.signal(signal);
         let status = child.finish(&mut text);
-        assert!(status.success(), "{status}\n{text}");
         folder.left_nothing();
+        (status.code(), text)
+    }
+
+    /// The same for an end that must be a success.
+    pub(super) fn finish(self, signal: &str) -> String {
+        let (code, text) = self.ended(signal);
+        assert_eq!(code, Some(0), "{text}");
         text
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
 use crate::server::Folder;
 use crate::traffic::{EXPERIMENT, START, Traffic, otlp};
 use crate::verdict::JSON;
@@ -28,12 +30,75 @@ fn other_machines_need_tls_and_a_token() {
         (tls.to_vec(), "needs --token-sha256"),
     ] {
         let error = folder.try_serve(&[&open[..], &more].concat()).err().expect("it starts");
-        assert!(error.starts_with("Some(1)") && error.contains(missing), "{error}");
+        assert!(error.starts_with("Some(2)") && error.contains(missing), "{error}");
     }
     folder.serve(&[&open[..], &tls, &token].concat()).stop();
-    folder.write("key.pem", "no key");
+    for (name, content, words) in [
+        ("key.pem", "no key", "--tls-key: key.pem has no private key in PEM"),
+        ("cert.pem", "no certificate", "--tls-cert: cert.pem has no certificate in PEM"),
+    ] {
+        let before = std::fs::read(folder.path().join(name)).unwrap();
+        folder.write(name, content);
+        let error = folder.try_serve(&[&open[..], &tls, &token].concat()).err().expect("it starts");
+        assert!(error.starts_with("Some(2)") && error.contains(words), "{error}");
+        folder.write(name, before);
+    }
+    // A key of another certificate, and a file that does not exist.
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    folder.write("key.pem", other.signing_key.serialize_pem());
     let error = folder.try_serve(&[&open[..], &tls, &token].concat()).err().expect("it starts");
-    assert!(error.contains("key.pem: not a private key in PEM"), "{error}");
+    assert!(error.contains("key.pem is not the key of the certificate cert.pem"), "{error}");
+    std::fs::remove_file(folder.path().join("key.pem")).unwrap();
+    let error = folder.try_serve(&[&open[..], &tls, &token].concat()).err().expect("it starts");
+    assert!(error.contains("cannot read key.pem: the file does not exist"), "{error}");
+}
+
+/// A certificate that signs itself is accepted if it is named, and if it is not that of an authority.
+#[test]
+fn a_store_with_its_own_certificate_is_asked_over_tls() {
+    let steps =
+        r#""planned_units": 100000, "steps": [{"weight": 40, "min_for": "1d"}, {"weight": 50}]"#;
+    let file = EXPERIMENT.replace(r#""planned_units": 100000"#, steps);
+    let folder = Folder::new(&file);
+    // The same in YAML, in which `advance` can leave a comment.
+    folder.write("experiment.yaml", format!("# A test.\n{file}"));
+    let make = |is_ca: IsCa, host: &str| {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        let key = KeyPair::generate().unwrap();
+        folder.write("cert.pem", params.self_signed(&key).unwrap().pem());
+        folder.write("key.pem", key.serialize_pem());
+    };
+    let ask = |named: bool| {
+        let server = folder.serve(&["--tls-cert", "cert.pem", "--tls-key", "key.pem"]);
+        let url = server.url.replace("127.0.0.1", "localhost");
+        let mut command = folder.command(&["advance", "experiment.yaml", "--dry-run", "--store"]);
+        command.arg(&url);
+        if named {
+            command.env("SSL_CERT_FILE", folder.path().join("cert.pem"));
+        }
+        let output = command.output().unwrap();
+        server.stop();
+        let [text, error] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+        (output.status.code(), text, error)
+    };
+    make(IsCa::ExplicitNoCa, "localhost");
+    let (code, text, error) = ask(true);
+    assert_eq!(code, Some(4), "{error}");
+    assert!(text.contains("Hold"), "{text}{error}");
+    let (code, _, error) = ask(false);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("the server's certificate comes from an unknown authority"), "{error}");
+    assert!(error.contains("SSL_CERT_FILE"), "{error}");
+    // As `openssl req -x509` makes it without further options.
+    make(IsCa::Ca(BasicConstraints::Unconstrained), "localhost");
+    let (code, _, error) = ask(true);
+    assert_eq!(code, Some(2), "{error}");
+    let words = "the server's certificate is that of an authority, and not of a server";
+    assert!(error.contains(words) && error.contains("CA:FALSE"), "{error}");
+    make(IsCa::ExplicitNoCa, "store.example.com");
+    let (_, _, error) = ask(true);
+    assert!(error.contains("the server's certificate is for another host"), "{error}");
 }
 
 #[test]

@@ -90,7 +90,11 @@ fn a_forgotten_unit_is_gone_from_the_database_and_from_segments() {
     // Each user has every 997th request.
     let count = |lines: &[Value]| (0..lines.len()).filter(|number| number % 997 == 5).count();
     let requests = count(&lines) + count(&today);
-    assert_eq!(gone, json!({"exposures": requests, "outcomes": requests + 1}), "{output:?}");
+    assert_eq!(
+        gone,
+        json!({"exposures": requests, "outcomes": requests + 1, "predictions": 0}),
+        "{output:?}"
+    );
     let others = lines.len() + today.len() - requests;
     let server = folder.serve(&[]);
     let mine = verdict(&server);

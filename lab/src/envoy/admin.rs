@@ -13,7 +13,7 @@ use super::metrics::{Scrape, parse_stats};
 use crate::client::{Client, Request};
 
 /// The limit for a listener to appear: dynamic listeners appear after the process is ready.
-const LISTENER_DEADLINE: Duration = Duration::from_secs(2);
+const LISTENER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A client of the admin interface.
 #[derive(Debug)]

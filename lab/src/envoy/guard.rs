@@ -1,4 +1,4 @@
-//! A watchdog that kills Envoy when this process dies without stopping it: SIGKILL, a crash, a closed terminal.
+//! A watchdog that kills a child process when this process dies without stopping it: SIGKILL, a crash, a closed terminal.
 //!
 //! Linux has a call for this (`PR_SET_PDEATHSIG`), but it fires when the *thread* that started the child ends, and it
 //! needs unsafe code. Instead, a shell waits on a pipe whose other end only this process holds: a line releases the
@@ -14,14 +14,17 @@ const SCRIPT: &str = r#"if read -r _; then exit 0; fi; kill -KILL "$1""#;
 
 /// A shell that kills a process when this process dies. Dropping the guard releases the process.
 #[derive(Debug)]
-pub(super) struct Guard {
+pub struct Guard {
     shell: Child,
     line: Option<ChildStdin>,
 }
 
 impl Guard {
     /// Watches the process `pid`.
-    pub(super) fn watch(pid: u32) -> Result<Self> {
+    ///
+    /// # Errors
+    /// If the shell does not start.
+    pub fn watch(pid: u32) -> Result<Self> {
         let mut shell = Command::new("sh")
             .args(["-c", SCRIPT, "sidetrack-guard", &pid.to_string()])
             .stdin(Stdio::piped())
@@ -29,7 +32,7 @@ impl Guard {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .context("starting the shell that guards Envoy")?;
+            .context("starting the shell that guards a child process")?;
         let line = shell.stdin.take();
         Ok(Self { shell, line })
     }

@@ -231,8 +231,7 @@ impl Checker<'_> {
         let raw = raw.layer.get()?;
         let (name, from, to) = (&raw.name.get()?.0, raw.from.get()?.0, raw.to.get()?.0);
         if from >= to {
-            let message =
-                format!("found {to}, which is not after from, which is {from}; allowed: more");
+            let message = format!("`to` is {to}, but must be greater than `from` ({from})");
             self.problems.push(
                 &at.key("to"),
                 Code::OutOfRange,
@@ -302,7 +301,7 @@ impl Checker<'_> {
         {
             let known: Vec<&str> = variants.iter().map(|variant| variant.name.as_str()).collect();
             let message = format!(
-                "found {}, which is no variant; allowed: {}",
+                "unknown variant {}; expected one of: {}",
                 quoted(&name.0),
                 known.join(", ")
             );

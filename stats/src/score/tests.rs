@@ -174,20 +174,25 @@ fn strata_count_within_themselves() {
 }
 
 #[test]
-fn an_observed_share_is_rarely_farther_from_the_true_one_than_its_reach() {
-    for (n, p) in [(250, 0.05), (250, 0.95), (1000, 0.01), (400, 0.5)] {
-        let (below, above) = reach_of_share(p, float(n), 1.96);
-        let far = |beyond: &dyn Fn(f64) -> bool| -> f64 {
-            let shares = binomial(n, p).into_iter().map(|(x, p)| (float(x) / float(n), p));
-            shares.filter(|(share, _)| beyond(*share)).map(|(_, p)| p).sum()
+fn equal_shares_are_rejected_beyond_the_reach() {
+    for (n1, n2, p) in [(2000.0, 250.0, 0.05), (400.0, 400.0, 0.5), (300.0, 5000.0, 0.99)] {
+        // Shares with this difference, whose common one is `p`.
+        let apart = |d: f64| {
+            let (one, two) = (d * n2 / (n1 + n2), d * n1 / (n1 + n2));
+            let stratum =
+                Stratum { weight: 1.0, baseline: (p - one, n1), candidate: (p + two, n2) };
+            Score::of_strata(&[stratum], 1.3).unwrap()
         };
-        let (low, high) = (far(&|share| share < p - below), far(&|share| share > p + above));
-        // One event more or less is up to 0.8 points.
-        assert!(
-            (0.017..0.033).contains(&low) && (0.017..0.033).contains(&high),
-            "{n} {p}: {low} {high}"
-        );
+        let (below, above) = apart(0.0).reach(1.96);
+        for (end, sign) in [(below, -1.0), (above, 1.0)] {
+            let far = |factor: f64| sign * apart(end * factor).statistic(0.0);
+            assert!((far(1.0) - 1.96).abs() < 1e-9, "{n1} {n2} {p}: {}", far(1.0));
+            assert!(far(0.999) < 1.96 && far(1.001) > 1.96);
+        }
     }
-    let (below, above) = reach_of_share(0.05, 250.0, 1.96);
-    assert!(above > 1.1 * below, "{below} {above}");
+    // Of rare events, a small candidate's share rises more than it falls.
+    let rare = Stratum { weight: 1.0, baseline: (0.05, 9000.0), candidate: (0.05, 250.0) };
+    let (below, above) = Score::of_strata(&[rare], 1.0).unwrap().reach(1.96);
+    assert!(above > -1.1 * below, "{below} {above}");
+    assert_eq!(Score::of_strata(&[], 1.0), Err(Undefined::TooFew));
 }

@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::App;
 use super::body::{self, media_type};
 use super::problem::Problem;
-use crate::otlp;
+use crate::otlp::{self, weight};
 use crate::store::Taken;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -30,21 +30,28 @@ pub(super) async fn take(
             format!("content-type is {kind:?}, but must be {PROTOBUF} or {JSON}"),
         ));
     }
-    let content = body::read(&app, &headers, body).await?;
+    let mut content = body::read(&app, &headers, body).await?;
     let request = if kind == JSON {
-        serde_json::from_slice(&content.bytes).map_err(|error| {
+        // An array would be taken for the fields in their order.
+        if content.bytes.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::bad_request("not OTLP in JSON: expected an object"));
+        }
+        let bad = |error: serde_json::Error| {
             let (line, column) = (error.line(), error.column());
             Problem::bad_request(format!("not OTLP in JSON, at line {line}, column {column}"))
-        })?
+        };
+        let weight = weight::of_json(&content.bytes).map_err(bad)?;
+        content.weigh(weight)?;
+        serde_json::from_slice(&content.bytes).map_err(bad)?
     } else {
-        ExportLogsServiceRequest::decode(&*content.bytes)
-            .map_err(|_| Problem::bad_request("not OTLP in protobuf"))?
+        let bad = || Problem::bad_request("not OTLP in protobuf");
+        let weight = weight::of_protobuf(&content.bytes).ok_or_else(bad)?;
+        content.weigh(weight)?;
+        ExportLogsServiceRequest::decode(&*content.bytes).map_err(|_| bad())?
     };
     let records = otlp::records(&request, &app.store.catalog());
-    app.rate.take(records.len()).map_err(|seconds| {
-        let detail = "more records per second than --max-rate allows";
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds)
-    })?;
+    drop(request);
+    app.take_rate(records.len())?;
     let answer = answer(app.store.take(records).await?);
     Ok(if kind == JSON {
         // What is not there is left out, as other receivers do.

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
@@ -16,14 +16,16 @@ use sidetrack::quantity::Timestamp;
 use sidetrack::roster::{Place, Roster};
 
 use super::App;
-use super::body;
+use super::body::{self, media_type};
+use super::extract::Path;
 use super::problem::Problem;
 use crate::catalog::Entry;
 use crate::upkeep::now;
 use crate::writer::Asked;
 
-/// The longest targeting key, in bytes.
+/// The longest targeting key, in characters.
 const LONGEST: usize = 512;
+const JSON: &str = "application/json";
 
 /// An error in the form of the protocol.
 fn refused(status: StatusCode, key: Option<&str>, code: &str, details: &str) -> Response {
@@ -31,7 +33,7 @@ fn refused(status: StatusCode, key: Option<&str>, code: &str, details: &str) -> 
     if let (Some(key), Some(object)) = (key, error.as_object_mut()) {
         object.insert("key".to_owned(), key.into());
     }
-    (status, [(header::CONTENT_TYPE, "application/json")], error.to_string()).into_response()
+    (status, [(header::CONTENT_TYPE, JSON)], error.to_string()).into_response()
 }
 
 /// The targeting key of a request, or the answer to one without.
@@ -41,20 +43,31 @@ async fn unit(
     body: Body,
     flag: Option<&str>,
 ) -> Result<String, Response> {
+    // A form or a text is what a foreign page can send without being asked.
+    let given = media_type(headers);
+    if given != JSON {
+        let detail = format!("content-type is {given:?}, but must be {JSON}");
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response());
+    }
     let content = body::read(app, headers, body).await.map_err(Problem::into_response)?;
-    let bad = |code, details| refused(StatusCode::BAD_REQUEST, flag, code, details);
-    let Ok(request) = serde_json::from_slice::<Value>(&content.bytes) else {
-        return Err(bad("PARSE_ERROR", "the body is not JSON"));
+    targeting_key(&content.bytes)
+        .map_err(|(code, details)| refused(StatusCode::BAD_REQUEST, flag, code, details))
+}
+
+/// The targeting key in a body, or the code of the error and its details.
+pub(crate) fn targeting_key(body: &[u8]) -> Result<String, (&'static str, &'static str)> {
+    let Ok(request) = serde_json::from_slice::<Value>(body) else {
+        return Err(("PARSE_ERROR", "the body is not JSON"));
     };
     match request.pointer("/context/targetingKey") {
-        Some(Value::String(key)) if !key.is_empty() && key.len() <= LONGEST => Ok(key.clone()),
-        Some(Value::String(key)) if key.len() > LONGEST => {
-            Err(bad("INVALID_CONTEXT", "targetingKey is longer than 512 bytes"))
+        Some(Value::String(key)) if key.len() > LONGEST && key.chars().count() > LONGEST => {
+            Err(("INVALID_CONTEXT", "targetingKey is longer than 512 characters"))
         }
+        Some(Value::String(key)) if !key.is_empty() => Ok(key.clone()),
         None | Some(Value::Null | Value::String(_)) => {
-            Err(bad("TARGETING_KEY_MISSING", "context.targetingKey is the unit, and is missing"))
+            Err(("TARGETING_KEY_MISSING", "context.targetingKey is the unit, and is missing"))
         }
-        Some(_) => Err(bad("INVALID_CONTEXT", "targetingKey must be text")),
+        Some(_) => Err(("INVALID_CONTEXT", "targetingKey must be text")),
     }
 }
 
@@ -110,6 +123,7 @@ pub(super) async fn one(
         }
     };
     if let Some(variant) = variant {
+        app.take_rate(1)?;
         let unit =
             if entry.plain { unit } else { entry.experiment.exposure.pseudonym(unit.as_bytes()) };
         let trial = entry.trial.clone();
@@ -151,7 +165,7 @@ pub(super) async fn all(
 }
 
 fn answer(value: &Value, tag: Option<&str>) -> Response {
-    let content = [(header::CONTENT_TYPE, "application/json")];
+    let content = [(header::CONTENT_TYPE, JSON)];
     let mut response = (content, value.to_string()).into_response();
     if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(tag).ok()) {
         response.headers_mut().insert(header::ETAG, tag);

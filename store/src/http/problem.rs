@@ -55,7 +55,7 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string().replace("\n  hint: ", "; ");
         match error {
-            Error::Input(_) => Self::bad_request(detail),
+            Error::Input(_) | Error::Usage(_) => Self::bad_request(detail),
             Error::Busy | Error::Closed => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(SOON)
             }

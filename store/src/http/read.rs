@@ -1,19 +1,31 @@
 //! What the store says about its experiments.
 
+use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::App;
-use super::problem::Problem;
+use super::extract::{Path, Query};
+use super::problem::{Problem, SOON};
+use crate::error::Error;
 use crate::live::Every;
+use crate::shadow::Export;
 use crate::store::Store;
 use crate::verdict::NoVerdict;
+
+/// How long the client of an export may take for a part.
+const UNREAD: Duration = Duration::from_secs(30);
 
 /// The description of the interface.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
@@ -93,6 +105,67 @@ pub(super) async fn log(
         Ok::<_, Problem>(json!({ "experiment": name, "log": store.transitions(&name)? }))
     });
     Ok(Json(found.await??))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Format {
+    format: Option<String>,
+}
+
+/// How far the mirror agrees with the baseline, or the rows themselves.
+pub(super) async fn predictions(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(Format { format }): Query<Format>,
+) -> Result<Response, Problem> {
+    let (export, kind) = match format.as_deref() {
+        None | Some("json") => {
+            let found = apart(&app, move |store| {
+                known(store, &name)?;
+                Ok::<_, Problem>((store.comparison(&name)?, name))
+            });
+            let (comparison, name) = found.await??;
+            let mut answer = serde_json::to_value(&comparison).unwrap_or_default();
+            if let Some(object) = answer.as_object_mut() {
+                object.insert("experiment".to_owned(), name.into());
+            }
+            return Ok(Json(answer).into_response());
+        }
+        Some("ndjson") => (Export::Lines, "application/x-ndjson"),
+        Some("csv") => (Export::Csv, "text/csv"),
+        Some(other) => {
+            let detail = format!("format is {other:?}, but must be json, ndjson or csv");
+            return Err(Problem::bad_request(detail));
+        }
+    };
+    known(&app.store, &name)?;
+    let turn = Arc::clone(&app.exports).try_acquire_owned().map_err(|_| {
+        let detail = "too many exports are running; try again";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(SOON)
+    })?;
+    // A few parts at a time: a client that reads slowly makes the store wait, but not for ever.
+    let (parts, body) = tokio::sync::mpsc::channel::<Result<Vec<u8>, Error>>(2);
+    let store = Arc::clone(&app.store);
+    let runtime = tokio::runtime::Handle::current();
+    let broken = Arc::new(AtomicBool::new(false));
+    let ends_broken = Arc::clone(&broken);
+    tokio::task::spawn_blocking(move || {
+        let send = |part| runtime.block_on(parts.send_timeout(Ok(part), UNREAD)).is_ok();
+        let mut is_read = true;
+        let sent = store.export(&name, export, |part| {
+            is_read = send(part);
+            is_read
+        });
+        if sent.is_err() || !is_read {
+            broken.store(true, Ordering::Release);
+        }
+        drop(turn);
+    });
+    // Breaks the response off, so that the client does not take it for the whole.
+    let end = stream::once(async move { ends_broken.load(Ordering::Acquire) });
+    let end = end.filter_map(|is_broken| ready(is_broken.then_some(Err(Error::Busy))));
+    let body = Body::from_stream(ReceiverStream::new(body).chain(end));
+    Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
 pub(super) async fn openapi() -> Response {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::App;
 use super::problem::Problem;
-use crate::store::Counts;
+use crate::store::{Counts, RowCounts};
 
 pub(super) async fn healthy() -> &'static str {
     "ok\n"
@@ -34,11 +34,10 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
         unknown,
         malformed,
         outcomes,
-        outcomes_unchanged,
-        outcomes_replaced,
-        outcomes_rejected,
+        predictions,
         refused,
         failed,
+        upkeep_fails,
     } = &app.store.counts;
     let mut text = String::new();
     let name = "sidetrack_store_exposures_total";
@@ -53,19 +52,20 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
     for (result, count) in results {
         writeln!(text, "{name}{{result=\"{result}\"}} {}", value(count)).ok();
     }
+    for (what, rows) in [("outcomes", outcomes), ("predictions", predictions)] {
+        let RowCounts { accepted, unchanged, replaced, rejected } = rows;
+        for (suffix, help, count) in [
+            ("total", format!("Rows of {what} that were accepted."), accepted),
+            ("unchanged_total", "Rows that were stored before.".to_owned(), unchanged),
+            ("replaced_total", "Values that replaced another one.".to_owned(), replaced),
+            ("rejected_total", "Rows that cannot be read.".to_owned(), rejected),
+        ] {
+            let name = format!("sidetrack_store_{what}_{suffix}");
+            head(&mut text, &name, "counter", &help);
+            writeln!(text, "{name} {}", value(count)).ok();
+        }
+    }
     let counters = [
-        ("sidetrack_store_outcomes_total", "Rows of outcomes that were accepted.", outcomes),
-        (
-            "sidetrack_store_outcomes_unchanged_total",
-            "Rows that were stored before.",
-            outcomes_unchanged,
-        ),
-        (
-            "sidetrack_store_outcomes_replaced_total",
-            "Values that replaced another one.",
-            outcomes_replaced,
-        ),
-        ("sidetrack_store_outcomes_rejected_total", "Rows that cannot be read.", outcomes_rejected),
         (
             "sidetrack_store_refused_total",
             "Requests refused since too many records waited.",
@@ -84,6 +84,11 @@ pub(super) async fn metrics(State(app): State<App>) -> Response {
             "sidetrack_store_ready",
             "1 if the last write succeeded.",
             usize::from(app.store.problem().is_none()),
+        ),
+        (
+            "sidetrack_store_upkeep_failing",
+            "1 if the last attempt to move or delete days failed.",
+            usize::from(upkeep_fails.load(Ordering::Relaxed)),
         ),
     ];
     for (name, help, number) in gauges {

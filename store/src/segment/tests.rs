@@ -53,3 +53,36 @@ fn a_file_that_is_no_segment_is_named() {
     let error = segment.read(folder.path()).err().unwrap().to_string();
     assert!(error.contains("2026-11-23.parquet is damaged"), "{error}");
 }
+
+#[test]
+fn the_analysis_reads_the_folder_of_segments_as_the_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let (segments, log) = (folder.path().join("exposures"), folder.path().join("access.log"));
+    for day in [20_780, 20_781] {
+        let segment = Segment { day, experiment: "e".to_owned(), trial: String::new() };
+        let skip = if day == 20_780 { 0 } else { 300 };
+        segment.write(&segments, rows(600).skip(skip).take(300)).unwrap().publish().unwrap();
+    }
+    let lines: String = rows(600).map(|row| row.unwrap().line()).collect();
+    std::fs::write(&log, lines).unwrap();
+    let analysis = |path: &Path| {
+        let text = r#"{"experiments": [{"name": "e", "unit": [{"header": "u"}], "baseline": "b",
+            "variants": [{"name": "b"}, {"name": "c", "weight": 50}]}]}"#;
+        let plan = sidetrack::config::parse_json(text.as_bytes()).unwrap();
+        let experiment = plan.experiments.first().unwrap();
+        let files = sidetrack_input::expand(&[path.to_owned()]).unwrap();
+        let input = sidetrack_analysis::Input {
+            experiment,
+            strata: &sidetrack_analysis::Strata::new(experiment, "").unwrap(),
+            config_hash: "",
+            logs: &sidetrack_input::logs(&files).unwrap(),
+            outcomes: None,
+        };
+        let threads = std::num::NonZero::new(2).unwrap();
+        let settings = sidetrack_analysis::Settings::planned(None, threads).unwrap();
+        let (found, _) = sidetrack_analysis::analyze(input, &settings, &|_, _| {}).unwrap();
+        assert_eq!(found.lines.read, 600);
+        serde_json::to_string(&found).unwrap()
+    };
+    assert_eq!(analysis(&segments), analysis(&log));
+}

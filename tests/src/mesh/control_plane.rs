@@ -21,6 +21,8 @@ use crate::world::sidetrack_command;
 
 const LIMIT: Duration = Duration::from_secs(120);
 const TOKEN: &str = "token";
+/// The Service that exposures are sent to over OTLP.
+pub const RECEIVER: &str = "store.exposures.svc.cluster.local:8088";
 /// The Service that spans are sent to.
 pub(super) const TRACER: &str = "spans.tracing.svc.cluster.local";
 
@@ -88,7 +90,8 @@ fn mesh_config() -> Result<()> {
     }]});
     let file = format!("{FOLDER}/any.json");
     fs::write(&file, experiment.to_string())?;
-    let rendered = sidetrack_command(&["render", "istio", &file, "--mesh-config"])?;
+    let rendered =
+        sidetrack_command(&["render", "istio", &file, "--mesh-config", "--otlp", RECEIVER])?;
     let values: Value =
         serde_saphyr::from_str(&rendered).context("the rendered settings of the mesh")?;
     let mut config =
@@ -158,7 +161,7 @@ fn api_server() -> Result<Program> {
             "--service-account-key-file=accounts.pub",
             "--service-account-signing-key-file=accounts.key",
         ])
-        .args(["--authorization-mode=AlwaysAllow", "--disable-admission-plugins=ServiceAccount"])
+        .args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount"])
         .arg(format!("--service-cluster-ip-range={SERVICES}"));
     let mut server = start("kube-apiserver", server)?;
     server.wait_until(LIMIT, || kubectl(&["get", "--raw", "/readyz"]).is_ok())?;

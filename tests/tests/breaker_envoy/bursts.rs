@@ -25,6 +25,17 @@ fn whole_bursts(stand: &Stand, since: Instant) -> usize {
         .count()
 }
 
+/// Waits until the candidate has answered a request of the other traffic: until the next one, a burst has it alone.
+async fn other_request(stand: &Stand) -> Result<()> {
+    let before = stand.candidate.count();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while stand.candidate.count() == before {
+        ensure!(Instant::now() < deadline, "the candidate received no other request for 5 s");
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
 /// Sends bursts of these users, in turn, until this holds.
 async fn send_bursts(
     stand: &Stand,
@@ -34,6 +45,7 @@ async fn send_bursts(
     for _ in 0..40 {
         // A connection for each burst, so all of it meets one worker.
         let client = Client::new(stand.addr);
+        other_request(stand).await?;
         for user in users.iter().cycle().take(BURST) {
             let request = Request::post("/infer", "{}").header("x-user-id", user);
             client.send(request.header(STATUS, "503")).await?;

@@ -307,3 +307,68 @@ fn walk(folder: &Path) -> usize {
         .map(|path| if path.is_dir() { walk(&path) } else { 1 })
         .sum()
 }
+
+/// A file as `mlflow follow` writes it.
+const FOLLOWED: &str = "\
+experiments:
+- name: digits-ab-test
+  salt: digits-ab-test/v1/v2
+  baseline: digits-v1
+  variants:
+  - name: digits-v1
+    request_headers: {x-model-version: \"1\"}
+  - name: digits-v2
+    weight: 5
+    request_headers: {x-model-version: \"2\"}
+  match: {path: {prefix: /invocations}}
+  unit: [{header: x-user-id}]
+  analysis: {metrics: [accuracy], steps: [{weight: 5, min_for: 1d}, {weight: 30}]}
+";
+
+/// The plugin of examples/pipeline/argocd, run as Argo CD runs it: with the variables of the application.
+#[test]
+fn the_plugin_renders_each_commit_of_the_follower() {
+    let example = root().join("examples/pipeline/argocd");
+    let yaml = |name: &str| -> Value {
+        serde_saphyr::from_str(&fs::read_to_string(example.join(name)).unwrap()).unwrap()
+    };
+    let schema = root().join("tests/istio/application.schema.json");
+    let application = example.join("application.yaml");
+    good(python("../golden/schema.py").arg(schema).arg(&application).output().unwrap());
+    let source = yaml("application.yaml")["spec"]["source"]["plugin"].clone();
+    let plugin = yaml("plugin.yaml");
+    assert_eq!(source["name"], plugin["metadata"]["name"]);
+    let words: Vec<&str> = plugin["spec"]["generate"]["command"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|word| word.as_str().unwrap())
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let generated = |file: &str| {
+        fs::write(folder.path().join("experiment.yaml"), file).unwrap();
+        let command = artifact::cli().parent().unwrap();
+        let path = format!("{}:{}", command.display(), std::env::var("PATH").unwrap());
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(folder.path()).env("PATH", path);
+        for variable in source["env"].as_array().unwrap() {
+            let name = format!("ARGOCD_ENV_{}", variable["name"].as_str().unwrap());
+            command.env(name, variable["value"].as_str().unwrap());
+        }
+        command.output().unwrap()
+    };
+    let begun = good(generated(FOLLOWED));
+    let raised = good(generated(&FOLLOWED.replace("weight: 5\n", "weight: 30\n")));
+    let changed: Vec<&str> = raised
+        .lines()
+        .filter(|line| {
+            !line.trim_start().starts_with('#') && !begun.lines().any(|old| old == *line)
+        })
+        .map(str::trim)
+        .collect();
+    assert_eq!(changed, ["weight: 30"], "a raise changes the weight and nothing else");
+    assert!(begun.contains("kind: WasmPlugin") && begun.contains("host: predictor.models.svc"));
+    // A mistake deploys nothing.
+    let wrong = generated(&FOLLOWED.replace("weight: 5\n", "weight: many\n"));
+    assert!(!wrong.status.success() && wrong.stdout.is_empty(), "{}", said(&wrong));
+}

@@ -21,7 +21,7 @@ fn the_chart_is_what_the_command_in_the_readme_writes() {
     let run = Command::new(artifact::cli()).args(&words).current_dir(root).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let files = String::from_utf8(run.stdout).unwrap();
-    assert_eq!(files.lines().count(), 7, "{files}");
+    assert_eq!(files.lines().count(), 8, "{files}");
     for written in files.lines().map(Path::new) {
         let kept = chart.join(written.strip_prefix(&out).unwrap());
         let (kept_text, text) =

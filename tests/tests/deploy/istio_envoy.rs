@@ -11,6 +11,7 @@
 )]
 
 mod hosts;
+mod otlp;
 mod running;
 mod tokens;
 
@@ -133,6 +134,7 @@ works! {
     sidecar_with_clusters_from_a_header:
         Case::sidecar(Release::Newest, "sidecar-cluster-header", OF_PREDICTOR);
     gateway_with_hosts_of_the_variants: Case::gateway(Release::Newest, "gateway-rewrite-host");
+    gateway_that_sends_its_exposures: Case::gateway(Release::Newest, "gateway-otlp");
     gateway_with_routes_of_its_own: Case::gateway(Release::Newest, "gateway-merged");
     gateway_with_a_rule_that_hides_others:
         Case::gateway(Release::Newest, "gateway-hidden-destinationrule");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sidetrack_lab::{Client, Load, LoadOptions, Scrape};
+use sidetrack_lab::{Client, Load, Scrape};
 use sidetrack_tests::artifact;
 use sidetrack_tests::mesh::{Applied, Mesh, Pod, PodOptions, Registry, Role};
 
@@ -40,22 +40,7 @@ struct Shown {
 
 impl<'s> Changes<'s> {
     fn start(gateway: &'s Pod) -> Self {
-        let failures = Arc::new(Mutex::new(Vec::new()));
-        let caller = Caller::new(HOST);
-        let mut options = LoadOptions::new(gateway.addr(GATEWAY_PORT), 100.0, move |n| {
-            caller.request(&format!("user-{}", n % USERS as u64))
-        });
-        options.connections = 8;
-        let failed = Arc::clone(&failures);
-        options.on_answer = Arc::new(move |number, _, answer| {
-            let why = match answer {
-                Ok(answer) if answer.status == 200 => return,
-                Ok(answer) => format!("{number}: {} {}", answer.status, answer.text()),
-                Err(error) => format!("{number}: {error:#}"),
-            };
-            failed.lock().unwrap().push(why);
-        });
-        let load = Load::run(options).unwrap();
+        let (load, failures) = Caller::new(HOST).load(gateway.addr(GATEWAY_PORT), USERS as u64);
         Self { gateway, client: gateway.client(GATEWAY_PORT), load, failures, rows: Vec::new() }
     }
 

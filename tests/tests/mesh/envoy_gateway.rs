@@ -6,11 +6,10 @@ mod controller;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sidetrack_lab::{Load, LoadOptions, Request, Scrape};
+use sidetrack_lab::{Request, Scrape};
 use sidetrack_tests::artifact;
 use sidetrack_tests::mesh::{Mesh, Port};
 use sidetrack_tests::world::sidetrack_command;
@@ -19,6 +18,7 @@ use tokio::net::TcpListener;
 
 use crate::forged::forgeries;
 use crate::identity::{keys, token};
+use crate::otlp::Store;
 use crate::plugin::{plugin, text};
 use crate::stand::{BASELINE, Caller, ENHANCED, HOST, Stand, experiment};
 use controller::Controller;
@@ -41,6 +41,7 @@ struct Scene<'s> {
     controller: Controller,
     files: SocketAddr,
     caller: Caller,
+    store: Store,
 }
 
 impl<'s> Scene<'s> {
@@ -51,7 +52,10 @@ impl<'s> Scene<'s> {
             mesh.service(name, &json!({"version": name}), &[Port::HTTP], &[model]).unwrap();
         }
         let mut controller = Controller::start(mesh).await.unwrap();
-        mesh.apply(&render(stand, &experiment(30.0), &["--envoy-proxy"])).unwrap();
+        let store = Store::start(mesh, &exposed(30.0));
+        let receiver = store.reachable_at(SocketAddr::from(([10, 244, 0, 1], 0))).await;
+        let settings = ["--envoy-proxy", "--otlp", &receiver.to_string()];
+        mesh.apply(&render(stand, &experiment(30.0), &settings)).unwrap();
         let class = json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": "eg"},
             "spec": {"controllerName": "gateway.envoyproxy.io/gatewayclass-controller"},
@@ -73,7 +77,7 @@ impl<'s> Scene<'s> {
             ("/sidetrack.wasm", std::fs::read(artifact::wasm()).unwrap()),
             ("/keys", keys().to_string().into_bytes()),
         ]);
-        Self { stand, controller, files: files.await, caller: Caller::new(HOST) }
+        Self { stand, controller, files: files.await, caller: Caller::new(HOST), store }
     }
 
     /// The manifests with this file of the server as the module.
@@ -137,26 +141,6 @@ impl<'s> Scene<'s> {
             conditions.into_iter().flatten().find(|condition| condition["type"] == "Accepted");
         accepted.unwrap_or_default()
     }
-
-    /// 100 requests a second on open connections. The second part collects the failures.
-    fn load(&self) -> (Load, Arc<Mutex<Vec<String>>>) {
-        let failures = Arc::new(Mutex::new(Vec::new()));
-        let caller = self.caller.clone();
-        let mut options = LoadOptions::new(Controller::addr(PORT), 100.0, move |n| {
-            caller.request(&format!("user-{}", n % USERS as u64))
-        });
-        options.connections = 8;
-        let failed = Arc::clone(&failures);
-        options.on_answer = Arc::new(move |number, _, answer| {
-            let why = match answer {
-                Ok(answer) if answer.status == 200 => return,
-                Ok(answer) => format!("{number}: {} {}", answer.status, answer.text()),
-                Err(error) => format!("{number}: {error:#}"),
-            };
-            failed.lock().unwrap().push(why);
-        });
-        (Load::run(options).unwrap(), failures)
-    }
 }
 
 fn render(stand: &Stand, experiment: &Value, more: &[&str]) -> String {
@@ -208,6 +192,7 @@ async fn envoy_gateway_splits_changes_and_cannot_be_forged() {
     splits_as_the_command_says(&scene).await;
     scene.cannot_be_forged("with the filter", &at(30.0)).await;
     is_logged(&scene, &at(30.0)).await;
+    is_sent(&scene).await;
 
     changes_under_load(&scene).await;
     without_the_filter(&scene).await;
@@ -246,12 +231,25 @@ async fn is_logged(scene: &Scene<'_>, users: &Served) {
     }
 }
 
+/// The experiment with a plan, for the store's verdict. The trial is the same.
+fn exposed(weight: f64) -> Value {
+    let mut file = experiment(weight);
+    file["experiments"][0]["analysis"] =
+        json!({"metrics": ["error_rate"], "planned_units": 1_000_000});
+    file
+}
+
+/// What the proxy sends over OTLP is what it logs.
+async fn is_sent(scene: &Scene<'_>) {
+    scene.store.equals(USERS, || scene.controller.access_log()).await;
+}
+
 /// Each change is made while requests arrive on open connections. None of them fails.
 async fn changes_under_load(scene: &Scene<'_>) {
     const REJECTED: &str = "ab_test_config_rejected_total";
     let mesh = scene.stand.mesh;
     let at = |weight: f64| scene.stand.assigned(&experiment(weight), USERS);
-    let (load, failures) = scene.load();
+    let (load, failures) = scene.caller.clone().load(Controller::addr(PORT), USERS as u64);
 
     scene.apply(&experiment(50.0));
     scene.until("the weight rises to 50", &at(50.0)).await;

@@ -227,3 +227,67 @@ async fn a_release_is_installed_upgraded_rolled_back_and_removed() {
     done(mesh, &[&["uninstall", "ab"], &namespace[..]].concat());
     assert!(mesh.get("wasmplugin", &stand.ingress, "ab").is_err());
 }
+
+/// With `advance.enabled`, the chart also has the Deployment of `sidetrack advance`, which the API server accepts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_has_a_deployment_that_advances_its_candidate() {
+    let mesh = Mesh::shared();
+    let stand = Stand::start(mesh).await;
+    let file = mesh.file(&format!("{}-first.json", stand.models), &experiment(30.0).to_string());
+    let (file, chart) = (file.unwrap(), mesh.folder().join(format!("advance-{}", stand.models)));
+    let chart = chart.to_str().unwrap();
+    let gateway = format!("{}/predictors", stand.ingress);
+    let place = ["--gateway", &gateway, "--host", crate::stand::HOST, "--name", "ab"];
+    let more = ["--namespace", &stand.models, "--kind", "trafficextension", "--out", chart];
+    sidetrack_command(&[&["render", "helm", &file], &place[..], &more].concat()).unwrap();
+    let values = json!({
+        "labels": {"team": "forecast"},
+        "advance": {
+            "enabled": true, "image": "registry.example.com/sidetrack-cli:1", "replicas": 2,
+            "store": "https://store.models:8088", "storeTokenSecret": "store-token",
+            "prometheus": "http://prometheus:9090", "ready": "sum(up{job=\"a b\"})",
+        },
+    });
+    let values = mesh.file(&format!("{}-advance.json", stand.models), &values.to_string()).unwrap();
+    done(mesh, &["lint", "--strict", chart, "-f", &values]);
+    let namespace = ["-n", stand.models.as_str()];
+    let install = ["install", "ab", chart, "-f", &values];
+    done(mesh, &[&install[..], &namespace, &["--dry-run=server"]].concat());
+    done(mesh, &[&install[..], &namespace].concat());
+    let name = "sidetrack-advance-ab";
+    let pod = mesh.get("deployment", &stand.ingress, name).unwrap()["spec"]["template"].clone();
+    let container = &pod["spec"]["containers"][0];
+    let arguments: Vec<&str> =
+        container["args"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    let name_of = "--name=trafficextension/ab";
+    for argument in [name_of, "--force-conflicts", "--ready=sum(up{job=\"a b\"})", "--every=5m"] {
+        assert!(arguments.contains(&argument), "no {argument} in {arguments:?}");
+    }
+    // The command takes these arguments: it fails for want of a cluster.
+    let started = std::process::Command::new(sidetrack_tests::artifact::cli())
+        .args(&arguments)
+        .args(["--kubeconfig", "/dev/null"])
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    assert!(text(&started).contains("cannot run kubectl"), "{}", text(&started));
+    assert_eq!(pod["metadata"]["labels"]["team"], "forecast");
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true);
+    let role = mesh.get("role", &stand.ingress, name).unwrap();
+    assert_eq!(role["rules"][0]["resources"], json!(["trafficextensions"]));
+    assert_eq!(role["rules"][0]["resourceNames"], json!(["ab"]));
+
+    // What cannot work is refused with a sentence.
+    for (set, message) in [
+        ("advance.image=", "advance.image is missing"),
+        ("advance.store=,advance.prometheus=", "advance.store is missing"),
+        ("advance.every=often", "every"),
+        ("advance.weight=1", "additional properties 'weight' not allowed"),
+    ] {
+        let refused = helm(mesh, &["template", "ab", chart, "-f", &values, "--set", set]);
+        assert!(!refused.status.success(), "{set}");
+        assert!(text(&refused).contains(message), "{set}: {}", text(&refused));
+    }
+    done(mesh, &[&["uninstall", "ab"], &namespace[..]].concat());
+}

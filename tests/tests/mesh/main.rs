@@ -1,7 +1,7 @@
 //! Tests on a real mesh: API server, istiod, Istio's agent, Envoy. They need the programs of `scripts/setup.sh mesh`.
 //!
 //! `make test-mesh` runs all of them, `cargo test --test mesh split::` those of one module. Each test begins with
-//! `Mesh::shared()`, except those of `goldens` and `corpora`, which only run istiod's code.
+//! `Mesh::shared()`, except those of `goldens` and `corpora`, which only run istiod's code, and `collector`.
 
 #![expect(
     clippy::indexing_slicing,
@@ -11,9 +11,11 @@
 )]
 
 mod admission;
+mod advance;
 mod alerts;
 mod bodies;
 mod changes;
+mod collector;
 mod corpora;
 mod delivery;
 mod envoy_gateway;
@@ -25,6 +27,7 @@ mod hosts;
 mod identity;
 mod modules;
 mod mtls;
+mod otlp;
 mod outages;
 mod plugin;
 mod random;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use sidetrack_lab::{Client, Request, prometheus_value};
+use sidetrack_lab::{Client, Load, LoadOptions, Request, prometheus_value};
 use sidetrack_tests::artifact;
 use sidetrack_tests::mesh::{Mesh, Model, Pod, PodOptions, Port, Role};
 use sidetrack_tests::world::sidetrack_command;
@@ -212,6 +213,24 @@ impl Caller {
         let request = Request::post("/v2/models/forecast/infer", "{}").header("host", &self.host);
         let request = request.header("x-user-id", user);
         self.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+    }
+
+    /// 100 requests a second of so many users, on open connections. The second part collects the failures.
+    pub(crate) fn load(self, addr: SocketAddr, users: u64) -> (Load, Arc<Mutex<Vec<String>>>) {
+        let failures = Arc::new(Mutex::new(Vec::new()));
+        let mut options =
+            LoadOptions::new(addr, 100.0, move |n| self.request(&format!("user-{}", n % users)));
+        options.connections = 8;
+        let failed = Arc::clone(&failures);
+        options.on_answer = Arc::new(move |number, _, answer| {
+            let why = match answer {
+                Ok(answer) if answer.status == 200 => return,
+                Ok(answer) => format!("{number}: {} {}", answer.status, answer.text()),
+                Err(error) => format!("{number}: {error:#}"),
+            };
+            failed.lock().unwrap().push(why);
+        });
+        (Load::run(options).unwrap(), failures)
     }
 
     /// Sends a request of each user. Returns the model that served each, and checks that the header names it.

@@ -60,6 +60,7 @@ fn words_are_stable_and_the_same_everywhere() {
     }
     word(&TestMode::Fixed, "fixed", "fixed");
     word(&TestMode::AlwaysValid, "always_valid", "always_valid");
+    word(&TestMode::GroupSequential, "group_sequential", "group_sequential");
     word(&VariantRole::Baseline, "baseline", "baseline");
     word(&VariantRole::Candidate, "candidate", "candidate");
     word(&MetricUnit::Seconds, "s", "s");

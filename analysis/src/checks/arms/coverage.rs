@@ -6,6 +6,7 @@ use super::{Arms, Difference, LEVEL, RETURNS};
 use crate::answer::Role;
 use crate::check::{Check, CheckName};
 use crate::metric::{Absent, Measure, Metric, Origin};
+use crate::model::ModelMetric;
 use crate::sums::Balance;
 
 /// Coverage may differ by a percentage point, as many rows may be lost.
@@ -26,6 +27,7 @@ enum Missing {
 impl Missing {
     fn of(metric: &Metric, by_request: bool) -> Self {
         match (metric.measure, by_request, metric.absent) {
+            _ if metric.model.is_some() => Self::Unknown,
             (Measure::Ratio, true, _) | (_, _, Absent::Missing) => Self::Unknown,
             (Measure::Ratio, false, _) => Self::Denominator,
             _ => Self::Zero,
@@ -38,10 +40,25 @@ impl Arms<'_> {
     pub(super) fn coverage(&self, balance: &Balance) -> Vec<Check> {
         let metrics = self.metrics.iter().filter(|metric| metric.role != Role::Exploratory);
         let columns = metrics.filter_map(|metric| match metric.origin {
-            Origin::Column(column) => Some((metric, balance.labels.get(column)?)),
+            Origin::Column(column) => {
+                Some((metric, balance.labels.get(self.complete(metric, column))?))
+            }
             _ => None,
         });
         columns.filter_map(|(metric, labels)| self.coverage_of(metric, labels)).collect()
+    }
+
+    /// The column whose values tell whether those of this one are complete.
+    fn complete(&self, metric: &Metric, column: usize) -> usize {
+        let complete = metric.model.map_or(&[][..], ModelMetric::complete);
+        let of = |name: &ModelMetric| {
+            let mut metrics = self.metrics.iter().filter(|metric| metric.model == Some(*name));
+            metrics.find_map(|metric| match metric.origin {
+                Origin::Column(column) => Some(column),
+                _ => None,
+            })
+        };
+        complete.iter().find_map(of).unwrap_or(column)
     }
 
     fn coverage_of(&self, metric: &Metric, labels: &[Pairs]) -> Option<Check> {

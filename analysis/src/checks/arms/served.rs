@@ -5,7 +5,7 @@
 
 use sidetrack_stats::float;
 
-use super::Arms;
+use super::{Arms, Difference};
 use crate::check::{Check, CheckName};
 use crate::sums::Balance;
 
@@ -17,10 +17,19 @@ const CERTAIN: f64 = 1e-6;
 const SERVED: f64 = 0.01;
 
 impl Arms<'_> {
+    /// By stratum: the candidates that alone there answer clearly more requests with a redirect or a 4xx than the baseline.
+    pub(crate) fn refusing(&self) -> Vec<Vec<usize>> {
+        let within = |stratum: usize| {
+            let all = self.differences(&self.sums.presence.refused_in(stratum, self.shape));
+            all.into_iter().filter(|(_, found)| is_refusing(*found)).map(|(arm, _)| arm).collect()
+        };
+        (0..self.shape.strata).map(within).collect()
+    }
+
     /// Whether a candidate answers clearly more requests with a redirect or a 4xx than the baseline.
     pub(super) fn client_errors(&self, balance: &Balance) -> Check {
         let all = self.differences(&balance.refused);
-        let worst = all.iter().find(|(_, found)| found.difference > MORE && found.p < CERTAIN);
+        let worst = all.iter().find(|(_, found)| is_refusing(*found));
         let largest = all.iter().map(|(_, found)| found.difference).max_by(f64::total_cmp);
         let value = worst.map(|(_, found)| found.difference).or(largest);
         let message = match worst {
@@ -57,8 +66,7 @@ impl Arms<'_> {
             let slots = (0..self.shape.strata).map(|stratum| self.shape.slot(stratum, arm));
             let totals = slots.filter_map(|slot| self.sums.totals.get(slot));
             let (requests, asked) = totals.fold((0, 0), |(requests, asked), totals| {
-                let own = totals.requests.saturating_sub(totals.elsewhere);
-                (requests + totals.requests, asked + own + totals.rescued)
+                (requests + totals.requests, asked + totals.asked())
             });
             (requests > 0).then_some((asked, requests))
         };
@@ -81,4 +89,8 @@ impl Arms<'_> {
         let name = CheckName::NeverServed;
         self.check(name, None, failed.is_some(), (value, SERVED), variants, message)
     }
+}
+
+const fn is_refusing(found: Difference) -> bool {
+    found.difference > MORE && found.p < CERTAIN
 }

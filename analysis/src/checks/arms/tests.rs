@@ -30,6 +30,9 @@ fn column(measure: Measure, absent: Absent) -> Metric {
         absent,
         margin: None,
         cap: None,
+        model: None,
+        llm: None,
+        per: None,
     }
 }
 

@@ -11,7 +11,7 @@ fn breakers(minutes: &[(u64, [(u32, u32); 3])]) -> Breaker {
     let minute = |(requests, breaker)| Minute { requests, breaker, aborted: 0 };
     let mut tally = Tally::default();
     tally.minutes = minutes.iter().map(|(at, counts)| (*at, counts.map(minute).to_vec())).collect();
-    breaker(&experiment, &tally)
+    breaker(&experiment, &Touched::new(&experiment, &tally))
 }
 
 #[test]

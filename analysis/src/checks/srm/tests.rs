@@ -17,7 +17,7 @@ fn tested(file: &str, observed: &[[u64; 2]], units: bool) -> Srm {
     let active: Vec<BTreeSet<u64>> = (0..strata.list.len() as u64).map(|at| [at].into()).collect();
     let timeline = Timeline::new(&Book::new(&experiment, &strata), &active, true);
     let observed: Vec<Vec<u64>> = observed.iter().map(|counts| counts.to_vec()).collect();
-    srm(&experiment, &timeline.phases, &observed, units)
+    srm(&experiment, &timeline.phases, &observed, &observed, units)
 }
 
 fn verdict(observed: [[u64; 2]; 4]) -> SrmVerdict {

@@ -10,7 +10,7 @@ use crate::source::Start;
 const MOST: usize = 100;
 
 /// A line, and what is wrong with it.
-type Example = (Place, String);
+pub(crate) type Example = (Place, String);
 
 /// Lines that cannot be read, and readable ones to compare them with.
 #[derive(Debug, Default)]
@@ -25,6 +25,11 @@ pub(crate) struct Damage {
 }
 
 impl Damage {
+    /// So many lines of the experiment, and the first of them.
+    pub(crate) fn of(lines: u64, first: Option<Example>) -> Self {
+        Self { named: lines, first, ..Self::default() }
+    }
+
     pub(super) fn readable(&mut self, start: Start, is_ours: bool) {
         self.add_readable(start, (u64::from(is_ours), 1));
     }

@@ -5,7 +5,18 @@ const SHAPE: Shape = Shape { strata: 1, arms: 2, baseline: 0 };
 
 fn row(time: u64, arm: u8, outcome: Option<u32>, marks: Marks) -> Row {
     let unit = (arm == 1).then_some(7);
-    Row { unit, position: 1, time, duration: 3, print: None, outcome, stratum: 0, arm, marks }
+    Row {
+        unit,
+        position: 1,
+        time,
+        duration: 3,
+        print: None,
+        outcome,
+        group: 0,
+        stratum: 0,
+        arm,
+        marks,
+    }
 }
 
 fn outcomes(rows: usize) -> Outcomes {

@@ -12,6 +12,7 @@ fn row(unit: u64, time: u64, stratum: u8, arm: u8) -> Row {
         duration: 10,
         print: None,
         outcome: None,
+        group: 7,
         stratum,
         arm,
         marks,
@@ -20,7 +21,7 @@ fn row(unit: u64, time: u64, stratum: u8, arm: u8) -> Row {
 
 fn table(rows: &[Row]) -> UnitTable {
     let outcomes = Outcomes::default();
-    let mut table = UnitTable::new(SHAPE, &outcomes, false);
+    let mut table = UnitTable::new(SHAPE, &outcomes, false, 0);
     rows.iter().for_each(|row| table.add(row, &outcomes));
     table
 }

@@ -104,7 +104,7 @@ fn notes_give_their_counts() {
              better; --metric revenue:decrease decides otherwise",
         ),
         (
-            Note::DamagedGzip { file: "a.gz".to_owned(), error: "cut".to_owned(), lines: 7 },
+            Note::Damaged { file: "a.gz".to_owned(), error: "cut".to_owned(), lines: 7 },
             "a.gz: cut; the 7 lines before that count, and how many are missing is unknown",
         ),
         (

@@ -12,7 +12,7 @@ use crate::row::key;
 
 /// How many classes are kept apart. Answers in free text may have more, and are compared as they are.
 const MOST: usize = 10_000;
-/// Labels with decimals and more than so many values are measurements, not classes.
+/// Labels that are numbers and have more than so many values are measurements, not classes, unless the plan says so.
 const CLASSES: usize = 100;
 /// With more classes, no table of predictions and labels is kept.
 const NUMBERED: usize = 256;
@@ -43,6 +43,9 @@ struct Seen {
     /// Numbers with decimals, and an example.
     decimals: u64,
     decimal: String,
+    /// Numbers, and an example.
+    numbers: u64,
+    number: String,
 }
 
 /// The classes of each row as numbers: of the prediction and of the label. Empty if there are too many.
@@ -58,9 +61,27 @@ impl Numbers {
         self.rows.get(row).copied().flatten()
     }
 
-    /// A class as the outcomes write it first.
-    pub(crate) fn name(&self, class: u16) -> Option<&str> {
-        self.names.get(usize::from(class)).map(String::as_str)
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Takes the classes of another file, whose rows have these numbers here.
+    pub(super) fn take(&mut self, other: &Self, moved: &[u32], rows: usize) {
+        if other.is_empty() {
+            return;
+        }
+        self.names.clone_from(&other.names);
+        self.rows = vec![None; rows];
+        for (pair, row) in other.rows.iter().zip(moved) {
+            if let Some(slot) = self.rows.get_mut(*row as usize) {
+                *slot = *pair;
+            }
+        }
+    }
+
+    /// The classes, as the outcomes write them first.
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
     }
 }
 
@@ -73,11 +94,18 @@ pub(super) struct Classes {
     /// In what sense they are equal, and a hash of the prediction.
     rows: Vec<Option<(Equal, u64)>>,
     compared: u64,
+    /// The plan says that they are classes.
+    declared: bool,
     predictions: Seen,
     labels: Seen,
 }
 
 impl Classes {
+    /// Of columns that the plan calls classes.
+    pub(super) fn declared() -> Self {
+        Self { declared: true, ..Self::default() }
+    }
+
     /// Adds a row; `None` without both values.
     pub(super) fn add(&mut self, pair: Option<(&str, &str)>) {
         let numbers = pair
@@ -152,16 +180,17 @@ impl Classes {
         if most(predictions.decimals) && !most(labels.decimals) {
             return Err(format!(
                 "prediction is a score (\"{}\"), but accuracy compares classes\n  hint: write the \
-                 predicted class, or rename the column and compare it as a metric of its own",
+                 predicted class, or say in the plan that it is a score: analysis.model: {{label: …, score: \
+                 …, positive: …}}",
                 predictions.decimal
             ));
         }
-        if most(labels.decimals) && labels.folded.len() > CLASSES {
+        if most(labels.numbers) && labels.folded.len() > CLASSES && !self.declared {
             return Err(format!(
-                "label is a measurement (\"{}\"), but accuracy compares classes\n  hint: give the \
-                 error of each prediction as a column, as in absolute_error, with --metric \
-                 absolute_error:decrease",
-                labels.decimal
+                "label is a measurement (\"{}\"), but accuracy compares classes\n  hint: say in the \
+                 plan that the model predicts numbers: analysis.model: {{task: regression, label: …, \
+                 prediction: …}}",
+                labels.number
             ));
         }
         let common = || {
@@ -191,6 +220,12 @@ impl Seen {
                 self.decimal = visible(text);
             }
         }
+        if exact.parse::<f64>().is_ok() {
+            self.numbers += 1;
+            if self.number.is_empty() {
+                self.number = visible(text);
+            }
+        }
         let folded = fold(&exact);
         match self.folded.get(&folded) {
             Some(known) => self.collides |= *known != exact,
@@ -213,7 +248,7 @@ impl Seen {
 }
 
 /// Numbers in one spelling: `1` for `1.0`, `+1` and `01`.
-fn exact(text: &str) -> String {
+pub(super) fn exact(text: &str) -> String {
     let starts = text.starts_with(|letter: char| letter.is_ascii_digit() || "+-.".contains(letter));
     match text.parse::<f64>() {
         Ok(number) if starts && number.abs() < 1e15 => (number + 0.0).to_string(),
@@ -222,7 +257,7 @@ fn exact(text: &str) -> String {
 }
 
 /// Without regard to case and to what separates words. Numbers stay as they are.
-fn fold(exact: &str) -> String {
+pub(super) fn fold(exact: &str) -> String {
     if !exact.contains(char::is_alphabetic) {
         return exact.to_owned();
     }
@@ -230,7 +265,7 @@ fn fold(exact: &str) -> String {
 }
 
 /// Yes or no.
-fn boolean(exact: &str) -> Option<bool> {
+pub(super) fn boolean(exact: &str) -> Option<bool> {
     let is = |words: &[&str]| words.iter().any(|word| exact.eq_ignore_ascii_case(word));
     if is(&["1", "true", "yes", "t", "y"]) {
         Some(true)

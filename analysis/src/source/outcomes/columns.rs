@@ -22,6 +22,13 @@ pub(crate) struct Unreadable {
 }
 
 impl Unreadable {
+    /// Adds those of another column.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.rows += other.rows;
+        let room = EXAMPLES.saturating_sub(self.examples.len());
+        self.examples.extend(other.examples.iter().take(room).cloned());
+    }
+
     fn add(&mut self, line: u64, name: &str, field: &[u8], cause: Cause) {
         self.rows += 1;
         if self.examples.len() < EXAMPLES {

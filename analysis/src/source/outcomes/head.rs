@@ -1,6 +1,7 @@
 //! The header of a table of outcomes: its separator, and what each column means.
 
-use super::records::{Record, split};
+use super::Wanted;
+use super::records::{Record, SEPARATORS, split};
 use crate::figures::visible;
 use crate::metric::words;
 
@@ -19,9 +20,6 @@ const PAIRS: [(&str, &str); 8] = [
     ("predicted_class", "true_class"),
 ];
 
-/// Separators, in the order in which they are tried.
-const SEPARATORS: [u8; 4] = *b",;\t|";
-
 /// The meaning of each column.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -37,6 +35,8 @@ pub(super) struct Head {
     pub(super) pair: Option<(usize, usize)>,
     /// Columns of values: where, and their names.
     pub(super) values: Vec<(usize, String)>,
+    /// Columns by which results are shown separately.
+    pub(super) segments: Vec<(usize, String)>,
     /// Columns without a name, as data frames write their index.
     pub(super) nameless: usize,
 }
@@ -46,7 +46,7 @@ impl Head {
     ///
     /// # Errors
     /// It names no key, a column twice, or no values.
-    pub(super) fn of(line: &[u8]) -> Result<Self, String> {
+    pub(super) fn of(line: &[u8], wanted: Wanted<'_>) -> Result<Self, String> {
         let text = String::from_utf8_lossy(line);
         let read = |separator: &u8| {
             let mut record = Record::default();
@@ -66,14 +66,14 @@ impl Head {
                 visible(text.trim_end())
             ));
         };
-        Self::named(*separator, names)
+        Self::named(*separator, names, wanted)
     }
 
     /// Takes the keys of JSON as columns.
     ///
     /// # Errors
     /// As [`Head::of`].
-    pub(super) fn of_keys(keys: &[String]) -> Result<Self, String> {
+    pub(super) fn of_keys(keys: &[String], wanted: Wanted<'_>) -> Result<Self, String> {
         if !has_key(keys) {
             let hint = keys
                 .iter()
@@ -85,7 +85,7 @@ impl Head {
                 keys.join(", ")
             ));
         }
-        Self::named(b'\0', keys)
+        Self::named(b'\0', keys, wanted)
     }
 
     /// Whether a row is the header once more.
@@ -118,7 +118,7 @@ impl Head {
         fields().nth(1).is_some() && fields().any(is_key) && fields().all(is_name)
     }
 
-    fn named(separator: u8, written: &[String]) -> Result<Self, String> {
+    fn named(separator: u8, written: &[String], wanted: Wanted<'_>) -> Result<Self, String> {
         let names = &meant(written);
         let at = |name: &str| names.iter().position(|known| known == name);
         let twice = names
@@ -143,13 +143,22 @@ impl Head {
             !["request_id", "unit", "time"].contains(&name.as_str()) && !is_paired
         });
         let (nameless, named): (Vec<_>, Vec<_>) = columns.partition(|(_, name)| is_nameless(name));
-        let values: Vec<(usize, String)> = named
+        let is_segment = |name: &str| wanted.segments.contains(&name);
+        let segments: Vec<(usize, String)> = names
+            .iter()
+            .enumerate()
+            .filter(|(column, name)| *column != key && is_segment(name))
+            .map(|(column, name)| (column, name.clone()))
+            .collect();
+        let named = named
             .into_iter()
+            .filter(|(_, name)| !is_segment(name) || wanted.named.contains(&name.as_str()));
+        let values: Vec<(usize, String)> = named
             .map(|(column, name)| {
                 (column, if name == "correct" { ACCURACY.to_owned() } else { name.clone() })
             })
             .collect();
-        if values.is_empty() && pair.is_none() {
+        if values.is_empty() && pair.is_none() && segments.is_empty() {
             let found = names.iter().map(|name| visible(name)).collect::<Vec<_>>().join(", ");
             return Err(format!("no column has values: {found}"));
         }
@@ -162,8 +171,18 @@ impl Head {
             time: at("time"),
             pair,
             values,
+            segments,
             nameless: nameless.len(),
         })
+    }
+
+    /// Takes columns out of the values: they are predictions and labels by the plan, so no others are.
+    pub(super) fn take(&mut self, own: &[usize]) {
+        for column in self.pair.take().map(|(one, other)| [one, other]).into_iter().flatten() {
+            self.values.extend(self.names.get(column).map(|name| (column, name.clone())));
+        }
+        self.values.retain(|(column, _)| !own.contains(column));
+        self.values.sort_by_key(|(column, _)| *column);
     }
 
     pub(super) const fn subject(&self) -> &'static str {

@@ -22,6 +22,11 @@ impl Ids {
         }
     }
 
+    /// Adds the sample of another file.
+    pub(super) fn merge(&mut self, other: Self) {
+        other.0.into_iter().for_each(|(key, unit)| self.add(key, &unit));
+    }
+
     pub(crate) fn units(&self) -> impl Iterator<Item = &str> {
         self.0.values().map(String::as_str)
     }

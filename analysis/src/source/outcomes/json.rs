@@ -76,28 +76,31 @@ impl Json {
         let (line, place) = self.rows.get(self.next)?.clone();
         self.next += 1;
         let row = self.text.get(place).unwrap_or_default();
-        let object = match serde_json::from_slice::<Object<'_>>(row) {
-            Ok(object) => object,
-            Err(error) if error.classify() == Category::Eof => {
-                return Some((line, Err(Fault::Cut)));
-            }
-            Err(_) if has_no_number(row) => return Some((line, Err(Fault::NotNumber))),
-            Err(_) => return Some((line, Err(Fault::NotObject))),
-        };
-        let mut fields: Vec<Option<&RawValue>> = vec![None; self.keys.len()];
-        for (key, value) in object.0 {
-            let column = self.keys.iter().position(|known| *known == key);
-            let Some(field) = column.and_then(|column| fields.get_mut(column)) else { continue };
-            if field.replace(value).is_some() {
-                return Some((line, Err(Fault::KeyTwice)));
-            }
-        }
-        record.clear();
-        for field in fields {
-            add(record, field.map_or("null", RawValue::get));
-        }
-        Some((line, Ok(())))
+        Some((line, object(row, &self.keys, record)))
     }
+}
+
+/// Reads an object into the columns of these keys.
+pub(super) fn object(row: &[u8], keys: &[String], record: &mut Record) -> Result<(), Fault> {
+    let object = match serde_json::from_slice::<Object<'_>>(row) {
+        Ok(object) => object,
+        Err(error) if error.classify() == Category::Eof => return Err(Fault::Cut),
+        Err(_) if has_no_number(row) => return Err(Fault::NotNumber),
+        Err(_) => return Err(Fault::NotObject),
+    };
+    let mut fields: Vec<Option<&RawValue>> = vec![None; keys.len()];
+    for (key, value) in object.0 {
+        let column = keys.iter().position(|known| *known == key);
+        let Some(field) = column.and_then(|column| fields.get_mut(column)) else { continue };
+        if field.replace(value).is_some() {
+            return Err(Fault::KeyTwice);
+        }
+    }
+    record.clear();
+    for field in fields {
+        add(record, field.map_or("null", RawValue::get));
+    }
+    Ok(())
 }
 
 /// Whether an object has a value that programs write for what is no number.

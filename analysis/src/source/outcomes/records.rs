@@ -8,13 +8,15 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
 /// How many further lines a quoted field may take.
-const QUOTED_LINES: usize = 20;
+pub(in crate::source) const QUOTED_LINES: usize = 20;
+/// Separators, in the order in which they are tried.
+pub(in crate::source) const SEPARATORS: [u8; 4] = *b",;\t|";
 /// A longer line is malformed.
 const LONGEST: u64 = 8 << 20;
 
 /// The fields of one record.
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(in crate::source) struct Record {
     text: Vec<u8>,
     /// Where each field ends in the text.
     ends: Vec<usize>,
@@ -23,29 +25,29 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::source) fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// A field without the spaces around it.
-    pub(super) fn get(&self, field: usize) -> Option<&[u8]> {
+    pub(in crate::source) fn get(&self, field: usize) -> Option<&[u8]> {
         let end = *self.ends.get(field)?;
         let before = field.checked_sub(1).and_then(|before| self.ends.get(before));
         self.text.get(before.copied().unwrap_or(0)..end).map(<[u8]>::trim_ascii)
     }
 
-    pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> {
+    pub(in crate::source) fn fields(&self) -> impl Iterator<Item = &[u8]> {
         (0..self.len()).filter_map(|field| self.get(field))
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::source) fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
         self.numbers.clear();
     }
 
     /// Adds a field. `number`: a number of JSON, whose notation is certain.
-    pub(super) fn push(&mut self, field: &[u8], number: bool) {
+    pub(in crate::source) fn push(&mut self, field: &[u8], number: bool) {
         if number {
             self.numbers.push(self.len());
         }
@@ -54,7 +56,7 @@ impl Record {
     }
 
     /// Whether a field is a number of JSON.
-    pub(super) fn is_number(&self, field: usize) -> bool {
+    pub(in crate::source) fn is_number(&self, field: usize) -> bool {
         self.numbers.contains(&field)
     }
 
@@ -65,7 +67,7 @@ impl Record {
 
 /// Why a record is malformed as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::source) enum Fault {
     Unclosed,
     AfterQuote,
     TooLong,
@@ -80,7 +82,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const fn words(self) -> &'static str {
+    pub(in crate::source) const fn words(self) -> &'static str {
         match self {
             Self::Unclosed => "a quote is not closed",
             Self::AfterQuote => "text after a closing quote; a quote within a field is doubled",
@@ -94,7 +96,7 @@ impl Fault {
 }
 
 /// Reads records.
-pub(super) struct Records {
+pub(in crate::source) struct Records {
     text: Box<dyn BufRead>,
     separator: u8,
     /// Lines that were read for a quoted field that never ended.
@@ -103,7 +105,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(text: Box<dyn BufRead>) -> Self {
+    pub(in crate::source) fn new(text: Box<dyn BufRead>) -> Self {
         Self { text, separator: b',', pending: VecDeque::new(), line: 0 }
     }
 
@@ -111,7 +113,7 @@ impl Records {
     ///
     /// # Errors
     /// The text cannot be read.
-    pub(super) fn first(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(in crate::source) fn first(&mut self) -> io::Result<Option<Vec<u8>>> {
         while let Some(line) = self.line()? {
             if !line.trim_ascii().is_empty() {
                 return Ok(Some(line));
@@ -121,7 +123,7 @@ impl Records {
     }
 
     /// Sets the separator.
-    pub(super) const fn separate(&mut self, separator: u8) {
+    pub(in crate::source) const fn separate(&mut self, separator: u8) {
         self.separator = separator;
     }
 
@@ -129,7 +131,7 @@ impl Records {
     ///
     /// # Errors
     /// The text cannot be read.
-    pub(super) fn next(
+    pub(in crate::source) fn next(
         &mut self,
         record: &mut Record,
     ) -> io::Result<Option<(u64, Result<(), Fault>)>> {
@@ -196,7 +198,11 @@ impl Records {
 ///
 /// # Errors
 /// Text behind a closing quote.
-pub(super) fn split(text: &[u8], separator: u8, record: &mut Record) -> Result<bool, Fault> {
+pub(in crate::source) fn split(
+    text: &[u8],
+    separator: u8,
+    record: &mut Record,
+) -> Result<bool, Fault> {
     record.clear();
     let mut rest = text;
     loop {

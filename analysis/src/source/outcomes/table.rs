@@ -10,10 +10,13 @@ use super::classes::Classes;
 use super::columns::{Column, UNREADABLE};
 use super::echoes::{Echoes, echoes};
 use super::head::{ACCURACY, Head};
-use super::records::Record;
+use super::labeled::{Finished, Labeled, Merged};
+use super::records::{Fault, Record};
+use super::segments::SegmentColumns;
 use super::value::{Cause, Value, is_missing_class, value};
-use super::{EXAMPLES, EqualRows, Outcomes, Timed, Untimed};
+use super::{EXAMPLES, EqualRows, Outcomes, Timed, Untimed, Wanted};
 use crate::figures::visible;
+use crate::model::Piece;
 use crate::row::{key, mix};
 use crate::source::clock::Clock;
 
@@ -29,6 +32,7 @@ pub(super) struct Table<'e> {
     experiment: &'e Experiment,
     clock: Clock,
     columns: Vec<Column>,
+    segments: SegmentColumns,
     /// Predictions and labels.
     classes: Classes,
     /// Their hashes, row by row.
@@ -43,22 +47,28 @@ pub(super) struct Table<'e> {
     again: Again,
     /// Hashes of the values of such rows, up to [`DIVERSE`].
     distinct: HashTable<u64>,
+    /// Predictions and labels by the plan.
+    labeled: Option<Labeled>,
 }
 
 impl<'e> Table<'e> {
+    /// # Errors
+    /// The header has only some of the model's columns.
     pub(super) fn new(
-        head: Head,
+        mut head: Head,
         experiment: &'e Experiment,
-        named: &'e [&'e str],
-        equal: EqualRows,
-    ) -> Self {
+        wanted: Wanted<'e>,
+    ) -> Result<Self, String> {
+        let Wanted { named, equal, model, segments: _ } = wanted;
+        let labeled = model.map(|model| Labeled::new(model, &mut head)).transpose()?.flatten();
         let columns: Vec<Column> = head.columns().into_iter().map(Column::new).collect();
         let out = Outcomes {
             by_request: head.by_request,
             nameless: head.nameless,
             ..Outcomes::default()
         };
-        Self {
+        Ok(Self {
+            segments: SegmentColumns::of(&head),
             head,
             named,
             keyless: 0,
@@ -73,11 +83,32 @@ impl<'e> Table<'e> {
             counted: Vec::new(),
             again: Again::default(),
             distinct: HashTable::new(),
+            labeled,
+        })
+    }
+
+    /// Adds a row, which may be one that cannot be read.
+    ///
+    /// # Errors
+    /// There are too many rows.
+    pub(super) fn read(
+        &mut self,
+        line: u64,
+        found: Result<(), Fault>,
+        record: &Record,
+    ) -> Result<(), String> {
+        self.out.read += 1;
+        match found {
+            Ok(()) => self.row(line, record),
+            Err(fault) => {
+                self.skip(line, fault.words());
+                Ok(())
+            }
         }
     }
 
     /// A row that cannot be read as a whole.
-    pub(super) fn skip(&mut self, line: u64, what: &str) {
+    fn skip(&mut self, line: u64, what: &str) {
         self.out.malformed += 1;
         if self.out.examples.len() < EXAMPLES {
             self.out.examples.push(format!("line {line}: {what}"));
@@ -88,7 +119,7 @@ impl<'e> Table<'e> {
     ///
     /// # Errors
     /// There are too many rows.
-    pub(super) fn row(&mut self, line: u64, record: &Record) -> Result<(), String> {
+    fn row(&mut self, line: u64, record: &Record) -> Result<(), String> {
         if self.head.is_header(record) {
             // Files were joined, header and all.
             self.out.read -= 1;
@@ -119,13 +150,18 @@ impl<'e> Table<'e> {
             Err(problem) => {
                 self.skip(line, &problem);
                 self.columns.iter_mut().for_each(Column::lost);
+                self.segments.forget();
                 let values = vec![UNREADABLE; self.columns.len()];
-                return self.add(subject, None, values, None, 0);
+                return self.add(subject, None, values, (None, Labeled::LOST), 0);
             }
         };
         let (values, pair) = self.values(line, record);
+        self.segments.read(record);
         let text = self.text(record, &values);
-        self.add(subject, time, values, pair, text)
+        let comma = self.head.separator != b',';
+        let labeled = self.labeled.as_mut();
+        let piece = labeled.map_or(Piece::NONE, |labeled| labeled.read(line, record, comma));
+        self.add(subject, time, values, (pair, piece), text)
     }
 
     /// The time, if the row has as many fields as the header and no bad time.
@@ -223,6 +259,7 @@ impl<'e> Table<'e> {
                 (at, record.get(*at)).hash(&mut hasher);
             }
         }
+        self.segments.last().hash(&mut hasher);
         hasher.finish()
     }
 
@@ -231,23 +268,39 @@ impl<'e> Table<'e> {
         subject: &str,
         time: Option<u64>,
         values: Vec<f64>,
-        pair: Option<Pair<'_>>,
+        (pair, piece): (Option<Pair<'_>>, Piece),
         text: u64,
     ) -> Result<(), String> {
         let key_of = key(subject);
         let number =
             u32::try_from(self.out.keys.len()).map_err(|_| "more rows than 2^32".to_owned())?;
-        let pair_hash = pair.map_or(0, |(one, other)| mix(key(one), key(other)));
+        let pair_hash = match pair {
+            Some((one, other)) => mix(key(one), key(other)),
+            None if self.labeled.is_some() => piece.hash(),
+            None => 0,
+        };
         let out = &mut self.out;
         if self.head.by_request {
             if let Some(known) = out.find(key_of) {
                 // The values of text columns cannot be compared, and both rows have them.
                 let start = known as usize * self.columns.len();
-                let before = out.values.get(start..start + self.columns.len()).unwrap_or_default();
-                let same = self.pairs.get(known as usize).is_none_or(|pair| *pair == pair_hash)
-                    && before.iter().zip(&values).all(|(a, b)| a == b || a.is_nan() && b.is_nan());
-                out.repeated += u64::from(same);
-                out.conflicting += u64::from(!same);
+                let before = out.values.get_mut(start..start + self.columns.len());
+                let before = before.unwrap_or_default();
+                let pairs = || before.iter().zip(&values);
+                let clash = self.pairs.get(known as usize).is_some_and(|pair| *pair != pair_hash)
+                    || pairs().any(|(a, b)| a != b && !a.is_nan() && !b.is_nan());
+                let labeled = self.labeled.as_mut().filter(|_| !clash);
+                let merged = labeled.map(|labeled| labeled.merge(known, piece));
+                if clash || merged == Some(None) {
+                    out.conflicting += 1;
+                    return Ok(());
+                }
+                // A later row may say what an earlier one did not: a label comes after its prediction.
+                let adds = pairs().any(|(a, b)| a.is_nan() && !b.is_nan());
+                for (known, value) in before.iter_mut().zip(&values).filter(|(a, _)| a.is_nan()) {
+                    *known = *value;
+                }
+                out.repeated += u64::from(!adds && merged != Some(Some(Merged::New)));
                 return Ok(());
             }
             let keys = &out.keys;
@@ -284,7 +337,11 @@ impl<'e> Table<'e> {
             self.pairs.push(pair_hash);
             self.classes.add(pair);
         }
+        if let Some(labeled) = &mut self.labeled {
+            labeled.add(piece);
+        }
         out.keys.push(key_of);
+        self.segments.keep();
         out.values.extend(values);
         Ok(())
     }
@@ -303,8 +360,10 @@ impl<'e> Table<'e> {
             );
         }
         let (named, equal) = (self.named, self.equal);
-        let Self { mut columns, mut out, mut classes, delivered, counted, .. } = self;
+        let Self { mut columns, mut out, mut classes, delivered, counted, segments, .. } = self;
+        out.segments = segments.finish();
         let (again, distinct, head) = (self.again, self.distinct, self.head);
+        let labeled = self.labeled;
         let width = columns.len().max(1);
         if head.pair.is_some() {
             let right = classes.right()?;
@@ -348,6 +407,9 @@ impl<'e> Table<'e> {
                 out.unreadable.push(column.unreadable);
             }
         }
+        if let Some(labeled) = labeled {
+            out.label(labeled.finish(out.columns.len())?);
+        }
         let scattered = delivered.repeated - delivered.in_runs;
         if equal == EqualRows::Count {
             out.remove(&delivered_again(&counted, &delivered));
@@ -357,6 +419,27 @@ impl<'e> Table<'e> {
         out.timed = Timed { scattered, alike, equal };
         out.echoes = rows;
         Ok(out)
+    }
+}
+
+impl Outcomes {
+    /// Adds the metrics of predictions and labels as columns.
+    fn label(&mut self, finished: Finished) {
+        let Finished { predictions, values, unreadable, classes } = finished;
+        let (old, new) = (self.columns.len(), predictions.metrics.len());
+        let mut all = Vec::with_capacity(self.values.len() + values.len());
+        for row in 0..self.keys.len() {
+            all.extend(self.values.iter().skip(row * old).take(old));
+            all.extend(values.iter().skip(row * new).take(new));
+        }
+        self.values = all;
+        let names = predictions.metrics.iter().map(|(metric, ..)| metric.as_str().to_owned());
+        self.columns.extend(names);
+        self.unreadable.extend(unreadable);
+        let mut classes = classes;
+        self.known = classes.known();
+        self.classes = classes.numbers();
+        self.predictions = Some(predictions);
     }
 }
 

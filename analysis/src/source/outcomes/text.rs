@@ -33,21 +33,17 @@ pub(super) fn open(path: &Path, name: &str) -> Result<Box<dyn BufRead>, Error> {
     } else {
         Box::new(File::open(path).map_err(Error::read(name))?)
     };
-    of(raw, name)
-}
-
-/// The text of a table that is not a file.
-///
-/// # Errors
-/// It cannot be read or is not text.
-pub(super) fn of(raw: Box<dyn Read>, name: &str) -> Result<Box<dyn BufRead>, Error> {
     let mut raw = BufReader::with_capacity(PEEK, raw);
     let gzip = raw.fill_buf().map_err(Error::read(name))?.starts_with(&[0x1f, 0x8b]);
     let text: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(raw)) } else { Box::new(raw) };
     decode(text, name)
 }
 
-fn decode(mut text: Box<dyn Read>, name: &str) -> Result<Box<dyn BufRead>, Error> {
+/// Decodes a text.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn decode(mut text: Box<dyn Read>, name: &str) -> Result<Box<dyn BufRead>, Error> {
     let mut head = Vec::new();
     text.by_ref().take(PEEK as u64).read_to_end(&mut head).map_err(Error::read(name))?;
     let foreign = FOREIGN.iter().find(|(magic, _)| head.starts_with(magic));

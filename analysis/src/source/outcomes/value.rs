@@ -32,6 +32,8 @@ pub(super) enum Cause {
     Range,
     /// Not 0 or 1, where only these are possible.
     NotBinary,
+    /// Not from 0 to 1.
+    NotProbability,
     /// Anything else.
     Text,
 }
@@ -54,6 +56,9 @@ impl Cause {
             }
             Self::Range => "not a finite number up to 1e150",
             Self::NotBinary => "expected 0 or 1",
+            Self::NotProbability => {
+                "a score is a probability from 0 to 1, not a percentage or a logit"
+            }
             Self::Text => "not a number",
         }
     }

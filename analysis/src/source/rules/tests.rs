@@ -32,6 +32,7 @@ fn judged_line(
         strata: &strata,
         timeline: None,
         outcomes: &Outcomes::default(),
+        dimensions: &[],
         closed: &closed.iter().copied().collect(),
     };
     Ok(match LineRules::new(logs).judge(line.as_bytes(), 5)? {
@@ -82,6 +83,7 @@ fn a_line_becomes_a_row() {
         duration: 17,
         print: row(&[]).print,
         outcome: None,
+        group: Id::of("u").group,
         stratum: 0,
         arm: 1,
         // The line names no trial, and the draw of the file gives another bucket.
@@ -95,7 +97,8 @@ fn a_line_becomes_a_row() {
     let nameless = [("\"unit\":\"u\"", "\"unit\":\"-\"")];
     let print = row(&nameless).print;
     let marks = Marks { untold: true, ..Marks::default() };
-    assert_eq!(row(&nameless), Row { unit: None, print, marks, ..wanted });
+    let group = row(&nameless).group;
+    assert_eq!(row(&nameless), Row { unit: None, print, group, marks, ..wanted });
 }
 
 #[test]

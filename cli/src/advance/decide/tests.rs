@@ -16,8 +16,12 @@ fn good() -> Evidence {
         decision: Decision::Inconclusive,
         wins: false,
         reasons: vec!["because".to_owned()],
+        faults: vec![],
         harms: vec![],
+        asked: Some(1.0),
         unknown: vec![],
+        unjudged: vec![],
+        is_plan_reached: false,
         has_traffic: true,
         phase: Some(Phase {
             from: Timestamp::new(10 * DAY),
@@ -37,8 +41,10 @@ fn decided(weight: u32, change: impl FnOnce(&mut Facts<'_>, &mut Option<Evidence
         weight: ppm(weight),
         enabled: true,
         block: None,
+        stop: None,
         start: false,
         evidence: None,
+        no_evidence: "no evidence is given",
         fleet: Fleet::default(),
         now: Timestamp::new(12 * DAY + 60_000),
         max_age: Millis::new(3_600_000),
@@ -117,11 +123,41 @@ fn invalid_data_hold_also_when_they_show_harm() {
 }
 
 #[test]
+fn a_fault_of_the_candidate_rolls_back_also_when_the_data_are_invalid() {
+    let verdict = decided(5, |_, evidence| {
+        let evidence = evidence.as_mut().unwrap();
+        evidence.decision = Decision::Invalid;
+        evidence.faults = vec!["404".to_owned()];
+    });
+    assert_eq!((verdict.action, verdict.reasons), (Action::RollBack, vec!["404".to_owned()]));
+}
+
+#[test]
+fn a_candidate_whose_requests_others_answered_is_not_raised() {
+    let asked = |weight: u32, share: Option<f64>| {
+        decided(weight, |_, evidence| evidence.as_mut().unwrap().asked = share)
+    };
+    held(&asked(5, Some(0.02)), "only 2.0 % of the requests of new reached it");
+    assert_eq!(asked(5, Some(0.95)).action, Action::Raise(ppm(15)));
+    assert_eq!(asked(5, None).action, Action::Raise(ppm(15)));
+}
+
+#[test]
 fn a_guardrail_without_data_holds() {
     let verdict = decided(5, |_, evidence| {
         evidence.as_mut().unwrap().unknown = vec!["latency_p95".to_owned()];
     });
     held(&verdict, "latency_p95 has no data");
+}
+
+/// Labels may be days late, and a raise needs no verdict on them. But who raises should know.
+#[test]
+fn a_primary_metric_that_cannot_be_judged_does_not_hold_and_is_named() {
+    let verdict = decided(5, |_, evidence| {
+        evidence.as_mut().unwrap().unjudged = vec![("accuracy".to_owned(), "no data".to_owned())];
+    });
+    assert_eq!(verdict.action, Action::Raise(ppm(15)));
+    assert_eq!(verdict.reasons[2], "accuracy cannot be judged yet: no data");
 }
 
 #[test]
@@ -165,9 +201,9 @@ fn no_ready_endpoint_rolls_back_and_does_not_start() {
 
 #[test]
 fn a_rollback_blocks_raises() {
-    held(&decided(0, |facts, _| facts.block = Some("rolled back")), "remove this comment");
-    held(&decided(0, |facts, _| (facts.block, facts.start) = (Some("x"), true)), "remove");
-    held(&decided(5, |facts, _| facts.block = Some("rolled back")), "remove this comment");
+    held(&decided(0, |facts, _| facts.block = Some("rolled back")), "rolled back");
+    held(&decided(0, |facts, _| (facts.block, facts.start) = (Some("x"), true)), "x");
+    held(&decided(5, |facts, _| facts.block = Some("rolled back")), "rolled back");
 }
 
 #[test]
@@ -191,7 +227,7 @@ fn the_first_step_begins_when_there_was_no_traffic() {
 #[test]
 fn old_missing_or_foreign_evidence_holds() {
     held(&decided(5, |facts, _| facts.now = Timestamp::new(13 * DAY)), "more than 1h ago");
-    held(&decided(5, |_, evidence| *evidence = None), "--exposures");
+    held(&decided(5, |_, evidence| *evidence = None), "no evidence is given");
     let verdict = decided(5, |_, evidence| evidence.as_mut().unwrap().phase = None);
     held(&verdict, "not in force yet");
     held(&decided(7, |_, _| {}), "7 %, which is not one of its steps: 5 %, 15 %, 30 %");
@@ -209,9 +245,33 @@ fn only_the_verdict_at_the_end_promotes() {
     };
     assert_eq!(last(30, Decision::Promote, true).action, Action::Promote);
     held(&last(30, Decision::Promote, false), "another candidate");
-    held(&last(30, Decision::KeepBaseline, false), "keep the baseline");
+    let ended = |verdict: &Verdict, words: &str| {
+        assert_eq!(verdict.action, Action::End, "{verdict:?}");
+        assert!(verdict.reasons[0].starts_with(OVER) && verdict.reasons[0].contains(words));
+    };
+    ended(&last(30, Decision::KeepBaseline, false), "keep the baseline");
+    let all_units = decided(30, |_, evidence| {
+        let evidence = evidence.as_mut().unwrap();
+        evidence.is_plan_reached = true;
+        evidence.phase.as_mut().unwrap().from = Timestamp::new(5 * DAY);
+    });
+    ended(&all_units, "did not show");
     held(&last(30, Decision::Inconclusive, false), "still open");
     assert_eq!(last(5, Decision::Promote, true).action, Action::Raise(ppm(15)));
     // Its time must be over as well.
     held(&decided(30, |_, evidence| evidence.as_mut().unwrap().wins = true), "needs 7d");
+}
+
+#[test]
+fn a_log_of_the_future_raises_nothing_and_still_rolls_back() {
+    let early = Timestamp::new(12 * DAY - 7_200_000);
+    held(&decided(5, |facts, _| facts.now = early), "in the future");
+    // A clock that is slightly behind does not hold.
+    let behind = Timestamp::new(12 * DAY - 600_000);
+    assert_eq!(decided(5, |facts, _| facts.now = behind).action, Action::Raise(ppm(15)));
+    let harm = decided(5, |facts, evidence| {
+        facts.now = early;
+        evidence.as_mut().unwrap().harms = vec!["errors".to_owned()];
+    });
+    assert_eq!(harm.action, Action::RollBack);
 }

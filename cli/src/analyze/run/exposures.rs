@@ -1,61 +1,61 @@
-//! `--exposures`: files, and folders that stand for the access logs in them.
+//! `--exposures` and `--outcomes`: files, folders and patterns, of any format.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
+use sidetrack::plan::Experiment;
+use sidetrack_analysis::{LlmSource, Logs, Outcomes, Wanted};
+use sidetrack_input::{Mistake, expand, logs};
 
+use super::mistake::mistake;
 use crate::fault::Fault;
-use crate::words::visible;
 
-/// What the name of an access log contains, however it was rotated: `access.log`, `access.log.1`,
-/// `access.log.2.gz`, `access.log-20261123.gz`.
-const MARK: &str = ".log";
-/// How many names of other files are shown.
-const SHOWN: usize = 3;
-
-/// The files to read: each path as it is, and of a folder all access logs in it, by name.
+/// The logs that these paths stand for.
 ///
 /// # Errors
 ///
-/// A folder that cannot be read, or that has no access log.
-pub(super) fn files(given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for path in given {
-        if path.is_dir() {
-            files.extend(logs(path)?);
-        } else {
-            files.push(path.clone());
-        }
-    }
-    Ok(files)
+/// A folder or a file that cannot be read, or a path that stands for none.
+pub(in crate::analyze) fn read(given: &[PathBuf]) -> anyhow::Result<Logs> {
+    logs(&files("--exposures", given)?).map_err(mistake)
 }
 
-fn logs(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let name = visible(&folder.to_string_lossy());
-    let cannot = || format!("--exposures: cannot read the folder {name}");
-    let (mut logs, mut others) = (Vec::new(), Vec::new());
-    for entry in std::fs::read_dir(folder).with_context(cannot)? {
-        let entry = entry.with_context(cannot)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_file = entry.path().is_file();
-        if is_file && !name.starts_with('.') && name.contains(MARK) {
-            logs.push(entry.path());
-        } else {
-            others.push(visible(&name));
+/// The outcomes in these files; `None` if none are given.
+///
+/// # Errors
+///
+/// A file that cannot be read, or files that contradict each other.
+pub(super) fn outcomes(
+    given: &[PathBuf],
+    experiment: &Experiment,
+    wanted: Wanted<'_>,
+) -> anyhow::Result<Option<Outcomes>> {
+    // A folder of outcomes may have anything, so it is not searched.
+    let (folders, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        given.iter().cloned().partition(|path| path.is_dir());
+    let files = [folders, files("--outcomes", &others)?].concat();
+    if files.is_empty() {
+        return Ok(None);
+    }
+    sidetrack_input::outcomes(&files, experiment, wanted).map(Some).map_err(mistake)
+}
+
+/// The outcomes with the metrics of language models that the log has.
+///
+/// # Errors
+///
+/// As [`LlmSource::extend`].
+pub(super) fn with_llm(
+    outcomes: Option<Outcomes>,
+    source: LlmSource<'_>,
+) -> anyhow::Result<Option<Outcomes>> {
+    source.extend(outcomes).map_err(mistake)
+}
+
+fn files(option: &str, given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    expand(given).map_err(|error| match error {
+        Mistake::Folder(name, error) => {
+            let context = format!("{option}: cannot read the folder {name}");
+            anyhow::Error::from(error).context(context)
         }
-    }
-    if logs.is_empty() {
-        others.sort();
-        let more = if others.len() > SHOWN { ", …" } else { "" };
-        let found = match others.get(..SHOWN.min(others.len())).unwrap_or_default() {
-            [] => "it is empty".to_owned(),
-            others => format!("it contains {}{more}", others.join(", ")),
-        };
-        return Err(Fault(format!(
-            "--exposures {name}: the folder has no access log, a file with {MARK} in its name; {found}"
-        ))
-        .into());
-    }
-    logs.sort();
-    Ok(logs)
+        Mistake::Words(words) => Fault(format!("{option} {words}")).into(),
+    })
 }

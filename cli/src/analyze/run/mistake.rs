@@ -6,7 +6,7 @@ use sidetrack_analysis::{Error, Part};
 use crate::fault::Fault;
 
 /// A mistake in the input is a [`Fault`] and names its option; everything else keeps its cause.
-pub(super) fn mistake(error: Error) -> anyhow::Error {
+pub(in crate::analyze) fn mistake(error: Error) -> anyhow::Error {
     let Error::Input { part, problem } = error else { return error.into() };
     let option = match part {
         Part::Experiment => return Fault(problem).into(),
@@ -20,6 +20,8 @@ pub(super) fn mistake(error: Error) -> anyhow::Error {
         // The plan has both as well.
         Part::Attribution => "attribution".to_owned(),
         Part::Cap(name) => format!("cap of {name}"),
+        Part::Summary => "--from".to_owned(),
+        Part::Covariate(name) => format!("covariate {name}"),
         Part::ExcludeBreaker => "--exclude-breaker".to_owned(),
     };
     Fault(format!("{option}: {problem}")).into()

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use sidetrack::plan::{Experiment, Plan};
 use sidetrack_analysis::plan::AnalysisPlan;
 use sidetrack_analysis::{
-    Analysis, Input, Logs, MetricRequest, MetricRequests, Outcomes, Settings, Strata, Window,
+    ALPHA, Analysis, Input, LlmSource, MetricRequests, Outcomes, Settings, Strata, Wanted, Window,
     analyze,
 };
 
+use super::exposures;
 use super::mistake::mistake;
-use super::{ALPHA, exposures};
 
 /// Analyzes these logs by the plan of the file.
 ///
@@ -30,19 +30,35 @@ pub(crate) fn analysis(
     outcomes: Option<&Path>,
 ) -> anyhow::Result<Analysis> {
     let strata = Strata::new(experiment, text).map_err(mistake)?;
-    let named: Vec<&str> =
-        planned.metrics.iter().chain(&planned.guardrails).map(MetricRequest::name).collect();
-    let outcomes = outcomes.map(|path| Outcomes::read_naming(path, experiment, &named));
-    let outcomes = outcomes.transpose().map_err(mistake)?;
+    let named = planned.named();
+    let segments: Vec<&str> = planned.segments.iter().map(String::as_str).collect();
+    let outcomes: Vec<PathBuf> = outcomes.map(Path::to_owned).into_iter().collect();
+    let model = planned.model.as_ref();
+    let wanted = Wanted { named: &named, segments: &segments, model, ..Wanted::default() };
+    let outcomes = exposures::outcomes(&outcomes, experiment, wanted)?;
+    let logs = exposures::read(logs)?;
+    let llm = LlmSource {
+        experiment,
+        strata: &strata,
+        logs: &logs,
+        trial: None,
+        window: Window::default(),
+        prices: &planned.prices,
+        required: &[],
+        optional: &named,
+    };
+    let outcomes = exposures::with_llm(outcomes, llm)?;
     let asked =
         MetricRequests { primary: Vec::new(), guardrail: Vec::new(), exploratory: Vec::new() };
-    let planned = planned.known(outcomes.as_ref());
+    let planned = planned.known(outcomes.as_ref().map_or(&[], Outcomes::columns));
     let mut exploratory = Vec::new();
     let settings = Settings {
         trial: None,
         window: Window::default(),
         metrics: planned.metrics(asked, &mut exploratory),
         caps: planned.caps(&[], &mut exploratory),
+        segments: planned.dimensions(&[]),
+        methods: planned.methods.clone(),
         attribution: planned.attribution,
         exploratory,
         prices: Vec::new(),
@@ -54,7 +70,6 @@ pub(crate) fn analysis(
         exclude_breaker: false,
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
     };
-    let logs = Logs::new(&exposures::files(logs)?).map_err(mistake)?;
     let config_hash = plan.hash.to_string();
     let input = Input {
         experiment,

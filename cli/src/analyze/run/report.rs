@@ -1,6 +1,9 @@
 //! The analysis for people at a terminal: the decision with its reasons, whether the data can be trusted, the numbers.
 
 mod data;
+mod days;
+mod model;
+mod segments;
 mod table;
 
 use std::io::Write;
@@ -8,10 +11,11 @@ use std::io::Write;
 use sidetrack_analysis::Analysis;
 use sidetrack_analysis::answer::{Decision, MetricResult, Role};
 
-use super::headline::{headline, next};
-use super::words::{WITHOUT_BREAKER, looks, note, other_trial, planned, title};
 use crate::out::{Ink, Out};
 use crate::wrap::wrapped;
+use sidetrack_analysis::words::{
+    EXPLORATORY, WITHOUT_BREAKER, headline, looks, next, note, other_trial, outlook, planned, title,
+};
 use table::{details, table};
 
 pub(super) fn print(analysis: &Analysis, out: &mut Out) -> anyhow::Result<()> {
@@ -32,25 +36,32 @@ pub(super) fn print(analysis: &Analysis, out: &mut Out) -> anyhow::Result<()> {
     about(analysis, ink, out)?;
     data::split(analysis, ink, out)?;
     data::checks(&analysis.checks, ink, out)?;
-    for role in [Role::Primary, Role::Guardrail, Role::Exploratory] {
-        let metrics: Vec<&MetricResult> =
-            analysis.metrics.iter().filter(|metric| metric.role == role).collect();
-        if !metrics.is_empty() {
-            writeln!(out, "\n{}  {}", ink.bold(title(role)), ink.dim(note(role)))?;
-            for metric in metrics {
-                table(metric, ink, out)?;
-                if role == Role::Primary {
-                    details(metric, ink, out)?;
-                }
-            }
-        }
+    for role in [Role::Primary, Role::Guardrail] {
+        metrics(analysis, role, ink, out)?;
     }
+    let expected = outlook(analysis);
+    if !expected.is_empty() {
+        writeln!(out, "\n{}", ink.bold("Outlook"))?;
+    }
+    for line in expected {
+        writeln!(out, "{}", wrapped("  - ", &line))?;
+    }
+    model::model(analysis.model.as_ref(), ink, out)?;
     if let Some(metrics) = &analysis.without_breaker {
         writeln!(out, "\n{}", ink.bold(WITHOUT_BREAKER))?;
         let metrics: Vec<&MetricResult> =
             metrics.iter().filter(|metric| metric.role != Role::Exploratory).collect();
         metrics.iter().try_for_each(|metric| table(metric, ink, out))?;
     }
+    let [title, note] = EXPLORATORY;
+    writeln!(
+        out,
+        "\n{}",
+        wrapped("", &format!("{title}: {note}")).replacen(title, &ink.bold(title).to_string(), 1)
+    )?;
+    metrics(analysis, Role::Exploratory, ink, out)?;
+    days::days(analysis, ink, out)?;
+    segments::segments(analysis, ink, out)?;
     if !analysis.worth.is_empty() {
         writeln!(out, "\n{}", ink.bold("Value"))?;
     }
@@ -60,6 +71,21 @@ pub(super) fn print(analysis: &Analysis, out: &mut Out) -> anyhow::Result<()> {
     writeln!(out)?;
     data::lines(&analysis.lines, ink, out)?;
     analysis.outcomes.as_ref().map_or(Ok(()), |outcomes| data::rows(outcomes, ink, out))
+}
+
+fn metrics(analysis: &Analysis, role: Role, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
+    let metrics: Vec<&MetricResult> =
+        analysis.metrics.iter().filter(|metric| metric.role == role).collect();
+    if !metrics.is_empty() {
+        writeln!(out, "\n{}  {}", ink.bold(title(role)), ink.dim(note(role)))?;
+    }
+    for metric in metrics {
+        table(metric, ink, out)?;
+        if role == Role::Primary {
+            details(metric, ink, out)?;
+        }
+    }
+    Ok(())
 }
 
 fn about(analysis: &Analysis, ink: Ink, out: &mut Out) -> anyhow::Result<()> {

@@ -10,7 +10,6 @@ use sidetrack_analysis::answer::CandidateResult;
 
 use super::note::note;
 use crate::fault::Fault;
-use crate::mlflow::analysis::Read;
 use crate::mlflow::tracking::Record;
 use crate::moment;
 use crate::words::{units, variant, visible};
@@ -18,12 +17,15 @@ use crate::words::{units, variant, visible};
 /// The header with the version of the model, which `plan` sets.
 const VERSION_HEADER: &str = "x-model-version";
 
-pub(super) fn record(experiment: &Experiment, read: &Read) -> anyhow::Result<Record> {
-    let analysis = &read.analysis;
+pub(in crate::mlflow) fn record(
+    experiment: &Experiment,
+    analysis: &Analysis,
+    digest: &str,
+) -> anyhow::Result<Record> {
     let (from, to) = (time("from", analysis.from.as_deref())?, time("to", analysis.to.as_deref())?);
     let to = to.or(from).unwrap_or_else(moment::now);
     let from = from.unwrap_or(to);
-    let short: String = read.digest.chars().take(8).collect();
+    let short: String = digest.chars().take(8).collect();
     Ok(Record {
         name: format!("{} {to} {short}", analysis.experiment),
         from: from.get(),

@@ -5,24 +5,18 @@ use std::fmt;
 use serde::Serialize;
 use sidetrack::quantity::Ppm;
 
+use super::Choices;
+use super::pattern::Pattern;
 use crate::fault::Fault;
-use crate::mlflow::registry::Version;
+use crate::mlflow::registry::{Registry, Version};
 use crate::mlflow::{CANDIDATE, CHAMPION, CLUSTER, EXPERIMENT, WEIGHT, names};
-use crate::template::{Escape, environment, value};
+use crate::template::{environment, value};
 use crate::unit::Unit;
 use crate::words::visible;
 
 const TEMPLATE: &str = include_str!("../../../templates/mlflow.yaml");
 /// 10 %.
 const DEFAULT_WEIGHT: u32 = 100_000;
-
-/// The values of the options.
-pub(super) struct Choices<'a> {
-    pub(super) weight: Option<Ppm>,
-    pub(super) units: Vec<Unit>,
-    pub(super) clusters: &'a [(String, String)],
-    pub(super) path: Option<&'a str>,
-}
 
 /// A value and its source.
 #[derive(Serialize)]
@@ -43,7 +37,7 @@ struct Arm {
 
 /// The contents of the file.
 #[derive(Serialize)]
-pub(super) struct Trial {
+pub(in crate::mlflow) struct Trial {
     model: String,
     server: String,
     name: Sourced<String>,
@@ -53,17 +47,21 @@ pub(super) struct Trial {
     units_from: &'static str,
     champion: Arm,
     candidates: Vec<Arm>,
+    /// Keys and settings of the template, as YAML.
+    keys: Option<String>,
+    settings: Option<String>,
 }
 
 impl Trial {
     /// Rejects versions that cannot be tested.
     pub(super) fn new(
-        model: &str,
-        server: &str,
+        registry: &Registry<'_>,
         champion: Version,
         mut candidates: Vec<Version>,
-        choices: &Choices<'_>,
+        choices: &Choices,
+        pattern: Pattern,
     ) -> anyhow::Result<Self> {
+        let (model, server) = (registry.model, registry.server());
         candidates.retain(|candidate| candidate.version != champion.version);
         if candidates.is_empty() {
             let text = format!(
@@ -79,7 +77,7 @@ impl Trial {
             version.ready(model)?;
         }
         let stranger = choices
-            .clusters
+            .cluster
             .iter()
             .find(|(named, _)| all().all(|version| version.version != *named));
         if let Some((named, _)) = stranger {
@@ -94,13 +92,19 @@ impl Trial {
         let arm = |version: &Version| Arm {
             name: names::variant(model, &version.version),
             version: version.version.clone(),
-            cluster: cluster(version, choices.clusters),
+            cluster: cluster(version, &choices.cluster),
             weight: None,
         };
         let mut arms = Vec::new();
         for candidate in &candidates {
             arms.push(Arm {
-                weight: Some(weight(model, candidate, choices.weight)?),
+                weight: Some(match pattern.first_weight() {
+                    Some(first) => {
+                        let from = "the steps raise it".to_owned();
+                        Sourced { value: first.to_owned(), from }
+                    }
+                    None => weight(model, candidate, choices.weight)?,
+                }),
                 ..arm(candidate)
             });
         }
@@ -109,23 +113,37 @@ impl Trial {
             server: server.to_owned(),
             salt: format!("{}/{}", name.value, versions.join("/")),
             name,
-            path: choices.path.map(str::to_owned),
-            units_from: if choices.units.is_empty() { "the default" } else { "--unit" },
-            units: match choices.units.as_slice() {
+            path: choices.path.clone(),
+            units_from: if choices.unit.is_empty() { "the default" } else { "--unit" },
+            units: match choices.unit.as_slice() {
+                [] if pattern.has_unit() => Vec::new(),
                 [] => vec![Unit { kind: "body", name: "/user_id".to_owned() }],
                 units => units.to_vec(),
             },
             champion: arm(&champion),
             candidates: arms,
+            keys: pattern.text()?,
+            settings: pattern.settings()?,
         };
         trial.fits_into_all()?;
         trial.clusters_for_all_or_none()?;
         Ok(trial)
     }
 
+    /// The salt, which names the versions.
+    pub(in crate::mlflow) fn salt(&self) -> &str {
+        &self.salt
+    }
+
+    /// Another trial of the same versions: all users are drawn again.
+    pub(in crate::mlflow) fn salted(mut self, salt: String) -> Self {
+        self.salt = salt;
+        self
+    }
+
     /// The file.
-    pub(super) fn text(&self) -> anyhow::Result<String> {
-        let mut environment = environment(Escape::Plain)?;
+    pub(in crate::mlflow) fn text(&self) -> anyhow::Result<String> {
+        let mut environment = environment()?;
         // A line break in foreign text would end a comment.
         environment.add_filter("comment", |text: &str| visible(text));
         Ok(environment.render_str(TEMPLATE, value(self)?)?)

@@ -6,30 +6,30 @@ use crate::mlflow::CHAMPION;
 use crate::mlflow::registry::Registry;
 use crate::words::visible;
 
-pub(super) enum Step {
+pub(in crate::mlflow) enum Step {
     Alias { alias: &'static str, version: String },
     Tag { version: String, key: &'static str, value: String },
     Untag { version: String, key: &'static str },
 }
 
 impl Step {
-    pub(super) fn alias(alias: &'static str, version: &str) -> Self {
+    pub(in crate::mlflow) fn alias(alias: &'static str, version: &str) -> Self {
         Self::Alias { alias, version: version.to_owned() }
     }
 
-    pub(super) fn tag(version: &str, key: &'static str, value: &str) -> Self {
+    pub(in crate::mlflow) fn tag(version: &str, key: &'static str, value: &str) -> Self {
         Self::Tag { version: version.to_owned(), key, value: value.to_owned() }
     }
 
-    pub(super) fn untag(version: &str, key: &'static str) -> Self {
+    pub(in crate::mlflow) fn untag(version: &str, key: &'static str) -> Self {
         Self::Untag { version: version.to_owned(), key }
     }
 
-    pub(super) fn moves_champion(&self) -> bool {
+    pub(in crate::mlflow) fn moves_champion(&self) -> bool {
         matches!(self, Self::Alias { alias, .. } if *alias == CHAMPION)
     }
 
-    pub(super) fn take(&self, registry: &Registry<'_>) -> anyhow::Result<()> {
+    pub(in crate::mlflow) fn take(&self, registry: &Registry<'_>) -> anyhow::Result<()> {
         match self {
             Self::Alias { alias, version } => registry.set_alias(alias, version),
             Self::Tag { version, key, value } => registry.set_tag(version, key, value),

@@ -77,9 +77,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     traces: Option<Address>,
     /// Send exposures to this experiment store (`sidetrack serve`) or OpenTelemetry Collector (OTLP
-    /// over gRPC), in addition to the access log
-    #[arg(long, value_name = "HOST:PORT")]
-    otlp: Option<Address>,
+    /// over gRPC), in addition to the access log. https:// uses TLS, with the authorities of --ca-file
+    #[arg(long, value_name = "[https://]HOST:PORT", value_parser = receiver)]
+    otlp: Option<Endpoint>,
+    /// The file with the bearer token for --otlp, as Envoy opens it when it starts
+    #[arg(long, value_name = "PATH", requires = "otlp", value_parser = NonEmptyStringValueParser::new())]
+    otlp_token_file: Option<String>,
+}
+
+/// The address of the cluster that receives exposures.
+fn receiver(text: &str) -> anyhow::Result<Endpoint> {
+    format!("sidetrack-store={text}").parse()
 }
 
 /// How Envoy reaches the models, and how long it waits for them.
@@ -155,7 +163,9 @@ impl Args {
             access_log: self.access_log.clone(),
             plugin: self.plugin.clone(),
             traces: self.traces.clone(),
-            otlp: self.otlp.clone(),
+            otlp: self.otlp.as_ref().map(|receiver| receiver.address.clone()),
+            otlp_tls: self.otlp.as_ref().is_some_and(Endpoint::is_tls),
+            otlp_token_file: self.otlp_token_file.clone(),
             ..self.upstreams.options()
         }
     }
@@ -164,6 +174,19 @@ impl Args {
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
     let options = args.options();
+    if let Some(token) = &options.otlp_token_file {
+        // A token without TLS can be read on the way.
+        anyhow::ensure!(
+            options.otlp_tls,
+            "--otlp-token-file requires TLS: write --otlp https://HOST:PORT"
+        );
+        anyhow::ensure!(
+            args.fragment.is_none(),
+            "--otlp-token-file does not work with --fragment: the secret belongs to `static_resources.secrets`\n  \
+             hint: add `{{name: sidetrack-store-token, generic_secret: {{secret: {{filename: {token}}}}}}}` there, and take \
+             the cluster sidetrack-store from the bootstrap"
+        );
+    }
     anyhow::ensure!(
         args.fragment.is_none() || !args.filter_only,
         "--fragment writes a piece of the bootstrap and --filter-only the file for --watch, so each \

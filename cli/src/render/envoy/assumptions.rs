@@ -59,9 +59,10 @@ fn of_clusters(options: &Options, clusters: &[Cluster]) -> Vec<String> {
              --upstream-protocol http2."
         ));
     }
-    if clusters.iter().any(Cluster::is_tls) && options.ca_file.as_os_str() == CA_FILE {
+    let is_tls = clusters.iter().any(Cluster::is_tls) || options.otlp_tls;
+    if is_tls && options.ca_file.as_os_str() == CA_FILE {
         checks.push(format!(
-            "{CA_FILE} has the certificate authorities of the models. Set another file with --ca-file."
+            "{CA_FILE} has the certificate authorities of all TLS endpoints. Set another file with --ca-file."
         ));
     }
     checks

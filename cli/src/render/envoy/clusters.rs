@@ -112,6 +112,14 @@ fn one(name: &str, options: &Options, failovers: &[Aggregate]) -> anyhow::Result
     })
 }
 
+/// How connections to the receiver of exposures are encrypted.
+pub(super) fn receiver_tls(options: &Options) -> Option<Value> {
+    let address = options.otlp.as_ref().filter(|_| options.otlp_tls)?;
+    let host = address.host.as_str();
+    let (kind, sni) = if address.is_literal() { ("IP_ADDRESS", None) } else { ("DNS", Some(host)) };
+    Some(json!({"sni": sni, "names": [(kind, host)], "ca": options.ca_file}))
+}
+
 /// How connections to these endpoints are encrypted: the name that the server is asked for (SNI),
 /// and the names of which its certificate must have one.
 fn tls(cluster: &str, endpoints: &[&Endpoint], ca_file: &Path) -> anyhow::Result<Option<Value>> {

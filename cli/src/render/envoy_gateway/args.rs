@@ -11,6 +11,7 @@ use crate::load;
 use crate::out::Out;
 use crate::render::httproute::{self, Parent};
 use crate::render::labels::{namespaced, sha256};
+use crate::render::otlp::Receiver;
 
 /// Write HTTPRoutes for an experiment, and the filter for Envoy Gateway
 ///
@@ -65,13 +66,17 @@ pub(crate) struct Args {
     /// EnvoyProxy
     #[arg(long)]
     envoy_proxy: bool,
+    /// With --envoy-proxy, send exposures to an experiment store (`sidetrack serve`) or OpenTelemetry
+    /// Collector as well (OTLP over gRPC)
+    #[arg(long, value_name = "HOST:PORT", requires = "envoy_proxy")]
+    otlp: Option<Receiver>,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
     let options = options(&loaded.plan, args)?;
     let text = if args.envoy_proxy {
-        envoy_proxy(&loaded.plan, &options)?
+        envoy_proxy(&loaded, &options)?
     } else {
         manifests(&loaded, &options)?
     };
@@ -102,5 +107,6 @@ fn options(plan: &Plan, args: &Args) -> anyhow::Result<Options> {
         pull_secret: args.pull_secret.clone(),
         guard: !args.no_guard,
         jwt,
+        otlp: args.otlp.clone(),
     })
 }

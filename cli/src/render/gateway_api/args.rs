@@ -12,6 +12,7 @@ use crate::out::Out;
 use crate::render::httproute::{self, Parent};
 use crate::render::istio::{FailStrategy, Kind};
 use crate::render::labels::{name, namespaced, sha256};
+use crate::render::otlp::Receiver;
 
 /// Write HTTPRoutes for an experiment, and the filter for an Istio gateway or waypoint
 ///
@@ -67,6 +68,11 @@ pub(crate) struct Args {
     /// repeated
     #[arg(long, value_name = "NAME", value_parser = name)]
     access_log_provider: Vec<String>,
+    /// Send exposures to this service of the mesh as well: an experiment store (`sidetrack serve`) or an
+    /// OpenTelemetry Collector (OTLP over gRPC). `sidetrack render istio --mesh-config` with this option
+    /// defines the provider
+    #[arg(long, value_name = "HOST:PORT", value_parser = Receiver::in_the_mesh)]
+    otlp: Option<Receiver>,
     /// Omit the EnvoyFilter, which removes the filter's headers from clients' requests and counts
     /// requests that pass without the filter
     #[arg(long)]
@@ -100,5 +106,6 @@ fn options(plan: &Plan, args: &Args) -> anyhow::Result<Options> {
         fail_strategy: args.fail_strategy,
         guard: !args.no_guard,
         providers: args.access_log_provider.clone(),
+        otlp: args.otlp.clone(),
     })
 }

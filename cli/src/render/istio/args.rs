@@ -21,6 +21,7 @@ use crate::load;
 use crate::out::{Ink, Out};
 use crate::render::envoy::duration;
 use crate::render::labels::{label, label_key, name, name_of, namespaced, sha256};
+use crate::render::otlp::Receiver;
 use crate::wrap;
 
 /// Write the Istio manifests of an experiment: the filter, the routes and the access log
@@ -162,6 +163,10 @@ pub(in crate::render) struct Flags {
     /// repeated
     #[arg(long, value_name = "NAME", value_parser = name)]
     access_log_provider: Vec<String>,
+    /// Send exposures to this service of the mesh as well: an experiment store (`sidetrack serve`) or an
+    /// OpenTelemetry Collector (OTLP over gRPC). --mesh-config with this option defines the provider
+    #[arg(long, value_name = "HOST:PORT", value_parser = Receiver::in_the_mesh)]
+    otlp: Option<Receiver>,
     /// Take the unit from tokens of this issuer: a claim sets the header that the experiments name.
     /// A request without a token has no unit
     #[arg(long, value_name = "ISSUER")]
@@ -243,6 +248,7 @@ impl Flags {
             timeout: self.timeout,
             guard: !self.no_guard,
             access_log_provider: self.access_log_provider.clone(),
+            otlp: self.otlp.clone(),
             label: self.label.clone(),
             revision: self.istio_revision.clone(),
             istio: self.istio,
@@ -269,7 +275,8 @@ impl Flags {
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let loaded = load::load(&args.file)?;
     if args.mesh_config {
-        out.write_all(page::mesh(&loaded.plan)?.as_bytes())?;
+        let mesh = page::mesh(&loaded, args.flags.otlp.as_ref())?;
+        out.write_all(mesh.as_bytes())?;
         return Ok(ExitStatus::Success);
     }
     let options = args.options(&loaded.plan)?;

@@ -7,6 +7,7 @@ use super::place::Place;
 use super::release::Release;
 use super::{BodyUnit, Kind, Options, Topology, identity};
 use crate::render::image;
+use crate::render::otlp::Receiver;
 
 /// What no option sets, as sentences.
 pub(super) fn guesses(place: &Place, options: &Options) -> Vec<String> {
@@ -32,6 +33,7 @@ pub(super) fn checks(
     checks.extend(of_destinations(place, options, destinations));
     checks.extend(of_telemetry(place, options));
     checks.extend(identity::checks(plan, options));
+    checks.extend(options.otlp.as_ref().map(Receiver::check));
     if options.trace_tags {
         checks.push(
             "The mesh has a provider of traces, and needs no other custom tags on the spans of these proxies."

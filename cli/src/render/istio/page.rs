@@ -13,6 +13,7 @@ use super::subsets::rules;
 use super::{FailStrategy, Kind, Options, bodies, identity};
 use crate::load::Loaded;
 use crate::render::envoy::seconds;
+use crate::render::otlp::Receiver;
 use crate::render::{headers, image, vocabulary};
 use crate::{template, yaml};
 
@@ -51,7 +52,10 @@ const ROUTES: &str = "virtualservice.yaml";
 const ROLLBACK: [(&str, &str); 1] =
     [("rollback.sh", include_str!("../../../templates/istio/rollback.sh"))];
 
-const MESH: [(&str, &str); 1] = [("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml"))];
+const MESH: [(&str, &str); 2] = [
+    ("mesh.yaml", include_str!("../../../templates/istio/mesh.yaml")),
+    ("exposure.yaml", include_str!("../../../templates/exposure.yaml")),
+];
 
 /// What the templates need.
 pub(super) struct Page<'a> {
@@ -123,6 +127,8 @@ impl<'a> Page<'a> {
             "routes": routes.all(),
         });
         if let Some(context) = context.as_object_mut() {
+            context
+                .insert("otlp".to_owned(), options.otlp.as_ref().map(ToString::to_string).into());
             context.insert("failure_logger".to_owned(), options.failure_logger.into());
             context.insert("lua".to_owned(), bodies::values(plan, options)?);
         }
@@ -259,10 +265,12 @@ fn removed(plan: &Plan, options: &Options) -> anyhow::Result<Vec<String>> {
     Ok(headers)
 }
 
-/// The mesh's settings.
-pub(super) fn mesh(plan: &Plan) -> anyhow::Result<String> {
-    let names = &plan.settings.headers;
+/// The mesh's settings, optionally with a receiver of exposures.
+pub(super) fn mesh(loaded: &Loaded, otlp: Option<&Receiver>) -> anyhow::Result<String> {
+    let names = &loaded.plan.settings.headers;
     let mut context = json!({
+        "otlp": otlp,
+        "gen_ai": vocabulary::gen_ai(&loaded.node),
         "names": {
             "experiment": names.experiment, "variant": names.variant, "assigned": names.assigned,
             "phase": names.phase,

@@ -10,13 +10,17 @@ use crate::run::follow::Follower;
 use crate::run::observe::{Breaker, Observer};
 use crate::run::supervise::Supervisor;
 use crate::words::visible;
-use crate::wrap::wrapped;
+use crate::wrap::{self, wrapped};
+
+/// The longest name of a variant that a line of 80 columns has room for.
+const NAME: usize = 18;
 
 /// What runs, and where.
 pub(super) fn header(
     follower: &Follower,
     supervisor: &Supervisor,
     folder: &Folder,
+    store: Option<&str>,
     ink: Ink,
 ) -> Vec<String> {
     let Supervisor { version, addr, admin, .. } = supervisor;
@@ -32,8 +36,21 @@ pub(super) fn header(
         fact("admin", format!("http://{admin}")),
         fact("exposures", folder.shown_exposures().display().to_string()),
     ];
+    let command = |label: &str, text: &str| {
+        let text = wrap::command(&format!(" {label:<10} "), text);
+        let painted = text.replacen(label, &ink.dim(label).to_string(), 1);
+        painted.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
     let first = follower.plan().experiments.first();
-    lines.extend(first.map(|experiment| fact("try", request::example(experiment, *addr))));
+    let example = first.map(|experiment| request::example(experiment, *addr));
+    lines.extend(example.iter().flat_map(|example| command("try", example)));
+    if let Some(store) = store {
+        lines.push(fact("page", ink.bold(store).to_string()));
+        let outcomes = format!(
+            "curl {store}/v1/outcomes -H 'content-type: text/csv' --data-binary @outcomes.csv"
+        );
+        lines.extend(command("outcomes", &outcomes));
+    }
     lines.push(String::new());
     lines
 }
@@ -43,6 +60,7 @@ pub(super) fn problems(
     follower: &Follower,
     supervisor: &Supervisor,
     observer: &Observer,
+    store_problem: Option<&str>,
     ink: Ink,
 ) -> Vec<String> {
     let mut lines = Vec::new();
@@ -60,6 +78,9 @@ pub(super) fn problems(
     for cluster in observer.refusing() {
         add(&format!("{cluster} does not accept connections."));
     }
+    if let Some(problem) = store_problem {
+        add(&visible(problem));
+    }
     if !lines.is_empty() {
         lines.push(String::new());
     }
@@ -69,22 +90,27 @@ pub(super) fn problems(
 /// The state of an experiment.
 pub(super) fn table(state: &State, ink: Ink) -> Vec<String> {
     let phase = state.phase.as_ref().map_or_else(String::new, |phase| format!(", phase {phase}"));
-    let disabled = if state.enabled { "" } else { ", disabled: all requests get the baseline" };
     let mut lines = vec![format!(
-        " {}  {} requests, {:.0} per second{phase}{}",
+        " {}  {} requests, {:.0} per second{phase}",
         ink.bold(&state.name),
         state.requests,
         state.rate,
-        ink.note(disabled)
     )];
+    if !state.enabled {
+        lines.push(ink.note(" It is disabled: all requests get the baseline.").to_string());
+    }
     let width = state.variants.iter().map(|it| it.name.chars().count()).max().unwrap_or_default();
-    let width = width.max("variant".len());
+    let width = width.clamp("variant".len(), NAME);
     let head = format!(
-        " {:<width$}  {:>8} {:>7} {:>7} {:>7} {:>8} {:>8}  breaker",
+        " {:<width$} {:>8} {:>7} {:>7} {:>6} {:>7} {:>7}  breaker",
         "variant", "requests", "share", "target", "errors", "p50", "p99"
     );
     lines.push(ink.dim(head).to_string());
     lines.extend(state.variants.iter().map(|it| row(it, width, ink)));
+    for it in state.variants.iter().filter(|it| it.fallbacks > 0) {
+        let text = format!("{} requests of {} got the baseline instead.", it.fallbacks, it.name);
+        lines.extend(wrapped(" ", &text).lines().map(|line| ink.dim(line).to_string()));
+    }
     if state.missing_unit > 0 {
         let text = format!(" {} requests had no unit.", state.missing_unit);
         lines.push(ink.note(text).to_string());
@@ -94,10 +120,13 @@ pub(super) fn table(state: &State, ink: Ink) -> Vec<String> {
 }
 
 fn row(it: &VariantState, width: usize, ink: Ink) -> String {
-    let name = format!("{:<width$}", it.name);
+    let name = match it.name.char_indices().nth(width) {
+        Some(_) => it.name.chars().take(width - 1).chain(['…']).collect(),
+        None => format!("{:<width$}", it.name),
+    };
     let name = if it.is_baseline { ink.bold(name) } else { ink.mark(name) };
     let share = it.share.map_or_else(|| "–".to_owned(), |share| format!("{share:.1} %"));
-    let errors = format!("{:>7}", it.errors);
+    let errors = format!("{:>6}", it.errors);
     let errors = if it.errors == 0 { errors } else { ink.bad(errors).to_string() };
     let breaker = match it.breaker {
         None => ink.dim("").to_string(),
@@ -105,13 +134,8 @@ fn row(it: &VariantState, width: usize, ink: Ink) -> String {
         Some(state @ Breaker::HalfOpen) => ink.note(state.as_str()).to_string(),
         Some(state @ Breaker::Open) => ink.bad(state.as_str()).to_string(),
     };
-    let took = if it.fallbacks > 0 {
-        ink.dim(format!(", {} on the baseline", it.fallbacks)).to_string()
-    } else {
-        String::new()
-    };
     format!(
-        " {name}  {:>8} {share:>7} {:>7} {errors} {:>8} {:>8}  {breaker}{took}",
+        " {name} {:>8} {share:>7} {:>7} {errors} {:>7} {:>7}  {breaker}",
         it.requests,
         format!("{} %", it.target),
         latency(it.p50_ms),
@@ -143,9 +167,12 @@ pub(super) fn event(event: &Event, ink: Ink) -> Vec<String> {
     let first = wrapped(&start, &visible(lines.next().unwrap_or_default()));
     out.extend(first.lines().map(str::to_owned));
     let indent = " ".repeat(start.len());
-    out.extend(lines.map(|line| format!("{indent}{}", visible(line.trim_start()))));
+    for line in lines {
+        let line = wrapped(&indent, &visible(line.trim_start()));
+        out.extend(line.lines().map(str::to_owned));
+    }
     let paint = |line: &String| match event.kind {
-        Kind::Rejected | Kind::Stopped => ink.bad(line).to_string(),
+        Kind::Rejected | Kind::Stopped | Kind::Store => ink.bad(line).to_string(),
         Kind::Endpoint | Kind::Breaker => ink.note(line).to_string(),
         Kind::InForce | Kind::Restarted => ink.good(line).to_string(),
     };
@@ -153,15 +180,34 @@ pub(super) fn event(event: &Event, ink: Ink) -> Vec<String> {
 }
 
 /// After the end: where the data are, and what to do with them.
-pub(super) fn farewell(follower: &Follower, folder: &Folder, ink: Ink) -> Vec<String> {
+pub(super) fn farewell(
+    follower: &Follower,
+    folder: &Folder,
+    is_stored: bool,
+    ink: Ink,
+) -> Vec<String> {
+    if is_stored {
+        let store = folder.shown_store();
+        return vec![
+            ink.dim(
+                " Envoy has stopped. Exposures and outcomes are stored. To see the page again:",
+            )
+            .to_string(),
+            wrap::command(
+                "   ",
+                &format!("sidetrack serve --store {} {}", store.display(), follower.name()),
+            ),
+        ];
+    }
     let exposures = folder.shown_exposures();
+    let command = format!(
+        "sidetrack analyze run {} --exposures {} --outcomes outcomes.csv",
+        follower.name(),
+        exposures.display()
+    );
     vec![
         ink.dim(" Envoy has stopped. Analyze the exposures with the outcomes of your predictions:")
             .to_string(),
-        format!(
-            "   sidetrack analyze run {} --exposures {} --outcomes outcomes.csv",
-            follower.name(),
-            exposures.display()
-        ),
+        wrap::command("   ", &command),
     ]
 }

@@ -12,6 +12,7 @@ pub(super) fn started(
     follower: &Follower,
     supervisor: &Supervisor,
     folder: &Folder,
+    store: Option<&str>,
 ) -> anyhow::Result<String> {
     Ok(serde_json::to_string(&json!({
         "at": moment::now().to_string(),
@@ -22,6 +23,7 @@ pub(super) fn started(
         "envoy": supervisor.version,
         "pid": supervisor.envoy().map(sidetrack_lab::Envoy::pid),
         "exposures": folder.exposures(),
+        "store": store,
     }))?)
 }
 
@@ -29,6 +31,7 @@ pub(super) fn state(
     states: &[State],
     follower: &Follower,
     supervisor: &Supervisor,
+    store_problem: Option<&str>,
 ) -> anyhow::Result<String> {
     Ok(serde_json::to_string(&json!({
         "at": moment::now().to_string(),
@@ -36,6 +39,8 @@ pub(super) fn state(
         "config": follower.plan().hash.short(),
         "problem": follower.problem(),
         "running": supervisor.envoy().is_some(),
+        "pid": supervisor.envoy().map(sidetrack_lab::Envoy::pid),
+        "store_problem": store_problem,
         "experiments": states,
     }))?)
 }

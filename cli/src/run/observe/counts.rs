@@ -16,7 +16,7 @@ pub(in crate::run) struct Counts {
     /// Assigned to this candidate, and served by the baseline.
     pub(in crate::run) fallbacks: u64,
     /// Response times up to each of [`TIME_BOUNDS`], and all.
-    times: [u64; TIME_BOUNDS.len() + 1],
+    pub(in crate::run) times: [u64; TIME_BOUNDS.len() + 1],
 }
 
 impl Counts {

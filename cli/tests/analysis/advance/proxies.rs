@@ -30,7 +30,7 @@ fn server(answer: impl Fn(&str) -> String + Send + 'static) -> String {
 }
 
 /// A Prometheus with so many trips in each proxy, and so many ready endpoints.
-fn prometheus(trips: &'static [u32], ready: Option<u32>) -> String {
+fn prometheus(trips: &'static [u32], ready: Option<&'static str>) -> String {
     server(move |query| {
         let sample = |proxy: usize, value: &str| {
             format!(r#"{{"metric":{{"pod":"p{proxy}"}},"value":[1.5,"{value}"]}}"#)
@@ -39,7 +39,7 @@ fn prometheus(trips: &'static [u32], ready: Option<u32>) -> String {
             assert!(query.contains("forecast") && query.contains("fancy"), "{query}");
             trips.iter().enumerate().map(|(at, trips)| sample(at, &trips.to_string())).collect()
         } else {
-            ready.iter().map(|ready| sample(0, &ready.to_string())).collect()
+            ready.iter().map(|ready| sample(0, ready)).collect()
         };
         let samples = samples.join(",");
         format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[{samples}]}}}}"#)
@@ -59,9 +59,29 @@ fn trips_in_most_proxies_or_no_endpoint_roll_back() {
     assert!(text.contains("opened in 2 of 3 proxies"), "{text}");
     assert_eq!(with(&prometheus(&[1, 0], None), &[]).0, 0);
     assert_eq!(with(&prometheus(&[4], None), &[]).0, 0);
-    assert_eq!(with(&prometheus(&[0, 0], Some(2)), &["--ready", "up"]).0, 0);
-    let (code, text) = with(&prometheus(&[0, 0], Some(0)), &["--ready", "up"]);
+    for ready in [Some("2"), Some("NaN"), None] {
+        assert_eq!(with(&prometheus(&[0, 0], ready), &["--ready", "up"]).0, 0, "{ready:?}");
+    }
+    let (code, text) = with(&prometheus(&[0, 0], Some("0")), &["--ready", "up"]);
     assert!(code == 3 && text.contains("fancy has no ready endpoint"), "{text}");
+}
+
+#[test]
+fn a_rollback_waits_for_no_source_that_cannot_be_read() {
+    let test = good();
+    let gone = "http://127.0.0.1:1";
+    // Trips, and no store.
+    let trips = prometheus(&[1, 1], None);
+    let (code, text, error) = test.text(&["--store", gone, "--prometheus", &trips, "--dry-run"]);
+    assert!(code == 3 && text.contains("opened in 2 of 2 proxies"), "{text}{error}");
+    let quiet = prometheus(&[0, 0], None);
+    let (code, text, error) = test.text(&["--store", gone, "--prometheus", &quiet, "--dry-run"]);
+    assert!(code == 2 && error.contains(gone), "{text}{error}");
+    // Harm in the logs, and no Prometheus.
+    let (code, text, error) = super::bad().with_logs(&["--prometheus", gone, "--dry-run"]);
+    assert!(code == 3 && text.contains("significantly worse"), "{text}{error}");
+    let (code, text, error) = test.with_logs(&["--prometheus", gone, "--dry-run"]);
+    assert!(code == 2 && error.contains(gone), "{text}{error}");
 }
 
 #[test]
@@ -104,6 +124,18 @@ fn the_server_of_a_store_gives_the_evidence() {
     let store = url(analysis.replace(&trial, "00000000"));
     let (code, text, error) = test.text(&["--store", &store]);
     assert!(code == 1 && error.contains("analyzes trial 00000000"), "{text}{error}");
+    // Other guardrails or planned units there.
+    let mut other = serde_json::from_str::<Value>(&analysis).unwrap();
+    for digest in ["00000000".into(), Value::Null] {
+        other["plan"]["digest"] = digest;
+        let (code, text, error) = test.text(&["--store", &url(other.to_string())]);
+        assert!(code == 1 && error.contains("but the file has plan "), "{text}{error}");
+    }
+    // No password in messages.
+    let (_, _, error) = test.text(&["--store", "http://u:s3cret@127.0.0.1:1"]);
+    assert!(error.contains("http://***@127.0.0.1:1") && !error.contains("s3cret"), "{error}");
+    let (_, _, error) = test.with_logs(&["--prometheus", "http://u:s3cret@127.0.0.1:1"]);
+    assert!(error.contains("http://***@127.0.0.1:1") && !error.contains("s3cret"), "{error}");
     let (code, _, error) = test.text(&["--store", &url("{}".to_owned())]);
     assert!(code == 2 && error.contains("not the result of an analysis"), "{error}");
     let (code, _, error) = test.text(&["--store", "http://127.0.0.1:1"]);

@@ -86,3 +86,19 @@ async fn the_log_has_the_time_to_the_first_byte_of_the_body() {
         assert!(line["first_body"].as_u64().unwrap() >= 290, "{version}: {line}");
     }
 }
+
+/// Envoy AI Gateway sets the tokens, so here only the model is known.
+#[tokio::test]
+async fn the_log_has_models_and_tokens_if_the_plan_has_prices() {
+    let stub = ModelStub::start("new").await.unwrap();
+    let mut file = file();
+    file["experiments"][0]["analysis"] = json!({"prices": {"large": {"input": 2.5, "output": 10}}});
+    let proxy = Rendered::start(&file, &["--endpoint", &new_at(stub.addr())]).await;
+    assert_eq!(proxy.send(infer().header("x-ai-eg-model", "large")).await.status, 200);
+    let line = proxy.log(1).await.remove(0);
+    assert_eq!(line["gen_ai.request.model"], "large", "{line}");
+    for name in ["input_tokens", "cache_read.input_tokens", "output_tokens"] {
+        let field = line.get(format!("gen_ai.usage.{name}"));
+        assert!(field.is_some_and(Value::is_null), "{name}: {line}");
+    }
+}

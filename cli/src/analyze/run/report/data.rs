@@ -5,13 +5,13 @@ use std::io::Write;
 use sidetrack_analysis::answer::{LineCounts, OutcomeCounts, SrmPhase, SrmVerdict};
 use sidetrack_analysis::{Analysis, Check, CheckState};
 
-use super::super::words::{
-    left_out, outcome_rows, p_text, result, share, skipped, unreadable_rows,
-};
 use crate::analyze::figures::percent;
 use crate::out::{Ink, Out};
 use crate::table::{Align, Cell, Table};
 use crate::wrap::{self, wrapped};
+use sidetrack_analysis::words::{
+    left_out, outcome_rows, p_text, result, share, skipped, unreadable_rows,
+};
 
 /// How many phases are shown; a bandit makes many.
 const MOST_PHASES: usize = 12;
@@ -75,7 +75,7 @@ fn phase_row<'n>(phase: &SrmPhase, names: impl Iterator<Item = &'n str>) -> Vec<
     let name = name.strip_suffix(from).and_then(|name| name.strip_suffix(" from ")).unwrap_or(name);
     let mut row = vec![name.into(), from.replace(":00Z", "Z").into()];
     row.extend(names.map(|name| {
-        let units = phase.observed.get(name).copied().unwrap_or_default();
+        let units = phase.seen.get(name).copied().unwrap_or_default();
         let target = phase.expected.get(name).copied().unwrap_or_default();
         Cell::from(format!("{units} ({})", percent(target)))
     }));
@@ -85,7 +85,8 @@ fn phase_row<'n>(phase: &SrmPhase, names: impl Iterator<Item = &'n str>) -> Vec<
 
 /// What the checks found. The messages of those that did not pass are among the reasons.
 pub(super) fn checks(checks: &[Check], ink: Ink, out: &mut Out) -> anyhow::Result<()> {
-    for state in [CheckState::Blocking, CheckState::Accepted, CheckState::Warning, CheckState::Ok] {
+    let states = [CheckState::Blocking, CheckState::Accepted, CheckState::Warning];
+    for state in states.into_iter().chain([CheckState::NotChecked, CheckState::Ok]) {
         let names = named(checks.iter().filter(|check| check.state == state));
         if names.is_empty() {
             continue;
@@ -94,7 +95,7 @@ pub(super) fn checks(checks: &[Check], ink: Ink, out: &mut Out) -> anyhow::Resul
         let start = format!("checks {word}: ");
         let painted = match state {
             CheckState::Blocking => ink.bad(word),
-            CheckState::Accepted | CheckState::Warning => ink.note(word),
+            CheckState::Accepted | CheckState::Warning | CheckState::NotChecked => ink.note(word),
             CheckState::Ok => ink.good(word),
         };
         let text = wrapped(&start, &names);

@@ -5,13 +5,21 @@ use std::io::Write;
 use sidetrack_analysis::answer::{CandidateResult, Conclusion, Goal, MetricResult};
 use sidetrack_analysis::{Effect, Scale};
 
-use super::super::words::{by_phase, concluded, lift, p_value};
 use crate::out::{Ink, Out};
 use crate::table::{Align, Cell, Table};
+use sidetrack_analysis::words::{by_phase, concluded, lift, p_value};
 
-/// The variant, its value, the difference, its interval, the relative lift, the p-value, the conclusion.
-const COLUMNS: [Align; 7] =
-    [Align::Left, Align::Right, Align::Right, Align::Right, Align::Right, Align::Left, Align::Left];
+/// The variant, its value, the relative lift, its interval, the difference, its interval, the p-value, the conclusion.
+const COLUMNS: [Align; 8] = [
+    Align::Left,
+    Align::Right,
+    Align::Right,
+    Align::Right,
+    Align::Right,
+    Align::Right,
+    Align::Left,
+    Align::Left,
+];
 
 /// How many phases are shown; a bandit makes many.
 const MOST_PHASES: usize = 12;
@@ -34,17 +42,16 @@ pub(super) fn table(metric: &MetricResult, ink: Ink, out: &mut Out) -> anyhow::R
     Ok(table.write(out)?)
 }
 
-/// The relative lift of each candidate, and its differences within the phases if there are several.
+/// The differences of each candidate within the phases, if there are several.
 pub(super) fn details(metric: &MetricResult, ink: Ink, out: &mut Out) -> anyhow::Result<()> {
     for result in &metric.candidates {
-        let [lift, interval] = lift(result);
-        if !lift.is_empty() {
-            let of = if metric.candidates.len() > 1 { &result.variant } else { "" };
-            let interval = if interval.is_empty() { interval } else { format!(" ({interval})") };
-            let text = format!("{of} relative lift {lift}{interval}");
-            writeln!(out, "      {}", ink.dim(text.trim_start()))?;
-        }
         let rows = by_phase(metric, result);
+        if rows.is_empty() {
+            continue;
+        }
+        if metric.candidates.len() > 1 {
+            writeln!(out, "    {}", ink.dim(format!("{} by phase", result.variant)))?;
+        }
         let left = rows.len().saturating_sub(MOST_PHASES);
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
         for (name, difference) in rows.iter().skip(left) {
@@ -78,7 +85,7 @@ fn title(metric: &MetricResult) -> String {
     format!("{}{unit}, {better}{}", metric.name, margin.unwrap_or_default())
 }
 
-fn candidate(metric: &MetricResult, result: &CandidateResult, ink: Ink) -> [Cell; 6] {
+fn candidate(metric: &MetricResult, result: &CandidateResult, ink: Ink) -> [Cell; 8] {
     let words = concluded(metric.role, result.decision);
     let conclusion = match result.decision {
         Conclusion::Better | Conclusion::NonInferior => ink.good(words).into(),
@@ -86,9 +93,13 @@ fn candidate(metric: &MetricResult, result: &CandidateResult, ink: Ink) -> [Cell
         Conclusion::NoDifferenceShown | Conclusion::Undefined => words.into(),
     };
     let interval = Effect::of(metric, result).range();
+    let [lift, of_lift] = lift(result);
+    let of_lift = if of_lift.is_empty() { of_lift } else { format!("({of_lift})") };
     [
         indented(&result.variant),
         shown(metric, result.value, Scale::amount).into(),
+        lift.into(),
+        of_lift.into(),
         shown(metric, result.diff, Scale::bare).into(),
         interval.map_or_else(String::new, |interval| format!("({interval})")).into(),
         format!("p {}", p_value(result)).into(),

@@ -1,5 +1,7 @@
 //! Faults of the outcomes of one variant that look like its effect.
 
+use std::collections::BTreeMap;
+
 use sidetrack_analysis::CheckName;
 
 use super::{Plant, REQUESTS, UNITS, plant};
@@ -61,4 +63,20 @@ pub(super) const MORE: &[Plant] = &[
             std::iter::once("request_id,correct".to_owned()).chain(rows).collect()
         };
     }),
+    Plant {
+        options: &["--covariate", "visits", "--metric", "revenue"],
+        ..plant(CheckName::Covariate, UNITS, |story| {
+            // The candidate's users come more often, and the visits of the test are among those "before" it.
+            story.by_unit = |story| {
+                let rows =
+                    story.rows("unit,time,revenue,visits", |row| format!("{},", row.revenue));
+                let users: BTreeMap<_, _> =
+                    story.requests.iter().map(|row| (&row.unit, (row.user, row.fancy))).collect();
+                let visits = users.into_iter().map(|(unit, (user, fancy))| {
+                    format!("{unit},,,{}", 10 + user * 7919 % 20 + if fancy { 4 } else { 0 })
+                });
+                rows.into_iter().chain(visits).collect()
+            };
+        })
+    },
 ];

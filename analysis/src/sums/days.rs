@@ -1,0 +1,156 @@
+//! Sums by day and by days since the first request, of the metrics that decide.
+//!
+//! Each unit counts in its first phase only, as it was assigned there, so that the slots of a day are independent. On one
+//! day, the units are those that were there; a day has no share of what they did on others.
+
+use std::collections::BTreeMap;
+
+use sidetrack_stats::accumulate::Pairs;
+use sidetrack_stats::ratio;
+
+use super::segments::is_segmented;
+use super::values::value;
+use super::{Summation, Sums};
+use crate::join::{Cell, Unit, UnitTable, day};
+use crate::metric::{Metric, Origin};
+
+/// How many days since the first request are looked at, the first one among them.
+pub(crate) const MOST_DAYS_SINCE: u32 = 28;
+
+/// The sums of a metric.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DaySums {
+    /// By day since 1970 and slot.
+    pub(crate) days: BTreeMap<u32, Vec<Pairs>>,
+    /// By days since the first request of the unit and slot.
+    pub(crate) since: BTreeMap<u32, Vec<Pairs>>,
+    /// By slot: for pairs of days since, the product of a unit's residuals there, summed over units.
+    pub(crate) products: Vec<BTreeMap<(u32, u32), f64>>,
+}
+
+impl DaySums {
+    fn add(&mut self, slots: usize, slot: usize, (day, since): (u32, u32), (y, x): (f64, f64)) {
+        let new = || vec![Pairs::default(); slots];
+        if let Some(pairs) = self.days.entry(day).or_insert_with(new).get_mut(slot) {
+            pairs.add(y, x).ok();
+        }
+        if since < MOST_DAYS_SINCE
+            && let Some(pairs) = self.since.entry(since).or_insert_with(new).get_mut(slot)
+        {
+            pairs.add(y, x).ok();
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let parts = [(&mut self.days, &other.days), (&mut self.since, &other.since)];
+        for (sums, more) in parts {
+            for (day, more) in more {
+                let sums = sums.entry(*day).or_insert_with(|| vec![Pairs::default(); more.len()]);
+                sums.iter_mut().zip(more).for_each(|(sum, more)| sum.merge(more));
+            }
+        }
+    }
+}
+
+/// A unit's day, days since its first request, numerator and denominator.
+type OnDay = (u32, u32, f64, f64);
+
+/// Whether a metric has values by day: those of requests, of which the day is known.
+fn has_days(metric: &Metric, by_unit: bool) -> bool {
+    is_segmented(metric) && !(by_unit && matches!(metric.origin, Origin::Column(_)))
+}
+
+impl Summation<'_> {
+    /// Adds the sums by day, once the others are known.
+    pub(super) fn add_days(&self, sums: &mut Sums) {
+        if !self.units {
+            return;
+        }
+        sums.days = vec![DaySums::default(); self.metrics.len()];
+        for shard in self.each(|_, table| self.days(table)) {
+            sums.days.iter_mut().zip(&shard).for_each(|(sum, more)| sum.merge(more));
+        }
+        let slots = self.shape.slots();
+        for shard in self.each(|_, table| self.day_products(table, sums)) {
+            for (sums, more) in sums.days.iter_mut().zip(shard) {
+                sums.products.resize(slots, BTreeMap::new());
+                for (products, more) in sums.products.iter_mut().zip(more) {
+                    for (days, product) in more {
+                        *products.entry(days).or_default() += product;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A unit's slot, and its values on the days of its first phase.
+    fn on_days(
+        &self,
+        metric: &Metric,
+        table: &UnitTable,
+        unit: Unit<'_>,
+    ) -> Option<(usize, Vec<OnDay>)> {
+        let (number, cell) = unit.first()?;
+        let column = match metric.origin {
+            Origin::Column(column) => Some(column),
+            _ => None,
+        };
+        let whole = column.map_or((0.0, 0), |column| table.column(column, number));
+        if !whole.0.is_finite() || (column.is_some() && self.is_open(cell)) {
+            return None;
+        }
+        let first = day(cell.first);
+        let of = |(day, cell, values): (u32, Cell, (f64, u32))| {
+            let (y, x) = value(metric, &cell, values).filter(|_| cell.requests > 0)?;
+            Some((day, day.saturating_sub(first), y, x))
+        };
+        let days = table.days_of(number, cell, column, whole).into_iter().filter_map(of);
+        Some((self.slot(cell), days.collect()))
+    }
+
+    fn days(&self, table: &UnitTable) -> Vec<DaySums> {
+        let slots = self.shape.slots();
+        let mut sums = vec![DaySums::default(); self.metrics.len()];
+        let by_unit = self.placed.is_some();
+        for (metric, sums) in self.metrics.iter().zip(&mut sums) {
+            for unit in table.units().filter(|_| has_days(metric, by_unit)) {
+                let Some((slot, days)) = self.on_days(metric, table, unit) else { continue };
+                for (day, since, y, x) in days {
+                    sums.add(slots, slot, (day, since), (y, x));
+                }
+            }
+        }
+        sums
+    }
+
+    /// By metric and slot: products of residuals on two days since the first request.
+    fn day_products(&self, table: &UnitTable, sums: &Sums) -> Vec<Vec<BTreeMap<(u32, u32), f64>>> {
+        let slots = self.shape.slots();
+        let by_unit = self.placed.is_some();
+        let of = |(metric, sums): (&Metric, &DaySums)| {
+            let mut found = vec![BTreeMap::new(); slots];
+            let ratio = |pairs: &Pairs| ratio::ratio(pairs).ok().map(|ratio| ratio.value);
+            let ratios: BTreeMap<u32, Vec<Option<f64>>> = sums
+                .since
+                .iter()
+                .map(|(since, pairs)| (*since, pairs.iter().map(ratio).collect()))
+                .collect();
+            for unit in table.units().filter(|_| has_days(metric, by_unit)) {
+                let Some((slot, days)) = self.on_days(metric, table, unit) else { continue };
+                let residual = |(_, since, y, x): &(u32, u32, f64, f64)| {
+                    let ratio = ratios.get(since)?.get(slot).copied().flatten()?;
+                    Some((*since, y - ratio * x))
+                };
+                let residuals: Vec<(u32, f64)> = days.iter().filter_map(residual).collect();
+                let Some(products) = found.get_mut(slot) else { continue };
+                for (at, (one, a)) in residuals.iter().enumerate() {
+                    for (two, b) in residuals.iter().skip(at + 1) {
+                        *products.entry((*one, *two)).or_default() += a * b;
+                    }
+                }
+            }
+            found
+        };
+        self.metrics.iter().zip(&sums.days).map(of).collect()
+    }
+}

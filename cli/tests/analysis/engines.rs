@@ -1,0 +1,281 @@
+//! The query of `analyze sql` in real engines: the same counts, the same figures to 1e-9 and the same decision as
+//! `analyze run` on the same data.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::Folder;
+
+/// How far a figure may differ, relative to it or to one.
+const TOLERANCE: f64 = 1e-9;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn script(name: &str) -> PathBuf {
+    root().join("tests/engines").join(name)
+}
+
+/// A Python with the engines, or with Spark.
+fn python(tools: &str) -> Command {
+    let python = root().join(".tools").join(tools).join("bin/python");
+    assert!(python.exists(), "{} is missing: run scripts/setup.sh {tools}", python.display());
+    let mut command = Command::new(python);
+    command.arg("-B");
+    command
+}
+
+fn printed(output: &Output) -> &[u8] {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    &output.stdout
+}
+
+/// A folder with the story: a log, outcomes by request and by unit, and the experiment.
+fn story() -> Folder {
+    let folder = Folder::new();
+    let output = Command::new(root().join(".tools/py/bin/python"))
+        .arg("-B")
+        .arg(script("story.py"))
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    printed(&output);
+    folder
+}
+
+/// What is asked of the data, by all ways.
+struct Question {
+    outcomes: &'static str,
+    sql: &'static [&'static str],
+    /// Which sums are made.
+    data: &'static [&'static str],
+    /// What is asked of them.
+    asked: &'static [&'static str],
+}
+
+const QUESTIONS: [Question; 3] = [
+    Question {
+        outcomes: "labels.csv",
+        sql: &["--by", "request_id", "--column", "correct", "--column", "score"],
+        data: &[],
+        asked: &["--metric", "accuracy", "--guardrail", "score=ratio:increase:0.5"],
+    },
+    Question {
+        outcomes: "sales.csv",
+        sql: &["--by", "unit", "--column", "revenue", "--binary", "bought"],
+        data: &[],
+        asked: &["--metric", "revenue=mean"],
+    },
+    Question {
+        outcomes: "sales.csv",
+        sql: &["--by", "unit", "--column", "revenue", "--binary", "bought"],
+        data: &["--attribution", "1d", "--cap", "revenue=99%", "--since", "2026-11-23T12:00:00Z"],
+        asked: &["--metric", "revenue=mean", "--guardrail", "bought=proportion:increase:5%"],
+    },
+];
+
+impl Question {
+    fn direct(&self, folder: &Folder) -> Value {
+        let mut arguments = vec!["analyze", "run", "experiment.json", "--exposures", "access.log"];
+        arguments.extend(["--json", "--outcomes", self.outcomes]);
+        arguments.extend(self.data.iter().chain(self.asked));
+        let output = folder.run(&arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    fn query(&self, folder: &Folder, dialect: &str) -> PathBuf {
+        let mut arguments = vec!["analyze", "sql", "experiment.json", "--dialect", dialect];
+        arguments.extend(["--exposures", "exposures", "--outcomes", "outcomes"]);
+        arguments.extend(self.sql.iter().chain(self.data).chain(self.asked));
+        let output = folder.run(&arguments);
+        folder.write(&format!("{dialect}.sql"), printed(&output))
+    }
+
+    /// The verdict from the table that an engine makes.
+    fn by(&self, folder: &Folder, dialect: &str, engine: &mut Command) -> Value {
+        let query = self.query(folder, dialect);
+        let (log, outcomes) = (folder.path().join("access.log"), folder.path().join(self.outcomes));
+        let output =
+            engine.arg(script("engines.py")).arg(dialect).arg(query).arg(log).arg(outcomes);
+        folder.write("sums.csv", printed(&output.output().unwrap()));
+        let mut arguments = vec!["analyze", "summary", "experiment.json", "--json"];
+        arguments.extend(["--from", "sums.csv"].iter().chain(self.asked));
+        let output = folder.run(&arguments);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+}
+
+/// Asserts that both are the same: figures to [`TOLERANCE`], everything else exactly. Returns the largest difference.
+fn same(place: &str, direct: &Value, other: &Value) -> f64 {
+    match (direct, other) {
+        (Value::Object(one), Value::Object(two)) => {
+            assert_eq!(one.keys().collect::<Vec<_>>(), two.keys().collect::<Vec<_>>(), "{place}");
+            let each =
+                one.iter().map(|(key, value)| same(&format!("{place}.{key}"), value, &two[key]));
+            each.fold(0.0, f64::max)
+        }
+        (Value::Array(one), Value::Array(two)) => {
+            assert_eq!(one.len(), two.len(), "{place}: {direct} and {other}");
+            let each = one.iter().zip(two).enumerate();
+            each.map(|(at, (one, two))| same(&format!("{place}[{at}]"), one, two))
+                .fold(0.0, f64::max)
+        }
+        (Value::Number(one), Value::Number(two)) if one.is_f64() && two.is_f64() => {
+            let (one, two) = (one.as_f64().unwrap(), two.as_f64().unwrap());
+            let difference = (one - two).abs() / one.abs().max(1.0);
+            assert!(difference <= TOLERANCE, "{place}: {one} and {two}");
+            difference
+        }
+        _ => {
+            assert_eq!(direct, other, "{place}");
+            0.0
+        }
+    }
+}
+
+/// Both without what a table does not carry: the reasons in words, the examples of lines, and the checks that it names as
+/// not checked, which are returned.
+fn comparable(direct: &mut Value, other: &mut Value) -> Vec<String> {
+    let checks = other["checks"].as_array().unwrap();
+    let not_checked: Vec<String> = checks
+        .iter()
+        .filter(|check| check["state"] == "not_checked")
+        .map(|check| check["name"].as_str().unwrap().to_owned())
+        .collect();
+    for value in [direct, other] {
+        let checks = value["checks"].as_array_mut().unwrap();
+        checks.retain(|check| !not_checked.iter().any(|name| check["name"] == name.as_str()));
+        checks.iter_mut().for_each(|check| drop(check.as_object_mut().unwrap().remove("message")));
+        let all = value.as_object_mut().unwrap();
+        all.remove("reasons");
+        all.remove("daily");
+    }
+    not_checked
+}
+
+/// Asks all questions of an engine.
+fn agrees(dialect: &str, engine: &dyn Fn() -> Command) {
+    let folder = story();
+    for question in &QUESTIONS {
+        let mut direct = question.direct(&folder);
+        let mut other = question.by(&folder, dialect, &mut engine());
+        let not_checked = comparable(&mut direct, &mut other);
+        let by_unit = ["damaged_lines", "effect_trend", "unmatched_rows", "repeated_rows"];
+        let wanted = if question.outcomes == "labels.csv" { &by_unit[..2] } else { &by_unit[..] };
+        assert!(not_checked.iter().all(|name| wanted.contains(&name.as_str())), "{not_checked:?}");
+        assert_eq!(not_checked.len(), wanted.len(), "{not_checked:?}");
+        let worst = same("", &direct, &other);
+        println!("{dialect}, {}: largest difference {worst:e}", question.outcomes);
+    }
+}
+
+#[test]
+fn duckdb_gives_the_same_verdict() {
+    agrees("duckdb", &|| python("engines"));
+}
+
+#[test]
+fn clickhouse_gives_the_same_verdict() {
+    agrees("clickhouse", &|| python("engines"));
+}
+
+/// On two executors, which are processes of their own.
+#[test]
+#[ignore = "takes minutes; scripts/test-long.sh spark runs it"]
+fn spark_gives_the_same_verdict_on_two_executors() {
+    agrees("spark", &|| {
+        let mut command = python("spark");
+        let submit = "--master local-cluster[2,1,1024] pyspark-shell";
+        command.env("PYSPARK_SUBMIT_ARGS", submit).env("SPARK_LOCAL_IP", "127.0.0.1");
+        command
+    });
+}
+
+#[test]
+fn postgres_gives_the_same_verdict() {
+    let server = Postgres::start();
+    agrees("postgres", &|| {
+        let mut command = python("engines");
+        command.env("PGHOST", server.folder.path());
+        command
+    });
+}
+
+#[test]
+fn every_dialect_is_parsed() {
+    let folder = story();
+    for dialect in ["duckdb", "postgres", "clickhouse", "spark", "bigquery", "snowflake"] {
+        for question in &QUESTIONS {
+            let query = question.query(&folder, dialect);
+            let mut parse = python("engines");
+            let output = parse.arg(script("engines.py")).arg("parse").arg(dialect).arg(query);
+            printed(&output.output().unwrap());
+        }
+    }
+}
+
+/// A PostgreSQL server of its own, without a network.
+struct Postgres {
+    folder: tempfile::TempDir,
+    server: Child,
+}
+
+impl Postgres {
+    fn start() -> Self {
+        use std::os::unix::fs::{MetadataExt as _, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+        let mut versions: Vec<PathBuf> = installed.map(|entry| entry.path().join("bin")).collect();
+        versions.sort();
+        let programs = versions.pop().expect("PostgreSQL is missing: run scripts/setup.sh engines");
+        // The server refuses to run as root.
+        let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+        let command = |program: &str| {
+            let program = programs.join(program);
+            if !is_root {
+                return Command::new(program);
+            }
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+            command
+        };
+        if is_root {
+            chown(folder.path(), Some(65_534), Some(65_534)).unwrap();
+        }
+        let data = folder.path().join("data");
+        let mut made = command("initdb");
+        made.arg("-D").arg(&data).args(["-A", "trust", "-U", "story"]);
+        printed(&made.current_dir(folder.path()).output().unwrap());
+        let mut server = command("postgres");
+        server.arg("-D").arg(&data).arg("-k").arg(folder.path());
+        server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "jit=off"]);
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        server.current_dir(folder.path()).stderr(log);
+        let server = Self { server: server.spawn().unwrap(), folder };
+        let begun = Instant::now();
+        while !command("pg_isready")
+            .arg("-h")
+            .arg(server.folder.path())
+            .output()
+            .unwrap()
+            .status
+            .success()
+        {
+            let log = std::fs::read_to_string(server.folder.path().join("log")).unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(60), "{log}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        server
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}

@@ -1,0 +1,40 @@
+"""Runs the query of `sidetrack analyze sql --dialect spark` and prints the table of sums as CSV.
+
+    spark-submit sums.py QUERY EXPOSURES OUTCOMES > sums.csv
+
+EXPOSURES and OUTCOMES are Parquet, JSON lines or CSV with a header, as files, folders or addresses of an object store.
+"""
+
+import csv
+import sys
+
+from pyspark.sql import SparkSession
+
+
+def table(session, name, path):
+    if path.endswith((".csv", ".csv.gz")):
+        frame = session.read.csv(path, header=True, inferSchema=True)
+    elif path.endswith((".json", ".jsonl", ".ndjson", ".log", ".gz")):
+        frame = session.read.json(path)
+    else:
+        frame = session.read.parquet(path)
+    frame.createOrReplaceTempView(name)
+
+
+def main():
+    query, exposures, outcomes = sys.argv[1:]
+    session = SparkSession.builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    table(session, "exposures", exposures)
+    table(session, "outcomes", outcomes)
+    with open(query) as file:
+        *steps, last = [part for part in file.read().split(";\n") if part.strip()]
+    for step in steps:
+        session.sql(step)
+    found = session.sql(last)
+    writer = csv.writer(sys.stdout)
+    writer.writerow(found.columns)
+    for row in found.collect():
+        writer.writerow(["" if cell is None else cell for cell in row])
+
+
+main()
