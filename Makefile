@@ -1,6 +1,6 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help golden-istio setup mlflow wasm cli install demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench bench-analysis bench-ways clean
+.PHONY: help golden-istio setup mlflow wasm cli install demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench bench-analysis bench-ways agreement clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ bench-analysis: cli ## measure `analyze run` beside DuckDB: 10 million lines (LI
 
 bench-ways: cli ## measure the same analysis from each format of files and by each engine (fetches Spark)
 	@benches/run.sh --ways
+
+agreement: cli ## compare the statistics with SciPy, statsmodels, GrowthBook and others: the worst differences (fetches 900 MB)
+	@scripts/setup.sh reference
+	@.tools/reference/bin/python -B analysis/reference/agreement.py
 
 clean: ## remove build results, but not .tools
 	cargo clean

@@ -8,6 +8,7 @@
 #                               the engines
 #   scripts/setup.sh engines    only the engines of `analyze sql`: DuckDB, ClickHouse, PostgreSQL, and a parser of SQL
 #   scripts/setup.sh spark      also Spark, which is large and needs Java 17; its test and examples/spark need it
+#   scripts/setup.sh reference  only other implementations of the statistics, for `make agreement`
 #   scripts/setup.sh mutants    only cargo-mutants, for `make mutants`
 #   scripts/setup.sh mlflow     also MLflow, which is large; its tests and examples/pipeline need it
 #   scripts/setup.sh mesh       also the control planes of `make test-mesh`; builds them with Go, see scripts/mesh.sh
@@ -212,6 +213,12 @@ spark() {
     python_environment .tools/spark scripts/spark-requirements.txt "Spark (about 450 MB)"
 }
 
+# Other implementations of the statistics, for renewing reference values and for `make agreement`.
+reference() {
+    python_environment .tools/reference stats/reference/requirements.txt \
+        "SciPy, statsmodels, scikit-learn, tea-tasting, evidently and GrowthBook's engine (about 900 MB)"
+}
+
 mutants() {
     local version=27.1.0
     if [ "$(.tools/bin/cargo-mutants mutants --version 2>/dev/null)" != "cargo-mutants $version" ]; then
@@ -225,6 +232,7 @@ mutants() {
 case "$*" in
     rust) wasm_target; exit ;;
     mutants) mutants; exit ;;
+    reference) need_python "needed for the reference values"; reference; exit ;;
     engines) need_python "needed for the engines"; engines; exit ;;
 esac
 wasm_target
@@ -237,6 +245,6 @@ for more in "$@"; do
         mlflow) mlflow ;;
         spark) spark ;;
         mesh) scripts/mesh.sh ;;
-        *) die "unknown part $more; expected: tests, mlflow, spark or mesh, or only rust, mutants or engines" ;;
+        *) die "unknown part $more; expected: tests, mlflow, spark or mesh, or only rust, mutants, reference or engines" ;;
     esac
 done

@@ -5,8 +5,7 @@ The formulas are those of docs/statistics.md and docs/analysis.md, on lists of u
 from residuals, quantiles from sorted latencies, integrals by SciPy. tests/reference generates the same logs from the
 same random numbers and compares every figure.
 
-    python3 -m venv .tools/reference
-    .tools/reference/bin/pip install -r stats/reference/requirements.txt
+    scripts/setup.sh reference
     .tools/reference/bin/python analysis/reference/make.py
 
 Only for renewing the values; the tests read the file.

@@ -4,8 +4,7 @@
 mpmath at 60 digits, from definitions: tails are integrals of densities, bounds are roots, nothing is taken from an
 expansion that the code also uses. Where SciPy or statsmodels know the same thing, they must agree, or this stops.
 
-    python3 -m venv .tools/reference
-    .tools/reference/bin/pip install -r stats/reference/requirements.txt
+    scripts/setup.sh reference
     .tools/reference/bin/python stats/reference/make.py [PART…]
 
 Only for renewing the values; the tests read the file. Takes a few minutes. With names of parts, renews only their groups.
