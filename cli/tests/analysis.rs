@@ -33,6 +33,8 @@ mod engines;
 mod exit;
 #[path = "analysis/folders.rs"]
 mod folders;
+#[path = "analysis/formats.rs"]
+mod formats;
 #[path = "analysis/identity.rs"]
 mod identity;
 #[path = "analysis/items.rs"]

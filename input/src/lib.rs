@@ -1,4 +1,4 @@
-//! What exposures and outcomes may be written in, and where they may be: JSON lines, CSV, Parquet and OTLP, each plain,
+//! What exposures, outcomes and other tables may be written in, and where they may be: JSON lines, CSV, Parquet and OTLP, each plain,
 //! gzip or zstd; files, folders and patterns of names.
 //!
 //! Formats and compressions are detected by content, never by name. The analysis judges the rows of all formats by the
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 pub use expand::{Mistake, expand};
 pub use open::Files;
-pub use outcomes::outcomes;
+pub use outcomes::{outcomes, table};
 use sidetrack_analysis::{Error, Logs};
 
 /// The logs in these files, of any format.

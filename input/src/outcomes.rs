@@ -1,6 +1,6 @@
-//! Outcomes from a file of any format.
+//! Outcomes, and other tables, from a file of any format.
 
-use std::io::{self, Cursor, Read as _};
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use sidetrack::plan::Experiment;
@@ -40,19 +40,43 @@ fn read(path: &Path, experiment: &Experiment, wanted: Wanted<'_>) -> Result<Outc
         return Outcomes::read_with(path, experiment, wanted);
     }
     let name = sidetrack_analysis::file_name(path);
-    let fail = |error: io::Error| Error::Read { file: name.clone(), source: in_words(&error) };
+    match open(path, &name)? {
+        Rows::Objects(keys, rows) => {
+            Outcomes::of_objects(&mut rows.into_iter().map(Ok), &keys, &name, experiment, wanted)
+        }
+        Rows::Text(text) => Outcomes::of_text(text, &name, experiment, wanted),
+    }
+}
+
+/// The rows of a table of any format as text: as they are, or those of Parquet as JSON, a line each. `-` is stdin.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn table(path: &Path) -> Result<Box<dyn Read>, Error> {
+    Ok(match open(path, &sidetrack_analysis::file_name(path))? {
+        Rows::Objects(_, rows) => Box::new(Cursor::new(rows.join("\n"))),
+        Rows::Text(text) => text,
+    })
+}
+
+/// The rows of a file.
+enum Rows {
+    /// The columns of Parquet, and each row as a JSON object.
+    Objects(Vec<String>, Vec<String>),
+    /// All else.
+    Text(Box<dyn Read>),
+}
+
+fn open(path: &Path, name: &str) -> Result<Rows, Error> {
+    let fail = |error: io::Error| Error::Read { file: name.to_owned(), source: in_words(&error) };
     match Content::open(path, &Count::default()).map_err(fail)? {
         Content::Parquet(file) => {
             let (keys, rows) = parquet::objects(file).map_err(|error| Error::Input {
-                part: Part::Outcomes(Some(name.clone())),
+                part: Part::Outcomes(Some(name.to_owned())),
                 problem: error.to_string(),
             })?;
-            let mut rows = rows.into_iter().map(Ok);
-            Outcomes::of_objects(&mut rows, &keys, &name, experiment, wanted)
+            Ok(Rows::Objects(keys, rows))
         }
-        Content::Stream(head, rest) => {
-            let text = Box::new(Cursor::new(head).chain(rest));
-            Outcomes::of_text(text, &name, experiment, wanted)
-        }
+        Content::Stream(head, rest) => Ok(Rows::Text(Box::new(Cursor::new(head).chain(rest)))),
     }
 }

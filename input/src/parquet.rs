@@ -6,6 +6,7 @@
 mod cells;
 mod file;
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use sidetrack::names::log;
 use sidetrack_analysis::{Count, Damage, Entry, Opened, Record, Records, Value};
 
@@ -261,10 +262,16 @@ pub(crate) fn objects(file: File) -> io::Result<(Vec<String>, Vec<String>)> {
     let mut all = Vec::new();
     for group in 0..reader.num_row_groups() {
         rows(&reader, group, &columns, &mut |cells| {
-            let pairs = columns.iter().zip(cells);
-            let row: Map<String, Json> =
-                pairs.map(|(column, cell)| (column.name.clone(), cell.json())).collect();
-            all.push(Json::Object(row).to_string());
+            // By hand, as a map would not keep the order of the columns.
+            let mut row = String::from("{");
+            for (column, cell) in columns.iter().zip(cells) {
+                let comma = if row.len() > 1 { "," } else { "" };
+                let name = Json::String(column.name.clone());
+                // Writing to a text cannot fail.
+                write!(row, "{comma}{name}:{}", cell.json()).ok();
+            }
+            row.push('}');
+            all.push(row);
             true
         })
         .map_err(|_| Damage::error("the Parquet file is damaged"))?;

@@ -14,8 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, Read, Write};
 
 use crate::error::{Error, Part};
 use crate::source::outcomes::read_plain;
@@ -55,13 +54,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads a table: CSV with a header, or JSON, plain or gzip. `-` is stdin.
+    /// Reads a text: CSV with a header, or JSON. `name` is for messages.
     ///
     /// # Errors
-    /// A file that cannot be read, or is not such a table.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    /// A text that cannot be read, or is not such a table.
+    pub fn read(text: Box<dyn Read>, name: &str) -> Result<Self, Error> {
         let mut table = Self::default();
-        read_plain(path, &COLUMNS, |_| Part::Summary, &mut |row| table.add(row))?;
+        read_plain(text, name, &COLUMNS, |_| Part::Summary, &mut |row| table.add(row))?;
         Ok(table)
     }
 

@@ -35,7 +35,8 @@ pub(crate) struct Args {
     /// Which experiment of the file; required if it has several
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
-    /// Predictions, scores and inputs: CSV with a header, or JSON; "-" reads stdin
+    /// Predictions, scores and inputs: CSV with a header, JSON or Parquet, plain, gzip or
+    /// zstd; "-" reads stdin
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "field")]
     values: Vec<PathBuf>,
     /// Access logs: which request and unit is of which variant
@@ -86,15 +87,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         }
         exposed = Some(read);
     }
-    let read = |cells: &mut Cells, option: &str, paths: &[PathBuf]| -> anyhow::Result<()> {
-        for path in paths {
-            cells.read(path).map_err(|error| in_words(option, error))?;
-        }
-        Ok(())
-    };
-    read(&mut values, "--values", &args.values)?;
+    exposures::cells(&mut values, "--values", &args.values)?;
     let mut reference = Cells::default();
-    read(&mut reference, "--reference", &args.reference)?;
+    exposures::cells(&mut reference, "--reference", &args.reference)?;
     let settings = DriftSettings {
         alpha: super::fraction("--alpha", args.alpha)?,
         threshold: args.threshold,

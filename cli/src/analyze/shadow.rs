@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// Which experiment of the file; required if it has several
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
-    /// Predictions: CSV with a header, or JSON; "-" reads stdin
+    /// Predictions: CSV with a header, JSON or Parquet, plain, gzip or zstd; "-" reads stdin
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "store")]
     predictions: Vec<PathBuf>,
     /// The address of a `sidetrack serve` that has the predictions; a token comes from the variable
@@ -82,9 +82,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     }
     let mut cells = Cells::default();
     let mut option = "--predictions";
-    for path in &args.predictions {
-        cells.read(path).map_err(|error| in_words(option, error))?;
-    }
+    exposures::cells(&mut cells, option, &args.predictions)?;
     if let Some(from) = &args.store {
         option = "--store";
         let rows = stored(from, &source, loaded, &experiment.name)?;

@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// Which experiment of the file; required if it has several
     #[arg(long, value_name = "NAME")]
     experiment: Option<String>,
-    /// The table: CSV with a header, or JSON lines, plain or gzip; "-" reads stdin
+    /// The table: CSV with a header, JSON lines or Parquet, plain, gzip or zstd; "-" reads stdin
     #[arg(long, value_name = "TABLE")]
     from: PathBuf,
     #[command(flatten)]
@@ -43,7 +43,9 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let (experiment, planned) = planned_experiment(&loaded, args.experiment.as_deref())?;
     let text = String::from_utf8_lossy(source.bytes());
     let strata = Strata::new(experiment, &text).map_err(mistake)?;
-    let table = Table::open(&args.from).map_err(mistake)?;
+    let name = sidetrack_analysis::file_name(&args.from);
+    let text = sidetrack_input::table(&args.from);
+    let table = text.and_then(|text| Table::read(text, &name)).map_err(mistake)?;
     let choices = table.choices().map_err(|problem| Fault(format!("--from: {problem}")))?;
     let settings = args.asked.settings(planned, &table.columns(), &choices)?;
     let config_hash = loaded.plan.hash.to_string();

@@ -30,7 +30,7 @@ fn predictions() -> String {
     rows
 }
 
-fn folder() -> Folder {
+pub(crate) fn folder() -> Folder {
     let folder = Folder::new();
     folder.write("experiment.json", FILE);
     folder.write("predictions.ndjson", predictions());

@@ -21,7 +21,7 @@ fn invalid(folder: &Folder, more: &[&str]) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn small() -> Folder {
+pub(crate) fn small() -> Folder {
     let written = Crowd::new(400, vec![BASELINE, BASELINE]).write(&experiment(SIMPLE), false);
     folder(SIMPLE, &written)
 }

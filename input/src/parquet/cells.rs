@@ -1,11 +1,12 @@
 //! Cells of Parquet columns: the physical and logical types that exposures and outcomes may have, as values.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::str::Utf8Error;
 
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
 use parquet::column::reader::ColumnReader;
-use parquet::data_type::{ByteArray, Int96};
+use parquet::data_type::{ByteArray, FixedLenByteArray, Int96};
 use parquet::errors::ParquetError;
 use parquet::schema::types::ColumnDescriptor;
 use serde_json::Value as Json;
@@ -23,6 +24,7 @@ pub(super) enum Kind {
     Decimal(i32),
     Float,
     Flag,
+    Uuid,
 }
 
 impl Kind {
@@ -30,8 +32,16 @@ impl Kind {
     pub(super) fn of(column: &ColumnDescriptor) -> Option<Self> {
         let logical = column.logical_type_ref();
         Some(match (column.physical_type(), logical, column.converted_type()) {
-            (Type::BYTE_ARRAY, Some(LogicalType::Decimal { .. }), _) => return None,
+            (
+                Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY,
+                Some(LogicalType::Decimal { .. }),
+                _,
+            )
+            | (Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY, _, ConvertedType::DECIMAL) => {
+                Self::Decimal(column.type_scale())
+            }
             (Type::BYTE_ARRAY, ..) => Self::Text,
+            (Type::FIXED_LEN_BYTE_ARRAY, Some(LogicalType::Uuid), _) => Self::Uuid,
             (Type::BOOLEAN, ..) => Self::Flag,
             (Type::FLOAT | Type::DOUBLE, ..) => Self::Float,
             (Type::INT96, ..) => Self::Time(1),
@@ -69,6 +79,7 @@ pub(super) struct Column {
 /// Values of rows that have one.
 enum Values {
     Bytes(Vec<ByteArray>),
+    Fixed(Vec<FixedLenByteArray>),
     Int32(Vec<i32>),
     Int64(Vec<i64>),
     Int96(Vec<Int96>),
@@ -102,8 +113,8 @@ impl Column {
             ColumnReader::FloatColumnReader(_) => Values::Float(Vec::new()),
             ColumnReader::DoubleColumnReader(_) => Values::Double(Vec::new()),
             ColumnReader::BoolColumnReader(_) => Values::Flags(Vec::new()),
-            ColumnReader::ByteArrayColumnReader(_)
-            | ColumnReader::FixedLenByteArrayColumnReader(_) => Values::Bytes(Vec::new()),
+            ColumnReader::ByteArrayColumnReader(_) => Values::Bytes(Vec::new()),
+            ColumnReader::FixedLenByteArrayColumnReader(_) => Values::Fixed(Vec::new()),
         };
         Self { reader, kind, is_optional, levels: Vec::new(), values }
     }
@@ -117,6 +128,9 @@ impl Column {
         let mut levels = self.is_optional.then_some(&mut self.levels);
         match (&mut self.reader, &mut self.values) {
             (ColumnReader::ByteArrayColumnReader(reader), Values::Bytes(values)) => {
+                read!(reader, values, levels, count);
+            }
+            (ColumnReader::FixedLenByteArrayColumnReader(reader), Values::Fixed(values)) => {
                 read!(reader, values, levels, count);
             }
             (ColumnReader::Int32ColumnReader(reader), Values::Int32(values)) => {
@@ -150,7 +164,10 @@ impl Column {
     fn cell(&self, at: usize) -> Cell<'_> {
         match &self.values {
             Values::Bytes(values) => {
-                values.get(at).map_or(Cell::Nothing, |bytes| Cell::Text(bytes.data()))
+                values.get(at).map_or(Cell::Nothing, |bytes| self.bytes(bytes.data()))
+            }
+            Values::Fixed(values) => {
+                values.get(at).map_or(Cell::Nothing, |bytes| self.bytes(bytes.data()))
             }
             Values::Int32(values) => self.integer(values.get(at).map(|value| i64::from(*value))),
             Values::Int64(values) => self.integer(values.get(at).copied()),
@@ -167,6 +184,14 @@ impl Column {
         }
     }
 
+    fn bytes<'b>(&self, bytes: &'b [u8]) -> Cell<'b> {
+        match self.kind {
+            Kind::Uuid => Cell::Uuid(bytes),
+            Kind::Decimal(scale) => Cell::Float(whole(bytes) / 10f64.powi(scale)),
+            _ => Cell::Text(bytes),
+        }
+    }
+
     fn integer(&self, value: Option<i64>) -> Cell<'_> {
         let Some(value) = value else { return Cell::Nothing };
         match self.kind {
@@ -177,9 +202,30 @@ impl Column {
             Kind::Time(unit) => Cell::Signed(value.div_euclid(unit)),
             #[expect(clippy::cast_precision_loss, reason = "decimals are compared as numbers")]
             Kind::Decimal(scale) => Cell::Float(value as f64 / 10f64.powi(scale)),
-            Kind::Text | Kind::Signed | Kind::Float | Kind::Flag => Cell::Signed(value),
+            Kind::Text | Kind::Signed | Kind::Float | Kind::Flag | Kind::Uuid => {
+                Cell::Signed(value)
+            }
         }
     }
+}
+
+/// A number of any length in two's complement, the most significant byte first.
+fn whole(bytes: &[u8]) -> f64 {
+    let sign = if bytes.first().is_some_and(|byte| *byte >= 0x80) { -1.0 } else { 0.0 };
+    bytes.iter().fold(sign, |number, byte| number * 256.0 + f64::from(*byte))
+}
+
+/// Sixteen bytes as they are usually written.
+fn uuid(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        // Writing to a text cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text
 }
 
 /// The cells of a column, row by row.
@@ -208,6 +254,7 @@ impl<'c> Cells<'c> {
 pub(super) enum Cell<'c> {
     Nothing,
     Text(&'c [u8]),
+    Uuid(&'c [u8]),
     Signed(i64),
     Unsigned(u64),
     Float(f64),
@@ -223,6 +270,7 @@ impl<'c> Cell<'c> {
         Ok(match self {
             Self::Nothing => Value::Nothing,
             Self::Text(bytes) => Value::Text(Cow::Borrowed(std::str::from_utf8(bytes)?)),
+            Self::Uuid(bytes) => Value::Text(Cow::Owned(uuid(bytes))),
             Self::Unsigned(number) => Value::Whole(number),
             Self::Signed(number) => u64::try_from(number)
                 .map_or_else(|_| Value::Text(Cow::Owned(number.to_string())), Value::Whole),
@@ -236,6 +284,7 @@ impl<'c> Cell<'c> {
         match self {
             Self::Nothing => Json::Null,
             Self::Text(bytes) => String::from_utf8_lossy(bytes).into(),
+            Self::Uuid(bytes) => uuid(bytes).into(),
             Self::Signed(number) => number.into(),
             Self::Unsigned(number) => number.into(),
             Self::Float(number) => serde_json::Number::from_f64(number)

@@ -1,17 +1,21 @@
 use super::*;
 use crate::summary::Table;
 
+fn read(text: &[u8]) -> Result<Table, Error> {
+    Table::read(Box::new(std::io::Cursor::new(text.to_vec())), "table")
+}
+
 /// The verdict from the table of the summary is the same, bit for bit.
 pub(super) fn from_a_table(input: Input<'_>, settings: &Settings, direct: &(Analysis, Series)) {
     let table = summarize(input, settings, &|_, _| {}).unwrap().table(input.subject());
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    table.write(&mut file).unwrap();
-    let table = Table::open(file.path()).unwrap();
+    let mut text = Vec::new();
+    table.write(&mut text).unwrap();
+    let table = read(&text).unwrap();
     assert_eq!(table.choices().unwrap().attribution, settings.attribution);
     let summary = Summary::of_table(table, input.subject(), settings).unwrap();
     let again = conclude(input.subject(), settings, &summary).unwrap();
     let json = |analysis| serde_json::to_value(analysis).unwrap();
-    assert_eq!(json(&again.0), json(&direct.0), "{}", std::fs::read_to_string(&file).unwrap());
+    assert_eq!(json(&again.0), json(&direct.0), "{}", String::from_utf8_lossy(&text));
     assert_eq!(format!("{:?}", again.1), format!("{:?}", direct.1));
 }
 
@@ -33,9 +37,8 @@ fn changed(change: impl Fn(String) -> String) -> Result<Analysis, String> {
     let table = summarize(input, &settings(), &|_, _| {}).unwrap().table(input.subject());
     let mut text = Vec::new();
     table.write(&mut text).unwrap();
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(change(String::from_utf8(text).unwrap()).as_bytes()).unwrap();
-    let table = Table::open(file.path()).map_err(|error| error.to_string())?;
+    let text = change(String::from_utf8(text).unwrap());
+    let table = read(text.as_bytes()).map_err(|error| error.to_string())?;
     let summary = Summary::of_table(table, input.subject(), &settings());
     let summary = summary.map_err(|error| error.to_string())?;
     Ok(conclude(input.subject(), &settings(), &summary).unwrap().0)

@@ -2,12 +2,12 @@
 //! not known beforehand.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::io::Read;
 
 use super::json::Json;
 use super::records::{Fault, Record, Records, split};
 use super::value::{Value, is_missing_class, value};
-use super::{Rows, file_name, text};
+use super::{Rows, text};
 use crate::error::{Error, Part};
 use crate::figures::visible;
 
@@ -78,21 +78,20 @@ impl Column {
 }
 
 impl Cells {
-    /// Reads a file in addition: a table with a header, or JSON objects.
+    /// Reads a text in addition: a table with a header, or JSON objects. `name` is for messages.
     ///
     /// # Errors
-    /// A file that cannot be read, or that has no columns.
-    pub fn read(&mut self, path: &Path) -> Result<(), Error> {
-        let name = file_name(path);
-        self.read_text(text::open(path, &name)?, &name)
+    /// A text that cannot be read, or that has no columns.
+    pub fn read(&mut self, text: Box<dyn Read>, name: &str) -> Result<(), Error> {
+        self.read_text(text::decode(text, name)?, name)
     }
 
-    /// The same, of a text that is not in a file.
+    /// The same, of bytes.
     ///
     /// # Errors
     /// As [`Cells::read`].
     pub fn read_bytes(&mut self, bytes: Vec<u8>, name: &str) -> Result<(), Error> {
-        self.read_text(Box::new(std::io::Cursor::new(bytes)), name)
+        self.read(Box::new(std::io::Cursor::new(bytes)), name)
     }
 
     /// Rows of requests, with the values of these columns.

@@ -1,32 +1,30 @@
-//! A table whose columns are known: CSV with a header, or JSON, plain or gzip. Every row must be readable.
+//! A table whose columns are known: CSV with a header, or JSON. Every row must be readable.
 
-use std::io::Read as _;
-use std::path::Path;
+use std::io::Read;
 
-use super::super::logs::name as file_name;
 use super::json::Json;
 use super::records::{Fault, Record, Records, split};
 use super::text;
 use crate::error::{Error, Part};
 use crate::figures::visible;
 
-/// Reads a table with these columns in any order, and gives each row to `take`; missing values are empty. `-` is stdin.
+/// Reads a table with these columns in any order, and gives each row to `take`; missing values are empty.
 ///
 /// # Errors
-/// A file that cannot be read, a column that is missing or unknown, a row that cannot be read, or what `take` refuses.
+/// A text that cannot be read, a column that is missing or unknown, a row that cannot be read, or what `take` refuses.
 pub(crate) fn read_plain<const N: usize>(
-    path: &Path,
+    text: Box<dyn Read>,
+    name: &str,
     columns: &[&str; N],
     part: impl Fn(String) -> Part,
     take: &mut dyn FnMut(&[String; N]) -> Result<(), String>,
 ) -> Result<(), Error> {
-    let name = file_name(path);
-    let bad = |problem: String| Error::input(part(name.clone()), problem);
-    let mut text = text::open(path, &name).map_err(|error| match error {
+    let bad = |problem: String| Error::input(part(name.to_owned()), problem);
+    let mut text = text::decode(text, name).map_err(|error| match error {
         Error::Input { problem, .. } => bad(problem),
         error @ Error::Read { .. } => error,
     })?;
-    let start = text.fill_buf().map_err(Error::read(&name))?.trim_ascii_start();
+    let start = text.fill_buf().map_err(Error::read(name))?.trim_ascii_start();
     let mut record = Record::default();
     let mut row: [String; N] = std::array::from_fn(|_| String::new());
     let mut give = |line: u64, found: Result<(), Fault>, record: &Record, places: &[usize]| {
@@ -45,7 +43,7 @@ pub(crate) fn read_plain<const N: usize>(
     };
     if start.starts_with(b"{") || start.starts_with(b"[") {
         let mut all = Vec::new();
-        text.read_to_end(&mut all).map_err(Error::read(&name))?;
+        text.read_to_end(&mut all).map_err(Error::read(name))?;
         let mut json = Json::new(all).map_err(bad)?;
         let places = places(&json.keys, columns).map_err(bad)?;
         while let Some((line, found)) = json.next(&mut record) {
@@ -54,13 +52,13 @@ pub(crate) fn read_plain<const N: usize>(
         return Ok(());
     }
     let mut records = Records::new(text);
-    let head = records.first().map_err(Error::read(&name))?;
+    let head = records.first().map_err(Error::read(name))?;
     let head = head.ok_or_else(|| bad("the file is empty".to_owned()))?;
     split(&head, b',', &mut record).map_err(|fault| bad(fault.words().to_owned()))?;
     let names: Vec<String> =
         record.fields().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
     let places = places(&names, columns).map_err(bad)?;
-    while let Some((line, found)) = records.next(&mut record).map_err(Error::read(&name))? {
+    while let Some((line, found)) = records.next(&mut record).map_err(Error::read(name))? {
         give(line, found, &record, &places)?;
     }
     Ok(())

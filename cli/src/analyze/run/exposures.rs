@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use sidetrack::plan::Experiment;
-use sidetrack_analysis::{LlmSource, Logs, Outcomes, Wanted};
+use sidetrack_analysis::{Cells, LlmSource, Logs, Outcomes, Wanted};
 use sidetrack_input::{Mistake, expand, logs};
 
 use super::mistake::mistake;
+use crate::analyze::shadow::in_words;
 use crate::fault::Fault;
 
 /// The logs that these paths stand for.
@@ -36,6 +37,24 @@ pub(super) fn outcomes(
         return Ok(None);
     }
     sidetrack_input::outcomes(&files, experiment, wanted).map(Some).map_err(mistake)
+}
+
+/// Adds the rows of these files.
+///
+/// # Errors
+///
+/// A file that cannot be read, or a path that stands for none.
+pub(in crate::analyze) fn cells(
+    cells: &mut Cells,
+    option: &str,
+    given: &[PathBuf],
+) -> anyhow::Result<()> {
+    for path in files(option, given)? {
+        let name = sidetrack_analysis::file_name(&path);
+        let read = sidetrack_input::table(&path).and_then(|text| cells.read(text, &name));
+        read.map_err(|error| in_words(option, error))?;
+    }
+    Ok(())
 }
 
 /// The outcomes with the metrics of language models that the log has.
