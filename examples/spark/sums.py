@@ -7,6 +7,7 @@ EXPOSURES and OUTCOMES are Parquet, JSON lines or CSV with a header, as files, f
 
 import csv
 import sys
+import uuid
 
 from pyspark.sql import SparkSession
 
@@ -28,13 +29,20 @@ def main():
     table(session, "outcomes", outcomes)
     with open(query) as file:
         *steps, last = [part for part in file.read().split(";\n") if part.strip()]
-    for step in steps:
-        session.sql(step)
-    found = session.sql(last)
-    writer = csv.writer(sys.stdout)
-    writer.writerow(found.columns)
-    for row in found.collect():
-        writer.writerow(["" if cell is None else cell for cell in row])
+    # The steps of the query are tables of their own schema, which exist only meanwhile.
+    schema = f"sidetrack_{uuid.uuid4().hex}"
+    session.sql(f"CREATE SCHEMA {schema}")
+    try:
+        session.sql(f"USE {schema}")
+        for step in steps:
+            session.sql(step)
+        found = session.sql(last)
+        writer = csv.writer(sys.stdout)
+        writer.writerow(found.columns)
+        for row in found.collect():
+            writer.writerow(["" if cell is None else cell for cell in row])
+    finally:
+        session.sql(f"DROP SCHEMA {schema} CASCADE")
 
 
 main()

@@ -1,6 +1,9 @@
-{# What Spark SQL calls things. Each step is cached, since Spark computes a common table expression each time it is read. #}
-{% macro begin() %}{% endmacro %}
-{% macro step(name) %}CACHE TABLE {{ name }} AS{% endmacro %}
+{# What Spark SQL calls things. Each step is a table: Spark computes a common table expression each time it is read, and writes
+   the plan of a cached view into that of each view which reads it, so that the plan of the last step would fill its memory. #}
+{% macro begin() %}-- Each step becomes a table. Run this in a schema of its own, and drop that afterwards:
+-- CREATE SCHEMA sums; USE sums; …; DROP SCHEMA sums CASCADE. The tables of the input need their schema in their names.
+{% endmacro %}
+{% macro step(name) %}CREATE TABLE {{ name }} USING parquet AS{% endmacro %}
 {% macro end(name) %};{% endmacro %}
 {% macro last() %};{% endmacro %}
 {% macro int_type() %}BIGINT{% endmacro %}

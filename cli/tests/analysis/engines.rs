@@ -189,7 +189,9 @@ fn clickhouse_gives_the_same_verdict() {
 fn spark_gives_the_same_verdict_on_two_executors() {
     agrees("spark", &|| {
         let mut command = python("spark");
-        let submit = "--master local-cluster[2,1,1024] pyspark-shell";
+        // Small data: hundreds of tasks for each step would be most of the work.
+        let submit = "--master local-cluster[2,1,1024] --conf spark.sql.shuffle.partitions=4 \
+                      --conf spark.ui.enabled=false pyspark-shell";
         command.env("PYSPARK_SUBMIT_ARGS", submit).env("SPARK_LOCAL_IP", "127.0.0.1");
         command
     });
