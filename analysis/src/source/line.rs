@@ -35,13 +35,12 @@ macro_rules! line {
         }
 
         impl<'a> Line<'a> {
-            /// The value of this name, and a bit of its own; `None` if the analysis does not read it.
-            pub(super) fn field(&mut self, name: &str) -> Option<(u32, &mut Field<'a>)> {
-                Some(match name {
-                    $($name => (1 << Key::$field as u32, &mut self.$field),)*
-                    $($lenient_name => (1 << Key::$lenient as u32, &mut self.$lenient),)*
-                    _ => return None,
-                })
+            /// The value of a key.
+            pub(super) const fn at(&mut self, key: Key) -> &mut Field<'a> {
+                match key {
+                    $(Key::$field => &mut self.$field,)*
+                    $(Key::$lenient => &mut self.$lenient,)*
+                }
             }
         }
 
@@ -57,22 +56,18 @@ macro_rules! line {
                 $(let mut $lenient: Option<Lenient<'de>> = None;)*
                 let mut llm = Llm::default();
                 while let Some(key) = map.next_key::<Named>()? {
-                    let key = match key {
-                        Named::Key(key) => key,
-                        Named::Llm(place) => {
-                            let Lenient(value) = map.next_value()?;
-                            llm.take(place, value);
-                            continue;
-                        }
-                    };
                     match key {
-                        $(Key::$field => {
+                        $(Named::Key(Key::$field) => {
                             if $field.replace(map.next_value()?).is_some() {
                                 return Err(Error::custom(format!("the field {} is there twice", $name)));
                             }
                         })*
-                        $(Key::$lenient => $lenient = Some(map.next_value()?),)*
-                        Key::Other => {
+                        $(Named::Key(Key::$lenient) => $lenient = Some(map.next_value()?),)*
+                        Named::Llm(place) => {
+                            let Lenient(value) = map.next_value()?;
+                            llm.take(place, value);
+                        }
+                        Named::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
                     }
@@ -85,26 +80,29 @@ macro_rules! line {
             }
         }
 
+        /// A key that the analysis reads.
+        #[derive(Clone, Copy, Debug)]
         #[expect(non_camel_case_types, reason = "the names of the fields")]
-        enum Key {
+        pub(super) enum Key {
             $($field,)*
             $($lenient,)*
-            Other,
         }
 
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Named;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
+        impl Key {
+            /// The key of this name; `None` if the analysis does not read it.
+            pub(super) fn of(name: &str) -> Option<Self> {
+                Some(match name {
+                    $($name => Self::$field,)*
+                    $($lenient_name => Self::$lenient,)*
+                    _ => return None,
+                })
             }
 
-            fn visit_str<E: Error>(self, key: &str) -> Result<Named, E> {
-                Ok(Named::Key(match key {
-                    $($name => Key::$field,)*
-                    $($lenient_name => Key::$lenient,)*
-                    _ => return Ok(llm::place(key).map_or(Named::Key(Key::Other), Named::Llm)),
-                }))
+            const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name,)*
+                    $(Self::$lenient => $lenient_name,)*
+                }
             }
         }
     };
@@ -163,10 +161,56 @@ impl<'de: 'a, 'a> Deserialize<'de> for Line<'a> {
     }
 }
 
-/// A key that is known, or the name of a field about a language model.
+/// What a key names.
+#[derive(Clone, Copy, Debug)]
 enum Named {
     Key(Key),
+    /// A field about a language model.
     Llm(llm::Place),
+    /// Nothing that the analysis reads.
+    Other,
+}
+
+impl Named {
+    fn of(name: &str) -> Self {
+        let llm = || llm::place(name).map_or(Self::Other, Self::Llm);
+        Key::of(name).map_or_else(llm, Self::Key)
+    }
+}
+
+/// Where a value with a name belongs, for sources whose records have the same names.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot(Named);
+
+impl Slot {
+    /// The slot of a name; `None` if the analysis does not read it.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        let named = Named::of(name);
+        (!matches!(named, Named::Other)).then_some(Self(named))
+    }
+
+    /// Whether a request has a value of its own there. An exposure is none: it has both.
+    #[must_use]
+    pub const fn is_own(self) -> bool {
+        matches!(
+            self.0,
+            Named::Llm(_)
+                | Named::Key(Key::time | Key::request_id | Key::unit | Key::bucket | Key::duration)
+        )
+    }
+}
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Named;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Named, E> {
+        Ok(Named::of(key))
+    }
 }
 
 impl<'de> Deserialize<'de> for Named {
@@ -187,26 +231,30 @@ impl<'a> Line<'a> {
         Ok(line)
     }
 
-    /// Whether the analysis reads a field of this name.
-    pub(super) fn has(name: &str) -> bool {
-        Line::default().field(name).is_some() || llm::place(name).is_some()
-    }
-
     /// Sets a value by its name; a name that the analysis does not read is skipped.
     ///
     /// # Errors
     /// The field has a value already.
     pub(super) fn set(&mut self, name: &str, value: Field<'a>) -> Result<(), String> {
-        let Some((_, field)) = self.field(name) else {
-            if let Some(place) = llm::place(name) {
-                self.llm.take(place, value);
+        Slot::of(name).map_or(Ok(()), |slot| self.put(slot, value))
+    }
+
+    /// Sets a value.
+    ///
+    /// # Errors
+    /// The field has a value already.
+    pub(super) fn put(&mut self, Slot(named): Slot, value: Field<'a>) -> Result<(), String> {
+        match named {
+            Named::Key(key) => {
+                let field = self.at(key);
+                if !matches!(field, Field::Nothing) {
+                    return Err(format!("the field {} is there twice", key.name()));
+                }
+                *field = value;
             }
-            return Ok(());
-        };
-        if !matches!(field, Field::Nothing) {
-            return Err(format!("the field {name} is there twice"));
+            Named::Llm(place) => self.llm.take(place, value),
+            Named::Other => {}
         }
-        *field = value;
         Ok(())
     }
 
