@@ -128,7 +128,7 @@ impl LineRules<'_> {
         let request = request.map(|id| id.key);
         let row = Row {
             unit,
-            print: request.map(|id| more.into_iter().fold(id, mix)),
+            print: request.map(|id| more.iter().fold(id, |hash, number| mix(hash, *number))),
             position,
             time,
             duration,

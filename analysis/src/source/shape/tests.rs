@@ -309,7 +309,7 @@ fn lines() -> impl Strategy<Value = Vec<u8>> {
 /// With the digest of the file's trial.
 fn with_trial(text: &[u8]) -> Vec<u8> {
     let plan = sidetrack::config::parse_json(FILE.as_bytes()).unwrap();
-    let trial = sidetrack::exposure::trial(&plan.experiments[0]);
+    let trial = sidetrack::exposure::trial(plan.experiments.iter().next().unwrap());
     let mut text = text.to_vec();
     let places: Vec<usize> = memchr::memmem::find_iter(&text, b"TRIAL").collect();
     for at in places.into_iter().rev() {
