@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Measures `sidetrack analyze run` beside DuckDB, which does the same aggregation on the same file in the same run.
 
-    benches/analysis.py [--lines 10000000] [--units 1000000] [--threads 2] [--formats ndjson,zstd,parquet]
+    benches/analysis.py [--lines 10000000] [--units 1000000] [--threads 2] [--formats ndjson,zstd,parquet] [--repeat 3]
+
+Both run in turn. Of all runs, the median of the seconds and of the processor seconds is shown.
 
 The exposures are made by DuckDB from a formula, so that each run has the same ones. DuckDB reads only the columns that it
 needs, with a given schema, and makes sums, squares and products by variant from sums by unit: what the comparison of means
@@ -13,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -64,6 +67,11 @@ def measured(command):
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output
 
 
+def middle(runs):
+    """The medians of the figures of several runs, and the output of the last one."""
+    return (*(statistics.median(run[figure] for run in runs) for figure in range(3)), runs[-1][3])
+
+
 def duckdb_sums(path, kind, threads):
     """What the child process of DuckDB does."""
     import duckdb
@@ -94,6 +102,7 @@ def main():
     parser.add_argument("--units", type=int, default=1_000_000)
     parser.add_argument("--threads", type=int, default=2, help="cores for both (default: 2)")
     parser.add_argument("--formats", default="ndjson,zstd,parquet")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each (default: 1)")
     parser.add_argument("--command", default=ROOT / "dist/sidetrack", help="default: dist/sidetrack (make cli)")
     parser.add_argument("--duckdb", nargs=2, metavar=("FILE", "FORMAT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -108,18 +117,20 @@ def main():
         (folder / "experiment.json").write_text(json.dumps(EXPERIMENT))
         files = generate(folder, args.lines, args.units)
         print(f"{args.lines} lines, {args.units} units, {len(cores)} cores")
-        print(f"{'format':8} {'MB':>6}  {'sidetrack':>21}  {'DuckDB':>21}  {'faster':>6}")
+        print(f"{'format':8} {'MB':>6}  {'sidetrack':>33}  {'DuckDB':>33}  {'faster':>6}")
         for kind in args.formats.split(","):
             file = files[kind]
-            ours = measured([args.command, "analyze", "run", folder / "experiment.json", "--json", "--exposures", file])
-            theirs = measured([sys.executable, __file__, "--threads", str(args.threads), "--duckdb", file, kind])
+            command = [args.command, "analyze", "run", folder / "experiment.json", "--json", "--exposures", file]
+            duckdb = [sys.executable, __file__, "--threads", str(args.threads), "--duckdb", file, kind]
+            runs = [(measured(command), measured(duckdb)) for _ in range(args.repeat)]
+            ours, theirs = (middle([run[side] for run in runs]) for side in (0, 1))
             found = {it["name"]: [it["units"], it["requests"]] for it in json.loads(ours[3])["variants"]}
             wanted = {name: [units, requests] for name, units, requests in json.loads(theirs[3])}
             if found != wanted:
                 sys.exit(f"analysis.py: {kind}: sidetrack counts {found}, DuckDB {wanted}")
-            columns = [f"{it[0]:6.2f} s {it[2]:7.0f} MiB" for it in (ours, theirs)]
+            columns = [f"{it[0]:6.2f} s {it[1]:6.2f} s cpu {it[2]:6.0f} MiB" for it in (ours, theirs)]
             size = file.stat().st_size / 1e6
-            print(f"{kind:8} {size:6.0f}  {columns[0]:>21}  {columns[1]:>21}  {theirs[0] / ours[0]:5.2f}×", flush=True)
+            print(f"{kind:8} {size:6.0f}  {columns[0]:>33}  {columns[1]:>33}  {theirs[0] / ours[0]:5.2f}×", flush=True)
     finally:
         shutil.rmtree(folder)
 

@@ -39,7 +39,9 @@ impl Histogram {
     pub(crate) fn add_in(&mut self, group: usize, milliseconds: u32) {
         let bin = bin(milliseconds);
         let Some(bins) = self.groups.get_mut(group) else { return };
-        bins.resize(bins.len().max(bin + 1), 0);
+        if bins.len() <= bin {
+            bins.resize(bin + 1, 0);
+        }
         if let Some(count) = bins.get_mut(bin) {
             *count = count.saturating_add(1);
         }

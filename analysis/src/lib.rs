@@ -87,7 +87,8 @@ pub use segments::{Dimension, dimension};
 pub use short::Short;
 pub use source::outcomes::{ACCURACY, Cell, Cells, Column, EqualRows, Outcomes, Wanted};
 pub use source::{
-    Clock, Count, Counted, Entry, Logs, Opened, Opener, Record, Records, Text, Value, file_name,
+    Clock, Count, Counted, Entry, Logs, Opened, Opener, Record, Records, Slot, Text, Value,
+    file_name,
 };
 pub use strata::{MARK, Strata};
 pub use window::{Moment, Window};

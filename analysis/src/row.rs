@@ -188,12 +188,26 @@ impl Id {
     /// The identity of a text.
     #[must_use]
     pub fn of(text: &str) -> Self {
+        Self::of_bytes(text.as_bytes())
+    }
+
+    /// The identity of a text that is given as bytes.
+    #[inline]
+    pub(crate) fn of_bytes(text: &[u8]) -> Self {
+        Self::of_digits(text).unwrap_or_else(|| Self::of_hash(text))
+    }
+
+    /// The identity of a digest or a UUID; `None`: the text is neither.
+    #[inline]
+    pub(crate) fn of_digits(text: &[u8]) -> Option<Self> {
         // Digests and UUIDs are many, and cheaper to mix than to hash. All digits count: such ids may share their first
         // half (times, padding) or their second.
-        if let Some((form, [high, low])) = hexadecimal(text.as_bytes()) {
-            return Self { key: mix(mix(form, high), low), group: group([high, low]) };
-        }
-        let digest = sidetrack::draw::sha256(text.as_bytes());
+        let (form, [high, low]) = hexadecimal(text)?;
+        Some(Self { key: mix(mix(form, high), low), group: group([high, low]) })
+    }
+
+    fn of_hash(text: &[u8]) -> Self {
+        let digest = sidetrack::draw::sha256(text);
         let [high, low] = digest
             .first_chunk()
             .map_or([0; 2], |digits| {
@@ -223,8 +237,8 @@ pub fn key(text: &str) -> u64 {
 
 /// Whether a unit has the form of a digest: 32 lowercase hexadecimal digits. Some plain ids have it, too.
 #[must_use]
-pub(crate) fn is_digest(unit: &str) -> bool {
-    matches!(hexadecimal(unit.as_bytes()), Some((1, _)))
+pub(crate) fn is_digest(unit: &[u8]) -> bool {
+    matches!(hexadecimal(unit), Some((1, _)))
 }
 
 /// Mixes a number into a hash (the finalizer of SplitMix64: Steele, Lea and Flood, OOPSLA 2014). A bijection of the number.
@@ -238,31 +252,40 @@ pub(crate) const fn mix(hash: u64, number: u64) -> u64 {
 
 /// 32 lowercase hexadecimal digits, as they are (1) or with the hyphens of a UUID (2): which of both, and both halves.
 fn hexadecimal(text: &[u8]) -> Option<(u64, [u64; 2])> {
-    if let Ok(digits) = <&[u8; 32]>::try_from(text) {
-        let (high, low) = digits.split_at(16);
-        return Some((1, [number(high.iter())?, number(low.iter())?]));
+    let digits = |at: usize| text.get(at..at + 8)?.first_chunk().and_then(|it| number(*it));
+    // Eight digits with a hyphen in between, as two times four.
+    let split = |at: usize| {
+        let (first, second) = (text.get(at..at + 4)?, text.get(at + 5..at + 9)?);
+        let [a, b, c, d] = *first.first_chunk()?;
+        let [e, f, g, h] = *second.first_chunk()?;
+        number([a, b, c, d, e, f, g, h])
+    };
+    match text.len() {
+        32 => Some((1, [digits(0)? << 32 | digits(8)?, digits(16)? << 32 | digits(24)?])),
+        36 => {
+            let hyphens = [8, 13, 18, 23].map(|at| text.get(at) == Some(&b'-'));
+            let halves = [digits(0)? << 32 | split(9)?, split(19)? << 32 | digits(28)?];
+            (hyphens == [true; 4]).then_some((2, halves))
+        }
+        _ => None,
     }
-    let (first, rest) = <&[u8; 36]>::try_from(text).ok()?.split_at(8);
-    let (second, rest) = rest.strip_prefix(b"-")?.split_at_checked(4)?;
-    let (third, rest) = rest.strip_prefix(b"-")?.split_at_checked(4)?;
-    let (fourth, rest) = rest.strip_prefix(b"-")?.split_at_checked(4)?;
-    let last = rest.strip_prefix(b"-")?;
-    let high = number(first.iter().chain(second).chain(third))?;
-    Some((2, [high, number(fourth.iter().chain(last))?]))
 }
 
-/// Up to sixteen digits as a number.
-fn number<'d>(digits: impl Iterator<Item = &'d u8>) -> Option<u64> {
-    const NONE: u8 = 0xf0;
-    let (number, all) = digits.fold((0, 0), |(number, all), byte| {
-        let digit = match byte {
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => NONE,
-        };
-        (number << 4 | u64::from(digit), all | digit)
-    });
-    (all < NONE).then_some(number)
+/// Eight digits as a number, all at once: the digits are the bytes of a word.
+fn number(digits: [u8; 8]) -> Option<u64> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_be_bytes(digits);
+    // A letter has the bit 0x40, and its low bits begin with 1 for ten.
+    let values = (word & (0x0f * ONES)) + ((word >> 6) & ONES) * 9;
+    let letters = ((values + 0x76 * ONES) >> 7) & ONES;
+    // Only the digits themselves are written like this.
+    let written = values + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'0' - 10);
+    if written != word || values & (0xf0 * ONES) != 0 {
+        return None;
+    }
+    let pairs = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    Some((fours | fours >> 16) & 0xffff_ffff)
 }
 
 #[cfg(test)]
@@ -319,6 +342,24 @@ mod tests {
         let upper = "0192F5A1B3C470008000000000000001";
         let keys: BTreeSet<u64> = [plain, hyphens, upper].map(key).into();
         assert_eq!(keys.len(), 3);
+    }
+
+    #[test]
+    fn only_eight_digits_are_a_number() {
+        for (text, wanted) in
+            [("00000000", 0), ("0123abcf", 0x0123_abcf), ("ffffffff", 0xffff_ffff)]
+        {
+            let digits = *text.as_bytes().first_chunk().unwrap();
+            assert_eq!(number(digits), Some(wanted));
+            for (at, byte) in (0..8).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+                let mut digits = digits;
+                digits[at] = byte;
+                let lower = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                let text = std::str::from_utf8(&digits).unwrap_or_default();
+                let wanted = u64::from_str_radix(text, 16).ok().filter(|_| lower);
+                assert_eq!(number(digits), wanted, "{byte:#x} at {at}");
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod llm;
 mod logs;
 pub mod outcomes;
 mod rules;
+mod shape;
 mod table;
 mod torn;
 
@@ -36,6 +37,7 @@ pub use clock::Clock;
 use envelope::Inside;
 pub use file::{Count, Counted, Entry, Opened, Opener, Record, Records, Value};
 use line::Line;
+pub use line::Slot;
 pub use logs::{Logs, Text, name as file_name};
 use outcomes::Outcomes;
 use rules::{Judged, LineRules};
@@ -80,8 +82,8 @@ pub enum Piece {
 enum Item<'a> {
     /// A line of text.
     Text(&'a [u8]),
-    /// A record, or a row of a table.
-    Fields(Line<'a>),
+    /// A record, or a row of a table, with the number that records have that are alike.
+    Fields(Line<'a>, Option<u64>),
     /// What cannot be read.
     Lost(Whose, String),
 }
@@ -124,7 +126,7 @@ impl AccessLogs<'_> {
         let read = self.logs.read(&mut |piece| {
             self.items(&piece, &mut |_, _, item| {
                 let value = match item {
-                    Item::Fields(line) => value_of(&line, field, experiment),
+                    Item::Fields(line, _) => value_of(&line, field, experiment),
                     Item::Text(line) => {
                         let Ok(line) = envelope::without_prefix(line) else { return true };
                         let inner = envelope::inside(line);
@@ -159,7 +161,7 @@ impl AccessLogs<'_> {
                 if let Some(head) = &block.head {
                     return table::rows(head, block, name, &mut |line, row| {
                         let item = match row {
-                            table::Row::Fields(line) => Item::Fields(line),
+                            table::Row::Fields(line) => Item::Fields(line, None),
                             table::Row::Lost(problem, ours) => Item::Lost(unknown(ours), problem),
                         };
                         // Without the header, so that the rows have the numbers of lines of JSON.
@@ -172,9 +174,9 @@ impl AccessLogs<'_> {
             }
             Piece::Records { file, records } => records.read(&mut |line, entry| {
                 let item = match entry {
-                    Entry::Fields(Record(mut line)) => {
+                    Entry::Fields(Record { mut line, alike }) => {
                         line.take_exposure();
-                        Item::Fields(line)
+                        Item::Fields(line, alike)
                     }
                     Entry::Line(line) => Item::Text(line),
                     Entry::Lost(problem) => Item::Lost(unknown(false), problem),
@@ -195,14 +197,57 @@ fn value_of(line: &Line<'_>, field: &str, experiment: Option<&str>) -> Option<St
     value.map(|value| visible(&value))
 }
 
+/// Judges the lines of a block. Those that are written as former ones are recognized, and all others parsed.
+fn text_rows(rules: &mut LineRules<'_>, block: &Block, sink: &mut impl Sink) {
+    let mut rest = block.text.as_slice();
+    let mut number = block.first_line;
+    while !rest.is_empty() {
+        let position = position(block.file, number);
+        if let Some(line) = rules.recognize(rest, position) {
+            rest = rest.get(line.length..).unwrap_or_default();
+            line.start.into_iter().for_each(|start| sink.readable(start, true));
+            rules.aside.take().into_iter().for_each(|aside| sink.aside(aside));
+            sink.row(&line.row, line.plan);
+        } else {
+            let line;
+            (line, rest) = first_line(rest);
+            if !line.trim_ascii().is_empty() {
+                let place = Place { file: block.file, line: number };
+                text_row(rules, line, position, place, sink);
+            }
+        }
+        number += 1;
+    }
+}
+
+/// Judges a line of text.
+fn text_row(
+    rules: &mut LineRules<'_>,
+    line: &[u8],
+    position: u64,
+    place: Place,
+    sink: &mut impl Sink,
+) {
+    match envelope::without_prefix(line) {
+        Ok(bare) => judged(rules, bare, position, place, sink),
+        Err(problem) => sink.malformed(place, whose(line, rules.name()), problem),
+    }
+}
+
+/// The first line of a text, and what follows it.
+fn first_line(text: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b'\n', text).unwrap_or(text.len());
+    let (line, after) = text.split_at_checked(end).unwrap_or((text, &[]));
+    (line, after.get(1..).unwrap_or_default())
+}
+
 /// Gives the lines of a block that are not empty, each with its number, until one is refused.
 fn each_line(block: &Block, take: &mut dyn FnMut(u64, &[u8]) -> bool) {
     let mut rest = block.text.as_slice();
     let mut number = block.first_line;
     while !rest.is_empty() {
-        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-        let (line, after) = rest.split_at_checked(end).unwrap_or((rest, &[]));
-        rest = after.get(1..).unwrap_or_default();
+        let line;
+        (line, rest) = first_line(rest);
         if !line.trim_ascii().is_empty() && !take(number, line) {
             return;
         }
@@ -219,16 +264,14 @@ impl Source for AccessLogs<'_> {
 
     fn rows(&self, piece: &Piece, sink: &mut impl Sink) {
         let mut rules = LineRules::new(*self);
+        if let Piece::Text(block @ Block { head: None, too_long: 0, .. }) = piece {
+            return text_rows(&mut rules, block, sink);
+        }
         self.items(piece, &mut |place, position, item| {
             match item {
-                Item::Text(line) => match envelope::without_prefix(line) {
-                    Ok(line) => judged(&mut rules, line, position, place, sink),
-                    Err(problem) => {
-                        sink.malformed(place, whose(line, &self.experiment.name), problem);
-                    }
-                },
-                Item::Fields(line) => {
-                    let found = rules.judge_line(line, position);
+                Item::Text(line) => text_row(&mut rules, line, position, place, sink),
+                Item::Fields(line, alike) => {
+                    let found = rules.judge_record(line, alike, position);
                     if found.is_ok() {
                         sink.readable(Start::RECORD, is_ours(&found));
                     }
@@ -255,7 +298,12 @@ fn judged(
 ) {
     let found = rules.judge(line, position);
     if !matches!(found, Ok(Judged::OtherExperiment(None))) {
-        return give_line(rules, line, found, place, sink);
+        let counts = matches!(found, Ok(Judged::Counts(..)));
+        give_line(rules, line, found, place, sink);
+        if counts {
+            rules.learn(line);
+        }
+        return;
     }
     match envelope::inside(line) {
         Inside::Line(inner) => {

@@ -3,6 +3,7 @@
 //! Only the columns are read that the analysis needs, a few thousand rows at once, whatever the size of a row group. Rows of
 //! a group that cannot be decoded are lost one by one, so that they are counted.
 
+mod alike;
 mod cells;
 mod file;
 
@@ -19,8 +20,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescriptor;
 use serde_json::Value as Json;
 use sidetrack::names::log;
-use sidetrack_analysis::{Count, Damage, Entry, Opened, Record, Records, Value};
+use sidetrack_analysis::{Count, Damage, Entry, Opened, Record, Records, Slot, Value};
 
+use alike::Alike;
 use cells::{Cell, Cells, Column, Kind};
 use file::Shared;
 
@@ -39,6 +41,8 @@ struct Wanted {
     kind: Kind,
     /// Some rows may have no value.
     is_optional: bool,
+    /// Where the analysis reads it.
+    slot: Option<Slot>,
 }
 
 fn open(file: File) -> io::Result<Arc<Reader>> {
@@ -85,7 +89,8 @@ fn columns(reader: &Reader, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Wan
             ))
         })?;
         let is_optional = column.max_def_level() > 0;
-        found.push(Wanted { at, name: name.to_owned(), kind, is_optional });
+        let slot = Slot::of(name);
+        found.push(Wanted { at, name: name.to_owned(), kind, is_optional, slot });
     }
     Ok(found)
 }
@@ -98,9 +103,9 @@ fn is_plain(column: &ColumnDescriptor) -> bool {
 /// The exposures of a file. `key=value` in the names of its folders are fields, unless the file has them.
 pub(crate) fn exposures(file: File, path: &Path, count: &Count) -> io::Result<Opened> {
     let reader = open(file)?;
-    let columns = columns(&reader, Record::reads)?;
+    let columns = columns(&reader, |name| Slot::of(name).is_some())?;
     let folders: Vec<(String, String)> = partitions(path)
-        .filter(|(name, _)| Record::reads(name) && !columns.iter().any(|it| it.name == *name))
+        .filter(|(name, _)| Slot::of(name).is_some() && !columns.iter().any(|it| it.name == *name))
         .collect();
     let has = |name: &str| {
         columns.iter().any(|it| it.name == name) || folders.iter().any(|(it, _)| it == name)
@@ -174,8 +179,9 @@ impl Records for Group {
     fn read(&self, take: &mut dyn FnMut(u64, Entry<'_>) -> bool) {
         let mut next = self.first;
         let mut more = true;
+        let mut alike = Alike::new(&self.columns);
         let read = rows(&self.reader, self.group, &self.columns, &mut |cells| {
-            more = take(next, self.entry(cells));
+            more = take(next, self.entry(cells, alike.number(cells)));
             next += 1;
             more
         });
@@ -192,13 +198,15 @@ impl Records for Group {
 }
 
 impl Group {
-    fn entry<'c>(&'c self, cells: &[Cell<'c>]) -> Entry<'c> {
+    fn entry<'c>(&'c self, cells: &[Cell<'c>], alike: Option<u64>) -> Entry<'c> {
         let mut record = Record::default();
+        alike.into_iter().for_each(|number| record.set_alike(number));
         for (column, cell) in self.columns.iter().zip(cells) {
             let Ok(value) = cell.value() else {
                 return Entry::Lost(format!("{}: not UTF-8 text", column.name));
             };
-            if let Err(problem) = record.set(&column.name, value) {
+            let Some(slot) = column.slot else { continue };
+            if let Err(problem) = record.put(slot, value) {
                 return Entry::Lost(problem);
             }
         }

@@ -70,7 +70,7 @@ pub(crate) fn outcomes(
     let rows = counts.rows + counts.malformed;
     // Of another trial than the file's, plain units cannot be matched with digests.
     let is_other = trial.wanted != trial.of_file && !outcomes.by_request && counts.rows > 0;
-    if is_other && counts.matched == 0 && ids.iter().any(|id| is_digest(id)) {
+    if is_other && counts.matched == 0 && ids.iter().any(|id| is_digest(id.as_bytes())) {
         let trial = trial.wanted.to_string();
         return Some(Unusable::OtherDigests { rows: counts.rows, trial });
     }

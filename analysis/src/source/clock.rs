@@ -24,17 +24,13 @@ impl Clock {
     }
 
     /// `2026-11-23T09:00:00.123Z` exactly.
-    fn fast(&mut self, text: &[u8]) -> Option<u64> {
+    #[inline]
+    pub(super) fn fast(&mut self, text: &[u8]) -> Option<u64> {
         let (day, clock) = text.split_first_chunk::<10>()?;
         let clock: &[u8; 14] = clock.try_into().ok()?;
-        let &[b'T', a, b, b':', c, d, b':', e, f, b'.', g, h, i, b'Z'] = clock else { return None };
-        let digits = [a, b, c, d, e, f, g, h, i];
-        if !digits.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let two = |tens: u8, ones: u8| u64::from(tens - b'0') * 10 + u64::from(ones - b'0');
-        let (hour, minute, second) = (two(a, b), two(c, d), two(e, f));
-        if hour > 23 || minute > 59 || second > 59 {
+        let &[b'T', a, b, c, d, e, f, g, h, b'.', i, j, k, b'Z'] = clock else { return None };
+        let [hour, minute, second] = hour_minute_second([a, b, c, d, e, f, g, h])?;
+        if !(i.is_ascii_digit() && j.is_ascii_digit() && k.is_ascii_digit()) {
             return None;
         }
         if *day != self.day {
@@ -42,9 +38,25 @@ impl Clock {
             self.midnight = Timestamp::parse(&midnight)?.get();
             self.day = *day;
         }
-        let milliseconds = u64::from(g - b'0') * 100 + two(h, i);
+        let [i, j, k] = [i, j, k].map(|digit| u64::from(digit - b'0'));
+        let milliseconds = i * 100 + j * 10 + k;
         Some(self.midnight + ((hour * 60 + minute) * 60 + second) * 1000 + milliseconds)
     }
+}
+
+/// `09:00:00`, all bytes at once: they are those of a word.
+#[inline]
+fn hour_minute_second(text: [u8; 8]) -> Option<[u64; 3]> {
+    // What a byte lacks to 128 must be more than its value: ten for a digit, one for a colon.
+    const LIMITS: u64 = u64::from_le_bytes([118, 118, 127, 118, 118, 127, 118, 118]);
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let digits = u64::from_le_bytes(text) ^ u64::from_le_bytes(*b"00:00:00");
+    if (digits | digits.wrapping_add(LIMITS)) & HIGH != 0 {
+        return None;
+    }
+    let pairs = digits * 10 + (digits >> 8);
+    let [hour, minute, second] = [pairs, pairs >> 24, pairs >> 48].map(|pair| pair & 0xff);
+    (hour < 24 && minute < 60 && second < 60).then_some([hour, minute, second])
 }
 
 /// `2026-03-02 09:00:00,123 +0100` as RFC 3339 writes it.
@@ -94,6 +106,22 @@ fn epoch(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_wrong_byte_is_a_time() {
+        const TIME: &str = "2026-11-23T19:45:07.250Z";
+        let wanted = Timestamp::parse(TIME).map(Timestamp::get);
+        assert_eq!(Clock::default().fast(TIME.as_bytes()), wanted);
+        for (at, byte) in (0..TIME.len()).flat_map(|at| (0..=u8::MAX).map(move |byte| (at, byte))) {
+            let mut bytes = TIME.as_bytes().to_vec();
+            bytes[at] = byte;
+            let text = std::str::from_utf8(&bytes).unwrap_or_default();
+            let wanted = Timestamp::parse(text).map(Timestamp::get);
+            let found = Clock::default().fast(&bytes);
+            // Leap seconds and letters of other cases are left to the general parser.
+            assert!(found == wanted || found.is_none() && !byte.is_ascii_digit(), "{text}");
+        }
+    }
 
     #[test]
     fn what_pipelines_make_of_a_time_is_read() {

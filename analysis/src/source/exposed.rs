@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::{Map, Value};
 use sidetrack::plan::Experiment;
 
-use super::line::Line;
+use super::line::{Key, Line};
 use super::outcomes::{Cells, Outcomes};
 use super::rules::{Judged, LineRules};
 use super::{AccessLogs, Item, Logs, Trial, envelope};
@@ -128,10 +128,10 @@ struct Counted {
 fn counted(rules: &mut LineRules<'_>, item: Item<'_>, fields: &[String]) -> Option<Counted> {
     match item {
         Item::Lost(..) => None,
-        Item::Fields(mut line) => {
+        Item::Fields(mut line, _) => {
             let request = line.request_id.id().ok()?.map(Cow::into_owned);
             let value = |field: &String| {
-                let value = line.field(field).and_then(|(_, value)| value.id().ok().flatten());
+                let value = Key::of(field).and_then(|key| line.at(key).id().ok().flatten());
                 value.map(Cow::into_owned).unwrap_or_default()
             };
             let values = fields.iter().map(value).collect();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::line::{Field, Line};
+use super::line::{Field, Line, Slot};
 
 /// Opens files.
 pub trait Opener: Send + Sync {
@@ -52,13 +52,16 @@ pub type Value<'a> = Field<'a>;
 
 /// The fields of an exposure by the names of the log.
 #[derive(Debug, Default)]
-pub struct Record<'a>(pub(super) Line<'a>);
+pub struct Record<'a> {
+    pub(super) line: Line<'a>,
+    pub(super) alike: Option<u64>,
+}
 
 impl<'a> Record<'a> {
-    /// Whether the analysis reads a field of this name.
-    #[must_use]
-    pub fn reads(name: &str) -> bool {
-        Line::has(name)
+    /// Says that all records of this part with the same number have the same values, but for those of slots that are a
+    /// request's [own](Slot::is_own). What they have in common is then judged once.
+    pub const fn set_alike(&mut self, number: u64) {
+        self.alike = Some(number);
     }
 
     /// Sets a field. A name that the analysis does not read is skipped; `-` and empty text are missing values.
@@ -66,11 +69,19 @@ impl<'a> Record<'a> {
     /// # Errors
     /// The field has a value already.
     pub fn set(&mut self, name: &str, value: Value<'a>) -> Result<(), String> {
+        Slot::of(name).map_or(Ok(()), |slot| self.put(slot, value))
+    }
+
+    /// Sets the field of a slot, as [`Record::set`] does.
+    ///
+    /// # Errors
+    /// The field has a value already.
+    pub fn put(&mut self, slot: Slot, value: Value<'a>) -> Result<(), String> {
         let value = match value {
             Field::Text(text) => Field::of_text(text),
             other => other,
         };
-        self.0.set(name, value)
+        self.line.put(slot, value)
     }
 }
 

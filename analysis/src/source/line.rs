@@ -7,17 +7,21 @@
 
 mod llm;
 mod plain;
+mod value;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use sidetrack::exposure;
 use sidetrack::names::log;
 
 pub(super) use llm::{Llm, LlmField, NAMES as LLM_NAMES};
+pub use value::Field;
+pub(super) use value::Lenient;
+use value::is_nothing;
 
 /// Defines [`Line`] and reads it by the shared names, which serde's derive cannot use.
 macro_rules! line {
@@ -35,13 +39,12 @@ macro_rules! line {
         }
 
         impl<'a> Line<'a> {
-            /// The value of this name, and a bit of its own; `None` if the analysis does not read it.
-            pub(super) fn field(&mut self, name: &str) -> Option<(u32, &mut Field<'a>)> {
-                Some(match name {
-                    $($name => (1 << Key::$field as u32, &mut self.$field),)*
-                    $($lenient_name => (1 << Key::$lenient as u32, &mut self.$lenient),)*
-                    _ => return None,
-                })
+            /// The value of a key.
+            pub(super) const fn at(&mut self, key: Key) -> &mut Field<'a> {
+                match key {
+                    $(Key::$field => &mut self.$field,)*
+                    $(Key::$lenient => &mut self.$lenient,)*
+                }
             }
         }
 
@@ -57,22 +60,18 @@ macro_rules! line {
                 $(let mut $lenient: Option<Lenient<'de>> = None;)*
                 let mut llm = Llm::default();
                 while let Some(key) = map.next_key::<Named>()? {
-                    let key = match key {
-                        Named::Key(key) => key,
-                        Named::Llm(place) => {
-                            let Lenient(value) = map.next_value()?;
-                            llm.take(place, value);
-                            continue;
-                        }
-                    };
                     match key {
-                        $(Key::$field => {
+                        $(Named::Key(Key::$field) => {
                             if $field.replace(map.next_value()?).is_some() {
                                 return Err(Error::custom(format!("the field {} is there twice", $name)));
                             }
                         })*
-                        $(Key::$lenient => $lenient = Some(map.next_value()?),)*
-                        Key::Other => {
+                        $(Named::Key(Key::$lenient) => $lenient = Some(map.next_value()?),)*
+                        Named::Llm(place) => {
+                            let Lenient(value) = map.next_value()?;
+                            llm.take(place, value);
+                        }
+                        Named::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
                     }
@@ -85,26 +84,29 @@ macro_rules! line {
             }
         }
 
+        /// A key that the analysis reads.
+        #[derive(Clone, Copy, Debug)]
         #[expect(non_camel_case_types, reason = "the names of the fields")]
-        enum Key {
+        pub(super) enum Key {
             $($field,)*
             $($lenient,)*
-            Other,
         }
 
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Named;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
+        impl Key {
+            /// The key of this name; `None` if the analysis does not read it.
+            pub(super) fn of(name: &str) -> Option<Self> {
+                Some(match name {
+                    $($name => Self::$field,)*
+                    $($lenient_name => Self::$lenient,)*
+                    _ => return None,
+                })
             }
 
-            fn visit_str<E: Error>(self, key: &str) -> Result<Named, E> {
-                Ok(Named::Key(match key {
-                    $($name => Key::$field,)*
-                    $($lenient_name => Key::$lenient,)*
-                    _ => return Ok(llm::place(key).map_or(Named::Key(Key::Other), Named::Llm)),
-                }))
+            const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$field => $name,)*
+                    $(Self::$lenient => $lenient_name,)*
+                }
             }
         }
     };
@@ -163,10 +165,56 @@ impl<'de: 'a, 'a> Deserialize<'de> for Line<'a> {
     }
 }
 
-/// A key that is known, or the name of a field about a language model.
+/// What a key names.
+#[derive(Clone, Copy, Debug)]
 enum Named {
     Key(Key),
+    /// A field about a language model.
     Llm(llm::Place),
+    /// Nothing that the analysis reads.
+    Other,
+}
+
+impl Named {
+    fn of(name: &str) -> Self {
+        let llm = || llm::place(name).map_or(Self::Other, Self::Llm);
+        Key::of(name).map_or_else(llm, Self::Key)
+    }
+}
+
+/// Where a value with a name belongs, for sources whose records have the same names.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot(Named);
+
+impl Slot {
+    /// The slot of a name; `None` if the analysis does not read it.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        let named = Named::of(name);
+        (!matches!(named, Named::Other)).then_some(Self(named))
+    }
+
+    /// Whether a request has a value of its own there. An exposure is none: it has both.
+    #[must_use]
+    pub const fn is_own(self) -> bool {
+        matches!(
+            self.0,
+            Named::Llm(_)
+                | Named::Key(Key::time | Key::request_id | Key::unit | Key::bucket | Key::duration)
+        )
+    }
+}
+
+impl Visitor<'_> for KeyVisitor {
+    type Value = Named;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Named, E> {
+        Ok(Named::of(key))
+    }
 }
 
 impl<'de> Deserialize<'de> for Named {
@@ -187,26 +235,30 @@ impl<'a> Line<'a> {
         Ok(line)
     }
 
-    /// Whether the analysis reads a field of this name.
-    pub(super) fn has(name: &str) -> bool {
-        Line::default().field(name).is_some() || llm::place(name).is_some()
-    }
-
     /// Sets a value by its name; a name that the analysis does not read is skipped.
     ///
     /// # Errors
     /// The field has a value already.
     pub(super) fn set(&mut self, name: &str, value: Field<'a>) -> Result<(), String> {
-        let Some((_, field)) = self.field(name) else {
-            if let Some(place) = llm::place(name) {
-                self.llm.take(place, value);
+        Slot::of(name).map_or(Ok(()), |slot| self.put(slot, value))
+    }
+
+    /// Sets a value.
+    ///
+    /// # Errors
+    /// The field has a value already.
+    pub(super) fn put(&mut self, Slot(named): Slot, value: Field<'a>) -> Result<(), String> {
+        match named {
+            Named::Key(key) => {
+                let field = self.at(key);
+                if !matches!(field, Field::Nothing) {
+                    return Err(format!("the field {} is there twice", key.name()));
+                }
+                *field = value;
             }
-            return Ok(());
-        };
-        if !matches!(field, Field::Nothing) {
-            return Err(format!("the field {name} is there twice"));
+            Named::Llm(place) => self.llm.take(place, value),
+            Named::Other => {}
         }
-        *field = value;
         Ok(())
     }
 
@@ -246,146 +298,6 @@ impl<'a> Line<'a> {
             }
         }
     }
-}
-
-/// A value.
-#[derive(Debug, Default)]
-pub enum Field<'a> {
-    /// Null, `-`, empty or absent.
-    #[default]
-    Nothing,
-    Text(Cow<'a, str>),
-    /// With all its digits.
-    Whole(u64),
-    Number(f64),
-}
-
-impl<'a> Field<'a> {
-    /// Text, which may be a missing value.
-    pub(super) fn of_text(text: Cow<'a, str>) -> Self {
-        if is_nothing(&text) { Self::Nothing } else { Self::Text(text) }
-    }
-
-    /// The text itself; `None` for a number.
-    pub(super) fn into_text(self) -> Option<Cow<'a, str>> {
-        if let Self::Text(text) = self { Some(text) } else { None }
-    }
-
-    /// The text; `None` for a number.
-    pub(super) fn text(&self) -> Option<&str> {
-        if let Field::Text(text) = self { Some(text) } else { None }
-    }
-
-    /// What identifies something, as text: the digits of a number are its name.
-    ///
-    /// # Errors
-    /// The number has more digits than JSON numbers keep.
-    pub(super) fn id(&self) -> Result<Option<Cow<'_, str>>, String> {
-        match self {
-            Field::Nothing => Ok(None),
-            Field::Text(text) => Ok(Some(Cow::Borrowed(text))),
-            Field::Whole(number) => Ok(Some(Cow::Owned(number.to_string()))),
-            Field::Number(number) if number.abs() < 9e15 => {
-                Ok(Some(Cow::Owned(number.to_string())))
-            }
-            Field::Number(_) => Err("a number with too many digits; log it as text".to_owned()),
-        }
-    }
-
-    /// A whole number of 0 or more, as a number or as text. `Err` is the value that is not one.
-    pub(super) fn whole(&self) -> Result<Option<u64>, String> {
-        match self {
-            Field::Nothing => Ok(None),
-            Field::Text(text) => {
-                text.parse().map(Some).map_err(|_| format!("\"{}\"", crate::figures::visible(text)))
-            }
-            Field::Whole(number) => Ok(Some(*number)),
-            Field::Number(number) => whole(*number).map(Some).ok_or_else(|| number.to_string()),
-        }
-    }
-}
-
-/// A float as a whole number, if it is one of 0 or more and small enough to be exact.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked just before")]
-fn whole(number: f64) -> Option<u64> {
-    ((0.0..9e15).contains(&number) && number.fract() == 0.0).then_some(number as u64)
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor { lenient: false })
-    }
-}
-
-/// A value that may also be a list or an object, which is nothing.
-#[derive(Debug, Default)]
-pub(super) struct Lenient<'a>(pub(super) Field<'a>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(FieldVisitor { lenient: true }).map(Self)
-    }
-}
-
-struct FieldVisitor {
-    lenient: bool,
-}
-
-impl<'de> Visitor<'de> for FieldVisitor {
-    type Value = Field<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, a number or null")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Field<'de>, E> {
-        Ok(if is_nothing(text) { Field::Nothing } else { Field::Text(Cow::Borrowed(text)) })
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Field<'de>, E> {
-        Ok(if is_nothing(text) { Field::Nothing } else { Field::Text(Cow::Owned(text.to_owned())) })
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Field<'de>, E> {
-        Ok(Field::Whole(number))
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "no number of a log line is beyond 2^53")]
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Field<'de>, E> {
-        Ok(Field::Number(number as f64))
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Field<'de>, E> {
-        Ok(Field::Number(number))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Field<'de>, E> {
-        Ok(Field::Text(Cow::Borrowed(if value { "true" } else { "false" })))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Field<'de>, E> {
-        Ok(Field::Nothing)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Field<'de>, A::Error> {
-        if !self.lenient {
-            return Err(Error::custom("an object where text or a number is expected"));
-        }
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Field::Nothing)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Field<'de>, A::Error> {
-        if !self.lenient {
-            return Err(Error::custom("a list where text or a number is expected"));
-        }
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Field::Nothing)
-    }
-}
-
-fn is_nothing(text: &str) -> bool {
-    text.is_empty() || text == "-"
 }
 
 #[cfg(test)]

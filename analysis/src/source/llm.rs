@@ -313,7 +313,7 @@ impl AccessLogs<'_> {
         self.items(piece, &mut |place, position, item| {
             let mut inner = Vec::new();
             let line = match item {
-                Item::Fields(line) => Some(line),
+                Item::Fields(line, _) => Some(line),
                 Item::Text(text) => parsed(text, &mut inner),
                 Item::Lost(..) => None,
             };

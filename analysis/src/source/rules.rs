@@ -4,6 +4,8 @@
 //! it; a line without weights (an older log) is checked against those of the file: its bucket implies the assigned
 //! variant, so a line that contradicts it comes from another file.
 
+mod common;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,19 +13,21 @@ use std::sync::Arc;
 use sidetrack::names::log;
 use sidetrack::outcome::{Ending, Status, flag};
 use sidetrack::plan::{Assignment, Experiment};
-use sidetrack::quantity::Bucket;
 
 use super::AccessLogs;
 use super::clock::Clock;
 use super::fields::fields;
 use super::line::Line;
+use super::shape::{Recognized, Shapes};
+use super::torn::Start;
 use crate::figures::visible;
 use crate::phases::Set;
-use crate::row::{
-    Aside, Excluded, Id, MINUTE, Marks, OtherLine, Row, SegmentValue, is_digest, key, mix,
-};
+use crate::row::{Aside, Excluded, Id, Marks, OtherLine, Row, SegmentValue, is_digest, key};
 use crate::segments::{NO_VALUE, key_of};
 use crate::short::Short;
+
+pub(super) use common::{Common, Ids};
+use common::{Own, Weights};
 
 /// What becomes of a line.
 #[derive(Debug, PartialEq)]
@@ -35,6 +39,16 @@ pub(super) enum Judged<'l> {
     OtherTrial(OtherLine),
 }
 
+/// A line that counts, and was read without being parsed.
+pub(super) struct Recognition {
+    pub(super) row: Row,
+    /// The analysis plan that was in force.
+    pub(super) plan: Option<Short>,
+    pub(super) start: Option<Start>,
+    /// The bytes of the line and its end.
+    pub(super) length: usize,
+}
+
 /// Decides which lines count. A copy for each thread, since it remembers the day and the weights.
 pub(super) struct LineRules<'p> {
     logs: AccessLogs<'p>,
@@ -42,6 +56,14 @@ pub(super) struct LineRules<'p> {
     clock: Clock,
     /// The sets of weights that were met, the last one at the end.
     sets: Vec<(usize, Arc<Set>)>,
+    /// The set of each stratum of the file.
+    of_file: Vec<Option<(usize, Arc<Set>)>>,
+    /// What the last line has in common with others, if it was judged by its fields.
+    common: Option<Common>,
+    /// How lines are written, if they are read by that.
+    shapes: Option<Shapes>,
+    /// What records with the same number have in common.
+    alike: Vec<(u64, Common)>,
     /// What else is known of the last line.
     pub(super) aside: Option<Aside>,
     /// The segments of the last line's unit, with texts that were not met before.
@@ -49,6 +71,9 @@ pub(super) struct LineRules<'p> {
     /// Texts that were met, by dimension.
     known: BTreeSet<(u8, u64)>,
 }
+
+/// So many kinds of records that are alike are kept.
+const ALIKE: usize = 64;
 
 /// One plain unit of so many is looked up by its digest as well.
 const SAMPLE: u64 = 8;
@@ -60,6 +85,11 @@ impl<'p> LineRules<'p> {
             logs,
             clock: Clock::default(),
             sets: Vec::new(),
+            of_file: (0..logs.strata.list.len()).map(|at| logs.book.of_file(at)).collect(),
+            common: None,
+            // Segments need more fields of a line.
+            shapes: logs.dimensions.is_empty().then(Shapes::default),
+            alike: Vec::new(),
             aside: None,
             segments: Vec::new(),
             known: BTreeSet::new(),
@@ -69,6 +99,59 @@ impl<'p> LineRules<'p> {
     /// The experiment's name.
     pub(super) fn name(&self) -> &'p str {
         &self.experiment.name
+    }
+
+    /// The row of the line that the text begins with, if the line is written as former ones; how long the line is with its
+    /// end, and how it begins.
+    #[inline]
+    pub(super) fn recognize(&mut self, text: &[u8], position: u64) -> Option<Recognition> {
+        let mut shapes = self.shapes.take()?;
+        let found = self.recognized(&mut shapes, text, position);
+        self.shapes = Some(shapes);
+        found
+    }
+
+    #[inline]
+    fn recognized(
+        &mut self,
+        shapes: &mut Shapes,
+        text: &[u8],
+        position: u64,
+    ) -> Option<Recognition> {
+        let line = shapes.recognize(text, &mut self.clock)?;
+        let window = self.logs.window;
+        if window.is_limited() && !window.contains(line.time) {
+            return None;
+        }
+        self.aside = None;
+        let Recognized { time, duration, bucket, .. } = line;
+        let own = Own { time, duration, bucket, position };
+        match self.row(line.common, own, || Ok(line.ids)) {
+            Ok(Judged::Counts(row, plan)) => {
+                Some(Recognition { row, plan, start: line.start, length: line.length })
+            }
+            // The parser finds out what else is to be known of it.
+            _ => None,
+        }
+    }
+
+    /// Rules that parse every line.
+    #[cfg(test)]
+    pub(super) fn without_shapes(logs: AccessLogs<'p>) -> Self {
+        Self { shapes: None, ..Self::new(logs) }
+    }
+
+    /// How many lines were read without being parsed.
+    #[cfg(test)]
+    pub(super) fn recognized_lines(&self) -> u64 {
+        self.shapes.as_ref().map_or(0, Shapes::recognized)
+    }
+
+    /// Learns how the line is written that was judged last, if it counts.
+    pub(super) fn learn(&mut self, line: &[u8]) {
+        if let Some((shapes, common)) = self.shapes.as_mut().zip(self.common.take()) {
+            shapes.learn(line, common);
+        }
     }
 
     /// Judges a line.
@@ -121,6 +204,55 @@ impl<'p> LineRules<'p> {
         })
     }
 
+    /// Judges a record. Those with the same number have the same values, but for what is a request's own.
+    ///
+    /// # Errors
+    /// Why the record is malformed.
+    pub(super) fn judge_record<'l>(
+        &mut self,
+        line: Line<'l>,
+        alike: Option<u64>,
+        position: u64,
+    ) -> Result<Judged<'l>, String> {
+        let Some(number) = alike.filter(|_| self.logs.dimensions.is_empty()) else {
+            return self.judge_line(line, position);
+        };
+        let alike = std::mem::take(&mut self.alike);
+        let known = alike.iter().find(|(known, _)| *known == number);
+        let judged = known.and_then(|(_, common)| self.own(common, &line, position));
+        self.alike = alike;
+        if let Some(judged) = judged {
+            return Ok(judged);
+        }
+        let judged = self.judge_line(line, position)?;
+        if let (Judged::Counts(..), Some(common)) = (&judged, self.common.take())
+            && self.alike.len() < ALIKE
+            && !self.alike.iter().any(|(known, _)| *known == number)
+        {
+            self.alike.push((number, common));
+        }
+        Ok(judged)
+    }
+
+    /// The row of a line that has this in common with others; `None`: it does not count.
+    fn own(&mut self, common: &Common, line: &Line<'_>, position: u64) -> Option<Judged<'static>> {
+        self.aside = None;
+        let time = self.time(line).ok()?;
+        let window = self.logs.window;
+        if window.is_limited() && !window.contains(time) {
+            return None;
+        }
+        let duration = u32::try_from(line.duration.whole().ok()??).ok()?;
+        let bucket = line.bucket.whole().ok()?;
+        let (unit, request) = (line.unit.id().ok()?, line.request_id.id().ok()?);
+        let ids = Ids {
+            unit: unit.as_deref().map(|unit| (Id::of(unit), unit.as_bytes())),
+            request: request.as_deref().map(Id::of),
+        };
+        let judged = self.row(common, Own { time, duration, bucket, position }, || Ok(ids)).ok()?;
+        matches!(judged, Judged::Counts(..)).then_some(judged)
+    }
+
     /// Finds the segments of a line's unit.
     fn segment(&mut self, text: Option<&[u8]>, row: &Row) {
         self.segments.clear();
@@ -151,7 +283,7 @@ impl<'p> LineRules<'p> {
     }
 
     fn judge_parsed(&mut self, line: &Line<'_>, position: u64) -> Result<Judged<'static>, String> {
-        self.aside = None;
+        (self.aside, self.common) = (None, None);
         if line.experiment.text() != Some(self.experiment.name.as_str()) {
             return Ok(Judged::OtherExperiment(None));
         }
@@ -198,7 +330,7 @@ impl<'p> LineRules<'p> {
             trial,
             time: self.time(line).ok(),
             unit: unit.as_deref().map(key),
-            digest: unit.as_deref().is_some_and(is_digest),
+            digest: unit.as_deref().is_some_and(|unit| is_digest(unit.as_bytes())),
         }
     }
 
@@ -208,12 +340,11 @@ impl<'p> LineRules<'p> {
         time.ok_or_else(|| format!("{}: not a time as in 2026-11-23T09:00:00.123Z", log::TIME))
     }
 
-    /// The set of weights that assigned a line. `None` if the line has none and the file does not either.
-    fn set(&mut self, line: &Line<'_>, time: u64) -> Result<Option<(usize, Arc<Set>)>, String> {
+    /// The weights that assigned a line.
+    fn weights(&mut self, line: &Line<'_>) -> Result<Weights, String> {
         let (book, phase) = (self.logs.book, line.phase.text());
         let Some(text) = line.weights.text() else {
-            let stratum = self.logs.strata.of(self.experiment, phase, time);
-            return Ok(stratum.and_then(|stratum| book.of_file(stratum)));
+            return Ok(Weights::OfFile(phase.map(str::to_owned)));
         };
         let known = self.sets.iter().rposition(|(_, set)| set.is(phase, text));
         let found = match known {
@@ -221,7 +352,7 @@ impl<'p> LineRules<'p> {
             None => book.find(self.experiment, phase, text)?,
         };
         self.sets.push(found.clone());
-        Ok(Some(found))
+        Ok(Weights::Set(found.0, found.1))
     }
 
     fn counted(
@@ -261,21 +392,7 @@ impl<'p> LineRules<'p> {
         let duration = duration.and_then(|duration| u32::try_from(duration).ok());
         let duration = duration.ok_or_else(|| format!("{}: not in milliseconds", log::DURATION))?;
         let bucket = line.bucket.whole().map_err(|found| bad(log::BUCKET, &found))?;
-        let Some((set, weights)) = self.set(line, time)? else {
-            return Ok(Judged::Excluded(Excluded::OtherWeights));
-        };
-        if let Some(bucket) = bucket {
-            let bucket = u32::try_from(bucket).ok().and_then(Bucket::new);
-            let bucket =
-                bucket.ok_or_else(|| format!("{}: not between 0 and 999999", log::BUCKET))?;
-            if !weights.weights.owns(arm.index(), bucket.get()) {
-                return Ok(Judged::Excluded(Excluded::OtherWeights));
-            }
-        }
-        let closed = self.logs.closed;
-        if !closed.is_empty() && closed.contains(&(time / MINUTE)) {
-            return Ok(Judged::Excluded(Excluded::Breaker));
-        }
+        let weights = self.weights(line)?;
         let rescued = line.rescued.text() == Some("true");
         let flags = line.flags.text();
         let flags = flags.into_iter().flat_map(|flags| flags.split(','));
@@ -287,50 +404,23 @@ impl<'p> LineRules<'p> {
             refused: (300..500).contains(&status),
             elsewhere: rescued || elsewhere,
             breaker: matches!(reason, Some("breaker_open" | "probe")),
-            untold: false,
+            untold: line.trial.text().and_then(|text| text.parse::<Short>().ok()).is_none(),
             foreign: false,
         };
-        let small =
-            |index: usize| u8::try_from(index).map_err(|_| "more than 256 variants or phases");
-        let stratum = match self.logs.timeline {
-            None => small(set)?,
-            Some(timeline) => timeline.phase(set, time).unwrap_or_default(),
+        let plan = line.plan.text().and_then(|text| text.parse().ok());
+        let common = Common { arm: arm.index(), status, marks, weights, plan };
+        let (unit, request) = (line.unit.id(), line.request_id.id());
+        let ids = || {
+            let unit = unit.as_ref().map_err(|problem| format!("{}: {problem}", log::UNIT))?;
+            let request = request.map_err(|problem| format!("{}: {problem}", log::REQUEST_ID))?;
+            Ok(Ids {
+                unit: unit.as_deref().map(|unit| (Id::of(unit), unit.as_bytes())),
+                request: request.as_deref().map(Id::of),
+            })
         };
-        let unit = line.unit.id().map_err(|problem| format!("{}: {problem}", log::UNIT))?;
-        let id = line.request_id.id();
-        let id = id.map_err(|problem| format!("{}: {problem}", log::REQUEST_ID))?;
-        let (unit_id, id) = (unit.as_deref().map(Id::of), id.as_deref().map(Id::of));
-        let request = id.map(|id| id.key);
-        // A request without a unit is a unit by itself.
-        let group = unit_id.or(id).map_or_else(|| mix(0, position) % 100, |id| id.group.into());
-        let plain = unit.as_deref().filter(|unit| !is_digest(unit));
-        let untold = line.trial.text().and_then(|text| text.parse::<Short>().ok()).is_none();
-        let drawn = plain.filter(|_| untold && self.experiment.assignment == Assignment::UserHash);
-        let foreign = drawn.zip(bucket).is_some_and(|(unit, bucket)| {
-            u64::from(self.experiment.arm.bucket(unit.as_bytes()).get()) != bucket
-        });
-        if let Some(unit) = plain.filter(|unit| key(unit).is_multiple_of(SAMPLE)) {
-            let digest = self.experiment.exposure.pseudonym(unit.as_bytes());
-            self.aside = Some(Aside::Digest(key(&digest)));
-        }
-        let marks = Marks { untold, foreign, ..marks };
-        // Other requests may have the same id: calls of one trace, and retries of a client.
-        let unit = unit_id.map(|id| id.key);
-        let more = [time, u64::from(duration), status, arm.index() as u64, unit.unwrap_or(0)];
-        let print = request.map(|id| more.into_iter().fold(id, mix));
-        let row = Row {
-            unit,
-            print,
-            position,
-            time,
-            duration,
-            outcome: request.and_then(|id| self.logs.outcomes.request(id)),
-            group: u8::try_from(group).unwrap_or_default(),
-            stratum,
-            arm: small(arm.index())?,
-            marks,
-        };
-        Ok(Judged::Counts(row, line.plan.text().and_then(|text| text.parse().ok())))
+        let judged = self.row(&common, Own { time, duration, bucket, position }, ids)?;
+        self.common = Some(common);
+        Ok(judged)
     }
 }
 

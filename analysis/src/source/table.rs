@@ -8,7 +8,7 @@ use std::io::Cursor;
 use sidetrack::names::log;
 
 use super::blocks::Block;
-use super::line::{Field, Line};
+use super::line::{Field, Line, Slot};
 use super::outcomes::records::{QUOTED_LINES, Record, Records, SEPARATORS, split};
 
 /// So many columns with names of the log make a table one of exposures.
@@ -37,7 +37,7 @@ impl Head {
             Some(Self { separator: *separator, names: names.collect() })
         };
         SEPARATORS.iter().filter_map(read).find(|head| {
-            let known = head.names.iter().filter(|name| Line::has(name)).count();
+            let known = head.names.iter().filter(|name| Slot::of(name).is_some()).count();
             known >= KNOWN && head.names.iter().any(|name| name == log::EXPERIMENT)
         })
     }

@@ -125,7 +125,7 @@ impl Field<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Line;
+    use super::super::{Line, Slot};
     use super::*;
 
     fn shown(line: &str) -> Vec<String> {
@@ -139,7 +139,7 @@ mod tests {
             assert_eq!(*field as usize, at);
             for name in *names {
                 assert!(place(name).is_some_and(|place| place.field == *field), "{name}");
-                assert!(Line::has(name), "{name}");
+                assert!(Slot::of(name).is_some(), "{name}");
             }
         }
         assert!(place("time").is_none() && place("gen_ai.usage.total_tokens").is_none());

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::{Field, Line, llm};
+use super::{Field, Line, Named};
 
 /// Numbers with more digits are left to the general parser.
 const DIGITS: usize = 18;
@@ -11,7 +11,8 @@ const DIGITS: usize = 18;
 /// Reads a plain line; `None` if it is not plain, good or bad.
 pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
     // A control character is no JSON, and an escape is not plain.
-    if line.iter().any(|byte| *byte < b' ' || *byte == b'\\') {
+    // All bytes are looked at, because sixteen at once are faster than one after another up to the first.
+    if line.iter().fold(false, |found, byte| found | (*byte < b' ') | (*byte == b'\\')) {
         return None;
     }
     let mut rest = std::str::from_utf8(line).ok()?.strip_prefix('{')?;
@@ -20,15 +21,18 @@ pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
     loop {
         let (key, after) = text(rest)?;
         let (value, after) = value(after.strip_prefix(':')?)?;
-        if let Some((bit, field)) = found.field(key) {
-            // A key that is there twice is a matter of the general parser.
-            if seen & bit != 0 {
-                return None;
+        match Named::of(key) {
+            Named::Key(key) => {
+                let bit = 1u32 << key as u32;
+                // A key that is there twice is a matter of the general parser.
+                if seen & bit != 0 {
+                    return None;
+                }
+                seen |= bit;
+                *found.at(key) = value;
             }
-            seen |= bit;
-            *field = value;
-        } else if let Some(place) = llm::place(key) {
-            found.llm.take(place, value);
+            Named::Llm(place) => found.llm.take(place, value),
+            Named::Other => {}
         }
         match after.as_bytes() {
             b"}" => return Some(found),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::phases::Book;
+use crate::row::MINUTE;
 use crate::source::outcomes::Outcomes;
 use crate::source::{Logs, Trial};
 use crate::strata::Strata;
