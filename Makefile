@@ -1,6 +1,6 @@
 # Each target is a line or two; the work is in cargo and scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help golden-istio setup mlflow wasm cli install demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench bench-analysis bench-ways agreement clean
+.PHONY: help golden-istio setup mlflow wasm cli install demo recording mlflow-demo test test-mesh test-long fuzz mutants lint bench bench-analysis bench-exposures bench-ways agreement clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench: wasm ## measure the cost of a request in a real Envoy: instructions, time
 
 bench-analysis: cli ## measure `analyze run` beside DuckDB: 10 million lines (LINES=1000000 for fewer)
 	@benches/run.sh --analysis --lines $(or $(LINES),10000000)
+
+bench-exposures: cli wasm ## measure what logging exposures adds to the latency of a request
+	@benches/run.sh --exposures
 
 bench-ways: cli ## measure the same analysis from each format of files and by each engine (fetches Spark)
 	@benches/run.sh --ways

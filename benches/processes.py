@@ -31,15 +31,16 @@ class Envoy:
 
 
 @contextmanager
-def envoy(binary: Path, config: dict, before: tuple = ()):
-    """An Envoy with one worker; `before` goes in front of its command line."""
+def envoy(binary: Path, config: dict | str, before: tuple = ()):
+    """An Envoy with one worker; text is YAML, and `before` goes in front of its command line."""
     with tempfile.TemporaryDirectory(prefix="sidetrack-bench-") as name:
         directory = Path(name)
-        (directory / "envoy.json").write_text(json.dumps(config))
+        file = directory / ("envoy.yaml" if isinstance(config, str) else "envoy.json")
+        file.write_text(config if isinstance(config, str) else json.dumps(config))
         log = directory / "log"
         command = [
             *(part.replace("DIRECTORY", name) for part in before),
-            *(binary, "--config-path", directory / "envoy.json", "--concurrency", "1"),
+            *(binary, "--config-path", file, "--concurrency", "1"),
             *("--disable-hot-restart", "-l", "warning", "--admin-address-path", directory / "admin"),
         ]
         with running(command, log) as process:

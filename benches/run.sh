@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what the benchmark needs and runs it. Arguments go to bench.py; after --analysis, to
-# analysis.py, and after --ways to ways.py.
+# analysis.py, after --exposures to exposures.py, and after --ways to ways.py.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,6 +20,9 @@ router_environment() {
 if [ "${1:-}" = --analysis ]; then
     router_environment
     exec .tools/bench/bin/python -B benches/analysis.py "${@:2}"
+fi
+if [ "${1:-}" = --exposures ]; then
+    exec python3 -B benches/exposures.py "${@:2}"
 fi
 if [ "${1:-}" = --ways ]; then
     router_environment

@@ -8,9 +8,10 @@
 mod limited;
 
 use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
@@ -23,8 +24,13 @@ use crate::words::visible;
 const TRAILER: &str = "Decided-by";
 /// Names the file in Git's folder with the digest of what is about to be committed.
 const INTENT: &str = "sidetrack-change";
+/// The lock in Git's folder, held by the command that pulls, or writes and commits. Without it, one that begins would
+/// discard what another one has written and not committed yet.
+const LOCK: &str = "sidetrack-lock";
 /// How long a command of Git may take. Hooks may be slow, but a remote that never answers must not stop all decisions.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How often a command that waits for another one looks again.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The repository of a file.
 pub(crate) struct Repository {
@@ -77,7 +83,8 @@ impl Repository {
     /// Takes over the commits of others, so that the decision is about the newest file, and pushes what an earlier run
     /// could not push.
     pub(crate) fn synchronize(&self) -> anyhow::Result<()> {
-        self.discard_unfinished()?;
+        let _alone = self.alone()?;
+        self.discard()?;
         // A rebase in which a person is must not be aborted.
         let is_rebasing = self.is_rebasing()?;
         if let Err(error) = self.git(&["pull", "--rebase", "--quiet"]) {
@@ -97,6 +104,11 @@ impl Repository {
 
     /// Discards what a killed process wrote and did not commit. Changes of others stay.
     pub(crate) fn discard_unfinished(&self) -> anyhow::Result<()> {
+        let _alone = self.alone()?;
+        self.discard()
+    }
+
+    fn discard(&self) -> anyhow::Result<()> {
         let intent = self.intent()?;
         let Ok(digest) = std::fs::read_to_string(&intent) else { return Ok(()) };
         let is_ours = std::fs::read(&self.file).is_ok_and(|text| sha256(&text) == digest);
@@ -105,6 +117,29 @@ impl Repository {
                 .context("cannot discard what an earlier run wrote and did not commit")?;
         }
         std::fs::remove_file(&intent).with_context(|| format!("cannot remove {}", intent.display()))
+    }
+
+    /// Waits until no other command changes the repository, and keeps others out as long as the result is held. The
+    /// lock of a process that was killed is free.
+    fn alone(&self) -> anyhow::Result<File> {
+        let path = self.in_git(LOCK)?;
+        let cannot = || format!("cannot lock {}", visible(&path.to_string_lossy()));
+        let lock = File::create(&path).with_context(cannot)?;
+        let begun = Instant::now();
+        loop {
+            match lock.try_lock() {
+                // A file system without locks.
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < LIMIT => {
+                    std::thread::sleep(LOOK);
+                }
+                Err(TryLockError::WouldBlock) => anyhow::bail!(
+                    "another sidetrack command has been changing this repository for {} s; nothing was written\n  \
+                     hint: run the command again when it has ended",
+                    LIMIT.as_secs()
+                ),
+            }
+        }
     }
 
     fn is_rebasing(&self) -> anyhow::Result<bool> {
@@ -153,6 +188,7 @@ impl Repository {
         message: &str,
         by: &str,
     ) -> anyhow::Result<String> {
+        let _alone = self.alone()?;
         self.ensure_clean()?;
         let head = self.head().ok();
         let intent = self.intent()?;

@@ -9,6 +9,7 @@ mod assign;
 mod atomic;
 mod bandit;
 mod bars;
+mod breaker;
 mod calibrate;
 mod check;
 mod completions;

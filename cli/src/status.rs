@@ -10,6 +10,7 @@ use clap::Args as Arguments;
 use serde::Serialize;
 use sidetrack::plan::Plan;
 
+use crate::breaker::Breaker;
 use crate::exit::ExitStatus;
 use crate::load::load;
 use crate::out::{Ink, Out};
@@ -75,7 +76,7 @@ struct Total {
     /// How often its breaker opened.
     trips: u64,
     /// Proxies by the state of the breaker; empty for a baseline.
-    breakers: BTreeMap<&'static str, usize>,
+    breakers: BTreeMap<Breaker, usize>,
 }
 
 /// In how many proxies a file is in force.
@@ -227,19 +228,20 @@ fn write_variants(variants: &[Total], ink: Ink, out: &mut Out) -> anyhow::Result
         let breakers: Vec<String> = it
             .breakers
             .iter()
-            .map(
-                |(state, count)| {
-                    if several { format!("{state} in {count}") } else { (*state).to_owned() }
-                },
-            )
+            .map(|(state, count)| match state.as_str() {
+                state if several => format!("{state} in {count}"),
+                state => state.to_owned(),
+            })
             .collect();
         let mut breakers = breakers.join(", ");
         if it.trips > 0 {
-            breakers +=
-                &format!(", {} so far", crate::load::count(usize::try_from(it.trips)?, "trip"));
+            breakers += &format!(", {} so far", crate::load::count(it.trips, "trip"));
         }
-        let breakers =
-            if it.breakers.contains_key("open") { ink.bad(breakers) } else { ink.dim(breakers) };
+        let breakers = if it.breakers.contains_key(&Breaker::Open) {
+            ink.bad(breakers)
+        } else {
+            ink.dim(breakers)
+        };
         let errors = it.errors.to_string();
         table.row([
             visible(&it.name).into(),

@@ -28,6 +28,15 @@ const SENDERS: u64 = 8;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// The id of a request as Envoy makes it: a random UUID, so that ids that follow one another are nowhere near each other.
+fn request_id(run: u128, number: u64) -> String {
+    let mixed = (run ^ u128::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    let mixed = (mixed ^ (mixed >> 61)).wrapping_mul(0xd6e8_feb8_6659_fd93_2545_f491_4f6c_dd1d);
+    let hex = format!("{:032x}", mixed ^ (mixed >> 64));
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+}
+
 fn record(experiment: &str, run: u128, number: u64) -> LogRecord {
     let user = number.wrapping_mul(2_654_435_761) % 50_000;
     let variant = if user.is_multiple_of(2) { "plain" } else { "fancy" };
@@ -35,7 +44,7 @@ fn record(experiment: &str, run: u128, number: u64) -> LogRecord {
         "trial=b2dee587 config=0a1b2c3d weights=fancy=500000/500000 reason=hash bucket={user} unit={user:032x}"
     );
     let values = [
-        ("request_id", format!("{run:x}-{number}")),
+        ("request_id", request_id(run, number)),
         ("exposure", exposure),
         ("experiment", experiment.to_owned()),
         ("assigned", variant.to_owned()),
@@ -111,7 +120,9 @@ async fn outcomes(
     while Instant::now() < end {
         let first = sums.next.fetch_add(BATCH, Ordering::Relaxed);
         let rows: Vec<String> = (first..first + BATCH)
-            .map(|number| format!("{{\"request_id\": \"{run:x}-{number}\", \"accuracy\": 1}}"))
+            .map(|number| {
+                format!("{{\"request_id\": \"{}\", \"accuracy\": 1}}", request_id(run, number))
+            })
             .collect();
         let body = rows.join("\n");
         let head = format!(

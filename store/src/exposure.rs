@@ -74,7 +74,38 @@ pub(crate) struct Exposure {
     pub(crate) key: [u8; 16],
     /// Milliseconds since 1970.
     pub(crate) time: u64,
-    values: [Option<String>; FIELDS.len()],
+    values: Values,
+}
+
+/// The values, one behind the other: a record of twenty values is one allocation.
+#[derive(Debug)]
+struct Values {
+    text: String,
+    /// Where each one ends. It begins where the one before it ends; an empty one is missing.
+    ends: [u32; FIELDS.len()],
+}
+
+impl Values {
+    fn new<'v>(values: impl Iterator<Item = Option<&'v str>> + Clone) -> Self {
+        let length = values.clone().flatten().map(str::len).sum();
+        let mut all = Self { text: String::with_capacity(length), ends: [0; FIELDS.len()] };
+        for (end, value) in all.ends.iter_mut().zip(values) {
+            all.text.push_str(value.unwrap_or_default());
+            *end = u32::try_from(all.text.len()).unwrap_or(u32::MAX);
+        }
+        all
+    }
+
+    fn get(&self, at: usize) -> Option<&str> {
+        let from = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
+        let to = *self.ends.get(at)?;
+        let value = self.text.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?)?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Option<&str>> {
+        (0..FIELDS.len()).map(|at| self.get(at))
+    }
 }
 
 fn place(name: &str) -> Option<usize> {
@@ -117,91 +148,61 @@ impl<'a> Fields<'a> {
         Ok(fields)
     }
 
-    /// Checks the values, and finds the experiment among those that are known.
-    pub(crate) fn exposure(self, catalog: &Catalog, clock: &mut Clock) -> Result<Exposure, Unfit> {
-        let mut values = self.values.map(|value| value.map(Cow::into_owned));
-        if let Some(exposure) = &self.exposure {
-            spread(exposure, &mut values);
-        }
-        let mut found = Exposure { key: [0; 16], time: 0, values };
-        let Some(experiment) = found.get(log::EXPERIMENT) else { return Err(Unfit::None) };
-        if catalog.get(experiment).is_none() {
-            return Err(Unfit::Unknown);
-        }
-        found.check()?;
-        for field in NUMBERS {
-            // One spelling: 200 and 0200 are one status. What is not checked above is left out if it cannot be read.
-            let number = found.get(field).and_then(|text| text.parse::<u64>().ok());
-            found.put(field, number.map(|number| number.to_string()));
-        }
-        let time = found.get(log::TIME).unwrap_or("missing");
-        let time = clock.read(time).ok_or_else(|| bad(log::TIME, time, "a time"))?;
-        found.time = time;
-        found.put(log::TIME, Some(Timestamp::new(time).to_string()));
-        found.key = found.identity();
-        Ok(found)
-    }
-}
-
-/// A number as text; pipelines turn 200 into 200.0.
-fn whole(number: &serde_json::Number) -> String {
-    let text = number.to_string();
-    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
-}
-
-/// Takes the values of the filter's part. A field of its own wins, as in the analysis, except for the names that
-/// may mean something else in a log.
-fn spread(exposure: &str, values_of: &mut [Option<String>; FIELDS.len()]) {
-    for (name, value) in values(exposure) {
-        let Some(slot) = place(name).and_then(|at| values_of.get_mut(at)) else { continue };
-        let wins = matches!(name, log::TRIAL | log::PLAN | log::WEIGHTS | log::CONFIG);
-        if (wins || slot.is_none()) && !value.is_empty() && value != "-" {
-            *slot = Some(value.to_owned());
-        }
-    }
-}
-
-fn bad(field: &str, value: &str, expected: &str) -> Unfit {
-    let value: String = value.chars().take(40).collect();
-    Unfit::Malformed(format!("{field} is {value:?}, but must be {expected}"))
-}
-
-impl Exposure {
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    fn get(&self, name: &str) -> Option<&str> {
         place(name).and_then(|at| self.values.get(at)?.as_deref())
     }
 
-    fn put(&mut self, name: &str, value: Option<String>) {
+    fn put(&mut self, name: &str, value: Option<Cow<'a, str>>) {
         if let Some(slot) = place(name).and_then(|at| self.values.get_mut(at)) {
             *slot = value;
         }
     }
 
-    pub(crate) fn experiment(&self) -> &str {
-        self.get(log::EXPERIMENT).unwrap_or_default()
+    /// Checks the values, and finds the experiment among those that are known.
+    pub(crate) fn exposure(
+        mut self,
+        catalog: &Catalog,
+        clock: &mut Clock,
+    ) -> Result<Exposure, Unfit> {
+        match self.exposure.take() {
+            Some(Cow::Borrowed(exposure)) => {
+                self.spread(exposure, Cow::Borrowed);
+            }
+            Some(Cow::Owned(exposure)) => {
+                self.spread(&exposure, |value| Cow::Owned(value.to_owned()));
+            }
+            None => {}
+        }
+        let Some(experiment) = self.get(log::EXPERIMENT) else { return Err(Unfit::None) };
+        if catalog.get(experiment).is_none() {
+            return Err(Unfit::Unknown);
+        }
+        self.check()?;
+        for field in NUMBERS {
+            // One spelling: 200 and 0200 are one status. What is not checked above is left out if it cannot be read.
+            let Some(text) = self.get(field) else { continue };
+            let number = text.parse::<u64>().ok().map(|number| number.to_string());
+            if number.as_deref() != Some(text) {
+                self.put(field, number.map(Cow::Owned));
+            }
+        }
+        let time = self.get(log::TIME).unwrap_or("missing");
+        let time = clock.read(time).ok_or_else(|| bad(log::TIME, time, "a time"))?;
+        let text = Timestamp::new(time).to_string();
+        self.put(log::TIME, Some(Cow::Owned(text)));
+        Ok(Exposure::new(time, self.values.iter().map(Option::as_deref)))
     }
 
-    /// Empty in logs of older versions.
-    pub(crate) fn trial(&self) -> &str {
-        self.get(log::TRIAL).unwrap_or_default()
-    }
-
-    /// The values in the order of [`FIELDS`].
-    pub(crate) fn values(&self) -> impl Iterator<Item = Option<&str>> {
-        self.values.iter().map(Option::as_deref)
-    }
-
-    /// An exposure from the values of a segment, which were checked when they arrived.
-    pub(crate) fn stored(time: u64, values: [Option<String>; FIELDS.len()]) -> Self {
-        let mut exposure = Self { key: [0; 16], time, values };
-        exposure.key = exposure.identity();
-        exposure
-    }
-
-    /// An exposure from its line in the database.
-    pub(crate) fn of_stored_line(time: u64, line: &str) -> Option<Self> {
-        let fields = Fields::of_line(line).ok()?;
-        Some(Self::stored(time, fields.values.map(|value| value.map(Cow::into_owned))))
+    /// Takes the values of the filter's part. A field of its own wins, as in the analysis, except for the names that
+    /// may mean something else in a log.
+    fn spread<'v>(&mut self, exposure: &'v str, own: impl Fn(&'v str) -> Cow<'a, str>) {
+        for (name, value) in values(exposure) {
+            let Some(slot) = place(name).and_then(|at| self.values.get_mut(at)) else { continue };
+            let wins = matches!(name, log::TRIAL | log::PLAN | log::WEIGHTS | log::CONFIG);
+            if (wins || slot.is_none()) && !value.is_empty() && value != "-" {
+                *slot = Some(own(value));
+            }
+        }
     }
 
     /// What the analysis would count as malformed is refused, so that the sender learns of it.
@@ -232,13 +233,59 @@ impl Exposure {
                 return Err(bad(field, value, "eight hexadecimal digits"));
             }
         }
-        let mut named = FIELDS.iter().zip(self.values());
+        let mut named = FIELDS.iter().zip(self.values.iter().map(Option::as_deref));
         let long = named.find(|(_, value)| value.is_some_and(|value| value.len() > LONGEST));
         long.map_or(Ok(()), |(field, value)| {
             Err(bad(field, value.unwrap_or_default(), "at most 4096 bytes long"))
         })
     }
+}
 
+/// A number as text; pipelines turn 200 into 200.0.
+fn whole(number: &serde_json::Number) -> String {
+    let text = number.to_string();
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+fn bad(field: &str, value: &str, expected: &str) -> Unfit {
+    let value: String = value.chars().take(40).collect();
+    Unfit::Malformed(format!("{field} is {value:?}, but must be {expected}"))
+}
+
+impl Exposure {
+    /// An exposure from values that were checked, of which the first is the time.
+    fn new<'v>(time: u64, values: impl Iterator<Item = Option<&'v str>> + Clone) -> Self {
+        let mut exposure = Self { key: [0; 16], time, values: Values::new(values) };
+        exposure.key = exposure.identity();
+        exposure
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(place(name)?)
+    }
+
+    pub(crate) fn experiment(&self) -> &str {
+        self.get(log::EXPERIMENT).unwrap_or_default()
+    }
+
+    /// Empty in logs of older versions.
+    pub(crate) fn trial(&self) -> &str {
+        self.get(log::TRIAL).unwrap_or_default()
+    }
+
+    /// An exposure from the values of a segment, which were checked when they arrived.
+    pub(crate) fn stored(time: u64, values: &[Option<String>; FIELDS.len()]) -> Self {
+        Self::new(time, values.iter().map(Option::as_deref))
+    }
+
+    /// An exposure from its line in the database.
+    pub(crate) fn of_stored_line(time: u64, line: &str) -> Option<Self> {
+        let fields = Fields::of_line(line).ok()?;
+        Some(Self::new(time, fields.values.iter().map(Option::as_deref)))
+    }
+
+    /// The time, then a digest. Exposures arrive in the order of their times, so the index of the keys grows at its end: with
+    /// a digest alone, each record would change a page of its own.
     fn identity(&self) -> [u8; 16] {
         const PRINT: [&str; 8] = [
             log::REQUEST_ID,
@@ -259,24 +306,40 @@ impl Exposure {
             hash.update([0]);
         }
         let digest: [u8; 32] = hash.finalize().into();
+        let [_, _, time @ ..] = self.time.to_be_bytes();
         let mut key = [0; 16];
-        key.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        key.iter_mut().zip(time.into_iter().chain(digest)).for_each(|(to, from)| *to = from);
         key
     }
 
     /// The line that the analysis reads, with its line break.
     pub(crate) fn line(&self) -> String {
-        let mut line = String::with_capacity(512);
-        for (name, value) in FIELDS.iter().zip(self.values()) {
+        let mut line = String::new();
+        self.write_line(&mut line);
+        line
+    }
+
+    /// Adds the line to a text.
+    pub(crate) fn write_line(&self, line: &mut String) {
+        line.reserve(512);
+        let mut before = '{';
+        for (name, value) in FIELDS.iter().zip(self.values.iter()) {
             let Some(value) = value else { continue };
-            line.push(if line.is_empty() { '{' } else { ',' });
+            line.push(before);
+            before = ',';
             line.push('"');
             line.push_str(name);
             line.push_str("\":");
-            line.push_str(&Value::from(value).to_string());
+            let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+            if value.bytes().all(is_plain) {
+                line.push('"');
+                line.push_str(value);
+                line.push('"');
+            } else {
+                line.push_str(&Value::from(value).to_string());
+            }
         }
         line.push_str("}\n");
-        line
     }
 }
 

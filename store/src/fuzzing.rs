@@ -10,7 +10,7 @@ use sidetrack_analysis::Clock;
 use crate::catalog::{Catalog, ExperimentFile};
 use crate::exposure::{Exposure, Fields};
 use crate::http::{access, ofrep};
-use crate::otlp;
+use crate::otlp::{self, wire};
 use crate::outcome::{Kind, Known, Names, Subject};
 use crate::rows::{Format, Rows};
 
@@ -54,9 +54,18 @@ fn otlp_json(data: &[u8]) {
 }
 
 fn otlp_protobuf(data: &[u8]) {
-    if let Ok(request) = ExportLogsServiceRequest::decode(data) {
-        records(&request);
+    // The limits come first, as in the server.
+    let read = wire::weight(data).and_then(|_| wire::records(data, catalog()));
+    for record in read.into_iter().flatten().flatten() {
+        same_again(&record);
     }
+    let Ok(request) = ExportLogsServiceRequest::decode(data) else { return };
+    records(&request);
+    // Protobuf is read as its messages are.
+    let key = |record: Result<Exposure, _>| record.map(|record| (record.key, record.line()));
+    let messages: Vec<_> = otlp::records(&request, catalog()).into_iter().map(key).collect();
+    let read = wire::records(&request.encode_to_vec(), catalog());
+    assert_eq!(read.map(|read| read.into_iter().map(key).collect()), Ok(messages));
 }
 
 fn records(request: &ExportLogsServiceRequest) {

@@ -25,10 +25,8 @@ use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use axum_server::Handle;
 use hyper_util::rt::TokioTimer;
-use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::LogsServiceServer;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tonic::codec::CompressionEncoding;
 
 pub use access::{Access, Tls};
 
@@ -133,12 +131,8 @@ fn limit(builder: &mut hyper_util::server::conn::auto::Builder<hyper_util::rt::T
 }
 
 fn router(app: App) -> Router {
-    let grpc = LogsServiceServer::new(grpc::Receiver::new(app.clone()))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(app.access.max_body);
-    let grpc = tonic::service::Routes::new(grpc).into_axum_router();
-    let grpc = grpc.layer(axum::middleware::from_fn_with_state(app.clone(), grpc::bound));
     Router::new()
+        .route(grpc::EXPORT, post(grpc::export))
         .route("/v1/logs", post(logs::take))
         .route("/v1/outcomes", rows::all(Kind::Outcomes))
         .route("/v1/outcomes/{request_id}", rows::of_request(Kind::Outcomes))
@@ -158,7 +152,6 @@ fn router(app: App) -> Router {
         .method_not_allowed_fallback(async || Problem::method())
         .with_state(app.clone())
         .merge(page::router(app.clone()))
-        .merge(grpc)
         .fallback(async |headers: HeaderMap| {
             if access::is_grpc(&headers) {
                 return tonic::Status::unimplemented("unknown service").into_http();

@@ -7,7 +7,7 @@
 //! | OTLP records, access logs that grow, rows of outcomes and predictions | `otlp`, `follow`, `rows`, `outcome` |
 //! | one writer, many senders: a commit for all that wait | `writer`, `schema` |
 //! | days that are over, as Parquet | `segment`, `upkeep` |
-//! | what is stored, as the log that the analysis reads | `source`, `verdict`, `live`, `history` |
+//! | what is stored, as the log that the analysis reads | `source`, `verdict`, `live`, `replaced`, `history` |
 //! | predictions of the mirror beside those of the baseline | `shadow` |
 //! | breakers, as the proxies' metrics have them | `breaker` |
 //! | the interface: HTTP and gRPC on one port | `http` |
@@ -38,6 +38,7 @@ mod live;
 mod otlp;
 mod outcome;
 mod page;
+mod replaced;
 mod report;
 mod rows;
 mod schema;

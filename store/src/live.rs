@@ -39,7 +39,7 @@ pub struct Live {
     pub breakers_from: BreakersFrom,
     /// Proxies by the state of the breaker, if it is known from their metrics.
     pub proxies: BTreeMap<String, Breakers>,
-    /// By metric: values of outcomes that replaced another one, in all experiments of the store.
+    /// By metric: values of outcomes that replaced another one.
     pub replaced: BTreeMap<String, i64>,
 }
 
@@ -190,11 +190,7 @@ impl Store {
             replaced: BTreeMap::new(),
         };
         self.add_exact(&mut live, experiment);
-        let mut replaced =
-            database.prepare("SELECT name, replaced FROM metric WHERE replaced > 0")?;
-        live.replaced = replaced
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
+        live.replaced = self.replaced(experiment)?;
         let Some((trial, config, weights, phase, last)) = latest else { return Ok(live) };
         let minute = last.div_euclid(60_000);
         let mut recent = database.prepare(

@@ -1,6 +1,8 @@
-//! OTLP log records as exposures. What a record says is read by the same code as in files of OTLP.
+//! OTLP log records as exposures. In JSON, what a record says is read by the same code as in files of OTLP; protobuf, which
+//! senders in numbers use, is read without messages in between.
 
 pub(crate) mod weight;
+pub(crate) mod wire;
 
 use std::borrow::Cow;
 
@@ -37,11 +39,16 @@ fn exposure(record: &LogRecord, catalog: &Catalog, clock: &mut Clock) -> Result<
             }
         }
     }
-    // A record without any time is rejected: one of 1970 would make a phase look old.
+    timed(fields, time(record)).exposure(catalog, clock)
+}
+
+/// Sets the time of the record, in milliseconds since 1970, unless the fields have one. A record without any time is
+/// rejected: one of 1970 would make a phase look old.
+fn timed(mut fields: Fields<'_>, time: Option<u64>) -> Fields<'_> {
     if !fields.has(log::TIME)
-        && let Some(time) = time(record)
+        && let Some(time) = time
     {
         fields.set(log::TIME, Cow::Owned(Timestamp::new(time).to_string()));
     }
-    fields.exposure(catalog, clock)
+    fields
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::Error;
 
 /// The tables, by the version of the store that brought them. A store of an earlier version gets those that it lacks.
-const VERSIONS: [&str; 3] = [FIRST, SECOND, THIRD];
+const VERSIONS: [&str; 4] = [FIRST, SECOND, THIRD, FOURTH];
 
 const FIRST: &str = "
 -- Exposures of days that are not in a segment yet. The sequence is the order of their arrival.
@@ -105,6 +105,18 @@ const THIRD: &str = "
 -- What was read last of each log: a digest of the bytes before the position, and when it was stored.
 CREATE TABLE IF NOT EXISTS followed_tail (
     path TEXT PRIMARY KEY, digest BLOB NOT NULL, stored INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
+const FOURTH: &str = "
+-- Identities begin with the time, so that their index grows at its end. What came before the first version that does this
+-- keeps its digest. Those of segments are made anew where they are needed: each segment has its exposures once.
+UPDATE exposure SET key = unhex(printf('%012x', time) || substr(hex(key), 1, 20));
+DELETE FROM rolled;
+-- How often values of outcomes were replaced.
+CREATE TABLE replaced_outcome (
+    request_id TEXT NOT NULL, name TEXT NOT NULL, replaced INTEGER NOT NULL,
+    PRIMARY KEY (request_id, name)
 ) WITHOUT ROWID;
 ";
 
@@ -240,3 +252,6 @@ pub(crate) fn reader(file: &Path) -> Result<Connection, Error> {
     database.busy_timeout(std::time::Duration::from_secs(10)).map_err(fail)?;
     Ok(database)
 }
+
+#[cfg(test)]
+mod tests;

@@ -305,7 +305,7 @@ fn read_group(group: &dyn RowGroupReader) -> Result<Vec<Exposure>, ParquetError>
         if let Some(slot) = values.first_mut() {
             *slot = Some(Timestamp::new(time).to_string());
         }
-        Exposure::stored(time, values)
+        Exposure::stored(time, &values)
     });
     Ok(exposures.collect())
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::exposure::{Exposure, Unfit};
 use crate::follow::Follower;
 use crate::outcome::{Kind, Known, Names};
+use crate::replaced::Replaced;
 use crate::rows::{Format, Rejected, Rows, weight};
 use crate::schema::{self, Folder};
 use crate::source::StoredLog;
@@ -83,6 +84,7 @@ pub struct Store {
     pub(crate) upkeep: Mutex<()>,
     pub(crate) is_closing: AtomicBool,
     pub(crate) verdicts: Mutex<BTreeMap<String, Cached>>,
+    pub(crate) replaced: Mutex<BTreeMap<String, Replaced>>,
     /// Why the last write failed; empty after a success.
     problem: Mutex<Option<String>>,
     /// What the proxies' metrics say about breakers.
@@ -136,6 +138,7 @@ impl Store {
             upkeep: Mutex::default(),
             is_closing: AtomicBool::new(false),
             verdicts: Mutex::default(),
+            replaced: Mutex::default(),
             problem: Mutex::default(),
             observed: Mutex::default(),
             proxy: OnceLock::new(),

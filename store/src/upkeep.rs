@@ -250,6 +250,11 @@ impl Store {
             let transaction = database.transaction()?;
             transaction.execute("DELETE FROM exposure WHERE time < ?1", [time])?;
             transaction.execute("DELETE FROM outcome_request WHERE received < ?1", [time])?;
+            transaction.execute(
+                "DELETE FROM replaced_outcome
+                 WHERE request_id NOT IN (SELECT request_id FROM outcome_request)",
+                [],
+            )?;
             transaction.execute("DELETE FROM outcome_unit WHERE received < ?1", [time])?;
             transaction.execute("DELETE FROM prediction_baseline WHERE received < ?1", [time])?;
             transaction.execute("DELETE FROM prediction_mirror WHERE received < ?1", [time])?;
@@ -324,6 +329,8 @@ impl Store {
                 let gone = transaction
                     .execute("DELETE FROM outcome_request WHERE request_id = ?1", [request])?;
                 forgotten.outcomes += u64::try_from(gone).unwrap_or(0);
+                transaction
+                    .execute("DELETE FROM replaced_outcome WHERE request_id = ?1", [request])?;
                 for table in Source::ALL.map(predictions_of) {
                     let delete = format!("DELETE FROM {table} WHERE request_id = ?1");
                     let gone = transaction.prepare_cached(&delete)?.execute([request])?;

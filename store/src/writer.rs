@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde_json::{Map, Value};
 use sidetrack::names::log;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -250,10 +250,16 @@ fn insert_all(
     let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
     let mut sums = Sums::default();
     let mut all = Vec::new();
+    let mut exposures = transaction.prepare_cached(INSERT)?;
+    let mut line = String::new();
     for batch in batches {
         let mut written = Written::default();
         for exposure in &batch.exposures {
-            if insert(&transaction, exposure)? {
+            line.clear();
+            exposure.write_line(&mut line);
+            let (experiment, trial) = (exposure.experiment(), exposure.trial());
+            let row = params![exposure.key, time(exposure.time), experiment, trial, line];
+            if exposures.execute(row)? > 0 {
                 written.new += 1;
                 sums.add(exposure);
             } else {
@@ -274,59 +280,54 @@ fn insert_all(
         }
         all.push(written);
     }
+    drop(exposures);
     sums.write(&transaction)?;
     transaction.commit()?;
     Ok(all)
 }
 
-/// Stores an exposure; returns whether it is new.
-fn insert(transaction: &Transaction<'_>, exposure: &Exposure) -> Result<bool, rusqlite::Error> {
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO exposure (key, time, experiment, trial, line) SELECT ?1, ?2, ?3, ?4, ?5
-         WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE key = ?1) ON CONFLICT (key) DO NOTHING",
-    )?;
-    let changed = statement.execute(params![
-        exposure.key,
-        time(exposure.time),
-        exposure.experiment(),
-        exposure.trial(),
-        exposure.line(),
-    ])?;
-    Ok(changed > 0)
-}
+/// Stores an exposure, if it is new.
+const INSERT: &str = "INSERT INTO exposure (key, time, experiment, trial, line)
+    SELECT ?1, ?2, ?3, ?4, ?5 WHERE NOT EXISTS (SELECT 1 FROM rolled WHERE key = ?1)
+    ON CONFLICT (key) DO NOTHING";
 
-fn put(
+fn put<'a>(
     transaction: &Transaction<'_>,
-    outcome: &Outcome,
+    outcome: &'a Outcome,
     now: i64,
     written: &mut Written,
-    sums: &mut Sums,
+    sums: &mut Sums<'a>,
 ) -> Result<(), rusqlite::Error> {
     match &outcome.subject {
-        Subject::Request(id) => {
-            let table = ByRequest { rows: "outcome_request", names: OUTCOME_NAMES };
-            return table.put(transaction, id, &outcome.row, now, written, sums);
-        }
+        Subject::Request(id) => OUTCOMES.put(transaction, id, &outcome.row, now, written, sums),
         Subject::Prediction { request, source } => {
-            let table = ByRequest { rows: predictions_of(*source), names: PREDICTION_NAMES };
-            return table.put(transaction, request, &outcome.row, now, written, sums);
+            let table = match source {
+                Source::Baseline => &PREDICTIONS_BASELINE,
+                Source::Mirror => &PREDICTIONS_MIRROR,
+            };
+            table.put(transaction, request, &outcome.row, now, written, sums)
         }
         Subject::Unit { experiment, unit, key } => {
-            let row = Value::Object(outcome.row.clone()).to_string();
             let changed = transaction
                 .prepare_cached(
                     "INSERT INTO outcome_unit (key, experiment, unit, row, received)
                      VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (key) DO NOTHING",
                 )?
-                .execute(params![key, experiment, unit, row, now])?;
+                .execute(params![key, experiment, unit, text(&outcome.row), now])?;
             if changed == 0 {
                 written.unchanged += 1;
             } else {
                 sums.names_of(OUTCOME_NAMES, &outcome.row);
             }
+            Ok(())
         }
     }
-    Ok(())
+}
+
+/// A row as it is stored.
+fn text(row: &Map<String, Value>) -> String {
+    // A map of values with names of text cannot fail.
+    serde_json::to_string(row).unwrap_or_default()
 }
 
 /// The names of outcomes and of predictions.
@@ -343,33 +344,55 @@ pub(crate) const fn predictions_of(source: Source) -> &'static str {
 
 /// A table with one row per request, and the table of the names of its values.
 struct ByRequest {
-    rows: &'static str,
     names: &'static str,
+    insert: &'static str,
+    find: &'static str,
+    update: &'static str,
 }
+
+macro_rules! by_request {
+    ($table:literal, $names:expr) => {
+        ByRequest {
+            names: $names,
+            insert: concat!(
+                "INSERT INTO ",
+                $table,
+                " (request_id, row, received) VALUES (?1, ?2, ?3) ON CONFLICT (request_id) DO NOTHING"
+            ),
+            find: concat!("SELECT row FROM ", $table, " WHERE request_id = ?1"),
+            update: concat!(
+                "UPDATE ",
+                $table,
+                " SET row = ?2, received = ?3 WHERE request_id = ?1"
+            ),
+        }
+    };
+}
+
+const OUTCOMES: ByRequest = by_request!("outcome_request", OUTCOME_NAMES);
+const PREDICTIONS_BASELINE: ByRequest = by_request!("prediction_baseline", PREDICTION_NAMES);
+const PREDICTIONS_MIRROR: ByRequest = by_request!("prediction_mirror", PREDICTION_NAMES);
 
 impl ByRequest {
     /// Stores a row, or merges it with the one that the request has.
-    fn put(
+    fn put<'a>(
         &self,
         transaction: &Transaction<'_>,
-        id: &str,
-        row: &Map<String, Value>,
+        id: &'a str,
+        row: &'a Map<String, Value>,
         now: i64,
         written: &mut Written,
-        sums: &mut Sums,
+        sums: &mut Sums<'a>,
     ) -> Result<(), rusqlite::Error> {
-        let Self { rows, names } = self;
-        let find = format!("SELECT row FROM {rows} WHERE request_id = ?1");
-        let mut find = transaction.prepare_cached(&find)?;
-        let found: Option<String> = find.query_row([id], |row| row.get(0)).optional()?;
-        let Some(found) = found else {
+        let names = self.names;
+        // Most rows are the first of their request.
+        let insert = params![id, text(row), now];
+        if transaction.prepare_cached(self.insert)?.execute(insert)? > 0 {
             sums.names_of(names, row);
-            let row = Value::Object(row.clone()).to_string();
-            let insert =
-                format!("INSERT INTO {rows} (request_id, row, received) VALUES (?1, ?2, ?3)");
-            transaction.prepare_cached(&insert)?.execute(params![id, row, now])?;
             return Ok(());
-        };
+        }
+        let found: String =
+            transaction.prepare_cached(self.find)?.query_row([id], |row| row.get(0))?;
         let old: Map<String, Value> = serde_json::from_str(&found).unwrap_or_default();
         let mut merged = old.clone();
         for (name, value) in row {
@@ -377,19 +400,19 @@ impl ByRequest {
                 Some(old) if same(&old, value) => {}
                 Some(_) if name != log::TIME => {
                     written.replaced += 1;
-                    sums.add_name(names, name, 1);
+                    if names == OUTCOME_NAMES {
+                        sums.add_replaced(id, name);
+                    }
                 }
                 Some(_) => {}
-                None => sums.add_name(names, name, 0),
+                None => sums.add_name(names, name),
             }
         }
         if merged == old {
             written.unchanged += 1;
             return Ok(());
         }
-        let update = format!("UPDATE {rows} SET row = ?2, received = ?3 WHERE request_id = ?1");
-        let row = Value::Object(merged).to_string();
-        transaction.prepare_cached(&update)?.execute(params![id, row, now])?;
+        transaction.prepare_cached(self.update)?.execute(params![id, text(&merged), now])?;
         Ok(())
     }
 }

@@ -3,5 +3,5 @@
 mod scenario;
 mod traffic;
 
-pub(crate) use scenario::{BreakerState, Kind, OPEN_FOR, Scenario, Step, Until};
+pub(crate) use scenario::{Kind, OPEN_FOR, Scenario, Step, Until};
 pub(crate) use traffic::{PATH, Source, Visit};

@@ -8,11 +8,12 @@ use sidetrack_lab::{Behavior, Load, LoadOptions};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::draw;
-use super::input::{BreakerState, Kind, Scenario, Step, Until, Visit};
+use super::input::{Kind, Scenario, Step, Until, Visit};
 use super::observe::{
     Check, EventLog, Expected, RateWindow, Recorder, Scrape, Snapshot, checks, per_second,
 };
 use super::testbed::Testbed;
+use crate::breaker::Breaker;
 use crate::fault::Fault;
 use crate::interrupt::Interrupt;
 use crate::moment;
@@ -173,7 +174,7 @@ impl<'a> Runner<'a, '_, '_> {
     }
 
     /// Takes a snapshot, draws it when a frame is due, and returns the breaker's state.
-    async fn observe(&mut self) -> anyhow::Result<BreakerState> {
+    async fn observe(&mut self) -> anyhow::Result<Breaker> {
         let before = self.observers.recorder.stats().requests;
         let scrape = self.scrape().await?;
         let state = scrape.breaker.state;

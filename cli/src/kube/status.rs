@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 use serde_json::Value;
-use sidetrack::names::{breaker_state, label, metric};
+use sidetrack::names::{label, metric};
 use sidetrack::plan::{BreakerMode, Experiment, Plan};
 use sidetrack::quantity::Timestamp;
 use sidetrack_lab::Scrape;
@@ -234,12 +234,9 @@ fn breakers(plan: &Plan, metrics: &Scrape) -> Vec<Breaker> {
         for id in experiment.candidates() {
             let name = variant(experiment, id);
             let labels = [(label::EXPERIMENT, experiment.name.as_str()), (label::MODEL, name)];
-            let state = match metrics.count(metric::BREAKER_STATE, &labels) {
-                Some(breaker_state::CLOSED) => "closed",
-                Some(breaker_state::HALF_OPEN) => "half-open",
-                Some(_) => "open",
-                None => "unknown",
-            };
+            let gauge = metrics.count(metric::BREAKER_STATE, &labels);
+            let state =
+                gauge.map_or("unknown", |gauge| crate::breaker::Breaker::of(gauge).as_str());
             breakers.push(Breaker {
                 experiment: experiment.name.clone(),
                 variant: name.to_owned(),

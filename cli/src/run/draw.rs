@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sidetrack::plan::Plan;
+use sidetrack::quantity::Ppm;
 use tokio::time::Instant;
 
 use super::event::Event;
 use super::evidence::EvidenceStore;
 use super::folder::Folder;
 use super::follow::Follower;
-use super::observe::{Breaker, Counts, Observer};
+use super::observe::{Counts, Observer};
 use super::supervise::Supervisor;
+use crate::breaker::Breaker;
 use crate::moment;
 use crate::screen::Screen;
 use crate::words::phase;
@@ -77,7 +79,7 @@ pub(super) struct VariantState {
     error_rate: Option<f64>,
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,
-    /// Null for the baseline, and if it is disabled.
+    /// Null for the baseline, if it is disabled, and if it is closed for a variant without a share: nothing passes it.
     breaker: Option<Breaker>,
     /// Requests that the baseline served instead.
     fallbacks: u64,
@@ -206,6 +208,8 @@ fn states(plan: &Plan, observer: &Observer, present: &mut Present) -> Vec<State>
         let counts = totals.iter().zip(&present);
         let variants = experiment.variants.entries().zip(counts).map(|((id, it), (total, own))| {
             let is_baseline = id == experiment.baseline;
+            let is_idle =
+                |breaker: &Breaker| shares[id] == Ppm::ZERO && *breaker == Breaker::Closed;
             let (recent, time) = observer.recent(name, &it.name);
             rate += per_second(recent.requests, time);
             let assigned = if is_baseline {
@@ -223,7 +227,7 @@ fn states(plan: &Plan, observer: &Observer, present: &mut Present) -> Vec<State>
                 error_rate: percent(recent.errors, recent.requests),
                 p50_ms: millis(recent.quantile(0.50)),
                 p99_ms: millis(recent.quantile(0.99)),
-                breaker: observer.breaker(name, &it.name),
+                breaker: observer.breaker(name, &it.name).filter(|breaker| !is_idle(breaker)),
                 fallbacks: total.fallbacks,
             }
         });

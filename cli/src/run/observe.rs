@@ -5,12 +5,13 @@ mod counts;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use sidetrack::names::{breaker_state, label, metric, missing};
+use sidetrack::names::{label, metric, missing};
 use sidetrack::plan::{BreakerMode, Plan};
 use sidetrack_lab::{Envoy, Scrape};
 use tokio::time::Instant;
 
 use super::event::{Event, Kind};
+use crate::breaker::Breaker;
 use crate::words::variant;
 pub(super) use counts::Counts;
 
@@ -50,31 +51,12 @@ pub(super) struct Observer {
     hash: Option<u32>,
 }
 
-/// The state of a breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Breaker {
-    Closed,
-    HalfOpen,
-    Open,
-}
-
 /// Failed connections to a cluster.
 #[derive(Default)]
 struct Failing {
     count: u64,
     /// When the last failure was seen; `None` while connections succeed.
     since: Option<Instant>,
-}
-
-impl Breaker {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half-open",
-            Self::Open => "open",
-        }
-    }
 }
 
 impl Observer {
@@ -151,12 +133,8 @@ impl Observer {
             for id in experiment.candidates() {
                 let name = variant(experiment, id);
                 let labels = [(label::EXPERIMENT, experiment.name.as_str()), (label::MODEL, name)];
-                let state = match metrics.count(metric::BREAKER_STATE, &labels) {
-                    None => continue,
-                    Some(breaker_state::CLOSED) => Breaker::Closed,
-                    Some(breaker_state::HALF_OPEN) => Breaker::HalfOpen,
-                    Some(_) => Breaker::Open,
-                };
+                let Some(gauge) = metrics.count(metric::BREAKER_STATE, &labels) else { continue };
+                let state = Breaker::of(gauge);
                 let key = (experiment.name.clone(), name.to_owned());
                 let before = self.breakers.insert(key, state).unwrap_or(Breaker::Closed);
                 if before != state {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args as Arguments;
 use sidetrack_store::{BreakerReading, BreakerState, BreakerWatch, Error, Store};
 
+use crate::breaker::Breaker;
 use crate::status::read::{self, Proxy};
 
 /// How often the metrics are read.
@@ -61,9 +62,9 @@ fn readings(proxy: &Proxy) -> Vec<BreakerReading> {
     });
     let readings = variants.filter_map(|(experiment, name, variant)| {
         let state = match variant.breaker? {
-            "closed" => BreakerState::Closed,
-            "half-open" => BreakerState::HalfOpen,
-            _ => BreakerState::Open,
+            Breaker::Closed => BreakerState::Closed,
+            Breaker::HalfOpen => BreakerState::HalfOpen,
+            Breaker::Open => BreakerState::Open,
         };
         Some(BreakerReading {
             proxy: proxy.name.clone(),

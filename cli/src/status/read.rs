@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use serde::Serialize;
-use sidetrack::names::{breaker_state, label, metric, status};
+use sidetrack::names::{label, metric, status};
 use sidetrack_lab::Scrape;
 
+use crate::breaker::Breaker;
 use crate::fault::Fault;
 use crate::http::{agent, shown, unreachable};
 use crate::prometheus::Prometheus;
@@ -45,7 +46,7 @@ pub(crate) struct Variant {
     pub(crate) errors: u64,
     pub(crate) fallbacks: u64,
     pub(crate) trips: u64,
-    pub(crate) breaker: Option<&'static str>,
+    pub(crate) breaker: Option<Breaker>,
 }
 
 impl Proxy {
@@ -169,11 +170,7 @@ impl Proxies {
             metric::FALLBACKS => variant.fallbacks += count,
             metric::BREAKER_TRIPS => variant.trips += count,
             metric::BREAKER_STATE => {
-                variant.breaker = Some(match count {
-                    breaker_state::CLOSED => "closed",
-                    breaker_state::HALF_OPEN => "half-open",
-                    _ => "open",
-                });
+                variant.breaker = Some(Breaker::of(count));
             }
             _ => {}
         }

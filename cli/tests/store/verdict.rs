@@ -1,6 +1,8 @@
 //! The verdict of the store is that of `analyze run` on the same data.
 
-use serde_json::Value;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::server::{Folder, Server};
 use crate::traffic::{EXPERIMENT, NAME, START, Traffic, labels, log, otlp};
@@ -130,4 +132,38 @@ fn two_experiments_share_a_store_and_not_their_outcomes() {
         assert_eq!(server.post("/v1/outcomes", CSV, labels(lines)).status, 200);
     }
     same(&verdict(&server), &folder.analysis(&["--outcomes", "labels.csv"]));
+    // Replaced values are those of the experiment's requests.
+    let replaced = || {
+        let all = server.read("/v1/experiments")["experiments"].clone();
+        let of = |name: &str| all.as_array().unwrap().iter().find(|it| it["name"] == name).cloned();
+        ["churn", "forecast"].map(|name| of(name).unwrap()["live"]["replaced"].clone())
+    };
+    // A count that takes long is kept for a while.
+    let becomes = |expected: [Value; 2]| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while replaced() != expected {
+            assert!(Instant::now() < end, "{:?}, but expected {expected:?}", replaced());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    becomes([json!({}), json!({})]);
+    let replace = |lines: &[Value]| {
+        for (score, replaced) in [(1, 0), (2, lines.len())] {
+            let row = |line: &Value| json!({"request_id": line["request_id"], "score": score});
+            let rows = Value::Array(lines.iter().map(row).collect());
+            let sent = server.post("/v1/outcomes", JSON, rows.to_string()).json();
+            assert_eq!(sent["replaced_values"], replaced, "{sent}");
+        }
+    };
+    replace(&lines[..3]);
+    replace(&others[..5]);
+    becomes([json!({"score": 5}), json!({"score": 3})]);
+    let verdict = server.read(&format!("/v1/experiments/{NAME}"));
+    assert_eq!(verdict["live"]["replaced"], json!({"score": 3}));
+    // A request that no exposure has named yet may be of any experiment.
+    let late = Traffic::new(&other, START + 2).lines(1);
+    replace(&late);
+    becomes([json!({"score": 6}), json!({"score": 4})]);
+    server.post("/v1/logs", JSON, otlp(&late));
+    becomes([json!({"score": 6}), json!({"score": 3})]);
 }

@@ -6,107 +6,94 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request as HttpRequest, State};
-use axum::http::HeaderValue;
-use axum::middleware::Next;
-use axum::response::Response as HttpResponse;
-
-use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::LogsService;
-use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsServiceRequest, ExportLogsServiceResponse,
-};
-use tonic::{Code, Request, Response, Status};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::{BodyExt as _, Full};
+use prost::Message as _;
+use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::App;
 use super::body::{self, Refusal};
 use super::problem::{LATER, SOON};
 use crate::error::Error;
-use crate::otlp::{self, weight};
+use crate::otlp::wire;
 
-#[derive(Debug)]
-pub(super) struct Receiver {
-    app: App,
-}
-
-impl Receiver {
-    pub(super) const fn new(app: App) -> Self {
-        Self { app }
-    }
-}
-
-#[tonic::async_trait]
-impl LogsService for Receiver {
-    async fn export(
-        &self,
-        request: Request<ExportLogsServiceRequest>,
-    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        let App { store, rate, .. } = &self.app;
-        let records = otlp::records(request.get_ref(), &store.catalog());
-        rate.take(records.len()).map_err(|seconds| {
-            later(
-                Code::ResourceExhausted,
-                "more records per second than --max-rate allows",
-                seconds,
-            )
-        })?;
-        let taken = store.take(records).await.map_err(|error| status(&error))?;
-        Ok(Response::new(super::logs::answer(taken)))
-    }
-}
+/// The path of the call.
+pub(super) const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 /// The bytes before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
-const EXPORT: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-const ENCODING: &str = "grpc-encoding";
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPTED: &str = "grpc-accept-encoding";
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// Reads a call within the limits of all bodies, and passes it on as one plain message.
-pub(super) async fn bound(
-    State(app): State<App>,
-    request: HttpRequest,
-    next: Next,
-) -> HttpResponse {
+/// Takes a call within the limits of all bodies. The message is read where it is: the server of tonic would make thousands
+/// of texts of it.
+pub(super) async fn export(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+    match call(&app, &headers, body).await {
+        Ok(message) => answer(&message),
+        Err(status) => status.into_http(),
+    }
+}
+
+async fn call(app: &App, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Status> {
     let most = app.access.max_body;
-    let (mut head, body) = request.into_parts();
-    let read = body::collect(&app, &head.headers, body, most.saturating_add(PREFIX)).await;
-    let mut content = match read {
-        Ok(content) => content,
-        Err(Refusal::TooLarge(_)) => return refused(Refusal::TooLarge(most)).into_http(),
-        Err(refusal) => return refused(refusal).into_http(),
+    let read = body::collect(app, headers, body, most.saturating_add(PREFIX)).await;
+    let mut content = read.map_err(|refusal| match refusal {
+        Refusal::TooLarge(_) => refused(Refusal::TooLarge(most)),
+        refusal => refused(refusal),
+    })?;
+    let is_compressed = is_compressed(headers, &content.bytes)?;
+    content.bytes.drain(..PREFIX);
+    if is_compressed {
+        content.inflate(most).map_err(refused)?;
+    }
+    let bad = |_: wire::Malformed| Status::invalid_argument("not OTLP in protobuf");
+    content.weigh(wire::weight(&content.bytes).map_err(bad)?).map_err(refused)?;
+    let App { store, rate, .. } = app;
+    let records = wire::records(&content.bytes, &store.catalog()).map_err(bad)?;
+    rate.take(records.len()).map_err(|seconds| {
+        later(Code::ResourceExhausted, "more records per second than --max-rate allows", seconds)
+    })?;
+    // The room of the body is kept until the answer.
+    let taken = store.take(records).await.map_err(|error| status(&error))?;
+    Ok(super::logs::answer(taken).encode_to_vec())
+}
+
+/// Checks that a body is one message and nothing else. What is wrong with it is for good, so that it is not sent again.
+fn is_compressed(headers: &HeaderMap, body: &[u8]) -> Result<bool, Status> {
+    let Some(([compressed @ (0 | 1), length @ ..], message)) = body.split_first_chunk::<PREFIX>()
+    else {
+        return Err(Status::invalid_argument("the body is not one message"));
     };
-    // One message and nothing else. What the server of gRPC says to a length that is wrong would be sent again.
-    match content.bytes.split_first_chunk::<PREFIX>() {
-        Some(([0 | 1, length @ ..], message))
-            if usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len()) => {}
-        _ => return Status::invalid_argument("the body is not one message").into_http(),
+    if usize::try_from(u32::from_be_bytes(*length)) != Ok(message.len()) {
+        return Err(Status::invalid_argument("the body is not one message"));
     }
-    let is_gzip = head.headers.get(ENCODING).is_some_and(|encoding| encoding == "gzip");
-    if is_gzip && content.bytes.first() == Some(&1) {
-        content.bytes.drain(..PREFIX);
-        if let Err(refusal) = content.inflate(most) {
-            return refused(refusal).into_http();
+    match (headers.get(ENCODING).map(HeaderValue::as_bytes), *compressed) {
+        (None | Some(b"identity" | b"gzip"), 0) => Ok(false),
+        (Some(b"gzip"), 1) => Ok(true),
+        (None | Some(b"identity"), _) => {
+            Err(Status::invalid_argument("the message is compressed, but names no encoding"))
         }
-        let Ok(length) = u32::try_from(content.bytes.len()) else {
-            return refused(Refusal::TooLarge(most)).into_http();
-        };
-        let [a, b, c, d] = length.to_be_bytes();
-        content.bytes.splice(0..0, [0, a, b, c, d]);
-        head.headers.insert(ENCODING, HeaderValue::from_static("identity"));
-    }
-    if head.uri.path() == EXPORT {
-        let message = content.bytes.get(PREFIX..).unwrap_or_default();
-        let Some(weight) = weight::of_protobuf(message) else {
-            return Status::invalid_argument("not OTLP in protobuf").into_http();
-        };
-        if let Err(refusal) = content.weigh(weight) {
-            return refused(refusal).into_http();
+        (Some(_), _) => {
+            let mut status = Status::unimplemented("grpc-encoding must be identity or gzip");
+            let accepted = tonic::metadata::MetadataValue::from_static("identity,gzip");
+            status.metadata_mut().insert(ACCEPTED, accepted);
+            Err(status)
         }
     }
-    let message = Body::from(std::mem::take(&mut content.bytes));
-    // The room is kept until the answer.
-    let answer = next.run(HttpRequest::from_parts(head, message)).await;
-    drop(content);
-    answer
+}
+
+/// The answer to a call that succeeded.
+fn answer(message: &[u8]) -> Response {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let framed: Vec<u8> = [0].iter().chain(&length.to_be_bytes()).chain(message).copied().collect();
+    let trailers = HeaderMap::from_iter([(STATUS, HeaderValue::from_static("0"))]);
+    let body = Full::from(framed).with_trailers(std::future::ready(Some(Ok(trailers))));
+    ([(CONTENT_TYPE, "application/grpc")], Body::new(body)).into_response()
 }
 
 /// The answer to a call whose body is refused.

@@ -5,14 +5,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use opentelemetry_proto::tonic::collector::logs::v1::{
-    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+    ExportLogsPartialSuccess, ExportLogsServiceResponse,
 };
 use prost::Message as _;
 
 use super::App;
 use super::body::{self, media_type};
 use super::problem::Problem;
-use crate::otlp::{self, weight};
+use crate::otlp::{self, weight, wire};
 use crate::store::Taken;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -31,7 +31,7 @@ pub(super) async fn take(
         ));
     }
     let mut content = body::read(&app, &headers, body).await?;
-    let request = if kind == JSON {
+    let records = if kind == JSON {
         // An array would be taken for the fields in their order.
         if content.bytes.trim_ascii_start().first() != Some(&b'{') {
             return Err(Problem::bad_request("not OTLP in JSON: expected an object"));
@@ -40,17 +40,14 @@ pub(super) async fn take(
             let (line, column) = (error.line(), error.column());
             Problem::bad_request(format!("not OTLP in JSON, at line {line}, column {column}"))
         };
-        let weight = weight::of_json(&content.bytes).map_err(bad)?;
-        content.weigh(weight)?;
-        serde_json::from_slice(&content.bytes).map_err(bad)?
+        content.weigh(weight::of_json(&content.bytes).map_err(bad)?)?;
+        let request = serde_json::from_slice(&content.bytes).map_err(bad)?;
+        otlp::records(&request, &app.store.catalog())
     } else {
-        let bad = || Problem::bad_request("not OTLP in protobuf");
-        let weight = weight::of_protobuf(&content.bytes).ok_or_else(bad)?;
-        content.weigh(weight)?;
-        ExportLogsServiceRequest::decode(&*content.bytes).map_err(|_| bad())?
+        let bad = |_: wire::Malformed| Problem::bad_request("not OTLP in protobuf");
+        content.weigh(wire::weight(&content.bytes).map_err(bad)?)?;
+        wire::records(&content.bytes, &app.store.catalog()).map_err(bad)?
     };
-    let records = otlp::records(&request, &app.store.catalog());
-    drop(request);
     app.take_rate(records.len())?;
     let answer = answer(app.store.take(records).await?);
     Ok(if kind == JSON {

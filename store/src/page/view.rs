@@ -234,9 +234,7 @@ fn notices(store: &Store, entry: &Entry, live: &Live) -> Vec<String> {
     let replaced: Vec<String> =
         live.replaced.iter().map(|(metric, count)| format!("{count} of {metric}")).collect();
     if !replaced.is_empty() {
-        let of_all = if store.catalog().names().count() > 1 { " in all experiments" } else { "" };
-        notices
-            .push(format!("Values that replaced earlier ones{of_all}: {}.", replaced.join(", ")));
+        notices.push(format!("Values that replaced earlier ones: {}.", replaced.join(", ")));
     }
     notices
 }

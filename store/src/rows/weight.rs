@@ -70,9 +70,9 @@ impl<'de> Visitor<'de> for Weigh<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut row = size_of::<Outcome>();
         let mut by_request = false;
-        while let Some(name) = map.next_key::<String>()? {
-            row = row.saturating_add(NAMED + name.len());
-            by_request |= name == "request_id";
+        while let Some((length, is_request)) = map.next_key_seed(Name)? {
+            row = row.saturating_add(NAMED + length);
+            by_request |= is_request;
             map.next_value_seed(Weigh { weight: &mut row, copies: 1 })?;
         }
         let copies = if by_request { 1 } else { self.copies };
@@ -112,6 +112,29 @@ impl<'de> Visitor<'de> for Weigh<'_> {
 
     fn visit_unit<E: Failure>(self) -> Result<(), E> {
         Ok(())
+    }
+}
+
+/// The length of a name, and whether it is that of the request. No text is made of it.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = (usize, bool);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(usize, bool), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = (usize, bool);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Failure>(self, name: &str) -> Result<(usize, bool), E> {
+        Ok((name.len(), name == "request_id"))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a commit adds to the tables of sums: requests by minute, configurations in force, and names of values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Transaction, params};
 use serde_json::{Map, Value};
@@ -9,37 +9,43 @@ use sidetrack::names::log;
 use super::time;
 use crate::exposure::Exposure;
 
-/// What a commit adds.
+/// What a commit adds, by texts of its records.
 #[derive(Default)]
-pub(super) struct Sums {
-    minutes: BTreeMap<(String, String, i64, String, String), [i64; 5]>,
-    states: BTreeMap<[String; 5], (i64, i64, i64)>,
-    /// By table of names and name: how many values were replaced.
-    names: BTreeMap<(&'static str, String), i64>,
+pub(super) struct Sums<'a> {
+    minutes: BTreeMap<(&'a str, &'a str, i64, &'a str, &'a str), [i64; 5]>,
+    states: BTreeMap<[&'a str; 5], (i64, i64, i64)>,
+    /// Names of values, with their table.
+    names: BTreeSet<(&'static str, &'a str)>,
+    /// By request and name: how many values of outcomes were replaced.
+    replaced: BTreeMap<(&'a str, &'a str), i64>,
 }
 
-impl Sums {
-    pub(super) fn add_name(&mut self, table: &'static str, name: &str, replaced: i64) {
+impl<'a> Sums<'a> {
+    pub(super) fn add_name(&mut self, table: &'static str, name: &'a str) {
         if name != log::TIME {
-            *self.names.entry((table, name.to_owned())).or_default() += replaced;
+            self.names.insert((table, name));
         }
     }
 
-    pub(super) fn names_of(&mut self, table: &'static str, row: &Map<String, Value>) {
-        row.keys().for_each(|name| self.add_name(table, name, 0));
+    pub(super) fn add_replaced(&mut self, request: &'a str, name: &'a str) {
+        *self.replaced.entry((request, name)).or_default() += 1;
     }
 
-    pub(super) fn add(&mut self, exposure: &Exposure) {
-        let text = |field| exposure.get(field).unwrap_or_default().to_owned();
+    pub(super) fn names_of(&mut self, table: &'static str, row: &'a Map<String, Value>) {
+        row.keys().for_each(|name| self.add_name(table, name));
+    }
+
+    pub(super) fn add(&mut self, exposure: &'a Exposure) {
+        let text = |field| exposure.get(field).unwrap_or_default();
         let assigned = text(log::ASSIGNED);
-        let served = exposure.get(log::SERVED).unwrap_or(&assigned).to_owned();
+        let served = exposure.get(log::SERVED).unwrap_or(assigned);
         let at = time(exposure.time);
         let (experiment, trial) = (text(log::EXPERIMENT), text(log::TRIAL));
         let reason = exposure.get(log::REASON);
         let status: u64 = exposure.get(log::STATUS).and_then(|text| text.parse().ok()).unwrap_or(0);
         let duration = exposure.get(log::DURATION).and_then(|text| text.parse().ok()).unwrap_or(0);
         let failed = status == 0 || status >= 500 || exposure.get(log::RESCUED) == Some("true");
-        let key = (experiment.clone(), trial.clone(), at.div_euclid(60_000), assigned, served);
+        let key = (experiment, trial, at.div_euclid(60_000), assigned, served);
         let sum = self.minutes.entry(key).or_default();
         let one = [
             1,
@@ -78,12 +84,16 @@ impl Sums {
                 experiment, trial, config, weights, phase, first, last, requests
             ])?;
         }
-        for ((table, name), replaced) in self.names {
-            let add = format!(
-                "INSERT INTO {table} VALUES (?1, ?2)
-                 ON CONFLICT DO UPDATE SET replaced = replaced + ?2"
-            );
-            transaction.prepare_cached(&add)?.execute(params![name, replaced])?;
+        for (table, name) in self.names {
+            let add = format!("INSERT INTO {table} (name) VALUES (?1) ON CONFLICT DO NOTHING");
+            transaction.prepare_cached(&add)?.execute([name])?;
+        }
+        let mut replaced = transaction.prepare_cached(
+            "INSERT INTO replaced_outcome VALUES (?1, ?2, ?3)
+             ON CONFLICT DO UPDATE SET replaced = replaced + ?3",
+        )?;
+        for ((request, name), count) in self.replaced {
+            replaced.execute(params![request, name, count])?;
         }
         Ok(())
     }

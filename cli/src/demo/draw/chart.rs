@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use sidetrack::plan::VariantId;
 
-use super::style::painted;
-use crate::demo::input::BreakerState;
+use crate::breaker::Breaker;
 use crate::demo::observe::{BreakerPhase, SLICE, Slice, Snapshot};
 use crate::out::Ink;
 
@@ -32,7 +31,7 @@ pub(super) fn lines(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
             let at = axis.time(cell);
             let state = breaker.iter().rfind(|stretch| stretch.from <= at).map(|s| s.state);
             let slices = slices.get(axis.slices(cell)).unwrap_or_default();
-            (state == Some(BreakerState::HalfOpen), share(slices) / target)
+            (state == Some(Breaker::HalfOpen), share(slices) / target)
         })
         .collect();
     let mut lines: Vec<String> = (1..=HEIGHT)
@@ -52,7 +51,7 @@ pub(super) fn lines(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
         .collect();
     let health = snapshot.events.health.iter().map(|(from, healthy)| Stretch {
         from: *from,
-        state: if *healthy { BreakerState::Closed } else { BreakerState::Open },
+        state: if *healthy { Breaker::Closed } else { Breaker::Open },
         labels: vec![if *healthy { "healthy" } else { "503" }.to_owned()],
     });
     for (name, stretches) in [("model", health.collect()), ("breaker", breaker)] {
@@ -117,17 +116,14 @@ fn level(height: f64, row: usize) -> char {
 /// A state that lasts until the next one.
 struct Stretch {
     from: Duration,
-    state: BreakerState,
+    state: Breaker,
     /// The label, and shorter alternatives.
     labels: Vec<String>,
 }
 
 fn breaker(snapshot: &Snapshot<'_>) -> Vec<Stretch> {
-    let closed = Stretch {
-        from: Duration::ZERO,
-        state: BreakerState::Closed,
-        labels: vec!["closed".to_owned()],
-    };
+    let closed =
+        Stretch { from: Duration::ZERO, state: Breaker::Closed, labels: vec!["closed".to_owned()] };
     let later = snapshot.events.transitions.iter().map(|transition| Stretch {
         from: transition.at,
         state: transition.phase.state(),
@@ -159,7 +155,7 @@ fn band(stretches: &[Stretch], axis: &Axis, ink: Ink) -> String {
             _ => label.to_owned(),
         };
         let line = "━".repeat(room.saturating_sub(label.chars().count() + gap));
-        format!("{}{}", " ".repeat(gap), painted(stretch.state, &format!("{label}{line}"), ink))
+        format!("{}{}", " ".repeat(gap), stretch.state.painted(&format!("{label}{line}"), ink))
     };
     stretches.iter().zip(ends).enumerate().map(draw).collect()
 }

@@ -1,7 +1,7 @@
 //! The body of an outage: the chart, the effects of the failure, and the breaker's log.
 
 use super::chart;
-use super::style::{count_of_failures, painted};
+use super::style::count_of_failures;
 use crate::demo::observe::Snapshot;
 use crate::out::Ink;
 
@@ -14,7 +14,7 @@ pub(super) fn lines(snapshot: &Snapshot<'_>, ink: Ink) -> Vec<String> {
     lines.push(ink.dim(format!("   s  Envoy's log of {subject}")).to_string());
     lines.extend(snapshot.events.transitions.iter().map(|transition| {
         let at = ink.dim(format!("{:>4.1}", transition.at.as_secs_f64()));
-        format!("{at}  {}", painted(transition.phase.state(), &transition.text, ink))
+        format!("{at}  {}", transition.phase.state().painted(&transition.text, ink))
     }));
     lines
 }

@@ -1,7 +1,7 @@
 //! A snapshot in one line of at most 80 columns, for pipes and logs.
 
 use super::style::{fraction, latency, percent};
-use crate::demo::input::{BreakerState, Kind};
+use crate::demo::input::Kind;
 use crate::demo::observe::{Snapshot, VariantStats};
 
 pub(crate) fn progress(snapshot: &Snapshot<'_>) -> String {
@@ -26,11 +26,7 @@ pub(crate) fn progress(snapshot: &Snapshot<'_>) -> String {
             let (candidates, all) = second.iter().fold((0, 0), |(candidates, all), slice| {
                 (candidates + slice.from_candidates, all + slice.responses)
             });
-            let state = match snapshot.scrape.breaker.state {
-                BreakerState::Closed => "closed",
-                BreakerState::HalfOpen => "half-open",
-                BreakerState::Open => "open",
-            };
+            let state = snapshot.scrape.breaker.state.as_str();
             let share = percent(fraction(candidates, all));
             format!("{common}  breaker {state:<9}  candidate {share:>6}")
         }

@@ -2,21 +2,11 @@
 
 use std::time::Duration;
 
-use crate::demo::input::BreakerState;
 use crate::out::Ink;
 
 /// A count of failures, green if 0.
 pub(super) fn count_of_failures(count: u64, ink: Ink) -> String {
     if count == 0 { ink.good(count).to_string() } else { ink.bad(count).to_string() }
-}
-
-/// Text in the color of a state.
-pub(super) fn painted(state: BreakerState, text: &str, ink: Ink) -> String {
-    match state {
-        BreakerState::Closed => ink.good(text).to_string(),
-        BreakerState::HalfOpen => ink.note(text).to_string(),
-        BreakerState::Open => ink.bad(text).to_string(),
-    }
 }
 
 /// `3.2 ms` or `12 ms`.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sidetrack_lab::Behavior;
 
+use crate::breaker::Breaker;
+
 /// How long the breaker stays open in the outage; the default of 30 s is too long for a demo.
 pub(crate) const OPEN_FOR: &str = "4s";
 
@@ -47,16 +49,7 @@ pub(crate) enum Until {
     /// This much time has passed.
     Elapsed(Duration),
     /// The candidate's breaker is in one of these states. After this limit, the scenario ends instead.
-    Breaker(&'static [BreakerState], Duration),
-}
-
-/// The state of a breaker, as [`sidetrack::names::metric::BREAKER_STATE`] reports it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum BreakerState {
-    #[default]
-    Closed,
-    HalfOpen,
-    Open,
+    Breaker(&'static [Breaker], Duration),
 }
 
 impl Scenario {
@@ -89,7 +82,7 @@ impl Scenario {
         };
         let elapsed = |millis| Until::Elapsed(Duration::from_millis(millis));
         let breaker = |states| Until::Breaker(states, TRANSITION_LIMIT);
-        let open = Until::Breaker(&[BreakerState::Open], Duration::from_secs(5));
+        let open = Until::Breaker(&[Breaker::Open], Duration::from_secs(5));
         let mut steps = vec![
             step("all models are healthy", healthy(), elapsed(2500)),
             step("the enhanced model returns 503", failing(), open),
@@ -97,13 +90,9 @@ impl Scenario {
             step(
                 "healthy again; the breaker is still open",
                 healthy(),
-                breaker(&[BreakerState::HalfOpen, BreakerState::Closed]),
+                breaker(&[Breaker::HalfOpen, Breaker::Closed]),
             ),
-            step(
-                "half-open: some of its users test it",
-                healthy(),
-                breaker(&[BreakerState::Closed]),
-            ),
+            step("half-open: some of its users test it", healthy(), breaker(&[Breaker::Closed])),
             // Requests that were assigned before the transition end here.
             step("closed: its users are back", healthy(), elapsed(500)),
         ];

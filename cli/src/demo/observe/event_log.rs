@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sidetrack::breaker::Event;
 use sidetrack_lab::{Behavior, LineReader, ModelStub};
 
-use crate::demo::input::BreakerState;
+use crate::breaker::Breaker;
 use crate::demo::testbed::Testbed;
 use crate::words::variant;
 
@@ -49,11 +49,11 @@ pub(crate) enum BreakerPhase {
 }
 
 impl BreakerPhase {
-    pub(crate) const fn state(&self) -> BreakerState {
+    pub(crate) const fn state(&self) -> Breaker {
         match self {
-            Self::Closed => BreakerState::Closed,
-            Self::HalfOpen(_) => BreakerState::HalfOpen,
-            Self::Open => BreakerState::Open,
+            Self::Closed => Breaker::Closed,
+            Self::HalfOpen(_) => Breaker::HalfOpen,
+            Self::Open => Breaker::Open,
         }
     }
 

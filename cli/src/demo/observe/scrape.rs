@@ -1,10 +1,10 @@
 //! Envoy's metrics and the models' own counters at one moment.
 
-use sidetrack::names::{breaker_state, label, metric};
+use sidetrack::names::{label, metric};
 use sidetrack::plan::{Experiment, VariantId};
 use sidetrack_lab::{ModelStub, Scrape as Metrics};
 
-use crate::demo::input::BreakerState;
+use crate::breaker::Breaker;
 use crate::demo::testbed::Testbed;
 use crate::words::variant;
 
@@ -31,7 +31,7 @@ pub(crate) struct VariantCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BreakerMetrics {
     /// [`metric::BREAKER_STATE`].
-    pub(crate) state: BreakerState,
+    pub(crate) state: Breaker,
     /// [`metric::BREAKER_TRIPS`].
     pub(crate) trips: u64,
     /// [`metric::FALLBACKS`].
@@ -64,11 +64,7 @@ impl Scrape {
             });
         let candidate = variant(experiment, candidate);
         let breaker = BreakerMetrics {
-            state: match count(metric::BREAKER_STATE, candidate) {
-                breaker_state::CLOSED => BreakerState::Closed,
-                breaker_state::HALF_OPEN => BreakerState::HalfOpen,
-                _ => BreakerState::Open,
-            },
+            state: Breaker::of(count(metric::BREAKER_STATE, candidate)),
             trips: count(metric::BREAKER_TRIPS, candidate),
             fallbacks: count(metric::FALLBACKS, candidate),
         };

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{State, VariantState, request};
+use crate::load::count;
 use crate::out::Ink;
 use crate::run::event::{Event, Kind};
 use crate::run::folder::Folder;
 use crate::run::follow::Follower;
-use crate::run::observe::{Breaker, Observer};
+use crate::run::observe::Observer;
 use crate::run::supervise::Supervisor;
 use crate::words::visible;
 use crate::wrap::{self, wrapped};
@@ -91,9 +92,9 @@ pub(super) fn problems(
 pub(super) fn table(state: &State, ink: Ink) -> Vec<String> {
     let phase = state.phase.as_ref().map_or_else(String::new, |phase| format!(", phase {phase}"));
     let mut lines = vec![format!(
-        " {}  {} requests, {:.0} per second{phase}",
+        " {}  {}, {:.0} per second{phase}",
         ink.bold(&state.name),
-        state.requests,
+        count(state.requests, "request"),
         state.rate,
     )];
     if !state.enabled {
@@ -108,11 +109,12 @@ pub(super) fn table(state: &State, ink: Ink) -> Vec<String> {
     lines.push(ink.dim(head).to_string());
     lines.extend(state.variants.iter().map(|it| row(it, width, ink)));
     for it in state.variants.iter().filter(|it| it.fallbacks > 0) {
-        let text = format!("{} requests of {} got the baseline instead.", it.fallbacks, it.name);
+        let text =
+            format!("{} of {} got the baseline instead.", count(it.fallbacks, "request"), it.name);
         lines.extend(wrapped(" ", &text).lines().map(|line| ink.dim(line).to_string()));
     }
     if state.missing_unit > 0 {
-        let text = format!(" {} requests had no unit.", state.missing_unit);
+        let text = format!(" {} had no unit.", count(state.missing_unit, "request"));
         lines.push(ink.note(text).to_string());
     }
     lines.push(String::new());
@@ -128,12 +130,7 @@ fn row(it: &VariantState, width: usize, ink: Ink) -> String {
     let share = it.share.map_or_else(|| "–".to_owned(), |share| format!("{share:.1} %"));
     let errors = format!("{:>6}", it.errors);
     let errors = if it.errors == 0 { errors } else { ink.bad(errors).to_string() };
-    let breaker = match it.breaker {
-        None => ink.dim("").to_string(),
-        Some(state @ Breaker::Closed) => ink.good(state.as_str()).to_string(),
-        Some(state @ Breaker::HalfOpen) => ink.note(state.as_str()).to_string(),
-        Some(state @ Breaker::Open) => ink.bad(state.as_str()).to_string(),
-    };
+    let breaker = it.breaker.map_or_else(String::new, |state| state.painted(state.as_str(), ink));
     format!(
         " {name} {:>8} {share:>7} {:>7} {errors} {:>7} {:>7}  {breaker}",
         it.requests,

@@ -243,3 +243,34 @@ fn an_edit_of_a_person_during_the_decision_is_not_undone() {
     assert_eq!(git(test.folder.path(), &["log", "--format=%s"]), "mine\nstart\n");
     assert!(!test.folder.path().join(".git/sidetrack-change").exists());
 }
+
+/// Several at once: a second scheduler, or a person beside it. All decide about the same file, and one change is made.
+#[test]
+fn of_several_at_once_one_writes_and_the_others_say_that_the_file_changed() {
+    const RUNS: usize = 4;
+    for more in [&[][..], &["--apply", "git"]] {
+        let test = if more.is_empty() { bad() } else { committed(bad()) };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        // None has its evidence before all have read the file.
+        let all = std::thread::spawn(move || {
+            (0..RUNS).map(|_| listener.accept().unwrap()).collect::<Vec<_>>()
+        });
+        let arguments = [more, &["--prometheus", &url]].concat();
+        let ended: Vec<_> = std::thread::scope(|scope| {
+            let runs: Vec<_> =
+                (0..RUNS).map(|_| scope.spawn(|| test.with_logs(&arguments))).collect();
+            runs.into_iter().map(|run| run.join().unwrap()).collect()
+        });
+        drop(all.join().unwrap());
+        let codes: Vec<i32> = ended.iter().map(|(code, ..)| *code).collect();
+        assert_eq!(codes.iter().filter(|code| **code == 3).count(), 1, "{more:?}: {ended:?}");
+        for (_, text, error) in ended.iter().filter(|(code, ..)| *code != 3) {
+            assert!(error.contains("changed while the decision was made"), "{text}{error}");
+            assert!(error.contains("run the command again"), "{text}{error}");
+        }
+        let file = test.file();
+        assert_eq!(file.matches("was rolled back at").count(), 1, "{file}");
+        assert!(file.contains("weight: 0 "), "{file}");
+    }
+}
