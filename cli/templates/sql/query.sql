@@ -268,7 +268,7 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
   SELECT CAST(request_id AS {{ d.text_type() }}) AS request_id, COUNT(*) AS label_rows,
     {% if attribution is not none %}MIN({{ d.millis('time') }}) AS label_ms, {% endif %}
     {%- for column in columns %}MIN({{ d.float(column) }}) AS c{{ loop.index0 }}, MAX({{ d.float(column) }}) AS other{{ loop.index0 }}{% if not loop.last %}, {% endif %}{% endfor %}{{ segments_of('outcomes', call='MIN') }}
-  FROM {% if has_outcome_segments %}(SELECT o.*{{ values_of('outcomes') }} FROM {{ outcomes.table }} o) o{% else %}{{ outcomes.table }}{% endif %} WHERE request_id IS NOT NULL GROUP BY CAST(request_id AS {{ d.text_type() }})
+  FROM {% if has_outcome_segments %}(SELECT *{{ values_of('outcomes') }} FROM {{ outcomes.table }}) segmented_outcomes{% else %}{{ outcomes.table }}{% endif %} WHERE request_id IS NOT NULL GROUP BY CAST(request_id AS {{ d.text_type() }})
 {{ d.end('labels') }}
 {{ d.step('labeled') }}
   SELECT {{ of('r', ['pass', 'unit', 'phase', 'arm', 'ms', 'request_id', 'failed', 'aborted']) }}{% for column in columns %}, l.c{{ loop.index0 }} AS c{{ loop.index0 }}{% endfor %}{{ segments_of('outcomes', 'l.') }}
@@ -304,7 +304,7 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {{ d.step('named_rows') }}
   SELECT r.*, {{ d.digest(digest_prefix, "r.unit") }} AS digest{% if covariates %},
     -- A row with nothing but covariates is from before the experiment, and no outcome.
-    CASE WHEN {% for at in outcomes.metric_columns %}c{{ at }} IS NULL AND {% endfor %}COALESCE({% for covariate in covariates %}c{{ covariate.column }}{% if not loop.last %}, {% endif %}{% endfor %}) IS NOT NULL THEN 1 ELSE 0 END{% else %}, 0{% endif %} AS is_before
+    CASE WHEN {% for at in outcomes.metric_columns %}c{{ at }} IS NULL AND {% endfor %}({% for covariate in covariates %}c{{ covariate.column }} IS NOT NULL{% if not loop.last %} OR {% endif %}{% endfor %}) THEN 1 ELSE 0 END{% else %}, 0{% endif %} AS is_before
   FROM told_rows r WHERE unit IS NOT NULL
 {{ d.end('named_rows') }}
 {{ d.step('known_rows') }}

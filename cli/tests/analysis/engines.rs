@@ -48,130 +48,105 @@ fn story(options: &[&str]) -> Folder {
     folder
 }
 
-/// What is asked of the data, by all ways.
+/// What is asked of the data, by all ways; options are words with spaces in between.
 #[derive(Clone, Copy)]
 struct Question {
     outcomes: &'static str,
+    /// The table of the outcomes, as the query reads it.
+    table: &'static str,
     /// What only the query is asked, as it knows no files.
-    sql: &'static [&'static str],
+    sql: &'static str,
     /// What only `analyze run` is asked.
-    run: &'static [&'static str],
+    run: &'static str,
     /// Which sums are made.
-    data: &'static [&'static str],
+    data: &'static str,
     /// What is asked of them.
-    asked: &'static [&'static str],
+    asked: &'static str,
 }
 
 /// Metrics of requests.
 const LABELS: Question = Question {
     outcomes: "labels.csv",
-    sql: &["--by", "request_id", "--column", "correct", "--column", "score"],
-    run: &[],
-    data: &[],
-    asked: &["--metric", "accuracy", "--guardrail", "score=ratio:increase:0.5"],
+    table: "outcomes",
+    sql: "--by request_id --column correct --column score",
+    run: "",
+    data: "",
+    asked: "--metric accuracy --guardrail score=ratio:increase:0.5",
 };
+
+/// The same with a table that has a field for each part of the exposure.
+const TYPED: Question =
+    Question { sql: "--by request_id --column correct --column score --typed", ..LABELS };
 
 /// Metrics of units.
 const SALES: Question = Question {
     outcomes: "sales.csv",
-    sql: &["--by", "unit", "--column", "revenue", "--binary", "bought"],
-    run: &[],
-    data: &[],
-    asked: &["--metric", "revenue=mean"],
+    sql: "--by unit --column revenue --binary bought",
+    asked: "--metric revenue=mean",
+    ..LABELS
 };
 
 /// A window, a cap, and a part of the time.
 const WINDOW: Question = Question {
-    data: &["--attribution", "1d", "--cap", "revenue=99%", "--since", "2026-11-23T12:00:00Z"],
-    asked: &["--metric", "revenue=mean", "--guardrail", "bought=proportion:increase:5%"],
+    data: "--attribution 1d --cap revenue=99% --since 2026-11-23T12:00:00Z",
+    asked: "--metric revenue=mean --guardrail bought=proportion:increase:5%",
+    ..SALES
+};
+
+/// Several tables, as a subquery.
+const TABLES: Question = Question {
+    table: "(SELECT unit, time, revenue, bought FROM outcomes WHERE revenue > 5\nUNION ALL \
+            SELECT unit, time, revenue, bought FROM outcomes WHERE NOT revenue > 5) AS both_tables",
     ..SALES
 };
 
 /// Segments of both tables, and a ratio of two columns of requests.
 const TOPICS: Question = Question {
     outcomes: "topics.csv",
-    sql: &[
-        "--by",
-        "request_id",
-        "--column",
-        "correct",
-        "--column",
-        "score",
-        "--column",
-        "clicks",
-        "--column",
-        "views",
-        "--segment",
-        "country",
-        "--outcome-segment",
-        "topic",
-    ],
-    run: &["--segment", "country", "--segment", "topic"],
-    data: &[],
-    asked: &["--metric", "clicks/views", "--guardrail", "score=ratio:increase:0.5"],
+    sql: "--by request_id --column correct --column score --column clicks --column views \
+          --segment country --outcome-segment topic",
+    run: "--segment country --segment topic",
+    asked: "--metric clicks/views --guardrail score=ratio:increase:0.5",
+    ..LABELS
 };
 
 /// A covariate, a segment of units, and a ratio of two of their columns.
 const SPEND: Question = Question {
     outcomes: "spend.csv",
-    sql: &[
-        "--by",
-        "unit",
-        "--column",
-        "revenue",
-        "--column",
-        "items",
-        "--binary",
-        "bought",
-        "--segment",
-        "country",
-        "--outcome-segment",
-        "tier",
-    ],
-    run: &["--segment", "country", "--segment", "tier"],
-    data: &[],
-    asked: &[
-        "--metric",
-        "revenue=mean",
-        "--guardrail",
-        "revenue/items:increase:50%",
-        "--covariate",
-        "past",
-    ],
-};
-
-/// The same with a window and a cap: a row from before the experiment is not of it.
-const SPENT: Question = Question {
-    data: &["--attribution", "1d", "--cap", "revenue=99%", "--since", "2026-11-23T12:00:00Z"],
-    ..SPEND
-};
-
-/// The same with a table that has a field for each part of the exposure.
-const TYPED: Question = Question {
-    sql: &["--by", "request_id", "--column", "correct", "--column", "score", "--typed"],
+    sql: "--by unit --column revenue --column items --binary bought --segment country \
+          --outcome-segment tier",
+    run: "--segment country --segment tier",
+    asked: "--metric revenue=mean --guardrail revenue/items:increase:50% --covariate past",
     ..LABELS
 };
 
+/// The same with a window and a cap: a row from before the experiment is not of it.
+const SPENT: Question = Question { data: WINDOW.data, ..SPEND };
+
 /// Stories, by their options, and what is asked of them.
 const STORIES: [(&[&str], &[Question]); 3] = [
-    (&[], &[LABELS, SALES, WINDOW, TOPICS, SPEND, SPENT, TYPED]),
+    (&[], &[LABELS, TYPED, SALES, WINDOW, TABLES, TOPICS, SPEND, SPENT]),
     (&["--rollout"], &[TOPICS, SPENT]),
     (&["--plain"], &[LABELS, SPEND]),
 ];
 
 impl Question {
+    fn is_typed(&self) -> bool {
+        self.sql.contains("--typed")
+    }
+
     fn direct(&self, folder: &Folder) -> Value {
         let mut arguments = vec!["analyze", "run", "experiment.json", "--exposures", "access.log"];
         arguments.extend(["--json", "--outcomes", self.outcomes]);
-        arguments.extend(self.data.iter().chain(self.asked).chain(self.run));
+        arguments.extend([self.data, self.asked, self.run].into_iter().flat_map(words));
         let output = folder.run(&arguments);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 
     fn query(&self, folder: &Folder, dialect: &str) -> PathBuf {
         let mut arguments = vec!["analyze", "sql", "experiment.json", "--dialect", dialect];
-        arguments.extend(["--exposures", "exposures", "--outcomes", "outcomes"]);
-        arguments.extend(self.sql.iter().chain(self.data).chain(self.asked));
+        arguments.extend(["--exposures", "exposures", "--outcomes", self.table]);
+        arguments.extend([self.sql, self.data, self.asked].into_iter().flat_map(words));
         let output = folder.run(&arguments);
         folder.write(&format!("{dialect}.sql"), printed(&output))
     }
@@ -179,16 +154,20 @@ impl Question {
     /// The verdict from the table that an engine makes.
     fn by(&self, folder: &Folder, dialect: &str, engine: &mut Command) -> Value {
         let query = self.query(folder, dialect);
-        let log = if self.sql.contains(&"--typed") { "typed.log" } else { "access.log" };
+        let log = if self.is_typed() { "typed.log" } else { "access.log" };
         let (log, outcomes) = (folder.path().join(log), folder.path().join(self.outcomes));
         let output =
             engine.arg(script("engines.py")).arg(dialect).arg(query).arg(log).arg(outcomes);
         folder.write("sums.csv", printed(&output.output().unwrap()));
         let mut arguments = vec!["analyze", "summary", "experiment.json", "--json"];
-        arguments.extend(["--from", "sums.csv"].iter().chain(self.asked));
+        arguments.extend(["--from", "sums.csv"].into_iter().chain(words(self.asked)));
         let output = folder.run(&arguments);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
+}
+
+fn words(options: &'static str) -> impl Iterator<Item = &'static str> {
+    options.split_whitespace()
 }
 
 /// Asserts that both are the same: figures to [`TOLERANCE`], everything else exactly. Returns the largest difference.
@@ -244,11 +223,12 @@ fn agrees(dialect: &str, engine: &dyn Fn() -> Command) {
             let mut direct = question.direct(&folder);
             assert!(direct["daily"].as_array().is_some_and(|daily| !daily.is_empty()));
             let segments = direct["segments"].as_array().map_or(0, Vec::len);
-            assert_eq!(segments, question.run.len() / 2, "{}", direct["segments"]);
+            assert_eq!(segments, words(question.run).count() / 2, "{}", direct["segments"]);
             let mut other = question.by(&folder, dialect, &mut engine());
             let not_checked = comparable(&mut direct, &mut other);
             let by_unit = ["damaged_lines", "unmatched_rows", "repeated_rows"];
-            let by_unit = if question.sql.contains(&"unit") { &by_unit[..] } else { &by_unit[..1] };
+            let by_unit =
+                if question.sql.contains("--by unit") { &by_unit[..] } else { &by_unit[..1] };
             let is_known = |name: &String| by_unit.contains(&name.as_str());
             assert!(not_checked.iter().all(is_known), "{not_checked:?}");
             assert_eq!(not_checked.len(), by_unit.len(), "{not_checked:?}");
@@ -303,6 +283,23 @@ fn every_dialect_is_parsed() {
             }
         }
     }
+}
+
+#[test]
+fn a_table_with_the_name_of_a_step_is_refused() {
+    let folder = story(&[]);
+    let query = |table: &str| {
+        let fixed = ["analyze", "sql", "experiment.json", "--dialect", "duckdb", "--by"];
+        let arguments = [&fixed[..], &["request_id", "--column", "correct", "--outcomes", table]];
+        folder.text(&arguments.concat())
+    };
+    let (code, _, errors) = query("Labels");
+    assert!(code != 0 && errors.contains("main.Labels"), "{code} {errors}");
+    assert_eq!(query("main.labels").0, 0);
+    // A table with several lines is one line of a comment.
+    let (code, text, errors) = query("(SELECT request_id,\ncorrect FROM other) AS outcomes");
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("(SELECT request_id, correct FROM other) AS outcomes"), "{text}");
 }
 
 /// A PostgreSQL server of its own, without a network.

@@ -75,7 +75,7 @@ impl Asked<'_> {
             "strata": strata,
             "has_rollout": has_rollout,
             "user_hash": true,
-            "exposures": args.exposures,
+            "exposures": one_line(&args.exposures),
             "typed": args.typed,
             "outcomes": self.outcomes(columns),
             "segments": self.segments(),
@@ -159,7 +159,7 @@ impl Asked<'_> {
         let metrics = columns.iter().enumerate();
         let metrics = metrics.filter(|(_, (_, column))| !covariates.contains(&column.name));
         json!({
-            "table": table,
+            "table": one_line(table),
             "key": if by_request { "request_id" } else { "unit" },
             "by_request": by_request,
             "time": !self.args.untimed,
@@ -230,6 +230,11 @@ impl Asked<'_> {
             "repeated_rows: the query does not look for rows that come again a moment later",
         ]
     }
+}
+
+/// A table as a comment can name it: a subquery may have several lines.
+fn one_line(table: &str) -> String {
+    table.replace(['\n', '\r'], " ")
 }
 
 /// Text as hexadecimal digits.

@@ -3,7 +3,7 @@
 {%- set i = loop.index0 %}
 {%- set known = 'known' ~ i %}
 {%- set of_first = 'FROM (SELECT t.pass AS pass, t.phase AS phase, t.arm AS arm, ' %}
-{%- set first = 'FROM told t JOIN before b ON b.pass = t.pass AND b.unit = t.unit WHERE t.place = 1' %}
+{%- set first = 'FROM told t JOIN units_before b ON b.pass = t.pass AND b.unit = t.unit WHERE t.place = 1' %}
 {{ or_all }}{{ row('covariate', 'FROM (SELECT DISTINCT pass FROM passes) p', pass='pass', place=i, n='0', items=quote(covariate.name)) }}
 {{ or_all }}{{ row('covariate_rows', 'FROM covariates_of_units GROUP BY pass', quote(covariate.name), 'pass', n='SUM(rows' ~ i ~ ')') }}
 {{ or_all }}{{ row('covariate_late_rows', 'FROM covariates_of_units GROUP BY pass', quote(covariate.name), 'pass', n='SUM(late' ~ i ~ ')') }}
@@ -22,5 +22,5 @@
 {{ or_all }}{{ pairs('metric_with_covariates', 'FROM (SELECT metric, pass, phase, arm, v' ~ i ~ ' AS y, v' ~ j ~ ' AS x FROM vectors) v', 'metric, pass, phase, arm', 'metric', place=i * (i + 1) // 2 + j) }}
 {%- endfor %}{% endfor %}
 {%- for i in range((width - 1) * (width - 1)) %}
-{{ or_all }}{{ row('crossing', 'FROM products', "metric || ' with covariates, " ~ i ~ "'", 'pass', 'phase', 'arm', place='other', s=['p' ~ i]) }}
+{{ or_all }}{{ row('crossing', 'FROM deviation_products', "metric || ' with covariates, " ~ i ~ "'", 'pass', 'phase', 'arm', place='other', s=['p' ~ i]) }}
 {%- endfor %}

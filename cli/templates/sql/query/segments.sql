@@ -9,22 +9,24 @@
 {{ d.end('segment_values') }}
 {{ d.step('first_values') }}
   SELECT dimension, unit, ms, label
-  FROM (SELECT v.*, ROW_NUMBER() OVER (PARTITION BY dimension, unit ORDER BY ms, {{ d.bytes('label') }}) AS at FROM segment_values v) numbered
-  WHERE at = 1
+  FROM (SELECT v.*, ROW_NUMBER() OVER (PARTITION BY dimension, unit ORDER BY ms, {{ d.bytes('label') }}) AS turn FROM segment_values v) numbered
+  WHERE turn = 1
 {{ d.end('first_values') }}
 {{ d.step('segment_sizes') }}
-  SELECT s.*, ROW_NUMBER() OVER (PARTITION BY dimension ORDER BY units DESC, {{ d.bytes('label') }}) - 1 AS segment
-  FROM (SELECT dimension, label, COUNT(*) AS units FROM first_values GROUP BY dimension, label) s
+  SELECT dimension, label, units, {{ d.int('turn - 1') }} AS segment
+  FROM (SELECT s.*, ROW_NUMBER() OVER (PARTITION BY dimension ORDER BY units DESC, {{ d.bytes('label') }}) AS turn
+  FROM (SELECT dimension, label, COUNT(*) AS units FROM first_values GROUP BY dimension, label) s) numbered
 {{ d.end('segment_sizes') }}
 {{ d.step('dimensions') }}
   -- Another value than the {{ largest }} largest would be alone among the others.
-  SELECT i.dimension AS dimension, COALESCE(c.labels, 0) AS labels, CASE WHEN c.labels = {{ largest + 1 }} THEN {{ largest + 1 }} ELSE LEAST(COALESCE(c.labels, 0), {{ largest }}) END AS kept
+  SELECT dimension, labels, CASE WHEN labels = {{ largest + 1 }} OR labels < {{ largest }} THEN labels ELSE {{ d.int(largest) }} END AS kept
+  FROM (SELECT i.dimension AS dimension, {{ d.int('COALESCE(c.labels, 0)') }} AS labels
   FROM ({% for segment in segments %}{% if not loop.first %} UNION ALL {% endif %}SELECT {{ segment.index }} AS dimension{% endfor %}) i
-    LEFT JOIN (SELECT dimension, COUNT(*) AS labels FROM segment_sizes GROUP BY dimension) c ON c.dimension = i.dimension
+    LEFT JOIN (SELECT dimension, COUNT(*) AS labels FROM segment_sizes GROUP BY dimension) c ON c.dimension = i.dimension) all_dimensions
 {{ d.end('dimensions') }}
 {{ d.step('unit_segments') }}
   SELECT i.dimension AS dimension, u.unit AS unit,
-    CASE WHEN v.label IS NULL THEN i.kept + 1 WHEN s.segment < i.kept THEN s.segment ELSE i.kept END AS segment,
+    {{ d.int('CASE WHEN v.label IS NULL THEN i.kept + 1 WHEN s.segment < i.kept THEN s.segment ELSE i.kept END') }} AS segment,
     CASE WHEN v.ms > u.begun_ms THEN 1 ELSE 0 END AS later
   FROM units u CROSS JOIN dimensions i
     LEFT JOIN first_values v ON v.dimension = i.dimension AND v.unit = u.unit
