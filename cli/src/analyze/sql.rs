@@ -136,10 +136,16 @@ impl Args {
 
     /// By what results are shown separately: those of the plan first.
     fn dimensions(&self, planned: Option<&AnalysisPlan>) -> anyhow::Result<Vec<Dimension>> {
-        let asked = [&self.segment[..], &self.outcome_segment[..]].concat();
-        let dimensions = planned.cloned().unwrap_or_default().dimensions(&asked);
-        dimensions.iter().try_for_each(|dimension| is_column(&dimension.name))?;
-        Ok(dimensions)
+        let mut asked: Vec<String> = Vec::new();
+        for name in self.segment.iter().chain(&self.outcome_segment) {
+            is_column(name)?;
+            if !asked.contains(name) {
+                asked.push(name.clone());
+            }
+        }
+        let planned = planned.cloned().unwrap_or_default();
+        planned.segments.iter().try_for_each(|name| is_column(name))?;
+        Ok(planned.dimensions(&asked))
     }
 
     /// The methods of the plan, with the covariates that are asked for.
