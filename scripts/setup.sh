@@ -175,7 +175,8 @@ object_store() {
     python_environment .tools/moto scripts/moto-requirements.txt "moto, a server of S3"
 }
 
-# What the SQL for a warehouse is run by, and what reads its result.
+# What the SQL for a warehouse is run by, and what reads its result. GrowthBook's engine needs a pandas below 2, and
+# ClickHouse's one above it, so that the engines of `analyze sql` have another environment.
 growthbook() {
     python_environment .tools/growthbook scripts/growthbook-requirements.txt "DuckDB, sqlglot and GrowthBook's engine"
 }

@@ -3,16 +3,13 @@
 //! The query keeps the lines that `analyze run` keeps, and counts a unit once: for the variant that it was assigned to in
 //! its first exposure. It checks no buckets, and it reads the weights of a phase without judging by them.
 
-mod dialect;
-
 use std::fmt::{self, Write as _};
 
 use sidetrack::exposure;
 use sidetrack::names::log;
 use sidetrack::plan::{Assignment, Experiment, ExposureUnit};
 
-pub use dialect::Dialect;
-
+use crate::dialect::{Dialect, quoted};
 use crate::window::Window;
 
 /// Who reads the result.
@@ -161,11 +158,11 @@ impl Assignments<'_> {
             reasons.push("random");
         }
         let list = |values: &[&str]| {
-            values.iter().map(|value| dialect::quoted(value)).collect::<Vec<_>>().join(", ")
+            values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ")
         };
         let variants: Vec<&str> =
             experiment.variants.iter().map(|variant| variant.name.as_str()).collect();
-        let name = dialect::quoted(&experiment.name);
+        let name = quoted(&experiment.name);
         let time = self.dialect.time(log::TIME);
         let mut sql = format!(
             "  SELECT\n    {unit} AS unit_id,\n    {time} AS exposed_at,\n    {assigned},\n    {weights} AS \
@@ -185,7 +182,7 @@ impl Assignments<'_> {
         );
         for (limit, compare) in [(self.window.since, ">="), (self.window.until, "<")] {
             if let Some(limit) = limit {
-                let limit = self.dialect.time(&dialect::quoted(&limit.to_string()));
+                let limit = self.dialect.time(&quoted(&limit.to_string()));
                 writeln!(sql, "    AND {time} {compare} {limit}").ok();
             }
         }
@@ -206,7 +203,7 @@ impl Assignments<'_> {
             format!("assigned AS {variant}"),
         ];
         if let Some([experiment_name, variation_name]) = names {
-            let name = dialect::quoted(&experiment.name);
+            let name = quoted(&experiment.name);
             columns.push(format!("{name} AS {experiment_name}"));
             columns.push(format!("assigned AS {variation_name}"));
         }

@@ -73,7 +73,6 @@ impl Covariates {
             ..Counts::default()
         });
         let mut counts: Vec<Counts> = named.collect();
-        let mut known = vec![0.0; columns.len()];
         for (keys, time, row) in outcomes.units() {
             let Some((shard, unit)) = keys.into_iter().find_map(|key| joined.unit(key)) else {
                 continue;
@@ -81,8 +80,7 @@ impl Covariates {
             let Some((number, cell)) = unit.first() else { continue };
             let is_late = time.is_some_and(|time| time > cell.first);
             let Some(of_shard) = values.get_mut(shard) else { continue };
-            let all = columns.iter().zip(of_shard).zip(counts.iter_mut().zip(&mut known));
-            for ((column, of_column), (counts, known)) in all {
+            for ((column, of_column), counts) in columns.iter().zip(of_shard).zip(&mut counts) {
                 let value = row.get(*column).copied().unwrap_or(f64::NAN);
                 let Some(slot) = of_column.get_mut(number as usize) else { continue };
                 if value.is_nan() {
@@ -93,14 +91,18 @@ impl Covariates {
                     counts.late += 1;
                 } else if slot.is_nan() {
                     *slot = value;
-                    if value.is_finite() {
-                        *known += 1.0;
-                        counts.fill += (value - counts.fill) / *known;
-                    }
                 } else if slot.to_bits() != value.to_bits() && slot.is_finite() {
                     *slot = f64::INFINITY;
                     counts.several += 1;
                 }
+            }
+        }
+        for (index, counts) in counts.iter_mut().enumerate() {
+            let of_units = values.iter().filter_map(|shard| shard.get(index)).flatten();
+            let mut known = 0.0;
+            for value in of_units.filter(|value| value.is_finite()) {
+                known += 1.0;
+                counts.fill += (value - counts.fill) / known;
             }
         }
         Self { values, counts }

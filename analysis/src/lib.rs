@@ -39,6 +39,7 @@ mod checks;
 mod compare;
 mod covariate;
 mod daily;
+mod dialect;
 pub mod drift;
 mod error;
 mod expected_value;
@@ -75,6 +76,7 @@ pub use analyze::{
 pub use answer::Analysis;
 pub use cap::Cap;
 pub use check::{Check, CheckName, CheckState};
+pub use dialect::Dialect;
 pub use error::{Damage, Error, Part, in_words};
 pub use expected_value::Price;
 pub use llm::{LLM_METRICS, LlmSource};

@@ -10,6 +10,7 @@ mod texts;
 
 use sidetrack::names::log;
 
+pub use chosen::LARGEST;
 pub(crate) use chosen::{Chosen, ChosenValues, Sizes};
 pub(crate) use compare::{Grounds, segments};
 pub(crate) use split::{checks, missing};

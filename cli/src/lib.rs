@@ -14,6 +14,7 @@ mod calibrate;
 mod check;
 mod completions;
 mod demo;
+mod dialect;
 mod digest;
 mod edit;
 mod exit;

@@ -9,7 +9,10 @@ import csv
 import sys
 import uuid
 
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, functions
+
+COLUMNS = {"time", "request_id", "experiment", "assigned", "served", "status", "flags", "duration", "rescued", "phase",
+           "exposure"}
 
 
 def table(session, name, path):
@@ -19,6 +22,10 @@ def table(session, name, path):
         frame = session.read.json(path)
     else:
         frame = session.read.parquet(path)
+    if name == "exposures":
+        # Keys that no line has.
+        for column in COLUMNS - set(frame.columns):
+            frame = frame.withColumn(column, functions.lit(None).cast("string"))
     frame.createOrReplaceTempView(name)
 
 

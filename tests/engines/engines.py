@@ -22,9 +22,18 @@ LOG = {
     "flags": "text",
     "duration": "int",
     "rescued": "text",
+    "phase": "text",
+    "country": "text",
     "exposure": "text",
+    "trial": "text",
+    "config": "text",
+    "plan": "text",
+    "weights": "text",
+    "reason": "text",
+    "bucket": "int",
+    "unit": "text",
 }
-OUTCOMES = {"request_id": "text", "unit": "text", "time": "text"}
+OUTCOMES = {name: "text" for name in ["request_id", "unit", "time", "topic", "tier"]}
 
 
 def head(outcomes):
@@ -40,9 +49,13 @@ def statements(query):
 def duckdb(query, log, outcomes):
     import duckdb
 
+    def types(columns):
+        names = {"text": "VARCHAR", "int": "BIGINT"}
+        return {name: names[kind] for name, kind in columns.items()}
+
     con = duckdb.connect()
     con.execute("SET TimeZone = 'UTC'")
-    con.execute(f"CREATE TABLE exposures AS SELECT * FROM read_json('{log}', format='newline_delimited')")
+    con.execute(f"CREATE TABLE exposures AS SELECT * FROM read_json('{log}', format='newline_delimited', columns={types(LOG)})")
     con.execute(f"CREATE TABLE outcomes AS SELECT * FROM read_csv('{outcomes}')")
     found = con.execute(query)
     yield [column[0] for column in found.description]

@@ -8,7 +8,7 @@ use crate::figures::visible;
 use crate::join::Unit;
 
 /// How many values of a dimension are segments of their own.
-pub(crate) const LARGEST: usize = 20;
+pub const LARGEST: usize = 20;
 
 /// How many units have each value, by its key.
 pub(crate) type Sizes = BTreeMap<u64, u64>;

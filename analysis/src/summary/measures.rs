@@ -5,9 +5,9 @@ use serde::Serialize;
 use super::fields::words;
 use crate::analyze::{Settings, selected};
 use crate::answer::{Kind, Role};
-use crate::error::{Error, Part};
+use crate::error::Error;
 use crate::metric::{self, Available, Metric, Origin};
-use crate::sums::{adds_values, needs_tails};
+use crate::sums::{adds_values, has_days, is_adjusted, is_segmented, needs_tails};
 
 /// A column of the outcomes, as an engine has it: numbers.
 #[derive(Clone, Debug)]
@@ -44,10 +44,18 @@ pub struct Measure {
     pub kind: Kind,
     /// What its values are made of.
     pub of: Of,
+    /// Of a ratio of two columns: that of the denominator.
+    pub per: Option<usize>,
     /// A unit without a row is left out.
     pub missing: bool,
     /// It is a primary one.
     pub primary: bool,
+    /// It is compared by segment.
+    pub segmented: bool,
+    /// It is compared by day.
+    pub daily: bool,
+    /// Covariates adjust it.
+    pub adjusted: bool,
     /// Powers of residuals are needed.
     pub tails: bool,
     /// Sums without the largest values are needed.
@@ -76,20 +84,12 @@ pub fn measures(
         logged: &[],
         covariates: &settings.methods.covariates,
     };
-    if let Some(covariate) = settings.methods.covariates.first() {
-        let problem = "queries make no sums of covariates yet; leave it out, or use `analyze run`";
-        return Err(Error::input(Part::Covariate(covariate.clone()), problem));
-    }
     let metrics = selected(&available, settings)?;
-    if let Some(metric) = metrics.iter().find(|metric| metric.per.is_some()) {
-        let problem = "queries make no sums of ratios of two columns yet; use `analyze run`";
-        return Err(Error::input(Part::Metric(metric.role, metric.name.clone()), problem));
-    }
-    Ok(metrics.iter().map(Measure::of).collect())
+    Ok(metrics.iter().map(|metric| Measure::of(metric, by_request)).collect())
 }
 
 impl Measure {
-    fn of(metric: &Metric) -> Self {
+    fn of(metric: &Metric, by_request: bool) -> Self {
         let (kind, decides) = words(metric);
         Self {
             name: metric.name.clone(),
@@ -101,7 +101,11 @@ impl Measure {
                 Origin::Latency => Of::Latency,
                 Origin::Column(column) => Of::Column(column),
             },
+            per: metric.per,
             missing: metric.absent == metric::Absent::Missing,
+            segmented: is_segmented(metric),
+            daily: has_days(metric, !by_request),
+            adjusted: is_adjusted(metric),
             primary: metric.role == Role::Primary,
             tails: needs_tails(metric),
             large: adds_values(metric),

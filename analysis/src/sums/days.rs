@@ -13,9 +13,10 @@ use super::values::value;
 use super::{Summation, Sums};
 use crate::join::{Cell, Unit, UnitTable, day};
 use crate::metric::{Metric, Origin};
+use crate::model::ModelMetric;
 
 /// How many days since the first request are looked at, the first one among them.
-pub(crate) const MOST_DAYS_SINCE: u32 = 28;
+pub const MOST_DAYS_SINCE: u32 = 28;
 
 /// The sums of a metric.
 #[derive(Clone, Debug, Default)]
@@ -55,9 +56,12 @@ impl DaySums {
 /// A unit's day, days since its first request, numerator and denominator.
 type OnDay = (u32, u32, f64, f64);
 
-/// Whether a metric has values by day: those of requests, of which the day is known.
-fn has_days(metric: &Metric, by_unit: bool) -> bool {
-    is_segmented(metric) && !(by_unit && matches!(metric.origin, Origin::Column(_)))
+/// Whether a metric has values by day: those of requests, of which the day is known. A linearized metric has one value of
+/// a unit in a phase.
+pub(crate) fn has_days(metric: &Metric, by_unit: bool) -> bool {
+    is_segmented(metric)
+        && metric.model.is_none_or(ModelMetric::is_mean)
+        && !(by_unit && matches!(metric.origin, Origin::Column(_)))
 }
 
 impl Summation<'_> {
@@ -95,16 +99,26 @@ impl Summation<'_> {
             Origin::Column(column) => Some(column),
             _ => None,
         };
-        let whole = column.map_or((0.0, 0), |column| table.column(column, number));
-        if !whole.0.is_finite() || (column.is_some() && self.is_open(cell)) {
+        if column.is_some() && self.is_open(cell) {
             return None;
         }
+        let of_column = |column: Option<usize>| {
+            let whole = column.map_or((0.0, 0), |column| table.column(column, number));
+            whole.0.is_finite().then(|| table.days_of(number, cell, column, whole))
+        };
+        let days = of_column(column)?;
+        // Of a ratio of two columns: the same days with the denominator.
+        let per = metric.per.map_or(Some(Vec::new()), |per| of_column(Some(per)))?;
         let first = day(cell.first);
-        let of = |(day, cell, values): (u32, Cell, (f64, u32))| {
-            let (y, x) = value(metric, &cell, values).filter(|_| cell.requests > 0)?;
+        let of = |(at, (day, cell, values)): (usize, (u32, Cell, (f64, u32)))| {
+            let found = match per.get(at) {
+                Some((.., (x, rows))) => (values.1 + rows > 0).then_some((values.0, *x)),
+                None => value(metric, &cell, values),
+            };
+            let (y, x) = found.filter(|_| cell.requests > 0)?;
             Some((day, day.saturating_sub(first), y, x))
         };
-        let days = table.days_of(number, cell, column, whole).into_iter().filter_map(of);
+        let days = days.into_iter().enumerate().filter_map(of);
         Some((self.slot(cell), days.collect()))
     }
 

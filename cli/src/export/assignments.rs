@@ -3,9 +3,10 @@
 use std::io::Write as _;
 
 use clap::ValueEnum;
-use sidetrack_analysis::assignments::{Assignments, Dialect, Layout, Platform};
-use sidetrack_analysis::{Moment, Window};
+use sidetrack_analysis::assignments::{Assignments, Layout, Platform};
+use sidetrack_analysis::{Dialect, Moment, Window};
 
+use crate::dialect;
 use crate::exit::ExitStatus;
 use crate::fault::Fault;
 use crate::load;
@@ -31,8 +32,8 @@ pub(crate) struct Args {
     #[arg(long = "for", value_enum, value_name = "PLATFORM")]
     platform: PlatformName,
     /// The engine that runs the query
-    #[arg(long, value_enum)]
-    dialect: DialectName,
+    #[arg(long, value_name = "ENGINE", value_parser = dialect::parser())]
+    dialect: Dialect,
     /// The table of exposures, whose columns have the names of the log's fields
     #[arg(long, value_name = "TABLE", value_parser = table)]
     table: String,
@@ -64,17 +65,6 @@ enum PlatformName {
     Statsig,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum DialectName {
-    Duckdb,
-    Postgres,
-    Bigquery,
-    Snowflake,
-    /// Also Databricks
-    Spark,
-    Clickhouse,
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum LayoutName {
     /// Those of the access log, with the text `exposure`
@@ -99,14 +89,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
             PlatformName::Eppo => Platform::Eppo,
             PlatformName::Statsig => Platform::Statsig,
         },
-        dialect: match args.dialect {
-            DialectName::Duckdb => Dialect::DuckDb,
-            DialectName::Postgres => Dialect::Postgres,
-            DialectName::Bigquery => Dialect::BigQuery,
-            DialectName::Snowflake => Dialect::Snowflake,
-            DialectName::Spark => Dialect::Spark,
-            DialectName::Clickhouse => Dialect::ClickHouse,
-        },
+        dialect: args.dialect,
         table: &args.table,
         layout: match args.layout {
             LayoutName::Log => Layout::Log,

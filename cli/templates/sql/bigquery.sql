@@ -22,3 +22,4 @@
 {% macro log2(x) %}LOG({{ x }}, 2){% endmacro %}
 {% macro variance(x) %}VAR_POP({{ x }}){% endmacro %}
 {% macro covariance(y, x) %}COVAR_POP({{ y }}, {{ x }}){% endmacro %}
+{% macro bytes(x) %}{{ x }}{% endmacro %}

@@ -24,3 +24,4 @@ SET enable_analyzer = 1;{% endmacro %}
 {% macro log2(x) %}log2({{ x }}){% endmacro %}
 {% macro variance(x) %}varPopStable({{ x }}){% endmacro %}
 {% macro covariance(y, x) %}covarPopStable({{ y }}, {{ x }}){% endmacro %}
+{% macro bytes(x) %}{{ x }}{% endmacro %}

@@ -23,3 +23,4 @@
 {% macro text_type() %}VARCHAR{% endmacro %}
 {% macro int(x) %}CAST({{ x }} AS BIGINT){% endmacro %}
 {% macro mod(x, y) %}(({{ x }}) % {{ y }}){% endmacro %}
+{% macro bytes(x) %}{{ x }}{% endmacro %}

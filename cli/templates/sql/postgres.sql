@@ -23,3 +23,4 @@
 {% macro log2(x) %}(ln({{ x }}) / ln(CAST(2 AS double precision))){% endmacro %}
 {% macro variance(x) %}var_pop({{ x }}){% endmacro %}
 {% macro covariance(y, x) %}covar_pop({{ y }}, {{ x }}){% endmacro %}
+{% macro bytes(x) %}{{ x }} COLLATE "C"{% endmacro %}

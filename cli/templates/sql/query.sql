@@ -25,6 +25,10 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {%- set moment = d.div('(begun_ms - s.begin_ms) * 48', 's.end_ms - s.begin_ms + 1') -%}
 {%- macro same_rows(columns) -%}{% for column in columns %}(c{{ loop.index0 }} = other{{ loop.index0 }} OR c{{ loop.index0 }} IS NULL AND other{{ loop.index0 }} IS NULL){% if not loop.last %} AND {% endif %}{% endfor %}{%- endmacro -%}
 {%- macro listed(names) -%}{% for name in names %}{{ quote(name) }}{% if not loop.last %}, {% endif %}{% endfor %}{%- endmacro -%}
+{#- The values of segments that are in one of the tables; text that says that there is none is none. -#}
+{%- macro values_of(place) -%}{% for segment in segments if segment.place == place %}, CASE WHEN LOWER(TRIM({{ d.text(segment.name) }})) NOT IN ('', '-', 'null') THEN TRIM({{ d.text(segment.name) }}) END AS g{{ segment.index }}{% endfor %}{%- endmacro -%}
+{%- macro segments_of(place, prefix='', call='') -%}{% for segment in segments if segment.place == place %}, {% if call %}{{ call }}({{ prefix }}g{{ segment.index }}){% else %}{{ prefix }}g{{ segment.index }}{% endif %} AS g{{ segment.index }}{% endfor %}{%- endmacro -%}
+{%- macro dimension_of(x) -%}CASE {{ x }}{% for segment in segments %} WHEN {{ segment.index }} THEN {{ quote(segment.name) }}{% endfor %} END{%- endmacro -%}
 {%- macro cap_of(metric) -%}CASE {{ metric }}{% for cap in caps %} WHEN {{ quote(cap.metric) }} THEN {{ cap.ppm }}{% endfor %} END{%- endmacro -%}
 {%- set or_all = '\n  UNION ALL ' -%}
 -- The sums of {{ experiment }}, trial {{ trial }}, for {{ dialect }}: sidetrack analyze summary FILE --from RESULT
@@ -39,13 +43,13 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
     {{ known('assigned') }} AS assigned, {{ known('served') }} AS served, {% if has_rollout %}{{ known('phase') }}{% else %}CAST(NULL AS {{ d.text_type() }}){% endif %} AS rollout,
     {{ d.whole(known('status')) }} AS status, {{ d.whole(known('duration')) }} AS duration,
     ',' || REPLACE(COALESCE({{ d.text('flags') }}, ''), ' ', '') || ',' AS flags,
-    CASE WHEN {{ known('rescued') }} = 'true' THEN 1 ELSE 0 END AS rescued,
+    CASE WHEN {{ known('rescued') }} = 'true' THEN 1 ELSE 0 END AS rescued{{ values_of('exposures') }},
 {%- if typed %}
     {% for key in ['trial', 'plan', 'weights', 'reason', 'unit'] %}{{ known(key) }} AS {{ key }}, {% endfor %}{{ d.whole(known('bucket')) }} AS bucket
   FROM {{ exposures }}
 {{ d.end('raw_lines') }}
 {{ d.step('parsed') }}
-  SELECT ms, request_id, experiment, assigned, served, rollout, status, duration, flags, rescued, trial, plan, weights, reason, unit, bucket
+  SELECT ms, request_id, experiment, assigned, served, rollout, status, duration, flags, rescued, trial, plan, weights, reason, unit, bucket{{ segments_of('exposures') }}
   FROM raw_lines
 {{ d.end('parsed') }}
 {%- else %}
@@ -57,18 +61,18 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {{ d.step('parsed') }}
   SELECT ms, request_id, experiment, assigned, served, rollout, status, duration, flags, rescued,
     {{ value('trial') }} AS trial, {{ value('plan') }} AS plan, {{ value('weights') }} AS weights, {{ value('reason') }} AS reason,
-    NULLIF(NULLIF(unit, '-'), '') AS unit, {{ d.whole(value('bucket')) }} AS bucket
+    NULLIF(NULLIF(unit, '-'), '') AS unit, {{ d.whole(value('bucket')) }} AS bucket{{ segments_of('exposures') }}
   FROM raw_lines
 {{ d.end('parsed') }}
 {%- endif %}
 
 -- Lines of the experiment. A line without weights belongs to those of the file, a line without a trial to its trial.
 {{ d.step('own_lines') }}
-  SELECT ms, {{ d.div('ms', 60000) }} AS minute, request_id, assigned, served, status, duration, flags, rescued, plan, reason, unit, bucket, rollout,
+  SELECT ms, {{ d.div('ms', 60000) }} AS minute, request_id, assigned, served, status, duration, flags, rescued, plan, reason, unit, bucket, rollout{{ segments_of('exposures') }},
     {{ arm_of('assigned') }} AS arm, trial,
     COALESCE(trial, '{{ of_file }}') AS own_trial, CASE WHEN weights IS NULL THEN 0 ELSE 1 END AS has_weights,
     COALESCE(weights, CASE{% for stratum in strata %} WHEN {% if stratum.phase %}rollout = {{ quote(stratum.phase) }}{% else %}rollout IS NULL{% endif %} THEN {{ quote(stratum.weights) }}{% endfor %} END) AS weights
-  FROM (SELECT ms, request_id, experiment, assigned, served, rollout, status, duration, flags, rescued, plan, weights, reason, unit, bucket,
+  FROM (SELECT ms, request_id, experiment, assigned, served, rollout, status, duration, flags, rescued, plan, weights, reason, unit, bucket{{ segments_of('exposures') }},
     CASE WHEN {{ d.matches('trial', '^[0-9a-fA-F]{8}$') }} THEN LOWER(trial) END AS trial FROM parsed) parsed_trials
   WHERE experiment = {{ quote(experiment) }}
 {{ d.end('own_lines') }}
@@ -83,7 +87,7 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
   FROM (SELECT DISTINCT weights FROM own_lines WHERE weights IS NOT NULL) all_weights
 {{ d.end('weight_parts') }}
 {{ d.step('judged') }}
-  SELECT {{ of('l', ['ms', 'minute', 'request_id', 'assigned', 'served', 'status', 'duration', 'flags', 'rescued', 'plan', 'reason', 'unit', 'bucket', 'rollout', 'arm', 'trial', 'weights']) }},
+  SELECT {{ of('l', ['ms', 'minute', 'request_id', 'assigned', 'served', 'status', 'duration', 'flags', 'rescued', 'plan', 'reason', 'unit', 'bucket', 'rollout', 'arm', 'trial', 'weights']) }}{{ segments_of('exposures', 'l.') }},
     CASE
       WHEN own_trial <> '{{ trial }}' THEN 'other_trial'
 {%- if since is not none or until is not none %}
@@ -113,7 +117,7 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 
 -- Requests that count, each once: lines with the same request, time, duration, status, variant and unit are deliveries of one.
 {{ d.step('counted') }}
-  SELECT ms, minute, request_id, unit, arm, status, duration, rollout, weights, plan,
+  SELECT ms, minute, request_id, unit, arm, status, duration, rollout, weights, plan{{ segments_of('exposures') }},
     CASE WHEN trial IS NULL THEN 1 ELSE 0 END AS untold,
     CASE WHEN reason IN ('breaker_open', 'probe') THEN 1 ELSE 0 END AS breaker,
     CASE WHEN status >= 300 AND status < 500 THEN 1 ELSE 0 END AS refused,
@@ -263,11 +267,11 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {{ d.step('labels') }}
   SELECT CAST(request_id AS {{ d.text_type() }}) AS request_id, COUNT(*) AS label_rows,
     {% if attribution is not none %}MIN({{ d.millis('time') }}) AS label_ms, {% endif %}
-    {%- for column in columns %}MIN({{ d.float(column) }}) AS c{{ loop.index0 }}, MAX({{ d.float(column) }}) AS other{{ loop.index0 }}{% if not loop.last %}, {% endif %}{% endfor %}
-  FROM {{ outcomes.table }} WHERE request_id IS NOT NULL GROUP BY CAST(request_id AS {{ d.text_type() }})
+    {%- for column in columns %}MIN({{ d.float(column) }}) AS c{{ loop.index0 }}, MAX({{ d.float(column) }}) AS other{{ loop.index0 }}{% if not loop.last %}, {% endif %}{% endfor %}{{ segments_of('outcomes', call='MIN') }}
+  FROM {% if has_outcome_segments %}(SELECT *{{ values_of('outcomes') }} FROM {{ outcomes.table }}) segmented_outcomes{% else %}{{ outcomes.table }}{% endif %} WHERE request_id IS NOT NULL GROUP BY CAST(request_id AS {{ d.text_type() }})
 {{ d.end('labels') }}
 {{ d.step('labeled') }}
-  SELECT {{ of('r', ['pass', 'unit', 'phase', 'arm', 'request_id', 'failed', 'aborted']) }}{% for column in columns %}, l.c{{ loop.index0 }} AS c{{ loop.index0 }}{% endfor %}
+  SELECT {{ of('r', ['pass', 'unit', 'phase', 'arm', 'ms', 'request_id', 'failed', 'aborted']) }}{% for column in columns %}, l.c{{ loop.index0 }} AS c{{ loop.index0 }}{% endfor %}{{ segments_of('outcomes', 'l.') }}
   {%- if attribution is not none %}, l.label_ms AS label_ms{% endif %}
   FROM passes r JOIN labels l ON l.request_id = r.request_id
 {{ d.end('labeled') }}
@@ -291,20 +295,27 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
   SELECT MIN(arm) AS arm{% for column in columns %}, MIN(c{{ loop.index0 }}) AS c{{ loop.index0 }}{% endfor %} FROM labeled WHERE pass = 0 GROUP BY request_id
 {{ d.end('sized') }}
 {%- else %}
+{%- macro each() -%}{% for column in columns %}, c{{ loop.index0 }}{% endfor %}{%- endmacro %}
 {{ d.step('told_rows') }}
   -- Rows with a time that are equal in all columns are deliveries of one.
-  SELECT {{ known('unit') }} AS unit, {% if outcomes.time %}{{ d.millis('time') }}{% else %}CAST(NULL AS {{ d.int_type() }}){% endif %} AS ms{% for column in columns %}, {{ d.float(column) }} AS c{{ loop.index0 }}{% endfor %}
+  SELECT {{ known('unit') }} AS unit, {% if outcomes.time %}{{ d.millis('time') }}{% else %}CAST(NULL AS {{ d.int_type() }}){% endif %} AS ms{% for column in columns %}, {{ d.float(column) }} AS c{{ loop.index0 }}{% endfor %}{{ values_of('outcomes') }}
   FROM {% if outcomes.time %}(SELECT DISTINCT * FROM {{ outcomes.table }}) distinct_rows{% else %}{{ outcomes.table }}{% endif %}
 {{ d.end('told_rows') }}
 {{ d.step('named_rows') }}
-  SELECT r.*, {{ d.digest(digest_prefix, "r.unit") }} AS digest FROM told_rows r WHERE unit IS NOT NULL{% if since is not none %} AND (ms IS NULL OR ms >= {{ since }}){% endif %}{% if until is not none %} AND (ms IS NULL OR ms < {{ until }}){% endif %}
+  SELECT r.*, {{ d.digest(digest_prefix, "r.unit") }} AS digest{% if covariates %},
+    -- A row with nothing but covariates is from before the experiment, and no outcome.
+    CASE WHEN {% for at in outcomes.metric_columns %}c{{ at }} IS NULL AND {% endfor %}({% for covariate in covariates %}c{{ covariate.column }} IS NOT NULL{% if not loop.last %} OR {% endif %}{% endfor %}) THEN 1 ELSE 0 END{% else %}, 0{% endif %} AS is_before
+  FROM told_rows r WHERE unit IS NOT NULL
 {{ d.end('named_rows') }}
-{{ d.step('matched_rows') }}
+{{ d.step('known_rows') }}
   -- The unit in plain text, or else its digest.
-  SELECT COALESCE(p.unit, g.unit) AS unit, r.ms AS ms{% for column in columns %}, r.c{{ loop.index0 }} AS c{{ loop.index0 }}{% endfor %}
+  SELECT COALESCE(p.unit, g.unit) AS unit, r.ms AS ms, r.is_before AS is_before{% for column in columns %}, r.c{{ loop.index0 }} AS c{{ loop.index0 }}{% endfor %}{{ segments_of('outcomes', 'r.') }}
   FROM named_rows r
     LEFT JOIN (SELECT unit FROM units WHERE pass = 0) p ON p.unit = r.unit
     LEFT JOIN (SELECT unit FROM units WHERE pass = 0) g ON g.unit = r.digest
+{{ d.end('known_rows') }}
+{{ d.step('matched_rows') }}
+  SELECT unit, ms{{ each() }} FROM known_rows WHERE is_before = 0{% if since is not none %} AND (ms IS NULL OR ms >= {{ since }}){% endif %}{% if until is not none %} AND (ms IS NULL OR ms < {{ until }}){% endif %}
 {{ d.end('matched_rows') }}
 {{ d.step('placed') }}
   -- A row belongs to the phase of the latest request before it, by clocks that may differ by five seconds.
@@ -363,7 +374,7 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {{ d.step('whole_values') }}
 {%- for metric in metrics %}
   {% if not loop.first %}UNION ALL {% endif %}SELECT {{ quote(metric.name) }} AS metric, pass, unit, phase, arm, begun_ms, is_heavy, cells_of_unit,
-    {{ d.float(metric.y) }} AS y, {{ d.float(metric.x) }} AS x
+    {% if covariates %}{{ metric.rows }} AS outcomes, {% endif %}{{ d.float(metric.y) }} AS y, {{ d.float(metric.x) }} AS x
   FROM told WHERE {{ metric.holds }}
 {%- endfor %}
 {{ d.end('whole_values') }}
@@ -379,7 +390,7 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {{ d.end('caps') }}
 {%- endif %}
 {{ d.step('unit_values') }}
-  SELECT {{ of('v', ['metric', 'pass', 'unit', 'phase', 'arm', 'begun_ms', 'is_heavy', 'cells_of_unit', 'x']) }}, v.y AS whole,
+  SELECT {{ of('v', ['metric', 'pass', 'unit', 'phase', 'arm', 'begun_ms', 'is_heavy', 'cells_of_unit', 'x']) }}, {% if covariates %}v.outcomes AS outcomes, {% endif %}v.y AS whole,
 {%- if caps %} CASE WHEN v.y > c.cap THEN c.cap ELSE v.y END AS y
   FROM whole_values v LEFT JOIN caps c ON c.metric = v.metric AND c.pass = v.pass
 {%- else %} v.y AS y
@@ -407,6 +418,15 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
   SELECT {{ of('v', ['metric', 'pass', 'unit', 'phase', 'arm', 'cells_of_unit']) }}, v.y - r.ratio * v.x AS residual
   FROM unit_values v JOIN ratios r ON r.metric = v.metric AND r.pass = v.pass AND r.phase = v.phase AND r.arm = v.arm
 {{ d.end('residuals') }}
+{%- if day_metrics %}
+{% include "days" %}
+{%- endif %}
+{%- if segments %}
+{% include "segments" %}
+{%- endif %}
+{%- if covariates %}
+{% include "covariates" %}
+{%- endif %}
 
 -- Units in plain text that are in the log as digests as well.
 {{ d.step('plain_units') }}
@@ -509,6 +529,15 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {{ or_all }}{{ row('tails', 'FROM residuals WHERE metric IN (' ~ listed(tails_metrics) ~ ') GROUP BY metric, pass, phase, arm', 'metric', 'pass', 'phase', 'arm', n='COUNT(*)', s=['SUM(residual * residual)', 'SUM(residual * residual * residual)']) }}
 {%- endif %}
 {{ or_all }}{{ row('crossing', 'FROM (SELECT a.metric AS metric, a.pass AS pass, a.phase AS phase, a.arm AS arm, b.phase * ' ~ variants | length ~ ' + b.arm AS other, a.residual * b.residual AS product FROM (SELECT * FROM residuals WHERE cells_of_unit > 1) a JOIN (SELECT * FROM residuals WHERE cells_of_unit > 1) b ON b.metric = a.metric AND b.pass = a.pass AND b.unit = a.unit AND b.phase > a.phase) p GROUP BY metric, pass, phase, arm, other', 'metric', 'pass', 'phase', 'arm', place='other', s=['SUM(product)']) }}
+{%- if day_metrics %}
+{% include "days_rows" %}
+{%- endif %}
+{%- if segments %}
+{% include "segments_rows" %}
+{%- endif %}
+{%- if covariates %}
+{% include "covariates_rows" %}
+{%- endif %}
 {%- if caps %}
 {{ or_all }}{{ row('cap_value', 'FROM caps', 'metric', 'pass', s=['cap']) }}
 {{ or_all }}{{ row('capped_units', 'FROM unit_values WHERE whole > y GROUP BY metric, pass, phase, arm', 'metric', 'pass', 'phase', 'arm', n='COUNT(*)') }}
@@ -549,9 +578,9 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {{ or_all }}{{ row('outcome_rows', 'FROM told_rows', "'rows'", n='COUNT(*)') }}
 {{ or_all }}{{ row('outcome_rows', 'FROM (SELECT (SELECT COUNT(*) FROM ' ~ outcomes.table ~ ') - (SELECT COUNT(*) FROM told_rows) AS n) c', "'repeated'", n='n') }}
 {{ or_all }}{{ row('outcome_rows', 'FROM (SELECT (SELECT COUNT(*) FROM ' ~ outcomes.table ~ ') - (SELECT COUNT(*) FROM told_rows) AS n) c', "'timed_scattered'", n='n') }}
-{{ or_all }}{{ row('outcome_rows', 'FROM (SELECT (SELECT COUNT(*) FROM told_rows WHERE unit IS NOT NULL) - (SELECT COUNT(*) FROM named_rows) AS n) c', "'other_time'", n='n') }}
-{{ or_all }}{{ row('outcome_rows', 'FROM placed WHERE pass = 0', "'matched'", n='COUNT(*)') }}
-{{ or_all }}{{ row('outcome_rows', 'FROM matched_rows WHERE unit IS NULL', "'unmatched'", n='COUNT(*)') }}
+{{ or_all }}{{ row('outcome_rows', 'FROM (SELECT (SELECT COUNT(*) FROM known_rows WHERE is_before = 0) - (SELECT COUNT(*) FROM matched_rows) AS n) c', "'other_time'", n='n') }}
+{{ or_all }}{{ row('outcome_rows', 'FROM (SELECT (SELECT COUNT(*) FROM placed WHERE pass = 0) + (SELECT COUNT(*) FROM known_rows WHERE is_before = 1 AND unit IS NOT NULL) AS n) c', "'matched'", n='n') }}
+{{ or_all }}{{ row('outcome_rows', 'FROM (SELECT (SELECT COUNT(*) FROM matched_rows WHERE unit IS NULL) + (SELECT COUNT(*) FROM known_rows WHERE is_before = 1 AND unit IS NULL) AS n) c', "'unmatched'", n='n') }}
 {{ or_all }}{{ row('outcome_rows', 'FROM matched_rows r JOIN cells c ON c.unit = r.unit AND c.pass = 0 AND c.place = 1 WHERE r.ms + 5000 < c.first_ms', "'early'", n='COUNT(*)') }}
 {{ or_all }}{{ row('outcome_rows', 'FROM matched_rows r JOIN cells c ON c.unit = r.unit AND c.pass = 0 AND c.place = 1 CROSS JOIN span s WHERE r.ms + 5000 < c.first_ms AND r.ms >= s.begin_ms AND r.ms + 600000 >= c.first_ms', "'shortly_before'", n='COUNT(*)') }}
 {%- if outcomes.time %}
@@ -564,7 +593,7 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {{ or_all }}{{ row('outcome_rows', 'FROM told_rows WHERE ms IS NOT NULL HAVING COUNT(*) > 20', "'resolution'", n=resolution) }}
 {{ or_all }}{{ row('outcome_rows', 'FROM matched_rows r JOIN cells c ON c.unit = r.unit AND c.pass = 0 AND c.place = 1 CROSS JOIN (SELECT ' ~ resolution ~ ' AS length FROM told_rows WHERE ms IS NOT NULL HAVING COUNT(*) > 20) k WHERE r.ms + 5000 < c.first_ms AND r.ms + k.length > c.first_ms', "'rounded'", n='COUNT(*)') }}
 {%- endif %}
-{{ or_all }}{{ row('outcome_rows', 'FROM told_rows WHERE ms IS NOT NULL HAVING COUNT(*) > 0', "'timed'", n='1') }}
+{{ or_all }}{{ row('outcome_rows', 'FROM named_rows WHERE ms IS NOT NULL AND is_before = 0 HAVING COUNT(*) > 0', "'timed'", n='1') }}
 {{ or_all }}{{ row('outcome_minutes', 'FROM (SELECT ' ~ d.div('ms', 60000) ~ ' AS minute, arm, COUNT(*) AS n FROM placed WHERE pass = 0 AND ms IS NOT NULL GROUP BY ' ~ d.div('ms', 60000) ~ ', arm) m GROUP BY arm, ' ~ d.div('minute', 1440), arm='arm', place=d.div('minute', 1440), items=d.list(d.text('minute') ~ " || ':' || " ~ d.text('n'))) }}
 {%- if attribution is not none %}
 {{ or_all }}{{ row('outcome_rows', 'FROM placed WHERE pass = 0 AND ms >= first_ms + ' ~ attribution, "'late'", n='COUNT(*)') }}

@@ -25,3 +25,4 @@
 {% macro log2(x) %}LOG2({{ x }}){% endmacro %}
 {% macro variance(x) %}VAR_POP({{ x }}){% endmacro %}
 {% macro covariance(y, x) %}COVAR_POP({{ y }}, {{ x }}){% endmacro %}
+{% macro bytes(x) %}{{ x }}{% endmacro %}

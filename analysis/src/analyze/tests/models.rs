@@ -92,6 +92,26 @@ fn a_classification_has_its_metrics() {
 }
 
 #[test]
+fn a_metric_that_is_no_sum_over_requests_has_no_days() {
+    let model = model(Some("y_pred"), None, Some("fraud"));
+    let (log, _) = log();
+    // Each unit comes again on the next day, and what it did there must not count for the first one.
+    let again =
+        log.replace("2026-11-23", "2026-11-24").replace("\"request_id\":\"", "\"request_id\":\"b");
+    let rows = outcomes([[100, 20, 40], [120, 30, 20]]);
+    let next = rows.lines().skip(1).fold(String::new(), |all, row| all + "b" + row + "\n");
+    let asked = ["f1", "precision"].map(|metric| metric.parse().unwrap()).to_vec();
+    let metrics = MetricRequests { primary: asked, ..MetricRequests::default() };
+    let settings = Settings { metrics, ..settings() };
+    let wanted = Wanted { model: Some(&model), ..Wanted::default() };
+    let log = log + &again;
+    let found = analyzed_with(FILE, log.as_bytes(), Some(&(rows + &next)), wanted, &settings);
+    let found = found.unwrap().0;
+    let names: Vec<&str> = found.daily.iter().map(|daily| daily.metric.as_str()).collect();
+    assert_eq!(names, ["precision", "error_rate"]);
+}
+
+#[test]
 fn accuracy_decides_unless_another_metric_is_asked_for() {
     let model = model(Some("y_pred"), None, Some("fraud"));
     let found = of(&model, &outcomes([[100, 20, 40], [120, 30, 20]]), &[]).unwrap();

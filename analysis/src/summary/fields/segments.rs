@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::exchange::{Exchange, Lists};
 use super::numbers;
+use crate::figures::visible;
 use crate::metric::{Measure, Metric};
 use crate::segments::{Chosen, ChosenValues};
 use crate::sums::{DaySums, MetricSums, SegmentSums};
@@ -26,7 +27,7 @@ pub(super) fn exchange(
         let mut values: Vec<(u64, String)> =
             chosen.values.iter().map(|value| (0, value.clone())).collect();
         x.texts("segment_value", &name, &mut values);
-        chosen.values = values.into_iter().map(|(_, value)| value).collect();
+        chosen.values = values.into_iter().map(|(_, value)| visible(&value)).collect();
         x.count("segment_values", &name, &mut chosen.distinct);
         x.count("segment_later", &name, &mut sums.later);
         let segments = chosen.len();

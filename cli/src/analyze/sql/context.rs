@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 use sidetrack::plan::{Assignment, Experiment};
 use sidetrack::quantity::{Millis, Timestamp};
 use sidetrack_analysis::answer::Kind;
-use sidetrack_analysis::summary::{Column, Measure, Of};
-use sidetrack_analysis::{Moment, Settings, Strata};
+use sidetrack_analysis::summary::{Column, DAYS_SINCE, LARGEST_SEGMENTS, Measure, Of};
+use sidetrack_analysis::{Dimension, Moment, Settings, Strata};
 
 use super::{Args, By};
+use crate::dialect;
 use crate::fault::Fault;
 
 /// More candidates than those of the file that a line may name: the file may have had others.
@@ -19,8 +20,6 @@ pub(super) struct Asked<'a> {
     pub(super) experiment: &'a Experiment,
     pub(super) strata: &'a Strata,
     pub(super) settings: &'a Settings,
-    /// The plan asks for results by segment.
-    pub(super) has_segments: bool,
 }
 
 impl Asked<'_> {
@@ -60,9 +59,11 @@ impl Asked<'_> {
         };
         let drawn = |measure: &&Measure| measure.primary && measure.kind != Kind::Quantile;
         let of_units = measures.iter().filter(|measure| measure.kind != Kind::Quantile);
+        let of_days = measures.iter().filter(|measure| measure.daily);
+        let covariates = self.covariates(columns);
         Ok(json!({
-            "dialect": args.dialect.name(),
-            "has_run": args.dialect.has_run(),
+            "dialect": args.dialect.to_string(),
+            "has_run": dialect::has_run(args.dialect),
             "experiment": experiment.name,
             "trial": settings.trial.map_or_else(|| trial.clone(), |trial| trial.to_string()),
             "trial_asked": settings.trial.is_some(),
@@ -74,9 +75,18 @@ impl Asked<'_> {
             "strata": strata,
             "has_rollout": has_rollout,
             "user_hash": true,
-            "exposures": args.exposures,
+            "exposures": one_line(&args.exposures),
             "typed": args.typed,
             "outcomes": self.outcomes(columns),
+            "segments": self.segments(),
+            "largest": LARGEST_SEGMENTS,
+            "has_outcome_segments": !args.outcome_segment.is_empty(),
+            "covariates": covariates.iter().map(|(name, column)| json!({
+                "name": name,
+                "column": column,
+            })).collect::<Vec<_>>(),
+            // Numerator, denominator, the covariates, and whether each is unknown.
+            "width": 2 + 2 * covariates.len(),
             "since": time(settings.window.since),
             "until": time(settings.window.until),
             "since_text": text(settings.window.since),
@@ -90,6 +100,10 @@ impl Asked<'_> {
                 // Without aborted requests, their rate is worth no line unless it was asked for.
                 "always": measure.of != Of::Aborts || settings.decides_by("abort_rate"),
             })).collect::<Vec<_>>(),
+            "day_metrics": of_days.map(|measure| self.metric(measure)).collect::<Vec<_>>(),
+            "days_since": DAYS_SINCE,
+            "segmented_metrics": names(|measure| measure.segmented),
+            "adjusted_metrics": names(|measure| measure.adjusted),
             "large_metrics": names(|measure| measure.large),
             "tails_metrics": names(|measure| measure.tails),
             "drawn": measures.iter().find(drawn).map(|measure| measure.name.clone()),
@@ -110,24 +124,49 @@ impl Asked<'_> {
             "the query does not carry attribution of outcomes by request_id yet; use analyze run"
         } else if self.settings.attribution.is_some() && self.args.untimed {
             "attribution needs the column `time` of the outcomes"
+        } else if by_request && !self.settings.methods.covariates.is_empty() {
+            "a covariate is about a unit, but the rows are about requests; give outcomes by unit"
         } else {
             return Ok(());
         };
         Err(Fault(problem.to_owned()).into())
     }
 
+    /// The segments: which table has them.
+    fn segments(&self) -> Vec<Value> {
+        let of = |(index, dimension): (usize, &Dimension)| {
+            let in_outcomes = self.args.outcome_segment.contains(&dimension.name);
+            let place = if in_outcomes { "outcomes" } else { "exposures" };
+            json!({"index": index, "name": dimension.name, "place": place})
+        };
+        self.settings.segments.iter().enumerate().map(of).collect()
+    }
+
+    /// The covariates and their columns.
+    fn covariates(&self, columns: &[(String, Column)]) -> Vec<(String, usize)> {
+        let column = |name: &String| {
+            let column = columns.iter().position(|(_, column)| column.name == *name)?;
+            Some((name.clone(), column))
+        };
+        self.settings.methods.covariates.iter().filter_map(column).collect()
+    }
+
     fn outcomes(&self, columns: &[(String, Column)]) -> Value {
         let Some(table) = &self.args.outcomes else { return Value::Null };
         let by_request = self.args.by == Some(By::RequestId);
         let binary = columns.iter().filter(|(_, column)| column.binary);
+        let covariates = &self.settings.methods.covariates;
+        let metrics = columns.iter().enumerate();
+        let metrics = metrics.filter(|(_, (_, column))| !covariates.contains(&column.name));
         json!({
-            "table": table,
+            "table": one_line(table),
             "key": if by_request { "request_id" } else { "unit" },
             "by_request": by_request,
             "time": !self.args.untimed,
             "columns": columns.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "names": columns.iter().map(|(_, column)| &column.name).collect::<Vec<_>>(),
             "binary": binary.map(|(name, _)| name).collect::<Vec<_>>(),
+            "metric_columns": metrics.map(|(index, _)| index).collect::<Vec<_>>(),
         })
     }
 
@@ -145,50 +184,57 @@ impl Asked<'_> {
                 ("latency / 1000.0".to_owned(), "answered".to_owned(), "answered > 0".to_owned())
             }
             (Of::Column(at), kind) => {
-                let (y, x, holds) = match kind {
-                    Kind::Proportion => (
+                let (y, x, holds) = match (kind, measure.per) {
+                    // A unit without rows adds nothing to either sum.
+                    (_, Some(per)) => {
+                        let holds = format!(" AND count{at} + count{per} > 0");
+                        (format!("sum{at}"), format!("sum{per}"), holds)
+                    }
+                    (Kind::Proportion, _) => (
                         format!("CASE WHEN sum{at} > 0 THEN 1 ELSE 0 END"),
                         "1".to_owned(),
                         String::new(),
                     ),
-                    Kind::Mean => (format!("sum{at}"), "1".to_owned(), String::new()),
-                    Kind::Ratio | Kind::Quantile => {
+                    (Kind::Mean, _) => (format!("sum{at}"), "1".to_owned(), String::new()),
+                    (Kind::Ratio | Kind::Quantile, _) => {
                         (format!("sum{at}"), format!("count{at}"), format!(" AND count{at} > 0"))
                     }
                 };
-                let known =
-                    if measure.missing { format!(" AND count{at} > 0") } else { String::new() };
+                let is_known = measure.missing && measure.per.is_none();
+                let known = if is_known { format!(" AND count{at} > 0") } else { String::new() };
                 (y, x, format!("is_open = 0{holds}{known}"))
             }
         };
+        let mut rows = "0".to_owned();
         if let Of::Column(at) = measure.of {
+            rows = format!("count{at}");
             if self.settings.attribution.is_some() {
-                holds += &format!(" AND unknown{at} = 0");
+                let columns = std::iter::once(at).chain(measure.per);
+                columns.for_each(|column| holds += &format!(" AND unknown{column} = 0"));
             }
             // Outcomes without times belong to the first phase of their unit.
             if by_unit && self.args.untimed {
                 holds += " AND place = 1";
             }
         }
-        json!({"name": measure.name, "y": y, "x": x, "holds": holds})
+        json!({"name": measure.name, "y": y, "x": x, "holds": holds, "rows": rows})
     }
 
     /// Checks that need the rows themselves.
     fn not_checked(&self) -> Vec<&'static str> {
-        let always = ["effect_trend: the query makes no sums by day"];
-        let segments = [
-            "segment_values: the query makes no sums by segment",
-            "segment_split: the query makes no sums by segment",
-            "segment_sum: the query makes no sums by segment",
-        ];
-        let by_unit = [
+        if self.args.by != Some(By::Unit) {
+            return Vec::new();
+        }
+        vec![
             "unmatched_rows: the query does not look up other spellings and buckets of units",
             "repeated_rows: the query does not look for rows that come again a moment later",
-        ];
-        let segments = segments.iter().filter(|_| self.has_segments);
-        let by_unit = by_unit.iter().filter(|_| self.args.by == Some(By::Unit));
-        always.iter().chain(segments).chain(by_unit).copied().collect()
+        ]
     }
+}
+
+/// A table as a comment can name it: a subquery may have several lines.
+fn one_line(table: &str) -> String {
+    table.replace(['\n', '\r'], " ")
 }
 
 /// Text as hexadecimal digits.

@@ -1,9 +1,11 @@
-//! What differs between engines: times, the digest of a unit, and the fields of an exposure.
+//! The SQL engines, and what differs between them for the first exposures: times, the digest of a unit, and the fields of
+//! an exposure.
 //!
 //! The bytes before the unit, with their zero bytes, are a constant in hexadecimal: text in PostgreSQL cannot contain a
 //! zero byte, and others escape it in different ways.
 
 use std::fmt;
+use std::str::FromStr;
 
 use sidetrack::names::log;
 
@@ -25,8 +27,31 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::DuckDb,
+        Self::Postgres,
+        Self::ClickHouse,
+        Self::Spark,
+        Self::BigQuery,
+        Self::Snowflake,
+    ];
+
+    /// Its name as an option.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DuckDb => "duckdb",
+            Self::Postgres => "postgres",
+            Self::ClickHouse => "clickhouse",
+            Self::Spark => "spark",
+            Self::BigQuery => "bigquery",
+            Self::Snowflake => "snowflake",
+        }
+    }
+
     /// Text as a point in time.
-    pub(super) fn time(self, text: &str) -> String {
+    pub(crate) fn time(self, text: &str) -> String {
         match self {
             Self::DuckDb | Self::Postgres => format!("CAST({text} AS TIMESTAMPTZ)"),
             Self::BigQuery | Self::Spark => format!("CAST({text} AS TIMESTAMP)"),
@@ -36,7 +61,7 @@ impl Dialect {
     }
 
     /// A column as text.
-    pub(super) fn text(self, column: &str) -> String {
+    pub(crate) fn text(self, column: &str) -> String {
         match self {
             Self::DuckDb | Self::Postgres | Self::Snowflake => format!("CAST({column} AS VARCHAR)"),
             Self::BigQuery | Self::Spark => format!("CAST({column} AS STRING)"),
@@ -45,7 +70,7 @@ impl Dialect {
     }
 
     /// The first 32 hexadecimal digits of SHA-256 over `prefix` and an id, in lower case.
-    pub(super) fn digest(self, prefix: &str, id: &str) -> String {
+    pub(crate) fn digest(self, prefix: &str, id: &str) -> String {
         let hex: String = prefix.bytes().map(|byte| format!("{byte:02x}")).collect();
         let id = self.text(id);
         match self {
@@ -69,7 +94,7 @@ impl Dialect {
     }
 
     /// A value of the text `exposure`, or null. The unit comes last and extends to the end of the text.
-    pub(super) fn exposure_field(self, name: &str) -> String {
+    pub(crate) fn exposure_field(self, name: &str) -> String {
         let value = if name == log::UNIT { ".*" } else { "[^ ]*" };
         let column = log::EXPOSURE;
         let pattern = format!("(^| ){name}=({value})");
@@ -91,13 +116,23 @@ impl fmt::Display for Dialect {
             Self::Postgres => "PostgreSQL",
             Self::BigQuery => "BigQuery",
             Self::Snowflake => "Snowflake",
-            Self::Spark => "Spark",
+            Self::Spark => "Spark SQL",
             Self::ClickHouse => "ClickHouse",
         })
     }
 }
 
+impl FromStr for Dialect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(Self::as_str).join(", ");
+        let found = Self::ALL.into_iter().find(|dialect| dialect.as_str() == text);
+        found.ok_or_else(|| format!("expected one of: {}", names()))
+    }
+}
+
 /// Text as a literal.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
