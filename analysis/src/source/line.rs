@@ -19,7 +19,7 @@ use sidetrack::exposure;
 use sidetrack::names::log;
 
 pub(super) use llm::{Llm, LlmField, NAMES as LLM_NAMES};
-pub use value::Field;
+pub(super) use value::Field;
 pub(super) use value::Lenient;
 use value::is_nothing;
 

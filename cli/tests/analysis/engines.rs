@@ -146,7 +146,9 @@ impl Question {
     fn query(&self, folder: &Folder, dialect: &str) -> PathBuf {
         let mut arguments = vec!["analyze", "sql", "experiment.json", "--dialect", dialect];
         arguments.extend(["--exposures", "exposures", "--outcomes", self.table]);
-        arguments.extend([self.sql, self.data, self.asked].into_iter().flat_map(words));
+        for options in [self.sql, self.data, self.asked] {
+            arguments.extend(words(options));
+        }
         let output = folder.run(&arguments);
         folder.write(&format!("{dialect}.sql"), printed(&output))
     }
@@ -164,7 +166,7 @@ impl Question {
         let output = folder.run(&arguments);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
-}
+fn words(options: &str) -> impl Iterator<Item = &str> {
 
 fn words(options: &'static str) -> impl Iterator<Item = &'static str> {
     options.split_whitespace()

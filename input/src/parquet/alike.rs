@@ -70,7 +70,8 @@ impl Known {
     fn of(cell: Cell<'_>) -> Option<Self> {
         Some(match cell {
             Cell::Nothing => Self::Nothing,
-            Cell::Text(bytes) => Self::Text(bytes.to_vec()),
+            // A column has one type, so texts and ids cannot be mistaken for each other.
+            Cell::Text(bytes) | Cell::Uuid(bytes) => Self::Text(bytes.to_vec()),
             Cell::Signed(number) => Self::Signed(number),
             Cell::Unsigned(number) => Self::Unsigned(number),
             Cell::Flag(flag) => Self::Flag(flag),
@@ -81,7 +82,7 @@ impl Known {
     fn is(&self, cell: Cell<'_>) -> bool {
         match (self, cell) {
             (Self::Nothing, Cell::Nothing) => true,
-            (Self::Text(known), Cell::Text(bytes)) => known == bytes,
+            (Self::Text(known), Cell::Text(bytes) | Cell::Uuid(bytes)) => known == bytes,
             (Self::Signed(known), Cell::Signed(number)) => *known == number,
             (Self::Unsigned(known), Cell::Unsigned(number)) => *known == number,
             (Self::Flag(known), Cell::Flag(flag)) => *known == flag,
