@@ -166,9 +166,9 @@ impl Question {
         let output = folder.run(&arguments);
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
-fn words(options: &str) -> impl Iterator<Item = &str> {
+}
 
-fn words(options: &'static str) -> impl Iterator<Item = &'static str> {
+fn words(options: &str) -> impl Iterator<Item = &str> {
     options.split_whitespace()
 }
 
