@@ -297,9 +297,9 @@ impl Available<'_> {
                 let needs_model = ModelMetric::named(name).filter(|_| self.modeled == 0);
                 if needs_model.is_some_and(|metric| metric != ModelMetric::Accuracy) {
                     return Err(format!(
-                        "no outcome has {name}; to compute it from predictions and labels, name \
-                         their columns in the file, such as analysis: {{model: {{label: y_true, \
-                         score: score}}}}"
+                        "no outcome has {name}; `analyze run` computes it from predictions and \
+                         labels, whose columns the file names, as in analysis: {{model: {{label: \
+                         y_true, score: score}}}}"
                     ));
                 }
                 let built_in = BUILT_IN.join(", ");

@@ -309,7 +309,7 @@ impl fmt::Display for Effect {
 /// A share of all units that is not 0, in percent.
 fn part(share: f64) -> String {
     let percent = share * 100.0;
-    if percent < 0.05 { "Less than 0.1 %".to_owned() } else { format!("{percent:.1} %") }
+    if percent < 0.05 { "less than 0.1 %".to_owned() } else { format!("{percent:.1} %") }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::out::Out;
     `assigned`, `variant` or `source`.\n\n\
     Examples:\n  sidetrack analyze drift experiment.yaml --values scores.csv \\\n    --exposures access.log*\n  \
     sidetrack analyze drift experiment.yaml --values today.csv \\\n    --reference training.csv\n  \
-    sidetrack analyze drift experiment.yaml --values predictions.ndjson --by source \\\n    \
+    sidetrack analyze drift experiment.yaml --values predictions.ndjson \\\n    --by source \
     --textfile /var/lib/node_exporter/drift.prom"
 )]
 pub(crate) struct Args {

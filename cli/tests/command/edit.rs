@@ -173,7 +173,7 @@ fn of_steps_only_the_stop_of_a_candidate_is_set() {
     }
     let output = edit.run("set", &["new=0"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert_eq!(edit.text(), format!("{FILE}{steps}").replace("weight: 10  ", "weight: 0   "));
+    assert_eq!(edit.text(), format!("{FILE}{steps}").replace("weight: 10 ", "weight: 0 "));
 }
 
 #[test]
