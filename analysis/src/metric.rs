@@ -293,6 +293,15 @@ impl Available<'_> {
                 if let Some(ignored) = self.ignored.iter().find(|ignored| ignored.name == name) {
                     return Err(format!("{ignored}; {}", ignored.needs()));
                 }
+                // Predictions and labels give it, if the plan says which columns these are.
+                let needs_model = ModelMetric::named(name).filter(|_| self.modeled == 0);
+                if needs_model.is_some_and(|metric| metric != ModelMetric::Accuracy) {
+                    return Err(format!(
+                        "no outcome has {name}; `analyze run` computes it from predictions and \
+                         labels, whose columns the file names, as in analysis: {{model: {{label: \
+                         y_true, score: score}}}}"
+                    ));
+                }
                 let built_in = BUILT_IN.join(", ");
                 return Err(match self.columns.join(", ") {
                     columns if columns.is_empty() => {

@@ -89,15 +89,15 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Change")]
     dry_run: bool,
     /// Decide again and again until a signal ends the command; prints a line for each decision
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     watch: bool,
     /// The time between two decisions of --watch, from 1s
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = span, help_heading = "Options")]
     every: Millis,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options")]
     moment: Moment,
     /// Print JSON; with --watch, a line for each decision
-    #[arg(long)]
+    #[arg(long, help_heading = "Options")]
     json: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::out::Out;
 /// The script completes subcommands, options and file names. Generate it again after an update of sidetrack.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
-    sidetrack completions bash > ~/.local/share/bash-completion/completions/sidetrack\n  \
+    sidetrack completions bash \\\n    > ~/.local/share/bash-completion/completions/sidetrack\n  \
     sidetrack completions zsh > ~/.zfunc/_sidetrack\n  \
     sidetrack completions fish > ~/.config/fish/completions/sidetrack.fish")]
 pub(crate) struct Args {

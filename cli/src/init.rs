@@ -131,7 +131,7 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
         file.write_all(text.as_bytes()).with_context(|| format!("cannot write {name}"))?;
     }
     let ink = out.ink();
-    writeln!(out, "{} {name} is valid, hash {}", ink.good("✓"), loaded.plan.hash.short())?;
+    writeln!(out, "{} {name} is written, hash {}", ink.good("✓"), loaded.plan.hash.short())?;
     for notice in &loaded.plan.notices {
         writeln!(
             out,

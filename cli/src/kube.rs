@@ -48,8 +48,8 @@ struct Cli {
     connection: Connection,
 }
 
-const EXITS: &str = "Exit codes: 0 success, 1 problems in the experiment or around it, 2 other errors.\n\
-    Everything is read with kubectl, and nothing is changed.";
+const EXITS: &str = "Exit codes: 0 success, 1 problems in the experiment or around it, 2 other\n\
+    errors. Everything is read with kubectl, and nothing is changed.";
 
 #[derive(Subcommand)]
 enum Command {

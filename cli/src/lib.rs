@@ -184,6 +184,11 @@ mod tests {
             for line in help.lines().filter(|line| !line.starts_with("Usage: ")) {
                 assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
             }
+            // clap would wrap a long line of an example, which then cannot be copied.
+            let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in examples.lines() {
+                assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+            }
             commands.extend(command.get_subcommands_mut());
         }
     }

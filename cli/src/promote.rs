@@ -1,5 +1,6 @@
 //! `sidetrack promote`: the winner becomes the baseline, in the file itself.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args as Arguments;
@@ -17,6 +18,7 @@ use crate::out::Out;
 use crate::plan;
 use crate::set::{self, Form};
 use crate::words::{variant, visible};
+use crate::wrap::wrapped;
 
 /// Make a variant the baseline
 ///
@@ -49,6 +51,14 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitStatus> {
     let edited = promoted(&source, &old, experiment, winner, args.salt.as_deref(), now)?;
     let report = plan::compare(&old.plan, &edited.loaded.plan, now);
     set::finish(&args.file, &source, &experiment.name, &edited, report, &args.form, out)?;
+    if !args.form.is_quiet() {
+        let (new, old) = (variant(experiment, winner), variant(experiment, experiment.baseline));
+        let text = format!(
+            "{new} is the baseline now, and {old} a candidate with weight 0. To go back: sidetrack promote {} {old}",
+            args.file.display()
+        );
+        writeln!(out, "{}", wrapped("", &text))?;
+    }
     Ok(ExitStatus::Success)
 }
 

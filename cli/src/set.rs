@@ -27,10 +27,11 @@ use crate::{atomic, plan, wrap};
 ///
 /// Only the numbers change; comments and all other text are kept. The command shows which units move, and refuses a
 /// change that moves units between two candidates. The baseline receives the rest. To stop a candidate, set its weight
-/// to 0.
+/// to 0; of a file with `analysis.steps`, only this can be set.
 #[derive(Arguments)]
 #[command(after_help = "Examples:\n  \
     sidetrack set experiment.yaml candidate=20\n  \
+    sidetrack set experiment.yaml candidate=0        # all users get the baseline\n  \
     sidetrack set experiment.yaml a=10 b=12.5 --experiment checkout --dry-run")]
 pub(crate) struct Args {
     /// The experiment file
@@ -59,6 +60,13 @@ pub(crate) struct Form {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+impl Form {
+    /// Nothing is written, or machines read the result.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.dry_run || self.json
+    }
 }
 
 /// `VARIANT=WEIGHT`.
@@ -131,7 +139,7 @@ fn edited(
     weights: &[Weight],
 ) -> anyhow::Result<Edited> {
     let name = &experiment.name;
-    refuse_schedules(old, experiment)?;
+    refuse_schedules(old, experiment, weights)?;
     let at = place(&old.plan, name);
     let mut draft = Draft::new(source, old)?;
     for Weight { variant: wanted, weight } in weights {
@@ -155,8 +163,12 @@ fn edited(
     draft.finish()
 }
 
-/// Refuses files whose weights are not the user's to set.
-fn refuse_schedules(old: &Loaded, experiment: &Experiment) -> anyhow::Result<()> {
+/// Refuses files whose weights are not the user's to set. A candidate with steps can be stopped: `advance` then holds.
+fn refuse_schedules(
+    old: &Loaded,
+    experiment: &Experiment,
+    weights: &[Weight],
+) -> anyhow::Result<()> {
     let name = &experiment.name;
     let is_fixed = matches!(experiment.schedule, Schedule::Fixed(_));
     anyhow::ensure!(
@@ -167,11 +179,12 @@ fn refuse_schedules(old: &Loaded, experiment: &Experiment) -> anyhow::Result<()>
         ))
     );
     let has_steps = analysis(old, name).is_some_and(|plan| !plan.steps.is_empty());
+    let is_stop = weights.iter().all(|weight| weight.weight.get() == 0);
     anyhow::ensure!(
-        !has_steps,
+        !has_steps || is_stop,
         Fault(format!(
             "{name} has analysis.steps: its weights belong to `sidetrack advance`\n  \
-             hint: run `sidetrack advance`, or remove the steps; `enabled: false` stops the experiment at once"
+             hint: run `sidetrack advance`, or edit the steps; a weight of 0 stops a candidate at once"
         ))
     );
     Ok(())

@@ -19,6 +19,8 @@ mod assignments;
 mod bandit;
 #[path = "analysis/broken.rs"]
 mod broken;
+#[path = "analysis/calm.rs"]
+mod calm;
 #[path = "analysis/counters.rs"]
 mod counters;
 #[path = "analysis/crowd.rs"]

@@ -26,4 +26,5 @@ class Model(BaseHTTPRequestHandler):
         pass
 
 
+ThreadingHTTPServer.request_queue_size = 128  # The default, 5, refuses connections when many come at once.
 ThreadingHTTPServer(("127.0.0.1", PORT), Model).serve_forever()

@@ -70,6 +70,11 @@ fn every_analysis_has_a_primary_metric_and_guardrails() {
     let misspelled = selected(&["acuracy"], true, &["accuracy"], &[]).unwrap_err();
     let wanted = format!("no outcome has accuracy; the outcomes have: acuracy; {built_in}");
     assert!(misspelled.contains(&wanted), "{misspelled}");
+    let unnamed = selected(&["label", "score"], true, &["auc"], &[]).unwrap_err();
+    assert!(
+        unnamed.contains("whose columns the file names, as in analysis: {model: "),
+        "{unnamed}"
+    );
     assert!(selected(&[], false, &["error_rate"], &["error_rate"]).unwrap_err().contains("twice"));
     assert!(selected(&[], false, &["error_rate:1pt"], &[]).unwrap_err().contains("margin"));
 }

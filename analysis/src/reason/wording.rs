@@ -225,10 +225,10 @@ impl fmt::Display for Note {
             }
             Self::AbsentZero { metric, share } => write!(
                 f,
-                "{:.1} % of the units have no row of {metric} and count as 0 (absent=zero). If a \
+                "{} of the units have no row of {metric} and count as 0 (absent=zero). If a \
                  missing row means that the value is unknown, as with ratings, write \
                  {metric}=mean:absent=missing",
-                share * 100.0
+                part(*share)
             ),
             Self::DefaultPrimary { metric } => write!(
                 f,
@@ -304,6 +304,12 @@ impl fmt::Display for Effect {
         f.write_str(&self.scale.change(difference))?;
         self.range().map_or(Ok(()), |range| write!(f, " (CI {range})"))
     }
+}
+
+/// A share of all units that is not 0, in percent.
+fn part(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent < 0.05 { "less than 0.1 %".to_owned() } else { format!("{percent:.1} %") }
 }
 
 #[cfg(test)]

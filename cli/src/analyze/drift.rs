@@ -22,11 +22,12 @@ use crate::out::Out;
 /// Jensen-Shannon distance, each with what the sample size makes of it by chance.
 #[derive(Arguments)]
 #[command(
-    after_help = "A row of --values is of the variant that its request_id or unit was assigned to in the exposures. \
-    Without\nexposures, the column --by says which: by default `assigned`, `variant` or `source`.\n\n\
-    Examples:\n  sidetrack analyze drift experiment.yaml --values scores.csv --exposures access.log*\n  \
-    sidetrack analyze drift experiment.yaml --values today.csv --reference training.csv\n  \
-    sidetrack analyze drift experiment.yaml --values predictions.ndjson --by source \\\n    \
+    after_help = "A row of --values is of the variant that its request_id or unit was assigned to\n\
+    in the exposures. Without exposures, the column --by says which: by default\n\
+    `assigned`, `variant` or `source`.\n\n\
+    Examples:\n  sidetrack analyze drift experiment.yaml --values scores.csv \\\n    --exposures access.log*\n  \
+    sidetrack analyze drift experiment.yaml --values today.csv \\\n    --reference training.csv\n  \
+    sidetrack analyze drift experiment.yaml --values predictions.ndjson \\\n    --by source \
     --textfile /var/lib/node_exporter/drift.prom"
 )]
 pub(crate) struct Args {

@@ -31,7 +31,7 @@ use crate::words::variant;
 /// requests, and no variant wins.
 #[derive(Arguments)]
 #[command(
-    after_help = "Example:\n  sidetrack analyze prometheus experiment.yaml --url http://prometheus:9090 --since 24h"
+    after_help = "Example:\n  sidetrack analyze prometheus experiment.yaml \\\n    --url http://prometheus:9090 --since 24h"
 )]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -38,11 +38,14 @@ use progress::Progress;
 #[derive(Arguments)]
 #[command(
     after_help = "A METRIC is NAME[=KIND][:increase|decrease], a guardrail ends in a margin:\n  \
-    --metric accuracy --metric revenue=mean --guardrail latency_p95:20ms --guardrail error_rate:0.5pt\n\
-    Built in: error_rate, latency_mean, latency_p50, latency_p95, latency_p99, abort_rate; accuracy if the\n\
-    outcomes have `correct` or `prediction,label`; and each of their other columns. Of language models, from\n\
-    the access log: tokens_in, tokens_out, cost, first_token, tokens_per_second.\n\n\
-    Example:\n  sidetrack analyze run experiment.yaml --exposures access.log* --outcomes outcomes.csv --html report.html"
+    --metric accuracy --metric revenue=mean --guardrail error_rate:0.5pt\n\
+    Built in: error_rate, latency_mean, latency_p50, latency_p95, latency_p99,\n\
+    abort_rate; accuracy if the outcomes have `correct` or `prediction,label`; and\n\
+    each of their other columns. Of language models, from the access log: tokens_in,\n\
+    tokens_out, cost, first_token, tokens_per_second. Of models whose columns\n\
+    `analysis.model` of the file names: auc, f1, log_loss and others.\n\n\
+    Example:\n  sidetrack analyze run experiment.yaml --exposures access.log* \\\n    \
+    --outcomes outcomes.csv --html report.html"
 )]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -27,9 +27,10 @@ use crate::{served, store};
 /// nothing and promotes nothing: that the mirror agrees does not show that it is better.
 #[derive(Arguments)]
 #[command(
-    after_help = "A prediction has `request_id`, `source` (baseline or mirror), and any values. Columns of text are \
-    classes,\nas are whole numbers in `prediction`, `label` or `class`; other numbers are scores; `latency` and\n\
-    `status` are what they say. A `unit` makes the intervals those of users.\n\n\
+    after_help = "A prediction has `request_id`, `source` (baseline or mirror), and any values.\n\
+    Columns of text are classes, as are whole numbers in `prediction`, `label` or\n\
+    `class`; other numbers are scores; `latency` and `status` are what they say.\n\
+    A `unit` makes the intervals those of users.\n\n\
     Examples:\n  sidetrack analyze shadow experiment.yaml --predictions predictions.ndjson\n  \
     sidetrack analyze shadow experiment.yaml --store http://127.0.0.1:8088 \\\n    --exposures access.log"
 )]
@@ -88,7 +89,12 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
         let rows = stored(from, &source, loaded, &experiment.name)?;
         if rows.is_empty() {
             let name = &experiment.name;
-            return Err(Fault(format!("--store: it has no predictions of {name}")).into());
+            return Err(Fault(format!(
+                "--store: it has no predictions of {name}\n  \
+                 hint: both models send theirs to POST /v1/predictions, with the request_id and the source \
+                 (baseline or mirror)"
+            ))
+            .into());
         }
         cells.read_bytes(rows, from).map_err(|error| in_words(option, error))?;
     }

@@ -30,8 +30,8 @@ use crate::template;
 /// result is a small table, which `analyze summary` turns into the verdict of `analyze run`. docs/scale.md has examples.
 #[derive(Arguments)]
 #[command(
-    after_help = "Example:\n  sidetrack analyze sql experiment.yaml --dialect duckdb --exposures \"'access.parquet'\" \\\n    \
-    --outcomes \"'labels.parquet'\" --by request_id --column correct > sums.sql\n  \
+    after_help = "Example:\n  sidetrack analyze sql experiment.yaml --dialect duckdb \\\n    --exposures \"'access.parquet'\" \
+    --outcomes \"'labels.parquet'\" \\\n    --by request_id --column correct > sums.sql\n  \
     duckdb -csv < sums.sql | sidetrack analyze summary experiment.yaml --from -"
 )]
 pub(crate) struct Args {

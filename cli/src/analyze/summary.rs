@@ -18,7 +18,7 @@ use crate::out::Out;
 /// is that of `analyze run` on the same data. The time, the trial, the attribution and the caps are those of the table.
 #[derive(Arguments)]
 #[command(after_help = "Example:\n  \
-    sidetrack analyze run experiment.yaml --exposures access.log --summary-out sums.csv\n  \
+    sidetrack analyze run experiment.yaml --exposures access.log \\\n    --summary-out sums.csv\n  \
     sidetrack analyze summary experiment.yaml --from sums.csv")]
 pub(crate) struct Args {
     #[command(flatten)]

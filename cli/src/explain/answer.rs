@@ -30,7 +30,9 @@ fn decided(case: &Case<'_>, experiment: &Experiment, decision: Decision) -> Stri
     let who = unit(case).map_or_else(|| "The request".to_owned(), quoted);
     let served = variant(experiment, decision.served);
     let assigned = variant(experiment, decision.assigned);
-    let baseline = if decision.served == experiment.baseline { "the baseline " } else { "" };
+    // A baseline that is named so is not said twice.
+    let is_baseline = decision.served == experiment.baseline && served != "baseline";
+    let baseline = if is_baseline { "the baseline " } else { "" };
     let gets = format!("{who} gets {baseline}{served} in {}", experiment.name);
     let why = match decision.reason {
         Reason::Hash | Reason::Random => drawn(case, experiment, decision),

@@ -20,8 +20,8 @@ use crate::out::Out;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     sidetrack export assignments experiment.yaml --for growthbook \\\n    --dialect bigquery --table logs.access_log\n  \
-    sidetrack export assignments experiment.yaml --for statsig --dialect snowflake \\\n    \
-    --table raw.access_log --users prod.users.user_id --view ab.first_exposures")]
+    sidetrack export assignments experiment.yaml --for statsig \\\n    --dialect snowflake \
+    --table raw.access_log \\\n    --users prod.users.user_id --view ab.first_exposures")]
 pub(crate) struct Args {
     #[command(flatten)]
     file: load::File,

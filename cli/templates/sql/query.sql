@@ -396,6 +396,9 @@ SELECT '{{ kind }}' AS kind, {{ d.int(pass) }} AS pass, {{ d.int(phase) }} AS ph
 {%- else %} v.y AS y
   FROM whole_values v
 {%- endif %}
+{%- for measure in measures if not measure.always %}
+  WHERE v.metric <> {{ quote(measure.name) }} OR v.pass IN (SELECT pass FROM passes GROUP BY pass HAVING SUM(aborted) > 0)
+{%- endfor %}
 {{ d.end('unit_values') }}
 {%- if large_metrics %}
 -- The largest values: about a hundredth of those that are not 0.

@@ -136,6 +136,7 @@ fn promote_makes_the_winner_the_baseline() {
     assert_eq!(edit.text(), expected);
     let text = stdout(&output).replace("\n        ", " ");
     assert!(text.contains("→ new") && text.contains("all units are drawn again"), "{text}");
+    assert!(text.contains("new is the baseline now, and old a candidate with weight 0."), "{text}");
     // A second promotion on the same day is another trial.
     let output = edit.run("promote", &["old"]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
@@ -156,6 +157,23 @@ fn a_promotion_ends_the_steps_of_its_test() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let commented = "      metrics: [accuracy]\n      # Of the test that promoted new:\n      # steps:\n      # - {weight: 10, min_for: 1d}\n";
     assert!(edit.text().ends_with(commented), "{}", edit.text());
+}
+
+#[test]
+fn of_steps_only_the_stop_of_a_candidate_is_set() {
+    let steps =
+        "    analysis: {metrics: [accuracy], steps: [{weight: 10, min_for: 1d}, {weight: 60}]}\n";
+    let edit = Edit::new(&format!("{FILE}{steps}"));
+    for refused in [&["new=30"][..], &["new=0", "other=6"]] {
+        let output = edit.run("set", refused);
+        assert_eq!(code(&output), 1, "{refused:?}");
+        let error = stderr(&output);
+        assert!(error.contains("its weights belong to `sidetrack advance`"), "{error}");
+        assert!(error.contains("a weight of 0 stops a candidate"), "{error}");
+    }
+    let output = edit.run("set", &["new=0"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(edit.text(), format!("{FILE}{steps}").replace("weight: 10 ", "weight: 0 "));
 }
 
 #[test]

@@ -11,6 +11,15 @@ fn the_first_line_answers() {
 }
 
 #[test]
+fn a_baseline_named_baseline_is_not_said_twice() {
+    let file = "experiments: [{name: ab, unit: [{header: u}], baseline: baseline, \
+                variants: [{name: baseline}, {name: candidate, weight: 10}]}]";
+    let output = run(&["explain", "-"], file.as_bytes());
+    let text = stdout(&output);
+    assert!(text.starts_with("The request gets baseline in ab: it has no unit"), "{text}");
+}
+
+#[test]
 fn the_breaker_has_its_say() {
     let user = "x-user-id: 4711";
     snapshot(

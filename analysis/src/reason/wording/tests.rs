@@ -141,6 +141,12 @@ fn notes_give_their_counts() {
             "6 requests were assigned to variants that the file does not have and do not count",
         ),
         (Note::WithoutUnit { requests: 5 }, "5 requests have no unit and do not count per unit"),
+        (
+            Note::AbsentZero { metric: "spend".to_owned(), share: 0.0003 },
+            "less than 0.1 % of the units have no row of spend and count as 0 (absent=zero). If a \
+             missing row means that the value is unknown, as with ratings, write \
+             spend=mean:absent=missing",
+        ),
         (rows(1, RowProblem::Unmatched), "1 outcome row has no match in the logs"),
         (rows(3, RowProblem::Repeated), "3 outcome rows repeat an earlier row and were skipped"),
         (rows(4, RowProblem::Shared), "4 outcome rows match several requests and count for each"),

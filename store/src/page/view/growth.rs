@@ -3,7 +3,7 @@
 use minijinja::{Value, context};
 use sidetrack::config::Step;
 use sidetrack::plan::{Experiment, PerVariant};
-use sidetrack::quantity::{Ppm, Timestamp};
+use sidetrack::quantity::{Millis, Ppm, Timestamp};
 use sidetrack::rollout::{InForce, Rollout, Schedule};
 use sidetrack_analysis::Analysis;
 
@@ -103,6 +103,7 @@ fn progress(analysis: Option<&Analysis>) -> Option<(String, u64)> {
     let phase = analysis?.phases.last()?;
     let parse = |text: &Option<String>| Timestamp::parse(text.as_deref()?);
     let from = if phase.steady_from.is_some() { &phase.steady_from } else { &phase.from };
-    let time = parse(&phase.to)?.since(parse(from)?);
+    // To the second: shorter is of no use to a reader.
+    let time = Millis::new(parse(&phase.to)?.since(parse(from)?).seconds() * 1000);
     Some((time.to_string(), phase.units.values().sum()))
 }

@@ -54,7 +54,7 @@ fn table(
             let row: [Cell; 8] = [
                 format!("  {}", segment.name()).into(),
                 candidate.variant.clone().into(),
-                (found.baseline.n + candidate.n).to_string().into(),
+                format!("{} units", found.baseline.n + candidate.n).into(),
                 lift.into(),
                 diff.unwrap_or_else(|| "undefined".to_owned()).into(),
                 interval.map_or_else(String::new, |interval| format!("({interval})")).into(),
