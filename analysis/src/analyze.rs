@@ -304,7 +304,8 @@ impl Judging<'_> {
         let unchecked = Some(&self.summary.not_checked).filter(|checks| !checks.is_empty());
         let unchecked = unchecked.map(|checks| Note::NotChecked { checks: checks.clone() });
         let notes = unchecked.into_iter().chain(chosen).chain(notes);
-        let notes = notes.chain(methods).chain(main.absent_zero());
+        let notes = notes.chain(methods).chain(main.explained(&results));
+        let notes = notes.chain(main.absent_zero());
         reasons.extend(notes.map(Reason::from));
         let data = self.data(main);
         let series = series(&data, &main.metrics, look, &names, phases, tally.span);

@@ -79,8 +79,16 @@ pub fn drift(input: DriftInput<'_>, settings: &DriftSettings) -> Result<Drift, E
             let sides = [first, second].map(|group: Group| rows.take(group, column, reference));
             let [Some(one), Some(other)] = &sides else { continue };
             let compared = compare::compare(&column.name, one, other, settings);
-            found.compared.extend(compared.map(|found| Compared { against, variant, ..found }));
+            let compared = compared.into_iter().chain(compare::missing(&column.name, one, other));
+            found.compared.extend(compared.map(|found| Compared {
+                against,
+                variant: variant.clone(),
+                ..found
+            }));
         }
+    }
+    if rows.lacks_reference(&found) {
+        return Err(problem(no_reference(settings)));
     }
     if found.compared.is_empty() {
         return Err(problem(
@@ -91,6 +99,20 @@ pub fn drift(input: DriftInput<'_>, settings: &DriftSettings) -> Result<Drift, E
     }
     adjust(&mut found, settings);
     Ok(found)
+}
+
+/// Why no row is compared with the reference.
+fn no_reference(settings: &DriftSettings) -> String {
+    match settings.reference_until {
+        Some(until) => format!(
+            "no row of a variant is from before {until} while others are from after it, so there is \
+             no reference\n  hint: give a later --reference-until, or the rows of the time before"
+        ),
+        None => "the reference has no values of a column and a variant that the other rows have, so \
+                 there is nothing to compare\n  hint: name its columns as those of --values; without the \
+                 column of --by, its rows are the reference of all variants"
+            .to_owned(),
+    }
 }
 
 /// Adjusts the p-values for their number, and judges.

@@ -7,7 +7,9 @@
 
 use std::str::FromStr;
 
-use crate::answer::{CandidateResult, ExpectedValue, Goal, MetricResult, ValuePart};
+use crate::answer::{
+    CandidateResult, Conclusion, ExpectedValue, Goal, MetricResult, Role, ValuePart,
+};
 use crate::figures::signed;
 use crate::source::outcomes::ACCURACY;
 
@@ -40,6 +42,8 @@ struct Gain {
     steps: f64,
     /// From the worst to the best end of the interval.
     interval: Option<(f64, f64)>,
+    /// The report calls the difference not significant: its p-value is adjusted, its interval is not.
+    is_open: bool,
 }
 
 impl Gain {
@@ -55,12 +59,15 @@ impl Gain {
             (Goal::Decrease, [Some(low), Some(high)]) => Some((steps(high), steps(low))),
             _ => None,
         };
-        Some(Self { steps: steps(result.diff?), interval })
+        // A guardrail's conclusion is about its margin.
+        let is_open =
+            metric.role != Role::Guardrail && result.decision == Conclusion::NoDifferenceShown;
+        Some(Self { steps: steps(result.diff?), interval, is_open })
     }
 
-    /// Whether the interval excludes zero. Only then is the gain a fact.
+    /// Whether the interval excludes zero, and the difference is significant. Only then is the gain a fact.
     fn is_settled(self) -> bool {
-        self.interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0)
+        !self.is_open && self.interval.is_some_and(|(low, high)| low > 0.0 || high < 0.0)
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sidetrack_stats::result::Undefined;
 
-use crate::answer::{AdjustmentResult, CandidateResult, CapResult, MetricResult};
+use crate::answer::{AdjustmentResult, CandidateResult, CapResult, MetricResult, PosteriorResult};
 use crate::check::Check;
 use crate::scale::Scale;
 pub use unusable::Unusable;
@@ -206,6 +206,28 @@ pub enum Note {
         scale: Scale,
         /// By how much, and what there is without them.
         adjustment: AdjustmentResult,
+    },
+    /// Covariates explain nearly all of a metric, as only the metric itself does.
+    Explained {
+        /// The candidate.
+        variant: String,
+        /// The metric.
+        metric: String,
+        /// The covariates.
+        covariates: Vec<String>,
+        /// Which share of the variance; `None`: all of it, so that nothing is left to compare.
+        share: Option<f64>,
+    },
+    /// What is believed of a difference by the prior of the plan.
+    Believed {
+        /// The candidate.
+        variant: String,
+        /// The metric.
+        metric: String,
+        /// How its values are shown.
+        scale: Scale,
+        /// The posterior.
+        posterior: PosteriorResult,
     },
     /// Units without a row count as zero.
     AbsentZero {

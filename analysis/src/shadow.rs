@@ -69,7 +69,11 @@ pub fn shadow(
     let mut found = Shadow::new(experiment, cells, &pairs, settings);
     for column in &cells.columns {
         let values = pairs.values(column);
-        match columns::role(column, &values) {
+        let role = columns::role(column, &values);
+        if role != Role::Nothing {
+            found.judge_values(&column.name, &values, settings);
+        }
+        match role {
             Role::Nothing => found.ignored.push(column.name.clone()),
             Role::Latency => found.latency = measures::latency(&values, &pairs, settings),
             Role::Status => found.failures = measures::failures(&values, &pairs, settings),

@@ -218,10 +218,9 @@ impl Summation<'_> {
                     pairs,
                     cap,
                     capped: vec![0; slots],
-                    covariates: self
-                        .covariates
-                        .filter(|_| covariates::is_adjusted(metric))
-                        .map(|covariates| Box::new(Adjusting::new(covariates, slots))),
+                    covariates: self.covariates.filter(|_| covariates::is_adjusted(metric)).map(
+                        |covariates| Box::new(Adjusting::new(covariates, slots, large.is_some())),
+                    ),
                     ..MetricSums::default()
                 }
             }
@@ -335,7 +334,8 @@ impl Summation<'_> {
                         sums.value(index, *segment, value);
                     }
                     if let Some(adjusting) = &mut of.covariates {
-                        adjusting.add(value, &design);
+                        let is_large = value.y.abs() > of.large;
+                        adjusting.add(value, &design, (is_heavy, is_large));
                     }
                     let Value { slot, y, x, .. } = *value;
                     if Some(index) == drawn {

@@ -43,6 +43,13 @@ impl Belief {
         Some(Self { mean, sd: (share * variance).sqrt() })
     }
 
+    /// The probability of an estimate at least as far from the prior's mean, if the prior is right: the prior predictive p-value
+    /// (Box, JRSS A 1980). A small one says that data and prior contradict each other.
+    #[must_use]
+    pub fn surprise(self, estimate: f64, variance: f64) -> f64 {
+        2.0 * normal::upper((estimate - self.mean).abs() / (self.sd * self.sd + variance).sqrt())
+    }
+
     /// The mean.
     #[must_use]
     pub const fn mean(self) -> f64 {

@@ -120,7 +120,8 @@ impl Cells {
     /// The distance of the two distributions.
     ///
     /// # Errors
-    /// `TooFew` below two units in a sample; `ZeroVariance` if all rows are in one cell.
+    /// `TooFew` below two units in a sample; `ZeroVariance` if all rows are in one cell, or if all units of both samples have
+    /// the same shares.
     pub fn distance(&self) -> Result<Distance, Undefined> {
         if self.first.units < 2 || self.second.units < 2 {
             return Err(Undefined::TooFew);
@@ -157,14 +158,30 @@ impl Cells {
                 squares += value * value / (pooled(row) * pooled(column));
             }
         }
-        // Units that are in both samples with the same rows do not vary.
+        let jensen_shannon = divergence.max(0.0).sqrt();
         if trace <= 0.0 || squares <= 0.0 {
-            return Err(Undefined::ZeroVariance);
+            // Units that are in both samples with the same rows do not vary.
+            if statistic <= 0.0 {
+                return Err(Undefined::ZeroVariance);
+            }
+            // All units of a sample are alike, and unlike those of the other: one constant became another. Only the number
+            // of units says how probable that is by chance, at most as much as that so many coins fall alike.
+            let units = float(self.first.units.min(self.second.units));
+            let of_units = |side: &Side| side.total() / float(side.units);
+            return Ok(Distance {
+                psi,
+                jensen_shannon,
+                p_value: PValue::of_ln((1.0 - units) * std::f64::consts::LN_2),
+                psi_by_chance: 0.0,
+                scale: 0.0,
+                degrees: 1.0,
+                design_effect: of_units(&self.first).max(of_units(&self.second)),
+            });
         }
         let (scale, degrees) = (squares / trace, trace * trace / squares);
         Ok(Distance {
             psi,
-            jensen_shannon: divergence.max(0.0).sqrt(),
+            jensen_shannon,
             p_value: PValue::of_ln(chi_square::ln_upper(statistic / scale, degrees)),
             psi_by_chance: trace,
             scale,

@@ -82,6 +82,8 @@ pub enum Undefined {
     FewEvents,
     /// Nothing is tested between two planned looks.
     BetweenLooks,
+    /// The data contradict the prior, and both come to other conclusions.
+    PriorConflict,
 }
 
 impl Undefined {
@@ -94,6 +96,7 @@ impl Undefined {
             Self::TooFew => "too_few",
             Self::FewEvents => "few_events",
             Self::BetweenLooks => "between_looks",
+            Self::PriorConflict => "prior_conflict",
         }
     }
 
@@ -106,6 +109,9 @@ impl Undefined {
             Self::TooFew => "too few data",
             Self::FewEvents => "too few events (each variant needs 5, observed or expected)",
             Self::BetweenLooks => "nothing is decided between two planned looks",
+            Self::PriorConflict => {
+                "the data contradict the prior, and both come to other conclusions"
+            }
         }
     }
 }

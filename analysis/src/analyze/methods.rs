@@ -23,7 +23,10 @@ use crate::metric::{Absent, Measure, Metric, Origin};
 use crate::plan::Exploratory;
 use crate::reason::{Note, RowProblem};
 use crate::row::Excluded;
-use crate::sums::MetricSums;
+use crate::sums::{MetricSums, is_adjusted};
+
+/// A covariate that explains more of the variance may be the metric itself.
+const EXPLAINED: f64 = 0.99;
 
 impl Judging<'_> {
     /// All metrics of a reading, judged by the methods of the settings.
@@ -191,6 +194,30 @@ impl Read {
         }
     }
 
+    /// Metrics of which covariates explain nearly all.
+    pub(super) fn explained(&self, results: &[MetricResult]) -> Vec<Note> {
+        let covariates: Vec<String> =
+            self.sums.covariates.counts.iter().map(|counts| counts.name.clone()).collect();
+        let decides = |metric: &Metric| metric.role != Role::Exploratory && is_adjusted(metric);
+        let metrics = self.metrics.iter().zip(results).filter(|(metric, _)| decides(metric));
+        let notes = metrics.flat_map(|(_, result)| {
+            result.candidates.iter().filter_map(|candidate| {
+                let share = candidate.adjustment.as_ref().map(|found| found.variance_reduction);
+                let is_all = match share {
+                    Some(share) => share > EXPLAINED,
+                    None => candidate.p_value.is_some(),
+                };
+                is_all.then(|| Note::Explained {
+                    variant: candidate.variant.clone(),
+                    metric: result.name.clone(),
+                    covariates: covariates.clone(),
+                    share,
+                })
+            })
+        });
+        if covariates.is_empty() { Vec::new() } else { notes.collect() }
+    }
+
     /// Metrics that count a unit without a row as zero, and how many units these are.
     pub(super) fn absent_zero(&self) -> Vec<Note> {
         if self.placed.is_none() || !self.units {
@@ -246,7 +273,18 @@ pub(super) fn notes(
             })
         })
     });
-    open.into_iter().chain(late).chain(caps).chain(adjusted).collect()
+    let believed = metrics.iter().filter(|metric| metric.role == Role::Primary);
+    let believed = believed.flat_map(|metric| {
+        metric.candidates.iter().filter_map(|found| {
+            Some(Note::Believed {
+                variant: found.variant.clone(),
+                metric: metric.name.clone(),
+                scale: metric.scale(),
+                posterior: found.posterior.clone()?,
+            })
+        })
+    });
+    open.into_iter().chain(late).chain(caps).chain(adjusted).chain(believed).collect()
 }
 
 /// A fixed test at the planned units, always-valid intervals before and beyond; and whether they are reached.

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use sidetrack_stats::accumulate::Pairs;
 use sidetrack_stats::float;
 use sidetrack_stats::result::Estimate;
+use sidetrack_stats::vectors::Vectors;
 
-use crate::answer::{Conclusion, Goal, MetricResult, Role};
+use crate::answer::{CandidateResult, Conclusion, Goal, MetricResult, Role};
 use crate::check::{Check, CheckName, CheckState};
 use crate::compare::Data;
 use crate::figures::digits;
 use crate::metric::Metric;
-use crate::sums::MetricSums;
+use crate::sums::{Adjusting, MetricSums};
 
 /// How many standard errors of a difference must be left. At random, less is left of three (the first always-valid
 /// significance) in less than one of a thousand cases, and of two in one of a hundred.
@@ -58,43 +59,72 @@ pub(crate) fn few_units(
     results: &[MetricResult],
     names: &[&str],
 ) -> Vec<Check> {
-    let without = |pairs: fn(&MetricSums) -> &[Pairs]| conclusions(data, metrics, results, pairs);
-    vec![heaviest(data, &without(|sums| &sums.light), names), {
-        let found = without(|sums| &sums.small);
-        largest(data, &found, names)
-    }]
+    let without = |rest: fn(&MetricSums) -> MetricSums| conclusions(data, metrics, results, rest);
+    let found = without(|sums| remaining(&sums.light, sums, |of| &of.light));
+    let heaviest = heaviest(data, &found, names);
+    let found = without(|sums| remaining(&sums.small, sums, |of| &of.small));
+    vec![heaviest, largest(data, &found, names)]
 }
 
-/// The conclusions without some units: those that are in these pairs stay.
+/// The sums of the units that stay. What covariates adjusted is adjusted without the others as well: values that are not
+/// adjusted may well show nothing.
+fn remaining(
+    pairs: &[Pairs],
+    sums: &MetricSums,
+    vectors: fn(&Adjusting) -> &Vec<Vectors>,
+) -> MetricSums {
+    let covariates = sums.covariates.as_ref().map(|of| {
+        let (vectors, gaps) = (vectors(of).clone(), of.gaps.clone());
+        Box::new(Adjusting { vectors, gaps, ..Adjusting::default() })
+    });
+    MetricSums { pairs: pairs.to_vec(), covariates, ..MetricSums::default() }
+}
+
+/// The conclusions without some units.
 fn conclusions<'r>(
     data: &Data<'_>,
     metrics: &'r [Metric],
     results: &'r [MetricResult],
-    pairs: fn(&MetricSums) -> &[Pairs],
+    remaining: fn(&MetricSums) -> MetricSums,
 ) -> Vec<Found<'r>> {
     let mut found = Vec::new();
     let all = metrics.iter().zip(&data.sums.metrics).zip(results).enumerate();
     for (index, ((metric, sums), result)) in all {
-        let pairs = pairs(sums);
-        if metric.role == Role::Exploratory || pairs.is_empty() {
+        let rest = remaining(sums);
+        if metric.role == Role::Exploratory || rest.pairs.is_empty() {
             continue;
         }
-        let rest = MetricSums { pairs: pairs.to_vec(), ..MetricSums::default() };
         let candidates = data.compare(metric, &rest).into_iter().zip(&result.candidates);
-        found.extend(candidates.map(|(rest, full)| {
-            let estimate = rest.comparison.ok().map(|comparison| comparison.estimate);
-            let margin = full.margin.unwrap_or(0.0);
-            Found {
-                metric: &metric.name,
-                index,
-                arm: rest.candidate,
-                variant: &full.variant,
-                conclusion: full.decision,
-                left: left(full.decision, metric.goal, margin, estimate),
-            }
-        }));
+        found.extend(candidates.filter(|(_, full)| shows_itself(metric, full)).map(
+            |(rest, full)| {
+                let estimate = rest.comparison.ok().map(|comparison| comparison.estimate);
+                let margin = full.margin.unwrap_or(0.0);
+                Found {
+                    metric: &metric.name,
+                    index,
+                    arm: rest.candidate,
+                    variant: &full.variant,
+                    conclusion: full.decision,
+                    left: left(full.decision, metric.goal, margin, estimate),
+                }
+            },
+        ));
     }
     found
+}
+
+/// Whether the difference shows in the data of all units. A prior may conclude something that it does not; that rests on no
+/// unit.
+fn shows_itself(metric: &Metric, full: &CandidateResult) -> bool {
+    let Some(difference) = full.diff.filter(|_| full.posterior.is_some()) else { return true };
+    let is_gain = (difference > 0.0) == (metric.goal == Goal::Increase);
+    let is_settled = full.ci.iter().all(|end| end.is_some_and(|end| end > 0.0))
+        || full.ci.iter().all(|end| end.is_some_and(|end| end < 0.0));
+    match full.decision {
+        Conclusion::Better => is_gain && is_settled,
+        Conclusion::Worse => !is_gain && is_settled,
+        _ => true,
+    }
 }
 
 /// The conclusion of which least is left.

@@ -10,6 +10,7 @@ use crate::check::{Check, CheckName, CheckState};
 use crate::figures::digits;
 use crate::join::Shape;
 use crate::metric::{Metric, Origin};
+use crate::model::ModelMetric;
 use crate::sizes::Sizes;
 use crate::summary::RowFacts;
 use crate::sums::Placed;
@@ -34,14 +35,20 @@ pub(crate) fn scales(
     names: &[&str],
 ) -> Vec<Check> {
     let sizes = placed.map_or(&facts.sizes, |placed| &placed.sizes);
-    // The log writes one unit for all variants: a tenth of the cost is a cheaper model, not another currency.
-    let decides = |metric: &&Metric| metric.role != Role::Exploratory && metric.llm.is_none();
+    let decides = |metric: &&Metric| metric.role != Role::Exploratory && !has_one_unit(metric);
     let metrics = metrics.iter().filter(decides);
     let columns = metrics.filter_map(|metric| match metric.origin {
         Origin::Column(column) => Some((metric, sizes.get(column)?)),
         _ => None,
     });
     columns.map(|(metric, sizes)| scale(metric, sizes, shape, names)).collect()
+}
+
+/// Whether the values are of one unit whatever the variant. The log writes tokens of all variants alike: a tenth of the cost
+/// is a cheaper model, not another currency. Losses of a probability have no unit: those of a model that is sure of nearly all
+/// its predictions are a hundredth of another's.
+fn has_one_unit(metric: &Metric) -> bool {
+    metric.llm.is_some() || matches!(metric.model, Some(ModelMetric::LogLoss | ModelMetric::Brier))
 }
 
 /// Beyond which factor so many values are in another unit.

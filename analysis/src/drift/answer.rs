@@ -63,7 +63,7 @@ pub enum DriftState {
     Unclear,
     /// Above the threshold and beyond chance.
     Drift,
-    /// Too few units, or one value only.
+    /// Too few units.
     Undefined,
 }
 
@@ -153,8 +153,13 @@ impl Drift {
     /// The worst judgement.
     #[must_use]
     pub fn state(&self) -> DriftState {
-        let order = [DriftState::Drift, DriftState::Unclear, DriftState::Small];
-        let has = |state: &DriftState| self.compared.iter().any(|one| one.state == *state);
-        order.into_iter().find(has).unwrap_or(DriftState::Stable)
+        let has = |state: DriftState| self.compared.iter().any(|one| one.state == state);
+        match () {
+            () if has(DriftState::Drift) => DriftState::Drift,
+            // Samples that cannot be compared are too small to know.
+            () if has(DriftState::Unclear) || has(DriftState::Undefined) => DriftState::Unclear,
+            () if has(DriftState::Small) => DriftState::Small,
+            () => DriftState::Stable,
+        }
     }
 }

@@ -6,6 +6,7 @@ use sidetrack_stats::drift::{
     Cells, Distance, kolmogorov_exceeded, kolmogorov_p, kolmogorov_smirnov,
 };
 use sidetrack_stats::float;
+use sidetrack_stats::result::Undefined;
 
 use super::answer::{Against, Bin, Compared, DriftState, Kind, Sample};
 use super::samples::Values;
@@ -21,7 +22,28 @@ const OTHER: &str = "(other)";
 /// A distance that is exceeded by chance this often is shown.
 const TAIL: f64 = 0.05;
 
-/// Compares a column. `None` if a sample has no values, or if numbers stand beside words in one and not in the other.
+/// Compares how often a column has no value. `None` if it always has one, or never.
+pub(super) fn missing(name: &str, first: &Values, second: &Values) -> Option<Compared> {
+    let sides = [first, second];
+    let known = |values: &Values| values.numbers.len() + values.words.len();
+    if sides.iter().all(|values| values.missing.is_empty())
+        || sides.iter().all(|values| known(values) == 0)
+    {
+        return None;
+    }
+    let mut counts = Counts::new();
+    for (side, values) in sides.into_iter().enumerate() {
+        let numbers = values.numbers.iter().map(|(_, unit)| unit);
+        let known = numbers.chain(values.words.iter().map(|(_, unit)| unit));
+        known.for_each(|unit| count(&mut counts, *unit, side, 0));
+        values.missing.iter().for_each(|unit| count(&mut counts, *unit, side, 1));
+    }
+    let labels = ["known", "missing"].map(str::to_owned).to_vec();
+    let name = format!("{name} (missing)");
+    of_counts(&name, Kind::Category, first, second, (labels, counts))
+}
+
+/// Compares a column. `None` if a sample has no values.
 pub(super) fn compare(
     name: &str,
     first: &Values,
@@ -31,17 +53,33 @@ pub(super) fn compare(
     let has_words = !first.words.is_empty() || !second.words.is_empty();
     let kind =
         if has_words || crate::shadow::is_class(name) { Kind::Category } else { Kind::Number };
-    let (labels, counts) = match kind {
+    let binned = match kind {
         Kind::Number => numbers(first, second),
         Kind::Category => words(first, second),
     };
+    of_counts(name, kind, first, second, binned)
+}
+
+fn of_counts(
+    name: &str,
+    kind: Kind,
+    first: &Values,
+    second: &Values,
+    (labels, counts): (Vec<String>, Counts),
+) -> Option<Compared> {
     let mut cells = Cells::new(labels.len());
     counts.values().for_each(|[one, other]| cells.add(one, other));
     let [rows, more] = cells.rows().map(|rows| rows.iter().sum::<u64>());
     if rows == 0 || more == 0 {
         return None;
     }
-    let distance = cells.distance().ok();
+    let (distance, state) = match cells.distance() {
+        Ok(distance) => (Some(distance), DriftState::Undefined),
+        // The same value everywhere, or the same shares of all units: nothing differs.
+        Err(Undefined::ZeroVariance) => (None, DriftState::Stable),
+        Err(_) => (None, DriftState::Undefined),
+    };
+    let same = (state == DriftState::Stable).then_some(0.0);
     let shares = |rows: &[u64], all: u64| {
         rows.iter().map(|rows| float(*rows) / float(all)).collect::<Vec<f64>>()
     };
@@ -51,7 +89,7 @@ pub(super) fn compare(
     let bins = bins.map(|(label, (first, second))| Bin { label, first, second }).collect();
     let sample = |values: &Values, rows: u64| Sample {
         rows,
-        missing: values.missing,
+        missing: values.missing.len() as u64,
         units: values.units(),
         mean: mean(values).filter(|_| kind == Kind::Number),
     };
@@ -60,13 +98,13 @@ pub(super) fn compare(
         kind,
         against: Against::Baseline,
         variant: String::new(),
-        state: DriftState::Undefined,
-        psi: distance.map(|distance| distance.psi),
+        state,
+        psi: distance.map(|distance| distance.psi).or(same),
         psi_by_chance: distance.map(|distance| distance.psi_by_chance),
         psi_exceeded: distance.map(|distance| distance.psi_exceeded(TAIL)),
-        jensen_shannon: distance.map(|distance| distance.jensen_shannon),
+        jensen_shannon: distance.map(|distance| distance.jensen_shannon).or(same),
         jensen_shannon_exceeded: distance.map(|distance| distance.jensen_shannon_exceeded(TAIL)),
-        kolmogorov_smirnov: None,
+        kolmogorov_smirnov: same.filter(|_| kind == Kind::Number),
         kolmogorov_smirnov_exceeded: None,
         kolmogorov_smirnov_p: None,
         p_value: distance.map(|distance| distance.p_value.get()),
@@ -112,17 +150,27 @@ fn count(counts: &mut Counts, unit: u64, side: usize, cell: usize) {
     }
 }
 
-/// Bins between the deciles of the first sample. A value that many rows have may be several deciles; then there are fewer bins.
+/// Bins between the deciles of the first sample. A value that many rows have may be several deciles; then it is a bin of its
+/// own, so that values on both sides of it are seen, and there are fewer bins.
 fn numbers(first: &Values, second: &Values) -> (Vec<String>, Counts) {
     let mut sorted: Vec<f64> = first.numbers.iter().map(|(number, _)| *number).collect();
     sorted.sort_by(f64::total_cmp);
-    let mut edges: Vec<f64> = (1..BINS)
-        .filter_map(|decile| {
-            let rank = (decile * sorted.len()).div_ceil(BINS).max(1);
-            sorted.get(rank - 1).copied()
-        })
-        .collect();
-    edges.dedup();
+    let deciles = (1..BINS).filter_map(|decile| {
+        let rank = (decile * sorted.len()).div_ceil(BINS).max(1);
+        sorted.get(rank - 1).copied()
+    });
+    let mut edges: Vec<f64> = Vec::new();
+    for decile in deciles {
+        match edges.as_slice() {
+            [.., last] if *last == decile => {
+                let below = decile.next_down();
+                if !edges.contains(&below) {
+                    edges.insert(edges.len() - 1, below);
+                }
+            }
+            _ => edges.push(decile),
+        }
+    }
     let mut counts = Counts::new();
     for (side, values) in [first, second].into_iter().enumerate() {
         for (number, unit) in &values.numbers {
@@ -134,8 +182,12 @@ fn numbers(first: &Values, second: &Values) -> (Vec<String>, Counts) {
     let mut labels: Vec<String> = Vec::new();
     let mut before: Option<&f64> = None;
     for edge in &edges {
+        let is_own = |below: &f64| below.next_up() == *edge;
+        let next_is_own = edges.iter().any(|next| edge.next_up() == *next);
         labels.push(match before {
+            None if next_is_own => format!("< {}", show(&edge.next_up())),
             None => format!("≤ {}", show(edge)),
+            Some(before) if is_own(before) => format!("= {}", show(edge)),
             Some(before) => format!("{} … {}", show(before), show(edge)),
         });
         before = Some(edge);

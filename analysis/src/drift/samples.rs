@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sidetrack::plan::Experiment;
 
-use super::answer::Against;
+use super::answer::{Against, Drift};
 use super::{DriftInput, DriftSettings};
 use crate::row::{key, mix};
 use crate::source::Clock;
@@ -55,7 +55,8 @@ pub(super) struct Rows {
 pub(super) struct Values {
     pub(super) numbers: Vec<(f64, u64)>,
     pub(super) words: Vec<(String, u64)>,
-    pub(super) missing: u64,
+    /// The units of rows without a value.
+    pub(super) missing: Vec<u64>,
 }
 
 impl Groups {
@@ -221,6 +222,11 @@ impl Rows {
         Ok(found)
     }
 
+    /// Whether there is to be a reference, and nothing was compared with it.
+    pub(super) fn lacks_reference(&self, found: &Drift) -> bool {
+        self.has_reference && found.compared.iter().all(|one| one.against != Against::Reference)
+    }
+
     /// The pairs of samples: what with, the variant's name, the first and the second.
     pub(super) fn pairs(&self, groups: &Groups) -> Vec<(Against, String, Group, Group)> {
         let now = |variant| Group { variant, is_reference: false };
@@ -262,7 +268,7 @@ impl Rows {
                     let text = column.words.get(*word as usize).cloned().unwrap_or_default();
                     values.words.push((text, *unit));
                 }
-                None | Some(Cell::Missing) => values.missing += 1,
+                None | Some(Cell::Missing) => values.missing.push(*unit),
             }
         }
         any.then_some(values)

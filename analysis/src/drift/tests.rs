@@ -104,9 +104,9 @@ fn chance_is_not_drift() {
 fn a_reference_is_a_file_or_a_time() {
     let before = cells(&rows(2, ["x", "x"], 0.0));
     let now = cells(&rows(3, ["old", "new"], 1.0));
-    let found = run(&now, Some(&before), &settings()).unwrap();
+    let found = run(&now, Some(&before), &settings()).unwrap_err().to_string();
     // The reference names other variants, so all its rows belong to none of these.
-    assert!(found.compared.iter().all(|one| one.against == Against::Baseline), "{found:?}");
+    assert!(found.contains("there is nothing to compare"), "{found}");
     let before = cells(&rows(2, ["x", "x"], 0.0).replace("assigned", "other"));
     let found = run(&now, Some(&before), &settings()).unwrap();
     assert_eq!(of(&found, "score", Against::Reference, "new").state, DriftState::Drift);
@@ -168,6 +168,87 @@ fn the_exposures_know_the_variant() {
     assert_eq!(score.state, DriftState::Drift);
     assert_eq!(score.first.rows + score.second.rows, 398);
     assert_eq!(2 * score.first.units, score.first.rows);
+}
+
+/// Rows of 300 users, one each, with these scores of both variants.
+fn scores(of: impl Fn(u64, bool) -> String) -> Cells {
+    let mut text = "unit,assigned,score,other\n".to_owned();
+    for user in 0..300 {
+        let second = user % 2 == 1;
+        let name = if second { "new" } else { "old" };
+        writeln!(text, "u{user},{name},{},{user}", of(user, second)).unwrap();
+    }
+    cells(&text)
+}
+
+#[test]
+fn a_constant_that_becomes_another_is_drift() {
+    for (old, new) in [("1.5", "2.5"), ("1.5", "0.5"), ("0", "-1")] {
+        let found = scores(|_, second| if second { new } else { old }.to_owned());
+        let found = run(&found, None, &settings()).unwrap();
+        let score = of(&found, "score", Against::Baseline, "new");
+        assert_eq!(score.state, DriftState::Drift, "{old} {new}: {score:?}");
+        assert!(score.p_value.unwrap() < 1e-30 && score.psi.unwrap() > 1.0);
+    }
+    // Three units of each may be so by chance.
+    let few = "unit,assigned,score\na,old,1\nb,old,1\nc,old,1\nd,new,2\ne,new,2\nf,new,2\n";
+    let few = run(&cells(few), None, &settings()).unwrap();
+    assert_eq!(few.compared[0].state, DriftState::Unclear, "{few:?}");
+    // Half of the values are one number, and the others now are below it instead of above.
+    let tied = scores(|user, second| match (user / 2 % 2, second) {
+        (0, _) => "0".to_owned(),
+        (_, false) => format!("0.{user}"),
+        (_, true) => format!("-0.{user}"),
+    });
+    let tied = run(&tied, None, &settings()).unwrap();
+    let score = of(&tied, "score", Against::Baseline, "new");
+    assert_eq!(score.state, DriftState::Drift, "{score:?}");
+    let labels: Vec<&str> = score.bins.iter().map(|bin| bin.label.as_str()).collect();
+    assert_eq!(labels[..2], ["< 0", "= 0"], "{labels:?}");
+}
+
+#[test]
+fn the_same_constant_is_stable_and_too_few_units_are_not() {
+    let same = run(&scores(|_, _| "1.5".to_owned()), None, &settings()).unwrap();
+    let score = of(&same, "score", Against::Baseline, "new");
+    assert_eq!((score.state, score.psi), (DriftState::Stable, Some(0.0)), "{score:?}");
+    let alone = "unit,assigned,score\na,old,1\nb,new,2\n";
+    let alone = run(&cells(alone), None, &settings()).unwrap();
+    assert_eq!(alone.compared[0].state, DriftState::Undefined);
+    assert_eq!(alone.state(), DriftState::Unclear, "nothing is known");
+}
+
+#[test]
+fn values_that_are_missing_are_drift() {
+    let score = |second: bool, user: u64, every: u64| {
+        let lost = second && user / 2 % every == 0;
+        if lost { String::new() } else { (user * 37 % 101).to_string() }
+    };
+    // All values of the second variant, and half of them.
+    for every in [1, 2] {
+        let found = scores(|user, second| score(second, user, every));
+        let found = run(&found, None, &settings()).unwrap();
+        let missing = of(&found, "score (missing)", Against::Baseline, "new");
+        assert_eq!((missing.state, missing.kind), (DriftState::Drift, Kind::Category));
+        assert_eq!(missing.second.missing, if every == 1 { 150 } else { 75 });
+        assert_eq!(missing.bins[1].label, "missing");
+        let known = found.compared.iter().any(|one| one.column == "score");
+        assert_eq!(known, every == 2);
+    }
+    let none = run(&scores(|user, _| user.to_string()), None, &settings()).unwrap();
+    assert!(none.compared.iter().all(|one| !one.column.contains("missing")), "{none:?}");
+}
+
+#[test]
+fn a_reference_that_is_compared_with_nothing_is_a_mistake() {
+    let now = cells(&rows(3, ["old", "new"], 0.0));
+    let other = cells("unit,other\na,1\nb,2\n");
+    let error = run(&now, Some(&other), &settings()).unwrap_err().to_string();
+    assert!(error.contains("the reference has no values of a column"), "{error}");
+    let early =
+        DriftSettings { reference_until: Some("2026-10-01".parse().unwrap()), ..settings() };
+    let error = run(&now, None, &early).unwrap_err().to_string();
+    assert!(error.contains("from before 2026-10-01T00:00:00Z"), "{error}");
 }
 
 #[test]

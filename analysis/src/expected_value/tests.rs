@@ -149,6 +149,29 @@ fn a_net_interval_adds_up_the_ends_that_belong_together() {
 }
 
 #[test]
+fn what_the_report_calls_not_significant_is_no_gain() {
+    // The interval excludes zero, the p-value is adjusted for other metrics.
+    let sentence = |role, decision| {
+        let mut metrics = both(0.01, -0.01);
+        metrics[1].role = role;
+        metrics[1].candidates[0].decision = decision;
+        expected_values(&metrics, &[]).remove(0).sentence
+    };
+    let open = sentence(Role::Exploratory, Conclusion::NoDifferenceShown);
+    let words =
+        "brings 1.00 points of accuracy and shows no significant difference in mean latency";
+    assert!(open.ends_with(words), "{open}");
+    for (role, decision) in [
+        (Role::Exploratory, Conclusion::Better),
+        // About its margin.
+        (Role::Guardrail, Conclusion::NoDifferenceShown),
+    ] {
+        let settled = sentence(role, decision);
+        assert!(settled.ends_with("and saves 10.0 ms of mean latency"), "{settled}");
+    }
+}
+
+#[test]
 fn without_anything_to_weigh_there_is_no_value() {
     let revenue = metric("revenue", Goal::Increase, Some(0.5), [None; 2]);
     assert!(expected_values(&[revenue], &[]).is_empty());

@@ -5,7 +5,7 @@ use std::fmt;
 
 use sidetrack_stats::trap::Trap;
 
-use crate::figures::short;
+use crate::figures::{digits, short, signed};
 
 use super::{Effect, Finding, Note, Reason, RowProblem};
 use crate::check::CheckState;
@@ -222,6 +222,42 @@ impl fmt::Display for Note {
                     Some(change) => write!(f, ". Without it, the difference is {change}{interval}"),
                     None => Ok(()),
                 }
+            }
+            Self::Explained { variant, metric, covariates, share } => {
+                let names = covariates.join(", ");
+                let explains = match share {
+                    Some(share) => format!("{:.1} %", 100.0 * share),
+                    None => "all".to_owned(),
+                };
+                let then = match share {
+                    Some(_) => "then the adjustment takes the effect away",
+                    None => "nothing is left to compare, so it is not adjusted",
+                };
+                write!(
+                    f,
+                    "{names}: explains {explains} of the variance of {metric} of {variant}. What \
+                     is from before the experiment hardly explains so much: this may be {metric} \
+                     itself, and {then}"
+                )
+            }
+            Self::Believed { variant, metric, scale, posterior } => {
+                let change = |difference: f64| match posterior.relative {
+                    true => format!("{} %", signed(100.0 * difference, 3)),
+                    false => scale.change(difference),
+                };
+                let [low, high] = posterior.interval.map(change);
+                write!(
+                    f,
+                    "{metric} by the prior: {variant} is better with a probability of {} %; the \
+                     difference is {} ({low} to {high}), and the expected loss {}",
+                    short(100.0 * posterior.p_better, 3),
+                    change(posterior.mean),
+                    if posterior.relative {
+                        format!("{} %", digits(100.0 * posterior.expected_loss, 2))
+                    } else {
+                        scale.amount(posterior.expected_loss)
+                    },
+                )
             }
             Self::AbsentZero { metric, share } => write!(
                 f,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ShadowSettings;
 use super::pairs::Pairs;
-use crate::source::outcomes::Cells;
+use crate::source::outcomes::{Cell, Cells};
 
 /// Fewer pairs show little.
 const FEW: u64 = 100;
@@ -281,6 +281,15 @@ impl Shadow {
             let message = format!("{percent} % of the requests have no prediction of {side}");
             self.checks.push(Check { name: name.to_owned(), state, value, limit: most, message });
         }
+        if self.classes.is_empty() && self.scores.is_empty() {
+            self.checks.push(Check {
+                name: "no_values".to_owned(),
+                state: State::Blocking,
+                value: 0.0,
+                limit: 0.0,
+                message: "no class and no score is known of both sides".to_owned(),
+            });
+        }
         let rows = self.rows.read + self.rows.malformed;
         let malformed =
             sidetrack_stats::float(self.rows.malformed) / sidetrack_stats::float(rows.max(1));
@@ -292,18 +301,42 @@ impl Shadow {
             message: format!("{} of {rows} rows cannot be read", self.rows.malformed),
         });
         if self.pairs < FEW {
+            let pairs = match self.pairs {
+                1 => "1 pair is".to_owned(),
+                pairs => format!("{pairs} pairs are"),
+            };
             self.checks.push(Check {
                 name: "few_pairs".to_owned(),
                 state: State::Warning,
                 value: sidetrack_stats::float(self.pairs),
                 limit: sidetrack_stats::float(FEW),
-                message: format!("{} pairs are few; rare disagreements do not show", self.pairs),
+                message: format!("{pairs} few; rare disagreements do not show"),
             });
         }
         let Some(least) = settings.least_agreement else { return };
+        if self.classes.is_empty() && !self.scores.is_empty() {
+            self.checks.push(Check {
+                name: "agreement".to_owned(),
+                state: State::Blocking,
+                value: 0.0,
+                limit: least,
+                message: "no column has classes of both sides, so there is no agreement to judge"
+                    .to_owned(),
+            });
+        }
         for class in &self.classes {
             let (Some(value), Some([low, high])) = (class.agreement.value, class.agreement.ci)
             else {
+                self.checks.push(Check {
+                    name: format!("agreement_{}", class.column),
+                    state: State::Unclear,
+                    value: 0.0,
+                    limit: least,
+                    message: format!(
+                        "too few pairs to know how often {} agrees",
+                        crate::figures::visible(&class.column)
+                    ),
+                });
                 continue;
             };
             let state = if low >= least {
@@ -322,6 +355,43 @@ impl Shadow {
                     "{} agrees in {} % of the pairs",
                     crate::figures::visible(&class.column),
                     crate::figures::short(value * 100.0, 4)
+                ),
+            });
+        }
+    }
+
+    /// Judges how many pairs have a value of a column on one side only. A column that only one side reports at all is named, but
+    /// may be meant.
+    pub(super) fn judge_values(
+        &mut self,
+        column: &str,
+        values: &[[Cell; 2]],
+        settings: &ShadowSettings,
+    ) {
+        let count = |baseline: bool, mirror: bool| {
+            let known = |cell: Cell| cell != Cell::Missing;
+            let is = |[one, other]: &&[Cell; 2]| (known(*one), known(*other)) == (baseline, mirror);
+            values.iter().filter(is).count() as u64
+        };
+        let both = count(true, true);
+        let sides = [(count(false, true), "baseline"), (count(true, false), "mirror")];
+        let pairs = sidetrack_stats::float((values.len() as u64).max(1));
+        for (lacking, side) in sides.into_iter().filter(|(lacking, _)| *lacking > 0) {
+            let (value, limit) = (sidetrack_stats::float(lacking) / pairs, settings.most_missing);
+            let state = match () {
+                () if both == 0 => State::Warning,
+                () if value > limit => State::Blocking,
+                () => State::Ok,
+            };
+            self.checks.push(Check {
+                name: format!("missing_{side}_{column}"),
+                state,
+                value,
+                limit,
+                message: format!(
+                    "{} % of the pairs have no {} of the {side}",
+                    crate::figures::short(value * 100.0, 3),
+                    crate::figures::visible(column)
                 ),
             });
         }

@@ -115,6 +115,41 @@ fn what_one_side_lacks_is_judged() {
 }
 
 #[test]
+fn a_row_without_its_value_is_no_prediction() {
+    let text = |lost: &dyn Fn(u32) -> bool| {
+        let mut text = "request_id,source,prediction,note\n".to_owned();
+        for request in 0..400 {
+            let class = if lost(request) { "" } else { "a" };
+            writeln!(text, "r{request},baseline,a,\nr{request},mirror,{class},new").unwrap();
+        }
+        text
+    };
+    let state = |found: &Shadow, name: &str| {
+        found.checks.iter().find(|check| check.name == name).map(|check| check.state)
+    };
+    let half = compare(&text(&|request| request % 2 == 0), &settings()).unwrap();
+    assert_eq!((half.state(), half.classes[0].pairs), (State::Blocking, 200));
+    assert_eq!(state(&half, "missing_mirror_prediction"), Some(State::Blocking));
+    // A column that only one side has is named, and may be meant.
+    assert_eq!(state(&half, "missing_baseline_note"), Some(State::Warning));
+    let few = compare(&text(&|request| request < 3), &settings()).unwrap();
+    assert_eq!(state(&few, "missing_mirror_prediction"), Some(State::Ok));
+    assert_eq!(few.state(), State::Warning);
+    let all = compare(&text(&|_| true), &settings()).unwrap();
+    assert_eq!(state(&all, "no_values"), Some(State::Blocking));
+}
+
+#[test]
+fn an_agreement_that_cannot_be_judged_is_not_enough() {
+    let least = ShadowSettings { least_agreement: Some(0.5), ..settings() };
+    let scores = "request_id,source,score\na,baseline,1\na,mirror,1\n";
+    assert_eq!(compare(scores, &least).unwrap().state(), State::Blocking);
+    let alone = "request_id,source,prediction\na,baseline,1\na,mirror,1\n";
+    assert_eq!(compare(alone, &least).unwrap().state(), State::Unclear);
+    assert_eq!(compare(alone, &settings()).unwrap().state(), State::Warning);
+}
+
+#[test]
 fn the_least_agreement_is_judged_with_its_interval() {
     for (least, state) in [(0.8, State::Ok), (0.9, State::Unclear), (0.97, State::Exceeded)] {
         let settings = ShadowSettings { least_agreement: Some(least), ..settings() };

@@ -15,6 +15,10 @@ use crate::metric::{Measure, Metric, Origin};
 pub(crate) struct Adjusting {
     /// Numerator, denominator, covariates, and whether each is unknown, by slot.
     pub(crate) vectors: Vec<Vectors>,
+    /// The same without the heaviest units.
+    pub(crate) light: Vec<Vectors>,
+    /// The same without the units with the largest values; empty where values are not added up.
+    pub(crate) small: Vec<Vectors>,
     /// For units in two slots, the products of their residuals there, summed over units: of `y − R x`, and of what adjusts
     /// from its mean; the first slot's by row.
     pub(crate) crossings: BTreeMap<(usize, usize), Vec<f64>>,
@@ -37,21 +41,33 @@ pub(crate) fn is_adjusted(metric: &Metric) -> bool {
 }
 
 impl Adjusting {
-    pub(super) fn new(covariates: &Covariates, slots: usize) -> Self {
+    pub(super) fn new(covariates: &Covariates, slots: usize, has_small: bool) -> Self {
+        let vectors = vec![Vectors::new(2 + 2 * covariates.len()); slots];
         Self {
-            vectors: vec![Vectors::new(2 + 2 * covariates.len()); slots],
+            light: vectors.clone(),
+            small: if has_small { vectors.clone() } else { Vec::new() },
+            vectors,
             crossings: BTreeMap::new(),
             gaps: vec![Gaps::default(); covariates.len()],
         }
     }
 
-    /// Adds a unit's value in a slot.
-    pub(super) fn add(&mut self, value: &Value, design: &[f64]) {
+    /// Adds a unit's value in a slot. The unit is among the heaviest, or its value among the largest.
+    pub(super) fn add(
+        &mut self,
+        value: &Value,
+        design: &[f64],
+        (is_heavy, is_large): (bool, bool),
+    ) {
         let vector: Vec<f64> =
             [value.y, value.x].into_iter().chain(design.iter().copied()).collect();
-        if let Some(vectors) = self.vectors.get_mut(value.slot) {
-            // Sums of checked numbers; one beyond 1e150 does not count.
-            let _ = vectors.add(&vector);
+        let sums =
+            [(&mut self.vectors, true), (&mut self.light, !is_heavy), (&mut self.small, !is_large)];
+        for (sums, _) in sums.into_iter().filter(|(_, counts)| *counts) {
+            if let Some(vectors) = sums.get_mut(value.slot) {
+                // Sums of checked numbers; one beyond 1e150 does not count.
+                let _ = vectors.add(&vector);
+            }
         }
         let unknown = design.iter().skip(self.gaps.len()).map(|unknown| u64::from(*unknown > 0.0));
         for (gaps, unknown) in self.gaps.iter_mut().zip(unknown) {
@@ -67,7 +83,13 @@ impl Adjusting {
 
     /// Adds the sums of another shard.
     pub(super) fn merge(&mut self, more: &Self) {
-        self.vectors.iter_mut().zip(&more.vectors).for_each(|(sum, more)| sum.merge(more));
+        for (sums, more) in [
+            (&mut self.vectors, &more.vectors),
+            (&mut self.light, &more.light),
+            (&mut self.small, &more.small),
+        ] {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| sum.merge(more));
+        }
         for (sum, more) in self.gaps.iter_mut().zip(&more.gaps) {
             sum.with += more.with;
             sum.with_unknown += more.with_unknown;

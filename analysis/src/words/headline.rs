@@ -158,6 +158,9 @@ fn open(analysis: &Analysis) -> String {
                 "nothing is decided before the next planned look".to_owned()
             }
             Some(Undefined::ZeroVariance) => format!("the values of {metric} do not vary"),
+            Some(Undefined::PriorConflict) => {
+                format!("the data of {metric} contradict the prior")
+            }
             Some(Undefined::ZeroBaseline) | None => format!("{metric} cannot be judged"),
         }),
         _ => None,

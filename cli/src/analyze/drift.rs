@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COLUMN")]
     column: Vec<String>,
     /// The index from which a difference matters
-    #[arg(long, value_name = "PSI", default_value_t = 0.1)]
+    #[arg(long, value_name = "PSI", default_value_t = 0.1, value_parser = threshold)]
     threshold: f64,
     /// The level of significance of all comparisons together
     #[arg(long, value_name = "A", default_value_t = sidetrack_analysis::ALPHA)]
@@ -73,6 +73,12 @@ pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A number from 0.
+fn threshold(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "expected a number from 0, as in 0.1".to_owned())
 }
 
 pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {

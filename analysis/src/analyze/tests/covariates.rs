@@ -78,6 +78,63 @@ fn a_covariate_takes_the_noise_of_the_past_away() {
 }
 
 #[test]
+fn a_conclusion_of_adjusted_values_is_looked_at_with_adjusted_values() {
+    // Without the covariate, nothing shows, whichever units are left out.
+    let analysis = found(&rows(|unit| before(unit).to_string()), &["pre"]);
+    assert_eq!(analysis.metrics[0].candidates[0].decision, Conclusion::Better);
+    let few = |analysis: &Analysis, name: CheckName| {
+        analysis.checks.iter().find(|check| check.name == name).unwrap().state
+    };
+    for name in [CheckName::FewUnits, CheckName::LargeValues] {
+        assert_eq!(few(&analysis, name), CheckState::Ok, "{name:?}");
+    }
+    // Five units of the candidate have all of the difference.
+    let few_have_it = rows(|unit| before(unit).to_string());
+    let few_have_it: String = few_have_it
+        .lines()
+        .map(|row| match row.split(',').collect::<Vec<_>>().as_slice() {
+            [
+                unit @ ("u1" | "u41" | "u81" | "u121" | "u161" | "u201" | "u241" | "u281"),
+                _,
+                pre,
+            ] => {
+                format!("{unit},900,{pre}\n")
+            }
+            [unit, "revenue", pre] => format!("{unit},revenue,{pre}\n"),
+            [unit, revenue, pre] => {
+                let odd = unit[1..].parse::<u64>().unwrap() % 2;
+                format!("{unit},{},{pre}\n", revenue.parse::<u64>().unwrap() - 3 * odd)
+            }
+            _ => unreachable!("{row}"),
+        })
+        .collect();
+    let analysis = found(&few_have_it, &["pre"]);
+    let result = &analysis.metrics[0].candidates[0];
+    assert!(result.adjustment.is_some() && result.diff.unwrap() > 20.0, "{result:?}");
+    if result.decision == Conclusion::Better {
+        assert_eq!(few(&analysis, CheckName::LargeValues), CheckState::Blocking);
+    }
+}
+
+#[test]
+fn a_covariate_that_is_the_metric_itself_is_named() {
+    let reasons = |pre: &dyn Fn(u64) -> String| {
+        let analysis = found(&rows(pre), &["pre"]);
+        let reasons: Vec<String> = analysis.reasons.iter().map(ToString::to_string).collect();
+        reasons.join("\n")
+    };
+    let revenue = |unit: u64| before(unit) + noise(unit) + 3 * (unit % 2);
+    // The same number: nothing is left. Nearly the same: the effect is gone.
+    let same = reasons(&|unit| revenue(unit).to_string());
+    let words = "pre: explains all of the variance of revenue of fancy";
+    assert!(same.contains(words) && same.contains("it is not adjusted"), "{same}");
+    let near = reasons(&|unit| format!("{}.{}", revenue(unit), unit * 7 % 10));
+    assert!(near.contains("pre: explains 9") && near.contains("takes the effect away"), "{near}");
+    let sound = reasons(&|unit| (before(unit) + noise(unit + 1)).to_string());
+    assert!(!sound.contains("explains"), "{sound}");
+}
+
+#[test]
 fn units_without_a_value_are_compared_with_each_other() {
     // Each fifth pair has no value. The outcomes of those pairs are far from the others.
     let is_known = |unit: u64| !(unit / 2).is_multiple_of(5);

@@ -140,6 +140,33 @@ fn a_prior_is_reported_and_decides_only_if_the_plan_says_so() {
 }
 
 #[test]
+fn a_prior_that_the_data_contradict_does_not_outvote_them() {
+    let decide = Some(BayesRule { probability: 0.95, loss: 0.001 });
+    let with = |mean, sd, metric: &str| {
+        let bayes = Bayes { mean, sd, relative: true, equivalence: None, decide };
+        let methods = Methods { bayes: Some(bayes), ..Methods::default() };
+        let settings = Settings { planned_units: Some(2000), ..asked(&[metric], methods) };
+        found("a", 2000, |unit| number(unit, 3), &settings).unwrap()
+    };
+    // A certain prior of a loss, and one of a gain where there is a loss.
+    for (mean, metric) in [(-5.0, "a=mean:increase"), (5.0, "a=mean:decrease")] {
+        let analysis = with(if metric.ends_with("increase") { mean } else { -mean }, 1e-3, metric);
+        let result = of(&analysis, "a");
+        assert_eq!(result.decision, Conclusion::Undefined, "{metric} {result:?}");
+        assert!(result.method.contains("the data contradict the prior"), "{}", result.method);
+        let reasons: Vec<String> = analysis.reasons.iter().map(ToString::to_string).collect();
+        let named = |reason: &String| reason.contains("the data contradict the prior");
+        assert!(reasons.iter().any(named), "{reasons:?}");
+    }
+    // Where both agree, it decides, however far apart they are.
+    let agreed = with(5.0, 1e-3, "a=mean:increase");
+    assert_eq!(of(&agreed, "a").decision, Conclusion::Better);
+    let reasons: Vec<String> = agreed.reasons.iter().map(ToString::to_string).collect();
+    let told = reasons.iter().find(|reason| reason.starts_with("a by the prior: ")).unwrap();
+    assert!(told.contains("is better with a probability of 100 %"), "{told}");
+}
+
+#[test]
 fn a_ratio_of_two_columns_is_a_ratio_of_sums_over_units() {
     // Of each unit, its sum of revenue and of orders; every tenth has none.
     let value = |unit: u64| match unit % 10 {

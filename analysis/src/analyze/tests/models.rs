@@ -166,6 +166,24 @@ fn small(number: usize) -> f64 {
 }
 
 #[test]
+fn a_model_that_is_sure_does_not_count_in_another_unit() {
+    // The baseline knows the share of positives only; the candidate knows nearly every label.
+    let mut rows = "request_id,y_true,score\n".to_owned();
+    for (at, (unit, id)) in log().1.into_iter().enumerate() {
+        let label = u8::from(at * 7919 % 10 < 3);
+        let sure = if label == 1 { 0.999 } else { 0.001 };
+        rows += &format!("{id},{label},{}\n", if unit % 2 == 1 { sure } else { 0.3 });
+    }
+    let scored = model(None, Some("score"), Some("1"));
+    for metric in ["log_loss", "brier"] {
+        let found = of(&scored, &rows, &[metric]).unwrap();
+        assert_eq!(found.metrics[0].candidates[0].decision, Conclusion::Better, "{metric}");
+        let blocking: Vec<_> = found.checks.iter().filter(|check| check.blocks()).collect();
+        assert!(blocking.is_empty(), "{metric}: {blocking:?}");
+    }
+}
+
+#[test]
 fn a_regression_has_its_metrics() {
     let model = Model { task: Task::Regression, ..model(Some("y_pred"), None, None) };
     let mut rows = "request_id,y_true,y_pred\n".to_owned();

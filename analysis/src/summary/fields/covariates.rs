@@ -31,24 +31,35 @@ pub(super) fn exchange(sums: &mut Sums, x: &mut Exchange<'_>, metrics: &[Metric]
     let adjusted = metrics.iter().zip(&mut sums.metrics).filter(|(metric, _)| is_adjusted(metric));
     for (metric, of) in adjusted.filter(|_| !names.is_empty()) {
         let mut adjusting = of.covariates.take().map_or_else(Adjusting::default, |it| *it);
+        let width = 2 + 2 * names.len();
+        vectors(&mut adjusting.vectors, "metric_with_covariates", &metric.name, width, x);
+        let without = "metric_with_covariates_without_heavy";
+        vectors(&mut adjusting.light, without, &metric.name, width, x);
+        if of.large.is_finite() {
+            let without = "metric_with_covariates_without_large";
+            vectors(&mut adjusting.small, without, &metric.name, width, x);
+        }
         of_metric(&mut adjusting, &metric.name, &names, x);
         of.covariates = Some(Box::new(adjusting));
     }
 }
 
-fn of_metric(of: &mut Adjusting, name: &str, covariates: &[(u64, String)], x: &mut Exchange<'_>) {
-    let width = 2 + 2 * covariates.len();
+/// Exchanges sums of so many numbers per unit, entry by entry.
+fn vectors(of: &mut Vec<Vectors>, kind: &str, name: &str, width: usize, x: &mut Exchange<'_>) {
     for (place, (row, column)) in (0..).zip(entries(width)) {
         let pair = |vectors: &Vectors| vectors.pair(row, column);
-        let mut pairs: Vec<Pairs> = of.vectors.iter().map(pair).collect();
-        x.pairs("metric_with_covariates", name, Some(place), &mut pairs);
+        let mut pairs: Vec<Pairs> = of.iter().map(pair).collect();
+        x.pairs(kind, name, Some(place), &mut pairs);
         if !x.writes() {
-            of.vectors.resize(pairs.len(), Vectors::new(width));
-            let vectors = of.vectors.iter_mut().zip(&pairs);
+            of.resize(pairs.len(), Vectors::new(width));
+            let vectors = of.iter_mut().zip(&pairs);
             vectors.for_each(|(vectors, pair)| vectors.set(row, column, pair));
         }
     }
-    let residuals = width - 1;
+}
+
+fn of_metric(of: &mut Adjusting, name: &str, covariates: &[(u64, String)], x: &mut Exchange<'_>) {
+    let residuals = 1 + 2 * covariates.len();
     for place in 0..residuals * residuals {
         let product = |products: &Vec<f64>| products.get(place).copied().unwrap_or_default();
         let products = of.crossings.iter().map(|(slots, all)| (*slots, product(all)));

@@ -72,9 +72,9 @@ pub(super) fn print(found: &Drift, out: &mut Out) -> anyhow::Result<()> {
 }
 
 fn headline(found: &Drift) -> String {
-    let names = |state: DriftState| {
+    let names = |states: &[DriftState]| {
         let mut names: Vec<String> = Vec::new();
-        for one in found.compared.iter().filter(|one| one.state == state) {
+        for one in found.compared.iter().filter(|one| states.contains(&one.state)) {
             let name = visible(&one.column);
             if !names.contains(&name) {
                 names.push(name);
@@ -83,9 +83,10 @@ fn headline(found: &Drift) -> String {
         names.join(", ")
     };
     match found.state() {
-        DriftState::Drift => format!("Drift: {}.", names(DriftState::Drift)),
+        DriftState::Drift => format!("Drift: {}.", names(&[DriftState::Drift])),
         DriftState::Unclear => {
-            format!("The samples are too small to know about {}.", names(DriftState::Unclear))
+            let names = names(&[DriftState::Unclear, DriftState::Undefined]);
+            format!("The samples are too small to know about {names}.")
         }
         _ => "No drift.".to_owned(),
     }

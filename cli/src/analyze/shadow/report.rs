@@ -99,7 +99,7 @@ pub(super) fn print(
             State::Exceeded | State::Blocking => ink.bad("✗"),
         };
         let limit = match check.name.as_str() {
-            "few_pairs" => String::new(),
+            "few_pairs" | "no_values" => String::new(),
             _ => format!("; the limit is {}", share(Some(check.limit))),
         };
         writeln!(out, "{mark} {}{limit}", check.message)?;
@@ -147,6 +147,9 @@ fn headline(found: &Shadow) -> String {
             "More pairs are needed to know whether the mirror agrees enough.".to_owned()
         }
         State::Ok | State::Warning => match (found.classes.first(), found.scores.first()) {
+            (Some(class), _) if class.agreement.value.is_none() => {
+                "There are too few pairs to know how far the mirror agrees.".to_owned()
+            }
             (Some(class), _) => format!(
                 "The mirror predicts the same {} as the baseline in {} of the requests.",
                 visible(&class.column),
