@@ -129,7 +129,10 @@ fn a_covariate_that_is_the_metric_itself_is_named() {
     let words = "pre: explains all of the variance of revenue of fancy";
     assert!(same.contains(words) && same.contains("it is not adjusted"), "{same}");
     let near = reasons(&|unit| format!("{}.{}", revenue(unit), unit * 7 % 10));
-    assert!(near.contains("pre: explains 9") && near.contains("takes the effect away"), "{near}");
+    assert!(
+        near.contains("pre: explains 100.0 %") && near.contains("takes the effect away"),
+        "{near}"
+    );
     let sound = reasons(&|unit| (before(unit) + noise(unit + 1)).to_string());
     assert!(!sound.contains("explains"), "{sound}");
 }
