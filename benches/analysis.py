@@ -2,6 +2,7 @@
 """Measures `sidetrack analyze run` beside DuckDB, which does the same aggregation on the same file in the same run.
 
     benches/analysis.py [--lines 10000000] [--units 1000000] [--threads 2] [--formats ndjson,zstd,parquet]
+                        [--memory 1GiB]
 
 The exposures are made by DuckDB from a formula, so that each run has the same ones. DuckDB reads only the columns that it
 needs, with a given schema, and makes sums, squares and products by variant from sums by unit: what the comparison of means
@@ -94,6 +95,7 @@ def main():
     parser.add_argument("--units", type=int, default=1_000_000)
     parser.add_argument("--threads", type=int, default=2, help="cores for both (default: 2)")
     parser.add_argument("--formats", default="ndjson,zstd,parquet")
+    parser.add_argument("--memory", help="the limit of sidetrack's memory for units (default: its own)")
     parser.add_argument("--command", default=ROOT / "dist/sidetrack", help="default: dist/sidetrack (make cli)")
     parser.add_argument("--duckdb", nargs=2, metavar=("FILE", "FORMAT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -111,7 +113,9 @@ def main():
         print(f"{'format':8} {'MB':>6}  {'sidetrack':>21}  {'DuckDB':>21}  {'faster':>6}")
         for kind in args.formats.split(","):
             file = files[kind]
-            ours = measured([args.command, "analyze", "run", folder / "experiment.json", "--json", "--exposures", file])
+            memory = ["--memory", args.memory] if args.memory else []
+            ours = measured([args.command, "analyze", "run", folder / "experiment.json", "--json", *memory,
+                             "--exposures", file])
             theirs = measured([sys.executable, __file__, "--threads", str(args.threads), "--duckdb", file, kind])
             found = {it["name"]: [it["units"], it["requests"]] for it in json.loads(ours[3])["variants"]}
             wanted = {name: [units, requests] for name, units, requests in json.loads(theirs[3])}

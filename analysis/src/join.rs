@@ -293,8 +293,8 @@ pub(crate) fn join<S: Source>(
                     let Ok((number, piece)) = next else { break };
                     source.rows(&piece, &mut batch);
                     drop(piece);
-                    let into = Into { lanes, room, outcomes };
-                    if into.deliver(&mut batch, number, progress).is_none() {
+                    let ways = Ways { lanes, room, outcomes };
+                    if ways.deliver(&mut batch, number, progress).is_none() {
                         break;
                     }
                 }
@@ -322,13 +322,13 @@ pub(crate) fn join<S: Source>(
 
 /// Where batches go.
 #[derive(Clone, Copy)]
-struct Into<'l> {
+struct Ways<'l> {
     lanes: &'l Lanes,
     room: &'l Room,
     outcomes: &'l Outcomes,
 }
 
-impl Into<'_> {
+impl Ways<'_> {
     /// Adds a batch to all lanes, each when it is the batch's turn. `None` if this or another thread cannot go on.
     fn deliver(
         self,

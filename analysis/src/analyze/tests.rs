@@ -6,6 +6,7 @@ mod methods;
 mod models;
 mod raises;
 mod segments;
+mod spill;
 mod table;
 mod trials;
 

@@ -5,12 +5,11 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::plain::plain;
 use super::shards::{Parked, Place};
-use super::spill::{In, Out, Spill, failed};
+use super::spill::{In, Out, Spill};
 use super::totals::Slots;
 use super::trials::Exposed;
 use super::units::UnitTable;
@@ -81,7 +80,7 @@ impl Growing {
     ) -> Result<(), Error> {
         if let Some(spill) = room.spill() {
             part.rows.iter().for_each(|row| self.totals.add(row, outcomes));
-            return self.append(part, spill).map_err(failed(&spill.folder));
+            return self.append(part, spill).map_err(|error| spill.failed(&error));
         }
         for row in part.rows.drain(..) {
             self.totals.add(&row, outcomes);
@@ -100,7 +99,7 @@ impl Growing {
         let log = match &mut self.log {
             Some(log) => log,
             None => {
-                let log = Log::new(&self.table, &spill.folder)?;
+                let log = Log::new(&self.table, spill)?;
                 self.table = UnitTable::default();
                 self.log.insert(log)
             }
@@ -139,10 +138,10 @@ struct Log {
 }
 
 impl Log {
-    fn new(table: &UnitTable, folder: &Path) -> io::Result<Self> {
-        let mut base = Out::new(folder)?;
+    fn new(table: &UnitTable, spill: &Spill) -> io::Result<Self> {
+        let mut base = spill.out()?;
         table.store(&mut base)?;
-        let (base, out) = (base.finish()?, Out::new(folder)?);
+        let (base, out) = (base.finish()?, spill.out()?);
         Ok(Self { base, keeps_hits: table.keeps_hits(), rows: 0, out })
     }
 

@@ -5,11 +5,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use super::growing::Growing;
-use super::spill::{In, Out, Spill, failed};
+use super::spill::{In, Out, Spill};
 use super::totals::Slots;
 use super::units::UnitTable;
 use crate::error::Error;
@@ -84,7 +83,7 @@ impl Shards {
         let most = all.iter().map(Growing::most).max().unwrap_or(0);
         let holders = holders(spill.as_ref(), threads, most);
         let finish = |_, growing: Growing| growing.finish(outcomes);
-        let parts = spread(holders, all, finish).map_err(Self::failed(spill.as_ref()))?;
+        let parts = spread(holders, all, finish).map_err(failed(spill.as_ref()))?;
         let (totals, places) = parts.into_iter().unzip();
         Ok((totals, Self { places, spill }))
     }
@@ -103,7 +102,7 @@ impl Shards {
             Place::Parked(parked) => Ok(f(shard, &parked.load()?)),
         };
         let found = spread(self.holders(threads), &self.places, of);
-        found.map_err(Self::failed(self.spill.as_ref()))
+        found.map_err(failed(self.spill.as_ref()))
     }
 
     /// Applies `f` to every table and what there is for it, and keeps what it changes. A table that stays as it is need not
@@ -134,7 +133,7 @@ impl Shards {
         };
         let holders = self.holders(threads);
         let all: Vec<(&mut Place, T)> = self.places.iter_mut().zip(parts).collect();
-        spread(holders, all, of).map_err(Self::failed(self.spill.as_ref()))
+        spread(holders, all, of).map_err(failed(self.spill.as_ref()))
     }
 
     /// Whether tables are in files.
@@ -152,17 +151,20 @@ impl Shards {
 
     /// How many bytes may be used for what is held beside the tables.
     pub(super) fn room(&self) -> u64 {
-        self.spill.as_ref().map_or(u64::MAX, |spill| spill.memory / 8)
+        self.spill.as_ref().map_or(u64::MAX, Spill::aside)
     }
 
     fn holders(&self, threads: usize) -> usize {
         let most = self.places.iter().map(Place::needs).max().unwrap_or(0);
         holders(self.spill.as_ref(), threads, most)
     }
+}
 
-    /// Makes the error of a temporary file.
-    fn failed(spill: Option<&Spill>) -> impl Fn(io::Error) -> Error {
-        failed(spill.map_or(Path::new(""), |spill| &spill.folder))
+/// Makes the error of a temporary file. Without [`Spill`], there is none.
+fn failed(spill: Option<&Spill>) -> impl Fn(io::Error) -> Error {
+    move |error| match spill {
+        Some(spill) => spill.failed(&error),
+        None => Error::temporary("", &error),
     }
 }
 
@@ -225,7 +227,7 @@ mod tests {
 
     #[test]
     fn as_many_tables_are_loaded_as_fit_into_half_of_the_memory() {
-        let spill = Spill { memory: 1000, folder: "/tmp".into() };
+        let spill = Spill::new(1000, "", tempfile::tempfile);
         let of = |threads, bytes| holders(Some(&spill), threads, bytes);
         assert_eq!([of(8, 100), of(8, 300), of(8, 800), of(2, 100), of(8, 0)], [5, 1, 1, 2, 8]);
         assert_eq!(holders(None, 8, 900), 8);

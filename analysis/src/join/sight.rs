@@ -60,19 +60,28 @@ impl Joined {
         rows: impl Iterator<Item = Look> + Clone + Sync,
         tolerance: u64,
     ) -> Result<Vec<Seen>, Error> {
+        if !self.shards.are_parked() {
+            let see = |key: u64, time, seeks_unit| {
+                let own = shard(key);
+                let table = self.shards.here(own);
+                table.map_or_else(Seen::default, |it| it.see(own, key, time, tolerance, seeks_unit))
+            };
+            let of = |([one, two], time): Look| {
+                let first = see(one, time, true);
+                // Of two units, that of the first key.
+                first.with(see(two, time, first.unit.is_none()))
+            };
+            return Ok(rows.map(of).collect());
+        }
         let keys = rows.clone().flat_map(|([one, two], time)| [(one, time), (two, time)]);
         let mut seen = vec![Seen::default(); rows.count()];
         let see = |shard: usize, table: &UnitTable, key: u64, time: Option<u64>| {
-            let found = table.see(shard, key, time, tolerance);
+            let found = table.see(shard, key, time, tolerance, true);
             (found.unit.is_some() || found.is_elsewhere).then_some(found)
         };
         self.look(keys, see, |key, found| {
             let Some(seen) = seen.get_mut(key / 2) else { return };
-            // Of two units, that of the first key.
-            seen.unit =
-                if key % 2 == 0 { found.unit.or(seen.unit) } else { seen.unit.or(found.unit) };
-            seen.other = seen.other.max(found.other);
-            seen.is_elsewhere |= found.is_elsewhere;
+            *seen = if key % 2 == 0 { found.with(*seen) } else { seen.with(found) };
         })?;
         Ok(seen)
     }
@@ -123,13 +132,33 @@ impl Joined {
     }
 }
 
+impl Seen {
+    /// With what the other key of a row sees.
+    fn with(self, second: Self) -> Self {
+        Self {
+            unit: self.unit.or(second.unit),
+            other: self.other.max(second.other),
+            is_elsewhere: self.is_elsewhere || second.is_elsewhere,
+        }
+    }
+}
+
 impl UnitTable {
-    fn see(&self, shard: usize, key: u64, time: Option<u64>, tolerance: u64) -> Seen {
+    /// What a row with this key and time sees; its unit only if that is sought.
+    fn see(
+        &self,
+        shard: usize,
+        key: u64,
+        time: Option<u64>,
+        tolerance: u64,
+        seeks_unit: bool,
+    ) -> Seen {
         let spot = |(number, cell): (u32, &Cell)| {
             let Cell { first, stratum, arm, .. } = *cell;
             Spot { number, first, stratum, arm }
         };
-        let sighted = self.unit(key).and_then(|unit| {
+        let unit = if seeks_unit { self.unit(key) } else { None };
+        let sighted = unit.and_then(|unit| {
             let first = unit.first()?;
             let is_soon = |time: u64| first.1.first <= time + tolerance;
             let at = time.map_or(Some(first), |time| {

@@ -1,11 +1,11 @@
 //! Spilling: what does not fit into memory goes to temporary files.
 //!
-//! The files have no names (on Unix), so they are gone when the process ends, however it ends. No file is made before it is
-//! needed.
+//! No file is made before it is needed.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::plain::Plain;
 use crate::error::Error;
@@ -15,26 +15,57 @@ const BUFFER: usize = 1 << 17;
 /// How many values are turned into bytes at once.
 const AT_ONCE: usize = 1 << 12;
 
+/// Makes a temporary file, which is gone when it is closed.
+type Make = Arc<dyn Fn() -> io::Result<File> + Send + Sync>;
+
 /// How much memory the tables of units may take, and where the rest goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Spill {
-    /// In bytes. Half of it is for tables that grow while the logs are read; afterwards, tables are loaded for each pass.
-    pub memory: u64,
-    /// Where temporary files are.
-    pub folder: PathBuf,
+    /// In bytes. Half of it is for tables that grow while the logs are read, or that are loaded afterwards.
+    memory: u64,
+    /// Where temporary files are, for messages.
+    folder: String,
+    make: Make,
 }
 
 impl Spill {
+    /// So many bytes; the rest goes to files that `make` makes in a folder. They must be empty, readable and writable, and
+    /// nobody deletes them.
+    #[must_use]
+    pub fn new(
+        memory: u64,
+        folder: impl Into<String>,
+        make: impl Fn() -> io::Result<File> + Send + Sync + 'static,
+    ) -> Self {
+        Self { memory, folder: folder.into(), make: Arc::new(make) }
+    }
+
     /// How large all tables together may become before they go to files.
     pub(super) const fn most(&self) -> u64 {
         self.memory / 2
     }
+
+    /// How many bytes may be used for what is held beside the tables.
+    pub(super) const fn aside(&self) -> u64 {
+        self.memory / 8
+    }
+
+    /// Makes a file to write to.
+    pub(super) fn out(&self) -> io::Result<Out> {
+        (self.make)().map(Out::over)
+    }
+
+    /// The error of a temporary file.
+    pub(super) fn failed(&self, error: &io::Error) -> Error {
+        Error::temporary(&self.folder, error)
+    }
 }
 
-/// Makes the error of a temporary file in a folder.
-pub(super) fn failed(folder: &Path) -> impl Fn(io::Error) -> Error {
-    let folder = folder.display().to_string();
-    move |error| Error::temporary(&folder, &error)
+impl fmt::Debug for Spill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memory, folder, .. } = self;
+        f.debug_struct("Spill").field("memory", memory).field("folder", folder).finish()
+    }
 }
 
 /// A temporary file that is written.
@@ -45,11 +76,6 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// Makes a file.
-    pub(super) fn new(folder: &Path) -> io::Result<Self> {
-        Ok(Self::over(tempfile::tempfile_in(folder)?))
-    }
-
     /// Writes a file anew.
     pub(super) fn again(mut file: File) -> io::Result<Self> {
         file.set_len(0)?;

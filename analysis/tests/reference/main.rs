@@ -390,7 +390,7 @@ fn the_memory_for_units_changes_no_figure() {
             analysis["lines"]["examples"].take();
             format!("{analysis} {series:?}")
         };
-        let spill = Spill { memory: 0, folder: std::env::temp_dir() };
+        let spill = Spill::new(0, "", tempfile::tempfile);
         assert_eq!(text(2, Some(spill)), text(1, None), "{}", case["name"]);
     }
 }

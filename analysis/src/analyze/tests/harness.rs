@@ -53,7 +53,7 @@ pub(super) fn analyzed_with(
     let passes = passes.into_inner().unwrap();
     table::from_a_table(input, settings, &found);
     for (memory, threads) in [(0, 1), (1 << 20, 3)] {
-        let spill = Some(Spill { memory, folder: std::env::temp_dir() });
+        let spill = Some(Spill::new(memory, "", tempfile::tempfile));
         let threads = NonZero::new(threads).unwrap();
         let spilled = Settings { spill, threads, ..settings.clone() };
         let spilled = analyze(input, &spilled, &|_, _| ()).unwrap();

@@ -24,20 +24,29 @@ pub(super) struct MemoryArgs {
 impl MemoryArgs {
     /// When units go to temporary files, and where.
     pub(super) fn spill(&self) -> Spill {
-        let default = spill();
-        Spill {
-            memory: self.memory.unwrap_or(default.memory),
-            folder: self.temp.clone().unwrap_or(default.folder),
-        }
+        spill_into(
+            self.memory.unwrap_or_else(default),
+            self.temp.clone().unwrap_or_else(std::env::temp_dir),
+        )
     }
 }
 
 /// The same without options.
 pub(super) fn spill() -> Spill {
+    spill_into(default(), std::env::temp_dir())
+}
+
+/// Files without names (on Unix), so they are gone when the command ends, however it ends.
+fn spill_into(memory: u64, folder: PathBuf) -> Spill {
+    let name = folder.display().to_string();
+    Spill::new(memory, name, move || tempfile::tempfile_in(&folder))
+}
+
+/// The memory for units without the option.
+fn default() -> u64 {
     let text = |path| fs::read_to_string(path).unwrap_or_default();
     let limits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let memory = half(&text("/proc/meminfo"), &limits.map(text)).unwrap_or(UNKNOWN);
-    Spill { memory, folder: std::env::temp_dir() }
+    half(&text("/proc/meminfo"), &limits.map(text)).unwrap_or(UNKNOWN)
 }
 
 /// Half of the memory that there is, by `/proc/meminfo` and the limits of the control group, in bytes.
