@@ -9,7 +9,7 @@ const MOST: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Digests {
     keys: HashTable<u64>,
-    /// Only keys that end in so many zero bits are kept.
+    /// Only keys that end in so many zero bits are kept: see [`is_kept`].
     zeros: u32,
 }
 
@@ -19,26 +19,38 @@ impl Digests {
     }
 
     fn add_to(&mut self, key: u64, most: usize) {
-        // The lowest bits choose the place in the table, so those above the middle choose the sample.
-        let is_kept = |key: u64, zeros: u32| (key >> 32).trailing_zeros() >= zeros;
         if !is_kept(key, self.zeros) || self.keys.find(key, |known| *known == key).is_some() {
             return;
         }
         self.keys.insert_unique(key, key, |key| *key);
         while self.keys.len() > most {
-            self.zeros += 1;
-            let zeros = self.zeros;
+            self.keep(self.zeros + 1);
+        }
+    }
+
+    /// Keeps only keys that end in so many zero bits.
+    fn keep(&mut self, zeros: u32) {
+        if zeros != self.zeros {
+            self.zeros = zeros;
             self.keys.retain(|key| is_kept(*key, zeros));
         }
     }
 
     pub(super) fn merge(&mut self, more: &Self) {
+        // Below its rule, the other sample has gaps.
+        self.keep(self.zeros.max(more.zeros));
         more.keys.iter().for_each(|key| self.add(*key));
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         self.keys.iter().copied()
     }
+}
+
+/// Whether a key is in the sample of those that end in so many zero bits, above the middle: the lowest bits choose the
+/// place in the table.
+fn is_kept(key: u64, zeros: u32) -> bool {
+    (key >> 32).trailing_zeros() >= zeros
 }
 
 #[cfg(test)]
@@ -62,5 +74,18 @@ mod tests {
         assert_eq!(sample(&mut all.iter().chain(&all)), forward);
         let few = all.get(..900).unwrap();
         assert_eq!(sample(&mut few.iter()).len(), 900);
+    }
+
+    #[test]
+    fn a_merged_sample_has_no_gaps() {
+        let mut small = Digests::default();
+        (0..10_000).for_each(|number| small.add_to(mix(7, number), 1000));
+        let mut both = Digests::default();
+        (0..900).for_each(|number| both.add(mix(8, number)));
+        both.merge(&small);
+        let [zeros, merged] = [small.zeros, both.zeros];
+        assert!(zeros > 0 && merged == zeros, "{zeros} {merged}");
+        assert!(both.iter().all(|key| is_kept(key, zeros)));
+        assert!((small.iter().count()..=1000).contains(&both.iter().count()));
     }
 }
