@@ -2,6 +2,7 @@
 """Measures `sidetrack analyze run` beside DuckDB, which does the same aggregation on the same file in the same run.
 
     benches/analysis.py [--lines 10000000] [--units 1000000] [--threads 2] [--formats ndjson,zstd,parquet] [--repeat 3]
+                        [--memory 1GiB]
 
 Both run in turn. Of all runs, the median of the seconds and of the processor seconds is shown.
 
@@ -103,6 +104,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="cores for both (default: 2)")
     parser.add_argument("--formats", default="ndjson,zstd,parquet")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each (default: 1)")
+    parser.add_argument("--memory", help="the limit of sidetrack's memory for units (default: its own)")
     parser.add_argument("--command", default=ROOT / "dist/sidetrack", help="default: dist/sidetrack (make cli)")
     parser.add_argument("--duckdb", nargs=2, metavar=("FILE", "FORMAT"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -120,7 +122,8 @@ def main():
         print(f"{'format':8} {'MB':>6}  {'sidetrack':>33}  {'DuckDB':>33}  {'faster':>6}")
         for kind in args.formats.split(","):
             file = files[kind]
-            command = [args.command, "analyze", "run", folder / "experiment.json", "--json", "--exposures", file]
+            memory = ["--memory", args.memory] if args.memory else []
+            command = [args.command, "analyze", "run", folder / "experiment.json", "--json", *memory, "--exposures", file]
             duckdb = [sys.executable, __file__, "--threads", str(args.threads), "--duckdb", file, kind]
             runs = [(measured(command), measured(duckdb)) for _ in range(args.repeat)]
             ours, theirs = (middle([run[side] for run in runs]) for side in (0, 1))

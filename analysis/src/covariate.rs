@@ -6,7 +6,7 @@
 //! with each other.
 
 use crate::error::{Error, Part};
-use crate::join::Joined;
+use crate::join::{Chunks, Joined, SHARDS, Sighted, UnitTable};
 use crate::source::outcomes::Outcomes;
 
 /// The columns of the outcomes that are covariates.
@@ -54,58 +54,104 @@ pub(crate) struct Counts {
     pub(crate) fill: f64,
 }
 
-/// The covariates of all units.
+/// The covariates. Their values are in the tables of units.
 #[derive(Debug)]
 pub(crate) struct Covariates {
-    /// By shard, covariate and the unit's first cell; not finite if unknown.
-    values: Vec<Vec<Vec<f64>>>,
     pub(crate) counts: Vec<Counts>,
+}
+
+/// A row of a unit.
+struct Own {
+    row: u32,
+    /// The unit's first cell.
+    first: u32,
+    /// It is from after the unit's first request.
+    is_late: bool,
+}
+
+/// What the rows of a shard add to a covariate.
+#[derive(Default)]
+struct Added {
+    rows: u64,
+    late: u64,
+    several: u64,
 }
 
 impl Covariates {
     /// Reads these columns of the outcomes.
-    pub(crate) fn find(joined: &Joined, outcomes: &Outcomes, columns: &[usize]) -> Self {
-        let of = |cells: u32| vec![vec![f64::NAN; cells as usize]; columns.len()];
-        let mut values: Vec<Vec<Vec<f64>>> =
-            joined.shards.iter().map(|table| of(table.cells())).collect();
+    ///
+    /// # Errors
+    /// A temporary file cannot be used.
+    pub(crate) fn find(
+        joined: &mut Joined,
+        outcomes: &Outcomes,
+        columns: &[usize],
+    ) -> Result<Self, Error> {
         let named = columns.iter().map(|column| Counts {
             name: outcomes.columns.get(*column).cloned().unwrap_or_default(),
             ..Counts::default()
         });
         let mut counts: Vec<Counts> = named.collect();
-        for (keys, time, row) in outcomes.units() {
-            let Some((shard, unit)) = keys.into_iter().find_map(|key| joined.unit(key)) else {
-                continue;
+        let mut rows = (0..).zip(outcomes.units());
+        loop {
+            let block: Vec<_> = rows.by_ref().take(joined.block()).collect();
+            if block.is_empty() {
+                break;
+            }
+            let seen = joined.see(block.iter().map(|(_, (keys, time, _))| (*keys, *time)), 0)?;
+            let mut own: Vec<Vec<Own>> = std::iter::repeat_with(Vec::new).take(SHARDS).collect();
+            for ((row, (_, time, _)), seen) in block.iter().zip(seen) {
+                let Some(Sighted { shard, first, .. }) = seen.unit else { continue };
+                let is_late = time.is_some_and(|time| time > first.first);
+                if let Some(own) = own.get_mut(shard) {
+                    own.push(Own { row: *row, first: first.number, is_late });
+                }
+            }
+            let add = |_: usize, table: &mut UnitTable, own: Vec<Own>| {
+                let columns = columns.iter().enumerate();
+                let of = |(covariate, column): (usize, &usize)| {
+                    let values = table.covariate_mut(covariate, counts.len());
+                    values.map_or_else(Added::default, |values| {
+                        add(values, &own, |row| outcomes.row(row).get(*column).copied())
+                    })
+                };
+                columns.map(of).collect::<Vec<_>>()
             };
-            let Some((number, cell)) = unit.first() else { continue };
-            let is_late = time.is_some_and(|time| time > cell.first);
-            let Some(of_shard) = values.get_mut(shard) else { continue };
-            for ((column, of_column), counts) in columns.iter().zip(of_shard).zip(&mut counts) {
-                let value = row.get(*column).copied().unwrap_or(f64::NAN);
-                let Some(slot) = of_column.get_mut(number as usize) else { continue };
-                if value.is_nan() {
-                    continue;
-                }
-                counts.rows += 1;
-                if is_late {
-                    counts.late += 1;
-                } else if slot.is_nan() {
-                    *slot = value;
-                } else if slot.to_bits() != value.to_bits() && slot.is_finite() {
-                    *slot = f64::INFINITY;
-                    counts.several += 1;
+            let parked = joined.shards.are_parked();
+            let threads = if parked { joined.threads } else { 1 };
+            let added = joined.shards.each_mut(threads, own, |own| !own.is_empty(), add)?;
+            for added in added {
+                for (counts, added) in counts.iter_mut().zip(added) {
+                    counts.rows += added.rows;
+                    counts.late += added.late;
+                    counts.several += added.several;
                 }
             }
         }
-        for (index, counts) in counts.iter_mut().enumerate() {
-            let of_units = values.iter().filter_map(|shard| shard.get(index)).flatten();
+        let mut covariates = Self { counts };
+        covariates.fill(joined)?;
+        Ok(covariates)
+    }
+
+    /// Finds the means of the values that are known.
+    fn fill(&mut self, joined: &Joined) -> Result<(), Error> {
+        let count = self.len();
+        let of_shards = joined.shards.each(joined.threads, |_, table| {
+            let values = |covariate| {
+                (0..table.cells()).filter_map(move |cell| table.covariate(covariate, cell))
+            };
+            (0..count).map(|covariate| mean(values(covariate))).collect::<Vec<_>>()
+        })?;
+        for (covariate, counts) in self.counts.iter_mut().enumerate() {
             let mut known = 0.0;
-            for value in of_units.filter(|value| value.is_finite()) {
-                known += 1.0;
-                counts.fill += (value - counts.fill) / known;
+            for (more, mean) in of_shards.iter().filter_map(|shard| shard.get(covariate)) {
+                known += more;
+                if *more > 0.0 {
+                    counts.fill += (mean - counts.fill) * more / known;
+                }
             }
         }
-        Self { values, counts }
+        Ok(())
     }
 
     /// How many there are.
@@ -113,16 +159,10 @@ impl Covariates {
         self.counts.len()
     }
 
-    /// The value of a unit, by its shard and its first cell.
-    pub(crate) fn value(&self, shard: usize, covariate: usize, first: u32) -> Option<f64> {
-        let value = *self.values.get(shard)?.get(covariate)?.get(first as usize)?;
-        value.is_finite().then_some(value)
-    }
-
     /// The numbers that adjust a unit: its values, the mean where there is none, and for each whether there is none.
-    pub(crate) fn design(&self, shard: usize, first: u32, design: &mut Vec<f64>) {
+    pub(crate) fn design(&self, table: &UnitTable, first: u32, design: &mut Vec<f64>) {
         design.clear();
-        let values = || (0..self.len()).map(|covariate| self.value(shard, covariate, first));
+        let values = || (0..self.len()).map(|covariate| table.covariate(covariate, first));
         design.extend(
             values()
                 .zip(&self.counts)
@@ -130,4 +170,31 @@ impl Covariates {
         );
         design.extend(values().map(|value| f64::from(u8::from(value.is_none()))));
     }
+}
+
+/// How many values there are, and their mean.
+fn mean(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((0.0, 0.0), |(known, mean), value| {
+        let known = known + 1.0;
+        (known, mean + (value - mean) / known)
+    })
+}
+
+/// Adds the values of rows to those of their units, by first cell.
+fn add(values: &mut Chunks<f64>, own: &[Own], value: impl Fn(u32) -> Option<f64>) -> Added {
+    let mut added = Added::default();
+    for Own { row, first, is_late } in own {
+        let value = value(*row).filter(|value| !value.is_nan());
+        let Some((value, place)) = value.zip(values.get_mut(*first)) else { continue };
+        added.rows += 1;
+        if *is_late {
+            added.late += 1;
+        } else if place.is_nan() {
+            *place = value;
+        } else if place.to_bits() != value.to_bits() && place.is_finite() {
+            *place = f64::INFINITY;
+            added.several += 1;
+        }
+    }
+    added
 }

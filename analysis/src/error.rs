@@ -1,4 +1,4 @@
-//! Errors: a problem in the input, or a file that cannot be read.
+//! Errors: a problem in the input, or a file that cannot be used.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -19,6 +19,13 @@ pub enum Error {
     Read {
         /// Its name.
         file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// Units do not fit into memory, and a temporary file cannot be used.
+    Temporary {
+        /// Where temporary files are.
+        folder: String,
         /// Why.
         source: io::Error,
     },
@@ -59,6 +66,19 @@ impl Error {
     pub(crate) fn read(file: &str) -> impl FnOnce(io::Error) -> Self {
         let file = file.to_owned();
         |source| Self::Read { file, source: in_words(&source) }
+    }
+
+    pub(crate) fn temporary(folder: &str, error: &io::Error) -> Self {
+        let words = match error.kind() {
+            ErrorKind::NotFound => "the folder does not exist",
+            ErrorKind::UnexpectedEof => "a file is shorter than it was written",
+            _ => {
+                let source = in_words(error);
+                return Self::Temporary { folder: folder.to_owned(), source };
+            }
+        };
+        let source = io::Error::new(error.kind(), words);
+        Self::Temporary { folder: folder.to_owned(), source }
     }
 }
 
@@ -111,6 +131,10 @@ impl fmt::Display for Error {
         match self {
             Self::Input { problem, .. } => f.write_str(problem),
             Self::Read { file, .. } => write!(f, "cannot read {file}"),
+            Self::Temporary { folder, .. } => write!(
+                f,
+                "the units do not fit into --memory, and temporary files in {folder} cannot be used"
+            ),
         }
     }
 }
@@ -119,7 +143,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Input { .. } => None,
-            Self::Read { source, .. } => Some(source),
+            Self::Read { source, .. } | Self::Temporary { source, .. } => Some(source),
         }
     }
 }

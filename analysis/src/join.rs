@@ -3,12 +3,21 @@
 //!
 //! Pieces of the source are parsed by several threads. Each piece then visits the shards in a fixed order, and a shard
 //! takes the pieces in the order of the source. So the rows of a unit always arrive in the same order, in the same table.
+//!
+//! Tables that do not fit into memory are made and walked one by one, in temporary files ([`Spill`]). The results are the
+//! same bits.
 
 mod chunks;
 mod days;
+mod growing;
 mod lanes;
+mod plain;
 mod repeats;
+mod shards;
+mod sight;
+mod spill;
 mod tally;
+mod totals;
 mod trials;
 mod units;
 
@@ -23,12 +32,18 @@ use crate::row::{Aside, Excluded, OtherLine, Place, Row, SegmentValue, Sink, Who
 use crate::short::Short;
 use crate::source::outcomes::Outcomes;
 use crate::source::{Source, Start};
+pub(crate) use chunks::Chunks;
 pub(crate) use days::{DAY, day};
+use growing::{Growing, Part, Room};
 use lanes::Lanes;
 pub(crate) use repeats::Repeats;
+pub(crate) use shards::Shards;
+pub(crate) use sight::Sighted;
+pub use spill::Spill;
 pub(crate) use tally::{Damage, Minute, Tally};
+pub(crate) use totals::{Slots, Totals};
 pub(crate) use trials::Exposed;
-pub(crate) use units::{Cell, Hit, Settled, TOLD, Totals, UNTOLD, Unit, UnitTable};
+pub(crate) use units::{Cell, Hit, Settled, TOLD, UNTOLD, Unit, UnitTable};
 
 /// How many shards there are. A divisor of the number of histogram groups, so that a group is in one shard.
 pub(crate) const SHARDS: usize = 20;
@@ -65,56 +80,95 @@ impl Shape {
 #[derive(Debug, Default)]
 pub(crate) struct Joined {
     pub(crate) tally: Tally,
-    pub(crate) shards: Vec<UnitTable>,
+    /// By shard: the sums of requests.
+    pub(crate) totals: Vec<Slots>,
+    /// By shard: the units.
+    pub(crate) shards: Shards,
     /// What a reader must know of the files, in words.
     pub(crate) notes: Vec<String>,
     /// Requests of which it is not known whether they were delivered before.
     pub(crate) unchecked: u64,
+    pub(crate) threads: usize,
 }
 
 impl Joined {
     /// Gives the phases other numbers; `shape` has as many as there are then.
-    pub(crate) fn renumber(&mut self, numbers: &[Option<u8>], shape: Shape) {
+    ///
+    /// # Errors
+    /// A temporary file cannot be used.
+    pub(crate) fn renumber(&mut self, numbers: &[Option<u8>], shape: Shape) -> Result<(), Error> {
         self.tally.renumber(numbers);
-        self.shards.iter_mut().for_each(|table| table.renumber(numbers, shape));
+        self.totals.iter_mut().for_each(|totals| totals.renumber(numbers, shape));
+        let stays = (0..).zip(numbers).all(|(old, new)| *new == Some(old));
+        self.change(|_| !stays, |_, table| table.renumber(numbers))?;
+        Ok(())
     }
 
     /// Adds the outcomes about requests that are from within the window of their unit.
-    pub(crate) fn settle(&mut self, outcomes: &Outcomes, length: Millis) -> Settled {
-        let settled = self.shards.iter_mut().map(|table| table.settle(outcomes, length));
-        settled.fold(Settled::default(), |sum, more| Settled {
+    ///
+    /// # Errors
+    /// A temporary file cannot be used.
+    pub(crate) fn settle(&mut self, outcomes: &Outcomes, length: Millis) -> Result<Settled, Error> {
+        let settled = self.change(|_| true, |_, table| table.settle(outcomes, length))?;
+        Ok(settled.into_iter().fold(Settled::default(), |sum, more| Settled {
             late: sum.late + more.late,
             untimed: sum.untimed + more.untimed,
-        })
+        }))
     }
 
     /// Gives units their values in the columns of outcomes about units, as (dimension, column): those of their earliest rows.
-    pub(crate) fn segment(&mut self, outcomes: &Outcomes, columns: &[(u8, usize)]) {
-        for (row, (keys, time, _)) in (0..).zip(outcomes.units()) {
-            for (dimension, column) in columns {
-                let Some(value) = outcomes.segment(*column, row) else { continue };
-                let (dimension, time) = (*dimension, time.unwrap_or_default());
-                let position = u64::from(row);
+    ///
+    /// # Errors
+    /// A temporary file cannot be used.
+    pub(crate) fn segment(
+        &mut self,
+        outcomes: &Outcomes,
+        columns: &[(u8, usize)],
+    ) -> Result<(), Error> {
+        let segment = |own: usize, table: &mut UnitTable| {
+            for (row, (keys, time, _)) in (0..).zip(outcomes.units()) {
                 // The log has either of both keys.
-                for unit in keys {
-                    let value = SegmentValue { dimension, value, unit, time, position };
-                    if let Some(table) = self.shards.get_mut(shard(unit)) {
-                        table.segment(&value);
+                for unit in keys.into_iter().filter(|key| shard(*key) == own) {
+                    for (dimension, column) in columns {
+                        let Some(value) = outcomes.segment(*column, row) else { continue };
+                        let (dimension, time) = (*dimension, time.unwrap_or_default());
+                        let position = u64::from(row);
+                        table.segment(&SegmentValue { dimension, value, unit, time, position });
                     }
                 }
             }
-        }
+        };
+        self.change(|()| !columns.is_empty(), segment)?;
+        Ok(())
     }
 
-    /// The unit of this key: its shard and itself.
-    pub(crate) fn unit(&self, key: u64) -> Option<(usize, Unit<'_>)> {
-        let shard = shard(key);
-        Some((shard, self.shards.get(shard)?.unit(key)?))
+    /// Adds rows of outcomes about units by shard, each with whether its values are known.
+    ///
+    /// # Errors
+    /// A temporary file cannot be used.
+    pub(crate) fn place(
+        &mut self,
+        rows: Vec<Vec<(Hit, bool)>>,
+        outcomes: &Outcomes,
+    ) -> Result<(), Error> {
+        let place = |_: usize, table: &mut UnitTable, rows: Vec<(Hit, bool)>| {
+            rows.into_iter().for_each(|(hit, is_known)| table.place(hit, outcomes, is_known));
+        };
+        // A block of rows is not worth threads, unless tables must be loaded for it.
+        let threads = if self.shards.are_parked() { self.threads } else { 1 };
+        self.shards.each_mut(threads, rows, |rows| !rows.is_empty(), place)?;
+        Ok(())
     }
 
-    /// Where the unit of this key was exposed in other trials.
-    pub(crate) fn in_other_trials(&self, key: u64) -> impl Iterator<Item = Exposed> {
-        self.shards.get(shard(key)).into_iter().flat_map(move |table| table.other_trials.of(key))
+    /// Applies `f` to the tables, and keeps what it changes.
+    fn change<R: Send + Default>(
+        &mut self,
+        is_needed: impl Fn(&()) -> bool + Sync,
+        f: impl Fn(usize, &mut UnitTable) -> R + Sync,
+    ) -> Result<Vec<R>, Error> {
+        let nothing = std::iter::repeat(());
+        let threads = self.threads;
+        self.shards.each_mut(threads, nothing, is_needed, |shard, table, ()| f(shard, table))
     }
 }
 
@@ -123,30 +177,26 @@ fn shard(unit: u64) -> usize {
     group(unit) * SHARDS / GROUPS
 }
 
-/// Rows of a piece by shard, and everything that is counted without regard to units.
+/// What a row belongs to: its unit, or else itself, spread over all 64 bits (Knuth's multiplicative hash).
+fn owner(row: &Row) -> u64 {
+    row.unit.unwrap_or_else(|| row.position.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// A piece by shard, and everything that is counted without regard to units.
 struct Batch {
-    rows: Vec<Vec<Row>>,
-    /// Units of other trials, by shard.
-    others: Vec<Vec<Exposed>>,
-    /// Values of units in dimensions, by shard.
-    segments: Vec<Vec<SegmentValue>>,
+    parts: Vec<Part>,
     tally: Tally,
 }
 
 impl Batch {
     fn new(shape: Shape) -> Self {
-        Self {
-            rows: vec![Vec::new(); SHARDS],
-            others: vec![Vec::new(); SHARDS],
-            segments: vec![Vec::new(); SHARDS],
-            tally: Tally::new(shape),
-        }
+        Self { parts: vec![Part::default(); SHARDS], tally: Tally::new(shape) }
     }
 
     /// Drops the lines of requests that were delivered before.
     fn drop_repeats(&mut self, repeats: &mut Repeats) {
         let mut dropped = 0;
-        for rows in &mut self.rows {
+        for Part { rows, .. } in &mut self.parts {
             let before = rows.len();
             rows.retain(|row| !row.print.is_some_and(|print| repeats.is_repeat(print)));
             dropped += before - rows.len();
@@ -156,15 +206,16 @@ impl Batch {
 
     /// Counts what is left.
     fn count(&mut self) {
-        self.rows.iter().flatten().for_each(|row| self.tally.row(row));
+        let rows = self.parts.iter().flat_map(|part| &part.rows);
+        rows.for_each(|row| self.tally.row(row));
     }
 }
 
 impl Sink for Batch {
     fn row(&mut self, row: &Row, plan: Option<Short>) {
         self.tally.line(plan);
-        if let Some(rows) = self.rows.get_mut(shard(units::owner(row))) {
-            rows.push(*row);
+        if let Some(part) = self.parts.get_mut(shard(owner(row))) {
+            part.rows.push(*row);
         }
     }
 
@@ -187,8 +238,8 @@ impl Sink for Batch {
     fn other_trial(&mut self, line: &OtherLine) {
         self.tally.other_trial(line);
         let Some((unit, first)) = line.unit.zip(line.time) else { return };
-        if let Some(others) = self.others.get_mut(shard(unit)) {
-            others.push(Exposed { unit, trial: line.trial, first });
+        if let Some(part) = self.parts.get_mut(shard(unit)) {
+            part.others.push(Exposed { unit, trial: line.trial, first });
         }
     }
 
@@ -196,8 +247,8 @@ impl Sink for Batch {
         if let Some(text) = text {
             self.tally.text(value, text);
         }
-        if let Some(values) = self.segments.get_mut(shard(value.unit)) {
-            values.push(*value);
+        if let Some(part) = self.parts.get_mut(shard(value.unit)) {
+            part.segments.push(*value);
         }
     }
 
@@ -213,22 +264,27 @@ impl Sink for Batch {
 /// Reads a whole source. With `defer`, outcomes about requests wait for [`Joined::settle`].
 ///
 /// # Errors
-/// The source cannot be read.
+/// The source cannot be read, or a temporary file cannot be used.
 pub(crate) fn join<S: Source>(
     source: &S,
     shape: Shape,
     (outcomes, defer, dimensions): (&Outcomes, bool, usize),
-    threads: usize,
+    (threads, spill): (usize, Option<&Spill>),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Joined, Error> {
-    let tables = (0..SHARDS).map(|_| UnitTable::new(shape, outcomes, defer, dimensions)).collect();
-    let lanes = Lanes::new(Tally::new(shape).with_outcomes(outcomes), tables);
+    let growing = |_| {
+        let totals = Slots::new(shape, outcomes, defer);
+        Growing::new(totals, UnitTable::new(outcomes, defer, dimensions))
+    };
+    let growing = (0..SHARDS).map(growing).collect();
+    let lanes = Lanes::new(Tally::new(shape).with_outcomes(outcomes), growing);
+    let room = Room::new(spill.cloned());
     let (pieces, todo) = mpsc::sync_channel::<(u64, S::Piece)>(threads);
     // Owned by the threads alone, so that the reader stops if they do.
     let todo = Arc::new(Mutex::new(todo));
     let notes = std::thread::scope(|scope| {
         for _ in 0..threads {
-            let (todo, lanes) = (Arc::clone(&todo), &lanes);
+            let (todo, lanes, room) = (Arc::clone(&todo), &lanes, &room);
             scope.spawn(move || {
                 let _guard = lanes.guard();
                 let mut batch = Batch::new(shape);
@@ -237,7 +293,8 @@ pub(crate) fn join<S: Source>(
                     let Ok((number, piece)) = next else { break };
                     source.rows(&piece, &mut batch);
                     drop(piece);
-                    if deliver(&mut batch, number, lanes, outcomes, progress).is_none() {
+                    let ways = Ways { lanes, room, outcomes };
+                    if ways.deliver(&mut batch, number, progress).is_none() {
                         break;
                     }
                 }
@@ -254,35 +311,45 @@ pub(crate) fn join<S: Source>(
         drop(pieces);
         notes
     })?;
-    let (repeats, tally, shards) = lanes.into_parts();
+    let (repeats, tally, growing) = lanes.into_parts()?;
+    let unchecked = repeats.unchecked();
+    // The next step may need its memory.
+    drop(repeats);
+    let (totals, shards) = Shards::finish(growing, outcomes, spill.cloned(), threads)?;
     let notes = notes.iter().map(ToString::to_string).collect();
-    Ok(Joined { tally, shards, notes, unchecked: repeats.unchecked() })
+    Ok(Joined { tally, totals, shards, notes, unchecked, threads })
 }
 
-/// Adds a batch to all lanes, each when it is the batch's turn. `None` if another thread panicked.
-fn deliver(
-    batch: &mut Batch,
-    number: u64,
-    lanes: &Lanes,
-    outcomes: &Outcomes,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Option<()> {
-    lanes.repeats(number, |repeats| batch.drop_repeats(repeats))?;
-    batch.count();
-    let read = lanes.tally(number, |tally| {
-        tally.take(&mut batch.tally);
-        tally.lines
-    })?;
-    progress(read);
-    let parts = batch.rows.iter_mut().zip(&mut batch.others).zip(&mut batch.segments);
-    for (shard, ((rows, others), segments)) in parts.enumerate() {
-        lanes.shard(number, shard, |table| {
-            rows.drain(..).for_each(|row| table.add(&row, outcomes));
-            others.drain(..).for_each(|exposed| table.other_trials.add(exposed));
-            segments.drain(..).for_each(|value| table.segment(&value));
+/// Where batches go.
+#[derive(Clone, Copy)]
+struct Ways<'l> {
+    lanes: &'l Lanes,
+    room: &'l Room,
+    outcomes: &'l Outcomes,
+}
+
+impl Ways<'_> {
+    /// Adds a batch to all lanes, each when it is the batch's turn. `None` if this or another thread cannot go on.
+    fn deliver(
+        self,
+        batch: &mut Batch,
+        number: u64,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Option<()> {
+        let Self { lanes, room, outcomes } = self;
+        lanes.repeats(number, |repeats| batch.drop_repeats(repeats))?;
+        batch.count();
+        let read = lanes.tally(number, |tally| {
+            tally.take(&mut batch.tally);
+            tally.lines
         })?;
+        progress(read);
+        for (shard, part) in batch.parts.iter_mut().enumerate() {
+            let taken = lanes.shard(number, shard, |growing| growing.take(part, outcomes, room))?;
+            taken.map_err(|error| lanes.fail(error)).ok()?;
+        }
+        Some(())
     }
-    Some(())
 }
 
 #[cfg(test)]

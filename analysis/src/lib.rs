@@ -79,6 +79,7 @@ pub use check::{Check, CheckName, CheckState};
 pub use dialect::Dialect;
 pub use error::{Damage, Error, Part, in_words};
 pub use expected_value::Price;
+pub use join::Spill;
 pub use llm::{LLM_METRICS, LlmSource};
 pub use metric::{BUILT_IN, MetricRequest, MetricRequests};
 pub use model::MODEL_METRICS;

@@ -4,8 +4,20 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A short digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Short(u32);
+
+impl Short {
+    /// Its number.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The digest with a number.
+    pub(crate) const fn of(number: u32) -> Self {
+        Self(number)
+    }
+}
 
 impl FromStr for Short {
     type Err = String;

@@ -18,8 +18,6 @@ mod tails;
 mod values;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use sidetrack_stats::accumulate::Pairs;
 
@@ -27,6 +25,7 @@ use crate::answer::Role;
 use crate::attribution::Attribution;
 use crate::cap;
 use crate::covariate::Covariates;
+use crate::error::Error;
 use crate::join::{Cell, Joined, Shape, TOLD, Totals, UNTOLD, Unit, UnitTable};
 use crate::metric::{Measure, Metric, Origin};
 use crate::segments::Chosen;
@@ -135,47 +134,51 @@ pub(crate) struct Summation<'s> {
 
 impl Summation<'_> {
     /// Makes the sums.
-    pub(crate) fn run(&self) -> Sums {
-        let caps = self.caps();
+    ///
+    /// # Errors
+    /// A temporary file cannot be read.
+    pub(crate) fn run(&self) -> Result<Sums, Error> {
+        let caps = self.caps()?;
         let capped = Self { caps, ..self.clone() };
-        let large = capped.large();
+        let large = capped.large()?;
         Self { large, ..capped }.summed()
     }
 
     /// The value of each cap: the quantile of all units.
-    fn caps(&self) -> Vec<Option<f64>> {
+    fn caps(&self) -> Result<Vec<Option<f64>>, Error> {
         let cap = |(index, metric): (usize, &Metric)| {
-            let quantile = metric.cap.filter(|_| self.units)?;
-            cap::value(self.of_units(index, metric), quantile)
+            let Some(quantile) = metric.cap.filter(|_| self.units) else { return Ok(None) };
+            Ok(cap::value(self.of_units(index, metric)?, quantile))
         };
         self.metrics.iter().enumerate().map(cap).collect()
     }
 
     /// The value of each unit in each of its slots.
-    fn of_units(&self, index: usize, metric: &Metric) -> Vec<f64> {
-        let values = self.each(|shard, table| {
+    fn of_units(&self, index: usize, metric: &Metric) -> Result<Vec<f64>, Error> {
+        let values = self.each(|table| {
             let (mut all, mut values) = (Vec::new(), Values::new());
             for unit in table.units() {
                 let Some((first, _)) = unit.first() else { continue };
-                self.values(index, metric, shard, table, unit, first, &mut values);
+                self.values(index, metric, table, unit, first, &mut values);
                 all.extend(values.iter().map(|value| value.y));
             }
             all
-        });
-        values.concat()
+        })?;
+        let mut all = Vec::with_capacity(values.iter().map(Vec::len).sum());
+        values.into_iter().for_each(|values| all.extend(values));
+        Ok(all)
     }
 
-    fn summed(&self) -> Sums {
+    fn summed(&self) -> Result<Sums, Error> {
         let drawn = self.metrics.iter().position(|metric| {
             metric.role == Role::Primary && !matches!(metric.measure, Measure::Quantile(_))
         });
-        let counts = self.each(|_, table| heavy::counts(table));
-        let heavy = heavy::threshold(counts);
-        let shards = self.each(|shard, table| self.shard(shard, table, drawn, heavy));
+        let heavy = heavy::threshold(self.each(heavy::counts)?);
+        let shards = self.each(|table| self.shard(table, drawn, heavy))?;
         let mut sums = Sums { heavy, ..self.empty() };
         let mut several = false;
-        for table in &self.joined.shards {
-            for (sum, more) in sums.totals.iter_mut().zip(table.totals()) {
+        for totals in &self.joined.totals {
+            for (sum, more) in sums.totals.iter_mut().zip(totals.iter()) {
                 sum.merge(more);
             }
         }
@@ -183,9 +186,9 @@ impl Summation<'_> {
             sums.merge(&shard.sums);
             several |= shard.several;
         }
-        self.add_days(&mut sums);
+        self.add_days(&mut sums)?;
         if self.units && self.metrics.iter().any(needs_tails) {
-            for tails in self.each(|shard, table| self.tails(shard, table, &sums)) {
+            for tails in self.each(|table| self.tails(table, &sums))? {
                 for (metric, more) in sums.metrics.iter_mut().zip(tails) {
                     metric.tails.resize(more.len(), Tails::default());
                     metric.tails.iter_mut().zip(&more).for_each(|(sum, more)| sum.merge(more));
@@ -193,12 +196,12 @@ impl Summation<'_> {
             }
         }
         if several {
-            self.cross_segments(&mut sums);
-            for shard in self.each(|shard, table| self.crossings(shard, table, &sums)) {
+            self.cross_segments(&mut sums)?;
+            for shard in self.each(|table| self.crossings(table, &sums))? {
                 sums.metrics.iter_mut().zip(shard).for_each(|(metric, more)| more.add_to(metric));
             }
         }
-        sums
+        Ok(sums)
     }
 
     fn empty(&self) -> Sums {
@@ -256,14 +259,14 @@ impl Summation<'_> {
 
     /// How many answered requests of a unit have a value of each column, in its first cell; of outcomes about units, whether
     /// the unit has one.
-    fn labels(&self, balance: &mut Balance, shard: usize, table: &UnitTable, unit: Unit<'_>) {
+    fn labels(&self, balance: &mut Balance, table: &UnitTable, unit: Unit<'_>) {
         let Some((first, cell)) = unit.first().filter(|(_, cell)| !self.is_open(cell)) else {
             return;
         };
         for column in 0..self.columns() {
             let (rows, of) = match self.placed {
-                Some(placed) => {
-                    let cells = unit.cells().map(|(cell, _)| placed.value(shard, column, cell).1);
+                Some(_) => {
+                    let cells = unit.cells().map(|(cell, _)| table.column(column, cell).1);
                     (f64::from(u8::from(cells.sum::<u32>() > 0)), 1.0)
                 }
                 // A request that failed has no prediction that could be labeled, though it may have a row.
@@ -277,7 +280,7 @@ impl Summation<'_> {
     }
 
     /// The first pass over a shard.
-    fn shard(&self, shard: usize, table: &UnitTable, drawn: Option<usize>, heavy: u64) -> Shard {
+    fn shard(&self, table: &UnitTable, drawn: Option<usize>, heavy: u64) -> Shard {
         let mut sums = self.empty();
         let mut several = false;
         let span = self.joined.tally.span.unwrap_or_default();
@@ -298,10 +301,10 @@ impl Summation<'_> {
             let requests = heavy::requests(unit);
             let is_heavy = requests > heavy;
             sums.balance.unit(slot, cell, requests, is_heavy);
-            self.labels(&mut sums.balance, shard, table, unit);
+            self.labels(&mut sums.balance, table, unit);
             if let Some(covariates) = self.covariates {
-                covariates.design(shard, first, &mut design);
-                sums.covariates.add(covariates, shard, first, slot);
+                covariates.design(table, first, &mut design);
+                sums.covariates.add(table, first, slot);
             }
             if let Some(attribution) = self.attribution {
                 let open = unit.cells().filter(|(_, cell)| self.is_open(cell));
@@ -327,7 +330,7 @@ impl Summation<'_> {
                 if of.pairs.is_empty() {
                     continue;
                 }
-                self.values(index, metric, shard, table, unit, first, &mut values);
+                self.values(index, metric, table, unit, first, &mut values);
                 for value in &values {
                     of.add(value, is_heavy);
                     for (sums, (segment, _)) in by_segment.iter_mut().zip(&segments) {
@@ -353,12 +356,10 @@ impl Summation<'_> {
     }
 
     /// A unit's values in each of its slots, of the metric with this index.
-    #[expect(clippy::too_many_arguments, reason = "a unit is known by its place in the tables")]
     fn values(
         &self,
         index: usize,
         metric: &Metric,
-        shard: usize,
         table: &UnitTable,
         unit: Unit<'_>,
         first: u32,
@@ -369,11 +370,8 @@ impl Summation<'_> {
         let cap = self.caps.get(index).copied().flatten();
         for (number, cell) in unit.cells().filter(|(_, cell)| !is_column || !self.is_open(cell)) {
             let of = |column: usize| match self.placed {
-                Some(placed) if placed.timed || number == first => {
-                    Some(placed.value(shard, column, number))
-                }
-                Some(_) => None,
-                None => Some(table.column(column, number)),
+                Some(placed) if !placed.timed && number != first => None,
+                _ => Some(table.column(column, number)),
             };
             let column = match metric.origin {
                 Origin::Column(column) => of(column),
@@ -404,27 +402,9 @@ impl Summation<'_> {
         self.shape.slot(usize::from(cell.stratum), usize::from(cell.arm))
     }
 
-    /// Applies `f` to every shard, on all cores; results are in the order of the shards.
-    fn each<R: Send>(&self, f: impl Fn(usize, &UnitTable) -> R + Sync) -> Vec<R> {
-        let shards = &self.joined.shards;
-        let next = AtomicUsize::new(0);
-        let results = Mutex::new(BTreeMap::new());
-        std::thread::scope(|scope| {
-            for _ in 0..self.threads.min(shards.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let shard = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(table) = shards.get(shard) else { break };
-                        let result = f(shard, table);
-                        results
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .insert(shard, result);
-                    }
-                });
-            }
-        });
-        results.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    /// Applies `f` to the units of every shard, on all cores; results are in the order of the shards.
+    fn each<R: Send>(&self, f: impl Fn(&UnitTable) -> R + Sync) -> Result<Vec<R>, Error> {
+        self.joined.shards.each(self.threads, |_, table| f(table))
     }
 }
 

@@ -387,5 +387,9 @@ fn not_yet(error: AnalysisError) -> NoVerdict {
         AnalysisError::Read { file, source } => {
             NoVerdict::Failed(Error::Database(format!("cannot read {file}: {source}")))
         }
+        AnalysisError::Temporary { folder, source } => {
+            let problem = format!("cannot use temporary files in {folder}: {source}");
+            NoVerdict::Failed(Error::Database(problem))
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::attribution::Attribution;
 use crate::checks::{self, Sample, Touched};
 use crate::covariate::{self, Covariates};
 use crate::error::{Error, Part};
-use crate::join::{Joined, Settled, Shape, join};
+use crate::join::{Joined, Settled, Shape, Shards, join};
 use crate::metric::{Available, Metric, Origin};
 use crate::model::{Ground, linearize, report};
 use crate::phases::Timeline;
@@ -83,14 +83,15 @@ impl Work<'_> {
         let threads = self.settings.threads.get();
         let defer = self.settings.attribution.is_some();
         let outcomes = (self.outcomes, defer, self.dimensions.len());
-        let mut joined = join(&source, shape, outcomes, threads, &progress)?;
+        let spill = self.settings.spill.as_ref();
+        let mut joined = join(&source, shape, outcomes, (threads, spill), &progress)?;
         if let Some(timeline) = &reading.timeline {
             return Ok((joined, Arc::clone(timeline), shape));
         }
         let timeline = Timeline::new(&self.book, &joined.tally.active, logs.can_repeat());
         shape.strata = timeline.phases.len();
         if !timeline.returns {
-            joined.renumber(&timeline.only(), shape);
+            joined.renumber(&timeline.only(), shape)?;
         }
         Ok((joined, Arc::new(timeline), shape))
     }
@@ -113,20 +114,23 @@ impl Work<'_> {
         }
         let attribution = self.attribution(&joined, units)?;
         let length = attribution.map(|attribution| attribution.length);
-        let settled = length.map(|length| joined.settle(self.outcomes, length));
+        let settled = length.map(|length| joined.settle(self.outcomes, length)).transpose()?;
         let window = self.settings.window;
         let columns = covariate::columns(&self.settings.methods.covariates, self.outcomes)?;
-        let mut placed = (by_unit && units)
-            .then(|| place(&joined, self.outcomes, window, length, self.trial, &columns));
+        let placed = (by_unit && units)
+            .then(|| place(&mut joined, self.outcomes, window, length, self.trial, &columns))
+            .transpose()?;
         let covariates = (units && !columns.is_empty())
-            .then(|| Covariates::find(&joined, self.outcomes, &columns));
+            .then(|| Covariates::find(&mut joined, self.outcomes, &columns))
+            .transpose()?;
         let ground = Ground { shape, units, attribution };
-        linearize(&mut joined, placed.as_mut(), self.outcomes, ground);
+        linearize(&mut joined, self.outcomes, ground)?;
         let model = self.outcomes.predictions.as_ref().map(|predictions| {
             let variants = &self.input.experiment.variants;
             let names: Vec<&str> = variants.iter().map(|variant| variant.name.as_str()).collect();
-            report(predictions, &ground.rows(&joined, placed.as_ref()), &names, units)
+            Ok(report(predictions, &ground.rows(&joined)?, &names, units))
         });
+        let model = model.transpose()?;
         // The rate of aborted requests is worth a line only if there are any, or if it was asked for.
         let aborts = joined.tally.aborted() > 0 || self.settings.metrics.decides_by("abort_rate");
         let wanted = |metric: &&Metric| aborts || metric.origin != Origin::Aborts;
@@ -135,7 +139,7 @@ impl Work<'_> {
             let columns = (0..).zip(&self.dimensions);
             let columns: Vec<(u8, usize)> =
                 columns.filter_map(|(index, it)| Some((index, it.column?))).collect();
-            joined.segment(self.outcomes, &columns);
+            joined.segment(self.outcomes, &columns)?;
         }
         let none = Chosen::default();
         let summation = Summation {
@@ -151,13 +155,13 @@ impl Work<'_> {
             units,
             threads,
         };
-        let chosen = self.chosen(&summation, &joined);
-        let sums = Summation { segments: &chosen, ..summation }.run();
-        let twice = checks::named_twice(&joined);
-        let sample = self.sample(&joined, &timeline, shape);
+        let chosen = self.chosen(&summation, &joined)?;
+        let sums = Summation { segments: &chosen, ..summation }.run()?;
+        let twice = checks::named_twice(&joined)?;
+        let sample = self.sample(&joined, &timeline, shape)?;
         // Everything else needs only the sums, and a second pass may need the memory.
-        joined.shards = Vec::new();
-        let placed = placed.map(Placed::counts);
+        joined.shards = Shards::default();
+        joined.totals = Vec::new();
         let settled = settled.unwrap_or_default();
         Ok(Read {
             joined,
@@ -222,19 +226,19 @@ impl Work<'_> {
     }
 
     /// The segments of each dimension, once all units are known.
-    fn chosen(&self, summation: &Summation<'_>, joined: &Joined) -> Chosen {
+    fn chosen(&self, summation: &Summation<'_>, joined: &Joined) -> Result<Chosen, Error> {
         let empty = Texts::default();
         let texts = self.dimensions.iter().enumerate().map(|(index, located)| {
             let column = located.column.and_then(|column| self.outcomes.segments.get(column));
             let of_logs = || joined.tally.texts.get(index);
             column.map(|column| &column.texts).or_else(of_logs).unwrap_or(&empty)
         });
-        let sizes = summation.segment_sizes(self.dimensions.len());
-        Chosen::new(&self.dimensions, &sizes, &texts.collect::<Vec<_>>())
+        let sizes = summation.segment_sizes(self.dimensions.len())?;
+        Ok(Chosen::new(&self.dimensions, &sizes, &texts.collect::<Vec<_>>()))
     }
 
     /// Looks up units of the outcomes. Their buckets are known if the file has the salt of the trial.
-    fn sample(&self, joined: &Joined, timeline: &Timeline, shape: Shape) -> Sample {
+    fn sample(&self, joined: &Joined, timeline: &Timeline, shape: Shape) -> Result<Sample, Error> {
         let experiment = self.input.experiment;
         let is_drawn = self.trial.wanted == self.trial.of_file
             && experiment.assignment == Assignment::UserHash;

@@ -10,6 +10,7 @@ use super::ALPHA;
 use crate::cap::Cap;
 use crate::check::CheckName;
 use crate::expected_value::Price;
+use crate::join::Spill;
 use crate::metric::MetricRequests;
 use crate::plan::{AnalysisPlan, Exploratory};
 use crate::segments::Dimension;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub exclude_breaker: bool,
     /// How many threads work; the result does not depend on it.
     pub threads: NonZero<usize>,
+    /// When units go to temporary files; the result does not depend on it. `None`: never.
+    pub spill: Option<Spill>,
 }
 
 impl Settings {
@@ -90,6 +93,7 @@ impl Settings {
             assume_independent_requests: false,
             exclude_breaker: false,
             threads,
+            spill: None,
         })
     }
 }

@@ -6,6 +6,7 @@ mod methods;
 mod models;
 mod raises;
 mod segments;
+mod spill;
 mod table;
 mod trials;
 
@@ -18,6 +19,7 @@ use sidetrack::quantity::Millis;
 use sidetrack_stats::input::Fraction;
 
 use super::*;
+use crate::Spill;
 use crate::answer::{Conclusion, Decision, TestMode};
 use crate::metric::MetricRequests;
 use crate::source::outcomes::Wanted;
@@ -66,6 +68,7 @@ fn settings() -> Settings {
         assume_independent_requests: false,
         exclude_breaker: false,
         threads: NonZero::<usize>::MIN,
+        spill: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::rows::LOST;
 use super::share;
 use crate::check::{Check, CheckName, CheckState};
+use crate::error::Error;
 use crate::join::{Joined, Tally};
 use crate::sums::Sums;
 
@@ -12,10 +13,13 @@ use crate::sums::Sums;
 const ENOUGH: u64 = 100;
 
 /// Plain units of a sample that occur as digests as well, and all of the sample.
-pub(crate) fn named_twice(joined: &Joined) -> [u64; 2] {
-    let digests = &joined.tally.digests;
-    let twice = digests.iter().filter(|digest| joined.unit(**digest).is_some()).count() as u64;
-    [twice, digests.len() as u64]
+///
+/// # Errors
+/// A temporary file cannot be read.
+pub(crate) fn named_twice(joined: &Joined) -> Result<[u64; 2], Error> {
+    let digests: Vec<u64> = joined.tally.digests.iter().collect();
+    let known = joined.know(&digests, false)?;
+    Ok([known.iter().filter(|known| **known).count() as u64, digests.len() as u64])
 }
 
 /// Units that occur in plain text and as digests: `settings.exposure_unit` was changed, and each counts twice. A plain

@@ -309,13 +309,15 @@ impl Life {
         let shape = Shape::new(&experiment, self.phases.len());
         let outcomes = &self.known(time);
         let source = Until { life: self, time, known: outcomes.rows() };
-        let joined = join(&source, shape, (outcomes, false, 0), 1, &|_| ()).unwrap();
+        let none = (1, None);
+        let mut joined = join(&source, shape, (outcomes, false, 0), none, &|_| ()).unwrap();
         let by_request = outcomes.by_request;
         let until = sidetrack::quantity::Timestamp::new(time).to_string().parse().unwrap();
         let window = Window { since: None, until: Some(until) };
         let trial = sidetrack::exposure::trial(&experiment).parse().unwrap();
         let trial = Trial { wanted: trial, of_file: trial };
-        let placed = (!by_request).then(|| place(&joined, outcomes, window, None, trial, &[]));
+        let placed =
+            (!by_request).then(|| place(&mut joined, outcomes, window, None, trial, &[]).unwrap());
         let binary = vec![by_request; outcomes.columns.len()];
         let available = Available {
             columns: &outcomes.columns,
@@ -345,7 +347,7 @@ impl Life {
             units: true,
             threads: 1,
         };
-        let sums = summation.run();
+        let sums = summation.run().unwrap();
         let names = ["plain", "fancy"];
         let level = Fraction::FIVE_PERCENT;
         let data = Data { sums: &sums, shape, units: true, level };
@@ -376,7 +378,7 @@ impl Life {
         let of_candidate = self.shares.get(day as usize).copied().unwrap_or_default();
         let weights = format!("fancy={}/1000000", (of_candidate * 1e6).round());
         let weights = Weights::parse(&weights, &experiment);
-        let sample = Sample::new(&experiment, outcomes, &joined, shape, weights.as_ref());
+        let sample = Sample::new(&experiment, outcomes, &joined, shape, weights.as_ref()).unwrap();
         let (counts, tally) = (&counts, &joined.tally);
         let unmatched = Unmatched { outcomes: &facts, counts, sample: &sample, names: &names };
         let classes = by_request.then(|| classes(&facts, counts, &names)).flatten();
@@ -385,7 +387,7 @@ impl Life {
             .chain(placed.and_then(|placed| ends(placed, tally, &names)))
             .chain([unmatched.check()])
             .chain(classes)
-            .chain([twice(named_twice(&joined)), untold(tally, &sums)])
+            .chain([twice(named_twice(&joined).unwrap()), untold(tally, &sums)])
             .chain(scales(&facts, placed, shape, &metrics, &names));
         let checks = checks(rows, &joined, Some(&arms), more, &metrics, &[], false);
         let observed = observed(&sums, shape, true);

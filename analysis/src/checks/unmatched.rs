@@ -15,6 +15,7 @@ use super::rows::LOST;
 use super::share;
 use crate::answer::OutcomeCounts;
 use crate::check::{Check, CheckName, CheckState};
+use crate::error::Error;
 use crate::figures::visible;
 use crate::join::{Joined, Shape};
 use crate::row::key;
@@ -52,29 +53,39 @@ pub(crate) struct Sample {
 
 impl Sample {
     /// Looks up units. `weights`: those of the last phase; `None` if the buckets of the units are unknown.
+    ///
+    /// # Errors
+    /// A temporary file cannot be read.
     pub(crate) fn new(
         experiment: &Experiment,
         outcomes: &Outcomes,
         joined: &Joined,
         shape: Shape,
         weights: Option<&Weights>,
-    ) -> Self {
+    ) -> Result<Self, Error> {
         let mut sample = Self { arms: vec![[0; 2]; shape.arms], ..Self::default() };
         sample.shares = weights.map_or_else(Vec::new, |weights| weights.shares().to_vec());
-        let digest = |unit: &str| experiment.exposure.pseudonym(unit.as_bytes());
-        let is_known = |unit: &str| {
-            [key(unit), key(&digest(unit))].into_iter().any(|key| {
-                joined.unit(key).is_some() || joined.in_other_trials(key).next().is_some()
-            })
+        let are_known = |units: &[&str]| {
+            let digest = |unit: &str| experiment.exposure.pseudonym(unit.as_bytes());
+            let keys = units.iter().flat_map(|unit| [key(unit), key(&digest(unit))]);
+            let known = joined.know(&keys.collect::<Vec<_>>(), true)?;
+            Ok(known.chunks(2).map(|both| both.contains(&true)).collect::<Vec<bool>>())
         };
-        for unit in outcomes.ids.units() {
-            sample.all += 1;
-            let known = is_known(unit);
-            let other = (!known).then(|| spellings(unit).into_iter().find(|other| is_known(other)));
-            if let Some(other) = other.flatten() {
-                sample.respelled += 1;
-                sample.example.get_or_insert_with(|| (unit.to_owned(), other));
-            }
+        let units: Vec<&str> = outcomes.ids.units().collect();
+        let known = are_known(&units)?;
+        let unknown = units.iter().zip(&known).filter(|(_, known)| !**known);
+        let others: Vec<(&str, String)> = unknown
+            .flat_map(|(unit, _)| spellings(unit).into_iter().map(|other| (*unit, other)))
+            .collect();
+        let texts: Vec<&str> = others.iter().map(|(_, other)| other.as_str()).collect();
+        let respelled = others.iter().zip(are_known(&texts)?).filter(|(_, known)| *known);
+        let mut respelled: Vec<&(&str, String)> = respelled.map(|(both, _)| both).collect();
+        // Of each unit, the first spelling that is known.
+        respelled.dedup_by_key(|(unit, _)| *unit);
+        sample.all = units.len() as u64;
+        sample.respelled = respelled.len() as u64;
+        sample.example = respelled.first().map(|(unit, other)| ((*unit).to_owned(), other.clone()));
+        for (unit, known) in units.into_iter().zip(known) {
             let bucket = experiment.arm.bucket(unit.as_bytes()).get();
             let arm =
                 weights.and_then(|weights| (0..shape.arms).find(|arm| weights.owns(*arm, bucket)));
@@ -82,7 +93,7 @@ impl Sample {
                 *(if known { of_known } else { of_others }) += 1;
             }
         }
-        sample
+        Ok(sample)
     }
 
     /// The variant whose units are missing, and which share of them.

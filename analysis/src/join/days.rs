@@ -3,7 +3,11 @@
 //! A cell's first day in the table needs no record of its own: it is what the others leave of the cell. So units of a
 //! single day cost a few bytes.
 
+use std::io;
+
 use super::chunks::Chunks;
+use super::plain::plain;
+use super::spill::{In, Out};
 use super::units::{Cell, Values};
 use crate::row::Row;
 
@@ -25,6 +29,8 @@ struct Visit {
     next: u32,
 }
 
+plain!(Visit { day: u32, requests: u32, failed: u32, aborted: u32, latency: u64, next: u32 });
+
 /// The days of a table's cells.
 #[derive(Debug, Default)]
 pub(super) struct Days {
@@ -43,6 +49,27 @@ pub(crate) fn day(time: u64) -> u32 {
 impl Days {
     pub(super) fn new(columns: usize) -> Self {
         Self { columns: vec![Chunks::default(); columns], ..Self::default() }
+    }
+
+    /// How many bytes are allocated.
+    pub(super) fn bytes(&self) -> usize {
+        let columns: usize = self.columns.iter().map(Chunks::bytes).sum();
+        self.cells.bytes() + self.visits.bytes() + columns
+    }
+
+    pub(super) fn store(&self, out: &mut Out) -> io::Result<()> {
+        let Self { cells, visits, columns } = self;
+        cells.store(out)?;
+        visits.store(out)?;
+        Chunks::store_all(columns, out)
+    }
+
+    pub(super) fn load(from: &mut In<'_>) -> io::Result<Self> {
+        Ok(Self {
+            cells: Chunks::load(from)?,
+            visits: Chunks::load(from)?,
+            columns: Chunks::load_all(from)?,
+        })
     }
 
     /// A cell was made for a row.

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::growing::Growing;
 use super::repeats::Repeats;
 use super::tally::Tally;
-use super::units::UnitTable;
+use crate::error::Error;
 
-/// How long a thread sleeps before it checks whether another one panicked.
+/// How long a thread sleeps before it checks whether another one panicked or failed.
 const CHECK: Duration = Duration::from_millis(200);
 
 /// A table with the number of the batch whose turn it is.
@@ -26,7 +27,7 @@ impl<T> Lane<T> {
         Self { state: Mutex::new((0, table)), next: Condvar::new() }
     }
 
-    /// Applies `add` when it is this batch's turn. `None` if a thread panicked meanwhile.
+    /// Applies `add` when it is this batch's turn. `None` if a thread panicked or failed meanwhile.
     fn enter<R>(
         &self,
         number: u64,
@@ -56,18 +57,27 @@ impl<T> Lane<T> {
 pub(super) struct Lanes {
     repeats: Lane<Repeats>,
     tally: Lane<Tally>,
-    shards: Vec<Lane<UnitTable>>,
+    shards: Vec<Lane<Growing>>,
     broken: AtomicBool,
+    /// Why the lanes are broken, unless a thread panicked.
+    error: Mutex<Option<Error>>,
 }
 
 impl Lanes {
-    pub(super) fn new(tally: Tally, shards: Vec<UnitTable>) -> Self {
+    pub(super) fn new(tally: Tally, shards: Vec<Growing>) -> Self {
         Self {
             repeats: Lane::new(Repeats::default()),
             tally: Lane::new(tally),
             shards: shards.into_iter().map(Lane::new).collect(),
             broken: AtomicBool::new(false),
+            error: Mutex::new(None),
         }
+    }
+
+    /// Releases the other threads: this one cannot go on.
+    pub(super) fn fail(&self, error: Error) {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.broken.store(true, Ordering::Relaxed);
     }
 
     /// Releases the other threads if this one panics.
@@ -87,14 +97,21 @@ impl Lanes {
         &self,
         number: u64,
         shard: usize,
-        add: impl FnOnce(&mut UnitTable) -> R,
+        add: impl FnOnce(&mut Growing) -> R,
     ) -> Option<R> {
         self.shards.get(shard)?.enter(number, &self.broken, add)
     }
 
-    pub(super) fn into_parts(self) -> (Repeats, Tally, Vec<UnitTable>) {
+    /// What was read.
+    ///
+    /// # Errors
+    /// That of [`Lanes::fail`].
+    pub(super) fn into_parts(self) -> Result<(Repeats, Tally, Vec<Growing>), Error> {
+        if let Some(error) = self.error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
+        }
         let shards = self.shards.into_iter().map(Lane::into_table).collect();
-        (self.repeats.into_table(), self.tally.into_table(), shards)
+        Ok((self.repeats.into_table(), self.tally.into_table(), shards))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Counts that do not depend on units: lines by what became of them, minutes, and the time span.
 
 mod damage;
+mod digests;
 mod seen;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Shape;
 use crate::attribution::stray;
@@ -13,6 +14,7 @@ use crate::short::Short;
 use crate::source::Start;
 use crate::source::outcomes::Outcomes;
 pub(crate) use damage::Damage;
+use digests::Digests;
 pub(crate) use seen::Seen;
 
 /// How many malformed lines are shown.
@@ -70,7 +72,7 @@ pub(crate) struct Tally {
     /// The same, by row.
     other: Vec<bool>,
     /// The keys of the digests of a sample of plain units.
-    pub(crate) digests: HashSet<u64>,
+    pub(crate) digests: Digests,
     /// The values of each dimension in the logs.
     pub(crate) texts: Vec<Texts>,
     /// Requests whose lines name no trial.
@@ -176,7 +178,7 @@ impl Tally {
     /// What else is known of a line.
     pub(super) fn aside(&mut self, aside: Aside) {
         match aside {
-            Aside::Digest(key) => drop(self.digests.insert(key)),
+            Aside::Digest(key) => self.digests.add(key),
             Aside::Outcome(row) => self.asides.push(row),
             Aside::OtherTrial(row) => {
                 self.asides.push(row);
@@ -223,7 +225,7 @@ impl Tally {
         self.named += batch.named;
         self.untold += batch.untold;
         self.foreign += batch.foreign;
-        self.digests.extend(batch.digests);
+        self.digests.merge(&batch.digests);
         self.texts.resize(self.texts.len().max(batch.texts.len()), Texts::default());
         self.texts.iter_mut().zip(&batch.texts).for_each(|(texts, more)| texts.merge(more));
         for (known, rows) in [(&mut self.aside, batch.asides), (&mut self.other, batch.others)] {

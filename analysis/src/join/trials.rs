@@ -3,8 +3,12 @@
 //! An outcome about a unit belongs to the trial of the unit's latest exposure before it. Memory is 24 bytes for each unit
 //! and trial, and nothing without outcomes about units.
 
+use std::io;
+
 use hashbrown::HashTable;
 
+use super::plain::plain;
+use super::spill::{In, Out};
 use crate::short::Short;
 
 /// A unit in another trial.
@@ -15,6 +19,8 @@ pub(crate) struct Exposed {
     /// Its first exposure there, in milliseconds since 1970.
     pub(crate) first: u64,
 }
+
+plain!(Exposed { unit: u64, trial: Option<Short>, first: u64 });
 
 /// The units of all other trials.
 #[derive(Debug, Default)]
@@ -28,6 +34,21 @@ impl OtherTrials {
             Some(known) => known.first = known.first.min(new.first),
             None => drop(self.0.insert_unique(new.unit, new, |known| known.unit)),
         }
+    }
+
+    /// How many bytes are allocated.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.allocation_size()
+    }
+
+    pub(super) fn store(&self, out: &mut Out) -> io::Result<()> {
+        out.list(self.0.iter().copied())
+    }
+
+    pub(super) fn load(from: &mut In<'_>) -> io::Result<Self> {
+        let mut trials = Self::default();
+        from.list(|exposed| trials.add(exposed))?;
+        Ok(trials)
     }
 
     /// The trials of a unit.

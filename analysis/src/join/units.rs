@@ -1,21 +1,22 @@
 //! A table of units: what the requests of each unit in each stratum add up to.
 //!
 //! A unit has one cell per stratum (nearly always one in all); its cells are a chain. Its earliest request in a stratum, by
-//! time and not by the order of reading, decides its variant there. Memory is about fifty bytes per cell, however many
-//! requests there are.
+//! time and not by the order of reading, decides its variant there. Memory does not depend on the number of requests: 48
+//! bytes for a cell, 8 for its days, and 6 to 12 for the index.
 
+mod parked;
 mod unit;
+
+use std::sync::OnceLock;
 
 use hashbrown::HashTable;
 use sidetrack::quantity::Millis;
-use sidetrack_stats::accumulate::Moments;
 
-use super::Shape;
 use super::chunks::Chunks;
 use super::days::{Days, day};
+use super::plain::plain;
 use super::trials::OtherTrials;
 use crate::attribution::is_late;
-use crate::histogram::Histogram;
 use crate::row::{Row, SegmentValue};
 use crate::segments::NO_VALUE;
 use crate::source::outcomes::Outcomes;
@@ -46,6 +47,21 @@ pub(crate) struct Cell {
     pub(crate) trials: u8,
 }
 
+plain!(Cell {
+    unit: u64,
+    first: u64,
+    latency: u64,
+    requests: u32,
+    failed: u32,
+    aborted: u32,
+    refused: u32,
+    next: u32,
+    stratum: u8,
+    arm: u8,
+    torn: bool,
+    trials: u8,
+});
+
 /// A line of the unit names its trial.
 pub(crate) const TOLD: u8 = 1;
 /// A line of the unit does not name its trial.
@@ -58,29 +74,6 @@ impl Cell {
     }
 }
 
-/// Sums of a variant in a stratum, by request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) requests: u64,
-    pub(crate) failed: u64,
-    pub(crate) aborted: u64,
-    pub(crate) elsewhere: u64,
-    /// Of those elsewhere, the requests that failed before or there.
-    pub(crate) rescued: u64,
-    /// Seconds.
-    pub(crate) latency: Moments,
-    pub(crate) histogram: Histogram,
-    /// One per column of the outcomes.
-    pub(crate) outcomes: Vec<Moments>,
-}
-
-impl Totals {
-    /// Requests for which the variant was asked itself, also if another one answered after it failed.
-    pub(crate) const fn asked(&self) -> u64 {
-        self.requests.saturating_sub(self.elsewhere) + self.rescued
-    }
-}
-
 /// Values of a column that a unit's requests have.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Values {
@@ -89,6 +82,8 @@ pub(super) struct Values {
     /// Those of requests that failed or were aborted.
     unserved: u32,
 }
+
+plain!(Values { sum: f64, count: u32, unserved: u32 });
 
 impl Values {
     pub(super) fn add(&mut self, value: f64, unserved: bool) {
@@ -103,19 +98,19 @@ impl Values {
     }
 }
 
-/// The units of a shard, and the sums of their requests.
-#[derive(Debug)]
+/// The units of a shard.
+#[derive(Debug, Default)]
 pub(crate) struct UnitTable {
-    arms: usize,
-    /// By slot, as far as there are requests.
-    totals: Vec<Totals>,
-    /// A slot without requests.
-    empty: Totals,
-    index: HashTable<u32>,
+    /// The first cell of each unit. A table that was loaded has none until a unit is looked up.
+    index: OnceLock<HashTable<u32>>,
+    /// How many units there are.
+    heads: u32,
     cells: Chunks<Cell>,
     pub(super) other_trials: OtherTrials,
-    /// Of each column, cell by cell; only with outcomes by request.
+    /// Of each column of the outcomes, cell by cell. Of outcomes about units, once they are placed.
     columns: Vec<Chunks<Values>>,
+    /// Of each covariate, by a unit's first cell: its value, which is not finite if it is unknown.
+    covariates: Vec<Chunks<f64>>,
     /// What the units did on each day.
     days: Days,
     /// By dimension and cell: the earliest value of the unit whose first cell this is.
@@ -136,6 +131,8 @@ pub(crate) struct Earliest {
     pub(crate) value: u64,
 }
 
+plain!(Earliest { time: u64, position: u64, value: u64 });
+
 impl Default for Earliest {
     fn default() -> Self {
         Self { time: u64::MAX, position: u64::MAX, value: NO_VALUE }
@@ -152,6 +149,8 @@ pub(crate) struct Hit {
     pub(crate) arm: u8,
 }
 
+plain!(Hit { row: u32, cell: u32, stratum: u8, arm: u8 });
+
 /// A row of the outcomes that is placed when all requests are read.
 #[derive(Clone, Copy, Debug)]
 struct Deferred {
@@ -162,6 +161,8 @@ struct Deferred {
     /// Its request failed or was aborted.
     unserved: bool,
 }
+
+plain!(Deferred { row: u32, cell: u32, day: u32, unserved: bool });
 
 /// Rows of the outcomes about requests that do not count, with attribution.
 #[derive(Clone, Copy, Debug, Default)]
@@ -174,48 +175,31 @@ pub(crate) struct Settled {
 
 impl UnitTable {
     /// With `defer`, outcomes about requests wait for [`UnitTable::settle`].
-    pub(crate) fn new(shape: Shape, outcomes: &Outcomes, defer: bool, dimensions: usize) -> Self {
+    pub(crate) fn new(outcomes: &Outcomes, defer: bool, dimensions: usize) -> Self {
         let by_request = if outcomes.by_request { outcomes.columns.len() } else { 0 };
-        let totals = Totals { outcomes: vec![Moments::default(); by_request], ..Totals::default() };
         Self {
-            arms: shape.arms,
-            totals: vec![totals.clone(); shape.slots()],
-            empty: totals,
-            index: HashTable::new(),
-            cells: Chunks::default(),
-            other_trials: OtherTrials::default(),
             columns: vec![Chunks::default(); by_request],
             days: Days::new(by_request),
             segments: vec![Chunks::default(); dimensions],
             hits: (outcomes.by_request && outcomes.predictions.is_some()).then(Vec::new),
             deferred: (defer && outcomes.by_request).then(Vec::new),
+            ..Self::default()
         }
+    }
+
+    /// Whether it keeps rows of the outcomes with predictions.
+    pub(super) const fn keeps_hits(&self) -> bool {
+        self.hits.is_some()
     }
 
     /// Adds a request.
     pub(crate) fn add(&mut self, row: &Row, outcomes: &Outcomes) {
-        let slot = usize::from(row.stratum) * self.arms + usize::from(row.arm);
         let cell = row.unit.map(|unit| self.cell(unit, row));
         if let Some(cell) = cell {
             self.days.add(cell, row);
         }
-        let marks = row.marks;
-        if self.totals.len() <= slot {
-            self.totals.resize(slot + 1, self.empty.clone());
-        }
-        let Some(totals) = self.totals.get_mut(slot) else { return };
-        totals.requests += 1;
-        totals.failed += u64::from(marks.failed);
-        totals.aborted += u64::from(marks.aborted);
-        totals.elsewhere += u64::from(marks.elsewhere);
-        totals.rescued += u64::from(marks.elsewhere && marks.failed);
-        if !marks.aborted {
-            // Whole milliseconds are finite, so this cannot fail.
-            totals.latency.add(f64::from(row.duration) / 1000.0).ok();
-            totals.histogram.add_in(usize::from(row.group), row.duration);
-        }
         let Some(outcome) = row.outcome else { return };
-        let unserved = marks.failed || marks.aborted;
+        let unserved = row.marks.failed || row.marks.aborted;
         if let Some(deferred) = &mut self.deferred {
             let day = day(row.time);
             deferred.extend(cell.map(|cell| Deferred { row: outcome, cell, day, unserved }));
@@ -225,12 +209,10 @@ impl UnitTable {
             let (stratum, arm) = (row.stratum, row.arm);
             hits.push(Hit { row: outcome, cell: cell.unwrap_or(NONE), stratum, arm });
         }
-        for (column, value) in
-            outcomes.row(outcome).iter().enumerate().filter(|(_, value)| !value.is_nan())
-        {
-            totals.outcomes.get_mut(column).map(|moments| moments.add(*value).ok());
-            let sums = self.columns.get_mut(column);
-            if let Some((values, cell)) = cell.and_then(|cell| Some((sums?.get_mut(cell)?, cell))) {
+        let Some(cell) = cell else { return };
+        let columns = self.columns.iter_mut().zip(outcomes.row(outcome)).enumerate();
+        for (column, (sums, value)) in columns.filter(|(_, (_, value))| !value.is_nan()) {
+            if let Some(values) = sums.get_mut(cell) {
                 values.add(*value, unserved);
                 self.days.value(cell, day(row.time), column, *value);
             }
@@ -240,9 +222,7 @@ impl UnitTable {
     /// Gives a unit its value in a dimension, unless it has an earlier one.
     pub(crate) fn segment(&mut self, value: &SegmentValue) {
         let SegmentValue { dimension, value, unit, time, position } = *value;
-        let cells = &self.cells;
-        let is_unit = |cell: &u32| cells.get(*cell).is_some_and(|cell| cell.unit == unit);
-        let Some(head) = self.index.find(unit, is_unit).copied() else { return };
+        let Some(head) = self.head(unit) else { return };
         let column = self.segments.get_mut(usize::from(dimension));
         if let Some(known) = column.and_then(|column| column.get_mut(head))
             && (time, position) < (known.time, known.position)
@@ -280,12 +260,26 @@ impl UnitTable {
         settled
     }
 
+    /// The first cell of a unit.
+    fn head(&self, unit: u64) -> Option<u32> {
+        let is_unit = |cell: &u32| self.cells.get(*cell).is_some_and(|cell| cell.unit == unit);
+        self.index().find(unit, is_unit).copied()
+    }
+
+    fn index(&self) -> &HashTable<u32> {
+        self.index.get_or_init(|| {
+            let mut index = HashTable::with_capacity(self.heads as usize);
+            for Unit { head, .. } in self.units() {
+                let unit = |cell: &u32| self.cells.get(*cell).map_or(0, |cell| cell.unit);
+                index.insert_unique(unit(&head), head, unit);
+            }
+            index
+        })
+    }
+
     /// Adds a request to its unit's cell, which may be new; returns the cell's number.
     fn cell(&mut self, unit: u64, row: &Row) -> u32 {
-        let head = self
-            .index
-            .find(unit, |&cell| self.cells.get(cell).is_some_and(|cell| cell.unit == unit))
-            .copied();
+        let head = self.head(unit);
         let mut at = head.unwrap_or(NONE);
         while let Some(cell) = self.cells.get_mut(at) {
             if cell.stratum == row.stratum {
@@ -313,9 +307,13 @@ impl UnitTable {
         match head.and_then(|head| self.cells.get_mut(head)) {
             Some(head) => cell.next = std::mem::replace(&mut head.next, new),
             None => {
-                let cells = &self.cells;
-                self.index
-                    .insert_unique(unit, new, |&cell| cells.get(cell).map_or(0, |cell| cell.unit));
+                self.heads += 1;
+                if let Some(index) = self.index.get_mut() {
+                    let cells = &self.cells;
+                    index.insert_unique(unit, new, |&cell| {
+                        cells.get(cell).map_or(0, |cell| cell.unit)
+                    });
+                }
             }
         }
         self.cells.push(cell);
@@ -326,20 +324,7 @@ impl UnitTable {
     }
 
     /// Gives the phases other numbers; `shape` has as many as there are then.
-    pub(super) fn renumber(&mut self, numbers: &[Option<u8>], shape: Shape) {
-        let mut old = std::mem::take(&mut self.totals).into_iter();
-        self.totals = vec![self.empty.clone(); shape.slots()];
-        for number in numbers {
-            let slots = old.by_ref().take(self.arms);
-            let Some(stratum) = number.map(usize::from) else {
-                slots.for_each(drop);
-                continue;
-            };
-            let start = shape.slot(stratum, 0);
-            for (new, totals) in self.totals.iter_mut().skip(start).zip(slots) {
-                *new = totals;
-            }
-        }
+    pub(super) fn renumber(&mut self, numbers: &[Option<u8>]) {
         for number in 0..self.cells.len() {
             let Some(cell) = self.cells.get_mut(number) else { continue };
             if let Some(Some(number)) = numbers.get(usize::from(cell.stratum)) {
@@ -355,32 +340,24 @@ impl UnitTable {
         }
     }
 
-    /// The sums by slot.
-    pub(crate) fn totals(&self) -> &[Totals] {
-        &self.totals
-    }
-
     /// The cells of each unit, one unit after another, in the order in which the units were met.
     pub(crate) fn units(&self) -> impl Iterator<Item = Unit<'_>> {
-        // A head is the cell that the index knows; the others are reached from it.
-        let mut heads = vec![false; self.cells.len() as usize];
-        for head in &self.index {
-            if let Some(mark) = heads.get_mut(*head as usize) {
+        // The first cell of a unit is the one that no other cell leads to.
+        let mut inner = vec![false; self.cells.len() as usize];
+        for cell in self.cells.iter() {
+            if let Some(mark) = inner.get_mut(cell.next as usize) {
                 *mark = true;
             }
         }
         (0..self.cells.len())
-            .zip(heads)
-            .filter(|(_, head)| *head)
+            .zip(inner)
+            .filter(|(_, inner)| !*inner)
             .map(|(head, _)| Unit { table: self, head })
     }
 
     /// The unit of this key.
     pub(crate) fn unit(&self, key: u64) -> Option<Unit<'_>> {
-        let head = self
-            .index
-            .find(key, |&cell| self.cells.get(cell).is_some_and(|cell| cell.unit == key))?;
-        Some(Unit { table: self, head: *head })
+        self.head(key).map(|head| Unit { table: self, head })
     }
 
     /// The units of other trials.
@@ -390,7 +367,7 @@ impl UnitTable {
 
     /// How many units there are.
     pub(crate) fn len(&self) -> u64 {
-        self.index.len() as u64
+        u64::from(self.heads)
     }
 
     /// Rows of the outcomes with predictions that count, in the order of the logs.
@@ -410,13 +387,36 @@ impl UnitTable {
         }
     }
 
-    /// Adds a value of a column to the sums by request.
-    pub(crate) fn add_value(&mut self, slot: usize, column: usize, value: f64) {
-        if self.totals.len() <= slot {
-            self.totals.resize(slot + 1, self.empty.clone());
+    /// Adds the values of a row of outcomes about units; `is_known` is false if they are unknown.
+    pub(crate) fn place(&mut self, hit: Hit, outcomes: &Outcomes, is_known: bool) {
+        if outcomes.predictions.is_some() {
+            self.hits.get_or_insert_default().push(hit);
         }
-        let totals = self.totals.get_mut(slot);
-        totals.and_then(|totals| totals.outcomes.get_mut(column)?.add(value).ok());
+        let cells = self.cells.len();
+        let new = || Chunks::filled(cells, Values::default());
+        self.columns.resize_with(outcomes.columns.len(), new);
+        for (column, value) in self.columns.iter_mut().zip(outcomes.row(hit.row)) {
+            if let Some(values) = column.get_mut(hit.cell).filter(|_| !value.is_nan()) {
+                values.add(if is_known { *value } else { f64::INFINITY }, false);
+            }
+        }
+    }
+
+    /// The values of a covariate by first cell, of which there are so many.
+    pub(crate) fn covariate_mut(
+        &mut self,
+        covariate: usize,
+        of: usize,
+    ) -> Option<&mut Chunks<f64>> {
+        let cells = self.cells.len();
+        self.covariates.resize_with(of, || Chunks::filled(cells, f64::NAN));
+        self.covariates.get_mut(covariate)
+    }
+
+    /// The value of a unit in a covariate, by its first cell.
+    pub(crate) fn covariate(&self, covariate: usize, first: u32) -> Option<f64> {
+        let value = self.covariates.get(covariate)?.get(first).copied();
+        value.filter(|value| value.is_finite())
     }
 
     /// How many cells there are.
@@ -468,29 +468,6 @@ impl Cell {
             self.latency += u64::from(row.duration);
         }
     }
-}
-
-impl Totals {
-    /// Adds the sums of another shard.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.requests += other.requests;
-        self.failed += other.failed;
-        self.aborted += other.aborted;
-        self.elsewhere += other.elsewhere;
-        self.rescued += other.rescued;
-        self.latency.merge(&other.latency);
-        self.histogram.merge(&other.histogram);
-        let columns = self.outcomes.len().max(other.outcomes.len());
-        self.outcomes.resize(columns, Moments::default());
-        for (sum, more) in self.outcomes.iter_mut().zip(&other.outcomes) {
-            sum.merge(more);
-        }
-    }
-}
-
-/// What a row belongs to: its unit, or else itself, spread over all 64 bits (Knuth's multiplicative hash).
-pub(super) fn owner(row: &Row) -> u64 {
-    row.unit.unwrap_or_else(|| row.position.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 #[cfg(test)]

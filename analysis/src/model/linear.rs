@@ -6,9 +6,9 @@ use sidetrack_stats::linearized::{Linearized, auc, f1, macro_f1, rmse};
 
 use super::{ModelMetric, Piece, Predictions};
 use crate::attribution::Attribution;
-use crate::join::{Joined, Shape};
+use crate::error::Error;
+use crate::join::{Hit, Joined, SHARDS, Shape, UnitTable};
 use crate::source::outcomes::Outcomes;
-use crate::sums::Placed;
 
 /// With fewer labels of a class, neither an AUC nor an F1 nor its error is known.
 const FEWEST: usize = 5;
@@ -32,46 +32,54 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// The rows that count, by slot, in the order of the logs or of the outcomes.
-    pub(crate) fn rows(self, joined: &Joined, placed: Option<&Placed>) -> Vec<Vec<Owned>> {
-        let mut slots = vec![Vec::new(); self.shape.slots()];
-        for (shard, table) in joined.shards.iter().enumerate() {
-            let hits = placed.map_or_else(|| table.hits(), |placed| placed.hits(shard));
-            for hit in hits {
+    ///
+    /// # Errors
+    /// A temporary file cannot be read.
+    pub(crate) fn rows(self, joined: &Joined) -> Result<Vec<Vec<Owned>>, Error> {
+        let of = |shard: usize, table: &UnitTable| {
+            let owned = |hit: &Hit| {
                 let (stratum, arm) = if self.units {
-                    let Some(cell) = table.cell_at(hit.cell) else { continue };
+                    let cell = table.cell_at(hit.cell)?;
                     if self.attribution.is_some_and(|attribution| attribution.is_open(cell.first)) {
-                        continue;
+                        return None;
                     }
                     (cell.stratum, cell.arm)
                 } else {
                     (hit.stratum, hit.arm)
                 };
                 let slot = self.shape.slot(usize::from(stratum), usize::from(arm));
-                if let Some(rows) = slots.get_mut(slot) {
-                    rows.push(Owned { shard, cell: hit.cell, row: hit.row });
-                }
+                Some((slot, Owned { shard, cell: hit.cell, row: hit.row }))
+            };
+            table.hits().iter().filter_map(owned).collect::<Vec<_>>()
+        };
+        let mut slots = vec![Vec::new(); self.shape.slots()];
+        for (slot, owned) in joined.shards.each(joined.threads, of)?.into_iter().flatten() {
+            if let Some(rows) = slots.get_mut(slot) {
+                rows.push(owned);
             }
         }
-        slots
+        Ok(slots)
     }
 }
 
 /// Computes the linearized metrics of the outcomes, and adds them as the values of their columns.
+///
+/// # Errors
+/// A temporary file cannot be used.
 pub(crate) fn linearize(
     joined: &mut Joined,
-    mut placed: Option<&mut Placed>,
     outcomes: &Outcomes,
     ground: Ground,
-) {
-    let Some(predictions) = &outcomes.predictions else { return };
-    let slots = ground.rows(joined, placed.as_deref());
+) -> Result<(), Error> {
+    let Some(predictions) = &outcomes.predictions else { return Ok(()) };
+    let slots = ground.rows(joined)?;
     let linear = predictions.metrics.iter().filter(|(metric, ..)| !metric.is_mean());
     for (metric, _, column) in linear {
         let complete = metric.complete().iter().find_map(|metric| predictions.column(*metric));
         let columns = [Some(*column), complete];
         let columns: Vec<usize> = columns.into_iter().flatten().collect();
-        let unknown =
-            if ground.units { unknown(joined, placed.as_deref(), &columns) } else { Vec::new() };
+        let unknown = if ground.units { unknown(joined, &columns)? } else { Vec::new() };
+        let mut values = vec![Vec::new(); SHARDS];
         for (slot, rows) in slots.iter().enumerate() {
             let is_known = |row: &&Owned| {
                 let cells = unknown.get(row.shard);
@@ -81,31 +89,28 @@ pub(crate) fn linearize(
             let (rows, found) = figure(*metric, predictions, &known);
             let Some(found) = found else { continue };
             if ground.units {
-                of_units(joined, placed.as_deref_mut(), *column, &rows, &found);
-            } else if let Some(table) = joined.shards.first_mut() {
+                of_units(&mut values, &rows, &found);
+            } else if let Some(totals) = joined.totals.first_mut() {
                 let many = float(found.influences.len() as u64);
                 for influence in &found.influences {
-                    table.add_value(slot, *column, many.mul_add(*influence, found.value));
+                    totals.add_value(slot, *column, many.mul_add(*influence, found.value));
                 }
             }
         }
-        for (shard, cells) in unknown.iter().enumerate() {
+        for (values, cells) in values.iter_mut().zip(&unknown) {
             let lost = (0..).zip(cells).filter(|(_, lost)| **lost);
-            for (cell, _) in lost {
-                set(joined, placed.as_deref_mut(), (shard, *column, cell), f64::INFINITY);
-            }
+            values.extend(lost.map(|(cell, _)| (cell, f64::INFINITY)));
         }
+        let set = |_: usize, table: &mut UnitTable, values: Vec<(u32, f64)>| {
+            values.into_iter().for_each(|(cell, value)| table.set_column(*column, cell, value));
+        };
+        joined.shards.each_mut(joined.threads, values, |values| !values.is_empty(), set)?;
     }
+    Ok(())
 }
 
-/// Adds the values of the units of a slot.
-fn of_units(
-    joined: &mut Joined,
-    mut placed: Option<&mut Placed>,
-    column: usize,
-    rows: &[Owned],
-    found: &Linearized,
-) {
+/// Adds the values of the units of a slot to those of their shards.
+fn of_units(values: &mut [Vec<(u32, f64)>], rows: &[Owned], found: &Linearized) {
     // Rows of a unit follow each other only by chance; a stable order keeps the sums the same.
     let mut order: Vec<(usize, u32, usize)> =
         rows.iter().enumerate().map(|(at, row)| (row.shard, row.cell, at)).collect();
@@ -117,37 +122,19 @@ fn of_units(
         let Some((shard, cell, _)) = unit.first() else { continue };
         let influences = unit.iter().filter_map(|(.., at)| found.influences.get(*at));
         let influence: f64 = influences.sum();
-        let value = many.mul_add(influence, found.value);
-        set(joined, placed.as_deref_mut(), (*shard, column, *cell), value);
-    }
-}
-
-fn set(
-    joined: &mut Joined,
-    placed: Option<&mut Placed>,
-    (shard, column, cell): (usize, usize, u32),
-    value: f64,
-) {
-    match placed {
-        Some(placed) => placed.set(shard, column, cell, value),
-        None => {
-            if let Some(table) = joined.shards.get_mut(shard) {
-                table.set_column(column, cell, value);
-            }
+        if let Some(values) = values.get_mut(*shard) {
+            values.push((*cell, many.mul_add(influence, found.value)));
         }
     }
 }
 
 /// By shard, the cells of units of which a value of one of the columns cannot be known.
-fn unknown(joined: &Joined, placed: Option<&Placed>, columns: &[usize]) -> Vec<Vec<bool>> {
-    let of = |(shard, table): (usize, &crate::join::UnitTable)| {
+fn unknown(joined: &Joined, columns: &[usize]) -> Result<Vec<Vec<bool>>, Error> {
+    joined.shards.each(joined.threads, |_, table| {
         let mut lost = vec![false; table.cells() as usize];
         for unit in table.units() {
             let is_lost = unit.cells().any(|(cell, _)| {
-                columns.iter().any(|column| match placed {
-                    Some(placed) => placed.value(shard, *column, cell).0.is_infinite(),
-                    None => table.column(*column, cell).0.is_infinite(),
-                })
+                columns.iter().any(|column| table.column(*column, cell).0.is_infinite())
             });
             if is_lost {
                 for (cell, _) in unit.cells() {
@@ -158,8 +145,7 @@ fn unknown(joined: &Joined, placed: Option<&Placed>, columns: &[usize]) -> Vec<V
             }
         }
         lost
-    };
-    joined.shards.iter().enumerate().map(of).collect()
+    })
 }
 
 /// The figure of some rows, and the rows that it is about: those with a prediction and a label.

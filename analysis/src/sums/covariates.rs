@@ -7,7 +7,7 @@ use sidetrack_stats::vectors::Vectors;
 
 use super::values::Value;
 use crate::covariate::{Counts, Covariates};
-use crate::join::Shape;
+use crate::join::{Shape, UnitTable};
 use crate::metric::{Measure, Metric, Origin};
 
 /// A metric with its covariates.
@@ -137,10 +137,10 @@ impl Likeness {
         Self { counts, unknown: slots.clone(), values: slots }
     }
 
-    pub(super) fn add(&mut self, covariates: &Covariates, shard: usize, first: u32, slot: usize) {
+    pub(super) fn add(&mut self, table: &UnitTable, first: u32, slot: usize) {
         let all = self.unknown.iter_mut().zip(&mut self.values).enumerate();
         for (covariate, (unknown, values)) in all {
-            let value = covariates.value(shard, covariate, first);
+            let value = table.covariate(covariate, first);
             let add = |pairs: &mut [Pairs], y: f64| {
                 pairs.get_mut(slot).map(|pairs| pairs.add(y, 1.0).ok());
             };

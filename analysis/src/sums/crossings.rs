@@ -32,7 +32,7 @@ impl Crossings {
 
 impl Summation<'_> {
     /// Products of residuals, by metric.
-    pub(super) fn crossings(&self, shard: usize, table: &UnitTable, sums: &Sums) -> Vec<Crossings> {
+    pub(super) fn crossings(&self, table: &UnitTable, sums: &Sums) -> Vec<Crossings> {
         let ratios: Vec<Vec<Option<f64>>> = sums
             .metrics
             .iter()
@@ -48,14 +48,14 @@ impl Summation<'_> {
         for unit in table.units().filter(|unit| unit.cells().nth(1).is_some()) {
             let Some((first, _)) = unit.first() else { continue };
             if let Some(covariates) = self.covariates {
-                covariates.design(shard, first, &mut design);
+                covariates.design(table, first, &mut design);
             }
             let metrics = self.metrics.iter().enumerate();
             for (((index, metric), ratios), crossings) in metrics.zip(&ratios).zip(&mut crossings) {
                 if ratios.is_empty() {
                     continue;
                 }
-                self.values(index, metric, shard, table, unit, first, &mut values);
+                self.values(index, metric, table, unit, first, &mut values);
                 values.sort_by_key(|value| value.slot);
                 let residual = |value: &Value| {
                     let ratio = ratios.get(value.slot).copied().flatten()?;

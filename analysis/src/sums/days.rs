@@ -11,6 +11,7 @@ use sidetrack_stats::ratio;
 use super::segments::is_segmented;
 use super::values::value;
 use super::{Summation, Sums};
+use crate::error::Error;
 use crate::join::{Cell, Unit, UnitTable, day};
 use crate::metric::{Metric, Origin};
 use crate::model::ModelMetric;
@@ -66,16 +67,19 @@ pub(crate) fn has_days(metric: &Metric, by_unit: bool) -> bool {
 
 impl Summation<'_> {
     /// Adds the sums by day, once the others are known.
-    pub(super) fn add_days(&self, sums: &mut Sums) {
+    ///
+    /// # Errors
+    /// A temporary file cannot be read.
+    pub(super) fn add_days(&self, sums: &mut Sums) -> Result<(), Error> {
         if !self.units {
-            return;
+            return Ok(());
         }
         sums.days = vec![DaySums::default(); self.metrics.len()];
-        for shard in self.each(|_, table| self.days(table)) {
+        for shard in self.each(|table| self.days(table))? {
             sums.days.iter_mut().zip(&shard).for_each(|(sum, more)| sum.merge(more));
         }
         let slots = self.shape.slots();
-        for shard in self.each(|_, table| self.day_products(table, sums)) {
+        for shard in self.each(|table| self.day_products(table, sums))? {
             for (sums, more) in sums.days.iter_mut().zip(shard) {
                 sums.products.resize(slots, BTreeMap::new());
                 for (products, more) in sums.products.iter_mut().zip(more) {
@@ -85,6 +89,7 @@ impl Summation<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     /// A unit's slot, and its values on the days of its first phase.

@@ -4,6 +4,7 @@
 
 use super::Summation;
 use crate::answer::Role;
+use crate::error::Error;
 use crate::metric::{Measure, Metric, Origin};
 
 /// One unit with a value in so many is among the largest,
@@ -20,11 +21,15 @@ const ENOUGH: usize = 40;
 
 impl Summation<'_> {
     /// By metric: the value above which a unit is among the largest. Only of metrics that decide and add up values.
-    pub(super) fn large(&self) -> Vec<Option<f64>> {
+    ///
+    /// # Errors
+    /// A temporary file cannot be read.
+    pub(super) fn large(&self) -> Result<Vec<Option<f64>>, Error> {
         let large = |(index, metric): (usize, &Metric)| {
-            let values =
-                (self.units && adds_values(metric)).then(|| self.of_units(index, metric))?;
-            threshold(values)
+            if !self.units || !adds_values(metric) {
+                return Ok(None);
+            }
+            Ok(threshold(self.of_units(index, metric)?))
         };
         self.metrics.iter().enumerate().map(large).collect()
     }

@@ -12,7 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use sidetrack::quantity::Millis;
 
 use crate::attribution::is_late;
-use crate::join::{Cell, Hit, Joined, Unit};
+use crate::error::Error;
+use crate::join::{Hit, Joined, SHARDS, Sighted};
 use crate::row::MINUTE;
 use crate::sizes::Sizes;
 use crate::source::Trial;
@@ -70,10 +71,6 @@ pub(crate) struct Echoes {
 /// Outcomes about units, beside the units of the log.
 #[derive(Debug, Default)]
 pub(crate) struct Placed {
-    /// Sum and count by shard, column and cell.
-    columns: Vec<Vec<Vec<(f64, u32)>>>,
-    /// By shard: rows with predictions that count.
-    hits: Vec<Vec<Hit>>,
     /// The sizes of the values by column and variant.
     pub(crate) sizes: Vec<Vec<Sizes>>,
     pub(crate) matched: u64,
@@ -103,54 +100,21 @@ pub(crate) struct Placed {
     pub(crate) ambiguous: u64,
 }
 
-impl Placed {
-    /// The counts, without the values.
-    pub(crate) fn counts(self) -> Self {
-        Self { columns: Vec::new(), hits: Vec::new(), ..self }
-    }
-
-    /// The rows with predictions that count.
-    pub(crate) fn hits(&self, shard: usize) -> &[Hit] {
-        self.hits.get(shard).map_or(&[], Vec::as_slice)
-    }
-
-    /// Makes this the only value of a column in a cell.
-    pub(crate) fn set(&mut self, shard: usize, column: usize, cell: u32, value: f64) {
-        let column = self.columns.get_mut(shard).and_then(|columns| columns.get_mut(column));
-        if let Some(place) = column.and_then(|column| column.get_mut(cell as usize)) {
-            *place = (value, 1);
-        }
-    }
-
-    pub(crate) fn value(&self, shard: usize, column: usize, cell: u32) -> (f64, u32) {
-        let column = self.columns.get(shard).and_then(|columns| columns.get(column));
-        column.and_then(|column| column.get(cell as usize)).copied().unwrap_or_default()
-    }
-}
-
-/// The cell of a unit's latest request before a time, by clocks that may differ a little.
-fn at(unit: Unit<'_>, time: u64) -> Option<(u32, &Cell)> {
-    let first = || unit.first().filter(|(_, cell)| cell.first <= time + TOLERANCE);
-    unit.at(time).or_else(first)
-}
-
 /// Finds the unit of each row. A row from before a unit's first request cannot be an effect of the model.
+///
+/// # Errors
+/// A temporary file cannot be used.
 pub(crate) fn place(
-    joined: &Joined,
+    joined: &mut Joined,
     outcomes: &Outcomes,
     window: Window,
     attribution: Option<Millis>,
     trial: Trial,
     covariates: &[usize],
-) -> Placed {
-    let of = |cells: u32| vec![vec![(0.0, 0); cells as usize]; outcomes.columns.len()];
-    let mut placed = Placed {
-        columns: joined.shards.iter().map(|table| of(table.cells())).collect(),
-        sizes: vec![Vec::new(); outcomes.columns.len()],
-        hits: vec![Vec::new(); joined.shards.len()],
-        ..Placed::default()
-    };
-    let others = Others::new(joined, trial);
+) -> Result<Placed, Error> {
+    let mut placed =
+        Placed { sizes: vec![Vec::new(); outcomes.columns.len()], ..Placed::default() };
+    let others = Others::new(joined, trial)?;
     placed.before.resolution = outcomes.resolution();
     let mut untimed = 0;
     // Rows are known from here on.
@@ -161,98 +125,102 @@ pub(crate) fn place(
         let mut known = values.iter().enumerate().filter(|(_, value)| !value.is_nan()).peekable();
         known.peek().is_some() && known.all(|(column, _)| covariates.contains(&column))
     };
-    for (row, (keys, time, values)) in outcomes.units().enumerate() {
-        if is_before(values) {
-            let is_known = keys.into_iter().any(|key| joined.unit(key).is_some());
-            placed.matched += u64::from(is_known);
-            placed.unmatched += u64::from(!is_known);
-            continue;
+    let mut rows = outcomes.units().enumerate();
+    loop {
+        let block: Vec<_> = rows.by_ref().take(joined.block()).collect();
+        if block.is_empty() {
+            break;
         }
-        placed.timed |= time.is_some();
-        if time.is_some_and(|time| !window.contains(time)) {
-            placed.other_time += 1;
-            continue;
-        }
-        let Some((shard, unit)) = keys.into_iter().find_map(|key| joined.unit(key)) else {
-            let elsewhere = others.latest(keys, u64::MAX).is_some();
-            placed.other_trial += u64::from(elsewhere);
-            placed.unmatched += u64::from(!elsewhere);
-            continue;
-        };
-        let cell = time.map_or_else(|| unit.first(), |time| at(unit, time));
-        if time.is_some_and(|time| others.own(keys, cell.map(|(_, cell)| cell.first), time)) {
-            placed.other_trial += 1;
-            continue;
-        }
-        if let Some(((time, known), (_, first))) = time.zip(known).zip(unit.first())
-            && known + 2 * SHIFT <= first.first
-        {
-            placed.before.add(time, first.first);
-        }
-        let Some((number, cell)) = cell else {
-            placed.early += 1;
-            let first = unit.first().map_or(0, |(_, cell)| cell.first);
-            let begun = joined.tally.span.map_or(0, |(begun, _)| begun);
-            let shortly = |time: u64| time >= begun && time + SHORTLY >= first;
-            placed.shortly += u64::from(time.is_some_and(shortly));
-            let end = time.zip(placed.before.resolution).map(|(time, length)| time + length);
-            placed.before.rounded += u64::from(end.is_some_and(|end| end > first));
-            continue;
-        };
-        placed.matched += 1;
-        if !outcomes.files.is_empty() {
-            placed.rows.push(row);
-        }
-        if let Some(time) = time {
-            let arms = placed.minutes.entry(time / MINUTE).or_default();
-            arms.resize(arms.len().max(usize::from(cell.arm) + 1), 0);
-            if let Some(rows) = arms.get_mut(usize::from(cell.arm)) {
-                *rows += 1;
+        let seen =
+            joined.see(block.iter().map(|(_, (keys, time, _))| (*keys, *time)), TOLERANCE)?;
+        let mut counted = vec![Vec::new(); SHARDS];
+        for ((row, (keys, time, values)), seen) in block.into_iter().zip(seen) {
+            if is_before(values) {
+                let is_known = seen.unit.is_some();
+                placed.matched += u64::from(is_known);
+                placed.unmatched += u64::from(!is_known);
+                continue;
+            }
+            placed.timed |= time.is_some();
+            if time.is_some_and(|time| !window.contains(time)) {
+                placed.other_time += 1;
+                continue;
+            }
+            let Some(Sighted { shard, first, at: cell }) = seen.unit else {
+                let elsewhere = seen.is_elsewhere;
+                placed.other_trial += u64::from(elsewhere);
+                placed.unmatched += u64::from(!elsewhere);
+                continue;
+            };
+            if time.is_some_and(|time| others.own(seen.other, cell.map(|cell| cell.first), time)) {
+                placed.other_trial += 1;
+                continue;
+            }
+            if let Some((time, known)) = time.zip(known)
+                && known + 2 * SHIFT <= first.first
+            {
+                placed.before.add(time, first.first);
+            }
+            let Some(cell) = cell else {
+                placed.early += 1;
+                let first = first.first;
+                let begun = joined.tally.span.map_or(0, |(begun, _)| begun);
+                let shortly = |time: u64| time >= begun && time + SHORTLY >= first;
+                placed.shortly += u64::from(time.is_some_and(shortly));
+                let end = time.zip(placed.before.resolution).map(|(time, length)| time + length);
+                placed.before.rounded += u64::from(end.is_some_and(|end| end > first));
+                continue;
+            };
+            placed.matched += 1;
+            if !outcomes.files.is_empty() {
+                placed.rows.push(row);
+            }
+            if let Some(time) = time {
+                let arms = placed.minutes.entry(time / MINUTE).or_default();
+                arms.resize(arms.len().max(usize::from(cell.arm) + 1), 0);
+                if let Some(rows) = arms.get_mut(usize::from(cell.arm)) {
+                    *rows += 1;
+                }
+            }
+            let is_unknown = attribution.is_some() && time.is_none();
+            placed.untimed += u64::from(is_unknown);
+            let is_late = |(time, length)| is_late(cell.first, time, length);
+            if time.zip(attribution).is_some_and(is_late) {
+                placed.late += 1;
+                continue;
+            }
+            if time.is_none() {
+                let known = seen.is_elsewhere;
+                placed.ambiguous += u64::from(known);
+                untimed += u64::from(!known);
+            }
+            let arm = usize::from(cell.arm);
+            if let Some(again) = outcomes.echoes.get(row) {
+                if placed.echoes.len() <= arm {
+                    placed.echoes.resize(arm + 1, Echoes::default());
+                }
+                if let Some(echoes) = placed.echoes.get_mut(arm) {
+                    echoes.rows += 1;
+                    echoes.again += u64::from(*again);
+                    echoes.units += u64::from(*again && echoing.insert(keys));
+                }
+            }
+            for (sizes, value) in placed.sizes.iter_mut().zip(values) {
+                if sizes.len() <= arm {
+                    sizes.resize(arm + 1, Sizes::default());
+                }
+                if let Some(sizes) = sizes.get_mut(arm) {
+                    sizes.add(*value);
+                }
+            }
+            if let Some(counted) = counted.get_mut(shard) {
+                let row = u32::try_from(row).unwrap_or(u32::MAX);
+                let hit = Hit { row, cell: cell.number, stratum: cell.stratum, arm: cell.arm };
+                counted.push((hit, !is_unknown));
             }
         }
-        let is_unknown = attribution.is_some() && time.is_none();
-        placed.untimed += u64::from(is_unknown);
-        let is_late = |(time, length)| is_late(cell.first, time, length);
-        if time.zip(attribution).is_some_and(is_late) {
-            placed.late += 1;
-            continue;
-        }
-        if time.is_none() {
-            let known = others.latest(keys, u64::MAX).is_some();
-            placed.ambiguous += u64::from(known);
-            untimed += u64::from(!known);
-        }
-        let arm = usize::from(cell.arm);
-        if let Some(again) = outcomes.echoes.get(row) {
-            if placed.echoes.len() <= arm {
-                placed.echoes.resize(arm + 1, Echoes::default());
-            }
-            if let Some(echoes) = placed.echoes.get_mut(arm) {
-                echoes.rows += 1;
-                echoes.again += u64::from(*again);
-                echoes.units += u64::from(*again && echoing.insert(keys));
-            }
-        }
-        for (sizes, value) in placed.sizes.iter_mut().zip(values) {
-            if sizes.len() <= arm {
-                sizes.resize(arm + 1, Sizes::default());
-            }
-            if let Some(sizes) = sizes.get_mut(arm) {
-                sizes.add(*value);
-            }
-        }
-        if let Some(hits) = placed.hits.get_mut(shard).filter(|_| outcomes.predictions.is_some()) {
-            let row = u32::try_from(row).unwrap_or(u32::MAX);
-            hits.push(Hit { row, cell: number, stratum: cell.stratum, arm: cell.arm });
-        }
-        let columns = placed.columns.get_mut(shard).into_iter().flatten();
-        for (column, value) in columns.zip(values).filter(|(_, value)| !value.is_nan()) {
-            if let Some((sum, count)) = column.get_mut(number as usize) {
-                *sum += if is_unknown { f64::INFINITY } else { *value };
-                *count += 1;
-            }
-        }
+        joined.place(counted, outcomes)?;
     }
     placed.ambiguous += others.shared(untimed);
-    placed
+    Ok(placed)
 }

@@ -8,6 +8,7 @@ use sidetrack_stats::ratio;
 use super::values::Values;
 use super::{MetricSums, Products, Summation, Sums, Value, add_one, products};
 use crate::answer::Role;
+use crate::error::Error;
 use crate::join::{Unit, UnitTable};
 use crate::metric::{Measure, Metric};
 use crate::segments::Sizes;
@@ -74,8 +75,14 @@ type Crossings = Vec<Vec<Vec<Products>>>;
 
 impl Summation<'_> {
     /// How many units have each value of each dimension.
-    pub(crate) fn segment_sizes(&self, dimensions: usize) -> Vec<Sizes> {
-        let shards = self.each(|_, table| {
+    ///
+    /// # Errors
+    /// A temporary file cannot be read.
+    pub(crate) fn segment_sizes(&self, dimensions: usize) -> Result<Vec<Sizes>, Error> {
+        if dimensions == 0 {
+            return Ok(Vec::new());
+        }
+        let shards = self.each(|table| {
             let mut sizes = vec![Sizes::new(); dimensions];
             for unit in table.units() {
                 for (dimension, sizes) in sizes.iter_mut().enumerate() {
@@ -83,14 +90,14 @@ impl Summation<'_> {
                 }
             }
             sizes
-        });
+        })?;
         let mut all = vec![Sizes::new(); dimensions];
         for shard in &shards {
             for (sizes, more) in all.iter_mut().zip(shard) {
                 more.iter().for_each(|(value, units)| *sizes.entry(*value).or_default() += units);
             }
         }
-        all
+        Ok(all)
     }
 
     pub(super) fn empty_segments(&self) -> Vec<SegmentSums> {
@@ -100,11 +107,14 @@ impl Summation<'_> {
     }
 
     /// Adds what units in several slots have there to the sums of their segments.
-    pub(super) fn cross_segments(&self, sums: &mut Sums) {
+    ///
+    /// # Errors
+    /// A temporary file cannot be read.
+    pub(super) fn cross_segments(&self, sums: &mut Sums) -> Result<(), Error> {
         if sums.segments.is_empty() {
-            return;
+            return Ok(());
         }
-        let shards = self.each(|shard, table| self.segment_crossings(shard, table, sums));
+        let shards = self.each(|table| self.segment_crossings(table, sums))?;
         for dimensions in shards {
             for (sums, metrics) in sums.segments.iter_mut().zip(dimensions) {
                 let metrics = sums.metrics.iter_mut().zip(metrics);
@@ -115,9 +125,10 @@ impl Summation<'_> {
                 }
             }
         }
+        Ok(())
     }
 
-    fn segment_crossings(&self, shard: usize, table: &UnitTable, sums: &Sums) -> Crossings {
+    fn segment_crossings(&self, table: &UnitTable, sums: &Sums) -> Crossings {
         let ratio = |pairs: &Pairs| ratio::ratio(pairs).ok().map(|ratio| ratio.value);
         let ratios = |sums: &MetricSums| sums.pairs.iter().map(ratio).collect::<Vec<_>>();
         let by_segment = |sums: &Vec<MetricSums>| sums.iter().map(ratios).collect::<Vec<_>>();
@@ -134,7 +145,7 @@ impl Summation<'_> {
             for (index, metric) in
                 self.metrics.iter().enumerate().filter(|(_, it)| is_segmented(it))
             {
-                self.values(index, metric, shard, table, unit, first, &mut values);
+                self.values(index, metric, table, unit, first, &mut values);
                 let dimensions = ratios.iter().zip(&mut found).zip(&own);
                 for ((ratios, found), (segment, _)) in dimensions {
                     let ratios = ratios.get(index).and_then(|metric| metric.get(*segment));

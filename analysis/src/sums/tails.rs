@@ -52,7 +52,7 @@ pub(crate) fn needs_tails(metric: &Metric) -> bool {
 
 impl Summation<'_> {
     /// The second pass over a shard: by metric, the tails by slot; empty for metrics that do not need them.
-    pub(super) fn tails(&self, shard: usize, table: &UnitTable, sums: &Sums) -> Vec<Vec<Tails>> {
+    pub(super) fn tails(&self, table: &UnitTable, sums: &Sums) -> Vec<Vec<Tails>> {
         let mut values = Values::new();
         let of = |(index, metric): (usize, &Metric)| {
             let pairs = sums.metrics.get(index).map_or(&[][..], |of| &of.pairs);
@@ -64,7 +64,7 @@ impl Summation<'_> {
             let mut tails = vec![Tails::default(); pairs.len()];
             for unit in table.units() {
                 let Some((first, _)) = unit.first() else { continue };
-                self.values(index, metric, shard, table, unit, first, &mut values);
+                self.values(index, metric, table, unit, first, &mut values);
                 for value in &values {
                     let ratio = ratios.get(value.slot).copied().flatten();
                     let tails = tails.get_mut(value.slot);

@@ -19,7 +19,7 @@ use serde_json::Value;
 use sidetrack::config::Methods;
 use sidetrack::quantity::Millis;
 use sidetrack_analysis::{
-    Cap, Dimension, Input, Logs, MetricRequests, Outcomes, Series, Settings, Strata, Wanted,
+    Cap, Dimension, Input, Logs, MetricRequests, Outcomes, Series, Settings, Spill, Strata, Wanted,
     Window, analyze,
 };
 use sidetrack_stats::input::Fraction;
@@ -100,6 +100,10 @@ fn asked_methods(case: &Value) -> Methods {
 }
 
 fn run(case: &Value, threads: usize) -> (Value, Series) {
+    run_with(case, threads, None)
+}
+
+fn run_with(case: &Value, threads: usize, spill: Option<Spill>) -> (Value, Series) {
     let data = generate(case);
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| -> PathBuf {
@@ -141,6 +145,7 @@ fn run(case: &Value, threads: usize) -> (Value, Series) {
         assume_independent_requests: true,
         exclude_breaker: false,
         threads: NonZero::new(threads).unwrap(),
+        spill,
     };
     let (analysis, series) = analyze(input, &settings, &|_, _| ()).unwrap();
     (serde_json::to_value(&analysis).unwrap(), series)
@@ -360,17 +365,32 @@ fn the_reference_has_cases_of_every_kind() {
 #[test]
 fn the_number_of_threads_changes_no_figure() {
     let cases = cases();
-    let text = |case: &Value, threads| {
-        let (mut analysis, series) = run(case, threads);
+    let text = |case: &Value, threads, spill| {
+        let (mut analysis, series) = run_with(case, threads, spill);
         // The name of the log differs.
         analysis["lines"]["examples"].take();
         format!("{analysis} {series:?}")
     };
     let attributed = cases.iter().filter(|both| !both["case"]["attribution"].is_null());
     for case in cases.iter().take(1).chain(attributed).map(|both| &both["case"]) {
-        let one = text(case, 1);
+        let one = text(case, 1, None);
         for threads in [2, 3, 8] {
-            assert_eq!(text(case, threads), one, "{threads} threads, {}", case["name"]);
+            assert_eq!(text(case, threads, None), one, "{threads} threads, {}", case["name"]);
         }
+    }
+}
+
+#[test]
+fn the_memory_for_units_changes_no_figure() {
+    for both in cases() {
+        let case = &both["case"];
+        let text = |threads, spill| {
+            let (mut analysis, series) = run_with(case, threads, spill);
+            // The name of the log differs.
+            analysis["lines"]["examples"].take();
+            format!("{analysis} {series:?}")
+        };
+        let spill = Spill::new(0, "", tempfile::tempfile);
+        assert_eq!(text(2, Some(spill)), text(1, None), "{}", case["name"]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod asked;
 pub(crate) mod exposures;
+mod memory;
 mod methods;
 mod mistake;
 pub(crate) mod planned;
@@ -27,6 +28,7 @@ use crate::fault::Fault;
 use crate::load::{File, Loaded, Source, chosen};
 use crate::out::Out;
 pub(super) use asked::{Asked, Metrics};
+use memory::MemoryArgs;
 pub(super) use mistake::mistake;
 use progress::Progress;
 
@@ -87,6 +89,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     summary_out: Option<PathBuf>,
     #[command(flatten)]
+    memory: MemoryArgs,
+    #[command(flatten)]
     asked: Asked,
 }
 
@@ -124,7 +128,8 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> anyhow::Result<ExitCode> {
     let outcomes = exposures::with_llm(outcomes, llm)?;
     let columns = outcomes.as_ref().map_or(&[][..], Outcomes::columns);
     let settings = args.asked.settings(planned, columns, &choices)?;
-    let settings = Settings { segments: dimensions.clone(), ..settings };
+    let spill = Some(args.memory.spill());
+    let settings = Settings { segments: dimensions.clone(), spill, ..settings };
     let config_hash = loaded.plan.hash.to_string();
     let subject = Subject { experiment, strata: &strata, config_hash: &config_hash };
     let input = Input {

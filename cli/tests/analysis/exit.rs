@@ -57,6 +57,8 @@ fn mistakes_and_failures_have_the_usual_exit_status() {
         (&["--allow", "everything"], 2),
         (&["--surprise"], 2),
         (&["--html", "missing/report.html"], 2),
+        (&["--memory", "1B", "--temp", "missing"], 2),
+        (&["--memory", "1GB"], 2),
     ] {
         for exit_code in [&[][..], &["--exit-code"]] {
             let (code, text, error) = folder.report(&[options, exit_code].concat());

@@ -1,4 +1,4 @@
-//! Analyses of texts, each of which is also made from the table of its summary.
+//! Analyses of texts, each of which is also made from the table of its summary, and once more without memory for units.
 
 use super::*;
 
@@ -50,7 +50,17 @@ pub(super) fn analyzed_with(
         passes.push((pass, lines));
     };
     let found = analyze(input, settings, &progress).map_err(|error| error.to_string())?;
-    table::from_a_table(input, settings, &found);
     let passes = passes.into_inner().unwrap();
+    table::from_a_table(input, settings, &found);
+    for (memory, threads) in [(0, 1), (1 << 20, 3)] {
+        let spill = Some(Spill::new(memory, "", tempfile::tempfile));
+        let threads = NonZero::new(threads).unwrap();
+        let spilled = Settings { spill, threads, ..settings.clone() };
+        let spilled = analyze(input, &spilled, &|_, _| ()).unwrap();
+        let text = |found: &(Analysis, Series)| {
+            [serde_json::to_string(&found.0).unwrap(), format!("{:?}", found.1)]
+        };
+        assert_eq!(text(&spilled), text(&found), "with {memory} bytes for units");
+    }
     Ok((found.0, passes))
 }

@@ -22,7 +22,7 @@ pub(crate) fn read_plain<const N: usize>(
     let bad = |problem: String| Error::input(part(name.to_owned()), problem);
     let mut text = text::decode(text, name).map_err(|error| match error {
         Error::Input { problem, .. } => bad(problem),
-        error @ Error::Read { .. } => error,
+        error @ (Error::Read { .. } | Error::Temporary { .. }) => error,
     })?;
     let start = text.fill_buf().map_err(Error::read(name))?.trim_ascii_start();
     let mut record = Record::default();

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sidetrack_stats::float;
 
-use crate::join::{Exposed, Joined};
+use crate::error::Error;
+use crate::join::{Joined, UnitTable};
 use crate::row::MINUTE;
 use crate::short::Short;
 use crate::source::Trial;
@@ -19,8 +20,7 @@ use crate::source::Trial;
 const SOME: f64 = 0.01;
 
 /// Exposures in other trials.
-pub(super) struct Others<'j> {
-    joined: &'j Joined,
+pub(super) struct Others {
     units: u64,
     /// Of each trial whose users are unknown.
     unknown: Vec<Unknown>,
@@ -34,17 +34,18 @@ struct Unknown {
     exposures: BTreeMap<u64, u64>,
 }
 
-impl<'j> Others<'j> {
-    pub(super) fn new(joined: &'j Joined, trial: Trial) -> Self {
-        let units = joined.shards.iter().map(|table| table.len()).sum();
+impl Others {
+    pub(super) fn new(joined: &Joined, trial: Trial) -> Result<Self, Error> {
+        let mut units = 0;
         let mut exposed: BTreeMap<Option<Short>, u64> = BTreeMap::new();
         // A unit with the same name in both trials shows that the names do not depend on the salt.
         let mut plain: BTreeSet<Option<Short>> = BTreeSet::new();
-        for unit in joined.shards.iter().flat_map(|table| table.other_trials().iter()) {
-            *exposed.entry(unit.trial).or_default() += 1;
-            if joined.unit(unit.unit).is_some() {
-                plain.insert(unit.trial);
+        for shard in joined.shards.each(joined.threads, Exposures::of)? {
+            units += shard.units;
+            for (trial, more) in shard.exposed {
+                *exposed.entry(trial).or_default() += more;
             }
+            plain.extend(shard.plain);
         }
         let trials = joined.tally.seen.trials.iter();
         let unknown = trials.filter(|(name, found)| {
@@ -63,18 +64,12 @@ impl<'j> Others<'j> {
                 })
                 .collect(),
         });
-        Self { joined, units, unknown: unknown.collect() }
+        Ok(Self { units, unknown: unknown.collect() })
     }
 
-    /// The latest exposure of a unit in another trial, until this time.
-    pub(super) fn latest(&self, keys: [u64; 2], time: u64) -> Option<Exposed> {
-        let all = keys.into_iter().flat_map(|key| self.joined.in_other_trials(key));
-        all.filter(|exposed| exposed.first <= time).max_by_key(|exposed| exposed.first)
-    }
-
-    /// Whether an outcome at this time belongs, or may belong, to another trial, given the unit's exposure in this one.
-    pub(super) fn own(&self, keys: [u64; 2], exposed: Option<u64>, time: u64) -> bool {
-        let latest = self.latest(keys, time).map(|other| other.first);
+    /// Whether an outcome at this time belongs, or may belong, to another trial, given the unit's latest exposure there until
+    /// then, and its exposure in this one.
+    pub(super) fn own(&self, latest: Option<u64>, exposed: Option<u64>, time: u64) -> bool {
         let Some(exposed) = exposed else { return latest.is_some() };
         let between = |unknown: &Unknown| unknown.until(time) - unknown.until(exposed);
         latest.is_some_and(|other| other > exposed)
@@ -88,6 +83,29 @@ impl<'j> Others<'j> {
     pub(super) fn shared(&self, rows: u64) -> u64 {
         let users: u64 = self.unknown.iter().map(|unknown| unknown.units).sum();
         if users >= self.units { rows } else { rows * users / self.units }
+    }
+}
+
+/// What a shard knows of other trials.
+struct Exposures {
+    units: u64,
+    /// Units of each.
+    exposed: BTreeMap<Option<Short>, u64>,
+    /// Those that share units with this one.
+    plain: BTreeSet<Option<Short>>,
+}
+
+impl Exposures {
+    fn of(_: usize, table: &UnitTable) -> Self {
+        let mut found =
+            Self { units: table.len(), exposed: BTreeMap::new(), plain: BTreeSet::new() };
+        for unit in table.other_trials().iter() {
+            *found.exposed.entry(unit.trial).or_default() += 1;
+            if table.unit(unit.unit).is_some() {
+                found.plain.insert(unit.trial);
+            }
+        }
+        found
     }
 }
 

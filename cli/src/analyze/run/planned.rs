@@ -69,6 +69,7 @@ pub(crate) fn analysis(
         assume_independent_requests: false,
         exclude_breaker: false,
         threads: std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN),
+        spill: Some(super::memory::spill()),
     };
     let config_hash = plan.hash.to_string();
     let input = Input {
