@@ -244,7 +244,7 @@ fn accepted_rows_are_there_after_a_restart_and_in_a_store_of_an_earlier_version(
     // The tables as they were before there were predictions.
     let database = rusqlite::Connection::open(folder.path().join("store.sqlite")).unwrap();
     let script = "DROP TABLE prediction_baseline; DROP TABLE prediction_mirror;
-        DROP TABLE prediction_value; DROP TABLE breaker; PRAGMA user_version = 1;";
+        DROP TABLE prediction_value; DROP TABLE breaker; DROP TABLE replaced_outcome; PRAGMA user_version = 1;";
     database.execute_batch(script).unwrap();
     drop(database);
     let served = Served::on(folder, &[EXPERIMENT], Limits::default(), Access::local());
