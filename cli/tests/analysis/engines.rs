@@ -166,7 +166,7 @@ impl Question {
     }
 }
 
-fn words(options: &'static str) -> impl Iterator<Item = &'static str> {
+fn words(options: &str) -> impl Iterator<Item = &str> {
     options.split_whitespace()
 }
 
