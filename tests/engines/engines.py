@@ -1,7 +1,7 @@
 """Runs a query of `sidetrack analyze sql` in an engine, over a log and a file of outcomes, and prints its result as CSV.
 
     engines.py duckdb|clickhouse|spark|postgres QUERY LOG OUTCOMES > sums.csv
-    engines.py parse DIALECT QUERY
+    engines.py parse DIALECT QUERY [DIALECT QUERY]...
 
 PostgreSQL: the server's socket is in the folder that PGHOST names.
 """
@@ -132,7 +132,9 @@ def parse(dialect, query):
 
 def main():
     if sys.argv[1] == "parse":
-        return parse(sys.argv[2], open(sys.argv[3]).read())
+        for dialect, query in zip(sys.argv[2::2], sys.argv[3::2]):
+            parse(dialect, open(query).read())
+        return
     engine = {"duckdb": duckdb, "clickhouse": clickhouse, "spark": spark, "postgres": postgres}
     writer = csv.writer(sys.stdout)
     rows = engine[sys.argv[1]](open(sys.argv[2]).read(), *sys.argv[3:])

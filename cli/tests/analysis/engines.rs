@@ -278,14 +278,15 @@ fn postgres_gives_the_same_verdict() {
 fn every_dialect_is_parsed() {
     for (options, questions) in STORIES {
         let folder = story(options);
+        let mut parse = python("engines");
+        parse.arg(script("engines.py")).arg("parse");
         for dialect in ["duckdb", "postgres", "clickhouse", "spark", "bigquery", "snowflake"] {
-            for question in questions {
-                let query = question.query(&folder, dialect);
-                let mut parse = python("engines");
-                let output = parse.arg(script("engines.py")).arg("parse").arg(dialect).arg(query);
-                printed(&output.output().unwrap());
+            for (number, question) in questions.iter().enumerate() {
+                let query = std::fs::read(question.query(&folder, dialect)).unwrap();
+                parse.arg(dialect).arg(folder.write(&format!("{dialect}-{number}.sql"), query));
             }
         }
+        printed(&parse.output().unwrap());
     }
 }
 
