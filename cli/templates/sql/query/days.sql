@@ -17,6 +17,7 @@
   {% if not loop.first %}UNION ALL {% endif %}SELECT {{ quote(metric.name) }} AS metric, unit, phase, arm, day, since,
     {{ d.float(metric.y) }} AS y, {{ d.float(metric.x) }} AS x
   FROM days_of_units WHERE {{ metric.holds }}
+{%- for measure in measures if not measure.always and measure.name == metric.name %} AND 0 IN (SELECT pass FROM passes GROUP BY pass HAVING SUM(aborted) > 0){% endfor %}
 {%- endfor %}
 {{ d.end('day_values') }}
 -- Units come again, so the days since their first request are not independent.
