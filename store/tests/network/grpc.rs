@@ -250,7 +250,7 @@ fn what_is_small_in_a_body_is_not_large_in_memory() {
     };
     let many = |one: &str, number: usize| vec![one; number].join(",");
     let attributes = format!(r#"{{"attributes": [{}]}}"#, many("{}", 5 * MANY));
-    for records in [many("{}", MANY), many("[]", MANY), attributes] {
+    for records in [many("{}", 2 * MANY), many("[]", 2 * MANY), attributes] {
         let answer = served.post("/v1/logs", JSON, message(&records));
         assert_eq!(answer.status, 413, "{answer:?}");
     }
