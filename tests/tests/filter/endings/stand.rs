@@ -11,6 +11,7 @@ use sidetrack_lab::{Envoy, EnvoyBinary, EnvoyOptions};
 use sidetrack_tests::artifact;
 use sidetrack_tests::world::sidetrack_command;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio::time::sleep;
 
 use super::model::Model;
@@ -24,6 +25,8 @@ pub(super) struct Stand {
     pub(super) http1: Model,
     pub(super) http2: Model,
     dir: TempDir,
+    /// The port of the cluster that refuses connections.
+    _reserved: TcpSocket,
 }
 
 impl Stand {
@@ -42,7 +45,10 @@ impl Stand {
         option("--listen", "127.0.0.1:0".to_owned());
         option("--admin", "127.0.0.1:0".to_owned());
         option("--access-log", dir.path().join("access.log").display().to_string());
-        let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        // A port that is only reserved refuses connections. A free one could become another stand's.
+        let reserved = TcpSocket::new_v4()?;
+        reserved.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let closed = reserved.local_addr()?;
         for (cluster, addr) in [
             ("http1", http1.addr),
             ("http2", http2.addr),
@@ -60,7 +66,7 @@ impl Stand {
         let mut options = EnvoyOptions::new(EnvoyBinary::find()?, bootstrap);
         options.concurrency = 2;
         let envoy = Envoy::start(options).await?;
-        Ok(Self { envoy, http1, http2, dir })
+        Ok(Self { envoy, http1, http2, dir, _reserved: reserved })
     }
 
     pub(super) async fn addr(&self, listener: &str) -> Result<SocketAddr> {
