@@ -47,6 +47,7 @@ impl Parked {
 
 /// Where a table is.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are twenty of them")]
 pub(super) enum Place {
     Here(UnitTable),
     Parked(Parked),
