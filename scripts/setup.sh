@@ -120,26 +120,32 @@ prometheus_server() {
     say "Prometheus: $dir"
 }
 
+# system_package NAME PACKAGE SIZE ELSE: installs a Debian package into the system, or fails and says how to.
+system_package() {
+    local name="$1" package="$2" size="$3" else="$4" as_root=()
+    if ! command -v apt-get >/dev/null || ! may_install; then
+        # Only a few tests need it, so this is a warning. Those tests fail and report it again.
+        say "warning: $name is missing, so some tests will fail. It is only installed into the system on request." \
+            "Run: sudo apt-get install --no-install-recommends $package (or $else)" >&2
+        return 1
+    fi
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    say "installing $name into the system with apt-get (about $size)"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$package" \
+        >/dev/null || die "installing $name failed, see above"
+}
+
 browser() {
-    local name as_root=()
+    local name
     for name in chromium chromium-browser google-chrome; do
         if command -v "$name" >/dev/null; then
             say "Chromium: $(command -v "$name")"
             return
         fi
     done
-    if ! command -v apt-get >/dev/null || ! may_install; then
-        # Only a few tests need it, so this is a warning. Those tests fail and report it again.
-        say "warning: Chromium is missing, so some tests will fail. It is only installed into the system on request." \
-            "Run: sudo apt-get install --no-install-recommends chromium" \
-            "(or SIDETRACK_INSTALL=1 scripts/setup.sh tests, or set SIDETRACK_CHROMIUM)" >&2
-        return
-    fi
-    [ "$(id -u)" = 0 ] || as_root=(sudo)
-    say "installing Chromium into the system with apt-get (about 90 MB)"
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium >/dev/null \
-        || die "installing Chromium failed, see above"
+    system_package Chromium chromium "90 MB" \
+        "SIDETRACK_INSTALL=1 scripts/setup.sh tests, or set SIDETRACK_CHROMIUM" || return 0
     say "Chromium: $(command -v chromium)"
 }
 
@@ -190,23 +196,12 @@ mlflow() {
 
 # DuckDB and ClickHouse run within Python. PostgreSQL is a system package, whose server the tests start by themselves.
 engines() {
-    local as_root=()
     python_environment .tools/engines scripts/engines-requirements.txt "DuckDB, ClickHouse and sqlglot"
     if compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null; then
         say "PostgreSQL: $(echo /usr/lib/postgresql/*/bin)"
         return
     fi
-    if ! command -v apt-get >/dev/null || ! may_install; then
-        say "warning: PostgreSQL is missing, so a test will fail. It is only installed into the system on request." \
-            "Run: sudo apt-get install --no-install-recommends postgresql" \
-            "(or SIDETRACK_INSTALL=1 scripts/setup.sh engines)" >&2
-        return
-    fi
-    [ "$(id -u)" = 0 ] || as_root=(sudo)
-    say "installing PostgreSQL into the system with apt-get (about 60 MB)"
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q >/dev/null
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql >/dev/null \
-        || die "installing PostgreSQL failed, see above"
+    system_package PostgreSQL postgresql "60 MB" "SIDETRACK_INSTALL=1 scripts/setup.sh engines" || return 0
 }
 
 spark() {

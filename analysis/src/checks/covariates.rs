@@ -73,7 +73,7 @@ impl Arms<'_> {
                 None => {
                     let unknown = super::share(units - known, known);
                     let message = format!(
-                        "the variants are alike in {name}; it is unknown of {} of the units",
+                        "the variants are alike in {name}; {} of the units have no value",
                         percent(unknown)
                     );
                     (CheckState::Ok, message)

@@ -38,7 +38,7 @@ impl Room {
         }
     }
 
-    /// Where tables go, if there is no room for them.
+    /// Makes the files of tables that do not fit into memory.
     fn spill(&self) -> Option<&Spill> {
         self.spill.as_ref().filter(|_| self.is_full.load(Ordering::Relaxed))
     }

@@ -156,7 +156,7 @@ fn units_without_a_value_are_compared_with_each_other() {
     let adjustment = analysis.metrics[0].candidates[0].adjustment.clone().unwrap();
     assert!((adjustment.theta["pre"] - 1.0).abs() < 0.05, "{adjustment:?}");
     assert!(adjustment.variance_reduction > 0.99, "{adjustment:?}");
-    let message = "the variants are alike in pre; it is unknown of 20 % of the units";
+    let message = "the variants are alike in pre; 20 % of the units have no value";
     assert_eq!(check(&analysis), (CheckState::Ok, message.to_owned()));
 }
 

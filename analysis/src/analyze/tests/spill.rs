@@ -45,7 +45,7 @@ fn a_folder_for_temporary_files_must_be_usable_once_it_is_needed() {
     std::fs::write(&file, "").unwrap();
     let error = spilled(1, &file).unwrap_err();
     assert!(error.ends_with("cannot be used: a part of its path is not a directory"), "{error}");
-    // With room for the units, nobody looks at the folder.
+    // Units that fit into memory need no folder.
     let found = spilled(1 << 30, &missing).unwrap();
     assert_eq!(found.variants.iter().map(|variant| variant.units).sum::<u64>(), 400);
 }
